@@ -1,0 +1,62 @@
+"""Repair the bias of long-tailed classifiers by retraining only the last layer.
+
+The names below load their modules on first use: ``import ltfix`` itself stays light.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ltfix._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from ltfix.backbones.extract import extract as extract
+    from ltfix.errors import EnvironmentFault as EnvironmentFault
+    from ltfix.errors import GateMissed as GateMissed
+    from ltfix.errors import InputError as InputError
+    from ltfix.errors import LtfixError as LtfixError
+    from ltfix.errors import UsageError as UsageError
+    from ltfix.evaluation import evaluate as evaluate
+    from ltfix.features.read import FeatureCache as FeatureCache
+    from ltfix.features.read import open_cache as open_cache
+    from ltfix.heads.head import Head as Head
+    from ltfix.heads.head import load_head as load_head
+    from ltfix.stage2.fit import fit as fit
+    from ltfix.stage2.samn import SAMNLinear as SAMNLinear
+    from ltfix.stage2.table import methods as methods
+    from ltfix.pava import isotonic as isotonic
+    from ltfix.stage1.train import train_backbone as train_backbone
+
+_PUBLIC = {
+    "EnvironmentFault": "ltfix.errors",
+    "FeatureCache": "ltfix.features.read",
+    "GateMissed": "ltfix.errors",
+    "Head": "ltfix.heads.head",
+    "InputError": "ltfix.errors",
+    "LtfixError": "ltfix.errors",
+    "SAMNLinear": "ltfix.stage2.samn",
+    "UsageError": "ltfix.errors",
+    "evaluate": "ltfix.evaluation",
+    "extract": "ltfix.backbones.extract",
+    "fit": "ltfix.stage2.fit",
+    "isotonic": "ltfix.pava",
+    "load_head": "ltfix.heads.head",
+    "methods": "ltfix.stage2.table",
+    "open_cache": "ltfix.features.read",
+    "train_backbone": "ltfix.stage1.train",
+}
+__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'ltfix' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,57 @@
+"""What can go wrong, one class per exit code (docs/cli.md lists the codes)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LtfixError(Exception):
+    """A failure with one clear line: ``WHAT (WHERE): HINT``.
+
+    Args:
+        what: what is wrong, in one clause.
+        where: the file, row, class or option it is wrong in.
+        hint: what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: object = None, hint: str | None = None) -> None:
+        self.what, self.where, self.hint = what, None if where is None else str(where), hint
+        line = what if where is None else f"{what} ({where})"
+        super().__init__(line if hint is None else f"{line}: {hint}")
+
+
+class GateMissed(LtfixError):
+    """A bar given by --fail-under was not reached (exit code 1)."""
+
+    exit_code = 1
+
+
+class UsageError(LtfixError):
+    """An option, a config key or a name that does not exist or does not fit (exit code 2)."""
+
+    exit_code = 2
+
+
+class InputError(LtfixError):
+    """A file, image, cache, head or checkpoint that is missing or wrong (exit code 3)."""
+
+    exit_code = 3
+
+
+class EnvironmentFault(LtfixError):
+    """The machine cannot do it: no such device, no memory, disk full, no permission (exit code 4)."""
+
+    exit_code = 4
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that offers the known names nearest to a wrong one."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+    return f"known: {shown}" if known else "there is none to choose from"

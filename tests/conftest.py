@@ -1,0 +1,51 @@
+"""Fixtures shared by all tests: the golden values, the real data, the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = Path(__file__).resolve().parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], dict[str, np.ndarray]]:
+    """``golden("pava")`` -> the tensors of tests/golden/pava.safetensors."""
+    from safetensors.numpy import load_file
+
+    return lambda name: load_file(GOLDEN / f"{name}.safetensors")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images, features and weights; skips where it is absent."""
+    folder = Path(os.environ.get("LTFIX_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip("real data is not beside the checkout (../shared/data)")
+    return folder
+
+
+@pytest.fixture
+def ltfix(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a real subprocess, in ``tmp_path`` unless ``cwd`` says otherwise."""
+
+    def run(*argv: object, cwd: Path | None = None, env: dict[str, str] | None = None, **kw):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("LTFIX_") or k == "LTFIX_EXTENSION"}
+        return subprocess.run(
+            [sys.executable, "-m", "ltfix", *map(str, argv)],
+            cwd=cwd or tmp_path,
+            env={**clean, "COLUMNS": "80", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=kw.pop("timeout", 240),
+            **kw,
+        )
+
+    return run
