@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ltfix.features.read import open_cache as open_cache
     from ltfix.heads.head import Head as Head
     from ltfix.heads.head import load_head as load_head
+    from ltfix.pava import isotonic as isotonic
+    from ltfix.stage1.train import train_backbone as train_backbone
     from ltfix.stage2.fit import fit as fit
     from ltfix.stage2.samn import SAMNLinear as SAMNLinear
     from ltfix.stage2.table import methods as methods
-    from ltfix.pava import isotonic as isotonic
-    from ltfix.stage1.train import train_backbone as train_backbone
 
 _PUBLIC = {
     "EnvironmentFault": "ltfix.errors",

@@ -104,11 +104,19 @@ def read_json(path: Path | str) -> Any:
         InputError: the file is missing or is not JSON.
     """
     with os_errors(path):
-        raw = Path(path).read_bytes()
+        return parse_json(Path(path).read_bytes(), path)
+
+
+def parse_json(raw: str | bytes, where: object) -> Any:
+    """Parse JSON that came out of the file ``where``.
+
+    Raises:
+        InputError: it is not JSON.
+    """
     try:
         return json.loads(raw)
     except ValueError as err:
-        raise InputError(f"not a JSON file: {err}", where=path) from err
+        raise InputError(f"not JSON: {err}", where=where) from err
 
 
 def write_safetensors(

@@ -1,0 +1,1 @@
+"""The feature cache: writing, reading, checking. Numpy and safetensors only."""

@@ -1,0 +1,1 @@
+"""Classifier heads: what `fit` makes and `evaluate` reads. Numpy only."""
