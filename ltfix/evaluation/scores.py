@@ -1,0 +1,124 @@
+"""Logits in blocks, predictions, accuracies: the arithmetic under every report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ltfix.errors import UsageError, nearest
+from ltfix.evaluation.shots import FEW, MANY, SHOTS, shot_of
+from ltfix.features.read import FeatureCache
+from ltfix.heads.head import Head
+
+TTA = ("mean", "first")
+_BLOCK_VALUES = 1 << 22  # 16 MiB of float32 logits, whatever K is
+_RECALL_FLOOR = 1e-5
+
+
+def check_tta(tta: str) -> None:
+    """Refuse an unknown way to treat several views.
+
+    Raises:
+        UsageError: neither "mean" nor "first".
+    """
+    if tta not in TTA:
+        raise UsageError(f"no such treatment of views: {tta!r}", where="tta", hint=nearest(tta, TTA))
+
+
+def logit_blocks(head: Head, cache: FeatureCache, tta: str = "mean") -> Iterator[tuple[slice, np.ndarray]]:
+    """Logits of a whole cache in consecutive blocks, so memory does not grow with N or K.
+
+    With several views the logits (not the probabilities) are averaged, as published long-tail code
+    does for an image and its mirror. A linear head has equal logits on the mean feature, which costs
+    one product instead of V.
+
+    Args:
+        head: the classifier.
+        cache: features [N, V, D].
+        tta: "mean" of the views or the "first" one alone.
+
+    Yields:
+        (slice of samples, [m, K] float32).
+
+    Raises:
+        UsageError: an unknown ``tta``.
+        InputError: D differs, or a feature is not finite.
+    """
+    check_tta(tta)
+    widest = max(head.n_classes, cache.views * cache.dim)
+    rows = int(np.clip(_BLOCK_VALUES // widest, 16, 4096))
+    for where, block in cache.blocks(rows):
+        if tta == "first" or cache.views == 1:
+            yield where, head.logits(block[:, 0])
+        elif head.transform is None:
+            yield where, head.logits(block.mean(1, dtype=np.float32))
+        else:
+            total: np.ndarray = head.logits(block[:, 0])
+            for view in range(1, cache.views):
+                total += head.logits(block[:, view])
+            yield where, total / np.float32(cache.views)
+
+
+def predictions(head: Head, cache: FeatureCache, tta: str = "mean") -> np.ndarray:
+    """The class of largest logit per sample, [N] int64; the lower index where two are equal.
+
+    Raises:
+        UsageError, InputError: as :func:`logit_blocks`.
+    """
+    out = np.empty(cache.n, np.int64)
+    for where, logits in logit_blocks(head, cache, tta):
+        out[where] = logits.argmax(1)
+    return out
+
+
+def class_accuracy(pred: np.ndarray, labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """Accuracy per class (its recall), [K] float64 fractions; NaN for a class without samples.
+
+    Args:
+        pred: [N] predicted classes.
+        labels: [N] true classes in 0..K-1.
+        n_classes: K.
+    """
+    total = np.bincount(labels, minlength=n_classes)
+    hit = np.bincount(labels[pred == labels], minlength=n_classes)
+    recall = np.full(n_classes, np.nan)
+    np.divide(hit, total, out=recall, where=total > 0)
+    return recall
+
+
+def shot_accuracy(
+    pred: np.ndarray, labels: np.ndarray, counts: np.ndarray, many: int = MANY, few: int = FEW
+) -> dict[str, float | None]:
+    """``all``, ``many``, ``medium`` and ``few`` as fractions; None for a shot without a tested class.
+
+    ``all`` is the mean over samples; a shot is the mean of its classes' accuracies, as in the
+    published code (the same as its samples' mean wherever the test classes are equally large).
+
+    Args:
+        pred, labels: [N] predicted and true classes.
+        counts: [K] training samples per class.
+        many, few: the boundaries of :func:`~ltfix.evaluation.shots.shot_of`.
+    """
+    recall = class_accuracy(pred, labels, len(counts))
+    means = shot_means(recall, shot_of(counts, many, few))
+    return {"all": float(np.mean(pred == labels)), **means}
+
+
+def shot_means(values: np.ndarray, shots: np.ndarray) -> dict[str, float | None]:
+    """The mean of per-class ``values`` [K] in each shot, over those that are not NaN; None without any."""
+    kept = [values[(shots == index) & ~np.isnan(values)] for index in range(len(SHOTS))]
+    return {shot: float(v.mean()) if len(v) else None for shot, v in zip(SHOTS, kept, strict=True)}
+
+
+def harmonic_mean(recall: np.ndarray) -> float | None:
+    """Harmonic mean of per-class accuracies [K] (fractions), as LIFT (Shi et al., 2024) reports it.
+
+    A class below 0.001 % counts as 0.001 %, as in its published code, so one class never hit pulls the
+    mean close to zero without making it undefined. Classes without samples (NaN) are left out; None if
+    that leaves none.
+    """
+    tested = recall[~np.isnan(recall)]
+    if not len(tested):
+        return None
+    return float(1.0 / np.mean(1.0 / np.maximum(tested, _RECALL_FLOOR)))

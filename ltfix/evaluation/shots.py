@@ -1,0 +1,78 @@
+"""Many, Medium and Few: the classes grouped by how many training samples they have."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ltfix.errors import UsageError
+
+SHOTS = ("many", "medium", "few")
+MANY, FEW = 100, 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Shots:
+    """Which shot each class belongs to, and by what rule.
+
+    Attributes:
+        counts: [K] int64 training samples per class.
+        many, few: Many is n > many, Few is n < few, Medium the rest.
+        of: [K] 0, 1 or 2, the index into ``SHOTS``.
+    """
+
+    counts: np.ndarray
+    many: int
+    few: int
+    of: np.ndarray
+
+    @property
+    def n_classes(self) -> dict[str, int]:
+        """Classes per shot."""
+        sizes = np.bincount(self.of, minlength=len(SHOTS))
+        return {shot: int(size) for shot, size in zip(SHOTS, sizes, strict=True)}
+
+    def rule(self) -> str:
+        """The boundaries and the classes per shot in one line."""
+        size = self.n_classes
+        return (
+            f"Many n > {self.many}: {size['many']} classes, Medium {self.few} ≤ n ≤ {self.many}: "
+            f"{size['medium']}, Few n < {self.few}: {size['few']}"
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """The boundaries and the classes per shot as JSON."""
+        return {"many": self.many, "few": self.few, "n_classes": self.n_classes}
+
+
+def shot_of(counts: np.ndarray, many: int = MANY, few: int = FEW) -> np.ndarray:
+    """The shot of each class: 0 where n > many, 2 where n < few, else 1.
+
+    The defaults are those of the decoupling paper (Kang et al., 2020) and of most published code; the
+    code of SAMN and GLMC counts n = 20 as Few, which is ``few=21``.
+
+    Args:
+        counts: [K] training samples per class; a class with none is Few.
+        many: Many is n > many.
+        few: Few is n < few.
+
+    Returns:
+        [K] int64, the index into ``SHOTS``.
+
+    Raises:
+        UsageError: the boundaries overlap (a class could be Many and Few), or one is negative.
+    """
+    if few > many + 1 or few < 0:
+        raise UsageError(
+            f"the shot boundaries many = {many} and few = {few} overlap",
+            hint="Many is n > many, Few is n < few: few may be at most many + 1",
+        )
+    counts = np.asarray(counts)
+    return np.where(counts > many, 0, np.where(counts < few, 2, 1)).astype(np.int64)
+
+
+def group(counts: np.ndarray, many: int = MANY, few: int = FEW) -> Shots:
+    """The classes of ``counts`` [K] grouped by the rule of :func:`shot_of`."""
+    counts = np.asarray(counts, np.int64)
+    return Shots(counts, many, few, shot_of(counts, many, few))
