@@ -1,0 +1,94 @@
+"""The command line: a table of commands, and the app that typer makes of it.
+
+Only the command that argv names is imported, so ``ltfix --help`` costs neither torch nor numpy. Each
+command is one file with one function; its signature is its options, its docstring its help.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import typer
+
+from ltfix.cli import boundary, config, frame
+
+
+class Command(NamedTuple):
+    """Where a command lives and what it says in the list of commands."""
+
+    module: str
+    function: str
+    help: str
+
+
+COMMANDS = {
+    "extract": Command("extract", "extract", "Run a frozen backbone over images and cache its features."),
+    "fit": Command("fit", "fit", "Retrain the classifier on cached features and write a head."),
+    "evaluate": Command(
+        "evaluate", "evaluate", "Print the accuracy of heads: many, medium and few-shot classes."
+    ),
+    "train-backbone": Command("train", "train_backbone", "Train a backbone from images (stage 1)."),
+    "inspect": Command("inspect", "inspect", "Show what a cache, head, run or checkpoint is."),
+    "methods": Command("methods", "methods", "List the stage-2 methods, or one with its values."),
+    "init": Command("init", "init", "Write a commented ltfix.toml."),
+    "demo": Command("demo", "demo", "Run the whole pipeline on bundled images in about a minute."),
+}
+
+
+def load(name: str) -> Callable[..., Any]:
+    """The function of one command; imports its file."""
+    command = COMMANDS[name]
+    function: Callable[..., Any] = getattr(
+        importlib.import_module(f"ltfix.cli.{command.module}"), command.function
+    )
+    return function
+
+
+def build_app(names: Sequence[str]) -> typer.Typer:
+    """The app with the commands in ``names`` loaded and the others as one line of help."""
+    app = typer.Typer(
+        name="ltfix",
+        add_completion=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(frame.top)
+    for name, command in COMMANDS.items():
+        function = frame.framed(load(name)) if name in names else _listed
+        app.command(name, short_help=command.help)(function)
+    return app
+
+
+def _listed() -> None:
+    """Stands for a command that argv does not name."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code; results on stdout, all else on stderr."""
+    call = frame.split(argv, COMMANDS)
+    with config.started(), boundary.Boundary(debug=call.debug) as outcome:
+        call.check(COMMANDS)
+        completing = "_LTFIX_COMPLETE" in os.environ
+        names = list(COMMANDS) if completing else [call.command] if call.command else []
+        group = typer.main.get_command(build_app(names))
+        default_map = {}
+        if call.command and not call.help and not completing:
+            default_map[call.command] = frame.prepare(call, load(call.command), COMMANDS)
+        code = group.main(call.argv, prog_name="ltfix", standalone_mode=False, default_map=default_map)
+        outcome.code = code if isinstance(code, int) else 0
+    return outcome.code
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script: run ``argv`` (default: the process's own) and exit with its code."""
+    boundary.catch_sigterm()
+    code = run(sys.argv[1:] if argv is None else argv)
+    raise SystemExit(code)
+
+
+__all__ = ["COMMANDS", "Command", "build_app", "config", "load", "main", "run"]

@@ -1,0 +1,149 @@
+"""The error boundary: any failure becomes one line on stderr and an exit code.
+
+0 done, 1 a gate missed, 2 usage, 3 bad input, 4 the environment, 70 a fault of ltfix itself,
+130 and 143 interrupted, 141 the reader of stdout went away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from types import TracebackType
+from typing import Any
+
+from ltfix.errors import EnvironmentFault, LtfixError, UsageError, nearest
+
+INTERNAL, BROKEN_PIPE, INTERRUPTED, TERMINATED = 70, 141, 130, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised where the program stands so that its clean-up runs."""
+
+
+def catch_sigterm() -> None:
+    """Turn SIGTERM into ``Terminated`` (in the main thread, where signals arrive)."""
+
+    def terminate(signum: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+
+
+class Boundary:
+    """``with Boundary() as outcome``: swallows every exception into ``outcome.code``."""
+
+    def __init__(self, *, debug: bool = False) -> None:
+        self.debug, self.code = debug, 0
+
+    def __enter__(self) -> Boundary:
+        return self
+
+    def __exit__(self, kind: Any, err: BaseException | None, trace: TracebackType | None) -> bool:
+        try:
+            if err is None:
+                sys.stdout.flush()
+                return True
+        except BaseException as late:
+            err = late
+        if self.debug and not isinstance(err, SystemExit | BrokenPipeError):
+            traceback.print_exception(err)
+        self.code = self._answer(err)
+        return True
+
+    def _answer(self, err: BaseException) -> int:
+        if isinstance(err, SystemExit):
+            return err.code if isinstance(err.code, int) else int(err.code is not None)
+        if isinstance(err, BrokenPipeError):
+            _abandon_stdout()
+            return BROKEN_PIPE
+        if isinstance(err, Terminated):
+            say("ltfix: terminated")
+            return TERMINATED
+        if isinstance(err, KeyboardInterrupt) or getattr(err, "exit_code", None) == INTERRUPTED:
+            say("ltfix: interrupted")
+            return INTERRUPTED
+        known = understand(err)
+        if known is not None:
+            say(f"ltfix: error: {known}")
+            return known.exit_code
+        hint = "" if self.debug else ": --debug shows the traceback"
+        say(f"ltfix: error: unexpected {type(err).__name__}: {err}{hint}")
+        return INTERNAL
+
+
+def understand(err: BaseException) -> LtfixError | None:
+    """The LtfixError that ``err`` is or stands for; None for a fault of the program itself."""
+    if isinstance(err, LtfixError):
+        return err
+    if hasattr(err, "format_message"):  # typer's own, whichever click it brings
+        return _usage(err)
+    if isinstance(err, MemoryError) or _is_torch_oom(err):
+        return EnvironmentFault("out of memory", hint="use a smaller batch or fewer workers")
+    if isinstance(err, OSError):
+        return _from_os(err)
+    return None
+
+
+def _is_torch_oom(err: BaseException) -> bool:
+    """torch.OutOfMemoryError, or the CPU allocator's RuntimeError; told without importing torch."""
+    named = any(c.__name__ == "OutOfMemoryError" for c in type(err).__mro__)
+    text = str(err)
+    return named or (
+        isinstance(err, RuntimeError) and ("can't allocate memory" in text or "not enough memory" in text)
+    )
+
+
+def _from_os(err: OSError) -> LtfixError:
+    from ltfix.files import os_errors
+
+    try:
+        with os_errors(err.filename or "the file system"):
+            raise err
+    except LtfixError as fault:
+        return fault
+
+
+def _usage(err: Any) -> UsageError:
+    """Typer's message in the one-line form, with the nearest option for an unknown one."""
+    from ltfix.cli import config
+
+    context = getattr(err, "ctx", None)
+    where = getattr(context, "command_path", None) or f"ltfix {config.current().command}".strip()
+    option, help_hint = getattr(err, "option_name", None), f"see `{where} --help`"
+    if option and hasattr(err, "possibilities"):
+        known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts)] if context else []
+        close = nearest(option, [k for k in known if k.startswith("--")])
+        hint = close if close.startswith("did you mean") else help_hint
+        return UsageError(f"no such option: {option}", where=where, hint=hint)
+    text = " ".join(err.format_message().split()).rstrip(".").replace("Value error, ", "")
+    return UsageError(text[:1].lower() + text[1:], where=_place(err, context) or where, hint=help_hint)
+
+
+def _place(err: Any, context: Any) -> str | None:
+    """Where a wrong value stands if it was not typed: a variable, or a key of the file."""
+    from ltfix.cli import config, frame
+
+    parameter = getattr(err, "param", None)
+    if parameter is None or context is None or frame.is_typed(context, parameter.name):
+        return None
+    key = max(parameter.opts, key=len).lstrip("-")
+    return {"file": f"{config.current().file}, {key}", "environment": f"{key} in the environment"}.get(
+        config.origin(key)
+    )
+
+
+def say(text: str) -> None:
+    """One line on stderr, whatever line breaks the message brought along."""
+    with contextlib.suppress(OSError, ValueError):
+        print(" ".join(text.split()), file=sys.stderr, flush=True)
+
+
+def _abandon_stdout() -> None:
+    """Point stdout nowhere, so that the interpreter's last flush is quiet too."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,81 @@
+"""``ltfix init``: a commented ltfix.toml, written from the options that the commands declare."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ltfix.cli import config, console
+from ltfix.cli.options import Overwrite
+from ltfix.cli.signature import Parameter, options
+
+_HEAD = """\
+# ltfix.toml: values for the options of ltfix, read in the folder that ltfix runs in.
+#
+# Each line shows an option and its default; take away the first # to set it ("…" stands where there
+# is no default). An option typed on the command line wins, then LTFIX_COMMAND_OPTION in the
+# environment, then this file. Paths are relative to this file.
+#
+# The least that a project of images needs is two keys of [extract]: backbone and data.
+"""
+_PER_RUN = ("overwrite", "dry_run", "verify", "output", "format")  # a choice of the moment, not of a project
+
+
+def init(
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="Where to write it; - is stdout.")
+    ] = Path(config.FILE_NAME),
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a commented ltfix.toml.
+
+    It lists every option of every command with its default, all commented out, so it changes nothing
+    until it is edited.
+    """
+    console.deliver(example(), output, overwrite=overwrite)
+    if str(output) != "-":
+        console.note(f"wrote {output}")
+
+
+def example() -> str:
+    """The text of the example file."""
+    from ltfix.cli import COMMANDS, load
+
+    tables = {name: options(load(name)) for name in COMMANDS}
+    shared = {key: p for table in tables.values() for key, p in table.items() if key in config.SHARED_KEYS}
+    parts = [
+        _HEAD,
+        "# for every command\n" + "".join(_entry(shared[k]) for k in config.SHARED_KEYS if k in shared),
+    ]
+    for name, table in tables.items():
+        own = [p for key, p in table.items() if key not in (*config.SHARED_KEYS, *_PER_RUN) and not p.hidden]
+        if own and name != "init":
+            parts.append(f"[{name}]  # {COMMANDS[name].help}\n" + "".join(map(_entry, own)))
+    return "\n".join(parts)
+
+
+def _entry(parameter: Parameter) -> str:
+    note = textwrap.wrap(parameter.help, 96, initial_indent="# ", subsequent_indent="# ")
+    return "\n".join([*note, f"#{parameter.flag.lstrip('-')} = {_value(parameter)}", ""])
+
+
+def _value(parameter: Parameter) -> str:
+    default = parameter.default
+    if default is None or (parameter.many and not default):
+        empty = {int: "0", float: "0.0", bool: "false"}.get(parameter.kind, '"…"')
+        return f"[{empty}]" if parameter.many else empty
+    if parameter.many:
+        return "[" + ", ".join(_literal(item) for item in default) + "]"
+    return _literal(default)
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,136 @@
+"""Two faces of ``ltfix.progress.Progress``: a rich bar for terminals, plain lines for logs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+QUIET_SECONDS = 2.0  # a task shorter than this says nothing in a log
+EVERY_SECONDS = 10.0
+EVERY_SHARE = 0.1
+
+
+def duration(seconds: float) -> str:
+    """``95`` -> ``1 min 35 s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def rate(done: float, seconds: float, unit: str) -> str:
+    """``1234.5 images/s``, with the digits that mean something."""
+    speed = done / seconds if seconds > 0 else 0.0
+    return f"{speed:.0f} {unit}/s" if speed >= 100 else f"{speed:.3g} {unit}/s"
+
+
+class Lines:
+    """Progress as a line every ten seconds or tenth part; short tasks say nothing.
+
+    Args:
+        say: takes one finished line.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say, self._clock = say, clock
+        self._what, self._unit = "", ""
+        self._total = self._done = 0
+        self._began = self._last = 0.0
+        self._share = 0.0
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        """Begin a task of ``total`` units."""
+        self._what, self._total, self._unit = what, total, unit
+        self._done, self._share = 0, 0.0
+        self._began = self._last = self._clock()
+
+    def advance(self, n: int = 1) -> None:
+        """Count ``n`` more units; speak if it is time."""
+        self._done += n
+        now = self._clock()
+        passed, share = now - self._began, self._done / max(self._total, 1)
+        due = now - self._last >= EVERY_SECONDS or (
+            share - self._share >= EVERY_SHARE and now - self._last >= QUIET_SECONDS
+        )
+        if due and share < 1:
+            left = duration(passed * (1 / share - 1)) if share > 0 else "?"
+            self._say(
+                f"{self._what}: {self._done}/{self._total} {self._unit} ({share:.0%}), "
+                f"{rate(self._done, passed, self._unit)}, {left} left"
+            )
+            self._last, self._share = now, share
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+        self._say("ltfix: " + " ".join(text.split()))
+
+    def finish(self) -> None:
+        """End the task with its count and rate."""
+        passed = self._clock() - self._began
+        if self._what and passed >= QUIET_SECONDS:
+            self._say(
+                f"{self._what}: {self._done} {self._unit} in {duration(passed)}, "
+                f"{rate(self._done, passed, self._unit)}"
+            )
+        self._what = ""
+
+
+class Bar:
+    """Progress as a rich bar on stderr: count, rate, time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._bar: RichProgress | None = None
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        """Begin a task of ``total`` units."""
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            ProgressColumn,
+            Task,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as RichProgress
+        from rich.text import Text
+
+        class Rate(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(rate(task.completed, task.elapsed or 0.0, unit))
+
+        self.finish()
+        self._bar = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Rate(),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._bar.start()
+        self._bar.add_task(what, total=total)
+
+    def advance(self, n: int = 1) -> None:
+        """Move the bar by ``n`` units."""
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0], n)
+
+    def note(self, text: str) -> None:
+        """Print one line above the bar."""
+        self._console.print("ltfix: " + " ".join(text.split()), soft_wrap=True)
+
+    def finish(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
