@@ -1,0 +1,134 @@
+"""One split of a data set: where its images are, what they are labelled, how one is opened."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ABSENT = -1  # the size of an image file that is not there
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """The samples of one split in order.
+
+    Attributes:
+        name: "train", "val", "test", …
+        samples: N source-relative names.
+        labels: [N] int64 in 0..K-1.
+        classes: K names in index order.
+        sizes: N bytes of each image file, ``ABSENT`` where a listed one is missing.
+        read: a sample's name to its image, RGB. Picklable; raises InputError naming the file.
+        kind: the source's kind ("folder", "list").
+        root: the name of the source's root, no path.
+    """
+
+    name: str
+    samples: Sequence[str]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    sizes: Sequence[int]
+    read: Callable[[str], Image]
+    kind: str
+    root: str
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def open(self, index: int) -> Image:
+        """Image ``index``, upright RGB.
+
+        Raises:
+            InputError: it is missing, corrupt, truncated or enormous; the file is named.
+        """
+        return self.read(self.samples[index])
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """[K] int64 samples per class."""
+        return np.bincount(self.labels, minlength=self.n_classes).astype(np.int64)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names, sizes and labels in order: not of the image bytes, and of no dates."""
+        rows = zip(self.samples, self.sizes, self.labels.tolist(), strict=True)
+        return files.sha256_bytes(
+            "\n".join(f"{name}\t{size}\t{label}" for name, size, label in rows).encode()
+        )
+
+    def subset(self, index: np.ndarray) -> Split:
+        """The samples ``index`` [m] in that order; the classes stay."""
+        chosen = index.tolist()
+        return dataclasses.replace(
+            self,
+            samples=[self.samples[i] for i in chosen],
+            labels=self.labels[index],
+            sizes=[self.sizes[i] for i in chosen],
+        )
+
+    def limit(self, n: int | None) -> Split:
+        """At most ``n`` samples, evenly spaced, so that sources sorted by class keep most classes."""
+        if n is None or n >= len(self):
+            return self
+        return self.subset(np.arange(n) * len(self) // n)
+
+
+def check_classes(classes: Sequence[str], where: object) -> tuple[str, ...]:
+    """The class names of a training split.
+
+    Raises:
+        InputError: fewer than two, one twice, or one that cannot be written to a line of text.
+    """
+    if len(classes) < 2:
+        found = f"only {classes[0]!r}" if classes else "none"
+        raise InputError(f"at least two classes are needed, found {found}", where=where)
+    seen: set[str] = set()
+    for name in classes:
+        if name in seen:
+            raise InputError(f"class {name!r} is there twice", where=where)
+        seen.add(name)
+        check_name(name, where)
+    return tuple(classes)
+
+
+def check_name(name: str, where: object) -> None:
+    """Refuse a name that a line of UTF-8 text cannot hold.
+
+    Raises:
+        InputError: naming it.
+    """
+    if "\n" in name or "\r" in name:
+        raise InputError(f"the name {name!r} holds a line break", where=where, hint="rename it")
+    try:
+        name.encode()
+    except UnicodeEncodeError as err:
+        raise InputError(
+            f"the name {name!a} is not UTF-8", where=ascii(str(where)), hint="rename it"
+        ) from err
+
+
+def class_index(name: str, known: dict[str, int], where: object) -> int:
+    """The index of a class name.
+
+    Raises:
+        InputError: the training classes do not have it; the nearest are offered.
+    """
+    if name not in known:
+        raise InputError(
+            f"class {name!r} is not among the {len(known)} classes", where=where, hint=nearest(name, known)
+        )
+    return known[name]
