@@ -1,0 +1,171 @@
+"""What is to be evaluated: heads from files or memory, the stage-1 classifier, the training counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ltfix.errors import InputError
+from ltfix.features.read import FeatureCache, open_cache
+from ltfix.heads.head import Head, load_head
+from ltfix.tensorfile import load_tensors
+
+STAGE1 = "stage-1"
+Given = Head | FeatureCache | str | Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One row of a report.
+
+    Attributes:
+        name: the head file's stem, or "stage-1".
+        path: the head's file, None for a head in memory and for a cache's own classifier.
+        head: the classifier.
+    """
+
+    name: str
+    path: str | None
+    head: Head
+
+    @property
+    def is_stage1(self) -> bool:
+        """Whether it is the classifier that stage 2 started from."""
+        return self.head.method == STAGE1
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Name, path and method, as every report begins a row."""
+        return {"name": self.name, "path": self.path, "method": self.head.method}
+
+
+def open_given(path: str | Path) -> Head | FeatureCache:
+    """Open a head file, or a feature cache given in its place.
+
+    Raises:
+        InputError: neither, or torn.
+    """
+    path = Path(path)
+    if path.is_dir() or path.suffix == ".npz":
+        return open_cache(path)
+    tensors, _ = load_tensors(path)
+    return open_cache(path) if "features" in tensors else load_head(path)
+
+
+def as_list(heads: Given | Sequence[Given] | None) -> list[Given]:
+    """One, several or no heads as a list."""
+    if heads is None:
+        return []
+    return [heads] if isinstance(heads, Head | FeatureCache | str | Path) else list(heads)
+
+
+def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[list[Candidate], np.ndarray]:
+    """The rows of a report, stage 1 first, and the training counts that decide the shots.
+
+    A cache among ``heads`` stands for its stage-1 classifier and its counts; without one the stage-1
+    row is the evaluated cache's own. The counts are those of a cache among ``heads``, else of the
+    fitted heads, else of the evaluated cache's classifier.
+
+    Raises:
+        InputError: nothing to evaluate; unknown or contradicting counts; a head that differs from the
+            cache in D, K or class names.
+    """
+    opened = [open_given(item) if isinstance(item, str | Path) else item for item in as_list(heads)]
+    caches = [item for item in opened if isinstance(item, FeatureCache)]
+    rows = [_candidate(item) for item in opened if isinstance(item, Head)]
+    baselines = [Candidate(STAGE1, None, item.head) for item in caches if item.head is not None]
+    if not baselines and not any(row.is_stage1 for row in rows) and cache.head is not None:
+        baselines = [Candidate(STAGE1, None, cache.head)]
+    rows = [*baselines, *sorted(rows, key=lambda row: not row.is_stage1)]
+    if not rows:
+        raise InputError(
+            "no head to evaluate: the cache has no stage-1 classifier",
+            where=cache.path,
+            hint="give a head that `ltfix fit` wrote, or a training cache with its classifier",
+        )
+    counts = _counts(caches, rows, cache)
+    for row in rows:
+        check_fit(row, cache, len(counts))
+    _check_names(rows, cache)
+    return rows, counts
+
+
+def _candidate(head: Head) -> Candidate:
+    path = None if head.path is None else str(head.path)
+    return Candidate(STAGE1 if head.method == STAGE1 else head.name, path, head)
+
+
+def _counts(caches: list[FeatureCache], rows: list[Candidate], cache: FeatureCache) -> np.ndarray:
+    given = [(str(item.path), training_counts(item)) for item in caches]
+    fitted = [(row.path or row.name, row.head.counts) for row in rows if not row.is_stage1]
+    first = [(row.path or row.name, row.head.counts) for row in rows if row.is_stage1]
+    own = [(str(cache.path), None if cache.head is None else cache.head.counts)]
+    for group in (given, fitted, first, own):
+        known = [(name, counts) for name, counts in group if counts is not None]
+        for name, counts in known[1:]:
+            if not np.array_equal(counts, known[0][1]):
+                raise InputError(
+                    f"{known[0][0]} and {name} come from different training counts",
+                    hint="give the training cache whose counts shall decide the shots before the heads",
+                )
+        if known:
+            return _padded(known[0][1], rows[0].head.n_classes)
+    raise InputError(
+        "the training counts are unknown, so no class has a shot",
+        where=rows[0].path or cache.path,
+        hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD --cache TEST`",
+    )
+
+
+def training_counts(cache: FeatureCache) -> np.ndarray:
+    """[K] samples per class of a training cache: those its classifier records, else its own."""
+    return cache.counts if cache.head is None or cache.head.counts is None else cache.head.counts
+
+
+def _padded(counts: np.ndarray, n_classes: int) -> np.ndarray:
+    """A bare file without its last classes does not know of them: they have no training sample."""
+    short = n_classes - len(counts)
+    return np.pad(counts, (0, short)) if short > 0 else counts
+
+
+def check_fit(row: Candidate, cache: FeatureCache, n_classes: int) -> None:
+    """Refuse a head that cannot classify this cache.
+
+    Raises:
+        InputError: D or K differ; both files are named.
+    """
+    head, where = row.head, row.path or row.name
+    if head.dim != cache.dim:
+        raise InputError(
+            f"the head {where} has D = {head.dim}, the cache {cache.path} has D = {cache.dim}",
+            hint="evaluate a head on features of the backbone it was fitted on",
+        )
+    if cache.n_classes > head.n_classes:
+        raise InputError(
+            f"the head {where} has K = {head.n_classes} classes, the cache {cache.path} has "
+            f"K = {cache.n_classes}",
+            hint="a test cache may hold fewer classes than the head, never more",
+        )
+    if head.n_classes != n_classes:
+        raise InputError(
+            f"the head {where} has K = {head.n_classes} classes, the training counts are of K = {n_classes}"
+        )
+
+
+def _check_names(rows: list[Candidate], cache: FeatureCache) -> None:
+    named = [(row.path or row.name, row.head.classes) for row in rows]
+    known = [(name, classes) for name, classes in [*named, (str(cache.path), cache.classes)] if classes]
+    for name, classes in known[1:]:
+        for index, (ours, theirs) in enumerate(zip(known[0][1], classes, strict=False)):
+            if ours != theirs:
+                raise InputError(
+                    f"class {index} is {ours!r} in {known[0][0]} and {theirs!r} in {name}",
+                    hint="labels and heads must number the same classes alike",
+                )
+
+
+def class_names(rows: list[Candidate], cache: FeatureCache) -> tuple[str, ...] | None:
+    """The K class names where any head knows them, else the cache's."""
+    return next((row.head.classes for row in rows if row.head.classes), cache.classes)

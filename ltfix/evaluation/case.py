@@ -1,0 +1,70 @@
+"""What the reports measure on: one cache, its shots, and the predictions made so far."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ltfix.evaluation.scores import class_accuracy, predictions
+from ltfix.evaluation.shots import SHOTS, Shots
+from ltfix.features.read import FeatureCache
+from ltfix.heads.head import Head
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """A cache to measure heads on.
+
+    Attributes:
+        cache: features [N, V, D] and labels [N].
+        shots: the shot of each of the K classes, and their training counts.
+        classes: the K class names, or None.
+        tta: "mean" of the views' logits, or the "first" view.
+    """
+
+    cache: FeatureCache
+    shots: Shots
+    classes: tuple[str, ...] | None = None
+    tta: str = "mean"
+    _made: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def n_classes(self) -> int:
+        """K, of the heads and the training counts."""
+        return len(self.shots.counts)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """[N] int64 true classes."""
+        return self.cache.labels
+
+    @property
+    def tested(self) -> np.ndarray:
+        """[K] int64 samples per class in this cache."""
+        return np.bincount(self.labels, minlength=self.n_classes)
+
+    def predictions(self, head: Head) -> np.ndarray:
+        """[N] predicted classes of a head, computed once."""
+        if id(head) not in self._made:
+            self._made[id(head)] = predictions(head, self.cache, self.tta)
+        return self._made[id(head)]
+
+    def recall(self, head: Head) -> np.ndarray:
+        """[K] accuracy per class, NaN for a class without samples."""
+        return class_accuracy(self.predictions(head), self.labels, self.n_classes)
+
+    def class_name(self, index: int) -> str | None:
+        """The name of a class, where names are known."""
+        known = self.classes is not None and index < len(self.classes)
+        return self.classes[index] if self.classes is not None and known else None
+
+    def shot_name(self, index: int) -> str:
+        """The shot of a class."""
+        return SHOTS[self.shots.of[index]]
+
+    def views(self) -> str:
+        """How several views were treated, for people; empty where there is one."""
+        if self.cache.views == 1:
+            return ""
+        return f"logits averaged over {self.cache.views} views" if self.tta == "mean" else "first view alone"

@@ -1,0 +1,85 @@
+"""Bars that a head must reach: ``--fail-under few=20,all=45``, in percent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ltfix.errors import GateMissed, UsageError, nearest
+from ltfix.evaluation.candidates import STAGE1
+from ltfix.evaluation.shots import SHOTS
+
+GATED = ("all", *SHOTS)
+_ROUNDING = 1e-9
+
+
+def parse_gates(text: str) -> dict[str, float]:
+    """Read ``few=20,all=45`` as bars in percent.
+
+    Raises:
+        UsageError: not ``name=number``; an unknown or repeated name; a number that is not a percentage
+            above 1 (a fraction was probably meant as percent).
+    """
+    gates: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        if not name or not equals:
+            raise UsageError(f"not a bar: {part.strip()!r}", where="--fail-under", hint="write few=20,all=45")
+        if name not in GATED:
+            raise UsageError(f"no shot {name!r}", where="--fail-under", hint=nearest(name, GATED))
+        if name in gates:
+            raise UsageError(f"{name} is given twice", where="--fail-under")
+        gates[name] = _percent(name, number)
+    return gates
+
+
+def _percent(name: str, number: str) -> float:
+    try:
+        bar = float(number)
+    except ValueError:
+        bar = float("nan")
+    if 0 <= bar <= 1:
+        raise UsageError(
+            f"{name}={number} is {bar:g} percent: was {100 * bar:g} percent meant?",
+            where="--fail-under",
+            hint=f"bars are percent, as the tables print; write {name}={100 * bar:g}",
+        )
+    if not 1 < bar <= 100:
+        raise UsageError(
+            f"{name}={number} is no percentage", where="--fail-under", hint="a number above 1, up to 100"
+        )
+    return bar
+
+
+def check_gates(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> None:
+    """Hold the fitted heads of a many-medium-few report to the bars.
+
+    The stage-1 row, which a fit is to improve on, is held to them only where it stands alone.
+
+    Args:
+        gates: bars in percent by ``all``, ``many``, ``medium``, ``few``.
+        heads: the report's rows, values as fractions.
+
+    Raises:
+        UsageError: a bar on a shot without a class or test sample.
+        GateMissed: naming every head and bar that was missed.
+    """
+    fitted = [head for head in heads if head["method"] != STAGE1] or list(heads)
+    missed = []
+    for head in fitted:
+        for name, bar in gates.items():
+            if head[name] is None:
+                raise UsageError(
+                    f"no class is {name}, so {name}={bar:g} cannot be held",
+                    where="--fail-under",
+                    hint="leave it out, or move the boundaries with --many and --few",
+                )
+            if head[name] < bar / 100 - _ROUNDING:
+                missed.append(f"{head['name']}: {name} {_shown(head[name], bar)} < {bar:g}")
+    if missed:
+        raise GateMissed("bar missed", where="; ".join(missed))
+
+
+def _shown(value: float, bar: float) -> str:
+    """The percentage with as many decimals as it takes to look below the bar."""
+    return next((s for d in (1, 2, 4) if float(s := f"{100 * value:.{d}f}") < bar), f"{100 * value:.6f}")

@@ -1,0 +1,183 @@
+"""Evaluate heads on a cache: the one entry to every report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ltfix.errors import UsageError
+from ltfix.evaluation import reports
+from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
+from ltfix.evaluation.candidates import Candidate, Given, check_fit, class_names, gather, open_given
+from ltfix.evaluation.case import Case
+from ltfix.evaluation.scores import check_tta
+from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
+from ltfix.evaluation.table import Column, Table, to_csv, to_markdown
+from ltfix.features.read import FeatureCache, open_cache
+from ltfix.heads.head import Head
+
+FORMAT = "ltfix-report/1"
+FORMATS = ("table", "json", "csv", "markdown")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """What `evaluate` found.
+
+    Attributes:
+        kind: the report's name.
+        cache: path, n, classes and fingerprint of the evaluated cache.
+        shots: the shot of each class and the rule.
+        heads: one mapping a head, stage 1 first: name, path, method and what was measured.
+        about: what was measured on the cache alone; further keys of the JSON.
+        title: the cache and how its views were treated, for people.
+    """
+
+    kind: str
+    cache: dict[str, Any]
+    shots: Shots
+    heads: list[dict[str, Any]]
+    about: dict[str, Any]
+    title: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of docs/format.md: fractions, None where there is no value."""
+        return {
+            "format": FORMAT,
+            "report": self.kind,
+            "cache": self.cache,
+            "shots": self.shots.to_dict(),
+            "heads": self.heads,
+            **self.about,
+        }
+
+    def tables(self) -> list[Table]:
+        """What people read: the report's table, and the differences where a head was compared with."""
+        main = reports.lookup(self.kind).table(self)
+        main = dataclasses.replace(main, title=main.title or self.title)
+        return [main, _differences(self)] if "against" in self.about else [main]
+
+    def render(self, form: str) -> str:
+        """The report as "json", "csv" (the main table, raw values) or "markdown" text.
+
+        Raises:
+            UsageError: another format.
+        """
+        if form == "json":
+            return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        if form == "csv":
+            return to_csv(self.tables()[0])
+        if form == "markdown":
+            return to_markdown(self.tables())
+        raise UsageError(f"no such text format: {form!r}", hint="known: json, csv, markdown")
+
+
+def evaluate(
+    heads: Given | Sequence[Given] | None,
+    cache: FeatureCache | str | Path,
+    report: str = "many-medium-few",
+    *,
+    many: int = MANY,
+    few: int = FEW,
+    tta: str = "mean",
+    against: Given | None = None,
+    seed: int = 0,
+) -> Report:
+    """Measure heads on a feature cache.
+
+    Args:
+        heads: one or several of: a Head, the path of one, or a training cache, which stands for its
+            stage-1 classifier and its counts. None or empty: the cache's own stage-1 classifier.
+        cache: the features to measure on, or their path.
+        report: a name of ``ltfix.evaluation.reports.names()``, or of an installed extension's.
+        many, few: Many is n > many, Few is n < few, n the training samples of a class.
+        tta: with several views, the "mean" of their logits or the "first" view alone.
+        against: a head, or the name of a row, that every head is compared with: the difference of All
+            and of each shot with its paired bootstrap interval.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: an unknown report or ``tta``, or overlapping shot boundaries.
+        InputError: a missing or wrong file; heads and cache that differ in D, K or class names; training
+            counts that are unknown or contradict each other; a feature that is not finite.
+    """
+    measured = reports.lookup(report)
+    check_tta(tta)
+    cache = cache if isinstance(cache, FeatureCache) else open_cache(cache)
+    rows, counts = gather(heads, cache)
+    case = Case(cache, group(counts, many, few), class_names(rows, cache), tta)
+    found = [{**row.to_dict(), **measured.measure(row.head, case)} for row in rows]
+    about = measured.about(case)
+    if against is not None:
+        baseline = _baseline(against, rows, case)
+        about["against"] = {
+            **baseline.to_dict(),
+            "level": LEVEL,
+            "resamples": RESAMPLES,
+            "seed": seed,
+        }
+        for entry, row in zip(found, rows, strict=True):
+            entry["difference"] = _difference(row, baseline, case, seed)
+    return Report(report, _describe(case), case.shots, found, about, _title(case))
+
+
+def _describe(case: Case) -> dict[str, Any]:
+    return {
+        "path": str(case.cache.path),
+        "n": case.cache.n,
+        "classes": case.cache.n_classes,
+        "fingerprint": case.cache.fingerprint,
+    }
+
+
+def _title(case: Case) -> str:
+    parts = [f"{case.cache.n} samples", f"{case.cache.n_classes} classes", case.views()]
+    return f"{case.cache.path}: {', '.join(part for part in parts if part)}"
+
+
+def _baseline(against: Given, rows: list[Candidate], case: Case) -> Candidate:
+    """The head to compare with: a row by its name, or one more head."""
+    for row in rows:
+        if against is row.head or (isinstance(against, str | Path) and str(against) in (row.name, row.path)):
+            return row
+    opened = against if isinstance(against, Head | FeatureCache) else open_given(against)
+    head = opened.head if isinstance(opened, FeatureCache) else opened
+    if head is None:
+        raise UsageError("the cache to compare with has no stage-1 classifier", where=against)
+    path = str(head.path) if isinstance(opened, Head) and head.path is not None else None
+    baseline = Candidate(head.name, path, head)
+    check_fit(baseline, case.cache, case.n_classes)
+    return baseline
+
+
+def _difference(row: Candidate, baseline: Candidate, case: Case, seed: int) -> dict[str, Any] | None:
+    if row.head is baseline.head:
+        return None
+    ours, theirs = (case.predictions(which.head) == case.labels for which in (row, baseline))
+    return dict(paired_difference(ours, theirs, case.labels, case.shots.of, seed=seed))
+
+
+def _differences(report: Report) -> Table:
+    rows = []
+    for head in report.heads:
+        for shot in ("all", *SHOTS):
+            found = (head["difference"] or {}).get(shot)
+            if found is not None:
+                rows.append({"name": head["name"], "shot": shot.capitalize(), **found})
+    columns = (
+        Column("name", "Head"),
+        Column("shot", "Shot"),
+        Column("value", "Difference", "percent"),
+        Column("low", "from", "percent"),
+        Column("high", "to", "percent"),
+    )
+    against = report.about["against"]
+    return Table(
+        columns,
+        rows,
+        title=f"Points above {against['name']}, with {100 * LEVEL:.0f} % intervals",
+        notes=(f"Paired bootstrap: {RESAMPLES} resamples of each class's samples, seed {against['seed']}.",),
+    )

@@ -1,0 +1,45 @@
+"""Accuracy over all samples and by shot, the harmonic mean and the worst class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ltfix.evaluation.case import Case
+from ltfix.evaluation.report import Report
+from ltfix.evaluation.scores import harmonic_mean, shot_means
+from ltfix.evaluation.table import Column, Table
+from ltfix.heads.head import Head
+
+_SCORES = {
+    "all": "All",
+    "many": "Many",
+    "medium": "Medium",
+    "few": "Few",
+    "harmonic_mean": "Harmonic",
+    "worst_class": "Worst class",
+}
+
+
+def measure(head: Head, case: Case) -> dict[str, Any]:
+    """Accuracies of one head as fractions; None for a shot without a tested class."""
+    recall = case.recall(head)
+    return {
+        "all": float(np.mean(case.predictions(head) == case.labels)),
+        **shot_means(recall, case.shots.of),
+        "harmonic_mean": harmonic_mean(recall),
+        "worst_class": float(np.nanmin(recall)),
+    }
+
+
+def about(case: Case) -> dict[str, Any]:
+    """Nothing further."""
+    return {}
+
+
+def table(report: Report) -> Table:
+    """One row a head."""
+    names = (Column("name", "Head"), Column("path", "", csv_only=True), Column("method", "", csv_only=True))
+    scores = tuple(Column(key, title, "percent", "max") for key, title in _SCORES.items())
+    return Table((*names, *scores), report.heads, notes=(f"{report.shots.rule()}.",))

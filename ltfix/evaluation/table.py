@@ -1,0 +1,122 @@
+"""A table of results and its plain renderings: csv (raw values) and markdown (as people read it)."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+Kind = Literal["text", "count", "percent", "number"]
+EMPTY = "–"
+BEST = "* best in its column"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a :class:`Table`.
+
+    Attributes:
+        key: where its values stand in a row; the name of the csv column.
+        title: what people read above it.
+        kind: "percent" holds fractions and shows 100 times them with one decimal, "number" shows three
+            significant digits, "count" integers, "text" words.
+        best: whether the largest ("max") or smallest ("min") value is marked.
+        csv_only: part of the csv, not of what people read.
+    """
+
+    key: str
+    title: str
+    kind: Kind = "text"
+    best: Literal["max", "min"] | None = None
+    csv_only: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of raw values under typed columns.
+
+    Attributes:
+        columns: in order.
+        rows: one mapping a row from column key to raw value: str, int, float, or None where there is none.
+        title: what the table is of.
+        notes: lines to print below it.
+    """
+
+    columns: tuple[Column, ...]
+    rows: Sequence[dict[str, Any]]
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """The columns that people read."""
+        return tuple(column for column in self.columns if not column.csv_only)
+
+    def cells(self) -> list[list[str]]:
+        """The shown columns as text, row by row, without marks."""
+        return [
+            [format_value(row.get(column.key), column.kind) for column in self.shown] for row in self.rows
+        ]
+
+    def best(self) -> set[tuple[int, int]]:
+        """(row, shown column) of every best value; equal as printed is equally good. Empty for one row."""
+        marked: set[tuple[int, int]] = set()
+        if len(self.rows) < 2:
+            return marked
+        cells = self.cells()
+        for index, column in enumerate(self.shown):
+            known = [
+                (row[column.key], i) for i, row in enumerate(self.rows) if row.get(column.key) is not None
+            ]
+            if column.best is None or not known:
+                continue
+            winner = max(known)[1] if column.best == "max" else min(known)[1]
+            marked |= {(i, index) for _, i in known if cells[i][index] == cells[winner][index]}
+        return marked
+
+
+def format_value(value: Any, kind: Kind) -> str:
+    """One value as people read it; ``–`` for None."""
+    if value is None:
+        return EMPTY
+    if kind == "percent":
+        return f"{100 * value:.1f}"
+    if kind == "number":
+        digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+        return f"{value:.{digits}f}"
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def to_csv(table: Table) -> str:
+    """The raw values under a header of column keys: fractions, full precision, empty where there is none."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([column.key for column in table.columns])
+    for row in table.rows:
+        writer.writerow(["" if row.get(c.key) is None else row[c.key] for c in table.columns])
+    return out.getvalue()
+
+
+def to_markdown(tables: Iterable[Table]) -> str:
+    """The tables one after the other as GitHub markdown, the best per column in bold."""
+    return "\n".join(_markdown(table) for table in tables)
+
+
+def _markdown(table: Table) -> str:
+    best = table.best()
+    lines = [f"**{_escape(table.title)}**", ""] if table.title else []
+    lines.append("| " + " | ".join(column.title for column in table.shown) + " |")
+    lines.append("| " + " | ".join("---" if c.kind == "text" else "---:" for c in table.shown) + " |")
+    for i, row in enumerate(table.cells()):
+        cells = [f"**{cell}**" if (i, j) in best else _escape(cell) for j, cell in enumerate(row)]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", *(f"{_escape(note)}  " for note in table.notes)] if table.notes else []
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([\\|*`\[]|<(?=[a-zA-Z/!?]))", r"\\\1", text)
