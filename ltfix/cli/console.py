@@ -6,11 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ltfix.cli import config
+from ltfix.cli import config, tables
 from ltfix.errors import UsageError
 from ltfix.progress import SILENT, Progress
-
-WIDTH = 80
 
 
 def note(text: str) -> None:
@@ -52,44 +50,9 @@ def deliver(text: str, output: Path | None, *, overwrite: bool = False) -> None:
     files.write_text(output, text.rstrip("\n") + "\n")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
-    """Print a plain table to stdout.
-
-    A terminal's width is kept by folding long cells; into a pipe or file every row stays one line.
-
-    Args:
-        columns: headings; columns whose cells are all numbers are set flush right.
-        rows: cells, shown by ``str``; None is shown as ``–``.
-        title: a line above the table.
-    """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
-    shown = [["–" if cell is None else str(cell) for cell in row] for row in rows]
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title, title_justify="left")
-    for i, column in enumerate(columns):
-        right = bool(shown) and all(_is_number(row[i]) for row in shown)
-        drawn.add_column(
-            column, justify="right" if right else "left", overflow="fold", no_wrap=not console.is_terminal
-        )
-    if not console.is_terminal:
-        console.width = max(
-            WIDTH, console.measure(drawn, options=console.options.update(width=10_000)).maximum
-        )
-    with console.capture() as capture:
-        console.print(drawn)
-    write("\n".join(line.rstrip() for line in capture.get().splitlines()))
-
-
-def _is_number(cell: str) -> bool:
-    bare = cell.replace("±", " ").replace("%", " ").replace(",", "").split()
-    try:
-        [float(part) for part in bare if part not in ("–", "-")]
-    except ValueError:
-        return False
-    return True
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+    """Print a plain table to stdout (see ``tables.draw``)."""
+    write(tables.draw(columns, rows, title=title))
 
 
 def progress(quiet: bool = False) -> Progress:

@@ -1,0 +1,114 @@
+"""Tables as people read them: rich's layout, plain when piped, nothing cut off."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence, Set
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    from ltfix.evaluation.table import Table
+
+WIDTH = 80
+EMPTY = "–"
+BEST_NOTE = "* best in its column"
+
+
+def draw(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str = "",
+    notes: Sequence[str] = (),
+    best: Set[tuple[int, int]] = frozenset(),
+    right: Sequence[bool] | None = None,
+    plain: bool = False,
+) -> str:
+    """A table as text.
+
+    On a terminal its width is kept by folding long cells; into a pipe or file every row stays one line
+    and nothing is coloured.
+
+    Args:
+        columns: headings.
+        rows: cells, shown by ``str``; None is shown as ``–``.
+        title: a line above the table.
+        notes: lines below it.
+        best: (row, column) of cells to mark with ``*``, in bold where there is colour.
+        right: columns set flush right; default: those whose cells are all numbers.
+        plain: for a file, though stdout may be a terminal.
+    """
+    from rich.console import Console
+
+    cells = [[EMPTY if cell is None else str(cell) for cell in row] for row in rows]
+    if right is None:
+        right = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(columns))]
+    console = Console(
+        file=sys.stdout, highlight=False, markup=False, emoji=False, force_terminal=False if plain else None
+    )
+    drawn = _grid(columns, cells, best, right, wrap=console.is_terminal)
+    if not console.is_terminal:
+        wide = console.options.update(width=100_000)
+        console.width = max(WIDTH, console.measure(drawn, options=wide).maximum)
+    body = _printed(console, drawn)
+    return "\n".join(([title] if title else []) + body + list(notes))
+
+
+def draw_result(table: Table, *, plain: bool = False) -> str:
+    """A table of an evaluation report as text: percent with one decimal, the best per column marked."""
+    best = table.best()
+    notes = list(table.notes) + ([BEST_NOTE] if best else [])
+    return draw(
+        [column.title for column in table.shown],
+        table.cells(),
+        title=table.title,
+        notes=notes,
+        best=best,
+        right=[column.kind != "text" for column in table.shown],
+        plain=plain,
+    )
+
+
+def _grid(
+    columns: Sequence[str],
+    cells: list[list[str]],
+    best: Set[tuple[int, int]],
+    right: Sequence[bool],
+    *,
+    wrap: bool,
+) -> RichTable:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    marked = {column for _, column in best}
+    for i, column in enumerate(columns):
+        heading = column + (" " if i in marked and right[i] else "")
+        grid.add_column(
+            heading, justify="right" if right[i] else "left", overflow="fold", no_wrap=not wrap or right[i]
+        )
+    for r, row in enumerate(cells):
+        texts = []
+        for c, cell in enumerate(row):
+            star = "*" if (r, c) in best else " " if c in marked and right[c] else ""
+            texts.append(Text(cell + star, style="bold" if (r, c) in best else ""))
+        grid.add_row(*texts)
+    return grid
+
+
+def _printed(console: Console, grid: RichTable) -> list[str]:
+    with console.capture() as capture:
+        console.print(grid)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        [float(part) for part in cell.replace("±", " ").replace("%", " ").split() if part != EMPTY]
+    except ValueError:
+        return False
+    return True
