@@ -80,6 +80,8 @@ def run(argv: Sequence[str]) -> int:
         if call.command and not call.help and not completing:
             default_map[call.command] = frame.prepare(call, load(call.command), COMMANDS)
         code = group.main(call.argv, prog_name="ltfix", standalone_mode=False, default_map=default_map)
+        if code == boundary.INTERRUPTED:  # how typer answers Ctrl-C
+            raise KeyboardInterrupt
         outcome.code = code if isinstance(code, int) else 0
     return outcome.code
 

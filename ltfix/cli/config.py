@@ -197,7 +197,7 @@ def _from_file(
                 f"{key!r} is a table, not a key", where=file, hint=f"write [{key}] above its keys"
             )
     values = {
-        k: _from_toml(parameters[k], content[k], file, k)
+        k: _from_toml(parameters[k], content[k], file, f"{file}, {k}")
         for k in SHARED_KEYS
         if k in content and k in parameters
     }

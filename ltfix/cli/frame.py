@@ -40,7 +40,7 @@ class Call:
             UsageError: offers the nearest ones.
         """
         word = next((a for a in self.argv if not a.startswith("-")), None)
-        if self.command is None and word is not None:
+        if word is not None and word not in commands and self.command is None:
             raise UsageError(f"no such command: {word}", hint=nearest(word, commands))
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 EMPTY = "–"
+_PAD = "\ue000"  # stands for a blank that rich would trim
 BEST_NOTE = "* best in its column"
 
 
@@ -87,14 +88,14 @@ def _grid(
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     marked = {column for _, column in best}
     for i, column in enumerate(columns):
-        heading = column + (" " if i in marked and right[i] else "")
+        heading = column + (_PAD if i in marked and right[i] else "")
         grid.add_column(
             heading, justify="right" if right[i] else "left", overflow="fold", no_wrap=not wrap or right[i]
         )
     for r, row in enumerate(cells):
         texts = []
         for c, cell in enumerate(row):
-            star = "*" if (r, c) in best else " " if c in marked and right[c] else ""
+            star = "*" if (r, c) in best else _PAD if c in marked and right[c] else ""
             texts.append(Text(cell + star, style="bold" if (r, c) in best else ""))
         grid.add_row(*texts)
     return grid
@@ -103,7 +104,7 @@ def _grid(
 def _printed(console: Console, grid: RichTable) -> list[str]:
     with console.capture() as capture:
         console.print(grid)
-    return [line.rstrip() for line in capture.get().splitlines()]
+    return [line.replace(_PAD, " ").rstrip() for line in capture.get().splitlines()]
 
 
 def _is_number(cell: str) -> bool:

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from ltfix import cli
+from ltfix.cli import boundary
+from ltfix.errors import EnvironmentFault, GateMissed, InputError, UsageError
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's own, which is told by its name."""
+
+
+def raising(err: BaseException):
+    def act() -> None:
+        raise err
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("err", "code", "line"),
+    [
+        (GateMissed("few is 19.0"), 1, "few is 19.0"),
+        (UsageError("no"), 2, "no"),
+        (InputError("bad row", where="x.npz, row 3", hint="mend it"), 3, "bad row (x.npz, row 3): mend it"),
+        (EnvironmentFault("full"), 4, "full"),
+        (MemoryError(), 4, "out of memory: use a smaller batch or fewer workers"),
+        (
+            OutOfMemoryError("CUDA out of memory. Tried"),
+            4,
+            "out of memory: use a smaller batch or fewer workers",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            4,
+            "out of memory: use a smaller batch or fewer workers",
+        ),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a.jpg"), 3, "no such file or folder (a.jpg)"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x"),
+            4,
+            "no permission (/x): choose a folder that you may write to",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            4,
+            "the disk is full (the file system): free some space and run the same command again",
+        ),
+        (InputError("first line\nsecond line"), 3, "first line second line"),
+        (
+            ZeroDivisionError("by zero"),
+            70,
+            "unexpected ZeroDivisionError: by zero: --debug shows the traceback",
+        ),
+    ],
+)
+def test_every_failure_is_one_line_with_its_code(probe, error, err, code, line):
+    probe.act = raising(err)
+    assert error("probe") == (code, line)
+
+
+@pytest.mark.parametrize(("err", "code"), [(KeyboardInterrupt(), 130), (boundary.Terminated(), 143)])
+def test_interrupts(probe, capsys, err, code):
+    probe.act = raising(err)
+    assert cli.run(["probe"]) == code
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_broken_pipe_is_quiet(probe, capsys, monkeypatch):
+    monkeypatch.setattr(boundary, "_abandon_stdout", lambda: None)
+    probe.act = raising(BrokenPipeError())
+    assert cli.run(["probe"]) == 141
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("argv", [["--debug", "probe"], ["probe", "--debug"]])
+@pytest.mark.parametrize("err", [InputError("bad"), ValueError("worse")])
+def test_debug_shows_the_traceback_before_or_after_the_command(probe, capsys, argv, err):
+    probe.act = raising(err)
+    assert cli.run(argv) == (3 if isinstance(err, InputError) else 70)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1].startswith("ltfix: error: ")
+    assert "--debug" not in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["prob"], "no such command: prob: did you mean probe?"),
+        (["--qiet", "probe"], "no such option: --qiet (ltfix): did you mean --quiet?"),
+        (
+            ["probe", "--weight-dekay", "1"],
+            "no such option: --weight-dekay (ltfix probe): did you mean --weight-decay?",
+        ),
+        (["probe", "--zzz"], "no such option: --zzz (ltfix probe): see `ltfix probe --help`"),
+        (
+            ["probe", "--method"],
+            "option '--method' requires an argument (ltfix probe): see `ltfix probe --help`",
+        ),
+        (
+            ["probe", "a", "b"],
+            "got unexpected extra argument(s) (b) (ltfix probe): see `ltfix probe --help`",
+        ),
+    ],
+)
+def test_usage_errors_of_the_parser_have_the_same_form(probe, error, argv, line):
+    code, found = error(*argv)
+    assert code == 2
+    assert (
+        found.replace("arguments (b)", "argument(s) (b)").replace("argument (b)", "argument(s) (b)") == line
+    )
+
+
+@pytest.mark.parametrize(
+    "argv", [["probe", "--epochs", "x"], ["probe", "--epochs", "0"], ["probe", "--format", "x"]]
+)
+def test_wrong_values_name_option_and_command(probe, error, argv):
+    code, line = error(*argv)
+    assert code == 2
+    assert argv[1] in line
+    assert line.endswith("(ltfix probe): see `ltfix probe --help`")
+
+
+def test_exit_codes_of_library_code_pass(probe):
+    probe.act = raising(SystemExit(5))
+    assert cli.run(["probe"]) == 5

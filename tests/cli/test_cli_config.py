@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ltfix import cli
+from ltfix.cli import config
+from ltfix.errors import UsageError
+
+Error = Callable[..., tuple[int, str]]
+
+
+def write(text: str, name: str = "ltfix.toml") -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_precedence_is_option_environment_file_default(probe, monkeypatch):
+    assert cli.run(["probe"]) == 0
+    assert probe.values["method"] == "samn"
+    assert "method" not in probe.origins
+
+    write('[probe]\nmethod = "los"\n')
+    assert cli.run(["probe"]) == 0
+    assert (probe.values["method"], probe.origins["method"]) == ("los", "file")
+
+    monkeypatch.setenv("LTFIX_PROBE_METHOD", "ce")
+    assert cli.run(["probe"]) == 0
+    assert (probe.values["method"], probe.origins["method"]) == ("ce", "environment")
+
+    assert cli.run(["probe", "--method", "ncm"]) == 0
+    assert (probe.values["method"], probe.origins["method"]) == ("ncm", "option")
+
+
+def test_an_option_typed_with_its_default_value_counts_as_typed(probe):
+    write('[probe]\nmethod = "los"\n')
+    assert cli.run(["probe", "--method", "samn"]) == 0
+    assert (probe.values["method"], probe.origins["method"]) == ("samn", "option")
+
+
+def test_shared_keys_serve_every_command_and_give_way_to_its_own(probe, monkeypatch):
+    write('seed = 3\nwork = "w"\nthreads = 2\ndevice = "cpu"\n[probe]\nthreads = 5\n')
+    assert cli.run(["probe"]) == 0
+    assert (probe.values["seed"], probe.values["work"], probe.values["threads"]) == (3, Path("w"), 5)
+
+    monkeypatch.setenv("LTFIX_SEED", "4")
+    assert cli.run(["probe"]) == 0
+    assert probe.values["seed"] == 4
+    monkeypatch.setenv("LTFIX_PROBE_SEED", "5")
+    assert cli.run(["probe"]) == 0
+    assert (probe.values["seed"], probe.origins["seed"]) == (5, "environment")
+
+
+def test_keys_are_written_with_either_dash(probe):
+    write("[probe]\nweight-decay = 1\n")
+    assert cli.run(["probe"]) == 0
+    assert probe.values["weight_decay"] == 1.0
+    write("[probe]\nweight_decay = 2e-4\n")
+    assert cli.run(["probe"]) == 0
+    assert probe.values["weight_decay"] == 2e-4
+
+
+def test_booleans_lists_tables_and_numbers(probe):
+    write('[probe]\nflip = false\nextra = ["a", "b"]\nmethod = 7\n[probe.set]\ntau = 0.7\nkeep = true\n')
+    assert cli.run(["probe"]) == 0
+    assert probe.values["flip"] is False
+    assert probe.values["extra"] == [Path("a"), Path("b")]
+    assert probe.values["method"] == "7"
+    assert probe.values["set_"] == ["tau=0.7", "keep=true"]
+    assert probe.origins["set"] == "file"
+
+
+def test_lists_and_booleans_from_the_environment(probe, monkeypatch):
+    monkeypatch.setenv("LTFIX_PROBE_SET", "tau=0.7 keep=1")
+    monkeypatch.setenv("LTFIX_PROBE_EXTRA", os.pathsep.join(["a", "b c"]))
+    monkeypatch.setenv("LTFIX_PROBE_FLIP", "no")
+    assert cli.run(["probe"]) == 0
+    assert probe.values["set_"] == ["tau=0.7", "keep=1"]
+    assert probe.values["extra"] == [Path("a"), Path("b c")]
+    assert probe.values["flip"] is False
+
+
+def test_paths_are_relative_to_the_file(probe):
+    Path("sub/run").mkdir(parents=True)
+    path = write(
+        'work = "w"\n[probe]\nval = "v"\nextra = ["/abs", "e"]\n'
+        'data = "list:train=a.txt,test=b.txt"\nbackbone = "run"\n',
+        "sub/ltfix.toml",
+    )
+    assert cli.run(["probe", "--config", str(path)]) == 0
+    assert probe.values["val"] == Path("sub/v")
+    assert probe.values["work"] == Path("sub/w")
+    assert probe.values["extra"] == [Path("/abs"), Path("sub/e")]
+    assert probe.values["data"] == "list:train=sub/a.txt,test=sub/b.txt"
+    assert probe.values["backbone"] == "sub/run"
+
+
+def test_names_that_are_no_path_stay(probe):
+    write('[probe]\nbackbone = "resnet50.a1_in1k"\ndata = "photos"\nval = "-"\n', "sub/x.toml")
+    assert cli.run(["probe", "--config=sub/x.toml"]) == 0
+    assert probe.values["backbone"] == "resnet50.a1_in1k"
+    assert probe.values["data"] == "sub/photos"
+    assert probe.values["val"] == Path("-")
+
+
+def test_config_is_named_before_the_command_too_and_by_the_environment(probe, monkeypatch):
+    write('[probe]\nmethod = "los"\n', "a.toml")
+    assert cli.run(["--config", "a.toml", "probe"]) == 0
+    assert probe.values["method"] == "los"
+    monkeypatch.setenv("LTFIX_CONFIG", "a.toml")
+    assert cli.run(["probe"]) == 0
+    assert probe.values["method"] == "los"
+
+
+def test_other_commands_tables_are_left_alone(probe):
+    write('[fit]\nmethod = "los"\n[train_backbone]\nepochs = 1\n')
+    assert cli.run(["probe"]) == 0
+    assert probe.values["method"] == "samn"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[probe]\nepoch = 3\n", "unknown key 'epoch' (ltfix.toml, [probe]): did you mean epochs?"),
+        ("[prob]\nepochs = 3\n", "unknown table 'prob' (ltfix.toml): did you mean probe?"),
+        ("thread = 3\n", "unknown key 'thread' (ltfix.toml): did you mean threads?"),
+        ("probe = 3\n", "'probe' is a table, not a key (ltfix.toml): write [probe] above its keys"),
+        ('[probe]\nepochs = "3"\n', 'expected a whole number, found "3" (ltfix.toml, [probe] epochs)'),
+        ("[probe]\nepochs = 1.5\n", "expected a whole number, found 1.5 (ltfix.toml, [probe] epochs)"),
+        ("[probe]\nepochs = true\n", "expected a whole number, found true (ltfix.toml, [probe] epochs)"),
+        (
+            "[probe]\nweight-decay = []\n",
+            "expected a number, found a list (ltfix.toml, [probe] weight-decay)",
+        ),
+        ("[probe]\nmethod = true\n", "expected a string, found true (ltfix.toml, [probe] method)"),
+        ("[probe]\nflip = 1\n", "expected true or false, found 1 (ltfix.toml, [probe] flip)"),
+        ("[probe]\nval = 1\n", "expected a string, found 1 (ltfix.toml, [probe] val)"),
+        ('seed = "x"\n', 'expected a whole number, found "x" (ltfix.toml, seed)'),
+    ],
+)
+def test_wrong_files_are_usage_errors_with_file_and_key(probe, error: Error, text, line):
+    write(text)
+    assert error("probe") == (2, line)
+
+
+def test_a_value_out_of_range_names_the_file(probe, error: Error):
+    write("[probe]\nepochs = 0\n")
+    code, line = error("probe")
+    assert code == 2
+    assert "ltfix.toml, epochs" in line
+
+
+def test_a_value_out_of_range_in_the_environment_says_so(probe, error: Error, monkeypatch):
+    monkeypatch.setenv("LTFIX_PROBE_EPOCHS", "many")
+    code, line = error("probe")
+    assert code == 2
+    assert "epochs in the environment" in line
+    monkeypatch.setenv("LTFIX_PROBE_FLIP", "perhaps")
+    assert error("probe") == (2, "not a yes or no: 'perhaps' (LTFIX_PROBE_FLIP): write 1 or 0")
+
+
+def test_a_missing_or_broken_file_is_bad_input(probe, error: Error):
+    assert error("probe", "--config", "no.toml") == (
+        3,
+        "no such configuration file (no.toml): `ltfix init` writes one",
+    )
+    write("[probe\n")
+    code, line = error("probe")
+    assert code == 3
+    assert line.startswith("not a TOML file: ")
+    assert line.endswith("(ltfix.toml)")
+    Path("ltfix.toml").write_bytes(b"\xff\xfe")
+    assert error("probe")[0] == 3
+
+
+def test_help_needs_no_valid_file(probe, capsys):
+    write("[probe]\nepoch = 3\n")
+    assert cli.run(["probe", "--help"]) == 0
+    assert "--weight-decay" in capsys.readouterr().out
+
+
+def test_a_variable_that_is_no_option_is_noted(probe, monkeypatch, capsys):
+    monkeypatch.setenv("LTFIX_PROBE_EPOCH", "3")
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == "ltfix: LTFIX_PROBE_EPOCH is no option of ltfix probe\n"
+
+
+def test_unused_options_typed_are_errors_and_others_are_notes(probe, error: Error, monkeypatch, capsys):
+    probe.act = lambda: config.refuse_unused(["weight_decay", "epochs"], "method tau-norm")
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == ""
+    write("[probe]\nepochs = 3\n")
+    monkeypatch.setenv("LTFIX_PROBE_WEIGHT_DECAY", "0.1")
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == (
+        "ltfix: --weight-decay from the environment is not used by method tau-norm\n"
+        "ltfix: --epochs from ltfix.toml is not used by method tau-norm\n"
+    )
+    probe.act = lambda: config.refuse_unused(["epochs"], "method tau-norm")
+    assert error("probe", "--epochs", "3") == (
+        2,
+        "method tau-norm does not use --epochs (ltfix probe): leave it out",
+    )
+
+
+def test_outside_a_command_everything_is_default():
+    assert config.origin("epochs") == "default"
+    assert config.origins() == {}
+    config.refuse_unused(["epochs"], "anything")
+    with pytest.raises(UsageError), config.started() as here:
+        here.origins["epochs"] = "option"
+        config.refuse_unused(["epochs"], "anything")

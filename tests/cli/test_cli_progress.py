@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from ltfix.cli.progress import Bar, Lines, duration, rate
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lines(seconds_per_step: float, steps: int, total: int) -> list[str]:
+    said: list[str] = []
+    clock = Clock()
+    progress = Lines(said.append, clock)
+    progress.start("train", total, "images")
+    for _ in range(steps):
+        clock.now += seconds_per_step
+        progress.advance(total // steps)
+    progress.finish()
+    return said
+
+
+def test_a_short_task_says_nothing():
+    assert lines(0.01, 100, 1000) == []
+
+
+def test_a_middling_task_says_a_line_every_tenth_and_a_summary():
+    said = lines(0.25, 100, 1000)
+    assert said[0] == "train: 100/1000 images (10%), 40 images/s, 22 s left"
+    assert said[-1] == "train: 1000 images in 25 s, 40 images/s"
+    assert len(said) == 10
+
+
+def test_a_long_task_says_a_line_every_ten_seconds():
+    said = lines(1.0, 1000, 1000)
+    assert len(said) == 100
+    assert said[0] == "train: 10/1000 images (1%), 1 images/s, 16 min 30 s left"
+
+
+def test_a_total_of_zero_and_an_early_end():
+    clock = Clock()
+    said: list[str] = []
+    progress = Lines(said.append, clock)
+    progress.start("x", 0, "rows")
+    progress.advance(0)
+    clock.now = 3
+    progress.advance(0)
+    progress.finish()
+    progress.finish()
+    assert said == ["x: 0 rows in 3 s, 0 rows/s"]
+
+
+def test_notes_are_one_line():
+    said: list[str] = []
+    Lines(said.append).note("a\nb")
+    assert said == ["ltfix: a b"]
+
+
+def test_the_bar_counts_notes_and_ends(capsys):
+    bar = Bar()
+    bar.note("before")
+    bar.start("train", 4, "images")
+    bar.advance(3)
+    bar.note("between")
+    bar.start("test", 2, "images")
+    bar.advance()
+    bar.finish()
+    bar.finish()
+    err = capsys.readouterr().err
+    assert "ltfix: before" in err
+    assert "ltfix: between" in err
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (95, "1 min 35 s"), (3700, "1 h 1 min")])
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("done", "text"), [(1234, "1234 x/s"), (12.345, "12.3 x/s"), (0.5, "0.5 x/s")])
+def test_rate(done, text):
+    assert rate(done, 1.0, "x") == text
+    assert rate(done, 0.0, "x") == "0 x/s"
