@@ -40,6 +40,7 @@ class Invocation:
     command: str = ""
     file: Path | None = None
     origins: dict[str, Origin] = field(default_factory=dict)
+    shared: set[str] = field(default_factory=set)  # set for every command, not for this one
     quiet: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -77,7 +78,7 @@ def refuse_unused(names: Iterable[str], user: str) -> None:
     """Answer options that the chosen method does not use.
 
     One that was typed is an error; one from the environment or the file, which serve many methods,
-    is a one-line note; one at its default says nothing.
+    is a one-line note; one at its default, or set for every command alike, says nothing.
 
     Args:
         names: options, as ``weight_decay`` or ``weight-decay``.
@@ -92,7 +93,7 @@ def refuse_unused(names: Iterable[str], user: str) -> None:
         option, source = "--" + name.replace("_", "-"), origin(name)
         if source == "option":
             raise UsageError(f"{user} does not use {option}", where=_where(), hint="leave it out")
-        if source != "default":
+        if source != "default" and name.replace("-", "_") not in current().shared:
             given = "the environment" if source == "environment" else current().file
             console.note(f"{option} from {given} is not used by {user}")
 
@@ -112,14 +113,13 @@ def find_file(typed: str | None) -> Path | None:
 
 
 def defaults(
-    command: str, parameters: Mapping[str, Parameter], file: Path | None, commands: Iterable[str]
-) -> tuple[dict[str, Any], dict[str, Origin]]:
-    """Values for options that are not typed, and where each is from.
+    here: Invocation, parameters: Mapping[str, Parameter], commands: Iterable[str]
+) -> dict[str, Any]:
+    """Values for options that are not typed, by key.
 
     Args:
-        command: the command's name, ``train-backbone``.
-        parameters: its options by parameter name.
-        file: the configuration file, if there is one.
+        here: its ``command`` and ``file`` are read, its ``origins`` and ``shared`` filled.
+        parameters: the command's options by key.
         commands: every command's name: the tables that a file may have.
 
     Raises:
@@ -127,13 +127,21 @@ def defaults(
         InputError: the file cannot be read or is not TOML.
     """
     values: dict[str, Any] = {}
-    source: dict[str, Origin] = {}
-    if file is not None:
-        for name, value in _from_file(command, parameters, file, commands).items():
-            values[name], source[name] = value, "file"
-    for name, value in _from_environment(command, parameters).items():
-        values[name], source[name] = value, "environment"
-    return values, source
+    if here.file is not None:
+        content = read_file(here.file)
+        _check_top(content, here.file, set(commands))
+        for key in SHARED_KEYS:
+            if key in content and key in parameters:
+                values[key] = _from_toml(parameters[key], content[key], here.file, f"{here.file}, {key}")
+                here.shared.add(key)
+        own = _from_table(here.command, parameters, here.file, content)
+        here.origins.update(dict.fromkeys([*values, *own], "file"))
+        here.shared -= set(own)
+        values |= own
+    for key, (variable, value) in _from_environment(here.command, parameters).items():
+        values[key], here.origins[key] = value, "environment"
+        (here.shared.discard if variable.startswith(_variable(here.command)) else here.shared.add)(key)
+    return values
 
 
 def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list[str]:
@@ -148,13 +156,14 @@ def _variable(command: str, name: str = "") -> str:
     return f"LTFIX_{command}_{name}".replace("-", "_").upper()
 
 
-def _from_environment(command: str, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+def _from_environment(command: str, parameters: Mapping[str, Parameter]) -> dict[str, tuple[str, object]]:
+    """Key -> (variable, value) of what the environment sets."""
     found = {}
-    for name, parameter in parameters.items():
-        shared = [f"LTFIX_{name.upper()}"] if name in SHARED_KEYS else []
-        for variable in [_variable(command, name), *shared]:
+    for key, parameter in parameters.items():
+        shared = [f"LTFIX_{key.upper()}"] if key in SHARED_KEYS else []
+        for variable in [_variable(command, key), *shared]:
             if text := os.environ.get(variable):
-                found[name] = _from_text(parameter, text, variable)
+                found[key] = variable, _from_text(parameter, text, variable)
                 break
     return found
 
@@ -183,31 +192,30 @@ def read_file(file: Path) -> dict[str, Any]:
         raise InputError(f"not a TOML file: {err}", where=file) from err
 
 
-def _from_file(
-    command: str, parameters: Mapping[str, Parameter], file: Path, commands: Iterable[str]
-) -> dict[str, Any]:
-    content, tables = read_file(file), set(commands)
-    known_top = tables | set(SHARED_KEYS)
+def _check_top(content: Mapping[str, Any], file: Path, tables: set[str]) -> None:
+    known = tables | set(SHARED_KEYS)
     for key, value in content.items():
-        if key not in known_top and key.replace("_", "-") not in tables:
+        name = key.replace("_", "-")
+        if name not in known:
             kind = "table" if isinstance(value, dict) else "key"
-            raise UsageError(f"unknown {kind} {key!r}", where=file, hint=nearest(key, known_top))
-        if key in tables and not isinstance(value, dict):
+            raise UsageError(f"unknown {kind} {key!r}", where=file, hint=nearest(key, known))
+        if name in tables and not isinstance(value, dict):
             raise UsageError(
                 f"{key!r} is a table, not a key", where=file, hint=f"write [{key}] above its keys"
             )
-    values = {
-        k: _from_toml(parameters[k], content[k], file, f"{file}, {k}")
-        for k in SHARED_KEYS
-        if k in content and k in parameters
-    }
-    table = content.get(command, content.get(command.replace("-", "_"), {}))
-    for key, value in table.items():
-        name, where = key.replace("-", "_"), f"{file}, [{command}] {key}"
-        if name not in parameters:
-            options = [n.replace("_", "-") for n in parameters]
-            raise UsageError(f"unknown key {key!r}", where=f"{file}, [{command}]", hint=nearest(key, options))
-        values[name] = _from_toml(parameters[name], value, file, where)
+
+
+def _from_table(
+    command: str, parameters: Mapping[str, Parameter], file: Path, content: Mapping[str, Any]
+) -> dict[str, Any]:
+    values = {}
+    for title in {command, command.replace("-", "_")}:
+        for key, value in content.get(title, {}).items():
+            name, where = key.replace("-", "_"), f"{file}, [{title}]"
+            if name not in parameters:
+                options = [n.replace("_", "-") for n in parameters]
+                raise UsageError(f"unknown key {key!r}", where=where, hint=nearest(key, options))
+            values[name] = _from_toml(parameters[name], value, file, f"{where} {key}")
     return values
 
 

@@ -74,8 +74,7 @@ def prepare(call: Call, function: Callable[..., Any], commands: Collection[str])
     command, here = call.command or "", config.current()
     options = {"quiet": _QUIET, **signature.options(function)}
     here.command, here.file = command, config.find_file(call.config)
-    values, sources = config.defaults(command, options, here.file, commands)
-    here.origins.update(sources)
+    values = config.defaults(here, options, commands)
     here.notes += [f"{v} is no option of ltfix {command}" for v in config.unknown_variables(command, options)]
     return {options[key].name: value for key, value in values.items()}
 
@@ -134,4 +133,4 @@ def top(
         raise SystemExit(UsageError.exit_code)
 
 
-_QUIET = signature.Parameter("quiet", "--quiet", bool, False, False, "No progress and no notes.")
+_QUIET = signature.Parameter("quiet", "--quiet", "--quiet", bool, False, False, "No progress and no notes.")

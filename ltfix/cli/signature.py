@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from typer.models import OptionInfo
+from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,25 @@ class Located:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One option: the function's parameter, its long name, the type of one value, whether it repeats."""
+    """One option or argument, as a command declares it.
+
+    Attributes:
+        name: the function's parameter.
+        flag: the long name, ``--batch-size``.
+        spelled: as help shows it, ``--flip/--no-flip``.
+        kind: the type of one value.
+        many: whether it may be repeated.
+        locate: moves a path written in a config file of a folder to what it is from here.
+    """
 
     name: str
     flag: str
+    spelled: str
     kind: type
     many: bool
     default: Any
     help: str
+    metavar: str | None = None
     hidden: bool = False
     locate: Callable[[str, Path], str] | None = None
 
@@ -48,37 +59,42 @@ def below(value: str, folder: Path) -> str:
 
 
 def options(function: Callable[..., Any]) -> dict[str, Parameter]:
-    """The options (not the arguments) of a command function, by key: their long name with ``_``."""
-    found: dict[str, Parameter] = {}
-    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
-        info, marks, base = _split(parameter.annotation)
-        if isinstance(info, OptionInfo):
-            option = _option(name, parameter, info, marks, base)
-            found[option.key] = option
-    return found
+    """The options of a command function, by key: their long name with ``_``."""
+    return {option.key: option for option in _parameters(function, OptionInfo)}
 
 
-def _split(annotation: Any) -> tuple[Any, list[Any], Any]:
-    if typing.get_origin(annotation) is not typing.Annotated:
-        return None, [], annotation
-    base, *marks = typing.get_args(annotation)
-    return next((m for m in marks if isinstance(m, OptionInfo)), None), marks, base
+def arguments(function: Callable[..., Any]) -> dict[str, Parameter]:
+    """The positional arguments of a command function, by parameter name."""
+    return {argument.name: argument for argument in _parameters(function, ArgumentInfo)}
 
 
-def _option(
-    name: str, parameter: inspect.Parameter, info: OptionInfo, marks: list[Any], base: Any
-) -> Parameter:
+def _parameters(function: Callable[..., Any], wanted: type[ParameterInfo]) -> Iterator[Parameter]:
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        annotation = parameter.annotation
+        base, *marks = (
+            typing.get_args(annotation) if typing.get_origin(annotation) is typing.Annotated else [None]
+        )
+        for info in marks:
+            if isinstance(info, wanted):
+                yield _described(parameter, info, marks, base)
+
+
+def _described(parameter: inspect.Parameter, info: ParameterInfo, marks: list[Any], base: Any) -> Parameter:
     declared = [d for d in [info.default, *(info.param_decls or ())] if isinstance(d, str)]
-    flags = [d.split("/")[0].strip() for d in declared if d.startswith("--")]
+    flags = [d for d in declared if d.startswith("--")]
     kind, many = _kind(base)
     located = next((m.move for m in marks if isinstance(m, Located)), None)
+    own = "--" + parameter.name.replace("_", "-")
+    both = kind is bool and isinstance(info, OptionInfo) and not flags
     return Parameter(
-        name=name,
-        flag=flags[0] if flags else "--" + name.replace("_", "-"),
+        name=parameter.name,
+        flag=flags[0].split("/")[0].strip() if flags else own,
+        spelled=flags[0].replace(" ", "") if flags else f"{own}/--no-{own[2:]}" if both else own,
         kind=kind,
         many=many,
         default=None if parameter.default is inspect.Parameter.empty else parameter.default,
         help=info.help or "",
+        metavar=info.metavar,
         hidden=info.hidden,
         locate=located or (below if kind is Path else None),
     )

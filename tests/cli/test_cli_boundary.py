@@ -42,12 +42,12 @@ def raising(err: BaseException):
         (
             PermissionError(errno.EACCES, "Permission denied", "/x"),
             4,
-            "no permission (/x): choose a folder that you may write to",
+            "no permission (/x): …",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device"),
             4,
-            "the disk is full (the file system): free some space and run the same command again",
+            "the disk is full (the file system): …",
         ),
         (InputError("first line\nsecond line"), 3, "first line second line"),
         (
@@ -59,7 +59,10 @@ def raising(err: BaseException):
 )
 def test_every_failure_is_one_line_with_its_code(probe, error, err, code, line):
     probe.act = raising(err)
-    assert error("probe") == (code, line)
+    found, text = error("probe")
+    assert found == code
+    assert text.startswith(line.removesuffix("…"))  # hints of the file table are its own tests' matter
+    assert line.endswith("…") or text == line
 
 
 @pytest.mark.parametrize(("err", "code"), [(KeyboardInterrupt(), 130), (boundary.Terminated(), 143)])

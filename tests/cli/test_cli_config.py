@@ -208,6 +208,21 @@ def test_unused_options_typed_are_errors_and_others_are_notes(probe, error: Erro
     )
 
 
+def test_what_is_set_for_every_command_is_never_noted_as_unused(probe, monkeypatch, capsys):
+    probe.act = lambda: config.refuse_unused(["seed", "threads"], "method tau-norm")
+    write("seed = 3\nthreads = 2\n")
+    monkeypatch.setenv("LTFIX_SEED", "4")
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("LTFIX_PROBE_SEED", "5")
+    write("threads = 2\n[probe]\nthreads = 3\n")
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == (
+        "ltfix: --seed from the environment is not used by method tau-norm\n"
+        "ltfix: --threads from ltfix.toml is not used by method tau-norm\n"
+    )
+
+
 def test_outside_a_command_everything_is_default():
     assert config.origin("epochs") == "default"
     assert config.origins() == {}
