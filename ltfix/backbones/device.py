@@ -1,0 +1,33 @@
+"""Where torch computes: ``--device`` and ``--threads``."""
+
+from __future__ import annotations
+
+import torch
+
+from ltfix.errors import EnvironmentFault, UsageError
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called ``auto`` (a GPU if there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises:
+        UsageError: another word.
+        EnvironmentFault: this machine has no such device.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
+        raise UsageError(f"unknown device {name!r}", where="--device", hint="auto, cpu, cuda, cuda:N or mps")
+    if kind == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(number or 0) >= there:
+        raise EnvironmentFault(
+            f"there is no device {name}", where="--device", hint="use --device auto or cpu"
+        )
+    return torch.device(name)
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with so many CPU threads; None leaves torch's own choice."""
+    if threads is not None:
+        torch.set_num_threads(threads)
