@@ -51,6 +51,25 @@ def _percent(name: str, number: str) -> float:
     return bar
 
 
+def refuse_empty(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a bar on a shot that no class is in, or none with a test sample.
+
+    Args:
+        gates: bars in percent by ``all``, ``many``, ``medium``, ``few``.
+        heads: the rows of a many-medium-few report.
+
+    Raises:
+        UsageError: naming the shot.
+    """
+    for name, bar in gates.items():
+        if any(head[name] is None for head in heads):
+            raise UsageError(
+                f"no tested class is {name}, so {name}={bar:g} cannot be held",
+                where="--fail-under",
+                hint="leave it out, or move the boundaries with --many and --few",
+            )
+
+
 def check_gates(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> None:
     """Hold the fitted heads of a many-medium-few report to the bars.
 
@@ -61,21 +80,17 @@ def check_gates(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) 
         heads: the report's rows, values as fractions.
 
     Raises:
-        UsageError: a bar on a shot without a class or test sample.
+        UsageError: as :func:`refuse_empty`.
         GateMissed: naming every head and bar that was missed.
     """
+    refuse_empty(gates, heads)
     fitted = [head for head in heads if head["method"] != STAGE1] or list(heads)
-    missed = []
-    for head in fitted:
-        for name, bar in gates.items():
-            if head[name] is None:
-                raise UsageError(
-                    f"no class is {name}, so {name}={bar:g} cannot be held",
-                    where="--fail-under",
-                    hint="leave it out, or move the boundaries with --many and --few",
-                )
-            if head[name] < bar / 100 - _ROUNDING:
-                missed.append(f"{head['name']}: {name} {_shown(head[name], bar)} < {bar:g}")
+    missed = [
+        f"{head['name']}: {name} {_shown(head[name], bar)} < {bar:g}"
+        for head in fitted
+        for name, bar in gates.items()
+        if head[name] < bar / 100 - _ROUNDING
+    ]
     if missed:
         raise GateMissed("bar missed", where="; ".join(missed))
 

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 Kind = Literal["text", "count", "percent", "number"]
 EMPTY = "–"
-BEST = "* best in its column"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Table:
         ]
 
     def best(self) -> set[tuple[int, int]]:
-        """(row, shown column) of every best value; equal as printed is equally good. Empty for one row."""
+        """(row, shown column) of every best value; equal as printed is equally good, none where all are."""
         marked: set[tuple[int, int]] = set()
         if len(self.rows) < 2:
             return marked
@@ -74,7 +73,8 @@ class Table:
             if column.best is None or not known:
                 continue
             winner = max(known)[1] if column.best == "max" else min(known)[1]
-            marked |= {(i, index) for _, i in known if cells[i][index] == cells[winner][index]}
+            equal = {(i, index) for _, i in known if cells[i][index] == cells[winner][index]}
+            marked |= equal if len(equal) < len(known) or len(known) == 1 else set()
         return marked
 
 

@@ -1,0 +1,122 @@
+"""``ltfix evaluate``: what heads achieve on a feature cache."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ltfix.cli import config, console, tables
+from ltfix.cli.options import Format, NameOrPath, Output, Overwrite, Seed, TableFormat, Work
+
+if TYPE_CHECKING:
+    from ltfix.evaluation import Report
+    from ltfix.features.read import FeatureCache
+
+
+class Views(StrEnum):
+    """What is done with several views of a sample."""
+
+    mean = "mean"
+    first = "first"
+
+
+def evaluate(
+    heads: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[HEAD]...",
+            help="Head files; a training cache stands for its stage-1 classifier and its counts. "
+            "Default: every head in heads/.",
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", metavar="CACHE", help="Features to evaluate on.  [default: features/test]"),
+    ] = None,
+    report: Annotated[
+        str,
+        typer.Option(
+            "--report",
+            metavar="KIND",
+            help="many-medium-few, per-class, calibration, confusion, logits or features.",
+        ),
+    ] = "many-medium-few",
+    format: Format = TableFormat.table,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    fail_under: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-under",
+            metavar="BARS",
+            help="Exit with 1 where a fitted head is below, in percent: few=20,all=45.",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="HEAD",
+            help="Compare with this head (a file, or stage-1) by a paired bootstrap.",
+        ),
+        NameOrPath,
+    ] = None,
+    many: Annotated[int, typer.Option("--many", min=0, help="Many: more training samples than this.")] = 100,
+    few: Annotated[int, typer.Option("--few", min=0, help="Few: fewer training samples than this.")] = 20,
+    tta: Annotated[
+        Views, typer.Option("--tta", help="Several views: mean of their logits, or the first.")
+    ] = Views.mean,
+    seed: Seed = 0,
+    work: Work = Path(),
+) -> None:
+    """Print the accuracy of heads on cached features: many, medium and few-shot classes.
+
+    The stage-1 classifier that came with the cache is the first row.
+    """
+    from ltfix import evaluation
+    from ltfix.evaluation import gate
+
+    gates = gate.parse_gates(fail_under) if fail_under else {}
+    if against is None:
+        config.refuse_unused(["seed"], "evaluate without --against")
+    if output is not None and str(output) != "-":
+        console.refuse_existing(output, overwrite=overwrite)
+    chosen = heads or sorted((work / "heads").glob("*.safetensors"))
+    opened = _open(cache, work)
+
+    def measured(kind: str) -> Report:
+        return evaluation.evaluate(
+            chosen, opened, kind, many=many, few=few, tta=tta.value, against=against, seed=seed
+        )
+
+    found = measured(report)
+    accuracies = found.heads
+    if gates:
+        accuracies = found.heads if report == "many-medium-few" else measured("many-medium-few").heads
+        gate.refuse_empty(gates, accuracies)
+    console.deliver(_text(found, format, output), output, overwrite=overwrite)
+    if gates:
+        gate.check_gates(gates, accuracies)
+
+
+def _open(cache: Path | None, work: Path) -> FeatureCache:
+    """The cache to evaluate on; val or train are never taken in the place of test."""
+    from ltfix.errors import InputError
+    from ltfix.features.read import open_cache
+
+    usual = work / "features" / "test"
+    if cache is None and not usual.exists():
+        raise InputError(
+            "no test features", where=usual, hint="`ltfix extract` writes them, or name a cache with --cache"
+        )
+    return open_cache(cache or usual)
+
+
+def _text(report: Report, format: TableFormat, output: Path | None) -> str:
+    if format != TableFormat.table:
+        return report.render(format.value)
+    plain = output is not None and str(output) != "-"
+    return "\n\n".join(tables.draw_result(table, plain=plain) for table in report.tables())
