@@ -8,66 +8,98 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ltfix.errors import EnvironmentFault, InputError
 
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    import numpy as np
+
 _TEMPORARY = ".ltfix-tmp"
+_SPACE = "free some space and run the same command again"
+_RIGHTS = "check its permissions, or choose another folder"
 _FAULTS = {
-    errno.ENOSPC: ("the disk is full", "free some space and run the same command again"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
-    errno.EACCES: ("no permission", "choose a folder that you may write to"),
-    errno.EPERM: ("no permission", "choose a folder that you may write to"),
+    errno.ENOSPC: ("the disk is full", _SPACE),
+    errno.EDQUOT: ("the disk quota is used up", _SPACE),
+    errno.EFBIG: ("the file is larger than the file system or the limit of this shell allows", None),
+    errno.EACCES: ("no permission", _RIGHTS),
+    errno.EPERM: ("no permission", _RIGHTS),
     errno.EROFS: ("the file system is read-only", "choose a folder that you may write to"),
     errno.ENOMEM: ("out of memory", "use a smaller batch or fewer workers"),
+    errno.EMFILE: ("too many open files", "raise the limit (ulimit -n) or use fewer workers"),
 }
+_WRONG_PATHS = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 @contextlib.contextmanager
 def os_errors(path: Path | str) -> Iterator[None]:
-    """Turn an OSError about ``path`` into the LtfixError with the right exit code."""
+    """Turn an OSError about ``path`` into the LtfixError with the right exit code.
+
+    Raises:
+        InputError: there is nothing at the path, or not that kind of file, or (an error without a
+            number, as decoders raise) its content is wrong.
+        EnvironmentFault: everything else that the system refused.
+    """
     try:
         yield
-    except FileNotFoundError as err:
-        raise InputError("no such file or folder", where=err.filename or path) from err
-    except (IsADirectoryError, NotADirectoryError, FileExistsError) as err:
-        what = (err.strerror or "wrong kind of file").lower()
-        raise InputError(what, where=err.filename or path) from err
     except OSError as err:
-        what, hint = _FAULTS.get(err.errno or 0, (err.strerror or str(err), None))
-        raise EnvironmentFault(what, where=err.filename or path, hint=hint) from err
+        named = err.filename
+        where = path if named is None or str(named).endswith(_TEMPORARY) else named
+        if err.errno == errno.ENOENT:
+            raise InputError("no such file or folder", where=where) from err
+        if err.errno is None or err.errno in _WRONG_PATHS:
+            raise InputError((err.strerror or str(err)).lower(), where=where) from err
+        what, hint = _FAULTS.get(err.errno, (err.strerror or str(err), None))
+        raise EnvironmentFault(what, where=where, hint=hint) from err
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it into place when the block ends well.
 
+    The temporary file exists (empty) and is locked, so that :func:`sweep` can tell it from what a
+    killed writer left.
+
     Raises:
+        InputError: the path is a folder, or passes through a file.
         EnvironmentFault: no permission, or no space (the temporary file is removed).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
     with os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent, glob.escape(_prefix(path)))
         try:
-            yield temporary
-            with temporary.open("rb+") as handle:
-                os.fsync(handle.fileno())
-            temporary.replace(path)
+            with temporary.open("xb") as held:
+                _lock(held.fileno())
+                yield temporary
+                with temporary.open("rb+") as handle:
+                    os.fsync(handle.fileno())
+                temporary.replace(path)
             _sync_folder(path.parent)
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:48]}."  # short, so that a long name does not become too long
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
+    with contextlib.suppress(OSError):  # the file is in place; some file systems cannot sync folders
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -75,10 +107,28 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def _lock(handle: int) -> bool:
+    """Try to lock an open file; False only if somebody else holds it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return True
+    return True
+
+
 def sweep(folder: Path) -> None:
-    """Remove what a killed writer left in ``folder`` under temporary names."""
-    for path in folder.glob(f".*{_TEMPORARY}"):
-        path.unlink(missing_ok=True)
+    """Remove what killed writers left in ``folder`` under temporary names; live writers' files stay."""
+    _sweep(folder, ".")
+
+
+def _sweep(folder: Path, prefix: str) -> None:
+    for path in folder.glob(f"{prefix}*{_TEMPORARY}"):
+        with contextlib.suppress(OSError), path.open("rb+") as handle:
+            if _lock(handle.fileno()):
+                path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -88,13 +138,29 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a whole UTF-8 file atomically."""
-    write_bytes(path, text.encode())
+    """Write a whole UTF-8 file atomically (file names that are not UTF-8 keep their bytes)."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
 def write_json(path: Path | str, value: object) -> None:
     """Write JSON with sorted keys, so equal values give equal bytes."""
-    write_text(path, json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, to_json(value, indent=1) + "\n")
+
+
+def to_json(value: object, indent: int | None = None) -> str:
+    """Sorted JSON text; numpy scalars and arrays become numbers and lists.
+
+    Names of files that are not UTF-8 hold lone surrogates, which no encoder takes: they become
+    JSON's own escapes.
+    """
+    text = json.dumps(value, sort_keys=True, indent=indent, ensure_ascii=False, default=_plain)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
 def read_json(path: Path | str) -> Any:
@@ -115,7 +181,7 @@ def parse_json(raw: str | bytes, where: object) -> Any:
     """
     try:
         return json.loads(raw)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise InputError(f"not JSON: {err}", where=where) from err
 
 
@@ -126,12 +192,11 @@ def write_safetensors(
 
     One key only: safetensors writes several in an order that changes from run to run.
     """
+    import numpy as np
     from safetensors.numpy import save
 
-    packed = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    header = None
-    if metadata is not None:
-        header = {"ltfix": json.dumps(metadata, sort_keys=True, ensure_ascii=False)}
+    packed = {name: np.asarray(value, order="C") for name, value in tensors.items()}
+    header = None if metadata is None else {"ltfix": to_json(metadata)}
     write_bytes(path, save(packed, metadata=header))
 
 
@@ -148,7 +213,7 @@ def sha256_bytes(data: bytes) -> str:
 
 def sha256_json(value: object) -> str:
     """Hex SHA-256 of a value as sorted JSON: the fingerprint of a set of decisions."""
-    return sha256_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode())
+    return sha256_bytes(to_json(value).encode())
 
 
 def sha256_file(path: Path | str) -> str:

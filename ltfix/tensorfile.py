@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import json
+import math
+import mmap
+import stat
 import struct
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ltfix.errors import InputError
-from ltfix.files import os_errors
+from ltfix.files import os_errors, parse_json
 
 _DTYPES = {
     "F16": np.float16,
     "F32": np.float32,
     "F64": np.float64,
-    "I64": np.int64,
+    "I8": np.int8,
+    "I16": np.int16,
     "I32": np.int32,
+    "I64": np.int64,
     "U8": np.uint8,
+    "U16": np.uint16,
+    "U32": np.uint32,
+    "U64": np.uint64,
     "BOOL": np.bool_,
+    "BF16": np.uint16,  # numpy has none: widened to float32
 }
 
 
 def load_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Map every tensor of a safetensors file whose dtype numpy has; nothing is read yet.
+
+    Only bfloat16 tensors (widened to float32) and those that a foreign writer did not align are
+    copied into memory. Tensors of dtypes without a numpy counterpart (float8) are left out.
 
     Returns:
         The tensors (read-only views of the map) and the file's metadata.
@@ -35,36 +50,57 @@ def load_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str
 
     path = Path(path)
     with os_errors(path):
-        with path.open("rb") as handle:
-            start = handle.read(8)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError("is a folder or a device, not a file", where=path)
         try:
-            with safe_open(path, framework="np") as opened:  # checks header against file length
-                metadata = opened.metadata() or {}
-        except SafetensorError as err:
+            with path.open("rb") as handle:
+                with safe_open(path, framework="np") as opened:  # checks the header against the length
+                    metadata = opened.metadata() or {}
+                return _map(handle), metadata
+        except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, struct.error) as err:
             raise InputError(f"torn or not a safetensors file: {err}", where=path) from err
-        length = struct.unpack("<Q", start)[0]
-        with path.open("rb") as handle:
-            handle.seek(8)
-            header = json.loads(handle.read(length))
-        header.pop("__metadata__", None)
-        whole = (
-            np.memmap(path, np.uint8, "r", offset=8 + length)
-            if _holds_data(header)
-            else np.empty(0, np.uint8)
-        )
+
+
+def _map(handle: BinaryIO) -> dict[str, np.ndarray]:
+    length: int = struct.unpack("<Q", handle.read(8))[0]
+    header = json.loads(handle.read(length))
+    header.pop("__metadata__", None)
+    whole = _map_file(handle)
     return {
-        name: _view(whole, entry) for name, entry in header.items() if entry["dtype"] in _DTYPES
-    }, metadata
+        name: _view(whole, 8 + length, entry) for name, entry in header.items() if entry["dtype"] in _DTYPES
+    }
 
 
-def _holds_data(header: dict[str, dict[str, list[int]]]) -> bool:
-    return any(entry["data_offsets"][1] for entry in header.values())
+def _map_file(handle: BinaryIO) -> mmap.mmap:
+    if sys.version_info >= (3, 13):  # no descriptor held per shard
+        return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
+    return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _view(whole: np.ndarray, entry: dict) -> np.ndarray:  # type: ignore[type-arg]
+def _view(whole: mmap.mmap, origin: int, entry: dict[str, Any]) -> np.ndarray:
     start, stop = entry["data_offsets"]
-    flat = whole[start:stop]
-    dtype = np.dtype(_DTYPES[entry["dtype"]])
-    if flat.ctypes.data % dtype.itemsize:  # a foreign writer may not align
-        flat = flat.copy()
-    return np.asarray(flat.view(dtype).reshape(entry["shape"]))
+    dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
+    count = math.prod(shape)
+    if count * dtype.itemsize != stop - start:
+        raise ValueError("a tensor's shape does not fit its length")
+    if not count:
+        array = np.empty(shape, dtype)
+    else:
+        array = np.frombuffer(whole, dtype, count, origin + start).reshape(shape)
+    if not array.flags.aligned:
+        array = array.copy()
+    if entry["dtype"] == "BF16":
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return array
+
+
+def ltfix_metadata(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
+    """The JSON object under the metadata key ``ltfix``; empty where there is none.
+
+    Raises:
+        InputError: it is not a JSON object.
+    """
+    value = parse_json(metadata.get("ltfix", "{}"), where)
+    if not isinstance(value, dict):
+        raise InputError("the metadata key ltfix is not a JSON object", where=where)
+    return value
