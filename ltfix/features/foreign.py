@@ -2,28 +2,91 @@
 
 from __future__ import annotations
 
+import lzma
+import math
+import struct
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ltfix.errors import InputError
+from ltfix.errors import EnvironmentFault, InputError
 from ltfix.files import os_errors
+
+_WANTED = ("features", "labels", "head.weight", "head.bias")
+_TORN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,  # an unknown compression
+    OverflowError,
+    RuntimeError,  # encrypted
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
-    """Read an ``.npz`` without unpickling.
+    """Read the arrays of a cache from an ``.npz`` into memory, without unpickling; others are ignored.
 
     Raises:
         InputError: torn, not an ``.npz``, or with pickled objects in it.
+        EnvironmentFault: it does not fit into memory.
     """
     with os_errors(path):
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        except (zipfile.BadZipFile, ValueError, EOFError) as err:
+            with zipfile.ZipFile(path) as archive:
+                found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+                require_tensors(found, path)
+                return {name: _member(archive, f"{name}.npy") for name in _WANTED if name in found}
+        except _TORN as err:
             raise InputError(f"not a readable .npz: {err}", where=path) from err
+        except MemoryError as err:
+            raise EnvironmentFault(
+                "it does not fit into memory", where=path, hint="a .safetensors file is mapped instead"
+            ) from err
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One array; its header is held against the member's length before memory is taken for it."""
+    with archive.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read_header(member)
+        length = member.tell() + math.prod(shape) * dtype.itemsize
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds pickled objects")
+    if length != archive.getinfo(name).file_size:
+        raise ValueError(f"the shape of {name} does not fit its length")
+    with archive.open(name) as member:
+        return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
+
+
+def require_tensors(found: Iterable[str], where: Path) -> None:
+    """Refuse a file without ``features`` or ``labels``.
+
+    Raises:
+        InputError: saying what it holds instead.
+    """
+    names = set(found)
+    missing = [name for name in ("features", "labels") if name not in names]
+    if not missing:
+        return
+    shown = sorted(names)
+    holds = ", ".join(shown[:6]) + (", …" if len(shown) > 6 else "") if shown else "nothing"
+    raise InputError(
+        f"no tensor {' and no tensor '.join(missing)}; it holds {holds}",
+        where=where,
+        hint="a cache has features [n, D] or [n, V, D] and labels [n]",
+    )
 
 
 def features_and_labels(tensors: Mapping[str, np.ndarray], where: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -32,17 +95,13 @@ def features_and_labels(tensors: Mapping[str, np.ndarray], where: Path) -> tuple
     Raises:
         InputError: one is missing or has a wrong shape or dtype.
     """
-    missing = [name for name in ("features", "labels") if name not in tensors]
-    if missing:
-        found = ", ".join(sorted(tensors)) or "nothing"
-        raise InputError(
-            f"no tensor {' and no tensor '.join(missing)}; it holds {found}",
-            where=where,
-            hint="a cache has features [n, D] or [n, V, D] and labels [n]",
-        )
+    require_tensors(tensors, where)
     features, labels = tensors["features"], tensors["labels"]
     if features.dtype == np.float64:
-        features = features.astype(np.float32)
+        with np.errstate(over="ignore"):  # what overflows is Inf, and the row is named on first use
+            features = features.astype(np.float32)
+    if not features.dtype.isnative:
+        features = features.astype(features.dtype.newbyteorder("="))
     if features.dtype not in (np.float16, np.float32):
         raise InputError(f"features are {features.dtype}, expected float16 or float32", where=where)
     if features.ndim == 2:

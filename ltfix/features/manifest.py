@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,25 @@ from ltfix.heads.head import check_format
 
 FORMAT = "ltfix-features/1"
 NAME = "manifest.json"
+PARTIAL = "partial.json"
+SAMPLES = "samples.txt"
+HEAD = "head.safetensors"
+_SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors", re.ASCII)
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "n": int,
+    "dim": int,
+    "views": int,
+    "dtype": str,
+    "classes": (list, type(None)),
+    "counts": list,
+    "shards": list,
+    "backbone": dict,
+    "preprocess": dict,
+    "source": dict,
+    "fingerprint": str,
+    "created_by": str,
+    "skipped": list,
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,9 +41,10 @@ class Manifest:
     Attributes:
         n: samples. dim: D. views: V. dtype: "float16" or "float32".
         classes: class names in index order, or None. counts: samples per class in this cache.
-        shards: ``{"file", "n", "sha256"}`` each, in order.
+        shards: ``{"file", "n", "sha256"}`` each, in order; empty in a single file.
         backbone, preprocess, source: provenance, as `extract` resolved it.
         fingerprint: SHA-256 of all that decides the bytes.
+        created_by: the program and its version.
         skipped: source-relative paths left out with ``--on-error skip``.
     """
 
@@ -54,12 +75,15 @@ class Manifest:
         """
         if not isinstance(value, dict):
             raise InputError("the manifest is not a JSON object", where=where)
-        check_format(str(value.get("format", "")), FORMAT, where)
-        names = [field.name for field in dataclasses.fields(cls)]
-        missing = [name for name in names if name not in value and name != "skipped"]
+        check_format(value.get("format"), FORMAT, where)
+        missing = [name for name in _KINDS if name not in value and name != "skipped"]
         if missing:
             raise InputError(f"the manifest lacks {', '.join(missing)}", where=where)
-        manifest = cls(**{name: value[name] for name in names if name in value})
+        known = {name: value[name] for name in _KINDS if name in value}
+        for name, entry in known.items():
+            if not isinstance(entry, _KINDS[name]) or isinstance(entry, bool):
+                raise InputError(f"the manifest's {name} is of the wrong kind", where=where)
+        manifest = cls(**known)
         manifest._check(where)
         return manifest
 
@@ -68,14 +92,30 @@ class Manifest:
             raise InputError(
                 f"the manifest's dtype {self.dtype!r} is neither float16 nor float32", where=where
             )
-        for shard in self.shards:
-            name = str(shard.get("file", ""))
-            if not name or Path(name).name != name:
-                raise InputError(f"the manifest names a shard outside its folder: {name!r}", where=where)
-        if sum(int(shard["n"]) for shard in self.shards) != self.n:
-            raise InputError("the manifest's shards do not add up to its n", where=where)
+        if min(self.n, self.dim, self.views) < 1:
+            raise InputError("the manifest's n, dim and views must be positive", where=where)
+        if not all(_is_count(n) for n in self.counts) or sum(self.counts) != self.n:
+            raise InputError("the manifest's counts do not add up to its n", where=where)
+        if not all(isinstance(name, str) for name in (*(self.classes or ()), *self.skipped)):
+            raise InputError("the manifest's class or sample names are not text", where=where)
         if self.classes is not None and len(self.classes) != len(self.counts):
             raise InputError("the manifest's classes and counts differ in length", where=where)
+        for shard in self.shards:
+            _check_shard(shard, where)
+        if self.shards and sum(shard["n"] for shard in self.shards) != self.n:
+            raise InputError("the manifest's shards do not add up to its n", where=where)
+
+
+def _check_shard(shard: Any, where: object) -> None:
+    name = shard.get("file") if isinstance(shard, dict) else None
+    if not isinstance(name, str) or not _is_count(shard.get("n")) or not isinstance(shard.get("sha256"), str):
+        raise InputError("a shard of the manifest lacks its file, n or sha256", where=where)
+    if not _SHARD_FILE.fullmatch(name):
+        raise InputError(f"the manifest names a shard outside its folder: {name!r}", where=where)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -85,11 +125,16 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: none (an unfinished or foreign folder), or a wrong one.
     """
     path = folder / NAME
-    if not path.exists():
-        unfinished = (folder / "partial.json").exists()
-        raise InputError(
-            "an unfinished feature cache" if unfinished else "not a feature cache: it has no manifest.json",
-            where=folder,
-            hint="run the same `ltfix extract` again to finish it" if unfinished else None,
-        )
+    with files.os_errors(folder):
+        if not path.exists():
+            raise _no_manifest(folder)
     return Manifest.from_dict(files.read_json(path), path)
+
+
+def _no_manifest(folder: Path) -> InputError:
+    if (folder / PARTIAL).exists():
+        hint = "run the same `ltfix extract` again to finish it"
+        return InputError("an unfinished feature cache", where=folder, hint=hint)
+    below = sorted(path.parent.name for path in folder.glob(f"*/{NAME}"))
+    inside = f"one of the folders in it? {', '.join(below[:5])}" if below else None
+    return InputError("not a feature cache: it has no manifest.json", where=folder, hint=inside)

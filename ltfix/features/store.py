@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,83 +13,67 @@ from ltfix import files
 from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
 from ltfix.features import manifest as manifests
-from ltfix.features.manifest import Manifest
-from ltfix.features.read import FeatureCache, open_cache
+from ltfix.features.cache import FeatureCache, first_not_finite
+from ltfix.features.manifest import PARTIAL, Manifest
+from ltfix.features.plan import SHARD_ROWS, CachePlan, Shard, differences
+from ltfix.features.read import assemble
 from ltfix.heads.head import Head
-from ltfix.tensorfile import load_tensors
+from ltfix.tensorfile import load_tensors, ltfix_metadata
 
-PARTIAL = "partial.json"
-SHARD_ROWS = 4096
+__all__ = [
+    "PARTIAL",
+    "SHARD_ROWS",
+    "CachePlan",
+    "CacheWriter",
+    "Shard",
+    "State",
+    "cache_state",
+    "read_partial",
+]
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CachePlan:
-    """All that is known of a cache before its first feature.
-
-    Attributes:
-        samples: N source-relative paths in order. labels: [N] int64. classes: class names.
-        dim, views, dtype: D, V, "float16" or "float32".
-        backbone, preprocess, source: provenance for the manifest (JSON values, no absolute paths).
-        decides: every further choice that decides the bytes; with the above it makes the fingerprint.
-        run: choices that a resumed run takes over (resolved batch size, threads, device kind, precision).
-        shard_rows: samples a shard.
-    """
-
-    samples: Sequence[str]
-    labels: np.ndarray
-    classes: Sequence[str]
-    dim: int
-    views: int
-    dtype: str
-    backbone: dict[str, Any]
-    preprocess: dict[str, Any]
-    source: dict[str, Any]
-    decides: dict[str, Any]
-    run: dict[str, Any]
-    shard_rows: int = SHARD_ROWS
-
-    def decisions(self) -> dict[str, Any]:
-        """What the fingerprint is taken of, by name, so that a difference can be named."""
-        return {
-            "samples": files.sha256_json(list(self.samples)),
-            "labels": files.sha256_bytes(np.ascontiguousarray(self.labels, np.int64).tobytes()),
-            "classes": files.sha256_json(list(self.classes)),
-            "features": [self.dim, self.views, self.dtype, self.shard_rows],
-            "backbone": self.backbone,
-            "preprocess": self.preprocess,
-            "source": self.source,
-            **self.decides,
-        }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Shard:
-    """Samples ``start``..``stop`` of the plan, one file."""
-
-    index: int
-    start: int
-    stop: int
-
-    @property
-    def file(self) -> str:
-        """The shard's file name."""
-        return f"shard-{self.index:05d}.safetensors"
+_OWN_FILE = re.compile(r"manifest\.json|partial\.json|samples\.txt|head\.safetensors|shard-\d+\.safetensors")
 
 
 State = Literal["absent", "partial", "finished"]
 
 
 def cache_state(folder: Path) -> tuple[State, str | None]:
-    """What lies in ``folder``: nothing, an unfinished or a finished cache, with its fingerprint."""
-    if (folder / manifests.NAME).exists():
+    """What lies in ``folder``: nothing, an unfinished or a finished cache, with its fingerprint.
+
+    A manifest beside partial.json is unfinished: its writer was stopped between its last two steps,
+    and opening a :class:`CacheWriter` and publishing again completes it.
+
+    Raises:
+        InputError: its manifest or partial.json cannot be read.
+    """
+    with files.os_errors(folder):
+        partial, manifest = (folder / PARTIAL).exists(), (folder / manifests.NAME).exists()
+    if partial:
+        return "partial", str(read_partial(folder)["fingerprint"])
+    if manifest:
         return "finished", manifests.read_manifest(folder).fingerprint
-    if (folder / PARTIAL).exists():
-        return "partial", files.read_json(folder / PARTIAL).get("fingerprint")
     return "absent", None
+
+
+def read_partial(folder: Path) -> dict[str, Any]:
+    """The content of an unfinished cache's partial.json.
+
+    Raises:
+        InputError: missing, or not what a writer wrote.
+    """
+    path = folder / PARTIAL
+    value = files.read_json(path)
+    kinds = {"fingerprint": str, "decides": dict, "run": dict}
+    if not isinstance(value, dict) or not all(isinstance(value.get(k), kind) for k, kind in kinds.items()):
+        raise InputError("not the partial.json of a feature cache", where=path, hint="remove it")
+    return value
 
 
 class CacheWriter:
     """Writes one cache folder; opened on an unfinished one it goes on where that stopped.
+
+    Shards never change once written, and each carries the fingerprint, so two writers of the same plan
+    do no harm to each other, and a writer whose folder another plan took over stops.
 
     Attributes:
         resumed: an unfinished cache of the same plan was found.
@@ -104,34 +88,33 @@ class CacheWriter:
     def __init__(self, folder: Path | str, plan: CachePlan, *, overwrite: bool = False) -> None:
         self.folder, self.plan = Path(folder), plan
         self.fingerprint = files.sha256_json(plan.decisions())
+        plan.check()
+        state, found = cache_state(self.folder)
+        if state == "absent":
+            self._refuse_other_files(overwrite)
         if overwrite:
             self._clear()
-        state, _ = cache_state(self.folder)
+            state = "absent"
         if state == "finished":
             raise UsageError(
                 "a finished feature cache is there", where=self.folder, hint="--overwrite replaces it"
             )
         self.resumed = state == "partial"
-        if self.resumed:
-            self.run = self._read_partial()
-        else:
-            self._refuse_foreign_files()
-            self.run = dict(plan.run)
-            decided = plan.decisions()
-            files.write_json(
-                self.folder / PARTIAL,
-                {"fingerprint": self.fingerprint, "decides": decided, "run": self.run},
-            )
+        if self.resumed and found != self.fingerprint:
+            raise self._another_plan()
+        if not self.resumed:
+            start = {"fingerprint": self.fingerprint, "decides": plan.decisions(), "run": plan.run}
+            files.write_json(self.folder / PARTIAL, start)
+        self.run: dict[str, Any] = read_partial(self.folder)["run"]
         files.sweep(self.folder)
 
     def shards(self) -> list[Shard]:
         """All shards of the plan."""
-        n, rows = len(self.plan.samples), self.plan.shard_rows
-        return [Shard(i, start, min(start + rows, n)) for i, start in enumerate(range(0, n, rows))]
+        return self.plan.shards()
 
     def pending(self) -> list[Shard]:
-        """The shards that are not written yet."""
-        return [shard for shard in self.shards() if not (self.folder / shard.file).exists()]
+        """The shards that are not written yet, by this run or the one it resumes."""
+        return [shard for shard in self.shards() if not self._written(shard)]
 
     def write_shard(self, shard: Shard, features: np.ndarray, skipped: Sequence[int] = ()) -> None:
         """Write the features [stop - start - skipped, V, D] of one shard atomically.
@@ -142,52 +125,74 @@ class CacheWriter:
             skipped: sample indices in start..stop that have no row.
 
         Raises:
-            InputError: a value overflows float16 or is not finite; the sample is named.
+            InputError: a value overflows float16 or is not finite (the sample is named), or another
+                extraction has taken over the folder.
+            EnvironmentFault: it cannot be written.
         """
         kept = np.setdiff1d(np.arange(shard.start, shard.stop), np.asarray(skipped, np.int64))
         expected = (len(kept), self.plan.views, self.plan.dim)
-        if features.shape != expected:
-            raise ValueError(f"features must be {expected}, found {features.shape}")
+        if features.shape != expected or len(kept) + len(set(skipped)) != shard.stop - shard.start:
+            raise ValueError(f"features must be {expected}, found {features.shape}, {len(skipped)} skipped")
         with np.errstate(over="ignore"):
             stored = features.astype(self.plan.dtype)
-        bad = ~np.isfinite(stored).reshape(len(kept), -1).all(1)
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
+        row = first_not_finite(stored)
+        if row is not None:
             overflow = bool(np.isfinite(features[row]).all())
             raise InputError(
                 "a feature overflows float16" if overflow else "the backbone gave NaN or Inf",
                 where=self.plan.samples[kept[row]],
                 hint="use --dtype float32" if overflow else "check the checkpoint, or use --precision fp32",
             )
-        files.write_safetensors(
-            self.folder / shard.file,
-            {"features": stored, "labels": self.plan.labels[kept].astype(np.int64)},
-            {"skipped": [int(i) for i in skipped]},
-        )
+        self._check_owner()
+        if not self._written(shard):
+            files.write_safetensors(
+                self.folder / shard.file,
+                {"features": stored, "labels": np.asarray(self.plan.labels)[kept].astype(np.int64)},
+                {"fingerprint": self.fingerprint, "skipped": sorted({int(i) for i in skipped})},
+            )
 
     def publish(self, head: Head | None) -> FeatureCache:
-        """Write samples.txt, the stage-1 classifier and, last, the manifest; return the finished cache."""
-        entries, labels, skipped = [], [], []
+        """Write samples.txt, the stage-1 classifier and, last, the manifest; return the finished cache.
+
+        Everything a reader checks is checked before the manifest appears.
+
+        Raises:
+            InputError: a shard is missing or not of this plan, no sample is left, or the head does not
+                fit; the cache stays unfinished.
+            EnvironmentFault: it cannot be written.
+        """
+        self._check_owner()
+        entries, skipped = [], []
         for shard in self.shards():
-            path = self.folder / shard.file
-            tensors, metadata = load_tensors(path)
-            labels.append(np.array(tensors["labels"]))
-            skipped += files.parse_json(metadata.get("ltfix", "{}"), path).get("skipped", [])
-            entries.append({"file": shard.file, "n": len(labels[-1]), "sha256": files.sha256_file(path)})
-        plan, left_out = self.plan, set(skipped)
-        kept = [sample for i, sample in enumerate(plan.samples) if i not in left_out]
-        if not kept:
+            left_out = self._skipped(shard)
+            sha256 = files.sha256_file(self.folder / shard.file)
+            entries.append(
+                {"file": shard.file, "n": shard.stop - shard.start - len(left_out), "sha256": sha256}
+            )
+            skipped += left_out
+        kept = np.setdiff1d(np.arange(len(self.plan.samples)), np.asarray(skipped, np.int64))
+        if not len(kept):
             raise InputError("no image could be read", where=self.folder)
-        files.write_text(self.folder / "samples.txt", "".join(f"{sample}\n" for sample in kept))
+        names = "".join(f"{self.plan.samples[i]}\n" for i in kept)
+        files.write_text(self.folder / manifests.SAMPLES, names)
         if head is not None:
-            head.save(self.folder / "head.safetensors")
-        manifest = Manifest(
+            head.save(self.folder / manifests.HEAD)
+        cache = assemble(self.folder, self._manifest(kept, skipped, entries))
+        assert cache.manifest is not None
+        files.write_json(self.folder / manifests.NAME, cache.manifest.to_dict())
+        files.remove(self.folder / PARTIAL)
+        files.sweep(self.folder)
+        return cache
+
+    def _manifest(self, kept: np.ndarray, skipped: list[int], entries: list[dict[str, Any]]) -> Manifest:
+        plan = self.plan
+        return Manifest(
             n=len(kept),
             dim=plan.dim,
             views=plan.views,
             dtype=plan.dtype,
             classes=list(plan.classes),
-            counts=np.bincount(np.concatenate(labels), minlength=len(plan.classes)).tolist(),
+            counts=np.bincount(np.asarray(plan.labels)[kept], minlength=len(plan.classes)).tolist(),
             shards=entries,
             backbone=plan.backbone,
             preprocess=plan.preprocess,
@@ -196,27 +201,51 @@ class CacheWriter:
             created_by=f"ltfix {__version__}",
             skipped=[plan.samples[i] for i in skipped],
         )
-        files.write_json(self.folder / manifests.NAME, manifest.to_dict())
-        files.remove(self.folder / PARTIAL)
-        return open_cache(self.folder)
 
-    def _read_partial(self) -> dict[str, Any]:
-        path = self.folder / PARTIAL
-        partial = files.read_json(path)
-        if partial.get("fingerprint") != self.fingerprint:
-            before, now = partial.get("decides", {}), self.plan.decisions()
-            differing = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-            raise InputError(
-                f"an unfinished cache of another extraction is there; {', '.join(differing)} differ",
-                where=self.folder,
-                hint="run its command again, or --overwrite",
-            )
-        return dict(partial["run"])
+    def _metadata(self, shard: Shard) -> dict[str, Any]:
+        path = self.folder / shard.file
+        return ltfix_metadata(load_tensors(path)[1], path)
 
-    def _refuse_foreign_files(self) -> None:
+    def _written(self, shard: Shard) -> bool:
+        with files.os_errors(self.folder):
+            if not (self.folder / shard.file).exists():
+                return False
+        try:
+            return bool(self._metadata(shard).get("fingerprint") == self.fingerprint)
+        except InputError:  # no writer leaves half a shard: the disk or somebody else did, so write it again
+            return False
+
+    def _skipped(self, shard: Shard) -> list[int]:
+        found = self._metadata(shard)
+        skipped = found.get("skipped")
+        inside = range(shard.start, shard.stop)
+        if (
+            found.get("fingerprint") != self.fingerprint
+            or not isinstance(skipped, list)
+            or not all(isinstance(i, int) and i in inside for i in skipped)
+        ):
+            raise InputError("the shard belongs to another extraction", where=self.folder / shard.file)
+        return skipped
+
+    def _check_owner(self) -> None:
+        """A second process may have finished this very cache, or replaced it by another."""
+        if cache_state(self.folder)[1] != self.fingerprint:
+            raise InputError("another extraction has taken over this folder", where=self.folder)
+
+    def _another_plan(self) -> InputError:
+        told = differences(read_partial(self.folder)["decides"], self.plan.decisions())
+        return InputError(
+            f"an unfinished cache of another extraction is there; {told}",
+            where=self.folder,
+            hint="run its command again, or --overwrite",
+        )
+
+    def _refuse_other_files(self, overwrite: bool) -> None:
         with files.os_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             found = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+        if overwrite:  # an interrupted --overwrite leaves shards alone
+            found = [name for name in found if not _OWN_FILE.fullmatch(name)]
         if found:
             raise UsageError(
                 f"the folder holds other files ({', '.join(found[:3])})",
@@ -225,7 +254,10 @@ class CacheWriter:
             )
 
     def _clear(self) -> None:
-        for name in (manifests.NAME, PARTIAL, "samples.txt", "head.safetensors"):
-            files.remove(self.folder / name)
-        for path in self.folder.glob("shard-*.safetensors"):
-            files.remove(path)
+        """The manifest goes first, so no reader takes what is left for a cache."""
+        files.remove(self.folder / manifests.NAME)
+        with files.os_errors(self.folder):
+            for path in sorted(self.folder.iterdir()):
+                if _OWN_FILE.fullmatch(path.name) and path.name != PARTIAL:
+                    files.remove(path)
+        files.remove(self.folder / PARTIAL)

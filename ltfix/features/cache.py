@@ -1,0 +1,218 @@
+"""The feature cache as its readers see it, whatever files it came from."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError
+from ltfix.features import manifest as manifests
+from ltfix.features.manifest import Manifest
+from ltfix.heads.head import Head
+
+_MOST_CLASSES = 10_000_000  # a larger label is no class index, and counting up to it takes the memory
+_CHECK_ROWS = 8192
+
+
+class FeatureCache:
+    """Features and labels of one split, memory-mapped.
+
+    Attributes:
+        path: the folder or file.
+        n, views, dim: N samples, V views of each, D dimensions.
+        labels: [N] int64 in 0..K-1.
+        counts: [K] int64 samples per class in this cache.
+        n_classes: K.
+        classes: class names in index order, or None.
+        head: the stage-1 classifier that came along (its ``counts`` are the training counts, its
+            ``path`` is None), or None.
+        fingerprint: what decided the bytes, or None for a bare file.
+        manifest: the whole manifest, or None for a bare file.
+        shards: memory-mapped [n_i, V, D] arrays, float16 or float32, in order.
+
+    Raises:
+        InputError: no samples, a label out of range (its row is named), or a manifest, class names
+            and classifier that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shards: list[np.ndarray],
+        labels: np.ndarray,
+        *,
+        classes: tuple[str, ...] | None = None,
+        head: Head | None = None,
+        manifest: Manifest | None = None,
+    ) -> None:
+        self.path, self.shards, self.classes, self.head, self.manifest = path, shards, classes, head, manifest
+        if not len(labels):
+            raise InputError("the cache has no samples", where=path)
+        self.labels = labels
+        self.n, self.views, self.dim = len(labels), int(shards[0].shape[1]), int(shards[0].shape[2])
+        if head is not None and head.dim != self.dim:
+            raise InputError(f"its classifier has D = {head.dim}, its features D = {self.dim}", where=path)
+        self.n_classes = _class_count(path, labels, classes, head, manifest)
+        self.counts: np.ndarray = np.bincount(labels, minlength=self.n_classes).astype(np.int64)
+        self.fingerprint = None if manifest is None else manifest.fingerprint
+        self._starts = np.concatenate([[0], np.cumsum([len(shard) for shard in shards])])
+        self._checked = [False] * len(shards)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __repr__(self) -> str:
+        shape = f"n={self.n}, views={self.views}, dim={self.dim}, K={self.n_classes}"
+        return f"FeatureCache({str(self.path)!r}, {shape})"
+
+    @functools.cached_property
+    def samples(self) -> tuple[str, ...] | None:
+        """The source-relative path of every sample, in order; None for a single file.
+
+        Raises:
+            InputError: samples.txt is missing or has another number of lines than the cache samples.
+        """
+        if not self.path.is_dir():
+            return None
+        path = self.path / manifests.SAMPLES
+        with files.os_errors(path):
+            text = path.read_bytes().decode("utf-8", "surrogateescape")
+        lines = tuple(text.removesuffix("\n").split("\n"))
+        if len(lines) != self.n:
+            raise InputError(f"it has {len(lines)} lines for {self.n} samples", where=path)
+        return lines
+
+    @functools.cached_property
+    def features(self) -> np.ndarray:
+        """All features, [N, V, D]: the map itself where there is one shard, else read into memory.
+
+        Raises:
+            InputError: a value is not finite; its row is named.
+        """
+        for index in range(len(self.shards)):
+            self._check(index)
+        return self.shards[0] if len(self.shards) == 1 else np.concatenate(self.shards)
+
+    def blocks(self, rows: int = 4096) -> Iterator[tuple[slice, np.ndarray]]:
+        """Consecutive blocks ``(slice of samples, [m, V, D])``, m <= ``rows``, never across shards.
+
+        Raises:
+            InputError: a value is not finite; its row is named.
+        """
+        for index, shard in enumerate(self.shards):
+            self._check(index)
+            first = int(self._starts[index])
+            for start in range(0, len(shard), rows):
+                block = shard[start : start + rows]
+                yield slice(first + start, first + start + len(block)), block
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        """Gather samples ``index`` [m], each in 0..N-1, as [m, V, D]; only their pages are read.
+
+        Raises:
+            IndexError: an index out of range.
+            InputError: a value is not finite; its row is named.
+        """
+        index = np.asarray(index, np.int64)
+        if len(index) and not 0 <= index.min() <= index.max() < self.n:
+            raise IndexError(f"samples are 0 to {self.n - 1}, asked for {index.min()} to {index.max()}")
+        out = np.empty((len(index), self.views, self.dim), self.shards[0].dtype)
+        owner = np.searchsorted(self._starts, index, side="right") - 1
+        for shard in np.unique(owner):
+            self._check(int(shard))
+            mine = owner == shard
+            out[mine] = self.shards[shard][index[mine] - self._starts[shard]]
+        return out
+
+    def verify(self) -> int:
+        """Read everything: every value, and the SHA-256 of every shard beside the manifest's.
+
+        Returns:
+            How many hashes were compared: 0 for a single file, which records none.
+
+        Raises:
+            InputError: a shard that differs, a value that is not finite, samples.txt too short.
+        """
+        for index in range(len(self.shards)):
+            self._check(index)
+        shards = self.manifest.shards if self.manifest is not None and self.path.is_dir() else []
+        for shard in shards:
+            path = self.path / shard["file"]
+            if files.sha256_file(path) != shard["sha256"]:
+                raise InputError(
+                    "its bytes are not those the manifest recorded", where=path, hint="extract again"
+                )
+        if shards:
+            _ = self.samples
+        return len(shards)
+
+    def _check(self, index: int) -> None:
+        if self._checked[index]:
+            return
+        shard = self.shards[index]
+        for start in range(0, len(shard), _CHECK_ROWS):
+            bad = first_not_finite(shard[start : start + _CHECK_ROWS])
+            if bad is not None:
+                row = int(self._starts[index]) + start + bad
+                raise InputError(
+                    f"feature row {row}{self._sample_name(row)} holds NaN or Inf",
+                    where=self.path,
+                    hint="extract it again",
+                )
+        self._checked[index] = True
+
+    def _sample_name(self, row: int) -> str:
+        with contextlib.suppress(InputError):
+            return "" if self.samples is None else f", {self.samples[row]},"
+        return ""
+
+
+def first_not_finite(block: np.ndarray) -> int | None:
+    """The first row of [m, V, D] with a NaN or Inf, or None."""
+    if block.dtype == np.float16:  # numpy's float16 arithmetic is slow; all exponent bits set says the same
+        bad = (np.ascontiguousarray(block).view(np.uint16) & 0x7C00) == 0x7C00
+    else:
+        bad = ~np.isfinite(block)
+    if not bad.any():
+        return None
+    return int(np.flatnonzero(bad.any(axis=(1, 2)))[0])
+
+
+def _class_count(
+    path: Path,
+    labels: np.ndarray,
+    classes: tuple[str, ...] | None,
+    head: Head | None,
+    manifest: Manifest | None,
+) -> int:
+    """K: what names, manifest and classifier agree on, else the largest label + 1."""
+    said = {
+        "class names": None if classes is None else len(classes),
+        "manifest": None if manifest is None else len(manifest.counts),
+        "classifier": None if head is None else head.n_classes,
+    }
+    known = {name: k for name, k in said.items() if k is not None}
+    if len(set(known.values())) > 1:
+        told = ", ".join(f"{name} K = {k}" for name, k in known.items())
+        raise InputError(f"its parts disagree on the number of classes: {told}", where=path)
+    n_classes = next(iter(known.values()), min(int(labels.max()) + 1, _MOST_CLASSES))
+    for bad, what in (
+        (labels < 0, "is negative"),
+        (labels >= n_classes, f"is not below K = {n_classes}"),
+    ):
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise InputError(f"label {int(labels[row])} of row {row} {what}", where=path)
+    if manifest is not None:
+        counts = np.bincount(labels, minlength=n_classes)
+        if counts.tolist() != manifest.counts:
+            k = int(np.flatnonzero(counts != manifest.counts)[0])
+            raise InputError(
+                f"class {k} has {counts[k]} samples, the manifest says {manifest.counts[k]}", where=path
+            )
+    return n_classes

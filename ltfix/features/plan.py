@@ -1,0 +1,107 @@
+"""What a cache is going to be: decided before the first feature, fingerprinted, compared on resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError
+
+SHARD_ROWS = 4096
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CachePlan:
+    """All that is known of a cache before its first feature.
+
+    Attributes:
+        samples: N source-relative paths in order. labels: [N] int64. classes: class names.
+        dim, views, dtype: D, V, "float16" or "float32".
+        backbone, preprocess, source: provenance for the manifest (JSON values, no absolute paths).
+        decides: every further choice that decides the bytes; with the above it makes the fingerprint.
+        run: choices that a resumed run takes over (resolved batch size, threads, device kind, precision).
+        shard_rows: samples a shard.
+    """
+
+    samples: Sequence[str]
+    labels: np.ndarray
+    classes: Sequence[str]
+    dim: int
+    views: int
+    dtype: str
+    backbone: dict[str, Any]
+    preprocess: dict[str, Any]
+    source: dict[str, Any]
+    decides: dict[str, Any]
+    run: dict[str, Any]
+    shard_rows: int = SHARD_ROWS
+
+    def decisions(self) -> dict[str, Any]:
+        """What the fingerprint is taken of, by name, so that a difference can be named."""
+        return {
+            "samples": files.sha256_json(list(self.samples)),
+            "labels": files.sha256_bytes(np.ascontiguousarray(self.labels, np.int64).tobytes()),
+            "classes": files.sha256_json(list(self.classes)),
+            "features": [self.dim, self.views, self.dtype, self.shard_rows],
+            "backbone": self.backbone,
+            "preprocess": self.preprocess,
+            "source": self.source,
+            **self.decides,
+        }
+
+    def shards(self) -> list[Shard]:
+        """The N samples in consecutive runs of ``shard_rows``."""
+        n, rows = len(self.samples), self.shard_rows
+        return [Shard(i, start, min(start + rows, n)) for i, start in enumerate(range(0, n, rows))]
+
+    def check(self) -> None:
+        """A line of samples.txt is a sample, so no name may hold a line break.
+
+        Raises:
+            InputError: one does.
+        """
+        for sample in self.samples:
+            if "\n" in sample:
+                raise InputError("a file name holds a line break", where=repr(sample), hint="rename it")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shard:
+    """Samples ``start``..``stop`` of the plan, one file."""
+
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def file(self) -> str:
+        """The shard's file name."""
+        return f"shard-{self.index:05d}.safetensors"
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """In words, what differs between two sets of decisions; nested keys are joined by dots."""
+    old, new = dict(_flatten(before)), dict(_flatten(json.loads(files.to_json(now))))
+    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    told = [_difference(key, old.get(key), new.get(key)) for key in keys[:4]]
+    return ", ".join(told) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, entry in value.items():
+        if isinstance(entry, dict):
+            yield from _flatten(entry, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", entry
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    shown = [files.to_json(value) for value in (before, now)]
+    if max(map(len, shown)) > 40:  # a digest or a list says nothing to a reader
+        return f"{key} differs"
+    return f"{key} was {shown[0]}, is {shown[1]}"
