@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.tensorfile import load_tensors
+from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 FORMAT = "ltfix-head/1"
+STAGE1 = "stage-1"  # the method of a classifier that came with its backbone
 NORM_FLOOR = 1e-12
-_TRANSFORM_TENSORS = {
+_TRANSFORM_TENSORS: dict[str, tuple[str, ...]] = {
     "l2": (),
     "capsule": (),
     "center+l2": ("center",),
@@ -85,14 +86,20 @@ class Head:
                 f"features of {x.shape[-1]} dimensions do not fit a head of {self.dim}", where=self.name
             )
         if isinstance(x, np.ndarray):
-            return _apply(self, x.astype(np.float32, copy=False), lambda array: array)
+            return _apply(self, x.astype(np.float32, copy=False), lambda array: array, np.exp)
         import torch
 
         wide = x if x.dtype == torch.float64 else x.float()
-        return _apply(self, wide, lambda array: torch.as_tensor(array).to(wide))
+        return _apply(self, wide, lambda array: torch.as_tensor(array).to(wide), torch.exp)
 
     def save(self, path: Path | str) -> None:
-        """Write the head file atomically; equal heads give equal bytes."""
+        """Write the head file atomically; equal heads give equal bytes.
+
+        Raises:
+            InputError: a value is not finite, or the shapes do not fit each other; nothing is written.
+            EnvironmentFault: it cannot be written.
+        """
+        _check(self, path)
         tensors = {
             "weight": self.weight.astype(np.float32),
             "bias": self.bias.astype(np.float32),
@@ -112,7 +119,7 @@ class Head:
         }
 
 
-def _apply(head: Head, x: Any, like: Any) -> Any:
+def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], Any]) -> Any:
     """The transform and the linear layer, in operators that numpy and torch share."""
     kind = None if head.transform is None else head.transform["kind"]
     tensors = {name: like(value) for name, value in head.tensors.items()}
@@ -120,7 +127,7 @@ def _apply(head: Head, x: Any, like: Any) -> Any:
     if kind == "center+l2":
         t = t - tensors["center"]
     if kind in ("l2", "center+l2"):
-        groups = int((head.transform or {}).get("groups", 1))
+        groups = _groups(head.transform)
         blocks = t.reshape(*t.shape[:-1], groups, head.dim // groups)
         t = (blocks / _norm(blocks).clip(NORM_FLOOR)).reshape(t.shape)
     elif kind == "capsule":
@@ -128,13 +135,17 @@ def _apply(head: Head, x: Any, like: Any) -> Any:
     z = t @ like(head.weight).T + like(head.bias)
     if kind == "disalign":
         gate = (x @ tensors["confidence_weight"] + tensors["confidence_bias"])[..., None]
-        confidence = 1 / (1 + math.e ** (-gate.clip(-80.0, 80.0)))
+        confidence = 1 / (1 + exp(-gate.clip(-80.0, 80.0)))  # beyond 80 float32 would overflow
         z = z + confidence * (tensors["logit_scale"] * z + tensors["logit_bias"])
     return z
 
 
 def _norm(x: Any) -> Any:
     return (x * x).sum(-1, keepdims=True) ** 0.5
+
+
+def _groups(transform: Mapping[str, Any] | None) -> Any:
+    return (transform or {}).get("groups", 1)
 
 
 def load_head(path: Path | str) -> Head:
@@ -148,7 +159,7 @@ def load_head(path: Path | str) -> Head:
     tensors, metadata = load_tensors(path)
     if "ltfix" not in metadata or "weight" not in tensors:
         raise InputError("not a head file", where=path, hint="heads are written by `ltfix fit`")
-    return head_of(tensors, files.parse_json(metadata["ltfix"], path), path)
+    return head_of(tensors, ltfix_metadata(metadata, path), path)
 
 
 def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path | None) -> Head:
@@ -157,65 +168,102 @@ def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path 
     Raises:
         InputError: as :func:`load_head`.
     """
-    check_format(str(meta.get("format", "")), FORMAT, path)
-    weight = np.asarray(tensors["weight"])
-    if weight.ndim != 2:
-        raise InputError(f"weight must be [K, D], found {list(weight.shape)}", where=path)
-    n_classes, dim = weight.shape
-    bias = np.asarray(tensors.get("bias", np.zeros(n_classes, np.float32)))
-    counts, classes = meta.get("counts"), meta.get("classes")
-    transform = meta.get("transform")
-    kind = transform["kind"] if transform else None
-    if kind is not None and kind not in _TRANSFORM_TENSORS:
-        raise InputError(f"unknown transform {kind!r}", where=path, hint="made by a newer ltfix?")
-    extra = {name: tensors[name] for name in _TRANSFORM_TENSORS.get(kind or "", ()) if name in tensors}
-    shapes = {
-        "bias": (bias.shape, (n_classes,)),
-        "counts": ((n_classes,) if counts is None else (len(counts),), (n_classes,)),
-        "classes": ((n_classes,) if classes is None else (len(classes),), (n_classes,)),
-        **{name: (value.shape, _expected(name, n_classes, dim)) for name, value in extra.items()},
-    }
-    for name, (found, expected) in shapes.items():
-        if tuple(found) != expected:
-            raise InputError(
-                f"{name} must be {list(expected)} for a weight of {[n_classes, dim]}, found {list(found)}",
-                where=path,
-            )
-    for name, value in {"weight": weight, "bias": bias, **extra}.items():
-        if not np.isfinite(value).all():
-            raise InputError(f"{name} holds values that are not finite", where=path)
+    check_format(meta.get("format"), FORMAT, path)
+    classes, counts = meta.get("classes"), meta.get("counts")
+    transform: Any = meta.get("transform")
+    _check_values(classes, counts, transform, path)
+    own = () if transform is None else _TRANSFORM_TENSORS[transform["kind"]]
+    missing = [name for name in own if name not in tensors]
+    if missing:
+        raise InputError(f"its transform {transform['kind']!r} lacks {', '.join(missing)}", where=path)
+    weight = _single(tensors["weight"], "weight", path)
+    bias = tensors.get("bias", np.zeros(weight.shape[:1]))
     known = {"format", "method", "classes", "counts", "transform"}
-    return Head(
-        weight=weight.astype(np.float32),
-        bias=bias.astype(np.float32),
+    head = Head(
+        weight=weight,
+        bias=_single(bias, "bias", path),
         method=str(meta.get("method", "unknown")),
         classes=None if classes is None else tuple(classes),
         counts=None if counts is None else np.asarray(counts, np.int64),
         transform=transform,
-        tensors=extra,
+        tensors={name: _single(tensors[name], name, path) for name in own},
         meta={key: value for key, value in meta.items() if key not in known},
         path=path,
     )
+    _check(head, path)
+    return head
 
 
-def _expected(name: str, n_classes: int, dim: int) -> tuple[int, ...]:
-    shapes: dict[str, tuple[int, ...]] = {
+def _single(value: np.ndarray, name: str, where: object) -> np.ndarray:
+    """A float32 copy in memory (torch takes no read-only array)."""
+    if value.dtype.kind != "f":
+        raise InputError(f"{name} is {value.dtype}, expected float32", where=where)
+    with np.errstate(over="ignore"):  # becomes Inf, which is refused
+        return np.array(value, np.float32)
+
+
+def _check_values(classes: Any, counts: Any, transform: Any, where: object) -> None:
+    """The JSON values of a head's metadata are of the right kinds."""
+    if classes is not None and not _all(classes, lambda name: isinstance(name, str)):
+        raise InputError("its classes are not a list of names", where=where)
+    if counts is not None and not _all(counts, lambda n: type(n) is int and 0 <= n < 2**63):
+        raise InputError("its counts are not a list of whole numbers", where=where)
+    if transform is None:
+        return
+    kind = transform.get("kind") if isinstance(transform, dict) else transform
+    if not isinstance(transform, dict) or not isinstance(kind, str) or kind not in _TRANSFORM_TENSORS:
+        raise InputError(f"unknown transform {kind!r}", where=where, hint="made by a newer ltfix?")
+
+
+def _all(values: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(values, list | tuple) and all(map(fits, values))
+
+
+def _check(head: Head, where: object) -> None:
+    """Shapes fit each other and every value is finite.
+
+    Raises:
+        InputError: naming the array.
+    """
+    if head.weight.ndim != 2 or 0 in head.weight.shape:
+        raise InputError(f"weight must be [K, D], found {list(head.weight.shape)}", where=where)
+    k, dim = head.weight.shape
+    arrays = {"weight": head.weight, "bias": head.bias, **head.tensors}
+    shapes = {name: np.shape(value) for name, value in arrays.items()}
+    if head.counts is not None:
+        shapes["counts"] = np.shape(head.counts)
+    if head.classes is not None:
+        shapes["classes"] = (len(head.classes),)
+    own: dict[str, tuple[int, ...]] = {
+        "weight": (k, dim),
         "center": (dim,),
         "confidence_weight": (dim,),
         "confidence_bias": (),
     }
-    return shapes.get(name, (n_classes,))
+    for name, found in shapes.items():
+        expected = own.get(name, (k,))
+        if found != expected:
+            raise InputError(
+                f"{name} must be {list(expected)} for a weight of {[k, dim]}, found {list(found)}",
+                where=where,
+            )
+    for name, value in arrays.items():
+        if not np.isfinite(value).all():
+            raise InputError(f"{name} holds values that are not finite", where=where)
+    groups = _groups(head.transform)
+    if type(groups) is not int or groups < 1 or dim % groups:
+        raise InputError(f"D = {dim} does not divide into groups = {groups!r}", where=where)
 
 
-def check_format(found: str, expected: str, where: object) -> None:
+def check_format(found: object, expected: str, where: object) -> None:
     """Refuse another kind of file, or a newer version of this kind.
 
     Raises:
         InputError: saying which.
     """
-    kind, _, version = found.partition("/")
+    kind, _, version = (found if isinstance(found, str) else "").partition("/")
     wanted, _, newest = expected.partition("/")
-    if kind != wanted or not version.isdigit():
+    if kind != wanted or not re.fullmatch("[1-9][0-9]{0,8}", version):
         raise InputError(f"its format is {found!r}, expected {expected!r}", where=where)
     if int(version) > int(newest):
         raise InputError(

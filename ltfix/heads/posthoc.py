@@ -24,8 +24,10 @@ def tau_norm(
     Args:
         weight: [K, D]. bias: [K]. tau: 0 leaves the rows, 1 makes them unit length.
     """
-    norm = np.maximum(np.linalg.norm(weight, axis=1, keepdims=True), NORM_FLOOR)
-    return weight / norm**tau, bias if keep_bias else np.zeros_like(bias)
+    norm = np.linalg.norm(np.asarray(weight, np.float64), axis=1, keepdims=True)
+    scale = np.maximum(norm, NORM_FLOOR) ** -tau
+    scaled = np.where(norm > 0, weight * scale, 0.0).astype(weight.dtype)
+    return scaled, bias if keep_bias else np.zeros_like(bias)
 
 
 def logit_adjust(
