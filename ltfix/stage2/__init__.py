@@ -1,0 +1,1 @@
+"""Stage 2: retraining the classifier on cached features."""

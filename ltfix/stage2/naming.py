@@ -1,0 +1,23 @@
+"""What a head file is called when nobody names it: the method and what sets it apart."""
+
+from __future__ import annotations
+
+from ltfix.stage2.values import Values
+
+
+def head_name(values: Values, loss: str | None = None) -> str:
+    """``samn-freq``, ``los-delta0.9``: the method, SAMN's metric, and what differs from the defaults.
+
+    Args:
+        values: from :func:`ltfix.stage2.values.resolve`.
+        loss: the loss that replaced the method's own, if one did.
+    """
+    method, spec = values.method, values.method.values()
+    parts = [f"{method.name}+{loss}" if loss else method.name]
+    if "metric" in spec:
+        parts.append(values["metric"])
+    for name, value in spec.items():
+        if name != "metric" and values[name] != value.default:
+            word = str(values[name]) if value.choices else f"{name.replace('_', '')}{values[name]:g}"
+            parts.append(word)
+    return "-".join(parts)

@@ -1,0 +1,229 @@
+"""SAMN: self-adaptive monotonic normalisation. The head for anyone's training loop, and its closed form.
+
+For each class a learned number ``raw`` is projected to be monotone in a class metric a (PAVA, isotonic
+regression), becomes a scaling S and rescales the class's unit direction:
+
+    p = PAVA_nondecreasing(raw[perm])        perm sorts a: rare to frequent, ties by class index
+    S = 1 / (softplus(p) + 2ε)               so S never rises with a: the tail is scaled up
+    ŵ_k = exp(S^w_k) · w_k / ‖w_k‖           b̂_k = exp(S^b_k) + b_k
+
+``variant="code"``, above, is what the authors published and measured. ``variant="paper"`` follows the
+paper's text, S = softplus(p) with p projected in the order frequent to rare (reconstructed: no code for it
+was published). ``scale="mul"`` uses S itself in the place of exp(S). The published module is
+github.com/Zhangshuojackpot/SAMN; it pools strict violations only, so equal neighbours stay separate blocks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ltfix.heads.head import NORM_FLOOR
+from ltfix.pava import isotonic, pava
+
+EPS = 1e-6
+MAX_EXPONENT = 30.0  # exp(S) of float32 ends at 88; published settings stay below 2
+VARIANTS, PARTS, SCALES = ("code", "paper"), ("both", "weight", "bias"), ("exp", "mul")
+
+
+def order(metric: np.ndarray, variant: str = "code") -> np.ndarray:
+    """The permutation in which ``raw`` must not fall: [..., K] int64, stable."""
+    signed = -metric if variant == "paper" else metric
+    return np.argsort(signed, axis=-1, kind="stable")
+
+
+def initial_raw(metric: np.ndarray, variant: str = "code") -> np.ndarray:
+    """Where ``raw`` starts, [..., K] float64: the metric scaled to 0 (rare) .. 1 (frequent), plus ε.
+
+    ``variant="paper"`` starts at one minus that. A constant metric starts at ε (code) or 1 (paper).
+    """
+    low, high = metric.min(-1, keepdims=True), metric.max(-1, keepdims=True)
+    spread = high - low
+    scaled = np.where(spread < 1e-12, 0.0, (metric - low) / np.where(spread < 1e-12, 1.0, spread))
+    return np.asarray(1 - scaled if variant == "paper" else scaled + EPS, np.float64)
+
+
+class ScaleChain:
+    """raw -> row scale ρ, and the pullback of ∂L/∂ρ to raw, in closed form for rows of raw vectors.
+
+    dρ/dp is −ρ S² σ(p) for the code's ρ = exp(S), −S² σ(p) for ``mul``, ρ σ(p) (or σ(p)) for the paper's
+    S; the projection's Jacobian averages over each PAVA block.
+
+    Args:
+        perm: [R, K] from :func:`order`.
+    """
+
+    def __init__(self, perm: np.ndarray, variant: str = "code", scale: str = "exp") -> None:
+        self.perm, self.variant, self.scale = perm, variant, scale
+        self.edges: list[np.ndarray] = []
+        self.slope = np.empty(perm.shape)
+
+    def forward(self, raw: np.ndarray) -> np.ndarray:
+        """ρ [R, K] of raw [R, K], in float64."""
+        ordered = np.take_along_axis(raw.astype(np.float64), self.perm, -1)
+        pooled = np.empty_like(ordered)
+        self.edges = []
+        for row, values in enumerate(ordered):
+            pooled[row], edges = pava(values)
+            self.edges.append(edges)
+        rho, self.slope = _scale_and_slope(pooled, self.variant, self.scale)
+        out = np.empty_like(rho)
+        np.put_along_axis(out, self.perm, rho, -1)
+        return out
+
+    def pullback(self, upstream: np.ndarray) -> np.ndarray:
+        """∂L/∂raw [R, K] of ∂L/∂ρ [R, K], at the last :meth:`forward`."""
+        h = np.take_along_axis(upstream.astype(np.float64), self.perm, -1) * self.slope
+        for row, edges in zip(h, self.edges, strict=True):
+            lengths = np.diff(edges)
+            row[:] = np.repeat(np.add.reduceat(row, edges[:-1]) / lengths, lengths)
+        out = np.empty_like(h)
+        np.put_along_axis(out, self.perm, h, -1)
+        return out
+
+
+def _scale_and_slope(p: np.ndarray, variant: str, scale: str) -> tuple[np.ndarray, np.ndarray]:
+    softplus = np.where(p > 20, p, np.log1p(np.exp(np.minimum(p, 20))))
+    sigmoid = 1 / (1 + np.exp(-np.clip(p, -700, 700)))
+    if variant == "paper":
+        s, slope = softplus, sigmoid
+    else:
+        s = 1 / (softplus + 2 * EPS)
+        slope = -s * s * sigmoid
+    if scale == "mul":
+        return np.maximum(s, EPS), np.where(s > EPS, slope, 0.0)
+    rho = np.exp(np.minimum(s, MAX_EXPONENT))
+    return rho, np.where(s < MAX_EXPONENT, rho * slope, 0.0)
+
+
+class SAMNLinear(nn.Module):
+    """A drop-in for ``nn.Linear`` whose row norms and bias gains are monotone in a class metric.
+
+    Args:
+        in_features, out_features: D and K.
+        metric_values: [K] > 0: training counts, or the row norms of a stage-1 classifier.
+        variant: "code" (published) or "paper". part: "both", "weight" or "bias". scale: "exp" or "mul".
+
+    Parameters: ``weight`` [K, D] (its directions count, and its norms for the rate of learning), ``bias``
+    [K], ``raw_weight`` and ``raw_bias`` [K].
+
+    Raises:
+        ValueError: metric values of the wrong shape or not positive, an unknown variant, part or scale.
+    """
+
+    perm: Tensor
+    metric_values: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        metric_values: Tensor | np.ndarray | list[float],
+        *,
+        variant: str = "code",
+        part: str = "both",
+        scale: str = "exp",
+    ) -> None:
+        super().__init__()
+        metric = torch.as_tensor(metric_values).detach().cpu().double().numpy()
+        if metric.shape != (out_features,) or not (np.isfinite(metric) & (metric > 0)).all():
+            raise ValueError(
+                f"metric_values must be {out_features} positive numbers, found {metric_values!r}"
+            )
+        for name, value, known in (
+            ("variant", variant, VARIANTS),
+            ("part", part, PARTS),
+            ("scale", scale, SCALES),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, found {value!r}")
+        self.in_features, self.out_features = in_features, out_features
+        self.variant, self.part, self.scale = variant, part, scale
+        self.register_buffer("metric_values", torch.from_numpy(metric))
+        self.register_buffer("perm", torch.from_numpy(order(metric, variant)))
+        raw = torch.from_numpy(initial_raw(metric, variant)).to(torch.get_default_dtype())
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features))
+        self.raw_weight = nn.Parameter(raw.clone())
+        self.raw_bias = nn.Parameter(raw.clone())
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The published module's own start: weight from N(0, 0.02²), bias zero."""
+        nn.init.normal_(self.weight, std=0.02)
+        nn.init.zeros_(self.bias)
+
+    @classmethod
+    def from_linear(
+        cls,
+        linear: nn.Linear,
+        class_counts: Tensor | np.ndarray | list[int] | None = None,
+        *,
+        metric: str = "freq",
+        variant: str = "code",
+        part: str = "both",
+        scale: str = "exp",
+    ) -> SAMNLinear:
+        """Start from a stage-1 classifier; a linear without bias gets b = 0.
+
+        Args:
+            linear: [K, D]. class_counts: [K] training counts (not read with ``metric="norm"``).
+            metric: "freq", the counts, or "norm", the row norms of ``linear``.
+
+        Raises:
+            ValueError: an unknown metric, or counts missing where they are needed.
+        """
+        if metric not in ("freq", "norm"):
+            raise ValueError(f"metric must be freq or norm, found {metric!r}")
+        if metric == "freq" and class_counts is None:
+            raise ValueError('class_counts are needed for metric="freq"')
+        weight = linear.weight.detach()
+        values = (
+            weight.double().norm(dim=1) if metric == "norm" else torch.as_tensor(class_counts).clamp(min=1)
+        )
+        module = cls(linear.in_features, linear.out_features, values, variant=variant, part=part, scale=scale)
+        module = module.to(weight)
+        with torch.no_grad():
+            module.weight.copy_(weight)
+            module.bias.zero_() if linear.bias is None else module.bias.copy_(linear.bias)
+        return module
+
+    def scales(self, raw: Tensor) -> Tensor:
+        """exp(S) (or S for ``scale="mul"``) of a raw vector [K], differentiable."""
+        p = isotonic(raw[self.perm])
+        s = F.softplus(p) if self.variant == "paper" else 1 / (F.softplus(p) + 2 * EPS)
+        rho = s.clamp(min=EPS) if self.scale == "mul" else s.clamp(max=MAX_EXPONENT).exp()
+        return torch.zeros_like(rho).index_put((self.perm,), rho)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight [K, D] and bias [K] of the plain linear layer it equals, differentiable."""
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
+        if self.part != "bias":
+            norm = weight.norm(dim=1, keepdim=True).clamp(min=NORM_FLOOR)
+            weight = self.scales(self.raw_weight)[:, None] * (weight / norm)
+        if self.part != "weight":
+            bias = self.scales(self.raw_bias) + bias
+        return weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [..., K] of features [..., D]."""
+        return F.linear(x, *self.folded())
+
+    def to_linear(self) -> nn.Linear:
+        """A plain ``nn.Linear`` with the same logits."""
+        linear = nn.Linear(self.in_features, self.out_features).to(self.weight)
+        weight, bias = self.folded()
+        with torch.no_grad():
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
+        return linear
+
+    def extra_repr(self) -> str:
+        """What ``print(module)`` shows."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"variant={self.variant}, part={self.part}, scale={self.scale}"
+        )
