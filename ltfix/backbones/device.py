@@ -8,7 +8,8 @@ from ltfix.errors import EnvironmentFault, UsageError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device called ``auto`` (a GPU if there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    """The device called ``auto`` (a GPU if there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or
+    ``mps``.
 
     Raises:
         UsageError: another word.

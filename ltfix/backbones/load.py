@@ -1,0 +1,262 @@
+"""From a backbone's name to a frozen network, its preprocessing and its stage-1 classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from torch import Tensor, nn
+
+from ltfix import files
+from ltfix.backbones.checkpoint import Checkpoint, load_weights, read_checkpoint
+from ltfix.backbones.network import Network, freeze, probe
+from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
+from ltfix.backbones.timm_models import open_timm
+from ltfix.backbones.torchvision_models import PREFIX, open_torchvision
+from ltfix.errors import InputError, UsageError
+from ltfix.heads.head import check_format, load_head
+
+RUN_FORMAT = "ltfix-run/1"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Backbone:
+    """A frozen network that turns images into features.
+
+    Attributes:
+        model: normalised images [B, 3, S, S] to features [B, D]; in evaluation mode, without gradients.
+        dim: D.
+        head: (weight [K, D], bias [K]) float32 of the stage-1 classifier, or None.
+        classes: the class names that the classifier's rows stand for, where known.
+        preprocess: from an image to the model's input.
+        info: the manifest's ``backbone``: name, args, hash of the weights, versions.
+        notes: what the user should know, one line each.
+    """
+
+    model: nn.Module
+    dim: int
+    head: tuple[np.ndarray, np.ndarray] | None
+    classes: tuple[str, ...] | None
+    preprocess: Preprocess
+    info: dict[str, Any]
+    notes: list[str]
+
+    def features(self, images: Tensor) -> Tensor:
+        """Normalised images [B, 3, S, S] to features [B, D]."""
+        features: Tensor = self.model(images)
+        return features
+
+
+def load_backbone(
+    name: str,
+    *,
+    checkpoint: Path | str | None = None,
+    pretrained: bool = True,
+    model_args: Mapping[str, Any] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Backbone:
+    """Load a backbone.
+
+    Args:
+        name: a timm name, ``torchvision:NAME``, or a run folder of train-backbone.
+        checkpoint: safetensors or ``.pth`` to load instead of pretrained weights.
+        pretrained: without a checkpoint: the model's own weights (default) or random ones.
+        model_args: for the model's constructor.
+        preprocess: overrides: image_size, crop_pct, mean, std, interpolation (None: not given).
+        seed: of random weights.
+
+    Raises:
+        UsageError: unknown model or argument; no pretrained weights exist.
+        InputError: a checkpoint or run folder that is missing, torn or of another architecture.
+        EnvironmentFault: pretrained weights cannot be downloaded.
+    """
+    overrides, arguments = dict(preprocess or {}), dict(model_args or {})
+    if _is_folder(name):
+        return _load_run(Path(name), checkpoint, arguments, overrides)
+    loaded = None if checkpoint is None else read_checkpoint(checkpoint)
+    notes = [] if loaded is None else _check_architecture(loaded, name, arguments)
+    network = open_network(name, pretrained and loaded is None, arguments, overrides, seed)
+    backbone = _assemble(name, network, loaded, arguments, overrides)
+    backbone.notes[:0] = notes
+    return backbone
+
+
+def open_network(
+    name: str, pretrained: bool, arguments: dict[str, Any], overrides: dict[str, Any], seed: int
+) -> Network:
+    """The network called ``name`` before any checkpoint.
+
+    Args:
+        name: a timm name or ``torchvision:NAME``.
+        pretrained: load the library's weights, else draw random ones from ``seed``.
+        arguments: for the model's constructor.
+        overrides: of the preprocessing; models built for one size take their ``image_size``.
+        seed: of random weights.
+
+    Raises:
+        UsageError: unknown model or argument; no pretrained weights exist.
+        EnvironmentFault: pretrained weights cannot be downloaded.
+    """
+    if name.startswith(PREFIX):
+        return open_torchvision(
+            name.removeprefix(PREFIX), pretrained=pretrained, arguments=arguments, seed=seed
+        )
+    return open_timm(
+        name, pretrained=pretrained, arguments=arguments, image_size=overrides.get("image_size"), seed=seed
+    )
+
+
+def _assemble(
+    name: str,
+    network: Network,
+    loaded: Checkpoint | None,
+    arguments: dict[str, Any],
+    overrides: dict[str, Any],
+) -> Backbone:
+    freeze(network.extractor)
+    own = network.classifier
+    head = (own.weight, _bias(own)) if own is not None and network.trained else None
+    metadata: Mapping[str, str] = {}
+    if loaded is not None:
+        head = load_weights(network.body, loaded, network.classifiers)
+        metadata = loaded.metadata
+    preprocess = resolve_preprocess(network.config, metadata, overrides, loaded.path if loaded else name)
+    dim, linear = probe(network, preprocess.image_size)
+    notes = []
+    if head is not None and (not linear or head[0].shape[1] != dim):
+        head, notes = None, ["its classifier is more than one linear layer on the feature and is left out"]
+    elif head is None and loaded is not None:
+        notes = ["the checkpoint holds no classifier: the cache has no stage-1 head"]
+    return Backbone(
+        model=network.extractor,
+        dim=dim,
+        head=None if head is None else (_array(head[0]), _array(head[1])),
+        classes=None,
+        preprocess=preprocess,
+        info=_info(name, network, loaded, arguments),
+        notes=notes,
+    )
+
+
+def _info(
+    name: str, network: Network, loaded: Checkpoint | None, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    source = loaded.path.name if loaded is not None else "pretrained" if network.trained else "random"
+    return {
+        "name": name,
+        "args": arguments,
+        "weights": source,
+        "weights_sha256": hash_weights(network.body, network.classifiers),
+        "timm": timm.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def hash_weights(body: nn.Module, classifiers: tuple[str, ...]) -> str:
+    """SHA-256 over name, shape and float32 bytes of every tensor that features depend on."""
+    digest = hashlib.sha256()
+    outside = tuple(f"{name}." for name in classifiers)
+    for name, value in sorted(body.state_dict().items()):
+        if name.startswith(outside) or name.endswith(".num_batches_tracked"):
+            continue
+        digest.update(f"{name} {list(value.shape)}\n".encode())
+        digest.update(_array(value).tobytes())
+    return digest.hexdigest()
+
+
+def _array(value: Tensor) -> np.ndarray:
+    array: np.ndarray = value.detach().float().cpu().contiguous().numpy()
+    return array
+
+
+def _bias(linear: nn.Linear) -> Tensor:
+    return torch.zeros(linear.out_features) if linear.bias is None else linear.bias
+
+
+def _check_architecture(loaded: Checkpoint, name: str, arguments: dict[str, Any]) -> list[str]:
+    """Architectures can share every name and shape and still differ in padding: trust the file's word.
+
+    Raises:
+        InputError: the file says it is of another architecture, and no --model-arg bridges the two.
+    """
+    said = loaded.metadata.get("timm_model") or _architecture(loaded.metadata)
+    ours = name.removeprefix(PREFIX).partition(".")[0]
+    if said is None or said.partition(".")[0] == ours:
+        return []
+    what = f"the checkpoint says it is of {said}, not of {name}"
+    if not arguments:
+        raise InputError(
+            what, where=loaded.path, hint=f"use --backbone {said}, or bridge the two by --model-arg"
+        )
+    return [what]
+
+
+def _architecture(metadata: Mapping[str, str]) -> str | None:
+    try:
+        found = json.loads(metadata.get("pretrained_cfg", "{}")).get("architecture")
+    except (ValueError, AttributeError):
+        return None
+    return None if found is None else str(found)
+
+
+def _is_folder(name: str) -> bool:
+    return Path(name).is_dir() or (
+        ("/" in name or "\\" in name) and not name.startswith(("hf", "local-dir:"))
+    )
+
+
+def _load_run(
+    folder: Path, checkpoint: Path | str | None, arguments: dict[str, Any], overrides: dict[str, Any]
+) -> Backbone:
+    """A run folder: its model, arguments, preprocessing, weights and the classifier it is tested with."""
+    run = read_run(folder)
+    if checkpoint is not None:
+        raise UsageError("a run folder brings its own weights", where=folder, hint="leave --checkpoint out")
+    arguments = {**run["model_args"], **arguments}
+    overrides = {**run["preprocess"], **{k: v for k, v in overrides.items() if v is not None}}
+    network = open_network(run["model"], False, arguments, {"image_size": None}, seed=0)
+    backbone = _assemble(
+        run["model"], network, read_checkpoint(folder / "backbone.safetensors"), arguments, overrides
+    )
+    backbone.info["run"] = folder.resolve().name
+    backbone.notes = []
+    classifier = folder / "classifier.safetensors"
+    if classifier.exists():
+        head = load_head(classifier)
+        backbone.head = (head.weight, head.bias)
+        backbone.classes = tuple(run["classes"]) if run.get("classes") else None
+    return backbone
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """``run.json`` of a finished training run.
+
+    Raises:
+        InputError: there is none, it is unfinished, of a newer format, or lacks something.
+    """
+    path = folder / "run.json"
+    if not path.exists():
+        raise InputError(
+            "no such run folder" if not folder.exists() else "not a run folder: it has no run.json",
+            where=folder,
+        )
+    run = files.read_json(path)
+    if not isinstance(run, dict):
+        raise InputError("not a run's description", where=path)
+    check_format(str(run.get("format", "")), RUN_FORMAT, path)
+    if not run.get("finished", True):
+        raise InputError(
+            "the training run is unfinished", where=folder, hint="run the same train-backbone again"
+        )
+    lacking = [key for key in ("model", "model_args", "preprocess") if key not in run]
+    if lacking:
+        raise InputError(f"the run lacks {', '.join(lacking)}", where=path)
+    return run

@@ -1,0 +1,184 @@
+"""From an RGB image to what the backbone was trained to see."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
+from torch import Tensor
+
+from ltfix.errors import InputError, UsageError, nearest
+from ltfix.images.decode import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+CROP_MODES = ("center", "squash", "border")
+_KEYS = ("input_size", "crop_pct", "mean", "std", "interpolation", "crop_mode")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocess:
+    """Resize, centre crop, normalise; the same pixels as timm's evaluation transform.
+
+    Attributes:
+        image_size: side of the square that the backbone sees, in pixels.
+        crop_pct: ``image_size`` over the side that the image's shorter side is resized to.
+        mean, std: per channel, for pixels in 0..1.
+        interpolation: of the resize.
+        crop_mode: timm's: "center", "squash" (ignores the aspect ratio) or "border" (pads).
+    """
+
+    image_size: int
+    crop_pct: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    crop_mode: str = "center"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of manifests and runs."""
+        return {
+            **dataclasses.asdict(self),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @functools.cached_property
+    def _transform(self) -> Callable[[Image], Image]:
+        transform = create_transform(
+            (3, self.image_size, self.image_size),
+            is_training=False,
+            use_prefetcher=True,  # ends in uint8 pixels, without normalisation
+            interpolation=self.interpolation,
+            mean=self.mean,
+            std=self.std,
+            crop_pct=self.crop_pct,
+            crop_mode=self.crop_mode,
+        )
+        transform.transforms.pop()  # the step to a tensor: an array is what is batched here
+        return transform  # type: ignore[no-any-return]
+
+    def crop(self, image: Image) -> np.ndarray:
+        """RGB image to [S, S, 3] uint8.
+
+        Raises:
+            InputError: resizing so elongated an image would take more than ``MAX_PIXELS``.
+        """
+        side = math.floor(self.image_size / self.crop_pct)
+        short, long = min(image.size), max(image.size)
+        if self.crop_mode == "center" and side * math.ceil(long * side / short) > MAX_PIXELS:
+            raise InputError(f"an image of {image.width} × {image.height} pixels is too elongated to resize")
+        return np.asarray(self._transform(image))
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """[B, S, S, 3] uint8 to ``(pixels / 255 - mean) / std``, [B, 3, S, S] float32, channels last."""
+        mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] for v in (self.mean, self.std))
+        return pixels.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
+
+
+def parse_numbers(text: str, option: str) -> tuple[float, ...]:
+    """``0.5,0.5,0.5`` to numbers.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as err:
+        raise UsageError(f"expected numbers like 0.5,0.5,0.5, found {text!r}", where=option) from err
+
+
+def resolve_preprocess(
+    config: Mapping[str, Any], metadata: Mapping[str, str], overrides: Mapping[str, Any], where: object
+) -> Preprocess:
+    """The preprocessing of a backbone: override > the checkpoint's metadata > the model's own config.
+
+    Args:
+        config: timm's ``pretrained_cfg`` of the model.
+        metadata: of the checkpoint: a ``pretrained_cfg`` as JSON, or ``mean``, ``std``, ``crop_pct``,
+            ``interpolation``, ``input_size`` as text.
+        overrides: image_size, crop_pct, mean, std, interpolation; None where not given.
+        where: the checkpoint, for messages.
+
+    Raises:
+        UsageError: an override out of range.
+        InputError: metadata that cannot be read, or a model that does not take square RGB images.
+    """
+    own: dict[str, Any] = resolve_data_config(pretrained_cfg=dict(config))  # type: ignore[no-untyped-call]
+    known = {**own, **_read_metadata(metadata, where)}
+    channels, height, width = known["input_size"]
+    if channels != 3 or height != width:
+        raise InputError(
+            f"the model takes {channels} × {height} × {width}, not square RGB images", where=where
+        )
+    values = {"image_size": height, **{key: known[key] for key in _KEYS if key != "input_size"}}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    preprocess = from_dict({**values, **given})
+    _check(preprocess)
+    return preprocess
+
+
+def from_dict(values: Mapping[str, Any]) -> Preprocess:
+    """The preprocessing that :meth:`Preprocess.to_dict` wrote, or that options gave."""
+    return Preprocess(
+        image_size=int(values["image_size"]),
+        crop_pct=float(values["crop_pct"]),
+        mean=_triple(values["mean"]),
+        std=_triple(values["std"]),
+        interpolation=str(values["interpolation"]),
+        crop_mode=str(values.get("crop_mode", "center")),
+    )
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    numbers = tuple(float(value) for value in values)
+    if len(numbers) not in (1, 3):
+        raise UsageError(f"a mean or std needs one number or three, not {len(numbers)}")
+    return numbers if len(numbers) == 3 else (numbers[0],) * 3
+
+
+def _check(preprocess: Preprocess) -> None:
+    if preprocess.image_size < 1:
+        raise UsageError(f"the image size must be at least 1, not {preprocess.image_size}")
+    if not 0 < preprocess.crop_pct <= 2:
+        raise UsageError(f"crop_pct is a fraction like 0.875, not {preprocess.crop_pct:g}")
+    if not min(preprocess.std) > 0:
+        raise UsageError("a std must be above 0")
+    for value, known in (
+        (preprocess.interpolation, INTERPOLATIONS),
+        (preprocess.crop_mode, CROP_MODES),
+    ):
+        if value not in known:
+            raise UsageError("unknown interpolation or crop mode", where=value, hint=nearest(value, known))
+
+
+def _read_metadata(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
+    try:
+        found = json.loads(metadata.get("pretrained_cfg", "{}"))
+        plain: dict[str, Any] = {
+            key: [float(part) for part in metadata[key].split(",")]
+            for key in ("mean", "std", "crop_pct", "input_size")
+            if key in metadata
+        }
+    except ValueError as err:
+        raise InputError(
+            f"the checkpoint's preprocessing metadata cannot be read: {err}", where=where
+        ) from err
+    if "crop_pct" in plain:
+        plain["crop_pct"] = plain["crop_pct"][0]
+    if "input_size" in plain:
+        plain["input_size"] = [int(side) for side in plain["input_size"]]
+    for key in ("interpolation", "crop_mode"):
+        if key in metadata:
+            plain[key] = metadata[key]
+    return {key: value for key, value in {**found, **plain}.items() if key in _KEYS and value is not None}

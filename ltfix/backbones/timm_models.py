@@ -1,0 +1,137 @@
+"""timm's models, ltfix's CIFAR networks among them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import timm
+from torch import Tensor, nn
+
+from ltfix.backbones import cifar  # noqa: F401  registers its networks
+from ltfix.backbones.network import Network, build
+from ltfix.errors import UsageError, nearest
+
+_HUB = ("hf-hub:", "hf_hub:", "local-dir:")
+
+
+class TimmFeatures(nn.Module):
+    """A timm model up to its pre-logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, S, S] -> [B, D]."""
+        model: Any = self.model  # timm's own methods, which nn.Module's types do not know
+        features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
+        return features.flatten(1) if features.ndim == 4 and features.shape[2:] == (1, 1) else features
+
+
+def open_timm(
+    name: str, *, pretrained: bool, arguments: Mapping[str, Any], image_size: int | None, seed: int
+) -> Network:
+    """Build a timm model.
+
+    Args:
+        name: ``architecture`` or ``architecture.tag``.
+        pretrained: load the tag's weights, else draw random ones from ``seed``.
+        arguments: for the model's constructor.
+        image_size: handed to models that are built for one size.
+
+    Raises:
+        UsageError: unknown model, tag or argument, or no pretrained weights exist.
+        EnvironmentFault: the weights cannot be downloaded.
+    """
+    check_name(name, pretrained)
+    chosen = dict(arguments)
+    if image_size is not None and "img_size" not in chosen and _one_size(name):
+        chosen["img_size"] = image_size
+    with _fail_fast() if pretrained else contextlib.nullcontext():
+        model: Any = build(
+            lambda: timm.create_model(name, pretrained=pretrained, **chosen),
+            name,
+            pretrained=pretrained,
+            seed=seed,
+        )
+    if not hasattr(model, "forward_head"):
+        raise UsageError("this timm model is no image classifier", where=name)
+    config = dict(model.pretrained_cfg)
+    if "img_size" in arguments:
+        side = arguments["img_size"]
+        config["input_size"] = (3, *side) if isinstance(side, list | tuple) else (3, side, side)
+    classifier = model.get_classifier()
+    return Network(
+        extractor=TimmFeatures(model),
+        body=model,
+        classifiers=_classifier_names(model, classifier, config),
+        classifier=classifier if isinstance(classifier, nn.Linear) else None,
+        logits=model,
+        trained=pretrained,
+        config=config,
+    )
+
+
+def check_name(name: str, pretrained: bool) -> None:
+    """Refuse names that timm does not have.
+
+    Raises:
+        UsageError: with the nearest names; or there are no pretrained weights of that name.
+    """
+    if name.startswith(_HUB):
+        return
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        known = timm.list_models()
+        raise UsageError("unknown model", where=name, hint=nearest(architecture, known))
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise UsageError(f"{architecture} has no weights {tag!r}", where=name, hint=nearest(tag, tags))
+    if pretrained and not timm.models.is_model_pretrained(name):
+        raise UsageError(
+            "the model has no pretrained weights",
+            where=name,
+            hint="give --checkpoint FILE, or --no-pretrained",
+        )
+
+
+def _one_size(name: str) -> bool:
+    if name.startswith(_HUB):
+        return False
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return bool(config is not None and config.fixed_input_size)
+
+
+def _classifier_names(model: nn.Module, classifier: object, config: Mapping[str, Any]) -> tuple[str, ...]:
+    ours = classifier if isinstance(classifier, tuple | list) else [classifier]
+    found = [name for name, module in model.named_modules() if any(module is own for own in ours) and name]
+    named = config.get("classifier") or ()
+    return tuple(dict.fromkeys([*found, *([named] if isinstance(named, str) else named)]))
+
+
+@contextlib.contextmanager
+def _fail_fast() -> Iterator[None]:
+    """Without a network the hub's client retries for most of a minute: then use its cache alone."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _reachable(urlsplit(constants.ENDPOINT).hostname)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _reachable(host: str | None) -> bool:
+    if host is None or urllib.request.getproxies():  # a proxy resolves names itself
+        return True
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""torchvision's classification models: the feature is the input of the last nn.Linear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torchvision
+from torch import Tensor, nn
+
+from ltfix.backbones.network import Network, build
+from ltfix.errors import InputError, UsageError, nearest
+
+PREFIX = "torchvision:"
+
+
+class TorchvisionFeatures(nn.Module):
+    """A torchvision model whose last nn.Linear hands its input through."""
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        super().__init__()
+        self.model, self.name = model, name
+        self.linear = model.get_submodule(name)
+        replace(model, name, nn.Identity())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, S, S] -> [B, D]."""
+        features: Tensor = self.model(images)
+        return features
+
+    def logits(self, images: Tensor) -> Tensor:
+        """[B, 3, S, S] -> [B, K], with the classifier back in its place."""
+        replace(self.model, self.name, self.linear)
+        try:
+            return self.model(images)  # type: ignore[no-any-return]
+        finally:
+            replace(self.model, self.name, nn.Identity())
+
+
+def open_torchvision(name: str, *, pretrained: bool, arguments: Mapping[str, Any], seed: int) -> Network:
+    """Build a torchvision classification model.
+
+    Args:
+        name: torchvision's, without prefix.
+        pretrained: load its default weights, else draw random ones from ``seed``.
+        arguments: for the model's constructor.
+
+    Raises:
+        UsageError: unknown model or argument.
+        InputError: the model has no nn.Linear.
+        EnvironmentFault: the weights cannot be downloaded.
+    """
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise UsageError("unknown torchvision model", where=name, hint=nearest(name, known))
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    model = build(
+        lambda: torchvision.models.get_model(
+            name, weights=weights if pretrained else None, **({"progress": False} | dict(arguments))
+        ),
+        PREFIX + name,
+        pretrained=pretrained,
+        seed=seed,
+    )
+    last = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not last:
+        raise InputError("the model has no nn.Linear, so no feature before one", where=PREFIX + name)
+    extractor = TorchvisionFeatures(model, last[-1])
+    linear = extractor.linear
+    return Network(
+        extractor=extractor,
+        body=model,
+        classifiers=(last[-1],),
+        classifier=linear if isinstance(linear, nn.Linear) else None,
+        logits=extractor.logits,
+        trained=pretrained,
+        config=_config(weights),
+    )
+
+
+def replace(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Put ``module`` at a dotted path of ``model``."""
+    parent, _, leaf = path.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, module)
+
+
+def _config(weights: Any) -> dict[str, Any]:
+    """The preprocessing of a model's default weights in timm's words."""
+    transform = weights.transforms()
+    side, resize = transform.crop_size[0], transform.resize_size[0]
+    return {
+        "input_size": (3, side, side),
+        # timm rounds side / crop_pct down: aim between two whole pixels to hit ``resize`` exactly
+        "crop_pct": side / (resize + 0.01),
+        "mean": tuple(transform.mean),
+        "std": tuple(transform.std),
+        "interpolation": transform.interpolation.value,
+    }
