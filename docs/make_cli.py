@@ -1,0 +1,122 @@
+"""Write docs/cli.md from the commands themselves: ``python docs/make_cli.py [--check]``."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import sys
+from pathlib import Path
+
+from ltfix.cli import COMMANDS, load
+from ltfix.cli.signature import Parameter, arguments, options
+
+TARGET = Path(__file__).with_name("cli.md")
+HEAD = """\
+# Command line
+
+<!-- Written by docs/make_cli.py from the commands themselves; edit those. -->
+
+`ltfix COMMAND [OPTIONS]`; `ltfix COMMAND --help` prints what this page holds.
+
+## Conventions
+
+**Values** come from the option, else from the environment (`LTFIX_FIT_METHOD`: command, then option, in
+capitals with `_`; a repeatable option is split at blanks), else from `ltfix.toml` in the working folder, else
+from the default. In the file each command has a table whose keys are the long option names, with `-` or
+`_`; `work`, `seed`, `device` and `threads` may stand above the tables and then serve every command, as
+`LTFIX_SEED` does. Paths in the file are relative to the file. A repeatable `key=value` option may be a
+table: `[fit.set]` with `tau = 0.7` says what `--set tau=0.7` says. An unknown key or a value of the wrong
+type is an error that names file and key. `ltfix init` writes a file with every option in comments.
+
+**Options that a method does not use** are an error when typed, a one-line note when they come from
+the file's table or the environment.
+
+**Files** lie below `--work` (default: the working folder): `features/train`, `features/val`, `features/test`,
+`heads/<name>.safetensors`, `runs/<name>`. Nothing that exists is replaced without `--overwrite`. All
+writes are atomic: a file is whole or absent.
+
+**Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped; `NO_COLOR` is
+honoured; `--quiet` silences progress and notes. `-` stands for stdin or stdout where a file is expected.
+
+**Every command** also has `--config FILE` (read instead of `ltfix.toml`; `LTFIX_CONFIG` names one too),
+`--quiet` and `--debug` (the traceback of an error). They may stand before the command's name.
+`ltfix --install-completion` sets up the completion of commands and options in your shell.
+
+**Exit codes**
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | a gate of `evaluate --fail-under` was missed |
+| 2 | usage: an option, config key or method that does not exist or does not fit; output already there |
+| 3 | bad input: a file, image, cache, head or checkpoint that is missing or wrong; a fit that diverges |
+| 4 | the environment: no such device, out of memory, disk full, no permission |
+| 70 | a fault of ltfix itself: `--debug` shows the traceback, which belongs in a bug report |
+| 130, 143 | interrupted by Ctrl-C, by SIGTERM |
+| 141 | the reader of stdout went away |
+
+An error is one line on stderr: `ltfix: error: WHAT (WHERE): HINT`.
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    listing = [f"| [`{name}`](#ltfix-{name}) | {command.help} |" for name, command in COMMANDS.items()]
+    table = "\n".join(["## Commands", "", "| command | does |", "|---|---|", *listing, ""])
+    return "\n".join([HEAD, table, *(_section(name) for name in COMMANDS)])
+
+
+def _section(name: str) -> str:
+    function = load(name)
+    positional = arguments(function).values()
+    usage = " ".join([f"ltfix {name}", *(_shown(p) for p in positional), "[OPTIONS]"])
+    lines = [f"## ltfix {name}", "", "```", usage, "```", "", inspect.getdoc(function) or "", ""]
+    own = [p for p in options(function).values() if not p.hidden]
+    if positional or own:
+        lines += ["| option | default | meaning |", "|---|---|---|"]
+        lines += [f"| `{_shown(p)}` | {_default(p)} | {_cell(_help(p))} |" for p in positional]
+        lines += [f"| `{_cell(_spelled(p))}` | {_default(p)} | {_cell(_help(p))} |" for p in own]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _shown(argument: Parameter) -> str:
+    bare = (argument.metavar or argument.name.upper()).strip("[].")
+    return f"[{bare} …]" if argument.many else f"[{bare}]"
+
+
+def _spelled(option: Parameter) -> str:
+    if option.kind is bool:
+        return option.spelled.replace("/", ", ")
+    return f"{option.spelled} {option.metavar or _kind(option)}" + (" …" if option.many else "")
+
+
+def _kind(option: Parameter) -> str:
+    if issubclass(option.kind, enum.Enum):
+        return "|".join(str(member.value) for member in option.kind)
+    return {int: "N", float: "X", Path: "PATH"}.get(option.kind, "TEXT")
+
+
+def _default(option: Parameter) -> str:
+    _, mark, said = option.help.partition("[default:")
+    value = said.strip().rstrip("]") if mark else option.default
+    if value is None or value is False or (option.many and not value and not mark):
+        return ""
+    if value is True:
+        return "on"
+    return f"`{_cell(str(value.value if isinstance(value, enum.Enum) else value))}`"
+
+
+def _help(option: Parameter) -> str:
+    return option.help.partition("[default:")[0].strip()
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv and TARGET.read_text(encoding="utf-8") != render():
+        raise SystemExit("docs/cli.md is stale: run `python docs/make_cli.py`")
+    if "--check" not in sys.argv:
+        TARGET.write_text(render(), encoding="utf-8")

@@ -1,0 +1,55 @@
+"""The documentation is current, complete, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import ltfix
+from ltfix.cli import COMMANDS, load
+from ltfix.cli.signature import arguments, options
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+
+
+def script(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_cli_page_is_current():
+    made = script(ROOT / "docs" / "make_cli.py").render()
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == made, "run `python docs/make_cli.py`"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_does(name: str):
+    function = load(name)
+    first = (function.__doc__ or "").strip().splitlines()[0]
+    assert first.endswith("."), "the first line of the help is one sentence"
+    assert COMMANDS[name].help == first, "the list of commands and the command say the same"
+    for parameter in [*options(function).values(), *arguments(function).values()]:
+        assert parameter.help, f"{name} {parameter.spelled} has no help"
+    prose = "".join(p.read_text(encoding="utf-8") for p in PAGES if p.name != "cli.md")
+    assert f"ltfix {name}" in prose, "no page but the reference mentions it"
+
+
+def test_every_public_name_is_documented():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    missing = [name for name in ltfix.__all__ if name != "__version__" and f"{name}" not in text]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_relative_links_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
