@@ -21,7 +21,7 @@ _HEAD = """\
 #
 # The least that a project of images needs is two keys of [extract]: backbone and data.
 """
-_PER_RUN = ("overwrite", "dry_run", "verify", "output", "format")  # a choice of the moment, not of a project
+PER_RUN = ("overwrite", "dry_run", "verify", "output", "format")  # a choice of the moment, not of a project
 
 
 def init(
@@ -51,7 +51,7 @@ def example() -> str:
         "# for every command\n" + "".join(_entry(shared[k]) for k in config.SHARED_KEYS if k in shared),
     ]
     for name, table in tables.items():
-        own = [p for key, p in table.items() if key not in (*config.SHARED_KEYS, *_PER_RUN) and not p.hidden]
+        own = [p for key, p in table.items() if key not in (*config.SHARED_KEYS, *PER_RUN) and not p.hidden]
         if own and name != "init":
             parts.append(f"[{name}]  # {COMMANDS[name].help}\n" + "".join(map(_entry, own)))
     return "\n".join(parts)

@@ -3,40 +3,60 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ltfix.cli import console
 from ltfix.cli.options import ListFormat, PlainFormat
 
+if TYPE_CHECKING:
+    from ltfix.stage2.table import Method, Value
+
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show this one with its values.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show this one with its values.")
+    ] = None,
     format: PlainFormat = ListFormat.table,
 ) -> None:
     """List the stage-2 methods, or one with its values.
 
-    The values of a method are set by `ltfix fit --set key=value`, its rates and lengths by fit's own
-    options.
+    A method without a row of its own is looked for among installed plug-ins.
     """
     import ltfix
-    from ltfix.errors import UsageError, nearest
+    from ltfix.stage2.table import find_method
 
-    entries = [m for m in ltfix.methods() if name in (None, m.name)]
-    if not entries:
-        raise UsageError(
-            f"unknown method {name!r}", hint=nearest(name or "", [m.name for m in ltfix.methods()])
-        )
+    entries = ltfix.methods() if name is None else [find_method(name)]
     if format == ListFormat.json:
-        rows = [
-            {"name": m.name, "summary": m.summary, "source": m.source, "defaults": dict(m.defaults)}
-            for m in entries
-        ]
-        console.write(json.dumps({"methods": rows}, indent=1, ensure_ascii=False))
+        console.write(json.dumps({"methods": [m.to_dict() for m in entries]}, indent=1, ensure_ascii=False))
     elif name is None:
         console.table(["method", "what it does", "source"], [[m.name, m.summary, m.source] for m in entries])
     else:
-        entry = entries[0]
-        console.write(f"{entry.name}: {entry.summary}\nsource: {entry.source}\n")
-        console.table(["value", "default"], [[key, value] for key, value in entry.defaults.items()])
+        _describe(entries[0])
+
+
+def _describe(method: Method) -> None:
+    """One method: what it is, and how each of its values is set."""
+    from ltfix.cli import load
+    from ltfix.cli.signature import options
+
+    own = {key: option.flag for key, option in options(load("fit")).items()}
+    rows = [
+        [own.get(name, f"--set {name.replace('_', '-')}="), _shown(value.default), _meaning(value)]
+        for name, value in method.values().items()
+    ]
+    console.write(f"{method.name}: {method.summary}\nsource: {method.source}\n")
+    console.table(["set by", "default", "meaning"], rows)
+
+
+def _shown(default: object) -> str:
+    return "see meaning" if default is None else str(default)
+
+
+def _meaning(value: Value) -> str:
+    limits = [
+        f"{text} {bound:g}" for text, bound in (("from", value.low), ("to", value.high)) if bound is not None
+    ]
+    allowed = " or ".join(value.choices) if value.choices else " ".join(limits)
+    return f"{value.meaning} ({allowed})" if allowed else value.meaning

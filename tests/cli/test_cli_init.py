@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ltfix import cli
+from ltfix.cli import config, init
+from ltfix.cli.signature import options
+
+
+def uncommented() -> str:
+    """The example with every key set to what stands there."""
+    return re.sub(r"^#([a-z-]+ = )", r"\1", init.example(), flags=re.MULTILINE)
+
+
+def test_it_changes_nothing_until_edited():
+    content = tomllib.loads(init.example())
+    assert all(table == {} for table in content.values())
+
+
+@pytest.mark.parametrize("name", [n for n in cli.COMMANDS if n != "init"])
+def test_every_option_of_every_command_is_in_it_and_valid(name, tmp_path):
+    file = tmp_path / "ltfix.toml"
+    file.write_text(uncommented(), encoding="utf-8")
+    parameters = options(cli.load(name))
+    here = config.Invocation(name, file)
+    values = config.defaults(here, parameters, cli.COMMANDS)
+    left_out = {key for key in parameters if key in init.PER_RUN}
+    assert set(values) == set(parameters) - left_out
+
+
+def test_it_is_written_once(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["init"]) == 0
+    assert capsys.readouterr().err == "ltfix: wrote ltfix.toml\n"
+    assert Path("ltfix.toml").read_text(encoding="utf-8") == init.example() + "\n" * 0
+    assert cli.run(["init"]) == 2
+    assert "already there (ltfix.toml): --overwrite replaces it" in capsys.readouterr().err
+    assert cli.run(["init", "--overwrite"]) == 0
+    assert cli.run(["init", "--output", "-"]) == 0
+    assert capsys.readouterr().out == init.example()
+
+
+def test_a_written_file_serves_the_commands(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["-q", "init"]) == 0
+    assert cli.run(["methods"]) == 0

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import ltfix
+from ltfix import cli
+
+
+def test_the_list_has_a_row_a_method(capsys):
+    assert cli.run(["methods"]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split()[0] for row in rows] == [m.name for m in ltfix.methods()]
+
+
+def test_json_is_as_documented(capsys):
+    assert cli.run(["methods", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"methods"}
+    for row in found["methods"]:
+        assert set(row) == {"name", "summary", "source", "defaults"}
+    assert {row["name"]: row["defaults"] for row in found["methods"]}["samn"]["epochs"] == 20
+
+
+def test_one_method_with_how_its_values_are_set(capsys):
+    assert cli.run(["methods", "samn"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("samn: ")
+    assert "--metric" in out
+    assert "--set variant=" in out
+    assert cli.run(["methods", "samn", "--format", "json"]) == 0
+    assert [m["name"] for m in json.loads(capsys.readouterr().out)["methods"]] == ["samn"]
+
+
+@pytest.mark.parametrize("name", [m.name for m in ltfix.methods()])
+def test_every_method_can_be_shown(name, capsys):
+    assert cli.run(["methods", name]) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_an_unknown_method_offers_the_nearest(error):
+    code, line = error("methods", "sam")
+    assert code == 2
+    assert "did you mean samn" in line
