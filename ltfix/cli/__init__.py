@@ -39,6 +39,9 @@ COMMANDS = {
 }
 
 
+COMPLETE = "_LTFIX_COMPLETE"  # set by the shell functions that typer installs
+
+
 def load(name: str) -> Callable[..., Any]:
     """The function of one command; imports its file."""
     command = COMMANDS[name]
@@ -72,18 +75,24 @@ def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code; results on stdout, all else on stderr."""
     call = frame.split(argv, COMMANDS)
     with config.started(), boundary.Boundary(debug=call.debug) as outcome:
-        call.check(COMMANDS)
-        completing = "_LTFIX_COMPLETE" in os.environ
-        names = list(COMMANDS) if completing else [call.command] if call.command else []
-        group = typer.main.get_command(build_app(names))
-        default_map = {}
-        if call.command and not call.help and not completing:
-            default_map[call.command] = frame.prepare(call, load(call.command), COMMANDS)
-        code = group.main(call.argv, prog_name="ltfix", standalone_mode=False, default_map=default_map)
-        if code == boundary.INTERRUPTED:  # how typer answers Ctrl-C
-            raise KeyboardInterrupt
-        outcome.code = code if isinstance(code, int) else 0
+        if COMPLETE in os.environ:
+            typer.main.get_command(build_app(list(COMMANDS))).main(call.argv, prog_name="ltfix")
+        _invoke(call)
     return outcome.code
+
+
+def _invoke(call: frame.Call) -> None:
+    """Parse and run; past typer's own ``main``, which would answer a broken pipe or Ctrl-C itself."""
+    call.check(COMMANDS)
+    group = typer.main.get_command(build_app([call.command] if call.command else []))
+    values = {}
+    if call.command and not call.help:
+        values[call.command] = frame.prepare(call, load(call.command), COMMANDS)
+    try:
+        with group.make_context("ltfix", call.argv, default_map=values) as context:
+            group.invoke(context)
+    except typer.Exit as done:
+        raise SystemExit(done.exit_code) from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

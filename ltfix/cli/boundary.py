@@ -64,7 +64,7 @@ class Boundary:
         if isinstance(err, Terminated):
             say("ltfix: terminated")
             return TERMINATED
-        if isinstance(err, KeyboardInterrupt) or type(err).__name__ == "Abort":  # click's own form of it
+        if isinstance(err, KeyboardInterrupt):
             say("ltfix: interrupted")
             return INTERRUPTED
         known = understand(err)

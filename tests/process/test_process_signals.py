@@ -1,0 +1,102 @@
+"""Signals and pipes end real processes quietly, with the documented exit codes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+WAITS = """
+import sys, time
+from pathlib import Path
+from ltfix import cli
+
+def init() -> None:
+    try:
+        Path("ready").touch()
+        time.sleep(60)
+    finally:
+        Path("cleaned").touch()
+
+cli.load = lambda name: init
+cli.main(["init"])
+"""
+FLOODS = """
+from ltfix import cli
+from ltfix.cli import console
+
+def init() -> None:
+    for _ in range(100_000):
+        console.write("x" * 100)
+
+cli.load = lambda name: init
+cli.main(["init"])
+"""
+
+
+@posix
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_cleans_up_and_sets_the_code(tmp_path: Path, number: int, code: int, word: str):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (code, "", f"ltfix: {word}\n")
+    assert (tmp_path / "cleaned").exists()
+
+
+@posix
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", FLOODS],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=30) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_a_pipe_that_is_closed_before_the_last_flush(ltfix, tmp_path: Path):
+    script = f'"{sys.executable}" -m ltfix methods --format json | head -c 1 >/dev/null'
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+def test_no_colour_and_no_progress_into_a_pipe(ltfix):
+    done = ltfix("methods", env={"FORCE_COLOR": "", "NO_COLOR": "1"})
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_standard_output_that_is_full_is_the_environment(ltfix, tmp_path: Path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ltfix", "methods"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 4
+    assert done.stderr.startswith("ltfix: error: the disk is full (")
+    assert len(done.stderr.splitlines()) == 1
