@@ -34,7 +34,7 @@ OF(expand)(REAL *out, const double *sums, const int64_t *starts, Py_ssize_t top)
         const Py_ssize_t start = (Py_ssize_t)starts[b];
         Py_ssize_t stop = (Py_ssize_t)starts[b + 1];
         const double mean = stop - start > 1 ? sums[b] / (double)(stop - start) : sums[b];
-        ceiling = mean < ceiling ? mean : ceiling;
+        ceiling = mean > ceiling ? ceiling : mean;
         const REAL value = (REAL)ceiling;
         for (; stop - start >= 4; stop -= 4) {
             out[stop - 4] = out[stop - 3] = out[stop - 2] = out[stop - 1] = value;
