@@ -222,7 +222,7 @@ def _load_run(
         raise UsageError("a run folder brings its own weights", where=folder, hint="leave --checkpoint out")
     arguments = {**run["model_args"], **arguments}
     overrides = {**run["preprocess"], **{k: v for k, v in overrides.items() if v is not None}}
-    network = open_network(run["model"], False, arguments, {"image_size": None}, seed=0)
+    network = open_network(run["model"], False, arguments, overrides, seed=0)
     backbone = _assemble(
         run["model"], network, read_checkpoint(folder / "backbone.safetensors"), arguments, overrides
     )

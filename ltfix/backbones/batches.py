@@ -1,0 +1,93 @@
+"""Decoding ahead of the backbone: a pool of threads, batches in order.
+
+Pillow lets go of the interpreter while it decodes and resizes, so threads run side by side, share
+memory with the caller and end with it. The order of batches and of rows in them is the caller's,
+whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from ltfix.errors import InputError
+
+AHEAD = 2  # batches decoded beyond the one in use
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Decoded images.
+
+    Attributes:
+        index: [B] the samples that could be read, in order.
+        pixels: [B, V, S, S, 3] uint8, or None where none could be read.
+        failed: the others, with what was wrong.
+    """
+
+    index: list[int]
+    pixels: np.ndarray | None
+    failed: list[tuple[int, InputError]]
+
+
+def available_workers() -> int:
+    """The CPU cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def decode_batches(
+    batches: Iterable[Sequence[int]], render: Callable[[int], np.ndarray], workers: int
+) -> Generator[Batch, None, None]:
+    """Render every sample of every batch, ahead of the consumer.
+
+    Args:
+        batches: sample indices of each batch.
+        render: a sample to its views [V, S, S, 3] uint8; an InputError is collected, anything else ends.
+        workers: threads; 0 decodes in the caller's own.
+
+    Yields:
+        One :class:`Batch` for each of ``batches``, in order.
+    """
+
+    def attempt(index: int) -> np.ndarray | InputError:
+        try:
+            return render(index)
+        except InputError as err:
+            return err
+
+    if workers == 0:
+        for batch in batches:
+            yield _collate(batch, map(attempt, batch))
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        waiting: collections.deque[tuple[Sequence[int], list[Future[np.ndarray | InputError]]]]
+        waiting = collections.deque()
+        for batch in batches:
+            waiting.append((batch, [pool.submit(attempt, index) for index in batch]))
+            # small batches: enough of them to keep every thread busy
+            while len(waiting) > AHEAD and sum(len(futures) for _, futures in waiting) > 2 * workers:
+                done, futures = waiting.popleft()
+                yield _collate(done, (future.result() for future in futures))
+        while waiting:
+            done, futures = waiting.popleft()
+            yield _collate(done, (future.result() for future in futures))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _collate(batch: Sequence[int], rendered: Iterable[np.ndarray | InputError]) -> Batch:
+    kept, arrays, failed = [], [], []
+    for index, result in zip(batch, rendered, strict=True):
+        if isinstance(result, InputError):
+            failed.append((index, result))
+        else:
+            kept.append(index)
+            arrays.append(result)
+    return Batch(kept, np.stack(arrays) if arrays else None, failed)
