@@ -27,7 +27,7 @@ def evaluate(
     heads: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[HEAD]...",
+            metavar="HEAD",
             help="Head files; a training cache stands for its stage-1 classifier and its counts. "
             "Default: every head in heads/.",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+import textwrap
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ def inspect(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[PATH]", help="A cache, head, run folder or checkpoint. Default: all there is."
+            metavar="PATH", help="A cache, head, run folder or checkpoint. Default: all there is."
         ),
     ] = None,
     verify: Annotated[
@@ -74,28 +74,10 @@ def _describe(path: Path, verify: bool) -> dict[str, Any]:
 
 def _pickled(path: Path) -> dict[str, tuple[str, list[int]]]:
     """Dtype and shape of the tensors of a torch checkpoint; nothing but tensors is unpickled."""
-    import torch
+    from ltfix.backbones.checkpoint import read_checkpoint
 
-    from ltfix.errors import InputError
-    from ltfix.files import os_errors
-
-    try:
-        with os_errors(path):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as err:
-        if isinstance(err, InputError):
-            raise
-        first = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
-        raise InputError(f"not a checkpoint that can be read safely: {first}", where=path) from err
-
-    def walk(value: object, name: str) -> Iterator[tuple[str, tuple[str, list[int]]]]:
-        if isinstance(value, torch.Tensor):
-            yield name, (str(value.dtype).removeprefix("torch."), list(value.shape))
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                yield from walk(inner, f"{name}.{key}" if name else str(key))
-
-    return dict(walk(loaded, ""))
+    state = read_checkpoint(path).state
+    return {name: (str(t.dtype).removeprefix("torch."), list(t.shape)) for name, t in state.items()}
 
 
 def _overview(work: Path, verify: bool, format: ListFormat) -> None:
@@ -138,7 +120,19 @@ def _fields(found: dict[str, Any]) -> list[str]:
     facts["size"] = _size(found["bytes"])
     known = {key: text for key, text in facts.items() if text}
     width = max(map(len, known))
-    return [f"  {key:<{width}}  {text}" for key, text in known.items()]
+    return [line for key, text in known.items() for line in _wrapped(f"  {key:<{width}}  ", text)]
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    """A fact on lines of at most 80 columns, as far as its words allow."""
+    return textwrap.wrap(
+        text,
+        bars.WIDTH,
+        initial_indent=label,
+        subsequent_indent=" " * len(label),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _cache_facts(found: dict[str, Any]) -> dict[str, str]:
@@ -193,7 +187,9 @@ def _other_facts(found: dict[str, Any]) -> dict[str, str]:
     if found["kind"] == "checkpoint":
         written = found.get("metadata", {})
         facts = {"values": f"{found['parameters']} in {len(found['tensors'])} tensors"}
-        return facts | {str(key): _cut(_value(value)) for key, value in written.items() if key != "ltfix"}
+        return facts | {
+            str(key): _cut(_value(value)) for key, value in sorted(written.items()) if key != "ltfix"
+        }
     return {
         "shards": f"{found['shards']} so far",
         "fingerprint": found["fingerprint"] or "",

@@ -10,10 +10,9 @@ import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.features.read import FeatureCache, open_cache
-from ltfix.heads.head import Head, load_head
+from ltfix.heads.head import STAGE1, Head, load_head
 from ltfix.tensorfile import load_tensors
 
-STAGE1 = "stage-1"
 Given = Head | FeatureCache | str | Path
 
 

@@ -14,7 +14,6 @@ from ltfix.errors import InputError
 from ltfix.evaluation.shots import group
 from ltfix.features import manifest as manifests
 from ltfix.features.read import FeatureCache, open_cache
-from ltfix.features.store import PARTIAL
 from ltfix.heads.head import FORMAT as HEAD_FORMAT
 from ltfix.heads.head import Head, load_head
 
@@ -52,7 +51,7 @@ def size_of(path: Path) -> int:
 def _folder(path: Path, verify: bool) -> dict[str, Any]:
     if (path / manifests.NAME).exists():
         return _cache(open_cache(path), verify)
-    if (path / PARTIAL).exists():
+    if (path / manifests.PARTIAL).exists():
         return _unfinished(path)
     if (path / RUN_FILE).exists():
         return _run(path)
@@ -175,7 +174,7 @@ def _head(head: Head) -> dict[str, Any]:
 
 
 def _unfinished(path: Path) -> dict[str, Any]:
-    partial = files.read_json(path / PARTIAL)
+    partial = files.read_json(path / manifests.PARTIAL)
     return {
         "kind": "unfinished cache",
         "shards": len(list(path.glob("shard-*.safetensors"))),

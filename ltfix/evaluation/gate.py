@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltfix.errors import GateMissed, UsageError, nearest
-from ltfix.evaluation.candidates import STAGE1
 from ltfix.evaluation.shots import SHOTS
+from ltfix.heads.head import STAGE1
 
 GATED = ("all", *SHOTS)
 _ROUNDING = 1e-9

@@ -67,8 +67,8 @@ def test_evaluate_and_inspect_need_no_torch(tmp_path: Path):
         },
     )
     for argv in (
-        ["evaluate", "--cache", "test.npz", "--report", "many-medium-few"],
-        ["evaluate", "--cache", "test.npz", "--report", "per-class", "--format", "json"],
+        ["evaluate", "test.npz", "--cache", "test.npz", "--report", "many-medium-few"],
+        ["evaluate", "test.npz", "--cache", "test.npz", "--report", "per-class", "--format", "json"],
         ["inspect", "test.npz"],
     ):
         modules = imported(PROGRAM, *argv, cwd=tmp_path)

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ltfix.cli import run
+from ltfix.heads.head import Head
+
+COUNTS = np.array([300, 101, 50, 20, 19, 3])
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with features/test, a training cache and two heads; the working folder."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(6, 8)) * 1.2
+
+    def draw(counts: np.ndarray) -> dict[str, np.ndarray]:
+        labels = np.repeat(np.arange(6), counts)
+        features = centres[labels][:, None] + rng.normal(size=(len(labels), 2, 8))
+        return {"features": features.astype(np.float32), "labels": labels}
+
+    weight = (centres * np.linspace(1.4, 0.4, 6)[:, None]).astype(np.float32)
+    stage1 = {"head.weight": weight, "head.bias": np.zeros(6, np.float32)}
+    np.savez(tmp_path / "train.npz", **draw(COUNTS), **stage1)
+    np.savez(tmp_path / "test.npz", **draw(np.full(6, 50)))
+    (tmp_path / "heads").mkdir()
+    for name, w in (("ce", weight * 1.1), ("tau-norm", weight / np.linalg.norm(weight, axis=1)[:, None])):
+        head = Head(weight=w, bias=np.zeros(6, np.float32), method=name, counts=COUNTS)
+        head.save(tmp_path / "heads" / f"{name}.safetensors")
+    monkeypatch.chdir(tmp_path)
+    for name in [v for v in os.environ if v.startswith("LTFIX_")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def finished(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
+    code = run([str(a) for a in argv])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def rows_of(text: str) -> dict[str, dict]:
+    return {head["name"]: head for head in json.loads(text)["heads"]}
+
+
+def test_a_table_for_people(project: Path, capsys: pytest.CaptureFixture[str]):
+    code, out, err = finished(
+        capsys, "evaluate", "train.npz", "heads/tau-norm.safetensors", "--cache", "test.npz"
+    )
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert lines[0] == "test.npz: 300 samples, 6 classes, logits averaged over 2 views"
+    assert lines[1].split() == ["Head", "All", "Many", "Medium", "Few", "Harmonic", "Worst", "class"]
+    assert [line.split()[0] for line in lines[3:5]] == ["stage-1", "tau-norm"]
+    assert lines[5] == "Many n > 100: 2 classes, Medium 20 ≤ n ≤ 100: 2, Few n < 20: 2."
+    assert lines[6] == "* best in its column"
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in out
+
+
+def test_without_a_head_every_head_is_a_row(project: Path, capsys: pytest.CaptureFixture[str]):
+    code, out, _ = finished(capsys, "evaluate", "--cache", "test.npz", "--format", "json")
+    assert code == 0
+    assert list(rows_of(out)) == ["ce", "tau-norm"]
+    assert rows_of(out)["ce"]["path"] == "heads/ce.safetensors"
+
+
+def test_the_default_cache_is_test_never_val(project: Path, capsys: pytest.CaptureFixture[str]):
+    (project / "features" / "val").mkdir(parents=True)
+    code, _, err = finished(capsys, "evaluate")
+    assert code == 3
+    assert err == (
+        "ltfix: error: no test features (features/test): `ltfix extract` writes them, or name a cache with "
+        "--cache\n"
+    )
+
+
+def test_csv_and_markdown(project: Path, capsys: pytest.CaptureFixture[str]):
+    _, out, _ = finished(
+        capsys, "evaluate", "--cache", "test.npz", "--report", "per-class", "--format", "csv"
+    )
+    rows = list(csv.DictReader(out.splitlines()))
+    assert len(rows) == 12
+    assert {row["head"] for row in rows} == {"ce", "tau-norm"}
+    assert 0 <= float(rows[0]["recall"]) <= 1
+    _, out, _ = finished(capsys, "evaluate", "--cache", "test.npz", "--format", "markdown")
+    assert "| Head | All | Many | Medium | Few | Harmonic | Worst class |" in out
+
+
+def test_output_goes_to_a_file_once(project: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["evaluate", "--cache", "test.npz", "--output", "out.txt"]
+    assert finished(capsys, *argv) == (0, "", "")
+    assert "tau-norm" in (project / "out.txt").read_text()
+    code, _, err = finished(capsys, *argv)
+    assert code == 2
+    assert "already there (out.txt): --overwrite replaces it" in err
+    assert finished(capsys, *argv, "--overwrite", "--format", "json")[0] == 0
+    json.loads((project / "out.txt").read_text())
+    assert finished(capsys, *argv[:-1], "-")[1].startswith("test.npz:")
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["--fail-under", "few=2,all=10"], 0, None),
+        (["--fail-under", "all=99.9"], 1, r"bar missed (ce: all "),
+        (["--fail-under", "all=99.9", "--report", "per-class"], 1, "; tau-norm: all "),
+        (["--fail-under", "fewest=20"], 2, "no shot 'fewest' (--fail-under): did you mean few?"),
+        (["--fail-under", "few=0.2"], 2, "was 20 percent meant?"),
+        (["--fail-under", "few=20", "--few", "2"], 2, "no tested class is few"),
+        (["--report", "per-clas"], 2, "did you mean per-class?"),
+        (["--many", "10"], 2, "the shot boundaries many = 10 and few = 20 overlap"),
+        (["--tta", "max"], 2, "max"),
+        (["--seed", "3"], 2, "evaluate without --against does not use --seed"),
+        (["--against", "heads/absent.safetensors"], 3, "absent.safetensors"),
+        (["absent.safetensors"], 3, "no such file or folder (absent.safetensors)"),
+        (["wrong-d.safetensors"], 3, "the head wrong-d.safetensors has D = 4, the cache test.npz has D = 8"),
+        (["wrong-k.safetensors"], 3, "wrong-k.safetensors has K = 3 classes, the cache test.npz has K = 6"),
+        (["uncounted.safetensors"], 3, "the training counts are unknown"),
+        (["torn.safetensors"], 3, "torn.safetensors"),
+        (["--cache", "nan.npz"], 3, "row 4"),
+        (["--cache", "heads/ce.safetensors"], 3, "heads/ce.safetensors"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_exit_codes(project: Path, capsys: pytest.CaptureFixture[str], argv, code: int, message: str | None):
+    def save(name: str, k: int, d: int, counts: np.ndarray | None) -> None:
+        Head(np.ones((k, d), np.float32), np.zeros(k, np.float32), "ce", counts=counts).save(name)
+
+    save("wrong-d.safetensors", 6, 4, COUNTS)
+    save("wrong-k.safetensors", 3, 8, COUNTS[:3])
+    save("uncounted.safetensors", 6, 8, None)
+    Path("torn.safetensors").write_bytes(Path("heads/ce.safetensors").read_bytes()[:200])
+    test = dict(np.load("test.npz"))
+    test["features"][4, 1, 2] = np.nan
+    np.savez("nan.npz", **test)
+    cache = [] if "--cache" in argv else ["--cache", "test.npz"]
+    found, out, err = finished(capsys, "evaluate", *argv, *cache)
+    assert found == code, err
+    assert "Traceback" not in err
+    assert bool(out) == (code < 2)
+    if message is None:
+        assert err == ""
+    else:
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_a_lone_stage_1_row_is_gated(project: Path, capsys: pytest.CaptureFixture[str]):
+    code, out, err = finished(
+        capsys, "evaluate", "train.npz", "--cache", "test.npz", "--fail-under", "few=99"
+    )
+    assert code == 1
+    assert "stage-1" in out
+    assert "stage-1: few" in err
+    gate = ["--cache", "test.npz", "--fail-under", "few=2"]
+    Path("perfect.safetensors").write_bytes(Path("heads/tau-norm.safetensors").read_bytes())
+    assert finished(capsys, "evaluate", "train.npz", "perfect.safetensors", *gate)[0] == 0
+
+
+def test_against_prints_intervals(project: Path, capsys: pytest.CaptureFixture[str]):
+    argv = [
+        "evaluate",
+        "train.npz",
+        "heads/ce.safetensors",
+        "heads/tau-norm.safetensors",
+        "--cache",
+        "test.npz",
+    ]
+    code, out, _ = finished(capsys, *argv, "--against", "stage-1", "--seed", "5")
+    assert code == 0
+    assert "Points above stage-1, with 95 % intervals" in out
+    assert "Paired bootstrap: 2000 resamples of each class's samples, seed 5." in out
+    _, out, _ = finished(capsys, *argv, "--against", "heads/ce.safetensors", "--format", "json")
+    few = rows_of(out)["tau-norm"]["difference"]["few"]
+    assert 0 < few["low"] <= few["value"] <= few["high"]
+
+
+def test_views_and_boundaries(project: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["evaluate", "--cache", "test.npz"]
+    _, mean, _ = finished(capsys, *argv, "--format", "json")
+    _, first, _ = finished(capsys, *argv, "--tta", "first", "--format", "json")
+    assert rows_of(mean)["tau-norm"]["all"] > rows_of(first)["tau-norm"]["all"]
+    assert "first view alone" in finished(capsys, *argv, "--tta", "first")[1]
+    _, out, _ = finished(capsys, *argv, "--many", "40", "--few", "20", "--format", "json")
+    assert json.loads(out)["shots"] == {
+        "many": 40,
+        "few": 20,
+        "n_classes": {"many": 3, "medium": 1, "few": 2},
+    }
+
+
+def test_values_come_from_the_file(project: Path, capsys: pytest.CaptureFixture[str]):
+    (project / "ltfix.toml").write_text('[evaluate]\ncache = "test.npz"\nfail-under = "all=99.9"\n')
+    code, out, _ = finished(capsys, "evaluate")
+    assert code == 1
+    assert "tau-norm" in out
+
+
+def test_piped_and_broken(project: Path, ltfix: Run):
+    argv = f"{sys.executable} -m ltfix evaluate --cache test.npz"
+    env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80"}
+
+    def shell(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=project,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    tool = shell(f"{argv} --format json | {sys.executable} -m json.tool")
+    assert tool.returncode == 0, tool.stderr
+    assert json.loads(tool.stdout)["format"] == "ltfix-report/1"
+    closed = shell(f"{argv} --report per-class | true; echo ${{PIPESTATUS[0]}}")
+    assert (closed.stdout, closed.stderr) == ("141\n", "")
+    missed = ltfix("evaluate", "--cache", "test.npz", "--fail-under", "all=99.9", cwd=project)
+    assert missed.returncode == 1
+    assert missed.stdout.startswith("test.npz: 300 samples")
+    assert missed.stderr.startswith("ltfix: error: bar missed")
+
+
+def test_a_terminal_of_80_columns_without_colour(project: Path):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("LTFIX_")}
+    argv = ["evaluate", "train.npz", "--cache", "test.npz", "--report", "per-class"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ltfix", *argv],
+        cwd=project,
+        env={**clean, "NO_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"},
+        stdout=theirs,
+        timeout=60,
+    )
+    os.close(theirs)
+    text = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    codes = set(re.findall(r"\x1b\[([0-9;]*)m", text))
+    assert codes <= {"", "0", "1"}  # bold at most
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in text.splitlines()) <= 80
+
+
+_BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "torchvision", "timm"):
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Block())
+from ltfix.cli import run
+{first}
+raise SystemExit(run(sys.argv[1:]))
+"""
+
+
+def blocked(project: Path, first: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", _BLOCKED.format(first=first), *argv],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_evaluate_and_inspect_work_where_torch_cannot_be_imported(project: Path):
+    for argv in (
+        ["evaluate", "train.npz", "heads/ce.safetensors", "--cache", "test.npz", "--against", "stage-1"],
+        ["evaluate", "--cache", "test.npz", "--report", "calibration"],
+        ["evaluate", "--cache", "test.npz", "--report", "features"],
+        ["inspect", "heads/ce.safetensors"],
+    ):
+        done = blocked(project, "", *argv)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_block_does_block(project: Path):
+    done = blocked(project, "import torch", "evaluate", "--cache", "test.npz")
+    assert "torch is blocked" in done.stderr

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ltfix.cli import run
+from ltfix.features.store import CachePlan, CacheWriter
+from ltfix.heads.head import Head
+
+NAMES = ("apple", "bear", "cup")
+COUNTS = np.array([12, 4, 2])
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    labels = np.repeat(np.arange(3), COUNTS)
+    plan = CachePlan(
+        samples=[f"{i}.jpg" for i in range(18)],
+        labels=labels,
+        classes=NAMES,
+        dim=4,
+        views=2,
+        dtype="float16",
+        backbone={"name": "resnet18", "weights_sha256": "0" * 64},
+        preprocess={"image_size": 224, "mean": [0.5, 0.5, 0.5]},
+        source={"kind": "folder", "root": "photos"},
+        decides={},
+        run={},
+    )
+    head = Head(np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32), "stage-1", NAMES, COUNTS)
+    writer = CacheWriter(tmp_path / "features" / "train", plan)
+    for shard in writer.pending():
+        writer.write_shard(shard, np.ones((shard.stop - shard.start, 2, 4), np.float16))
+    writer.publish(head)
+    (tmp_path / "heads").mkdir()
+    Head(
+        np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32), "samn", NAMES, COUNTS, meta={"seed": 0}
+    ).save(tmp_path / "heads" / "samn-freq.safetensors")
+    (tmp_path / "runs" / "ce").mkdir(parents=True)
+    run_json = {"format": "ltfix-run/1", "finished": True, "model": "cifar_resnet32", "recipe": "ce"}
+    (tmp_path / "runs" / "ce" / "run.json").write_text(
+        json.dumps({**run_json, "classes": NAMES, "counts": COUNTS.tolist(), "dim": 4})
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in [v for v in os.environ if v.startswith("LTFIX_")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def finished(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, list[str], str]:
+    code = run(["inspect", *argv])
+    out, err = capsys.readouterr()
+    return code, out.splitlines(), err
+
+
+def test_a_cache_with_its_bars(project: Path, capsys: pytest.CaptureFixture[str]):
+    code, lines, err = finished(capsys, "features/train")
+    assert (code, err) == (0, "")
+    assert lines[0] == "cache  features/train"
+    facts = dict(line.strip().split(maxsplit=1) for line in lines[1 : lines.index("")] if line[2] != " ")
+    assert facts["samples"] == "18, 2 views"
+    assert facts["features"] == "4 dimensions, float16"
+    assert facts["classes"] == "3 (apple … cup)"
+    assert facts["shots"] == "0 Many (n > 100), 0 Medium, 3 Few (n < 20), by training counts"
+    assert facts["source"] == "kind folder, root photos"
+    assert lines[-4] == "samples per class, by count, 12 to 2, imbalance factor 6.0"
+    assert [line.split()[:2] for line in lines[-3:]] == [["apple", "12"], ["bear", "4"], ["cup", "2"]]
+    assert lines[-3].endswith("█" * 71)
+    assert max(map(len, lines)) <= 80
+
+
+def test_verify_and_json(project: Path, capsys: pytest.CaptureFixture[str]):
+    code, lines, _ = finished(capsys, "features/train", "--verify", "--format", "json")
+    found = json.loads("\n".join(lines))
+    assert (code, found["format"], found["kind"]) == (0, "ltfix-inspect/1", "cache")
+    assert found["verified"] == {"hashes": 1, "finite": True}
+    assert any("1 hashes equal" in line for line in finished(capsys, "features/train", "--verify")[1])
+
+
+def test_a_head_and_a_run(project: Path, capsys: pytest.CaptureFixture[str]):
+    _, lines, _ = finished(capsys, "heads/samn-freq.safetensors", "--order", "index")
+    assert lines[0] == "head  heads/samn-freq.safetensors"
+    assert ["method", "samn"] in [line.split() for line in lines]
+    assert ["seed", "0"] in [line.split() for line in lines]
+    code, lines, _ = finished(capsys, "runs/ce")
+    assert (code, lines[0]) == (0, "run  runs/ce")
+    assert ["finished", "yes"] in [line.split() for line in lines]
+
+
+def test_all_there_is(project: Path, capsys: pytest.CaptureFixture[str]):
+    _, lines, _ = finished(capsys)
+    assert [line.split()[:2] for line in lines[2:]] == [
+        ["cache", "features/train"],
+        ["head", "heads/samn-freq.safetensors"],
+        ["run", "runs/ce"],
+    ]
+    _, lines, _ = finished(capsys, "--format", "json")
+    assert [item["kind"] for item in json.loads("\n".join(lines))["items"]] == ["cache", "head", "run"]
+
+
+def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = finished(capsys)
+    assert code == 3
+    assert "nothing to inspect" in err
+    code, _, err = finished(capsys, "absent")
+    assert code == 3
+    assert err == "ltfix: error: no such file or folder (absent)\n"
+
+
+def test_a_torch_checkpoint(project: Path, capsys: pytest.CaptureFixture[str]):
+    torch = pytest.importorskip("torch")
+    torch.save({"state_dict": {"fc.weight": torch.zeros(2, 3)}}, "model.pth")
+    code, lines, _ = finished(capsys, "model.pth")
+    assert (code, lines[0]) == (0, "checkpoint  model.pth")
+    assert "  fc.weight  float32 [2, 3]" in lines
+    torch.save({"code": Path}, "hostile.pth")
+    code, _, err = finished(capsys, "hostile.pth")
+    assert code == 3
+    assert "hostile.pth" in err
+
+
+def test_ascii_where_the_terminal_has_no_blocks(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ltfix.cli.inspect._ascii_only", lambda: True)
+    _, lines, _ = finished(capsys, "features/train")
+    assert lines[-3].endswith("#" * 71)

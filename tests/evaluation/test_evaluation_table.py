@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from ltfix.evaluation.table import Column, Table, format_value, to_csv, to_markdown
+
+COLUMNS = (
+    Column("name", "Head"),
+    Column("path", "", csv_only=True),
+    Column("all", "All", "percent", "max"),
+    Column("ece", "ECE", "percent", "min"),
+    Column("n", "n", "count"),
+)
+ROWS = [
+    {"name": "a|b", "path": "heads/a.safetensors", "all": 0.12345, "ece": 0.2, "n": 3},
+    {"name": "c", "path": None, "all": 0.12349, "ece": None, "n": 4},
+    {"name": "d", "path": None, "all": 0.1, "ece": 0.3, "n": 5},
+]
+TABLE = Table(COLUMNS, ROWS, title="t", notes=("Few n < 20",))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [
+        (None, "percent", "–"),
+        (0.12345, "percent", "12.3"),
+        (1.0, "percent", "100.0"),
+        (0.1234, "number", "0.123"),
+        (-2.345, "number", "-2.35"),
+        (12.04, "number", "12.0"),
+        (1234.5, "number", "1234"),
+        (7, "count", "7"),
+        ("red\x1b[31m", "text", "red?[31m"),
+    ],
+)
+def test_values_are_shown_as_people_read_them(value: object, kind: str, expected: str):
+    assert format_value(value, kind) == expected
+
+
+def test_equal_as_printed_is_equally_best():
+    assert TABLE.best() == {(0, 1), (1, 1), (0, 2)}
+
+
+def test_nothing_is_best_alone_or_where_all_are_equal():
+    assert Table(COLUMNS, ROWS[:1]).best() == set()
+    assert Table(COLUMNS, [ROWS[0], ROWS[0]]).best() == set()
+
+
+def test_csv_holds_raw_values():
+    rows = list(csv.DictReader(io.StringIO(to_csv(TABLE))))
+    assert rows[0] == {"name": "a|b", "path": "heads/a.safetensors", "all": "0.12345", "ece": "0.2", "n": "3"}
+    assert rows[1]["ece"] == rows[1]["path"] == ""
+
+
+def test_markdown_escapes_and_marks():
+    assert to_markdown([TABLE]).splitlines() == [
+        "**t**",
+        "",
+        "| Head | All | ECE | n |",
+        "| --- | ---: | ---: | ---: |",
+        "| a\\|b | **12.3** | **20.0** | 3 |",
+        "| c | **12.3** | – | 4 |",
+        "| d | 10.0 | 30.0 | 5 |",
+        "",
+        "Few n < 20  ",
+    ]
