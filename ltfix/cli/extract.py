@@ -1,0 +1,282 @@
+"""``ltfix extract``: images and a backbone in, feature caches out."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ltfix.cli import console
+from ltfix.cli.options import Device, NameOrPath, Overwrite, Seed, SourceSpec, Threads, Work
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ltfix.backbones.plan import Extraction
+    from ltfix.features.read import FeatureCache
+
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+def extract(
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", metavar="B", help="A timm name, torchvision:NAME, or a run folder."),
+        NameOrPath,
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="SRC", help="A folder, list:FILE or list:train=F,test=G."),
+        SourceSpec,
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", metavar="NAME", help="Only this split; repeatable.  [default: all]"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Each split goes to DIR/<split>.  [default: WORK/features]"
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", metavar="FILE", help="Weights for the backbone: safetensors or .pth."),
+    ] = None,
+    pretrained: Annotated[
+        bool,
+        typer.Option("--pretrained/--no-pretrained", help="The model's own weights, or random ones."),
+    ] = True,
+    model_arg: Annotated[
+        list[str] | None,
+        typer.Option("--model-arg", metavar="KEY=VALUE", help="For the model's constructor; repeatable."),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="Where the paths of a list start from.")
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option("--classes", metavar="FILE", help="Class names in index order, one a line.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", metavar="N", help="Side of the crop in pixels.")
+    ] = None,
+    crop_pct: Annotated[
+        float | None, typer.Option("--crop-pct", metavar="F", help="Crop over resized shorter side.")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option("--mean", metavar="R,G,B", help="Of the normalisation, like 0.5,0.5,0.5.")
+    ] = None,
+    std: Annotated[str | None, typer.Option("--std", metavar="R,G,B", help="Of the normalisation.")] = None,
+    interpolation: Annotated[
+        str | None,
+        typer.Option("--interpolation", metavar="NAME", help="Of the resize: bilinear, bicubic, …"),
+    ] = None,
+    views: Annotated[str, typer.Option("--views", help="center, or center,hflip.")] = "center",
+    imbalance_factor: Annotated[
+        float | None,
+        typer.Option(
+            "--imbalance-factor", metavar="F", help="Cut the train split to a long tail n_max/n_min."
+        ),
+    ] = None,
+    imbalance_seed: Annotated[
+        int, typer.Option("--imbalance-seed", help="Decides which images the cut keeps.")
+    ] = 0,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", help="At most N samples a split, evenly spaced.")
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="auto, fp32, bf16 or fp16; auto: bf16 on a GPU that has it."),
+    ] = "auto",
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="Of the stored features: float16, float32.")
+    ] = "float16",
+    batch_size: Annotated[str, typer.Option("--batch-size", help="Images a batch, or auto.")] = "auto",
+    workers: Annotated[
+        str, typer.Option("--workers", help="Decoding threads, or auto: one a core.")
+    ] = "auto",
+    compile_: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Run the model through torch.compile.")
+    ] = False,
+    on_error: Annotated[
+        str, typer.Option("--on-error", help="At an unreadable image: error, or skip and list it.")
+    ] = "error",
+    shard_rows: Annotated[
+        int,
+        typer.Option(
+            "--shard-rows", metavar="N", help="Samples a shard file; what an interruption can cost."
+        ),
+    ] = 4096,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and stop.")] = False,
+    work: Work = Path(),
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Run a frozen backbone over images and cache its features, one cache a split.
+
+    The same command again goes on where an interrupted one stopped.
+    """
+    _demand(backbone=backbone, data=data)
+    given: dict[str, Any] = {
+        "mean": _numbers(mean, "--mean"),
+        "std": _numbers(std, "--std"),
+        "model_args": _model_args(model_arg or []),
+        "batch_size": _count(batch_size, "--batch-size"),
+        "workers": _count(workers, "--workers"),
+    }
+
+    import warnings
+
+    from ltfix.backbones.plan import prepare
+    from ltfix.backbones.request import Request
+    from ltfix.backbones.run import refuse_finished, run
+
+    warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
+    extraction = prepare(
+        Request(
+            data=str(data),
+            backbone=str(backbone),
+            out=out or work / "features",
+            split=split or (),
+            root=root,
+            classes=classes,
+            checkpoint=checkpoint,
+            pretrained=pretrained,
+            image_size=image_size,
+            crop_pct=crop_pct,
+            interpolation=interpolation,
+            views=views,
+            imbalance_factor=imbalance_factor,
+            imbalance_seed=imbalance_seed,
+            limit=limit,
+            precision=precision,
+            dtype=dtype,
+            threads=threads,
+            device=device,
+            compile=compile_,
+            on_error=on_error,
+            seed=seed,
+            shard_rows=shard_rows,
+            overwrite=overwrite,
+            **given,
+        )
+    )
+    if dry_run:
+        _describe(extraction)
+        return
+    refuse_finished(extraction.jobs)
+    _summarise(run(extraction, console.progress()))
+
+
+def _demand(**values: str | None) -> None:
+    from ltfix.errors import UsageError
+
+    for name, value in values.items():
+        if not value:
+            raise UsageError(
+                f"--{name} is needed",
+                where="ltfix extract",
+                hint=f"give it, or write {name} under [extract] in ltfix.toml",
+            )
+
+
+def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    from ltfix.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as err:
+        raise UsageError(f"expected numbers like 0.5,0.5,0.5, found {text!r}", where=option) from err
+
+
+def _count(text: str, option: str) -> int | None:
+    from ltfix.errors import UsageError
+
+    if text == "auto":
+        return None
+    if not text.isdigit():
+        raise UsageError(f"expected a whole number or auto, found {text!r}", where=option)
+    return int(text)
+
+
+def _model_args(pairs: Sequence[str]) -> dict[str, Any]:
+    from ltfix.errors import UsageError
+
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--model-arg takes KEY=VALUE, found {pair!r}", where="ltfix extract")
+        values[name.replace("-", "_")] = _literal(text)
+    return values
+
+
+def _literal(text: str) -> Any:
+    """A number, a list, true, false or none where the text is one; else the text."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _describe(extraction: Extraction) -> None:
+    """What would be written where."""
+    backbone, compute = extraction.backbone, extraction.compute
+    size = backbone.preprocess.image_size
+    console.write(
+        f"{backbone.info['name']} ({backbone.info['weights']}): D = {backbone.dim}, "
+        f"{size} × {size} pixels, {compute.precision} on {compute.device}"
+    )
+    for note in backbone.notes:
+        console.note(note)
+    rows = []
+    for job in extraction.jobs:
+        plan = job.plan
+        stored = len(plan.samples) * (plan.views * plan.dim * (2 if plan.dtype == "float16" else 4) + 8)
+        counts = extraction.train_counts if extraction.train_counts is not None else job.split.counts
+        rows.append(
+            [job.split.name, len(job.split), len(plan.classes), _shots(counts), plan.views, _bytes(stored)]
+        )
+        rows[-1].append(job.folder)
+    console.table(["split", "samples", "K", "many/medium/few", "views", "to be written", "cache"], rows)
+
+
+def _summarise(caches: dict[str, FeatureCache]) -> None:
+    rows = []
+    counts = None
+    for name, cache in caches.items():
+        if cache.head is not None:
+            counts = cache.head.counts
+        elif name == "train":
+            counts = cache.counts
+        left = "" if cache.manifest is None else len(cache.manifest.skipped) or ""
+        shots = "–" if counts is None else _shots(counts)
+        head = "yes" if cache.head is not None else "no"
+        rows.append([name, cache.n, left, cache.n_classes, shots, cache.views, cache.dim, head, cache.path])
+    columns = ["split", "samples", "left out", "K", "many/medium/few", "views", "D", "stage-1 head", "cache"]
+    keep = [i for i in range(len(columns)) if columns[i] != "left out" or any(row[i] for row in rows)]
+    console.table([columns[i] for i in keep], [[row[i] for i in keep] for row in rows])
+
+
+def _shots(counts: np.ndarray) -> str:
+    """Classes per shot, by training samples."""
+    from ltfix.evaluation.shots import group
+
+    return "/".join(str(n) for n in group(counts).n_classes.values())
+
+
+def _bytes(n: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} GB"
