@@ -15,7 +15,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ltfix.errors import EnvironmentFault, InputError
 
@@ -77,21 +77,29 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         EnvironmentFault: no permission, or no space (the temporary file is removed).
     """
     path = Path(path)
-    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
     with os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent, glob.escape(_prefix(path)))
-        try:
-            with temporary.open("xb") as held:
-                _lock(held.fileno())
+        with _locked_temporary(path) as held:
+            temporary = Path(held.name)
+            try:
                 yield temporary
                 with temporary.open("rb+") as handle:
                     os.fsync(handle.fileno())
                 temporary.replace(path)
-            _sync_folder(path.parent)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            finally:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def _locked_temporary(path: Path) -> BinaryIO:
+    while True:
+        name = f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}"
+        handle = path.with_name(name).open("xb")
+        if _lock(handle.fileno()) and os.fstat(handle.fileno()).st_nlink:
+            return handle
+        handle.close()  # swept by another process before it was locked
 
 
 def _prefix(path: Path) -> str:

@@ -97,11 +97,11 @@ def features_and_labels(tensors: Mapping[str, np.ndarray], where: Path) -> tuple
     """
     require_tensors(tensors, where)
     features, labels = tensors["features"], tensors["labels"]
+    if not features.dtype.isnative:
+        features = features.astype(features.dtype.newbyteorder("="))
     if features.dtype == np.float64:
         with np.errstate(over="ignore"):  # what overflows is Inf, and the row is named on first use
             features = features.astype(np.float32)
-    if not features.dtype.isnative:
-        features = features.astype(features.dtype.newbyteorder("="))
     if features.dtype not in (np.float16, np.float32):
         raise InputError(f"features are {features.dtype}, expected float16 or float32", where=where)
     if features.ndim == 2:

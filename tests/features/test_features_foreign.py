@@ -1,0 +1,165 @@
+"""ltfix.features.foreign: features that other tools wrote."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ltfix.errors import EnvironmentFault, InputError
+from ltfix.features.foreign import features_and_labels, load_npz
+from ltfix.features.read import open_cache
+
+HERE = Path("here")
+FEATURES, LABELS = np.linspace(-2, 2, 24).reshape(6, 4).astype(np.float32), np.arange(6) % 3
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
+@pytest.mark.parametrize("views", [None, 1, 3])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_features_of_every_layout(dtype: str, views: int | None, order: Any) -> None:
+    shape = (6, 4) if views is None else (6, views, 4)
+    given_features = np.asarray(np.resize(FEATURES, shape).astype(dtype), order=order)
+    features, _ = features_and_labels({"features": given_features, "labels": LABELS}, HERE)
+    assert features.shape == (6, views or 1, 4)
+    assert features.dtype == (np.float16 if dtype[1:] == "f2" else np.float32)
+    np.testing.assert_array_equal(features, np.resize(FEATURES, (6, views or 1, 4)).astype(features.dtype))
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">i4", "<u4", ">i8", "<u8"])
+def test_labels_of_every_integer_dtype(dtype: str) -> None:
+    _, labels = features_and_labels({"features": FEATURES, "labels": LABELS.astype(dtype)}, HERE)
+    assert labels.dtype == np.int64
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "fragment"),
+    [
+        ({}, "no tensor features and no tensor labels; it holds nothing"),
+        ({"features": FEATURES}, "no tensor labels; it holds features"),
+        ({f"t{i}": LABELS for i in range(9)}, "it holds t0, t1, t2, t3, t4, t5, …"),
+        ({"features": FEATURES.astype(np.int8), "labels": LABELS}, "features are int8"),
+        ({"features": FEATURES.astype(bool), "labels": LABELS}, "features are bool"),
+        ({"features": FEATURES.astype(complex), "labels": LABELS}, "features are complex128"),
+        ({"features": FEATURES[0], "labels": LABELS}, r"\[n, D\] or \[n, V, D\], found \[4\]"),
+        ({"features": FEATURES[:, None, None], "labels": LABELS}, r"found \[6, 1, 1, 4\]"),
+        ({"features": FEATURES[:, :0], "labels": LABELS}, r"found \[6, 1, 0\]"),
+        ({"features": FEATURES[:, None][:, :0], "labels": LABELS}, r"found \[6, 0, 4\]"),
+        ({"features": np.float32(1), "labels": LABELS}, r"found \[\]"),
+        ({"features": FEATURES, "labels": LABELS[:5]}, r"labels must be \[6\], found \[5\]"),
+        ({"features": FEATURES, "labels": LABELS[:, None]}, r"labels must be \[6\], found \[6, 1\]"),
+        ({"features": FEATURES, "labels": LABELS.astype(float)}, "labels are float64, expected integers"),
+        ({"features": FEATURES, "labels": LABELS.astype(bool)}, "labels are bool"),
+        ({"features": FEATURES, "labels": LABELS.astype("U3")}, "labels are <U3"),
+    ],
+)
+def test_what_does_not_fit(tensors: dict[str, np.ndarray], fragment: str) -> None:
+    with pytest.raises(InputError, match=f"{fragment}.*\\(here\\)"):
+        features_and_labels(tensors, HERE)
+
+
+def test_float64_beyond_float32_is_a_named_row(tmp_path: Path) -> None:
+    features = FEATURES.astype(np.float64)
+    features[4, 1] = 1e300
+    np.savez(tmp_path / "x.npz", features=features, labels=LABELS)
+    with pytest.raises(InputError, match="feature row 4 holds NaN or Inf"):
+        _ = open_cache(tmp_path / "x.npz").features
+
+
+@given(
+    hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=3), elements=st.floats(-9, 9, width=32)),
+    st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_npz_round_trip(tmp_path_factory: Any, features: np.ndarray, compressed: bool) -> None:
+    path = tmp_path_factory.mktemp("npz") / "x.npz"
+    labels = np.arange(len(features), dtype=np.int32)
+    save = np.savez_compressed if compressed else np.savez
+    save(path, features=features, labels=labels, **{"head.weight": np.ones((9, features.shape[-1]), "f4")})
+    cache = open_cache(path)
+    np.testing.assert_array_equal(cache.features.reshape(features.shape), features)
+    np.testing.assert_array_equal(cache.labels, labels)
+    assert cache.n_classes == 9
+
+
+def test_npz_reads_nothing_further(tmp_path: Path) -> None:
+    """Another tool's pickled extras do no harm, because nobody opens them."""
+    extras = {"meta": np.array([{"a": 1}], dtype=object), "other": np.zeros(3)}
+    np.savez(tmp_path / "x.npz", features=FEATURES, labels=LABELS, **extras)
+    assert load_npz(tmp_path / "x.npz").keys() == {"features", "labels"}
+
+
+def npy(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+GOOD = npy(FEATURES)
+NPZ = {
+    "pickled labels": ({"features.npy": GOOD, "labels.npy": npy(np.array([[1], 2], object))}, "pickled"),
+    "no labels": ({"features.npy": GOOD, "y.npy": npy(LABELS)}, "no tensor labels; it holds features, y"),
+    "empty zip": ({}, "no tensor features"),
+    "no npy inside": ({"features.npy": b"", "labels.npy": b""}, "not a readable .npz"),
+    "short header": ({"features.npy": GOOD[:20], "labels.npy": npy(LABELS)}, "not a readable .npz"),
+    "short data": ({"features.npy": GOOD[:-1], "labels.npy": npy(LABELS)}, "does not fit its length"),
+    "long data": ({"features.npy": GOOD + b"x", "labels.npy": npy(LABELS)}, "does not fit its length"),
+    "a lie about the shape": (
+        {"features.npy": GOOD.replace(b"(6, 4)", b"(9**9,)"), "labels.npy": npy(LABELS)},
+        "not a readable .npz",
+    ),
+    "a large lie about the shape": (
+        {"features.npy": GOOD.replace(b"(6, 4), }        ", b"(6, 400000000), }"), "labels.npy": npy(LABELS)},
+        "does not fit its length",
+    ),
+    "a negative shape": (
+        {"features.npy": GOOD.replace(b"(6, 4), } ", b"(-6, 4), }"), "labels.npy": npy(LABELS)},
+        "does not fit its length",
+    ),
+    "another version": (
+        {"features.npy": GOOD[:6] + b"\x09\x00" + GOOD[8:], "labels.npy": npy(LABELS)},
+        "not a readable .npz",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NPZ)
+def test_wrong_npz(tmp_path: Path, name: str) -> None:
+    members, fragment = NPZ[name]
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        for member, data in members.items():
+            archive.writestr(member, data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy's own about headers
+        with pytest.raises(InputError, match=f"{fragment}.*x.npz"):
+            open_cache(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x04N.", GOOD])
+def test_not_an_npz(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(InputError, match=r"not a readable .npz.*x.npz"):
+        open_cache(tmp_path / "x.npz")
+
+
+def test_an_npz_larger_than_memory(tmp_path: Path) -> None:
+    """The zip itself claims as much as the array does: nothing can be checked before allocating."""
+    path = tmp_path / "x.npz"
+    rows = 1 << 46
+    head = npy(FEATURES).replace(b"(6, 4), }              ", f"({rows}, 4), }}".encode().ljust(23))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("features.npy", head[:128])
+        archive.writestr("labels.npy", npy(LABELS))
+        info = archive.getinfo("features.npy")
+        info.file_size = 128 + rows * 16
+    with pytest.raises((EnvironmentFault, InputError), match=r"fit into memory|not a readable"):
+        open_cache(path)

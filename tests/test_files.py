@@ -1,0 +1,250 @@
+"""ltfix.files: whole files or none, the same bytes for the same values, the right exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ltfix import files
+from ltfix.errors import EnvironmentFault, InputError, LtfixError
+
+HALF = """
+import sys, time
+from pathlib import Path
+from ltfix import files
+with files.atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    print("ready", flush=True)
+    time.sleep(120)
+"""
+LIMITED = """
+import resource, sys
+from ltfix import files
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    files.write_bytes(sys.argv[1], b"x" * 100_000)
+except files.EnvironmentFault as err:
+    print(err)
+    sys.exit(err.exit_code)
+"""
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(), children, max_size=4),
+    max_leaves=20,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def half_written(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A process that has written half of ``tmp_path/out.bin`` and waits."""
+    path = tmp_path / "out.bin"
+    child = subprocess.Popen(
+        [sys.executable, "-c", HALF, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    yield path, child
+    child.kill()
+    child.wait()
+    child.stdout.close()
+
+
+class TestAtomicPath:
+    def test_makes_folders_and_leaves_one_file(self, tmp_path: Path) -> None:
+        files.write_bytes(tmp_path / "a" / "b" / "c.bin", b"123")
+        assert names(tmp_path / "a" / "b") == ["c.bin"]
+        assert (tmp_path / "a/b/c.bin").read_bytes() == b"123"
+
+    @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt])
+    def test_old_content_survives_a_failure(self, tmp_path: Path, stop: type[BaseException]) -> None:
+        path = tmp_path / "x"
+        files.write_bytes(path, b"old")
+        with pytest.raises(stop), files.atomic_path(path) as temporary:
+            temporary.write_bytes(b"ne")
+            raise stop
+        assert path.read_bytes() == b"old"
+        assert names(tmp_path) == ["x"]
+
+    def test_killed_writer_leaves_the_old_file_and_is_swept(
+        self, half_written: tuple[Path, subprocess.Popen[str]]
+    ) -> None:
+        path, child = half_written
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        assert not path.exists()
+        assert len(names(path.parent)) == 1
+        files.write_bytes(path, b"whole")
+        assert names(path.parent) == ["out.bin"]
+
+    def test_sweep_spares_a_live_writer(self, half_written: tuple[Path, subprocess.Popen[str]]) -> None:
+        path, child = half_written
+        files.sweep(path.parent)
+        files.write_bytes(path, b"mine")
+        assert len(names(path.parent)) == 2
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        files.sweep(path.parent)
+        assert names(path.parent) == ["out.bin"]
+
+    def test_many_writers_of_one_path_never_tear_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "x"
+        blocks = [bytes([k]) * 50_000 for k in range(4)]
+        files.write_bytes(path, blocks[0])
+        threads = [
+            threading.Thread(target=lambda b=b: [files.write_bytes(path, b) for _ in range(15)])
+            for b in blocks
+        ]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            assert path.read_bytes() in blocks
+        assert names(tmp_path) == ["x"]
+
+    def test_a_name_near_the_limit(self, tmp_path: Path) -> None:
+        files.write_bytes(tmp_path / ("n" * 250), b"1")
+        assert len(names(tmp_path)) == 1
+
+    def test_glob_characters_are_plain(self, tmp_path: Path) -> None:
+        files.write_bytes(tmp_path / "a[1]*?.bin", b"1")
+        assert names(tmp_path) == ["a[1]*?.bin"]
+
+    @pytest.mark.parametrize(
+        ("target", "fragment"), [("folder", "is a directory"), ("file/below", "file exists")]
+    )
+    def test_wrong_targets_are_input_errors(self, tmp_path: Path, target: str, fragment: str) -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "file").write_bytes(b"")
+        with pytest.raises(InputError, match=fragment) as caught:
+            files.write_bytes(tmp_path / target, b"1")
+        assert "ltfix-tmp" not in str(caught.value)
+        assert names(tmp_path) == ["file", "folder"]
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("number", "kind", "fragment"),
+        [
+            (errno.ENOENT, InputError, "no such file"),
+            (errno.EISDIR, InputError, "directory"),
+            (errno.ENAMETOOLONG, InputError, "too long"),
+            (errno.ENOSPC, EnvironmentFault, "disk is full"),
+            (errno.EDQUOT, EnvironmentFault, "quota"),
+            (errno.EACCES, EnvironmentFault, "no permission"),
+            (errno.EROFS, EnvironmentFault, "read-only"),
+            (errno.EMFILE, EnvironmentFault, "too many open files"),
+            (errno.EIO, EnvironmentFault, "[Ii]nput/output"),
+            (None, InputError, "cannot identify"),
+        ],
+    )
+    def test_each_error_has_its_kind(self, number: int | None, kind: type[LtfixError], fragment: str) -> None:
+        text = "cannot identify" if number is None else os.strerror(number)
+        error = OSError(text) if number is None else OSError(number, text)
+        with pytest.raises(kind, match=fragment) as caught, files.os_errors("here.bin"):
+            raise error
+        assert "here.bin" in str(caught.value)
+
+    @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder nobody may write to")
+    def test_no_permission(self) -> None:
+        with pytest.raises(EnvironmentFault, match=r"no permission|read-only"):
+            files.write_bytes("/sys/kernel/ltfix/x.bin", b"1")
+
+    def test_file_size_limit(self, tmp_path: Path) -> None:
+        path = tmp_path / "big.bin"
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, cwd=Path.cwd()
+        )
+        assert done.returncode == 4, done.stderr
+        assert "larger than" in done.stdout
+        assert names(tmp_path) == []
+
+    def test_full_disk(self, tmp_path: Path) -> None:
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True
+        )
+        if mounted.returncode:
+            pytest.skip("no right to mount a small disk")
+        try:
+            files.write_bytes(disk / "x", b"old")
+            with pytest.raises(EnvironmentFault, match=r"the disk is full \(.*x\): free some space"):
+                files.write_bytes(disk / "x", bytes(1 << 20))
+            assert (disk / "x").read_bytes() == b"old"
+            assert names(disk) == ["x"]
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)
+
+
+class TestJson:
+    @given(json_values)
+    @settings(max_examples=60, deadline=None)
+    def test_round_trip(self, value: object) -> None:
+        assert files.parse_json(files.to_json(value), "x") == value
+
+    def test_order_of_keys_does_not_matter(self, tmp_path: Path) -> None:
+        files.write_json(tmp_path / "a", {"b": 1, "a": [1, 2]})
+        files.write_json(tmp_path / "b", {"a": [1, 2], "b": 1})
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+        assert files.sha256_json({"b": 1, "a": 2}) == files.sha256_json({"a": 2, "b": 1})
+
+    def test_numpy_values_are_plain(self) -> None:
+        value = {"n": np.int64(3), "x": np.float32(0.5), "k": np.arange(3)}
+        assert files.to_json(value) == '{"k": [0, 1, 2], "n": 3, "x": 0.5}'
+        with pytest.raises(TypeError, match="set has no place"):
+            files.to_json({"s": {1}})
+
+    def test_names_that_are_not_utf8(self, tmp_path: Path) -> None:
+        name = os.fsdecode(b"caf\xe9.png")
+        files.write_json(tmp_path / "x.json", {name: "é"})
+        assert files.read_json(tmp_path / "x.json") == {name: "é"}
+        files.write_text(tmp_path / "x.txt", name)
+        assert (tmp_path / "x.txt").read_bytes() == b"caf\xe9.png"
+
+    @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"1" * 5000])
+    def test_not_json(self, tmp_path: Path, raw: bytes) -> None:
+        (tmp_path / "x").write_bytes(raw)
+        with pytest.raises(InputError, match=r"not JSON.*\(.*x\)"):
+            files.read_json(tmp_path / "x")
+
+
+class TestWriteSafetensors:
+    def test_equal_tensors_give_equal_bytes(self, tmp_path: Path) -> None:
+        a, b = np.arange(6.0).reshape(2, 3), np.array(1.5, np.float32)
+        files.write_safetensors(tmp_path / "1", {"a": a, "b": b}, {"x": 1, "y": 2})
+        files.write_safetensors(tmp_path / "2", {"b": b, "a": np.asfortranarray(a)}, {"y": 2, "x": 1})
+        assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+    def test_one_metadata_key_of_sorted_json(self, tmp_path: Path) -> None:
+        from safetensors import safe_open
+
+        files.write_safetensors(tmp_path / "x", {"a": np.zeros(1)}, {"z": 1, "a": os.fsdecode(b"\xe9")})
+        with safe_open(tmp_path / "x", framework="np") as opened:
+            assert opened.metadata() == {"ltfix": '{"a": "\\udce9", "z": 1}'}
+
+    def test_hashes(self, tmp_path: Path) -> None:
+        files.write_bytes(tmp_path / "x", b"abc")
+        known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        assert files.sha256_file(tmp_path / "x") == files.sha256_bytes(b"abc") == known
+        with pytest.raises(InputError, match="no such file"):
+            files.sha256_file(tmp_path / "y")
+
+
+def test_remove_is_silent_about_nothing(tmp_path: Path) -> None:
+    files.remove(tmp_path / "x")
+    with pytest.raises(InputError):
+        files.remove(tmp_path / "x" / "y" if (tmp_path / "x").write_bytes(b"") == 0 else tmp_path)
