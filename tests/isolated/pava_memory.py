@@ -1,4 +1,9 @@
-"""10^5 calls of the C kernel, good and refused: resident memory must not grow."""
+"""Many calls of the C kernel, good and refused: resident memory must not grow.
+
+    python pava_memory.py [ROUNDS [ALLOWED_MIB]]
+
+The default allows 1 MiB in 10^5 rounds; a leak of one object a round would be several times this.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from ltfix._pava import pava
 
-CALLS = 100_000
-ALLOWED = 1 << 20  # bytes: a leak of one object a call would be several times this
+ROUNDS, ALLOWED_MIB = (*map(int, sys.argv[1:]), *(100_000, 1)[len(sys.argv) - 1 :])
 
 
 def resident() -> int:
@@ -41,14 +45,14 @@ def main() -> int:
         refused(y, out, starts, weight, None)
         refused([1.0], out, starts)
 
-    for _ in range(CALLS // 20):
+    for _ in range(ROUNDS // 20):
         once()
     before = resident()
-    for _ in range(CALLS):
+    for _ in range(ROUNDS):
         once()
     grown = resident() - before
-    print(f"{grown} bytes in {CALLS} rounds")
-    return int(grown > ALLOWED)
+    print(f"{grown} bytes in {ROUNDS} rounds")
+    return int(grown > ALLOWED_MIB << 20)
 
 
 if __name__ == "__main__":
