@@ -28,9 +28,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "extract": Command("extract", "extract", "Run a frozen backbone over images and cache its features."),
     "fit": Command("fit", "fit", "Retrain the classifier on cached features and write a head."),
-    "evaluate": Command(
-        "evaluate", "evaluate", "Print the accuracy of heads: many, medium and few-shot classes."
-    ),
+    "evaluate": Command("evaluate", "evaluate", "Print the accuracy of heads for many, medium and few-shot."),
     "train-backbone": Command("train", "train_backbone", "Train a backbone from images (stage 1)."),
     "inspect": Command("inspect", "inspect", "Show what a cache, head, run or checkpoint is."),
     "methods": Command("methods", "methods", "List the stage-2 methods, or one with its values."),

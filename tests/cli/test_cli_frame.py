@@ -58,13 +58,14 @@ def test_without_a_command_help_goes_to_stderr_with_code_2(probe, capsys):
     assert "Commands:" in captured.err
 
 
-def test_help_lists_every_command_in_one_line_each(probe, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_help_lists_every_command_in_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert cli.run(["--help"]) == 0
-    out = capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
     for name, command in cli.COMMANDS.items():
-        assert name in out
-        assert command.help.split(":")[0] in out
+        assert [line.split() for line in lines if line.startswith(f"  {name} ")] == [
+            [name, *command.help.split()]
+        ]
 
 
 def test_command_help_has_the_common_options(probe, capsys):
