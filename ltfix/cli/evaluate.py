@@ -10,10 +10,14 @@ import typer
 
 from ltfix.cli import config, console, tables
 from ltfix.cli.options import Format, NameOrPath, Output, Overwrite, Seed, TableFormat, Work
+from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
     from ltfix.evaluation import Report
     from ltfix.features.read import FeatureCache
+
+
+_LONG = 1e10  # multiplications a head; below, a bar would be gone before it is read
 
 
 class Views(StrEnum):
@@ -87,9 +91,19 @@ def evaluate(
     chosen = heads or sorted((work / "heads").glob("*.safetensors"))
     opened = _open(cache, work)
 
+    progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
+
     def measured(kind: str) -> Report:
         return evaluation.evaluate(
-            chosen, opened, kind, many=many, few=few, tta=tta.value, against=against, seed=seed
+            chosen,
+            opened,
+            kind,
+            many=many,
+            few=few,
+            tta=tta.value,
+            against=against,
+            seed=seed,
+            progress=progress,
         )
 
     found = measured(report)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
-from ltfix.evaluation.scores import class_accuracy, predictions
+from ltfix.evaluation.scores import class_accuracy, logit_blocks
 from ltfix.evaluation.shots import SHOTS, Shots
 from ltfix.features.read import FeatureCache
 from ltfix.heads.head import Head
+from ltfix.progress import SILENT, Progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -21,12 +23,15 @@ class Case:
         shots: the shot of each of the K classes, and their training counts.
         classes: the K class names, or None.
         tta: "mean" of the views' logits, or the "first" view.
+        progress: told of every sample, once a head.
     """
 
     cache: FeatureCache
     shots: Shots
     classes: tuple[str, ...] | None = None
     tta: str = "mean"
+    progress: Progress = SILENT
+    _told: set[int] = dataclasses.field(default_factory=set)
     _made: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
@@ -44,10 +49,23 @@ class Case:
         """[K] int64 samples per class in this cache."""
         return np.bincount(self.labels, minlength=self.n_classes)
 
+    def blocks(self, head: Head) -> Iterator[tuple[slice, np.ndarray]]:
+        """The head's logits in consecutive blocks: (slice of samples, [m, K])."""
+        tell = id(head) not in self._told
+        self._told.add(id(head))
+        for where, logits in logit_blocks(head, self.cache, self.tta):
+            yield where, logits
+            if tell:
+                self.progress.advance(len(logits))
+
+    def told(self, head: Head) -> bool:
+        """Whether the progress has heard of this head's samples."""
+        return id(head) in self._told
+
     def predictions(self, head: Head) -> np.ndarray:
-        """[N] predicted classes of a head, computed once."""
+        """[N] predicted classes of a head, computed once; the lower index where logits are equal."""
         if id(head) not in self._made:
-            self._made[id(head)] = predictions(head, self.cache, self.tta)
+            self._made[id(head)] = np.concatenate([logits.argmax(1) for _, logits in self.blocks(head)])
         return self._made[id(head)]
 
     def recall(self, head: Head) -> np.ndarray:

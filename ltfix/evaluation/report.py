@@ -18,6 +18,7 @@ from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
 from ltfix.evaluation.table import Column, Table, to_csv, to_markdown
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import Head
+from ltfix.progress import SILENT, Progress
 
 FORMAT = "ltfix-report/1"
 FORMATS = ("table", "json", "csv", "markdown")
@@ -85,6 +86,7 @@ def evaluate(
     tta: str = "mean",
     against: Given | None = None,
     seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Report:
     """Measure heads on a feature cache.
 
@@ -98,6 +100,7 @@ def evaluate(
         against: a head, or the name of a row, that every head is compared with: the difference of All
             and of each shot with its paired bootstrap interval.
         seed: of the bootstrap.
+        progress: told of the samples of every head.
 
     Raises:
         UsageError: an unknown report or ``tta``, or overlapping shot boundaries.
@@ -108,9 +111,11 @@ def evaluate(
     check_tta(tta)
     cache = cache if isinstance(cache, FeatureCache) else open_cache(cache)
     rows, counts = gather(heads, cache)
-    case = Case(cache, group(counts, many, few), class_names(rows, cache), tta)
+    case = Case(cache, group(counts, many, few), class_names(rows, cache), tta, progress)
+    progress.start(f"evaluate {cache.path}", cache.n * len(rows), "samples")
     found = [{**row.to_dict(), **measured.measure(row.head, case)} for row in rows]
     about = measured.about(case)
+    progress.advance(sum(cache.n for row in rows if not case.told(row.head)))
     if against is not None:
         baseline = _baseline(against, rows, case)
         about["against"] = {
@@ -121,6 +126,7 @@ def evaluate(
         }
         for entry, row in zip(found, rows, strict=True):
             entry["difference"] = _difference(row, baseline, case, seed)
+    progress.finish()
     return Report(report, _describe(case), case.shots, found, about, _title(case))
 
 

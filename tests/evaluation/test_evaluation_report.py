@@ -191,3 +191,18 @@ def test_the_posthoc_reference_rows(shared_data: Path):
         for name, numbers in rows.items():
             shown = [100 * found[name][shot] for shot in ("all", "many", "medium", "few")]
             assert shown == pytest.approx(numbers, abs=0.0051), name
+
+
+def keys_of(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*map(keys_of, value.values()))
+    return set().union(*map(keys_of, value)) if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize("kind", reports.names())
+def test_every_key_is_documented(kind: str):
+    page = Path(__file__).resolve().parents[2] / "docs" / "format.md"
+    text = page.read_text(encoding="utf-8").partition("## Reports")[2]
+    cache, head = noisy(counts=COUNTS)
+    report = evaluate([head, dataclasses.replace(head, method="los")], cache, kind, against="ce")
+    assert [key for key in sorted(keys_of(report.to_dict())) if key not in text] == []

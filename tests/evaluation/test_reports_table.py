@@ -1,13 +1,26 @@
 from __future__ import annotations
 
-import dataclasses
-import importlib.metadata
-import types
+import sys
+from pathlib import Path
 
 import pytest
+from evaluation_samples import COUNTS, noisy
 
 from ltfix.errors import InputError, UsageError
-from ltfix.evaluation import reports
+from ltfix.evaluation import evaluate, reports
+
+MODULE = """
+from ltfix.evaluation.table import Column, Table
+
+def measure(head, case):
+    return {"right": int((case.predictions(head) == case.labels).sum())}
+
+def about(case):
+    return {"asked": case.cache.n}
+
+def table(report):
+    return Table((Column("name", "Head"), Column("right", "Right", "count", "max")), report.heads)
+"""
 
 
 def test_every_name_has_its_module():
@@ -21,42 +34,42 @@ def test_an_unknown_report_offers_the_nearest():
         reports.lookup("per-clas")
 
 
-@dataclasses.dataclass
-class Point:
-    name: str
-    kind: object
-    value: str = "elsewhere:report"
-
-    def load(self) -> object:
-        if isinstance(self.kind, Exception):
-            raise self.kind
-        return self.kind
-
-
 @pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch):
-    def make(name: str, kind: object) -> None:
-        points = {"ltfix.reports": [Point(name, kind)]}
-        monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points[group])
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Installs a package with one report of its own, as pip would leave it on the path."""
 
-    return make
+    def install(source: str, name: str = "right") -> None:
+        info = tmp_path / "elsewhere-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[ltfix.reports]\n{name} = elsewhere\n")
+        (tmp_path / "elsewhere.py").write_text(source)
+        monkeypatch.syspath_prepend(str(tmp_path))
 
-
-def test_an_extension_is_found_by_entry_point(install):
-    mine = types.SimpleNamespace(measure=len, about=len, table=len)
-    install("mine", mine)
-    assert reports.lookup("mine") is mine
-
-
-def test_entry_points_are_not_read_for_a_built_in_name(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: pytest.fail("looked up"))
-    reports.lookup("per-class")
+    yield install
+    sys.modules.pop("elsewhere", None)
 
 
-def test_a_broken_extension_is_an_input_error(install):
-    install("mine", ImportError("no module named x"))
-    with pytest.raises(InputError, match="the report 'mine' does not load: no module named x"):
-        reports.lookup("mine")
-    install("mine", types.SimpleNamespace(measure=len))
-    with pytest.raises(InputError, match="the report 'mine' has no about, table"):
-        reports.lookup("mine")
+def test_an_installed_package_adds_a_report(package):
+    package(MODULE)
+    cache, head = noisy(counts=COUNTS)
+    report = evaluate(head, cache, "right")
+    assert report.to_dict()["asked"] == 400
+    assert report.render("csv").splitlines() == ["name,right", f"ce,{report.heads[0]['right']}"]
+
+
+def test_a_built_in_name_is_never_replaced(package):
+    package(MODULE, name="per-class")
+    assert reports.lookup("per-class").__name__ == "ltfix.evaluation.reports.per_class"
+
+
+def test_a_package_that_does_not_load_is_an_input_error(package):
+    package("import a_module_that_is_not_there")
+    with pytest.raises(InputError, match=r"'right' does not load: No module named .* \(elsewhere\)"):
+        reports.lookup("right")
+
+
+def test_a_package_that_lacks_a_function_is_an_input_error(package):
+    package("measure = len")
+    with pytest.raises(InputError, match="the report 'right' has no about, table"):
+        reports.lookup("right")

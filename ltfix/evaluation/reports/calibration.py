@@ -7,7 +7,6 @@ from typing import Any
 from ltfix.evaluation.calibration import BINS, best_temperature, calibrate, expected_calibration_error
 from ltfix.evaluation.case import Case
 from ltfix.evaluation.report import Report
-from ltfix.evaluation.scores import logit_blocks
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.heads.head import Head
@@ -27,7 +26,7 @@ _COLUMNS = (
 
 def measure(head: Head, case: Case) -> dict[str, Any]:
     """ECE of all samples and of each shot's, NLL (nats), Brier score, the temperature of least ECE."""
-    found = calibrate(logit_blocks(head, case.cache, case.tta), case.labels)
+    found = calibrate(case.blocks(head), case.labels)
     shot = case.shots.of[case.labels]
     by_shot: dict[str, float | None] = {}
     for index, name in enumerate(SHOTS):
@@ -36,7 +35,7 @@ def measure(head: Head, case: Case) -> dict[str, Any]:
             expected_calibration_error(found.confidence[mine], found.correct[mine]) if mine.any() else None
         )
         by_shot[f"ece_{name}"] = known
-    temperature, least = best_temperature(lambda: logit_blocks(head, case.cache, case.tta), case.labels)
+    temperature, least = best_temperature(lambda: case.blocks(head), case.labels)
     return {
         "ece": expected_calibration_error(found.confidence, found.correct),
         **by_shot,

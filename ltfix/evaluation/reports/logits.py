@@ -9,7 +9,7 @@ import numpy as np
 from ltfix.evaluation.case import Case
 from ltfix.evaluation.logits import margins
 from ltfix.evaluation.report import Report
-from ltfix.evaluation.scores import logit_blocks, shot_means
+from ltfix.evaluation.scores import shot_means
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.heads.head import Head
@@ -32,7 +32,7 @@ _COLUMNS = (
 
 def measure(head: Head, case: Case) -> dict[str, Any]:
     """Class means of each statistic over all classes and by shot, and the statistics per class."""
-    found = margins(logit_blocks(head, case.cache, case.tta), case.labels, case.n_classes)
+    found = margins(case.blocks(head), case.labels, case.n_classes)
     values = {key: getattr(found, key) for key in (*_MEASURES, "std_pos", "regularised_std_pos")}
     means = {key: _means(values[key], case.shots.of) for key in _MEASURES}
     per_class = {key: [_known(v) for v in value] for key, value in values.items()}
