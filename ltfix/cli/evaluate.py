@@ -27,52 +27,60 @@ class Views(StrEnum):
     first = "first"
 
 
+Heads = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="HEAD",
+        help="Head files; a training cache stands for its stage-1 classifier and its counts. "
+        "Default: every head in heads/.",
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option("--cache", metavar="CACHE", help="Features to evaluate on.  [default: features/test]"),
+]
+Kind = Annotated[
+    str,
+    typer.Option(
+        "--report",
+        metavar="KIND",
+        help="many-medium-few, per-class, calibration, confusion, logits or features.",
+    ),
+]
+Bars = Annotated[
+    str | None,
+    typer.Option(
+        "--fail-under",
+        metavar="BARS",
+        help="Exit with 1 where a fitted head is below, in percent: few=20,all=45.",
+    ),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="HEAD",
+        help="Compare with this head (a file, or stage-1) by a paired bootstrap.",
+    ),
+    NameOrPath,
+]
+Many = Annotated[int, typer.Option("--many", min=0, help="Many: more training samples than this.")]
+Few = Annotated[int, typer.Option("--few", min=0, help="Few: fewer training samples than this.")]
+Tta = Annotated[Views, typer.Option("--tta", help="Several views: mean of their logits, or the first.")]
+
+
 def evaluate(
-    heads: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="HEAD",
-            help="Head files; a training cache stands for its stage-1 classifier and its counts. "
-            "Default: every head in heads/.",
-        ),
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option("--cache", metavar="CACHE", help="Features to evaluate on.  [default: features/test]"),
-    ] = None,
-    report: Annotated[
-        str,
-        typer.Option(
-            "--report",
-            metavar="KIND",
-            help="many-medium-few, per-class, calibration, confusion, logits or features.",
-        ),
-    ] = "many-medium-few",
+    heads: Heads = None,
+    cache: Cache = None,
+    report: Kind = "many-medium-few",
     format: Format = TableFormat.table,
     output: Output = None,
     overwrite: Overwrite = False,
-    fail_under: Annotated[
-        str | None,
-        typer.Option(
-            "--fail-under",
-            metavar="BARS",
-            help="Exit with 1 where a fitted head is below, in percent: few=20,all=45.",
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            "--against",
-            metavar="HEAD",
-            help="Compare with this head (a file, or stage-1) by a paired bootstrap.",
-        ),
-        NameOrPath,
-    ] = None,
-    many: Annotated[int, typer.Option("--many", min=0, help="Many: more training samples than this.")] = 100,
-    few: Annotated[int, typer.Option("--few", min=0, help="Few: fewer training samples than this.")] = 20,
-    tta: Annotated[
-        Views, typer.Option("--tta", help="Several views: mean of their logits, or the first.")
-    ] = Views.mean,
+    fail_under: Bars = None,
+    against: Against = None,
+    many: Many = 100,
+    few: Few = 20,
+    tta: Tta = Views.mean,
     seed: Seed = 0,
     work: Work = Path(),
 ) -> None:
@@ -83,17 +91,16 @@ def evaluate(
     from ltfix import evaluation
     from ltfix.evaluation import gate
 
-    gates = gate.parse_gates(fail_under) if fail_under else {}
+    gates = {} if fail_under is None else gate.parse_gates(fail_under)
     if against is None:
         config.refuse_unused(["seed"], "evaluate without --against")
     if output is not None and str(output) != "-":
         console.refuse_existing(output, overwrite=overwrite)
     chosen = heads or sorted((work / "heads").glob("*.safetensors"))
     opened = _open(cache, work)
-
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
-    def measured(kind: str) -> Report:
+    def measured(kind: str, against: str | None = None) -> Report:
         return evaluation.evaluate(
             chosen,
             opened,
@@ -106,7 +113,7 @@ def evaluate(
             progress=progress,
         )
 
-    found = measured(report)
+    found = measured(report, against)
     accuracies = found.heads
     if gates:
         accuracies = found.heads if report == "many-medium-few" else measured("many-medium-few").heads

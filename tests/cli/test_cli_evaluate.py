@@ -117,6 +117,7 @@ def test_output_goes_to_a_file_once(project: Path, capsys: pytest.CaptureFixture
         (["--fail-under", "all=99.9"], 1, r"bar missed (ce: all "),
         (["--fail-under", "all=99.9", "--report", "per-class"], 1, "; tau-norm: all "),
         (["--fail-under", "fewest=20"], 2, "no shot 'fewest' (--fail-under): did you mean few?"),
+        (["--fail-under", ""], 2, "not a bar: ''"),
         (["--fail-under", "few=0.2"], 2, "was 20 percent meant?"),
         (["--fail-under", "few=20", "--few", "2"], 2, "no tested class is few"),
         (["--report", "per-clas"], 2, "did you mean per-class?"),
