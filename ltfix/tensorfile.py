@@ -94,6 +94,15 @@ def _view(whole: mmap.mmap, origin: int, entry: dict[str, Any]) -> np.ndarray:
     return array
 
 
+def release(array: np.ndarray) -> None:
+    """Give back the memory that a mapped array's pages took; they are read again when touched."""
+    base: Any = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
 def ltfix_metadata(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
     """The JSON object under the metadata key ``ltfix``; empty where there is none.
 

@@ -14,6 +14,7 @@ from ltfix.errors import InputError
 from ltfix.features import manifest as manifests
 from ltfix.features.manifest import Manifest
 from ltfix.heads.head import Head
+from ltfix.tensorfile import release
 
 _MOST_CLASSES = 10_000_000  # a larger label is no class index, and counting up to it takes the memory
 _CHECK_ROWS = 8192
@@ -128,6 +129,16 @@ class FeatureCache:
             mine = owner == shard
             out[mine] = self.shards[shard][index[mine] - self._starts[shard]]
         return out
+
+    def check(self) -> None:
+        """Read every value once; nothing of it stays in memory.
+
+        Raises:
+            InputError: a value is not finite; its row is named.
+        """
+        for index, shard in enumerate(self.shards):
+            self._check(index)
+            release(shard)
 
     def verify(self) -> int:
         """Read everything: every value, and the SHA-256 of every shard beside the manifest's.

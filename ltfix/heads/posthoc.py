@@ -40,3 +40,59 @@ def logit_adjust(
             for the balanced error.
     """
     return weight, bias - tau * log_prior(counts)
+
+
+def multiply_prior(
+    weight: np.ndarray, bias: np.ndarray, counts: np.ndarray, tau: float, form: str = "code"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Multiplicative logit adjustment: logits times π_k^−τ, up to one factor for all classes.
+
+    ``form="code"`` multiplies the whole logit, bias included (the code of EWB, Hasegawa & Sato 2023);
+    ``"ewb"`` unit rows, the bias untouched (its paper); ``"kim"`` unit rows and no bias (Kim & Kim 2020).
+    The factor is (n_max/n_k)^τ, which differs from π_k^−τ by a constant and stays near one.
+    """
+    n = np.maximum(np.asarray(counts, np.float64), 1)
+    factor = (n.max() / n) ** tau
+    if form == "code":
+        return weight * factor[:, None], bias * factor
+    unit, _ = tau_norm(weight, bias, 1.0)
+    return unit * factor[:, None], bias if form == "ewb" else np.zeros_like(bias)
+
+
+ABSENT = -1e4  # the logit of a class without training samples
+
+
+def nearest_class_mean(
+    x: np.ndarray, labels: np.ndarray, n_classes: int, transform: str = "cl2n", distance: str = "l2"
+) -> tuple[np.ndarray, np.ndarray, dict[str, object] | None, dict[str, np.ndarray]]:
+    """Nearest class mean as a head (Kang et al. 2020): −‖T(x) − c_k‖² = 2 T(x)·c_k − ‖c_k‖² + const.
+
+    Args:
+        x: [N, D] training features. labels: [N].
+        transform: ``un`` T(x) = x, ``l2n`` x/‖x‖, ``cl2n`` (x − m)/‖x − m‖ with the sample mean m. The class
+            means of T(x) are not normalised again.
+        distance: ``l2``, or ``cos``: T(x)·c_k / D, the published code's scaled dot product.
+
+    Returns:
+        Weight [K, D], bias [K], the head's transform and its tensors.
+    """
+    x = x.astype(np.float64)
+    center = x.mean(0)
+    t = x - center if transform == "cl2n" else x
+    if transform != "un":
+        t = t / np.maximum(np.linalg.norm(t, axis=1, keepdims=True), NORM_FLOOR)
+    counts = np.bincount(labels, minlength=n_classes)
+    centroids = np.zeros((n_classes, x.shape[1]))
+    np.add.at(centroids, labels, t)
+    centroids /= np.maximum(counts, 1)[:, None]
+    if distance == "l2":
+        weight, bias = 2 * centroids, -np.square(centroids).sum(1)
+    else:
+        weight, bias = centroids / x.shape[1], np.zeros(n_classes)
+    bias[counts == 0] = ABSENT
+    kinds: dict[str, dict[str, object] | None] = {
+        "un": None,
+        "l2n": {"kind": "l2", "groups": 1},
+        "cl2n": {"kind": "center+l2"},
+    }
+    return weight, bias, kinds[transform], {"center": center} if transform == "cl2n" else {}

@@ -1,77 +1,205 @@
-"""Features for the engine: one view per sample, gathered in the order an epoch visits them."""
+"""Features for the engine: gathered from the memory map in the order an epoch visits them.
+
+A cache that fits into half of the memory is visited in any order. A larger one is streamed: blocks of
+consecutive rows in shuffled order fill a buffer of ``BUFFER_BYTES``, whose rows are shuffled again.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ltfix.errors import UsageError
 from ltfix.features.read import FeatureCache
 from ltfix.stage2 import samplers
+from ltfix.stage2.coordinates import Coordinates
 from ltfix.stage2.seeds import derive
+from ltfix.tensorfile import release
 
-CHUNK_VALUES = 1 << 23  # gathered at once: 32 MB of float32
+CHUNK_VALUES = 1 << 22  # gathered at once: 16 MB of float32
+BUFFER_BYTES = 1 << 28
+BLOCK_ROWS = 256
+SCALE_ROWS = 16384
 VIEWS_USED = ("random", "first", "all")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """How an epoch is visited: the sampler, B, and E (progressive sampling moves with the epoch)."""
+
+    sampler: str
+    batch_size: int
+    epochs: int
 
 
 @dataclasses.dataclass(slots=True)
 class Features:
-    """Training samples: features [N, V, D] (float16 or float32, may be a memory map) and labels [N].
+    """Training samples of a cache, or a part of them.
 
     Attributes:
-        counts: [K] samples per class, in training (which a subset keeps).
-        views_used: "random" one per sample and visit, "first", or "all" (each view is a sample).
+        shards: [n_i, V, D] float16 or float32, usually memory maps.
+        rows: [N] the cache rows that are used. labels: [N] int64. counts: [K] samples per class of these.
+        views_used: "random" one view per sample and visit, "first", or "all" (each view is a sample).
+        streamed: rows are visited block-wise, so that the cache need not fit into memory.
     """
 
-    features: np.ndarray
+    shards: Sequence[np.ndarray]
+    rows: np.ndarray
     labels: np.ndarray
     counts: np.ndarray
     views_used: str = "random"
+    streamed: bool = False
 
     @classmethod
-    def of(cls, cache: FeatureCache, views_used: str = "random") -> Features:
-        """A cache's samples; features that are not finite raise here."""
-        features, labels = cache.features, cache.labels
+    def of(cls, cache: FeatureCache, views_used: str = "random", stream: str = "auto") -> Features:
+        """All samples of a cache.
+
+        Args:
+            stream: "auto" (where the cache is larger than half of the memory), "always" or "never".
+
+        Raises:
+            InputError: a feature is not finite; its row is named.
+        """
+        cache.check()
+        rows, labels = np.arange(cache.n), cache.labels
         if views_used == "all":
-            features = features.reshape(-1, 1, cache.dim)
-            labels = np.repeat(labels, cache.views)
-        return cls(features, labels, cache.counts, views_used)
+            rows, labels = np.repeat(rows, cache.views), np.repeat(labels, cache.views)
+        counts = np.bincount(labels, minlength=cache.n_classes)
+        size = sum(shard.nbytes for shard in cache.shards)
+        streamed = stream == "always" or (stream == "auto" and 2 * size > _memory())
+        return cls(cache.shards, rows, labels, counts, views_used, streamed)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return int(self.shards[0].shape[2])
+
+    @property
+    def views(self) -> int:
+        """V."""
+        return int(self.shards[0].shape[1])
 
     def subset(self, index: np.ndarray) -> Features:
         """The samples ``index``, with their own counts."""
         labels = self.labels[index]
         counts = np.bincount(labels, minlength=len(self.counts))
-        return Features(self.features[index], labels, counts, self.views_used)
+        return dataclasses.replace(self, rows=self.rows[index], labels=labels, counts=counts)
+
+    def take(self, index: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
+        """One view of each sample ``index`` [...] as [..., D], or all views as [..., V, D], as stored."""
+        rows = self.rows[index]
+        if self.views_used == "all":
+            view = index % self.views
+        if len(self.shards) == 1:
+            return self.shards[0][rows] if view is None else self.shards[0][rows, view]
+        starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
+        owner = np.searchsorted(starts, rows, side="right") - 1
+        tail = (self.views, self.dim) if view is None else (self.dim,)
+        out = np.empty((*rows.shape, *tail), self.shards[0].dtype)
+        for number in np.unique(owner):
+            mine = owner == number
+            local = rows[mine] - starts[number]
+            shard = self.shards[number]
+            out[mine] = shard[local] if view is None else shard[local, view[mine]]
+        return out
 
     def mean_view(self) -> np.ndarray:
-        """[N, D] float32: the mean over the views used; for a linear head, its mean logits' feature."""
-        if self.views_used == "first" or self.features.shape[1] == 1:
-            return self.features[:, 0].astype(np.float32)
-        return np.asarray(self.features.mean(1, dtype=np.float32))
+        """[N, D] float32: the mean over the views used; for a linear head, the feature of its mean logits."""
+        out = np.empty((len(self), self.dim), np.float32)
+        one = self.views_used != "random" or self.views == 1
+        for start in range(0, len(self), BLOCK_ROWS * 16):
+            index = np.arange(start, min(start + BLOCK_ROWS * 16, len(self)))
+            x = self.take(index, np.zeros(len(index), np.int64) if one else None)
+            out[index] = x if one else x.mean(1, dtype=np.float32)
+        return out
+
+    def some_rows(self) -> np.ndarray:
+        """[n, D] float32: the first view of evenly spaced samples, enough for a mean and a deviation."""
+        index = np.unique(np.linspace(0, len(self) - 1, min(len(self), SCALE_ROWS)).astype(np.int64))
+        return self.take(index, np.zeros(len(index), np.int64)).astype(np.float32)
 
     def batches(
-        self, sampler: str, batch_size: int, seeds: Sequence[int], *, epoch: int, epochs: int, like: Tensor
+        self, plan: Plan, seeds: Sequence[int], epoch: int, *, coordinates: Coordinates, like: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch: x [S, B, D] in ``like``'s dtype and device, y [S, B].
+        """The batches of one epoch: x [S, B, D] in ``coordinates`` and ``like``'s dtype and device, y [S, B].
 
         The last may be short.
         """
-        order = np.stack([samplers.draw(sampler, self.labels, seed, epoch, epochs) for seed in seeds])
-        views = np.zeros_like(order)
-        if self.views_used == "random" and self.features.shape[1] > 1:
-            for row, seed in enumerate(seeds):
-                rng = np.random.default_rng(derive(seed, "views", epoch))
-                views[row] = rng.integers(self.features.shape[1], size=order.shape[1])
-        rows = max(1, CHUNK_VALUES // (self.features.shape[2] * len(seeds) * batch_size)) * batch_size
-        for start in range(0, order.shape[1], rows):
-            index, view = order[:, start : start + rows], views[:, start : start + rows]
-            x = torch.from_numpy(self.features[index, view]).to(like.device, like.dtype)
+        held: tuple[Tensor, Tensor] | None = None
+        drawn = self._draw_views(seeds, epoch)
+        for index in self._chunks(plan, seeds, epoch):
+            view = np.zeros_like(index) if drawn is None else np.take_along_axis(drawn, index, 1)
+            raw = torch.from_numpy(self.take(index, view)).to(like.device)
+            x = coordinates.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
             y = torch.from_numpy(self.labels[index]).to(like.device)
-            for first in range(0, index.shape[1], batch_size):
-                yield x[:, first : first + batch_size], y[:, first : first + batch_size]
+            if held is not None:
+                x, y = torch.cat([held[0], x], 1), torch.cat([held[1], y], 1)
+            whole = y.shape[1] // plan.batch_size * plan.batch_size
+            for first in range(0, whole, plan.batch_size):
+                yield x[:, first : first + plan.batch_size], y[:, first : first + plan.batch_size]
+            held = (x[:, whole:], y[:, whole:]) if whole < y.shape[1] else None
+        if held is not None:
+            yield held
+
+    def _chunks(self, plan: Plan, seeds: Sequence[int], epoch: int) -> Iterator[np.ndarray]:
+        """Sample indices [S, n] of one epoch, in pieces that are gathered at once."""
+        if self.streamed:
+            yield from self._streamed_chunks(plan, seeds, epoch)
+            return
+        order = np.stack(
+            [samplers.draw(plan.sampler, self.labels, seed, epoch, plan.epochs) for seed in seeds]
+        )
+        size = max(1, CHUNK_VALUES // (self.dim * len(seeds) * plan.batch_size)) * plan.batch_size
+        for start in range(0, order.shape[1], size):
+            yield order[:, start : start + size]
+
+    def _streamed_chunks(self, plan: Plan, seeds: Sequence[int], epoch: int) -> Iterator[np.ndarray]:
+        if plan.sampler != "instance":
+            raise UsageError(
+                "a cache that is streamed is visited instance by instance",
+                where=f"--sampler {plan.sampler}",
+                hint="use --sampler instance, or a machine with more memory",
+            )
+        starts = np.arange(0, len(self), BLOCK_ROWS)
+        starts = np.random.default_rng(derive(0, "blocks", epoch)).permutation(
+            starts
+        )  # the same for all seeds
+        itemsize = self.shards[0].dtype.itemsize
+        at_once = max(1, BUFFER_BYTES // (BLOCK_ROWS * self.views * self.dim * itemsize))
+        for first in range(0, len(starts), at_once):
+            blocks = [np.arange(s, min(s + BLOCK_ROWS, len(self))) for s in starts[first : first + at_once]]
+            index = np.sort(np.concatenate(blocks))
+            shuffled = [
+                index[np.random.default_rng(derive(seed, "stream", epoch, first)).permutation(len(index))]
+                for seed in seeds
+            ]
+            order = np.stack(shuffled)
+            size = max(plan.batch_size, CHUNK_VALUES // (self.dim * len(seeds)))
+            for start in range(0, order.shape[1], size):
+                yield order[:, start : start + size]
+            for shard in self.shards:
+                release(shard)
+
+    def _draw_views(self, seeds: Sequence[int], epoch: int) -> np.ndarray | None:
+        """Which view of each sample an epoch takes, [S, N]; None where there is no choice."""
+        if self.views_used != "random" or self.views == 1:
+            return None
+        n = len(self)
+        generators = [np.random.default_rng(derive(seed, "views", epoch)) for seed in seeds]
+        return np.stack([rng.integers(self.views, size=n, dtype=np.uint8) for rng in generators])
+
+
+def _memory() -> int:
+    """Physical memory in bytes."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not POSIX
+        return 8 << 30

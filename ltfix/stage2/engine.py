@@ -11,9 +11,13 @@ from torch import Tensor
 
 from ltfix.errors import InputError
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2.data import Features
+from ltfix.stage2.constraints import MaxNorm
+from ltfix.stage2.coordinates import Coordinates
+from ltfix.stage2.data import Features, Plan
+from ltfix.stage2.layers import Linear
 from ltfix.stage2.losses import Loss
-from ltfix.stage2.parametrise import Number, Parametrisation, Sgd
+from ltfix.stage2.parametrise import Parametrisation
+from ltfix.stage2.sgd import Number, Sgd
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,17 +25,18 @@ class Recipe:
     """How to train. What may differ between the M settings is a sequence of M numbers.
 
     Attributes:
+        plan: sampler, batch size, epochs.
         lr, weight_decay: M numbers each.
-        momentum, batch_size, epochs, schedule, sampler: the same for all.
+        momentum, schedule: the same for all.
+        stop: end after so many epochs of the schedule; None runs it out.
     """
 
+    plan: Plan
     lr: Sequence[float]
     weight_decay: Sequence[float]
     momentum: float
-    batch_size: int
-    epochs: int
     schedule: str = "cosine"
-    sampler: str = "instance"
+    stop: int | None = None
 
 
 def rate_factor(schedule: str, epoch: int, epochs: int) -> float:
@@ -46,7 +51,9 @@ def train(
     recipe: Recipe,
     seeds: Sequence[int],
     *,
+    coordinates: Coordinates,
     like: Tensor,
+    constraint: MaxNorm | None = None,
     after_epoch: Callable[[int], None] | None = None,
     progress: Progress = SILENT,
 ) -> None:
@@ -55,19 +62,23 @@ def train(
     Args:
         data: the samples; every seed shuffles them its own way.
         like: a tensor whose dtype and device the batches take.
+        constraint: enforced on a linear head after every epoch or step.
         after_epoch: called with the epoch's index after its last step.
 
     Raises:
         InputError: a run diverged; the epoch and a lower rate are named.
     """
+    epochs = recipe.plan.epochs
     lr, decay = _number(recipe.lr, like), _number(recipe.weight_decay, like)
-    progress.start("fit", recipe.epochs, "epochs")
-    for epoch in range(recipe.epochs):
-        sgd = Sgd(lr * rate_factor(recipe.schedule, epoch, recipe.epochs), recipe.momentum, decay)
-        for x, y in data.batches(
-            recipe.sampler, recipe.batch_size, seeds, epoch=epoch, epochs=recipe.epochs, like=like
-        ):
+    progress.start("fit", recipe.stop or epochs, "epochs")
+    for epoch in range(recipe.stop or epochs):
+        sgd = Sgd(lr * rate_factor(recipe.schedule, epoch, epochs), recipe.momentum, decay)
+        if hasattr(loss, "start_epoch"):
+            loss.start_epoch(epoch, epochs)
+        for x, y in data.batches(recipe.plan, seeds, epoch, coordinates=coordinates, like=like):
             step(head, loss, x, y, sgd)
+            _enforce(constraint, head, "step")
+        _enforce(constraint, head, "epoch")
         _check_finite(head, recipe, epoch)
         if after_epoch is not None:
             after_epoch(epoch)
@@ -76,7 +87,7 @@ def train(
 
 
 def step(head: Parametrisation, loss: Loss, x: Tensor, y: Tensor, sgd: Sgd) -> None:
-    """θ ← θ − η v with v ← μv + ∂L/∂θ + λθ; ∂L/∂z in closed form, then back through the head.
+    """θ ← θ − η v with v ← μv + ∂L/∂θ + λθ: ∂L/∂z in closed form, then back through the head.
 
     Args:
         x: [S, B, D]. y: [S, B].
@@ -86,23 +97,26 @@ def step(head: Parametrisation, loss: Loss, x: Tensor, y: Tensor, sgd: Sgd) -> N
     head.step(x, dz, sgd)
 
 
+def _enforce(constraint: MaxNorm | None, head: Parametrisation, moment: str) -> None:
+    if constraint is not None and constraint.every == moment and isinstance(head, Linear):
+        constraint.project_(head.weight)
+
+
 def _number(values: Sequence[float], like: Tensor) -> Number:
     """One float where all settings agree (a cheaper operator), else a tensor [M]."""
-    return (
-        float(values[0])
-        if len(set(values)) == 1
-        else torch.tensor(values, dtype=like.dtype, device=like.device)
-    )
+    if len(set(values)) == 1:
+        return float(values[0])
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
 def _check_finite(head: Parametrisation, recipe: Recipe, epoch: int) -> None:
-    weight, bias = head.folded()
-    broken = ~(torch.isfinite(weight).all(-1).all(-1) & torch.isfinite(bias).all(-1))
-    if bool(broken.any()):
-        setting = int(broken.any(0).nonzero()[0])
+    folded = head.folded()
+    sound = torch.isfinite(folded.weight).all(-1).all(-1) & torch.isfinite(folded.bias).all(-1)
+    if not bool(sound.all()):
+        setting = int((~sound).any(0).nonzero()[0])
         rate = recipe.lr[setting]
         raise InputError(
-            f"the loss became NaN in epoch {epoch + 1} of {recipe.epochs}",
+            f"the loss became NaN in epoch {epoch + 1} of {recipe.plan.epochs}",
             where=f"lr {rate:g}",
             hint=f"try --lr {rate / 10:.0e}",
         )

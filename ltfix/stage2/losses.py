@@ -247,6 +247,26 @@ class Lade:
         return self.softmax.grad_(z, y) + z.shape[-3] * self.weight[..., None] * estimate
 
 
+class Deferred:
+    """Deferred re-weighting (Cao et al. 2019): one loss until a share of the epochs, another from there."""
+
+    def __init__(self, before: Loss, after: Loss, start: float) -> None:
+        self.before, self.after, self.start = before, after, start
+        self.now = before
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Switch over where the epoch's index has reached ``start`` of the epochs."""
+        self.now = self.after if epoch >= self.start * epochs else self.before
+
+    def value(self, z: Tensor, y: Tensor) -> Tensor:
+        """Of the loss in force."""
+        return self.now.value(z, y)
+
+    def grad_(self, z: Tensor, y: Tensor) -> Tensor:
+        """Of the loss in force."""
+        return self.now.grad_(z, y)
+
+
 Values = Mapping[str, Any]
 Table = Callable[[Callable[[Values], Tensor]], Tensor]
 
@@ -270,10 +290,15 @@ def _class_balanced(counts: Tensor, table: Table, values: Sequence[Values]) -> L
 
 
 def _ldam(counts: Tensor, table: Table, values: Sequence[Values]) -> Loss:
-    return SoftmaxLoss(
-        scale=table(lambda v: torch.full((len(counts),), float(v["s"]))),
-        margin=table(lambda v: weights.ldam_margins(counts, float(v["max_margin"]))),
+    scale = table(lambda v: torch.full((len(counts),), float(v["ldam_s"])))
+    margin = table(lambda v: weights.ldam_margins(counts, float(v["max_margin"])))
+    weight = table(lambda v: weights.effective_number(counts, float(v["beta"])))
+    plain, weighted = (
+        SoftmaxLoss(scale=scale, margin=margin),
+        SoftmaxLoss(scale=scale, margin=margin, weight=weight),
     )
+    start = float(values[0]["drw_from"])
+    return plain if start >= 1 else Deferred(plain, weighted, start)
 
 
 def _las(counts: Tensor, table: Table, values: Sequence[Values]) -> Loss:

@@ -1,9 +1,7 @@
-"""Where training starts: the stage-1 classifier, a well-fitted linear probe, class means or noise."""
+"""The linear probe: what stands in for a stage-1 classifier that did not come with the features."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,72 +9,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ltfix.heads.head import NORM_FLOOR, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.data import Features
-from ltfix.stage2.seeds import derive
 from ltfix.stage2.select import class_wise_cut, mean_class_accuracy
 
 PENALTIES = tuple(10.0**-p for p in (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Start:
-    """A linear classifier to begin with: weight [K, D], bias [K] float32, and what it is."""
-
-    weight: np.ndarray
-    bias: np.ndarray
-    kind: str
-    penalty: float | None = None
-
-    def record(self) -> dict[str, object]:
-        """What the head file keeps of it."""
-        return {"from": self.kind} | ({} if self.penalty is None else {"penalty": self.penalty})
-
-
-def find_start(
-    kind: str,
-    stage1: Head | None,
-    data: Features,
-    *,
-    seed: int,
-    device: torch.device,
-    progress: Progress = SILENT,
-) -> Start:
-    """The start a method asks for.
-
-    Args:
-        kind: "stage1" (else the probe where there is none), "probe", "random" (uniform ±1/√D, the
-            framework's own) or "class-mean" (unit class means, no bias).
-    """
-    n_classes, dim = len(data.counts), data.features.shape[2]
-    if kind == "stage1" and stage1 is not None:
-        return Start(stage1.weight, stage1.bias, "stage1")
-    if kind == "random":
-        rng = np.random.default_rng(derive(seed, "init"))
-        bound = 1 / math.sqrt(dim)
-        weight = rng.uniform(-bound, bound, (n_classes, dim)).astype(np.float32)
-        return Start(weight, rng.uniform(-bound, bound, n_classes).astype(np.float32), "random")
-    if kind == "class-mean":
-        mean = class_means(data.mean_view(), data.labels, n_classes)
-        norm = np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), NORM_FLOOR)
-        return Start(mean / norm, np.zeros(n_classes, np.float32), "class-mean")
-    return fit_probe(data, seed, device, progress)
-
-
-def class_means(x: np.ndarray, labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """Mean feature of each class, [K, D] float32; zero for a class without samples."""
-    total = np.zeros((n_classes, x.shape[1]))
-    np.add.at(total, labels, x)
-    return (total / np.maximum(np.bincount(labels, minlength=n_classes), 1)[:, None]).astype(np.float32)
-
-
-def fit_probe(data: Features, seed: int, device: torch.device, progress: Progress = SILENT) -> Start:
+def fit_probe(
+    data: Features, seed: int, device: torch.device, progress: Progress = SILENT
+) -> tuple[np.ndarray, np.ndarray, float]:
     """The linear probe: multinomial logistic regression with an L2 penalty, solved by L-BFGS.
 
     The problem is convex, so the solver decides nothing. The penalty, relative to features of unit mean
     square norm, is the best of ``PENALTIES`` by mean class accuracy on a class-wise cut of the samples;
     the probe is then fitted on all of them.
+
+    Returns:
+        Weight [K, D] and bias [K] float32 over raw features, and the penalty.
     """
     x, labels = data.mean_view(), data.labels
     scale = float(np.sqrt(np.mean(np.square(x, dtype=np.float64).sum(1)))) or 1.0
@@ -96,7 +46,7 @@ def fit_probe(data: Features, seed: int, device: torch.device, progress: Progres
     above = tuple(p for p in PENALTIES[::2] if p > penalty)
     weight, bias = _path(inputs, targets, n_classes, (*above, penalty), SILENT)[-1]
     progress.finish()
-    return Start((weight / scale).cpu().numpy(), bias.cpu().numpy(), "probe", penalty)
+    return (weight / scale).cpu().numpy(), bias.cpu().numpy(), penalty
 
 
 def _path(

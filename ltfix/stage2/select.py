@@ -1,21 +1,30 @@
-"""Validation samples and what is chosen on them. The test split is never read here."""
+"""Validation samples and the score every choice is made by. The test split is never read here."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
+from ltfix.errors import InputError, UsageError
+from ltfix.features.cache import FeatureCache
+from ltfix.heads.head import Head
+from ltfix.progress import Progress
+from ltfix.stage2.coordinates import Linear
+from ltfix.stage2.data import Features
 from ltfix.stage2.seeds import derive
 
 FRACTION = 0.2
+BY = "mean class accuracy"
 
 
 def class_wise_cut(
-    labels: np.ndarray, seed: int, fraction: float = FRACTION
+    labels: np.ndarray, seed: int, fraction: float = FRACTION, per_class: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split sample indices class by class into training and validation, each sorted.
 
-    Every class of two samples or more gives max(1, round(``fraction`` · n)) of them; a class of one
-    stays in training and out of the score.
+    Every class of two samples or more gives max(1, round(``fraction`` · n)) of them, or ``per_class``
+    (but leaves one to train on); a class of one stays in training and out of the score.
 
     Returns:
         Indices to train on, and indices to validate on.
@@ -23,15 +32,88 @@ def class_wise_cut(
     held: list[np.ndarray] = []
     rng = np.random.default_rng(derive(seed, "validation"))
     for index in np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1]):
-        if len(index) >= 2:
-            held.append(rng.permutation(index)[: max(1, round(fraction * len(index)))])
+        n = len(index)
+        if n >= 2:
+            wanted = per_class if per_class is not None else max(1, round(fraction * n))
+            held.append(rng.permutation(index)[: min(wanted, n - 1)])
     validation = np.sort(np.concatenate(held)) if held else np.empty(0, np.int64)
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 
 def mean_class_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes that occur in ``labels`` of their accuracy: what every choice is made by."""
+    """Mean over the classes that occur in ``labels`` of their accuracy."""
     total = np.bincount(labels)
     hits = np.bincount(labels[predicted == labels], minlength=len(total))
     present = total > 0
     return float((hits[present] / total[present]).mean())
+
+
+@dataclasses.dataclass(slots=True)
+class Validation:
+    """Samples to choose on.
+
+    Attributes:
+        train: what may be fitted on while choosing. held: what is scored. where: in words.
+        is_cut: ``held`` was cut from the training samples, so the final fit takes all of them again.
+    """
+
+    train: Features
+    held: Features
+    where: str
+    is_cut: bool
+    x: np.ndarray = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.x = self.held.mean_view()
+
+    def score(self, linear: Linear) -> float:
+        """Mean class accuracy of a head for raw features; −1 where it is not finite."""
+        if not (np.isfinite(linear.weight).all() and np.isfinite(linear.bias).all()):
+            return -1.0
+        head = Head(linear.weight, linear.bias, "", transform=linear.transform, tensors=linear.tensors)
+        if linear.transform is None:
+            logits = head.logits(self.x)
+        elif self.held.views_used == "random":
+            logits = head.logits(self.held.take(np.arange(len(self.held)))).mean(1)
+        else:
+            logits = head.logits(self.held.take(np.arange(len(self.held)), np.zeros(len(self.held), int)))
+        return mean_class_accuracy(logits.argmax(-1), self.held.labels)
+
+
+def validation_samples(
+    data: Features,
+    held: FeatureCache | None,
+    *,
+    seed: int,
+    seen: bool,
+    fraction: float = FRACTION,
+    per_class: int | None = None,
+    progress: Progress,
+) -> Validation:
+    """A validation cache, else a class-wise cut of the training samples.
+
+    Args:
+        seen: a backbone trained on the samples that are cut, so that only the order of scores counts.
+
+    Raises:
+        InputError: nothing can be cut. UsageError: both a cache and a cut are asked for.
+    """
+    if held is not None:
+        if per_class is not None:
+            raise UsageError("a validation cache is given, so nothing is cut", where="--val-per-class")
+        views = "first" if data.views_used == "first" else "random"
+        return Validation(data, Features.of(held, views), f"validation cache {held.path.name}", False)
+    train, cut = class_wise_cut(data.labels, seed, fraction, per_class)
+    if not len(cut):
+        raise InputError(
+            "every class has one sample, so none can be held out to choose on",
+            hint="give --val, or the values themselves",
+        )
+    short = int((data.counts[data.counts > 0] < (2 if per_class is None else per_class + 1)).sum())
+    if short:
+        progress.note(f"{short} classes have too few samples to give their share to the validation cut")
+    share = f"{per_class} samples a class" if per_class is not None else f"{fraction:.0%}"
+    where = f"class-wise cut of the training samples ({share})"
+    if seen:
+        where += ", which the backbone has seen: its level is inflated, only the order counts"
+    return Validation(data.subset(train), data.subset(cut), where, True)

@@ -7,36 +7,59 @@ from collections.abc import Mapping
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
-from ltfix.stage2 import table
-from ltfix.stage2.table import Method, Value
+from ltfix.stage2.parts import LOSSES, TRAINING, Value, clash
+from ltfix.stage2.table import Method
 
-POSITIVE = ("lr", "batch_size", "epochs")
+CHOSEN = "chosen on validation"
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Values:
     """A method's values by name, and where each came from.
 
     Attributes:
         method: the method, its parts replaced where an override asked for it.
-        values: name -> value.
-        origin: name -> "default", "option" or "chosen on validation" (and what the caller passes in).
+        values: name -> value; None where it is still to be found.
+        origin: name -> "default", "option", "chosen on validation", or what the caller says.
     """
 
     method: Method
-    values: dict[str, Any]
-    origin: dict[str, str]
+    values: Mapping[str, Any]
+    origin: Mapping[str, str]
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
-    def choose(self, name: str, value: Any, origin: str) -> None:
-        """Fill in a value that was open."""
-        self.values[name], self.origin[name] = value, origin
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def choose(self, origin: str = CHOSEN, **found: Any) -> Values:
+        """The same with some values filled in."""
+        return Values(self.method, {**self.values, **found}, {**self.origin, **dict.fromkeys(found, origin)})
 
     def record(self) -> dict[str, dict[str, Any]]:
         """What the head file keeps: ``{name: {"value", "from"}}``."""
         return {name: {"value": value, "from": self.origin[name]} for name, value in self.values.items()}
+
+
+def with_loss(method: Method, loss: str | None) -> Method:
+    """The method with another loss, keeping the defaults that still apply.
+
+    Raises:
+        UsageError: an unknown loss, or a method that trains nothing.
+    """
+    if loss is None or loss == method.loss:
+        return method
+    if loss not in LOSSES:
+        raise UsageError(f"unknown loss {loss!r}", where="--loss", hint=nearest(loss, LOSSES))
+    if method.loss is None:
+        raise UsageError(
+            f"method {method.name} trains nothing, so no loss applies", where="--loss", hint="leave it out"
+        )
+    old = LOSSES[method.loss]
+    defaults = {name: value for name, value in method.defaults.items() if name not in old}
+    grid = {name: tried for name, tried in method.grid.items() if name not in old}
+    return dataclasses.replace(method, loss=loss, defaults=defaults, grid=grid, instead={})
 
 
 def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Values:
@@ -48,44 +71,44 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
         origins: where each given value came from; "option" where it does not say.
 
     Raises:
-        UsageError: a name the method does not take (the nearest are offered), a value of the wrong kind
-            or out of range.
+        UsageError: a name the method does not take (the nearest are offered), a value of the wrong kind or
+            out of range, parts that make no sense together.
     """
-    spec = method.values()
-    values, origin = {}, {}
-    for name, value in spec.items():
-        values[name], origin[name] = value.default, "default"
+    spec = method.values(given)
+    values = {name: value.default for name, value in spec.items()}
+    origin = dict.fromkeys(spec, "default")
     for name, value in given.items():
         if name not in spec:
             hint = nearest(name, spec)
             raise UsageError(f"method {method.name} has no value {name!r}", where=f"--set {name}", hint=hint)
-        values[name] = _read(name, value, spec[name])
+        values[name] = read_value(name, value, spec[name])
         origin[name] = (origins or {}).get(name, "option")
+    why_not = clash(method.head, method.loss, values.get("sampler"), values.get("cosine"))
+    if why_not is not None:
+        parts = [p for p in (method.name, method.loss, values.get("sampler")) if p]
+        raise UsageError(why_not, where=" + ".join(dict.fromkeys(parts)))
     return Values(method, values, origin)
 
 
-def _read(name: str, value: Any, spec: Value) -> Any:
-    choices = spec.choices or {"schedule": table.SCHEDULES, "sampler": table.SAMPLERS}.get(name, ())
-    where = f"--set {name}" if name not in table.TRAINING else f"--{name.replace('_', '-')}"
-    if choices:
-        if value not in choices:
-            raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {' or '.join(choices)}")
+def read_value(name: str, value: Any, spec: Value) -> Any:
+    """One value, checked and in its own kind.
+
+    Raises:
+        UsageError: not a number, not one of the words, or out of range.
+    """
+    where = f"--{name.replace('_', '-')}" if name in TRAINING else f"--set {name}"
+    if spec.choices:
+        if value not in spec.choices:
+            raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {', '.join(spec.choices)}")
         return value
-    whole = isinstance(spec.default, int) and not isinstance(spec.default, bool)
+    whole = isinstance(spec.default, int)
     try:
         number = int(value) if whole else float(value)
     except (TypeError, ValueError):
         kind = "a whole number" if whole else "a number"
         raise UsageError(f"{name} must be {kind}, found {value!r}", where=where) from None
-    low = spec.low if spec.low is not None else 0
-    outside = not low <= number <= (spec.high if spec.high is not None else float("inf"))
-    if outside or (name in POSITIVE and number <= 0):
-        limit = (
-            f"{low:g} to {spec.high:g}"
-            if spec.high is not None
-            else "positive"
-            if name in POSITIVE
-            else "≥ 0"
-        )
+    if not spec.low <= number <= spec.high or (spec.positive and number <= 0):
+        bounded = spec.high != float("inf")
+        limit = f"{spec.low:g} to {spec.high:g}" if bounded else "above 0" if spec.positive else "0 or more"
         raise UsageError(f"{name} = {number:g} is out of range", where=where, hint=f"it must be {limit}")
     return number

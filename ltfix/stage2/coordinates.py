@@ -1,0 +1,131 @@
+"""The coordinates a fit works in: features scaled (and, if asked, normalised), and the way back.
+
+Published rates and SAMN's range of norms assume features like those of the CIFAR networks. Everything is
+therefore fitted on T(x)/c with one scalar c that gives the training features the mean norm
+``REFERENCE_NORM``; c is folded into the weight afterwards, so the head works on raw features and a fit
+does not depend on the unit they come in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ltfix.errors import UsageError
+from ltfix.heads.head import NORM_FLOOR
+
+REFERENCE_NORM = 14.0
+NORMALIZE = ("none", "standardize", "l2")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Linear:
+    """A classifier over T(x): weight [K, D], bias [K], and the transform T as the head file has it."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    transform: Mapping[str, Any] | None = None
+    tensors: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Coordinates:
+    """x ↦ (x − shift) / spread / scale, or x/‖x‖ / scale.
+
+    Attributes:
+        scale: the scalar c. shift, spread: [D], of ``standardize`` (else None).
+        unit: features are divided by their norm first (``l2``).
+        typical: mean norm of the raw training features.
+    """
+
+    scale: float
+    typical: float
+    shift: np.ndarray | None = None
+    spread: np.ndarray | None = None
+    unit: bool = False
+
+    @classmethod
+    def of(cls, x: np.ndarray, feature_scale: str | float = "auto", normalize: str = "none") -> Coordinates:
+        """The coordinates that training features imply.
+
+        Args:
+            x: [n, D] raw training features, or enough of them.
+            feature_scale: "auto", "none", or the scalar c itself.
+            normalize: "none", "standardize" (each dimension by its mean and deviation) or "l2".
+        """
+        typical = _mean_norm(x)
+        if normalize == "standardize":
+            shift, spread = x.mean(0), x.std(0)
+            spread = np.where(spread > 1e-6 * max(float(spread.max()), 1e-30), spread, 1.0)
+            norm = _mean_norm((x - shift) / spread)
+        else:
+            shift = spread = None
+            norm = 1.0 if normalize == "l2" else typical
+        if feature_scale == "auto":
+            scale = norm / REFERENCE_NORM
+        else:
+            scale = 1.0 if feature_scale == "none" else float(feature_scale)
+        return cls(scale or 1.0, typical, shift, spread, normalize == "l2")
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Features [..., D] in these coordinates, float32 (float64 stays)."""
+        t = x if x.dtype == torch.float64 else x.float()
+        if self.shift is not None and self.spread is not None:
+            t = (t - torch.from_numpy(self.shift).to(t)) / torch.from_numpy(self.spread).to(t)
+        if self.unit:
+            t = t / torch.linalg.vector_norm(t, dim=-1, keepdim=True).clamp(min=NORM_FLOOR)
+        return t if self.scale == 1 else t / self.scale
+
+    def into(self, start: Linear) -> Linear:
+        """A classifier of raw features, in these coordinates (for ``l2``: at features of typical norm)."""
+        weight, bias = start.weight.astype(np.float64), start.bias.astype(np.float64)
+        if self.shift is not None and self.spread is not None:
+            bias = bias + weight @ self.shift
+            weight = weight * self.spread
+        weight = weight * (self.scale * (self.typical if self.unit else 1.0))
+        return Linear(weight.astype(np.float32), bias.astype(np.float32))
+
+    def back(self, found: Linear) -> Linear:
+        """A classifier found in these coordinates, for raw features.
+
+        Raises:
+            UsageError: a transform of its own that no head file can hold on top of the normalisation.
+        """
+        weight, bias = found.weight.astype(np.float64), found.bias.astype(np.float64)
+        transform, tensors = found.transform, dict(found.tensors)
+        kind = None if transform is None else transform["kind"]
+        if (self.unit or self.spread is not None) and kind is not None:
+            raise UsageError(
+                f"features that are normalised first do not go with this head's own transform ({kind})",
+                where="--normalize",
+                hint="use --normalize none",
+            )
+        if kind is None:
+            weight = weight / self.scale
+        if kind == "center+l2":
+            tensors["center"] = tensors["center"] * self.scale
+        if kind == "capsule":
+            transform = {"kind": "capsule", "unit": self.scale}
+        if kind == "disalign":
+            weight = weight / self.scale
+            tensors["confidence_weight"] = tensors["confidence_weight"] / self.scale
+        if self.shift is not None and self.spread is not None:
+            weight = weight / self.spread
+            bias = bias - weight @ self.shift
+        if self.unit:
+            transform = {"kind": "l2", "groups": 1}
+        return Linear(weight.astype(np.float32), bias.astype(np.float32), transform, tensors)
+
+    def record(self) -> dict[str, Any]:
+        """What the head file keeps."""
+        normalize = "l2" if self.unit else "standardize" if self.shift is not None else "none"
+        return {"feature_scale": self.scale, "normalize": normalize, "mean_norm": self.typical}
+
+
+def _mean_norm(x: np.ndarray) -> float:
+    return float(np.linalg.norm(x, axis=-1).mean(dtype=np.float64))

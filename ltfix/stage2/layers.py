@@ -1,0 +1,137 @@
+"""Trainable heads over logits: the linear layer, scaled logits, DisAlign. Shapes as in ``parametrise``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ltfix.stage2.sgd import Sgd
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Folded:
+    """Weight [S, M, K, D], bias [S, M, K]; the transform as the head file has it, its tensors [S, M, ...]."""
+
+    weight: Tensor
+    bias: Tensor
+    transform: Mapping[str, Any] | None = None
+    tensors: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """x Wᵀ, [S, B, M, K]: one matrix product a seed for all settings."""
+    z = torch.bmm(x, weight.flatten(1, 2).mT)
+    return z.view(*x.shape[:2], *weight.shape[1:3])
+
+
+def accumulate_(velocity: Tensor, dz: Tensor, x: Tensor, momentum: float) -> None:
+    """velocity ← μ·velocity + Σ_i dz_i x_iᵀ / B, one matrix product a seed."""
+    flat = velocity.flatten(1, 2)
+    torch.baddbmm(flat, dz.flatten(2).mT, x, beta=momentum, alpha=1 / x.shape[1], out=flat)
+
+
+class Linear:
+    """z = W x + b, both trained (or, with ``train_weight`` false, b alone)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, train_weight: bool = True) -> None:
+        self.weight, self.bias, self.train_weight = weight.clone(), bias.clone(), train_weight
+        self.v_weight, self.v_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """x Wᵀ + b."""
+        z = torch.baddbmm(self.bias.flatten(1).unsqueeze(1), x, self.weight.flatten(1, 2).mT)
+        return z.view(*x.shape[:2], *self.bias.shape[1:])
+
+    def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
+        """∂L/∂W = Σ dz xᵀ / B and ∂L/∂b = Σ dz / B, added to the momentum inside the matrix product."""
+        if self.train_weight:
+            accumulate_(self.v_weight, dz, x, sgd.momentum)
+            sgd.finish(self.weight, self.v_weight)
+        sgd.update(self.bias, self.v_bias, dz.mean(1))
+
+    def folded(self) -> Folded:
+        """W and b themselves."""
+        return Folded(self.weight, self.bias)
+
+
+class ScaledLogits:
+    """z = ℓ ⊙ (W x + b) with ℓ from 1: LWS where W and b stay, MiSLAS's head where they train too.
+
+    ∂L/∂ℓ_k = Σ_i dz_ik (w_k·x_i + b_k) / B. Kang et al. 2020 (the code scales the bias too); MiSLAS gives
+    W and b the rate η·``lr_factor``.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, lr_factor: float) -> None:
+        self.linear = Linear(weight, bias)
+        self.scale, self.v_scale = torch.ones_like(bias), torch.zeros_like(bias)
+        self.lr_factor = lr_factor
+
+    def logits(self, x: Tensor) -> Tensor:
+        """ℓ ⊙ (x Wᵀ + b)."""
+        self.plain = self.linear.logits(x)
+        return self.plain * self.scale.unsqueeze(1)
+
+    def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
+        """One SGD step on ℓ, and on W and b where they train."""
+        gradient = (dz * self.plain).mean(1)
+        if self.lr_factor:
+            slower = Sgd(sgd.rate * self.lr_factor, sgd.momentum, sgd.weight_decay)
+            self.linear.step(x, dz * self.scale.unsqueeze(1), slower)
+        sgd.update(self.scale, self.v_scale, gradient)
+
+    def folded(self) -> Folded:
+        """ℓ_k w_k and ℓ_k b_k."""
+        return Folded(self.linear.weight * self.scale.unsqueeze(-1), self.linear.bias * self.scale)
+
+
+class DisAlign:
+    """ẑ = z + c(x)·((a − o) ⊙ z + m), c = σ(v·x + v₀), over the frozen z = W x + b.
+
+    Zhang et al. 2021: ``form="paper"`` (o = 1, the identity at its start a = 1, m = 0) or the published
+    classification code (o = 0: (1 + c·a) ⊙ z + c·m). v starts at 0.1, v₀ at 0.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, form: str) -> None:
+        self.frozen, self.offset = Linear(weight, bias), 1.0 if form == "paper" else 0.0
+        self.gain, self.margin = torch.ones_like(bias), torch.zeros_like(bias)
+        self.confidence = torch.full_like(weight[..., 0, :], 0.1)
+        self.confidence_bias = torch.zeros_like(bias[..., 0])
+        self.velocities = [torch.zeros_like(p) for p in self._parameters()]
+
+    def _parameters(self) -> list[Tensor]:
+        return [self.gain, self.margin, self.confidence, self.confidence_bias]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """ẑ of the class docstring."""
+        self.z = self.frozen.logits(x)
+        gate = torch.bmm(x, self.confidence.mT) + self.confidence_bias.unsqueeze(1)
+        self.c = torch.sigmoid(gate).unsqueeze(-1)
+        self.change = (self.gain - self.offset).unsqueeze(1) * self.z + self.margin.unsqueeze(1)
+        return self.z + self.c * self.change
+
+    def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
+        """∂a = Σ c δ z, ∂m = Σ c δ, ∂c = Σ_k δ_k ((a_k − o) z_k + m_k), times c(1 − c) for v and v₀."""
+        weighted = dz * self.c
+        gate = (dz * self.change).sum(-1) * (self.c * (1 - self.c)).squeeze(-1)
+        gradients = [
+            (weighted * self.z).mean(1),
+            weighted.mean(1),
+            torch.bmm(gate.mT, x) / x.shape[1],
+            gate.mean(1),
+        ]
+        for parameter, velocity, gradient in zip(self._parameters(), self.velocities, gradients, strict=True):
+            sgd.update(parameter, velocity, gradient)
+
+    def folded(self) -> Folded:
+        """The frozen layer, with the transform ``disalign``."""
+        tensors = {
+            "confidence_weight": self.confidence,
+            "confidence_bias": self.confidence_bias,
+            "logit_scale": self.gain - self.offset,
+            "logit_bias": self.margin,
+        }
+        return Folded(self.frozen.weight, self.frozen.bias, {"kind": "disalign"}, tensors)

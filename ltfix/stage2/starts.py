@@ -1,0 +1,78 @@
+"""Where training starts: the stage-1 classifier, the linear probe, class means or noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import torch
+
+from ltfix.heads.head import NORM_FLOOR, Head
+from ltfix.progress import SILENT, Progress
+from ltfix.stage2.coordinates import Coordinates, Linear
+from ltfix.stage2.data import Features
+from ltfix.stage2.probe import fit_probe
+from ltfix.stage2.seeds import derive
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Start:
+    """A linear classifier to begin with, in the fit's coordinates, and what it is.
+
+    Attributes:
+        kind: "stage1", "probe", "class-mean" or "random" (then ``linear`` is None: each seed draws its own).
+        penalty: the probe's L2 penalty.
+    """
+
+    kind: str
+    linear: Linear | None
+    penalty: float | None = None
+
+    def of_seed(self, seed: int, n_classes: int, dim: int) -> Linear:
+        """The start of one run; noise is uniform in ±1/√D, as the framework initialises a linear layer."""
+        if self.linear is not None:
+            return self.linear
+        rng = np.random.default_rng(derive(seed, "init"))
+        bound = 1 / math.sqrt(dim)
+        weight = rng.uniform(-bound, bound, (n_classes, dim)).astype(np.float32)
+        return Linear(weight, rng.uniform(-bound, bound, n_classes).astype(np.float32))
+
+    def record(self) -> dict[str, object]:
+        """What the head file keeps of it."""
+        return {"from": self.kind} | ({} if self.penalty is None else {"penalty": self.penalty})
+
+
+def find_start(
+    kind: str,
+    stage1: Head | None,
+    data: Features,
+    coordinates: Coordinates,
+    *,
+    seed: int = 0,
+    device: torch.device,
+    progress: Progress = SILENT,
+) -> Start:
+    """The start a method asks for; "stage1" means the probe where no classifier came with the cache.
+
+    Args:
+        seed: of the cut on which the probe's penalty is chosen.
+    """
+    if kind == "stage1" and stage1 is not None:
+        return Start(kind, coordinates.into(Linear(stage1.weight, stage1.bias)))
+    if kind == "random":
+        return Start(kind, None)
+    if kind == "class-mean":
+        x = coordinates.apply(torch.from_numpy(data.mean_view())).numpy()
+        mean = class_means(x, data.labels, len(data.counts))
+        unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), NORM_FLOOR)
+        return Start(kind, Linear(unit, np.zeros(len(unit), np.float32)))
+    weight, bias, penalty = fit_probe(data, seed, device, progress)
+    return Start("probe", coordinates.into(Linear(weight, bias)), penalty)
+
+
+def class_means(x: np.ndarray, labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """Mean feature of each class, [K, D] float32; zero for a class without samples."""
+    total = np.zeros((n_classes, x.shape[1]))
+    np.add.at(total, labels, x)
+    return (total / np.maximum(np.bincount(labels, minlength=n_classes), 1)[:, None]).astype(np.float32)
