@@ -86,7 +86,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",
         "LTFIX_EXTRACT_BACKBONE": "cifar_resnet32",
         "LTFIX_EXTRACT_PRETRAINED": "no",
-        "LTFIX_FIT_EPOCHS": "2",
     }
 
 
