@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ltfix.stage2 import losses, weights
-from ltfix.stage2.losses import SigmoidFocal, SoftmaxFocal, SoftmaxLoss, build_loss
+from ltfix.stage2.losses import SigmoidFocal, SoftmaxFocal, build_loss
 
 Make = Callable[[Tensor], losses.Loss]
 
@@ -24,9 +24,14 @@ def cb(counts: Tensor, beta: float) -> Tensor:
     return weights.effective_number(counts, beta)[None]
 
 
-def ldam_drw(counts: Tensor) -> losses.Loss:
-    scale = torch.full((1, len(counts)), 30.0, dtype=torch.float64)
-    return SoftmaxLoss(scale=scale, margin=weights.ldam_margins(counts, 0.5)[None], weight=cb(counts, 0.9999))
+def ldam(s: float, drw_from: float = 1.0) -> Make:
+    def make(counts: Tensor) -> losses.Loss:
+        loss = built("ldam", ldam_s=s, max_margin=0.5, beta=0.9999, drw_from=drw_from)(counts)
+        if drw_from < 1:
+            loss.start_epoch(1, 2)
+        return loss
+
+    return make
 
 
 ONE = torch.ones(1, dtype=torch.float64)
@@ -36,9 +41,9 @@ def published() -> dict[str, Make]:
     """Every loss of the golden file, by its name there."""
     found: dict[str, Make] = {
         "ce_check": built("ce"),
-        "ldam_s30_m0.5": built("ldam", s=30, max_margin=0.5),
-        "ldam_prescaled_s25": built("ldam", s=25, max_margin=0.5),
-        "ldam_drw_s30_m0.5": ldam_drw,
+        "ldam_s30_m0.5": ldam(30),
+        "ldam_prescaled_s25": ldam(25),
+        "ldam_drw_s30_m0.5": ldam(30, drw_from=0.5),
         "focal_softmax_g1": built("focal", definition="softmax", gamma=1),
         "focal_softmax_g2": built("focal", definition="softmax", gamma=2),
         "focal_softmax_g1_cbweight": lambda counts: SoftmaxFocal(ONE, cb(counts, 0.9999)),
@@ -106,7 +111,9 @@ PAIRS: dict[str, list[dict[str, object]]] = {
     "balanced-softmax": [{}, {}],
     "logit-adjusted": [{"tau": 1.0}, {"tau": 1.5}],
     "vs": [{"gamma": 0.2, "tau": 1.2}, {"gamma": 0.3, "tau": 0.0}],
-    "ldam": [{"s": 30, "max_margin": 0.5}, {"s": 4, "max_margin": 1.0}],
+    "ldam": [
+        {"ldam_s": s, "max_margin": m, "beta": 0.9999, "drw_from": 1.0} for s, m in ((30, 0.5), (4, 1.0))
+    ],
     "focal": [{"definition": "softmax", "gamma": 2.0}, {"definition": "softmax", "gamma": 0.5}],
     "cb": [{"form": "softmax", "mean": "weighted", "beta": b} for b in (0.999, 1.0)],
     "grw": [{"rho": 1.2}, {"rho": 0.5}],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -40,6 +40,7 @@ def test_published_smoothing(golden64, classes: str, shape: str, ends: str):
     near(found, g[f"{classes}.las_{shape}_{ends}.eps"])
 
 
+@settings(deadline=None)
 @given(counts=LISTS, beta=st.sampled_from([0.0, 0.9, 0.9999, 0.99999999, 1.0]))
 def test_effective_numbers_have_mean_one_and_fall_with_the_count(counts: Tensor, beta: float):
     weight = weights.effective_number(counts, beta)
@@ -58,6 +59,7 @@ def test_limits_of_the_effective_number():
     torch.testing.assert_close(near_one, weights.effective_number(counts, 1.0), rtol=1e-6, atol=0)
 
 
+@settings(deadline=None)
 @given(counts=LISTS)
 def test_empty_classes_count_as_one_sample(counts: Tensor):
     filled = counts.clamp(min=1)
@@ -72,6 +74,7 @@ def test_empty_classes_count_as_one_sample(counts: Tensor):
         assert torch.isfinite(make(counts)).all()
 
 
+@settings(deadline=None)
 @given(counts=LISTS)
 def test_margins_and_scales_mark_the_rarest_class(counts: Tensor):
     margin, scale = weights.ldam_margins(counts, 0.5), weights.vs_scale(counts, 0.3)
@@ -81,6 +84,7 @@ def test_margins_and_scales_mark_the_rarest_class(counts: Tensor):
 
 
 @pytest.mark.parametrize("shape", weights.LAS_SHAPES)
+@settings(deadline=None)
 @given(counts=LISTS)
 def test_smoothing_runs_from_tail_to_head(shape: str, counts: Tensor):
     smoothing = weights.las_smoothing(counts, 0.4, 0.1, shape)

@@ -1,0 +1,38 @@
+"""MaxNorm: the published projection, and what holds after it."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ltfix.stage2.constraints import MaxNorm
+
+
+def test_the_published_projection(golden64):
+    g = golden64("heads_official")
+    constraint = MaxNorm.of(g["W"][None, None], "epoch")
+    assert abs(float(constraint.threshold) - float(g["maxnorm.threshold"])) < 1e-5
+    for start, end in (("W", "first"), ("maxnorm.weight_perturbed", "second")):
+        weight = g[start][None, None].clone()
+        constraint.project_(weight)
+        assert float((weight[0, 0] - g[f"maxnorm.weight_after_{end}"]).abs().max()) < 1e-5
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**31), stretch=st.floats(0.1, 10))
+def test_no_row_is_longer_than_the_threshold_and_short_rows_stay(seed: int, stretch: float):
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(2, 3, 5, 4, dtype=torch.float64, generator=generator)
+    constraint = MaxNorm.of(start, "step")
+    norms = start.norm(dim=-1)
+    torch.testing.assert_close(constraint.threshold, norms.amin(-1) + 0.1 * (norms.amax(-1) - norms.amin(-1)))
+    weight = start * stretch
+    before = weight.clone()
+    constraint.project_(weight)
+    assert bool((weight.norm(dim=-1) <= constraint.threshold[..., None] * (1 + 1e-12)).all())
+    short = before.norm(dim=-1) <= constraint.threshold[..., None]
+    assert torch.equal(weight[short], before[short])
+    torch.testing.assert_close(
+        weight / weight.norm(dim=-1, keepdim=True), before / before.norm(dim=-1, keepdim=True)
+    )
