@@ -3,7 +3,7 @@
    The contract is the docstring of the twin in _pava_py.py, which raises the same errors in the
    same order; the arithmetic is in _pool.h, once per element type. */
 
-#include "_buffers.h"
+#include "_samn.h"
 
 #include <float.h>
 #include <math.h>
@@ -126,10 +126,28 @@ pava(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n_args)
     return result;
 }
 
+static PyObject *
+samn_scales(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n_args)
+{
+    return ltfix_samn(args, n_args, 1);
+}
+
+static PyObject *
+samn_pullback(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n_args)
+{
+    return ltfix_samn(args, n_args, 0);
+}
+
+#define METHOD(name, signature, what) \
+    {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, #name signature "\n--\n\n" what}
+
 static PyMethodDef methods[] = {
-    {"pava", (PyCFunction)(void (*)(void))pava, METH_FASTCALL,
-     "pava($module, y, out, starts, weight=None, /)\n--\n\n"
-     "Non-decreasing least-squares fit; returns the number of blocks. ltfix/_pava_py.py has the contract."},
+    METHOD(pava, "($module, y, out, starts, weight=None, /)",
+           "Non-decreasing least-squares fit; returns the number of blocks. _pava_py.py has the contract."),
+    METHOD(samn_scales, "($module, raw, perm, rho, slope, starts, paper, mul, /)",
+           "SAMN's row scales of raw numbers. _samn_py.py has the contract."),
+    METHOD(samn_pullback, "($module, upstream, perm, slope, starts, grad, /)",
+           "The gradient of raw numbers from that of row scales. _samn_py.py has the contract."),
     {NULL, NULL, 0, NULL},
 };
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,11 @@ def _choose(choice: str) -> tuple[ModuleType, str]:
 
 _twin, IMPLEMENTATION = _choose(os.environ.get("LTFIX_EXTENSION", ""))
 _kernel = _twin.pava
+_samn = _twin if IMPLEMENTATION == "c" else importlib.import_module("ltfix._samn_py")
+samn_scales: Callable[..., None] = _samn.samn_scales
+"""SAMN's row scales of raw numbers, buffers to buffers: `ltfix._samn_py.samn_scales` has the contract."""
+samn_pullback: Callable[..., None] = _samn.samn_pullback
+"""The way back of `samn_scales`: `ltfix._samn_py.samn_pullback` has the contract."""
 _F32, _F64, _I64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 _empty, _contiguous, _ndarray = np.empty, np.ascontiguousarray, np.ndarray
 
