@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,8 @@ from torch.nn import functional as F
 
 from ltfix.pava import pava
 from ltfix.stage2 import engine, samn
-from ltfix.stage2.losses import build_loss
 from ltfix.stage2.directions import Samn
+from ltfix.stage2.losses import build_loss
 from ltfix.stage2.samn import SAMNLinear
 from ltfix.stage2.sgd import Sgd
 
@@ -274,7 +276,7 @@ def test_row_norms_are_equal_inside_a_block(counts: list[int], seed: int):
     module, _ = trained(counts, seed)
     norms = module.folded()[0].detach().norm(dim=1)[module.perm]
     _, edges = pava(module.raw_weight.detach()[module.perm].numpy())
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         assert torch.allclose(norms[start:stop], norms[start], rtol=1e-5)
 
 
@@ -317,7 +319,7 @@ def test_gradcheck():
         x = torch.randn(4, 3, dtype=torch.float64)
 
         def forward(weight, bias, raw_weight, raw_bias, module=module, x=x):
-            own = dict(weight=weight, bias=bias, raw_weight=raw_weight, raw_bias=raw_bias)
+            own = {"weight": weight, "bias": bias, "raw_weight": raw_weight, "raw_bias": raw_bias}
             return torch.func.functional_call(module, own, (x,))
 
         inputs = (module.weight.detach() * 30, module.bias.detach(), raw, raw.flip(0))
