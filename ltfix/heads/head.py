@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,8 +37,9 @@ class Head:
         classes: the K class names, or None where unknown.
         counts: [K] int64 training samples per class, or None where unknown.
         transform: None for a linear head, else ``{"kind": …}`` with kind ``l2`` (``groups`` H: each
-            block of D/H by its own norm), ``center+l2``, ``capsule`` (x / (1 + ‖x‖)) or ``disalign``
-            (z + c·(logit_scale ⊙ z + logit_bias), c = sigmoid(confidence_weight·x + confidence_bias)).
+            block of D/H by its own norm), ``center+l2``, ``capsule`` (x / (u + ‖x‖), ``unit`` u, 1 where
+            absent) or ``disalign`` (z + c·(logit_scale ⊙ z + logit_bias), c =
+            sigmoid(confidence_weight·x + confidence_bias)).
         tensors: the transform's own arrays.
         meta: the rest of the file's metadata: values and where they came from, seed, selection, versions.
         path: the file it was read from.
@@ -131,7 +133,7 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
         blocks = t.reshape(*t.shape[:-1], groups, head.dim // groups)
         t = (blocks / _norm(blocks).clip(NORM_FLOOR)).reshape(t.shape)
     elif kind == "capsule":
-        t = t / (1 + _norm(t))
+        t = t / (float(_unit(head.transform)) + _norm(t))
     z = t @ like(head.weight).T + like(head.bias)
     if kind == "disalign":
         gate = (x @ tensors["confidence_weight"] + tensors["confidence_bias"])[..., None]
@@ -146,6 +148,10 @@ def _norm(x: Any) -> Any:
 
 def _groups(transform: Mapping[str, Any] | None) -> Any:
     return (transform or {}).get("groups", 1)
+
+
+def _unit(transform: Mapping[str, Any] | None) -> Any:
+    return (transform or {}).get("unit", 1)
 
 
 def load_head(path: Path | str) -> Head:
@@ -253,6 +259,13 @@ def _check(head: Head, where: object) -> None:
     groups = _groups(head.transform)
     if type(groups) is not int or groups < 1 or dim % groups:
         raise InputError(f"D = {dim} does not divide into groups = {groups!r}", where=where)
+    unit = _unit(head.transform)
+    if (
+        isinstance(unit, bool)
+        or not isinstance(unit, numbers.Real)
+        or not NORM_FLOOR <= float(unit) <= 1 / NORM_FLOOR
+    ):
+        raise InputError(f"the capsule's unit = {unit!r} is not a positive number", where=where)
 
 
 def check_format(found: object, expected: str, where: object) -> None:

@@ -42,6 +42,7 @@ HEADS = {
         K, D, transform={"kind": "center+l2", "groups": 2}, tensors={"center": array(D, seed=9)}
     ),
     "capsule": make_head(K, D, transform={"kind": "capsule"}),
+    "capsule of another unit": make_head(K, D, transform={"kind": "capsule", "unit": 4.5}),
     "disalign": make_head(K, D, transform={"kind": "disalign"}, tensors=DISALIGN),
 }
 
@@ -56,7 +57,7 @@ def by_hand(head: Head, x: np.ndarray) -> np.ndarray:
         if kind in ("l2", "center+l2"):
             t = np.concatenate([part / np.sqrt((part**2).sum()) for part in np.split(t, groups)])
         if kind == "capsule":
-            t = row / (1 + np.sqrt((row**2).sum()))
+            t = row / (head.transform.get("unit", 1) + np.sqrt((row**2).sum()))
         z = head.weight.astype(np.float64) @ t + head.bias
         if kind == "disalign":
             v = head.tensors
@@ -223,6 +224,10 @@ WEIGHT, BIAS = np.ones((3, 4), np.float32), np.zeros(3, np.float32)
         ({"transform": {"kind": "l2", "groups": 0}}, {}, "groups = 0"),
         ({"transform": {"kind": "l2", "groups": 3}}, {}, "groups = 3"),
         ({"transform": {"kind": "l2", "groups": "2"}}, {}, "groups = '2'"),
+        ({"transform": {"kind": "capsule", "unit": -1.0}}, {}, "unit = -1.0"),
+        ({"transform": {"kind": "capsule", "unit": "1"}}, {}, "unit = '1'"),
+        ({"transform": {"kind": "capsule", "unit": 1e-300}}, {}, "unit = 1e-300"),
+        ({"transform": {"kind": "capsule", "unit": float("nan")}}, {}, "unit = nan"),
         ({"transform": {"kind": "center+l2"}}, {}, "lacks center"),
         ({"transform": {"kind": "disalign"}}, {"logit_scale": BIAS}, "lacks confidence_weight, .*logit_bias"),
         ({"transform": {"kind": "center+l2"}}, {"center": BIAS}, r"center must be \[4\]"),
