@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltfix.heads.head import NORM_FLOOR
-from ltfix.pava import isotonic, pava
+from ltfix.pava import isotonic, samn_pullback, samn_scales
 
 EPS = 1e-6
 MAX_EXPONENT = 30.0  # exp(S) of float32 ends at 88; published settings stay below 2
@@ -49,53 +49,33 @@ class ScaleChain:
     """raw -> row scale ρ, and the pullback of ∂L/∂ρ to raw, in closed form for rows of raw vectors.
 
     dρ/dp is −ρ S² σ(p) for the code's ρ = exp(S), −S² σ(p) for ``mul``, ρ σ(p) (or σ(p)) for the paper's
-    S; the projection's Jacobian averages over each PAVA block.
+    S; the projection's Jacobian averages over each PAVA block. One call of the C kernel each way.
 
     Args:
         perm: [R, K] from :func:`order`.
     """
 
     def __init__(self, perm: np.ndarray, variant: str = "code", scale: str = "exp") -> None:
-        self.perm, self.variant, self.scale = perm, variant, scale
-        self.edges: list[np.ndarray] = []
+        self.perm, self.paper, self.mul = (
+            np.ascontiguousarray(perm, np.int64),
+            variant == "paper",
+            scale == "mul",
+        )
         self.slope = np.empty(perm.shape)
+        self.starts = np.empty((perm.shape[0], perm.shape[1] + 1), np.int64)
 
     def forward(self, raw: np.ndarray) -> np.ndarray:
-        """ρ [R, K] of raw [R, K], in float64."""
-        ordered = np.take_along_axis(raw.astype(np.float64), self.perm, -1)
-        pooled = np.empty_like(ordered)
-        self.edges = []
-        for row, values in enumerate(ordered):
-            pooled[row], edges = pava(values)
-            self.edges.append(edges)
-        rho, self.slope = _scale_and_slope(pooled, self.variant, self.scale)
-        out = np.empty_like(rho)
-        np.put_along_axis(out, self.perm, rho, -1)
-        return out
+        """ρ [R, K] of raw [R, K] (float32 or float64), of its type; computed in float64."""
+        rho = np.empty(raw.shape, raw.dtype)
+        raw = np.ascontiguousarray(raw)
+        samn_scales(raw, self.perm, rho, self.slope, self.starts, self.paper, self.mul)
+        return rho
 
     def pullback(self, upstream: np.ndarray) -> np.ndarray:
         """∂L/∂raw [R, K] of ∂L/∂ρ [R, K], at the last :meth:`forward`."""
-        h = np.take_along_axis(upstream.astype(np.float64), self.perm, -1) * self.slope
-        for row, edges in zip(h, self.edges, strict=True):
-            lengths = np.diff(edges)
-            row[:] = np.repeat(np.add.reduceat(row, edges[:-1]) / lengths, lengths)
-        out = np.empty_like(h)
-        np.put_along_axis(out, self.perm, h, -1)
-        return out
-
-
-def _scale_and_slope(p: np.ndarray, variant: str, scale: str) -> tuple[np.ndarray, np.ndarray]:
-    softplus = np.where(p > 20, p, np.log1p(np.exp(np.minimum(p, 20))))
-    sigmoid = 1 / (1 + np.exp(-np.clip(p, -700, 700)))
-    if variant == "paper":
-        s, slope = softplus, sigmoid
-    else:
-        s = 1 / (softplus + 2 * EPS)
-        slope = -s * s * sigmoid
-    if scale == "mul":
-        return np.maximum(s, EPS), np.where(s > EPS, slope, 0.0)
-    rho = np.exp(np.minimum(s, MAX_EXPONENT))
-    return rho, np.where(s < MAX_EXPONENT, rho * slope, 0.0)
+        grad = np.empty(upstream.shape, upstream.dtype)
+        samn_pullback(np.ascontiguousarray(upstream), self.perm, self.slope, self.starts, grad)
+        return grad
 
 
 class SAMNLinear(nn.Module):
