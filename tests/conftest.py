@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("LTFIX_SHARED", ROOT.parent / "shared")) / "data"
     if not folder.is_dir():
         pytest.skip("real data is not beside the checkout (../shared/data)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def caltech(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Caltech-101-small, unpacked: ``train/<class>/*.jpg``, ``test/<class>/*.jpg``."""
+    folder = tmp_path_factory.mktemp("caltech")
+    with tarfile.open(shared_data / "caltech101-small.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
     return folder
 
 

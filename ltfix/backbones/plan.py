@@ -15,7 +15,8 @@ from ltfix.backbones.load import Backbone, load_backbone
 from ltfix.backbones.precision import Compute, default_batch_size, resolve_precision
 from ltfix.backbones.request import Request
 from ltfix.backbones.splits import check_present, choose_splits
-from ltfix.features.store import CachePlan, cache_state
+from ltfix.features.plan import CachePlan
+from ltfix.features.store import cache_state
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.images.views import Views, parse_views

@@ -12,8 +12,8 @@ from ltfix.errors import UsageError, nearest
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_PIXELS = {"cuda": 256 * 224**2, "mps": 64 * 224**2, "cpu": 32 * 224**2}  # of one batch
-_MOST = 512
+# pixels and images of one batch; beyond it a CPU falls out of its cache and into the allocator
+_BATCH = {"cuda": (256 * 224**2, 1024), "mps": (64 * 224**2, 256), "cpu": (16 * 224**2, 64)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 
 def default_batch_size(device: torch.device, image_size: int, views: int) -> int:
-    """Images a batch: a power of two of about as many pixels on every image size, at most 512."""
-    fit = _PIXELS.get(device.type, _PIXELS["cpu"]) // (image_size**2 * views)
-    return max(1, min(_MOST, 1 << max(0, fit.bit_length() - 1)))
+    """Images a batch: a power of two of about as many pixels on every image size."""
+    pixels, most = _BATCH.get(device.type, _BATCH["cpu"])
+    fit = max(1, min(most, pixels // image_size**2) // views)
+    return 1 << (fit.bit_length() - 1)

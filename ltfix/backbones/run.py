@@ -14,7 +14,8 @@ from ltfix.backbones.load import Backbone
 from ltfix.backbones.plan import Extraction, Job
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.features.read import FeatureCache, open_cache
-from ltfix.features.store import CacheWriter, Shard
+from ltfix.features.plan import Shard
+from ltfix.features.store import CacheWriter
 from ltfix.heads.head import Head
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress

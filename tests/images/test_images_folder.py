@@ -1,0 +1,125 @@
+"""ltfix.images.folder: the same samples, labels and class order as torchvision's ImageFolder."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import make_image, write_photos
+from torchvision.datasets import ImageFolder
+
+from ltfix.errors import InputError, UsageError
+from ltfix.images.source import open_source
+
+
+def test_equals_image_folder_in_mixed_case_and_nested_folders(tmp_path: Path):
+    photos = write_photos(tmp_path / "photos")
+    for name in ("ant/b/x.jpg", "ant/b-c/x.JPG", "ant/b/c/x.png", "ant/é.png", "ant/notes.txt"):
+        path = photos / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("txt"):
+            path.write_text("no image")
+        else:
+            make_image(1).save(path)
+    source = open_source(photos)
+    assert source.splits() == ("train", "test")
+    for name in source.splits():
+        ours, theirs = source.split(name), ImageFolder(str(photos / name))
+        assert ours.classes == tuple(theirs.classes) == ("Zebra", "ant", "bee")
+        assert [str(photos / name / sample) for sample in ours.samples] == [
+            path for path, _ in theirs.samples
+        ]
+        assert ours.labels.tolist() == theirs.targets
+    assert source.split("train").counts.tolist() == [4, 7, 2]
+
+
+def test_dot_names_are_left_out(tmp_path: Path):
+    photos = write_photos(tmp_path)
+    (photos / "train" / ".ipynb_checkpoints").mkdir()
+    make_image(0).save(photos / "train" / "ant" / "._00.png", format="png")
+    assert open_source(photos).split("train").counts.tolist() == [4, 3, 2]
+
+
+def test_a_link_back_up_ends(tmp_path: Path):
+    photos = write_photos(tmp_path)
+    (photos / "train" / "ant" / "again").symlink_to(photos / "train" / "ant", target_is_directory=True)
+    assert open_source(photos).split("train").counts[1] == 3
+
+
+def test_a_bare_folder_is_the_split_asked_for(tmp_path: Path):
+    bare = write_photos(tmp_path) / "train"
+    assert open_source(bare).splits() == ("train",)
+    assert open_source(bare, split=["val"]).splits() == ("val",)
+    assert len(open_source(bare, split=["val"]).split("val")) == 9
+    with pytest.raises(UsageError, match="one split and cannot be train and test"):
+        open_source(bare, split=["train", "test"])
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_val_has_other_names(tmp_path: Path, name: str):
+    write_photos(tmp_path)
+    (tmp_path / "test").rename(tmp_path / name)
+    source = open_source(tmp_path)
+    assert source.splits() == ("train", "val")
+    assert len(source.split("val")) == 6
+
+
+def test_any_split_folder_can_be_asked_for(tmp_path: Path):
+    write_photos(tmp_path, {"train": {"a": 1, "b": 1}, "night": {"a": 2, "b": 1}})
+    assert open_source(tmp_path).splits() == ("train",)
+    assert open_source(tmp_path, split=["night"]).split("night").counts.tolist() == [2, 1]
+    with pytest.raises(InputError, match=r"no split 'dusk'.*it has train"):
+        open_source(tmp_path, split=["dusk"]).split("dusk")
+
+
+def test_given_classes_decide_order_and_may_be_more(tmp_path: Path):
+    split = open_source(write_photos(tmp_path)).split("train", ["bee", "wasp", "ant", "Zebra"])
+    assert split.counts.tolist() == [2, 0, 3, 4]
+    assert split.labels.tolist() == sorted(split.labels.tolist())
+
+
+def test_errors_name_the_folder(tmp_path: Path):
+    photos = write_photos(tmp_path / "photos")
+    with pytest.raises(InputError, match=r"class 'bee' is not among the 2 classes \(.*test/bee\)"):
+        open_source(photos).split("test", ["Zebra", "ant"])
+    (photos / "train" / "cow").mkdir()
+    with pytest.raises(InputError, match=r"empty class folder \(.*train/cow\)"):
+        open_source(photos).split("train")
+    lone = write_photos(tmp_path / "lone", {"train": {"ant": 2}})
+    with pytest.raises(InputError, match=r"at least two classes are needed, found only 'ant'"):
+        open_source(lone).split("train")
+    with pytest.raises(InputError, match="no such file or folder"):
+        open_source(tmp_path / "nowhere").splits()
+    (tmp_path / "list.txt").write_text("a 1")
+    with pytest.raises(InputError, match=r"not a folder.*list:FILE"):
+        open_source(tmp_path / "list.txt")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_that_no_text_line_holds_are_refused(tmp_path: Path):
+    photos = write_photos(tmp_path)
+    odd = photos / "train" / "ant" / "a\nb.png"
+    make_image(0).save(odd)
+    with pytest.raises(InputError, match="line break"):
+        open_source(photos).split("train")
+    odd.unlink()
+    Path(os.fsdecode(os.fsencode(photos / "train" / "ant") + b"/\xff.png")).write_bytes(b"")
+    with pytest.raises(InputError, match="not UTF-8"):
+        open_source(photos).split("train")
+
+
+def test_a_split_travels_to_workers(tmp_path: Path):
+    split = pickle.loads(pickle.dumps(open_source(write_photos(tmp_path)).split("test")))
+    assert np.asarray(split.open(0)).shape == (32, 40, 3)
+
+
+def test_real_photos(shared_data: Path, caltech: Path):
+    split = open_source(caltech).split("train")
+    assert split.classes[:4] == ("Faces", "Leopards", "Motorbikes", "accordion")
+    assert (len(split), split.counts.max(), split.counts.min()) == (3201, 120, 3)
+    assert split.samples == [
+        str(Path(p).relative_to(caltech / "train")) for p, _ in ImageFolder(caltech / "train").samples
+    ]
