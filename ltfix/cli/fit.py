@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +12,9 @@ from ltfix.cli import config, console
 from ltfix.cli.options import Device, Overwrite, Seed, Threads, Work
 
 if TYPE_CHECKING:
-    from ltfix.features.read import FeatureCache
+    from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
+    from ltfix.stage2.fit import Options
 
 _VALUES = ("lr", "epochs", "batch_size", "momentum", "weight_decay", "schedule", "sampler", "metric")
 
@@ -20,7 +22,7 @@ _VALUES = ("lr", "epochs", "batch_size", "momentum", "weight_decay", "schedule",
 def fit(
     cache: Annotated[
         Path | None,
-        typer.Argument(metavar="CACHE", help="Training features.  [default: features/train]"),
+        typer.Argument(metavar="[CACHE]", help="Training features.  [default: features/train]"),
     ] = None,
     method: Annotated[
         str, typer.Option("--method", metavar="M", help="What to fit (`ltfix methods` lists them).")
@@ -35,6 +37,25 @@ def fit(
     val: Annotated[
         Path | None,
         typer.Option("--val", metavar="CACHE", help="Validation features.  [default: features/val if there]"),
+    ] = None,
+    val_fraction: Annotated[
+        float | None,
+        typer.Option("--val-fraction", help="Cut this share of every class from train.  [default: 0.2]"),
+    ] = None,
+    val_per_class: Annotated[
+        int | None, typer.Option("--val-per-class", min=1, help="Cut so many samples a class from train.")
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Choose rate, feature scale and the method's values on validation.")
+    ] = False,
+    select: Annotated[
+        str,
+        typer.Option(
+            "--select", metavar="last|best-val", help="Keep the last epoch, or the best on validation."
+        ),
+    ] = "last",
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Fit so many seeds; one head each and a summary.")
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the features.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
@@ -64,6 +85,18 @@ def fit(
             "--views-used", metavar="KIND", help="Views: one at random per sample and step, first, or all."
         ),
     ] = "random",
+    feature_scale: Annotated[
+        str,
+        typer.Option("--feature-scale", metavar="auto|none|C", help="Divide features by this while fitting."),
+    ] = "auto",
+    normalize: Annotated[
+        str,
+        typer.Option("--normalize", metavar="KIND", help="Features: none, standardize or l2."),
+    ] = "none",
+    stream: Annotated[
+        str,
+        typer.Option("--stream", metavar="WHEN", help="Read features block-wise: auto, always or never."),
+    ] = "auto",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A value of the method's own; repeatable."),
@@ -82,50 +115,63 @@ def fit(
 
     from ltfix.stage2.table import find_method
 
-    options = {name: value for name, value in locals().items() if name in _VALUES and value is not None}
-    entry = find_method(method)
-    given, origins = _given_values(entry, options, set_ or [])
-    if out is not None:
-        console.refuse_existing(out, overwrite=overwrite)
+    typed = {name: value for name, value in locals().items() if name in _VALUES and value is not None}
+    given, origins = given_values(find_method(method), typed, set_ or [])
 
-    import ltfix
     from ltfix.backbones.device import resolve_device, use_threads
-    from ltfix.stage2.naming import head_name
-    from ltfix.stage2.values import resolve
+    from ltfix.stage2.fit import Options, fit_seeds
 
     use_threads(threads)
-    train, held = _caches(cache, val, work)
-    if out is None:  # the name needs no fit, so an existing file is refused before one
-        out = work / "heads" / f"{head_name(resolve(entry, given), loss)}.safetensors"
-        console.refuse_existing(out, overwrite=overwrite)
-    began = perf_counter()
-    head = ltfix.fit(
-        train,
-        method,
-        val=held,
-        seed=seed,
+    options = Options(
         init=init,
         views_used=views_used,
-        loss=loss,
+        feature_scale=feature_scale,
+        normalize=normalize,
+        tune=tune,
+        select=select,
+        val_fraction=val_fraction,
+        val_per_class=val_per_class,
+        stream=stream,
         device=str(resolve_device(device)),
+    )
+    numbers = [seed] if seeds is None else list(range(seed, seed + seeds))
+    places = _places(out, work, _name(method, given, loss, options), numbers, many=seeds is not None)
+    for place in places:
+        console.refuse_existing(place, overwrite=overwrite)
+    train, held = _caches(cache, val, work)
+    began = perf_counter()
+    heads = fit_seeds(
+        train,
+        method,
+        seeds=numbers,
+        val=held,
+        loss=loss,
         origins=origins,
         progress=console.progress(),
+        options=options,
         **given,
     )
     seconds = perf_counter() - began
-    head.save(out)
-    _summarise(head, train, held, out, seconds)
+    for head, place in zip(heads, places, strict=True):
+        head.save(place)
+    _summarise(heads, train, held)
+    where = f"{places[0]}" if len(places) == 1 else f"{places[0]} … {places[-1].name}"
+    console.write(f"{seconds:.1f} s; written to {where}")
 
 
-def _given_values(
-    entry: Any, options: dict[str, Any], pairs: list[str]
+def given_values(
+    entry: Any, typed: Mapping[str, Any], pairs: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """What was asked of the method, by name, and where it came from."""
+    """What was asked of a method, by name, and where it came from: its own options, then ``--set`` pairs.
+
+    Raises:
+        UsageError: an option the method does not use, or a pair without ``=``.
+    """
     from ltfix.errors import UsageError
 
     used = entry.values()
-    config.refuse_unused([name for name in options if name not in used], f"method {entry.name}")
-    given = {name: value for name, value in options.items() if name in used}
+    config.refuse_unused([name for name in typed if name not in used], f"method {entry.name}")
+    given = {name: value for name, value in typed.items() if name in used}
     origins = {name: str(config.origin(name)) for name in given}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -134,6 +180,24 @@ def _given_values(
         key = name.replace("-", "_")
         given[key], origins[key] = value, str(config.origin("set"))
     return given, origins
+
+
+def _name(method: str, given: Mapping[str, Any], loss: str | None, options: Options) -> str:
+    """The head's default name."""
+    from ltfix.stage2.naming import head_name
+    from ltfix.stage2.table import find_method
+    from ltfix.stage2.values import resolve, with_loss
+
+    values = resolve(with_loss(find_method(method), loss), given)
+    return head_name(values, loss=loss, tuned=options.tune)
+
+
+def _places(out: Path | None, work: Path, name: str, seeds: Sequence[int], *, many: bool) -> list[Path]:
+    """Where the heads go, one a seed."""
+    place = out or work / "heads" / f"{name}.safetensors"
+    if not many:
+        return [place]
+    return [place.with_name(f"{place.stem}-s{seed}{place.suffix}") for seed in seeds]
 
 
 def _caches(cache: Path | None, val: Path | None, work: Path) -> tuple[FeatureCache, FeatureCache | None]:
@@ -151,22 +215,42 @@ def _caches(cache: Path | None, val: Path | None, work: Path) -> tuple[FeatureCa
     return ltfix.open_cache(place), None if held is None else ltfix.open_cache(held)
 
 
-def _summarise(head: Head, train: FeatureCache, held: FeatureCache | None, out: Path, seconds: float) -> None:
-    """What was fitted, how it does on what it saw and on validation samples, and where it is."""
-    import ltfix
-
+def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | None) -> None:
+    """What was fitted, and how it does on what it saw and on validation samples."""
+    head = heads[0]
     values = head.meta["values"]
-    shown = ", ".join(f"{k.replace('_', '-')} {v['value']}" for k, v in values.items())
+    shown = ", ".join(f"{k.replace('_', '-')} {_short(v['value'])}" for k, v in values.items())
     start = head.meta["init"]["from"]
-    console.write(f"{head.method}: K = {head.n_classes}, D = {head.dim}, start {start}\n{shown}")
-    chosen = head.meta["selection"]
-    if "chosen" in chosen:
-        console.write(f"chosen by {chosen['by']} on the {chosen['on']}: {', '.join(chosen['chosen'])}")
+    console.write(f"{head.method}: K = {head.n_classes}, D = {head.dim}, start {start}")
+    console.write(shown)
+    selection = head.meta["selection"]
+    if selection.get("chosen"):
+        console.write(f"chosen by {selection['by']} on {selection['on']}: {', '.join(selection['chosen'])}")
+    if isinstance(selection["epoch"], int):
+        console.write(f"best epoch on {selection['on']}: {selection['epoch']}")
     rows = []
     for name, cache in (("train", train), ("val", held)):
         if cache is not None:
-            row = ltfix.evaluate(head, cache).to_dict()["heads"][-1]
-            shots = [row[shot] for shot in ("all", "many", "medium", "few")]
-            rows.append([name, *("–" if value is None else f"{100 * value:.1f}" for value in shots)])
+            rows.append([name, *_accuracies(heads, cache)])
     console.table(["accuracy on", "all", "many", "medium", "few"], rows)
-    console.write(f"{seconds:.1f} s; head written to {out}")
+
+
+def _accuracies(heads: Sequence[Head], cache: FeatureCache) -> list[str]:
+    """All, Many, Medium and Few in percent; mean ± deviation over several heads."""
+    import statistics
+
+    import ltfix
+
+    rows = [
+        row for row in ltfix.evaluate(list(heads), cache).to_dict()["heads"] if row["method"] != "stage-1"
+    ]
+    cells = []
+    for shot in ("all", "many", "medium", "few"):
+        found = [100 * row[shot] for row in rows if row[shot] is not None]
+        mean = f"{statistics.fmean(found):.1f}" if found else "–"
+        cells.append(mean if len(found) < 2 else f"{mean} ± {statistics.stdev(found):.1f}")
+    return cells
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

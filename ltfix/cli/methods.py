@@ -11,7 +11,8 @@ from ltfix.cli import console
 from ltfix.cli.options import ListFormat, PlainFormat
 
 if TYPE_CHECKING:
-    from ltfix.stage2.table import Method, Value
+    from ltfix.stage2.parts import Value
+    from ltfix.stage2.table import Method
 
 
 def methods(

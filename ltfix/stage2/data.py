@@ -99,7 +99,8 @@ class Features:
         if self.views_used == "all":
             view = index % self.views
         if len(self.shards) == 1:
-            return self.shards[0][rows] if view is None else self.shards[0][rows, view]
+            found: np.ndarray = self.shards[0][rows] if view is None else self.shards[0][rows, view]
+            return found
         starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
         owner = np.searchsorted(starts, rows, side="right") - 1
         tail = (self.views, self.dim) if view is None else (self.dim,)

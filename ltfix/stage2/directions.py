@@ -30,22 +30,25 @@ class Directions:
 
     def row_factor(self, rho: Tensor) -> Tensor:
         """ρ/‖w‖, [S, M, K]; keeps the norms."""
-        self.norm = torch.linalg.vector_norm(self.weight, dim=-1).clamp_(min=NORM_FLOOR)
-        return rho / self.norm
+        self.norm: Tensor = torch.linalg.vector_norm(self.weight, dim=-1).clamp_(min=NORM_FLOOR)
+        factor: Tensor = rho / self.norm
+        return factor
 
     def project(self, x: Tensor, rho: Tensor) -> Tensor:
         """(ρ/‖w‖) ⊙ (x Wᵀ), [S, B, M, K]."""
-        self.plain, self.factor = product(x, self.weight), self.row_factor(rho)
+        self.plain: Tensor = product(x, self.weight)
+        self.factor: Tensor = self.row_factor(rho)
         return self.plain * self.factor.unsqueeze(1)
 
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> Tensor:
         """One SGD step on the rows; returns ∂L/∂ρ = d·G, [S, M, K]."""
-        w_dot_g = (dz * self.plain).mean(1)
+        w_dot_g: Tensor = (dz * self.plain).mean(1)
         accumulate_(self.velocity, dz * self.factor.unsqueeze(1), x, sgd.momentum)
         radial = self.factor * w_dot_g / self.norm.square()
         self.velocity.addcmul_(self.weight, radial.unsqueeze(-1), value=-1)
         sgd.finish(self.weight, self.velocity)
-        return w_dot_g / self.norm
+        of_rho: Tensor = w_dot_g / self.norm
+        return of_rho
 
     def folded(self, rho: Tensor) -> Tensor:
         """ρ_k w_k/‖w_k‖."""
@@ -111,7 +114,8 @@ class Causal:
     def _unit(self, t: Tensor) -> Tensor:
         blocks = self._blocks(t)
         norm = torch.linalg.vector_norm(blocks, dim=-1, keepdim=True).clamp_(min=NORM_FLOOR)
-        return (blocks / norm).view_as(t)
+        unit: Tensor = blocks / norm
+        return unit.view_as(t)
 
     def _effective(self) -> tuple[Tensor, Tensor]:
         """(τ/H) w/(‖w‖ + γ) by block, and the block norms [S, M, K, H, 1]."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 from ltfix.stage2.values import Values
 
 
-def head_name(values: Values, loss: str | None = None) -> str:
+def head_name(values: Values, *, loss: str | None = None, tuned: bool = False) -> str:
     """``samn-freq``, ``los-delta0.9``: the method, SAMN's metric, and what differs from the defaults.
 
     Args:
         values: from :func:`ltfix.stage2.values.resolve`.
         loss: the loss that replaced the method's own, if one did.
+        tuned: values were searched.
     """
     method, spec = values.method, values.method.values()
     parts = [f"{method.name}+{loss}" if loss else method.name]
     if "metric" in spec:
         parts.append(values["metric"])
     for name, value in spec.items():
-        if name != "metric" and values[name] != value.default:
+        if name != "metric" and values.origin[name] != "default" and values[name] != value.default:
             word = str(values[name]) if value.choices else f"{name.replace('_', '')}{values[name]:g}"
             parts.append(word)
-    return "-".join(parts)
+    return "-".join([*parts, "tuned"] if tuned else parts)
