@@ -12,7 +12,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ltfix"
 LAYERS = [
     {"_version", "errors", "progress"},
     {"files"},
-    {"_pava", "_pava_py", "pava", "tensorfile"},
+    {"_pava", "_pava_py", "tensorfile"},
+    {"_samn", "_samn_py"},
+    {"pava"},
     {"heads"},
     {"features", "images", "demo"},
     {"evaluation"},
