@@ -28,6 +28,7 @@ kernel = Extension(
     "ltfix._pava",
     ["ltfix/_pava.c", "ltfix/_samn.c"],
     depends=["ltfix/_buffers.h", "ltfix/_pool.h", "ltfix/_samn.h"],
+    libraries=[] if MSVC else ["m"],
     extra_compile_args=compile_args,
     extra_link_args=link_args,
     define_macros=[] if FREE_THREADED else [("Py_LIMITED_API", "0x030B0000")],
