@@ -153,7 +153,7 @@ def test_grad_is_the_gradient_of_value(case: str, seed: int, n_classes: int, spr
     assert value.shape == (3, 2)
     (expected,) = torch.autograd.grad(value.sum(), z)
     found = loss.grad_(z.detach().clone(), y) / y.shape[1]
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-12)  # 1 − q cancels where q nears 1
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -198,10 +198,8 @@ def test_steps_equal_autograd_and_torch_sgd(case: str):
                 torch_sgd.zero_grad()
                 F.cross_entropy(reference(x), y).backward()
                 torch_sgd.step()
-            expected = reference.test_logits(test).detach()
-            torch.testing.assert_close(
-                as_head(head.folded(), s, m).logits(test), expected, rtol=1e-6, atol=1e-6
-            )
+            found, expected = as_head(head.folded(), s, m).logits(test), reference.test_logits(test)
+            torch.testing.assert_close(found, expected.detach(), rtol=1e-6, atol=1e-6)
 
 
 def as_head(folded: Any, s: int, m: int) -> Head:
@@ -215,10 +213,8 @@ def as_head(folded: Any, s: int, m: int) -> Head:
 def test_one_number_for_all_settings_is_the_same_as_one_each(name: str):
     values = samn_values("freq", "code", "both", "exp")
     heads = []
-    for sgd in (
-        Sgd(0.1, 0.9, 0.01),
-        Sgd(torch.full((2,), 0.1).double(), 0.9, torch.full((2,), 0.01).double()),
-    ):
+    rates, decays = torch.full((2,), 0.1).double(), torch.full((2,), 0.01).double()
+    for sgd in (Sgd(0.1, 0.9, 0.01), Sgd(rates, 0.9, decays)):
         generator = torch.Generator().manual_seed(1)
         weight = torch.randn(1, 2, K, D, dtype=torch.float64, generator=generator)
         head = build_head(name, weight, weight[..., 0].clone(), COUNTS, [values, values])
