@@ -86,6 +86,9 @@ def understand(err: BaseException) -> LtfixError | None:
         return EnvironmentFault("out of memory", hint="use a smaller batch or fewer workers")
     if isinstance(err, OSError):
         return _from_os(err)
+    if isinstance(err, ModuleNotFoundError) and err.name and not err.name.startswith("ltfix"):
+        package = err.name.partition(".")[0]
+        return EnvironmentFault(f"{package} is not installed", hint=f"pip install {package}")
     return None
 
 

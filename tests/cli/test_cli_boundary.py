@@ -49,6 +49,12 @@ def raising(err: BaseException):
             4,
             "the disk is full (the file system): …",
         ),
+        (ModuleNotFoundError("No", name="timm.data"), 4, "timm is not installed: pip install timm"),
+        (
+            ModuleNotFoundError("No", name="ltfix.x"),
+            70,
+            "unexpected ModuleNotFoundError: No: --debug shows the traceback",
+        ),
         (InputError("first line\nsecond line"), 3, "first line second line"),
         (
             ZeroDivisionError("by zero"),
