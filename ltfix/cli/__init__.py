@@ -72,10 +72,14 @@ def _listed() -> None:
 def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code; results on stdout, all else on stderr."""
     call = frame.split(argv, COMMANDS)
-    with config.started(), boundary.Boundary(debug=call.debug) as outcome:
+    with config.started() as here, boundary.Boundary(debug=call.debug) as outcome:
         if COMPLETE in os.environ:
             typer.main.get_command(build_app(list(COMMANDS))).main(call.argv, prog_name="ltfix")
-        _invoke(call)
+        try:
+            _invoke(call)
+        finally:
+            for act in here.clean_up:
+                act()
     return outcome.code
 
 

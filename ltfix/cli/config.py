@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,7 @@ class Invocation:
     shared: set[str] = field(default_factory=set)  # set for every command, not for this one
     quiet: bool = False
     notes: list[str] = field(default_factory=list)
+    clean_up: list[Callable[[], None]] = field(default_factory=list)
 
 
 _current: ContextVar[Invocation | None] = ContextVar("ltfix_invocation", default=None)

@@ -62,7 +62,9 @@ def progress(quiet: bool = False) -> Progress:
     if sys.stderr.isatty():
         from ltfix.cli.progress import Bar
 
-        return Bar()
+        bar = Bar()
+        config.current().clean_up.append(bar.finish)  # a bar left open hides the cursor
+        return bar
     from ltfix.cli.progress import Lines
 
     return Lines(lambda text: print(text, file=sys.stderr, flush=True))

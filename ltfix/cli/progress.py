@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 QUIET_SECONDS = 2.0  # a task shorter than this says nothing in a log
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
+REDRAW_SECONDS = 0.05
 
 
 def duration(seconds: float) -> str:
@@ -90,6 +91,7 @@ class Bar:
 
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._bar: RichProgress | None = None
+        self._waiting, self._drawn = 0, 0.0
 
     def start(self, what: str, total: int, unit: str) -> None:
         """Begin a task of ``total`` units."""
@@ -121,16 +123,25 @@ class Bar:
         self._bar.add_task(what, total=total)
 
     def advance(self, n: int = 1) -> None:
-        """Move the bar by ``n`` units."""
+        """Move the bar by ``n`` units; drawn a few times a second, so that it may be called every step."""
+        self._waiting += n
+        now = time.monotonic()
+        if now - self._drawn >= REDRAW_SECONDS:
+            self._draw()
+            self._drawn = now
+
+    def _draw(self) -> None:
         if self._bar is not None:
-            self._bar.advance(self._bar.task_ids[0], n)
+            self._bar.advance(self._bar.task_ids[0], self._waiting)
+        self._waiting = 0
 
     def note(self, text: str) -> None:
         """Print one line above the bar."""
         self._console.print("ltfix: " + " ".join(text.split()), soft_wrap=True)
 
     def finish(self) -> None:
-        """Leave the bar as it stands."""
+        """Leave the bar as it stands, and give the cursor back."""
+        self._draw()
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -88,3 +88,18 @@ def test_main_exits_with_the_code(probe, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main()
     assert exit_.value.code == 2
+
+
+def test_an_open_bar_is_closed_before_the_error_is_told(probe, capsys, monkeypatch):
+    monkeypatch.setattr(console.sys.stderr, "isatty", lambda: True, raising=False)
+
+    def act() -> None:
+        progress = console.progress()
+        probe.values["bar"] = progress
+        progress.start("train", 10, "images")
+        raise KeyboardInterrupt
+
+    probe.act = act
+    assert cli.run(["probe"]) == 130
+    assert probe.values["bar"]._bar is None
+    assert capsys.readouterr().err.endswith("ltfix: interrupted\n")
