@@ -69,8 +69,8 @@ def os_errors(path: Path | str) -> Iterator[None]:
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it into place when the block ends well.
 
-    The temporary file exists (empty) and is locked, so that :func:`sweep` can tell it from what a
-    killed writer left.
+    The temporary file exists (empty) and is locked where the system has such locks, so that
+    :func:`sweep` can tell it from what a killed writer left.
 
     Raises:
         InputError: the path is a folder, or passes through a file.
@@ -82,6 +82,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _sweep(path.parent, glob.escape(_prefix(path)))
         with _locked_temporary(path) as held:
             temporary = Path(held.name)
+            if fcntl is None:  # Windows renames no open file
+                held.close()
             try:
                 yield temporary
                 with temporary.open("rb+") as handle:
@@ -134,9 +136,13 @@ def sweep(folder: Path) -> None:
 
 def _sweep(folder: Path, prefix: str) -> None:
     for path in folder.glob(f"{prefix}*{_TEMPORARY}"):
-        with contextlib.suppress(OSError), path.open("rb+") as handle:
-            if _lock(handle.fileno()):
+        with contextlib.suppress(OSError):
+            if fcntl is None:
                 path.unlink(missing_ok=True)
+                continue
+            with path.open("rb+") as handle:
+                if _lock(handle.fileno()):
+                    path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import struct
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,7 @@ def test_arrays_are_read_only_views_of_the_map(tmp_path: Path) -> None:
         assert isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the file is sparse only there")
 def test_opening_reads_nothing(tmp_path: Path) -> None:
     """A file of 64 GiB (sparse) opens, and one of its pages is read."""
     rows, length = 1 << 24, 1 << 36
@@ -101,10 +104,9 @@ def test_torch_dtypes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tensors["b"], values.float().numpy())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
-    import os
-
-    path = tmp_path / os.fsdecode(b"caf\xe9.safetensors")
+    path = tmp_path / "caf\udce9.safetensors"
     files.write_safetensors(path, {"a": np.arange(3)})
     assert load_tensors(path)[0]["a"].tolist() == [0, 1, 2]
 
