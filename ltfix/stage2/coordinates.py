@@ -128,4 +128,4 @@ class Coordinates:
 
 
 def _mean_norm(x: np.ndarray) -> float:
-    return float(np.linalg.norm(x, axis=-1).mean(dtype=np.float64))
+    return float(np.sqrt(np.einsum("nd,nd->n", x, x, dtype=np.float64)).mean())

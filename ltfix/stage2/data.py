@@ -69,10 +69,9 @@ class Features:
         rows, labels = np.arange(cache.n), cache.labels
         if views_used == "all":
             rows, labels = np.repeat(rows, cache.views), np.repeat(labels, cache.views)
-        counts = np.bincount(labels, minlength=cache.n_classes)
         size = sum(shard.nbytes for shard in cache.shards)
         streamed = stream == "always" or (stream == "auto" and 2 * size > _memory())
-        return cls(cache.shards, rows, labels, counts, views_used, streamed)
+        return cls(cache.shards, rows, labels, cache.counts, views_used, streamed)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -87,10 +86,15 @@ class Features:
         """V."""
         return int(self.shards[0].shape[1])
 
+    @property
+    def copies(self) -> int:
+        """How many consecutive entries are views of one cache row: V with views "all", else 1."""
+        return self.views if self.views_used == "all" else 1
+
     def subset(self, index: np.ndarray) -> Features:
         """The samples ``index``, with their own counts."""
         labels = self.labels[index]
-        counts = np.bincount(labels, minlength=len(self.counts))
+        counts = np.bincount(labels, minlength=len(self.counts)) // self.copies
         return dataclasses.replace(self, rows=self.rows[index], labels=labels, counts=counts)
 
     def take(self, index: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:

@@ -74,9 +74,13 @@ class Options:
             raise UsageError(
                 f"the fraction is {self.val_fraction:g}", where="--val-fraction", hint="between 0 and 1"
             )
-        if isinstance(self.feature_scale, str) and self.feature_scale not in ("auto", "none"):
+        if self.val_per_class is not None and self.val_per_class < 1:
+            raise UsageError(
+                f"{self.val_per_class} samples a class", where="--val-per-class", hint="1 or more"
+            )
+        if self.feature_scale not in ("auto", "none"):
             try:
-                ok = float(self.feature_scale) > 0
+                ok = 0 < float(self.feature_scale) < float("inf")
             except ValueError:
                 ok = False
             if not ok:

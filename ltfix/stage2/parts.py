@@ -29,9 +29,9 @@ class Value:
 
 
 TRAINING: Mapping[str, Value] = {
-    "lr": Value(5e-4, "learning rate", positive=True),
+    "lr": Value(5e-4, "learning rate", high=1e38, positive=True),
     "momentum": Value(0.9, "SGD momentum", high=1),
-    "weight_decay": Value(0.0, "L2 penalty on what trains"),
+    "weight_decay": Value(0.0, "L2 penalty on what trains", high=1e38),
     "batch_size": Value(64, "samples a step", positive=True),
     "epochs": Value(20, "passes over the features", positive=True),
     "schedule": Value("cosine", "learning rate over the epochs", SCHEDULES),

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.data import Features
-from ltfix.stage2.select import class_wise_cut, mean_class_accuracy
+from ltfix.stage2.select import cut, mean_class_accuracy
 
 PENALTIES = tuple(10.0**-p for p in (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0))
 
@@ -33,7 +33,7 @@ def fit_probe(
     inputs = torch.from_numpy(x / scale).to(device)
     targets = torch.from_numpy(labels).to(device)
     n_classes = len(data.counts)
-    train, held = class_wise_cut(labels, seed)
+    train, held = cut(data, seed)
     progress.start("linear probe", len(PENALTIES) + 1, "fits")
     penalty = PENALTIES[len(PENALTIES) // 2]
     if len(held):

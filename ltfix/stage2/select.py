@@ -40,6 +40,15 @@ def class_wise_cut(
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 
+def cut(
+    data: Features, seed: int, fraction: float = FRACTION, per_class: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`class_wise_cut` of training samples; where each view is an entry, a sample's stay together."""
+    sides = class_wise_cut(data.labels[:: data.copies], seed, fraction, per_class)
+    train, held = ((side[:, None] * data.copies + np.arange(data.copies)).reshape(-1) for side in sides)
+    return train, held
+
+
 def mean_class_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     """Mean over the classes that occur in ``labels`` of their accuracy."""
     total = np.bincount(labels)
@@ -103,8 +112,8 @@ def validation_samples(
             raise UsageError("a validation cache is given, so nothing is cut", where="--val-per-class")
         views = "first" if data.views_used == "first" else "random"
         return Validation(data, Features.of(held, views), f"validation cache {held.path.name}", False)
-    train, cut = class_wise_cut(data.labels, seed, fraction, per_class)
-    if not len(cut):
+    train, aside = cut(data, seed, fraction, per_class)
+    if not len(aside):
         raise InputError(
             "every class has one sample, so none can be held out to choose on",
             hint="give --val, or the values themselves",
@@ -116,4 +125,4 @@ def validation_samples(
     where = f"class-wise cut of the training samples ({share})"
     if seen:
         where += ", which the backbone has seen: its level is inflated, only the order counts"
-    return Validation(data.subset(train), data.subset(cut), where, True)
+    return Validation(data.subset(train), data.subset(aside), where, True)

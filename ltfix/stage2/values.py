@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,7 +105,9 @@ def read_value(name: str, value: Any, spec: Value) -> Any:
     whole = isinstance(spec.default, int)
     try:
         number = int(value) if whole else float(value)
-    except (TypeError, ValueError):
+        if number != float(value) or not math.isfinite(number):  # 1.5 epochs, NaN, infinity
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
         kind = "a whole number" if whole else "a number"
         raise UsageError(f"{name} must be {kind}, found {value!r}", where=where) from None
     if not spec.low <= number <= spec.high or (spec.positive and number <= 0):
