@@ -5,50 +5,76 @@ Shapes as in ``parametrise``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ltfix.errors import InputError
 from ltfix.heads.head import NORM_FLOOR
 from ltfix.stage2 import samn
-from ltfix.stage2.layers import Folded, accumulate_, product
+from ltfix.stage2.layers import Folded, Linear, accumulate_, product
 from ltfix.stage2.sgd import Sgd
 
 
+@dataclasses.dataclass(slots=True)
+class _Work:
+    """Buffers for one batch size, [S, B, M, K]: x Wᵀ, z, a product; and views of the first and the last."""
+
+    plain: Tensor
+    z: Tensor
+    product: Tensor
+    plain_flat: Tensor
+    product_flat: Tensor
+
+
 class Directions:
-    """Rows trained through their direction: z = (ρ_k/‖w_k‖) w_k·x, for cosine heads and SAMN.
+    """Rows trained through their direction: z = (ρ_k/‖w_k‖) w_k·x + shift_k, for cosine heads and SAMN.
 
     With d = w/‖w‖ and G = ∂L/∂Ŵ: ∂L/∂w_k = (ρ_k/‖w_k‖)(G_k − d_k (d_k·G_k)), and d_k·G_k is what ρ gets.
     G is never formed: w·G = Σ_i dz_i (w·x_i) comes from the logits, and ρ/‖w‖ multiplies dz before the
-    one product with x.
+    one product with x. Sums over the batch stay sums here; 1/B enters with the update.
     """
 
     def __init__(self, weight: Tensor) -> None:
         self.weight, self.velocity = weight.clone(), torch.zeros_like(weight)
+        self.norm, self.factor, self.radial = (torch.empty_like(weight[..., 0]) for _ in range(3))
+        self._columns, self._flat_velocity = self.weight.flatten(1, 2).mT, self.velocity.flatten(1, 2)
+        self._work: dict[int, _Work] = {}
+
+    def _buffers(self, batch: int) -> _Work:
+        if batch not in self._work:
+            seeds, settings, n_classes = self.norm.shape
+            three = [self.norm.new_empty(seeds, batch, settings, n_classes) for _ in range(3)]
+            self._work[batch] = _Work(*three, three[0].flatten(2), three[2].flatten(2).mT)
+        return self._work[batch]
 
     def row_factor(self, rho: Tensor) -> Tensor:
         """ρ/‖w‖, [S, M, K]; keeps the norms."""
-        self.norm: Tensor = torch.linalg.vector_norm(self.weight, dim=-1).clamp_(min=NORM_FLOOR)
-        factor: Tensor = rho / self.norm
-        return factor
+        torch.linalg.vector_norm(self.weight, dim=-1, out=self.norm)
+        return torch.div(rho, self.norm.clamp_(min=NORM_FLOOR), out=self.factor)
 
-    def project(self, x: Tensor, rho: Tensor) -> Tensor:
-        """(ρ/‖w‖) ⊙ (x Wᵀ), [S, B, M, K]."""
-        self.plain: Tensor = product(x, self.weight)
-        self.factor: Tensor = self.row_factor(rho)
-        return self.plain * self.factor.unsqueeze(1)
+    def project(self, x: Tensor, rho: Tensor, shift: Tensor | None = None) -> Tensor:
+        """(ρ/‖w‖) ⊙ (x Wᵀ) + shift, [S, B, M, K], in a buffer that the next call reuses."""
+        work = self._buffers(x.shape[1])
+        torch.bmm(x, self._columns, out=work.plain_flat)
+        factor = self.row_factor(rho).unsqueeze(1)
+        if shift is None:
+            return torch.mul(work.plain, factor, out=work.z)
+        return torch.addcmul(shift.unsqueeze(1), work.plain, factor, out=work.z)
 
-    def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> Tensor:
-        """One SGD step on the rows; returns ∂L/∂ρ = d·G, [S, M, K]."""
-        w_dot_g: Tensor = (dz * self.plain).mean(1)
-        accumulate_(self.velocity, dz * self.factor.unsqueeze(1), x, sgd.momentum)
-        radial = self.factor * w_dot_g / self.norm.square()
-        self.velocity.addcmul_(self.weight, radial.unsqueeze(-1), value=-1)
+    def step(self, x: Tensor, dz: Tensor, sgd: Sgd, *, out: Tensor) -> None:
+        """One SGD step on the rows; ``out`` [S, M, K] receives B·∂L/∂ρ = B·d·G."""
+        batch = x.shape[1]
+        work = self._buffers(batch)
+        torch.sum(torch.mul(dz, work.plain, out=work.product), 1, out=out).div_(self.norm)
+        torch.mul(self.factor, out, out=self.radial).div_(self.norm)
+        torch.mul(dz, self.factor.unsqueeze(1), out=work.product)
+        v = self._flat_velocity
+        torch.baddbmm(v, work.product_flat, x, beta=sgd.momentum, alpha=1 / batch, out=v)
+        self.velocity.addcmul_(self.weight, self.radial.unsqueeze(-1), value=-1 / batch)
         sgd.finish(self.weight, self.velocity)
-        of_rho: Tensor = w_dot_g / self.norm
-        return of_rho
 
     def folded(self, rho: Tensor) -> Tensor:
         """ρ_k w_k/‖w_k‖."""
@@ -65,6 +91,7 @@ class Cosine:
     def __init__(self, weight: Tensor, scale: Tensor, *, learn_scale: bool, capsule: bool) -> None:
         self.rows = Directions(weight)
         self.scale = scale.clone()  # [S, M]
+        self.of_rho = torch.empty_like(weight[..., 0])
         self.v_scale, self.learn_scale, self.capsule = torch.zeros_like(scale), learn_scale, capsule
 
     def transform(self, x: Tensor) -> Tensor:
@@ -82,9 +109,9 @@ class Cosine:
 
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
         """One SGD step on the rows and, where it is learned, on s."""
-        of_rho = self.rows.step(self.input, dz, sgd)
+        self.rows.step(self.input, dz, sgd, out=self.of_rho)
         if self.learn_scale:
-            sgd.update(self.scale, self.v_scale, of_rho.sum(-1), decay=False)
+            sgd.update(self.scale, self.v_scale, self.of_rho.sum(-1), batch=x.shape[1], decay=False)
 
     def folded(self) -> Folded:
         """s·ŵ, over T(x)."""
@@ -98,11 +125,17 @@ class Causal:
 
     Tang et al. 2020 (De-confound-TDE). During training the mean feature is accumulated, e ← μe + mean(x);
     the folded head subtracts its direction ĉ from x: w^h − α (w^h·ĉ^h) ĉ^h.
+
+    Raises:
+        InputError: D does not divide into H blocks.
     """
 
     def __init__(
         self, weight: Tensor, *, tau: float, heads: int, gamma: float, alpha: float, mean_momentum: float
     ) -> None:
+        if weight.shape[-1] % heads:
+            hint = f"give --set heads= a divisor of {weight.shape[-1]}"
+            raise InputError(f"D = {weight.shape[-1]} does not divide into {heads} blocks", hint=hint)
         self.heads, self.tau, self.gamma, self.alpha = heads, tau, gamma, alpha
         self.weight, self.velocity = weight.clone(), torch.zeros_like(weight)
         self.mean_momentum = mean_momentum
@@ -139,7 +172,7 @@ class Causal:
         direction = w / n.clamp(min=NORM_FLOOR)
         inward = direction * (direction * g).sum(-1, keepdim=True) * (n / (n + self.gamma))
         gradient = (g - inward) * ((self.tau / self.heads) / (n + self.gamma))
-        sgd.update(self.weight, self.velocity, gradient.view_as(self.weight))
+        sgd.update(self.weight, self.velocity, gradient.view_as(self.weight), batch=1)
 
     def folded(self) -> Folded:
         """The total direct effect: the mean direction taken out of every row."""
@@ -155,7 +188,8 @@ class Samn:
     """SAMN in closed form: :mod:`ltfix.stage2.samn` has the formulas, :class:`Directions` the way back.
 
     ∂L/∂ρ_k = d_k·G_k and ∂L/∂b̂ = g go through the scale chain to ``raw_weight`` and ``raw_bias``;
-    ∂L/∂b = g. Everything trains at one rate.
+    ∂L/∂b = g. Everything trains at one rate. The three vectors of K lie in one tensor [3, S, M, K], so that
+    they take their SGD step together.
 
     Args:
         weight, bias: [S, M, K, D], [S, M, K], the start.
@@ -167,46 +201,47 @@ class Samn:
     ) -> None:
         self.on_weight, self.on_bias = part != "bias", part != "weight"
         self.rows = Directions(weight)
-        self.bias, self.v_bias = bias.clone(), torch.zeros_like(bias)
-        perm = samn.order(metric.reshape(-1, metric.shape[-1]), variant)
         raw = torch.from_numpy(samn.initial_raw(metric, variant)).to(bias)
-        self.raw_weight, self.raw_bias = raw.clone(), raw.clone()
-        self.v_raw_weight, self.v_raw_bias = torch.zeros_like(raw), torch.zeros_like(raw)
-        self.chain_weight = samn.ScaleChain(perm, variant, scale)
-        self.chain_bias = samn.ScaleChain(perm, variant, scale)
+        self.vectors = torch.stack([raw, raw, bias])
+        self.velocities, self.gradients = torch.zeros_like(self.vectors), torch.zeros_like(self.vectors)
+        self.raw_weight, self.raw_bias, self.bias = self.vectors
+        self.g_bias = self.gradients[2]
+        perm = samn.order(metric.reshape(-1, metric.shape[-1]), variant)
+        perm, both = np.concatenate([perm, perm]), slice(0, 2)
+        self.chain = samn.ScaleChain(
+            perm, self.vectors[both], self.gradients[both], variant=variant, scale=scale
+        )
+        self.shift = torch.empty_like(bias) if self.on_bias else self.bias
+        if not self.on_weight:
+            self.linear = Linear(weight, bias)
 
-    def _through(self, chain: Callable[[np.ndarray], np.ndarray], values: Tensor) -> Tensor:
-        rows = values.detach().reshape(-1, values.shape[-1]).cpu().numpy()
-        out: Tensor = torch.from_numpy(chain(rows)).to(values)
-        return out.view_as(values)
-
-    def _row_scale(self) -> Tensor:
-        return self._through(self.chain_weight.forward, self.raw_weight)
-
-    def _shifted_bias(self) -> Tensor:
-        if not self.on_bias:
-            return self.bias
-        return self.bias + self._through(self.chain_bias.forward, self.raw_bias)
+    def _refresh(self) -> Tensor:
+        """ρ of the rows after the vectors moved; ``shift`` becomes b̂."""
+        self.chain.forward()
+        if self.on_bias:
+            torch.add(self.bias, self.chain.rho[1], out=self.shift)
+        return self.chain.rho[0]
 
     def logits(self, x: Tensor) -> Tensor:
         """(ρ/‖w‖) ⊙ (x Wᵀ) + b̂."""
-        z = self.rows.project(x, self._row_scale()) if self.on_weight else product(x, self.rows.weight)
-        return z.add_(self._shifted_bias().unsqueeze(1))
+        rho = self._refresh()
+        if self.on_weight:
+            return self.rows.project(x, rho, self.shift)
+        return product(x, self.linear.weight).add_(self.shift.unsqueeze(1))
 
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
         """One SGD step on w, b, raw_weight and raw_bias."""
-        g = dz.mean(1)
+        torch.sum(dz, 1, out=self.g_bias)
         if self.on_weight:
-            of_rho = self.rows.step(x, dz, sgd)
-            sgd.update(self.raw_weight, self.v_raw_weight, self._through(self.chain_weight.pullback, of_rho))
+            self.rows.step(x, dz, sgd, out=self.chain.upstream[0])
         else:
-            accumulate_(self.rows.velocity, dz, x, sgd.momentum)
-            sgd.finish(self.rows.weight, self.rows.velocity)
+            self.linear.step_weight(x, dz, sgd)
         if self.on_bias:
-            sgd.update(self.raw_bias, self.v_raw_bias, self._through(self.chain_bias.pullback, g))
-        sgd.update(self.bias, self.v_bias, g)
+            self.chain.upstream[1].copy_(self.g_bias)
+        self.chain.pullback()
+        sgd.update(self.vectors, self.velocities, self.gradients, batch=x.shape[1], axis=2)
 
     def folded(self) -> Folded:
         """Ŵ and b̂."""
-        weight = self.rows.folded(self._row_scale()) if self.on_weight else self.rows.weight
-        return Folded(weight, self._shifted_bias())
+        rho = self._refresh()
+        return Folded(self.rows.folded(rho) if self.on_weight else self.linear.weight, self.shift)

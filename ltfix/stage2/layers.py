@@ -40,18 +40,23 @@ class Linear:
     def __init__(self, weight: Tensor, bias: Tensor, train_weight: bool = True) -> None:
         self.weight, self.bias, self.train_weight = weight.clone(), bias.clone(), train_weight
         self.v_weight, self.v_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        self.g_bias = torch.empty_like(bias)
+        self._columns, self._row = self.weight.flatten(1, 2).mT, self.bias.flatten(1).unsqueeze(1)
 
     def logits(self, x: Tensor) -> Tensor:
         """x Wᵀ + b."""
-        z = torch.baddbmm(self.bias.flatten(1).unsqueeze(1), x, self.weight.flatten(1, 2).mT)
-        return z.view(*x.shape[:2], *self.bias.shape[1:])
+        return torch.baddbmm(self._row, x, self._columns).view(*x.shape[:2], *self.bias.shape[1:])
 
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
-        """∂L/∂W = Σ dz xᵀ / B and ∂L/∂b = Σ dz / B, added to the momentum inside the matrix product."""
+        """∂L/∂W = Σ dz xᵀ / B and ∂L/∂b = Σ dz / B."""
         if self.train_weight:
-            accumulate_(self.v_weight, dz, x, sgd.momentum)
-            sgd.finish(self.weight, self.v_weight)
-        sgd.update(self.bias, self.v_bias, dz.mean(1))
+            self.step_weight(x, dz, sgd)
+        sgd.update(self.bias, self.v_bias, torch.sum(dz, 1, out=self.g_bias), batch=x.shape[1])
+
+    def step_weight(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
+        """The step on W alone; its gradient joins the momentum inside the matrix product."""
+        accumulate_(self.v_weight, dz, x, sgd.momentum)
+        sgd.finish(self.weight, self.v_weight)
 
     def folded(self) -> Folded:
         """W and b themselves."""
@@ -77,11 +82,11 @@ class ScaledLogits:
 
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
         """One SGD step on ℓ, and on W and b where they train."""
-        gradient = (dz * self.plain).mean(1)
+        gradient = (dz * self.plain).sum(1)
         if self.lr_factor:
             slower = Sgd(sgd.rate * self.lr_factor, sgd.momentum, sgd.weight_decay)
             self.linear.step(x, dz * self.scale.unsqueeze(1), slower)
-        sgd.update(self.scale, self.v_scale, gradient)
+        sgd.update(self.scale, self.v_scale, gradient, batch=x.shape[1])
 
     def folded(self) -> Folded:
         """ℓ_k w_k and ℓ_k b_k."""
@@ -118,13 +123,13 @@ class DisAlign:
         weighted = dz * self.c
         gate = (dz * self.change).sum(-1) * (self.c * (1 - self.c)).squeeze(-1)
         gradients = [
-            (weighted * self.z).mean(1),
-            weighted.mean(1),
-            torch.bmm(gate.mT, x) / x.shape[1],
-            gate.mean(1),
+            (weighted * self.z).sum(1),
+            weighted.sum(1),
+            torch.bmm(gate.mT, x),
+            gate.sum(1),
         ]
         for parameter, velocity, gradient in zip(self._parameters(), self.velocities, gradients, strict=True):
-            sgd.update(parameter, velocity, gradient)
+            sgd.update(parameter, velocity, gradient, batch=x.shape[1])
 
     def folded(self) -> Folded:
         """The frozen layer, with the transform ``disalign``."""

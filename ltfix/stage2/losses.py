@@ -11,6 +11,7 @@ Batch means are left to the caller in ``grad_`` (it folds 1/B into a matrix prod
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -40,7 +41,18 @@ def _of(table: Tensor, y: Tensor) -> Tensor:
 
 def _at(z: Tensor, y: Tensor) -> Tensor:
     """An index that picks the true class of every sample and setting: [..., B, M, 1]."""
-    return y[..., None, None].expand(*z.shape[:-1], 1)
+    index = y.view(*y.shape, 1, 1)
+    return index if z.shape[-2] == 1 else index.expand(*z.shape[:-1], 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _minus_one(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((*shape, 1), -1.0, dtype=dtype, device=device)
+
+
+def subtract_hit_(s: Tensor, y: Tensor) -> Tensor:
+    """s − e_y in place."""
+    return s.scatter_add_(-1, _at(s, y), _minus_one(s.shape[:-1], s.dtype, s.device))
 
 
 def _reduce(loss: Tensor, weight: Tensor | None, weighted_mean: bool) -> Tensor:
@@ -113,7 +125,7 @@ class SoftmaxLoss:
             s -= _of(self.off, y)[..., None]
             s.scatter_add_(-1, _at(s, y), -_of(self.drop, y)[..., None])
         else:
-            s.scatter_add_(-1, _at(s, y), s.new_full((), -1.0).expand(*s.shape[:-1], 1))
+            subtract_hit_(s, y)
         if self.weight is not None:
             s *= _share(_of(self.weight, y), self.weighted_mean)[..., None]
         if self.scale is not None:
@@ -149,8 +161,7 @@ class SoftmaxFocal:
         if self.weight is not None:
             factor = factor * _of(self.weight, y)
         s = torch.softmax(z, -1)
-        s.scatter_add_(-1, _at(s, y), s.new_full((), -1.0).expand(*s.shape[:-1], 1))
-        return s.mul_(factor[..., None])
+        return subtract_hit_(s, y).mul_(factor[..., None])
 
 
 class SoftmaxBCE:

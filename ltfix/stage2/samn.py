@@ -51,31 +51,48 @@ class ScaleChain:
     dρ/dp is −ρ S² σ(p) for the code's ρ = exp(S), −S² σ(p) for ``mul``, ρ σ(p) (or σ(p)) for the paper's
     S; the projection's Jacobian averages over each PAVA block. One call of the C kernel each way.
 
+    It is bound to two tensors of R·K elements, which it reads and writes where they lie: on the CPU nothing
+    is copied.
+
     Args:
         perm: [R, K] from :func:`order`.
+        raw: the raw numbers. gradient: receives ∂L/∂raw.
+
+    Attributes:
+        rho: ρ, shaped as ``raw``, after :meth:`forward`.
+        upstream: where the caller puts ∂L/∂ρ before :meth:`pullback`.
     """
 
-    def __init__(self, perm: np.ndarray, variant: str = "code", scale: str = "exp") -> None:
-        self.perm, self.paper, self.mul = (
-            np.ascontiguousarray(perm, np.int64),
-            variant == "paper",
-            scale == "mul",
-        )
+    def __init__(
+        self, perm: np.ndarray, raw: Tensor, gradient: Tensor, *, variant: str = "code", scale: str = "exp"
+    ) -> None:
+        self.perm = np.ascontiguousarray(perm, np.int64)
+        self.paper, self.mul = variant == "paper", scale == "mul"
         self.slope = np.empty(perm.shape)
         self.starts = np.empty((perm.shape[0], perm.shape[1] + 1), np.int64)
+        self.rho, self.upstream = torch.empty_like(raw), torch.zeros_like(raw)
+        self._device = (raw, self.rho, self.upstream, gradient)
+        self._host = [t.detach().cpu() for t in self._device]  # the same memory where that is the CPU's
+        self._copies = raw.device.type != "cpu"
+        self._raw, self._rho, self._upstream, self._gradient = (
+            t.view(perm.shape).numpy() for t in self._host
+        )
 
-    def forward(self, raw: np.ndarray) -> np.ndarray:
-        """ρ [R, K] of raw [R, K] (float32 or float64), of its type; computed in float64."""
-        rho = np.empty(raw.shape, raw.dtype)
-        raw = np.ascontiguousarray(raw)
-        samn_scales(raw, self.perm, rho, self.slope, self.starts, self.paper, self.mul)
-        return rho
+    def forward(self) -> None:
+        """ρ of the raw numbers, computed in double."""
+        if self._copies:
+            self._host[0].copy_(self._device[0])
+        samn_scales(self._raw, self.perm, self._rho, self.slope, self.starts, self.paper, self.mul)
+        if self._copies:
+            self.rho.copy_(self._host[1])
 
-    def pullback(self, upstream: np.ndarray) -> np.ndarray:
-        """∂L/∂raw [R, K] of ∂L/∂ρ [R, K], at the last :meth:`forward`."""
-        grad = np.empty(upstream.shape, upstream.dtype)
-        samn_pullback(np.ascontiguousarray(upstream), self.perm, self.slope, self.starts, grad)
-        return grad
+    def pullback(self) -> None:
+        """∂L/∂raw of ``upstream``, at the last :meth:`forward`."""
+        if self._copies:
+            self._host[2].copy_(self._device[2])
+        samn_pullback(self._upstream, self.perm, self.slope, self.starts, self._gradient)
+        if self._copies:
+            self._device[3].copy_(self._host[3])
 
 
 class SAMNLinear(nn.Module):

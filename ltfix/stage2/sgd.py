@@ -28,23 +28,28 @@ class Sgd:
         velocity: Tensor,
         gradient: Tensor,
         *,
+        batch: int,
+        axis: int = 1,
         decay: bool = True,
-        factor: float = 1.0,
     ) -> None:
-        """One step; ``decay=False`` spares the parameter λ, ``factor`` multiplies its rate."""
-        velocity.mul_(self.momentum).add_(gradient)
-        self.finish(parameter, velocity, decay=decay, factor=factor)
+        """One step; ``gradient`` is a sum over ``batch`` samples, ``decay=False`` spares the parameter λ.
 
-    def finish(self, parameter: Tensor, velocity: Tensor, *, decay: bool = True, factor: float = 1.0) -> None:
+        Args:
+            axis: where the M settings lie.
+        """
+        velocity.mul_(self.momentum).add_(gradient, alpha=1 / batch)
+        self.finish(parameter, velocity, axis=axis, decay=decay)
+
+    def finish(self, parameter: Tensor, velocity: Tensor, *, axis: int = 1, decay: bool = True) -> None:
         """The end of a step whose ``velocity`` already holds μv + g without decay."""
         if decay and not (isinstance(self.weight_decay, float) and self.weight_decay == 0):
-            add_scaled_(velocity, parameter, self.weight_decay)
-        add_scaled_(parameter, velocity, self.rate * -factor)
+            add_scaled_(velocity, parameter, self.weight_decay, axis)
+        add_scaled_(parameter, velocity, -self.rate, axis)
 
 
-def add_scaled_(target: Tensor, other: Tensor, factor: Number) -> None:
-    """target += factor · other, with one factor for all or one a setting (axis 1)."""
+def add_scaled_(target: Tensor, other: Tensor, factor: Number, axis: int = 1) -> None:
+    """target += factor · other, with one factor for all or one a setting."""
     if isinstance(factor, Tensor):
-        target.addcmul_(other, factor.view(-1, *[1] * (target.dim() - 2)))
+        target.addcmul_(other, factor.view(-1, *[1] * (target.dim() - 1 - axis)))
     else:
         target.add_(other, alpha=factor)
