@@ -43,8 +43,16 @@ def test_every_command_says_what_it_does(name: str):
 
 def test_every_public_name_is_documented():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    missing = [name for name in ltfix.__all__ if name != "__version__" and f"{name}" not in text]
+    missing = [name for name in ltfix.__all__ if name != "__version__" and f"`{name}" not in text]
     assert missing == []
+
+
+def test_python_examples_run(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 3
+    exec(compile("\n".join(blocks), "docs/python.md", "exec"), {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
