@@ -74,6 +74,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path):
     process.stderr.close()
 
 
+@posix
 def test_a_pipe_that_is_closed_before_the_last_flush(ltfix, tmp_path: Path):
     script = f'"{sys.executable}" -m ltfix methods --format json | head -c 1 >/dev/null'
     done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
