@@ -79,10 +79,18 @@ class ScaleChain:
         )
 
     def forward(self) -> None:
-        """ρ of the raw numbers, computed in double."""
+        """ρ of the raw numbers, computed in double; NaN in a row that holds a number that is not finite."""
         if self._copies:
             self._host[0].copy_(self._device[0])
-        samn_scales(self._raw, self.perm, self._rho, self.slope, self.starts, self.paper, self.mul)
+        try:
+            samn_scales(self._raw, self.perm, self._rho, self.slope, self.starts, self.paper, self.mul)
+        except ValueError:  # a run that diverged must not end those beside it
+            with np.errstate(over="ignore"):
+                size = np.abs(self._raw).sum(-1, dtype=np.float64) * self._raw.shape[-1]
+            lost = ~np.isfinite(size)
+            raw = np.where(lost[:, None], self._raw.dtype.type(0), self._raw)
+            samn_scales(raw, self.perm, self._rho, self.slope, self.starts, self.paper, self.mul)
+            self._rho[lost] = np.nan
         if self._copies:
             self.rho.copy_(self._host[1])
 
@@ -183,6 +191,8 @@ class SAMNLinear(nn.Module):
         module = cls(linear.in_features, linear.out_features, values, variant=variant, part=part, scale=scale)
         module = module.to(weight)
         with torch.no_grad():
+            for raw in (module.raw_weight, module.raw_bias):  # again, in the precision of the linear
+                raw.copy_(torch.from_numpy(initial_raw(values.double().cpu().numpy(), variant)))
             module.weight.copy_(weight)
             module.bias.zero_() if linear.bias is None else module.bias.copy_(linear.bias)
         return module

@@ -68,7 +68,8 @@ class Golden:
             scale=CASES[case][2],
         )
         raw_w, raw_b = self.raw(case)
-        head.raw_weight, head.raw_bias = raw_w[None, None].clone(), raw_b[None, None].clone()
+        head.raw_weight.copy_(raw_w)
+        head.raw_bias.copy_(raw_b)
         return head
 
     def batch(self, step: int = 0) -> tuple[Tensor, Tensor]:

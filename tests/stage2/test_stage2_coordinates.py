@@ -1,0 +1,88 @@
+"""Coordinates: what is fitted in them works on raw features, and the unit of features does not matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import ltfix
+from ltfix.errors import UsageError
+from ltfix.heads.head import Head
+from ltfix.stage2.coordinates import REFERENCE_NORM, Coordinates, Linear
+
+
+def draw(n: int = 50, dim: int = 6, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.gamma(2.0, size=(n, dim)) * np.arange(1, dim + 1)).astype(np.float32)
+
+
+def linear(dim: int = 6, k: int = 4) -> Linear:
+    rng = np.random.default_rng(1)
+    return Linear(rng.normal(size=(k, dim)).astype(np.float32), rng.normal(size=k).astype(np.float32))
+
+
+def test_features_get_the_reference_norm():
+    x = draw()
+    for normalize in ("none", "standardize", "l2"):
+        coordinates = Coordinates.of(x, normalize=normalize)
+        norm = coordinates.apply(torch.from_numpy(x)).norm(dim=1).mean()
+        assert float(norm) == pytest.approx(REFERENCE_NORM, rel=1e-4)
+    assert Coordinates.of(x, "none").scale == 1
+    assert Coordinates.of(x, 3.5).scale == Coordinates.of(x, "3.5").scale == 3.5
+
+
+@pytest.mark.parametrize("scale", ["auto", "none", 7.0])
+@pytest.mark.parametrize("normalize", ["none", "standardize"])
+def test_there_and_back_is_the_same_classifier(scale, normalize: str):
+    x, start = draw(), linear()
+    coordinates = Coordinates.of(x, scale, normalize)
+    inside = coordinates.into(start)
+    z = coordinates.apply(torch.from_numpy(x)).numpy() @ inside.weight.T + inside.bias
+    assert z == pytest.approx(x @ start.weight.T + start.bias, rel=1e-4, abs=1e-3)
+    back = coordinates.back(inside)
+    assert back.weight == pytest.approx(start.weight, rel=1e-4, abs=1e-5)
+    assert back.bias == pytest.approx(start.bias, rel=1e-3, abs=1e-3)
+
+
+def test_l2_becomes_the_heads_transform():
+    x, inside = draw(), linear()
+    coordinates = Coordinates.of(x, normalize="l2")
+    found = coordinates.back(inside)
+    head = Head(found.weight, found.bias, "x", transform=found.transform)
+    z = coordinates.apply(torch.from_numpy(x)).numpy() @ inside.weight.T + inside.bias
+    assert head.logits(x) == pytest.approx(z, rel=1e-4, abs=1e-3)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 0.1, 10.0])
+@pytest.mark.parametrize("method", ["samn", "los", "ce", "cosine", "disalign", "tau-norm", "ncm", "causal"])
+def test_a_fit_does_not_depend_on_the_unit_of_features(draw_cache, method: str, factor: float):
+    options = {} if method in ("tau-norm", "ncm") else {"epochs": 2}
+    plain = draw_cache([40, 10, 4], stage1=False)
+    scaled = draw_cache([40, 10, 4], stage1=False, scale=factor)
+    a, b = (ltfix.fit(cache, method, **options) for cache in (plain, scaled))
+    za, zb = a.logits(plain.features[:, 0]), b.logits(scaled.features[:, 0])
+    assert zb == pytest.approx(za, rel=1e-2, abs=2e-2)
+    assert np.array_equal(za.argmax(1), zb.argmax(1))
+
+
+def test_constant_dimensions_and_zero_features_divide_by_nothing():
+    x = draw()
+    x[:, 2] = 5.0
+    coordinates = Coordinates.of(x, normalize="standardize")
+    assert torch.isfinite(coordinates.apply(torch.from_numpy(x))).all()
+    zero = np.zeros((4, 3), np.float32)
+    for normalize in ("none", "standardize", "l2"):
+        assert torch.isfinite(Coordinates.of(zero, normalize=normalize).apply(torch.from_numpy(zero))).all()
+
+
+def test_a_head_with_its_own_transform_refuses_normalised_features():
+    with pytest.raises(UsageError, match="--normalize"):
+        Coordinates.of(draw(), normalize="l2").back(Linear(*map(np.float32, ([[1, 2]], [0])), {"kind": "l2"}))
+
+
+def test_the_record_says_what_was_done():
+    record = Coordinates.of(draw(), "none", "standardize").record()
+    assert record["feature_scale"] == 1
+    assert record["normalize"] == "standardize"
+    assert record["mean_norm"] == pytest.approx(np.linalg.norm(draw(), axis=1).mean(), rel=1e-5)

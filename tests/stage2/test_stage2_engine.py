@@ -1,0 +1,231 @@
+"""The loop: equal to a plain loop, the same in a batch as alone, deterministic, clear where it diverges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import ltfix
+from ltfix.errors import InputError
+from ltfix.features.read import FeatureCache
+from ltfix.stage2 import engine
+from ltfix.stage2.constraints import MaxNorm
+from ltfix.stage2.coordinates import Coordinates
+from ltfix.stage2.data import Features, Plan
+from ltfix.stage2.engine import Recipe, rate_factor, train
+from ltfix.stage2.losses import build_loss
+from ltfix.stage2.parametrise import Parametrisation, build_head
+from ltfix.stage2.samn import SAMNLinear
+
+PLAIN = Coordinates(scale=1.0, typical=1.0)
+SAMN = {"metric": "freq", "variant": "code", "part": "both", "scale": "exp"}
+COUNTS = [30, 9, 9, 3]
+
+
+def start_of(cache: FeatureCache, s: int, m: int, dtype=torch.float64) -> tuple[Tensor, Tensor]:
+    weight = torch.from_numpy(cache.head.weight).to(dtype)
+    return weight.expand(s, m, *weight.shape).clone(), torch.zeros(s, m, len(weight), dtype=dtype)
+
+
+def run(
+    cache: FeatureCache,
+    head: str = "linear",
+    loss: str = "ce",
+    values: list[dict] | None = None,
+    *,
+    lr: list[float],
+    decay: list[float] | None = None,
+    seeds: list[int],
+    epochs: int = 3,
+    batch_size: int = 8,
+    dtype=torch.float64,
+    **options,
+) -> Parametrisation:
+    """Train S = len(seeds) by M = len(lr) runs and return the head."""
+    values = [{**SAMN, **v} for v in values or [{}] * len(lr)]
+    trained = build_head(head, *start_of(cache, len(seeds), len(lr), dtype), cache.counts, values)
+    recipe = Recipe(
+        Plan(options.pop("sampler", "instance"), batch_size, epochs), lr, decay or [0.0] * len(lr), 0.9
+    )
+    train(
+        Features.of(cache),
+        trained,
+        build_loss(loss, torch.from_numpy(cache.counts), values, dtype=dtype),
+        recipe,
+        seeds,
+        coordinates=PLAIN,
+        like=torch.zeros((), dtype=dtype),
+        **options,
+    )
+    return trained
+
+
+@pytest.mark.parametrize("head", ["linear", "samn"])
+def test_it_is_a_plain_loop_with_cosine_rate_by_epoch(draw_cache, head: str):
+    cache = draw_cache(COUNTS, views=2)
+    found = run(cache, head, lr=[0.05], decay=[0.01], seeds=[4], epochs=4).folded()
+    linear = nn.Linear(cache.dim, 4).double()
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(cache.head.weight))
+        linear.bias.zero_()
+    module = SAMNLinear.from_linear(linear, cache.counts) if head == "samn" else linear
+    sgd = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 4)
+    like = torch.zeros((), dtype=torch.float64)
+    for epoch in range(4):
+        plan = Plan("instance", 8, 4)
+        for x, y in Features.of(cache).batches(plan, [4], epoch, coordinates=PLAIN, like=like):
+            sgd.zero_grad()
+            F.cross_entropy(module(x[0]), y[0]).backward()
+            sgd.step()
+        cosine.step()
+    weight, bias = module.folded() if head == "samn" else (module.weight, module.bias)
+    torch.testing.assert_close(found.weight[0, 0], weight.detach(), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(found.bias[0, 0], bias.detach(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("head", "loss", "values"),
+    [
+        ("linear", "los", [{"delta": 0.98}, {"delta": 0.5}, {"delta": 0.0}]),
+        ("samn", "ce", [{}, {}, {}]),
+        ("samn", "logit-adjusted", [{"tau": 1.0}, {"tau": 0.0}, {"tau": 1.5}]),
+    ],
+    ids=["los", "samn", "samn+la"],
+)
+def test_runs_in_a_batch_equal_the_same_runs_alone(
+    draw_cache, head: str, loss: str, values: list[dict], dtype
+):
+    cache = draw_cache(COUNTS, views=2)
+    rates, decays, seeds = [5e-4, 0.05, 0.3], [0.0, 0.01, 0.0], [0, 1]
+    together = run(cache, head, loss, values, lr=rates, decay=decays, seeds=seeds, dtype=dtype).folded()
+    for s in range(2):
+        for m in range(3):
+            alone = run(
+                cache,
+                head,
+                loss,
+                values[m : m + 1],
+                lr=rates[m : m + 1],
+                decay=decays[m : m + 1],
+                seeds=seeds[s : s + 1],
+                dtype=dtype,
+            ).folded()
+            for a, b in ((alone.weight, together.weight), (alone.bias, together.bias)):
+                scale = float(a.abs().max())
+                torch.testing.assert_close(b[s, m], a[0, 0], rtol=1e-4, atol=1e-4 * scale)
+
+
+def test_equal_seeds_are_equal_bit_for_bit_and_others_differ(draw_cache):
+    cache = draw_cache(COUNTS, views=2)
+    a, b, c = (run(cache, "samn", lr=[0.05], seeds=[s], dtype=torch.float32).folded() for s in (0, 0, 1))
+    assert torch.equal(a.weight, b.weight)
+    assert torch.equal(a.bias, b.bias)
+    assert not torch.equal(a.weight, c.weight)
+
+
+def test_cosine_goes_from_one_toward_zero_and_never_stands_still():
+    factors = [rate_factor("cosine", e, 20) for e in range(20)]
+    assert factors[0] == 1
+    assert factors[10] == pytest.approx(0.5)
+    assert 0 < factors[-1] < 0.01
+    assert factors == sorted(factors, reverse=True)
+    assert {rate_factor("constant", e, 20) for e in range(20)} == {1.0}
+
+
+@pytest.mark.parametrize("method", ["ce", "samn", "samn+los", "lws"])
+@pytest.mark.parametrize("batch_size", [4, 1000])
+def test_a_run_that_diverges_names_epoch_and_a_lower_rate(draw_cache, method: str, batch_size: int):
+    cache = draw_cache(COUNTS)
+    with pytest.raises(InputError) as caught:
+        ltfix.fit(cache, method, lr=1e38, batch_size=batch_size, epochs=7)
+    assert caught.value.exit_code == 3
+    text = str(caught.value)
+    assert "became NaN in epoch" in text
+    assert "of 7 (lr 1e+38): try --lr 1e+37" in text
+
+
+def test_the_diverging_one_of_several_settings_is_named(draw_cache):
+    with pytest.raises(InputError, match=r"\(lr 1e\+38\): try --lr 1e\+37"):
+        run(draw_cache(COUNTS), "samn", lr=[1e-3, 1e38], seeds=[0, 1], dtype=torch.float32)
+
+
+@pytest.mark.parametrize("head", ["linear", "samn"])
+@pytest.mark.parametrize("counts", [[9, 4], [7, 7, 7], [9, 0, 4, 0], [1, 1], [5, 3, 3, 3, 1, 1]], ids=str)
+def test_two_classes_empty_classes_equal_counts_and_ties(draw_cache, head: str, counts: list[int]):
+    folded = run(draw_cache(counts, views=2), head, lr=[0.05], seeds=[0, 1]).folded()
+    assert torch.isfinite(folded.weight).all()
+    assert torch.isfinite(folded.bias).all()
+
+
+def test_row_norms_after_training_are_monotone_above_one_and_pooled(draw_cache):
+    cache = draw_cache([60, 30, 30, 11, 4, 2], spread=2.0)
+    folded = run(cache, "samn", lr=[0.05, 0.5], seeds=[0, 1], epochs=6).folded()
+    norms = folded.weight.norm(dim=-1)
+    assert bool((norms.diff(dim=-1) >= -1e-12).all())  # counts fall with the class index, ties in order
+    assert bool((norms > 1).all())
+    pooled = norms.diff(dim=-1).abs() < 1e-12
+    assert bool(pooled.any())  # and some classes share a block
+
+
+def test_deferred_reweighting_starts_at_its_epoch(draw_cache):
+    cache = draw_cache(COUNTS)
+    values = {"ldam_s": 30.0, "max_margin": 0.5, "beta": 0.9999, "cosine": "plain", "s": 1.0}
+    never, late, early = (
+        run(cache, "cosine", "ldam", [{**values, "drw_from": f}], lr=[0.1], seeds=[0], epochs=4)
+        .folded()
+        .weight
+        for f in (1.0, 0.75, 0.25)
+    )
+    assert not torch.equal(never, late)
+    assert not torch.equal(late, early)
+
+
+def test_a_constraint_is_enforced_after_each_epoch_or_step(draw_cache):
+    cache = draw_cache(COUNTS)
+    for every in ("epoch", "step"):
+        weight, _ = start_of(cache, 1, 1)
+        constraint = MaxNorm.of(weight, every)
+        folded = run(cache, lr=[0.5], seeds=[0], constraint=constraint).folded()
+        assert bool((folded.weight.norm(dim=-1) <= constraint.threshold[..., None] * (1 + 1e-9)).all())
+
+
+def test_after_epoch_sees_every_epoch_and_stop_ends_early(draw_cache):
+    cache, seen = draw_cache(COUNTS), []
+    run(cache, lr=[0.05], seeds=[0], epochs=5, after_epoch=seen.append)
+    assert seen == [0, 1, 2, 3, 4]
+    head = build_head("linear", *start_of(cache, 1, 1), cache.counts, [{}])
+    states: list[Tensor] = []
+    loss = build_loss("ce", torch.from_numpy(cache.counts), [{}], dtype=torch.float64)
+    recipe = Recipe(Plan("instance", 8, 5), [0.05], [0.0], 0.9)
+    like = torch.zeros((), dtype=torch.float64)
+    options = {"coordinates": PLAIN, "like": like}
+    train(
+        Features.of(cache),
+        head,
+        loss,
+        recipe,
+        [0],
+        after_epoch=lambda e: states.append(head.folded().weight.clone()),
+        **options,
+    )
+    short = build_head("linear", *start_of(cache, 1, 1), cache.counts, [{}])
+    stopped = Recipe(recipe.plan, recipe.lr, recipe.weight_decay, 0.9, stop=2)
+    train(Features.of(cache), short, loss, stopped, [0], **options)
+    assert torch.equal(short.folded().weight, states[1])
+
+
+def test_one_step_is_the_formula():
+    x = torch.tensor([[[1.0, 2.0], [3.0, -1.0]]]).double()
+    y = torch.tensor([[0, 1]])
+    head = build_head(
+        "linear", torch.zeros(1, 1, 2, 2).double(), torch.zeros(1, 1, 2).double(), np.array([1, 1]), [{}]
+    )
+    loss = build_loss("ce", torch.tensor([1, 1]), [{}], dtype=torch.float64)
+    engine.step(head, loss, x, y, engine.Sgd(0.1, 0.9))
+    gradient = torch.tensor([[-0.5, 0.5], [0.5, -0.5]]).double().T @ x[0] / 2
+    torch.testing.assert_close(head.folded().weight[0, 0], -0.1 * gradient)
