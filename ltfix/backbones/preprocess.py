@@ -86,18 +86,6 @@ class Preprocess:
         return pixels.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
 
 
-def parse_numbers(text: str, option: str) -> tuple[float, ...]:
-    """``0.5,0.5,0.5`` to numbers.
-
-    Raises:
-        UsageError: it is something else.
-    """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as err:
-        raise UsageError(f"expected numbers like 0.5,0.5,0.5, found {text!r}", where=option) from err
-
-
 def resolve_preprocess(
     config: Mapping[str, Any], metadata: Mapping[str, str], overrides: Mapping[str, Any], where: object
 ) -> Preprocess:

@@ -13,8 +13,8 @@ from ltfix.backbones.batches import Batch, available_workers, decode_batches
 from ltfix.backbones.load import Backbone
 from ltfix.backbones.plan import Extraction, Job
 from ltfix.errors import EnvironmentFault, InputError, UsageError
-from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.plan import Shard
+from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import CacheWriter
 from ltfix.heads.head import Head
 from ltfix.images.split import Split
@@ -108,8 +108,7 @@ def _write_shards(
     torch.set_num_threads(int(writer.run["threads"]))
     workers = available_workers() if request.workers is None else request.workers
     pending = writer.pending()
-    progress.start(f"extract {split.name}", len(split), "images")
-    progress.advance(len(split) - sum(shard.stop - shard.start for shard in pending))
+    progress.start(f"extract {split.name}", sum(shard.stop - shard.start for shard in pending), "images")
     ranges = [
         range(start, min(start + size, shard.stop))
         for shard in pending

@@ -15,7 +15,7 @@ from PIL import Image
 from timm.data import create_transform
 from torchvision.datasets import ImageFolder
 
-from ltfix.backbones.preprocess import Preprocess, from_dict, parse_numbers, resolve_preprocess
+from ltfix.backbones.preprocess import Preprocess, from_dict, resolve_preprocess
 from ltfix.errors import InputError, UsageError
 from ltfix.images.source import open_source
 
@@ -128,6 +128,3 @@ def test_wrong_metadata_and_inputs():
     for size in ((1, 32, 32), (3, 32, 64)):
         with pytest.raises(InputError, match="not square RGB images"):
             resolve_preprocess({**CONFIG, "input_size": size}, {}, {}, "here")
-    assert parse_numbers("0.5, 1", "--mean") == (0.5, 1.0)
-    with pytest.raises(UsageError, match="--mean"):
-        parse_numbers("0.5;1", "--mean")

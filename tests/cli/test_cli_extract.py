@@ -1,0 +1,125 @@
+"""ltfix.cli.extract: options in, caches and one table out."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pictures import write_photos
+
+import ltfix
+from ltfix import cli
+from ltfix.backbones.request import Request
+from ltfix.cli.extract import extract
+from ltfix.errors import UsageError
+
+RANDOM = ["extract", "--backbone", "cifar_resnet32", "--no-pretrained", "--device", "cpu", "--threads", "1"]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_photos(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows(out: str) -> list[list[str]]:
+    return [line.split() for line in out.splitlines() if line.startswith(("train", "test", "val"))]
+
+
+def test_all_splits_in_one_command(project: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.run([*RANDOM, "--data", "photos", "--views", "center,hflip"]) == 0
+    assert rows(capsys.readouterr().out) == [
+        ["train", "9", "3", "0/0/3", "2", "64", "no", "features/train"],
+        ["test", "6", "3", "0/0/3", "2", "64", "no", "features/test"],
+    ]
+    assert ltfix.open_cache("features/train").features.shape == (9, 2, 64)
+    before = {p: p.read_bytes() for p in Path("features").rglob("*") if p.is_file()}
+    assert cli.run([*RANDOM, "--data", "photos", "--views", "center,hflip"]) == 2
+    assert "finished already" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in Path("features").rglob("*") if p.is_file()} == before
+
+
+def test_a_dry_run_writes_nothing(project: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.run([*RANDOM, "--data", "photos", "--dry-run", "--image-size", "40"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("cifar_resnet32 (random): D = 64, 40 × 40 pixels, fp32 on cpu\n")
+    assert [row[:5] for row in rows(out)] == [
+        ["train", "9", "3", "0/0/3", "1"],
+        ["test", "6", "3", "0/0/3", "1"],
+    ]
+    assert rows(out)[0][5:] == ["1.2", "kB", "features/train"]
+    assert not Path("features").exists()
+
+
+def test_bare_from_a_configuration_file(project: Path):
+    (project / "ltfix.toml").write_text(
+        'work = "w"\n[extract]\nbackbone = "cifar_resnet32"\npretrained = false\ndata = "photos"\n'
+        'split = "test"\nbatch-size = 2\nworkers = 0\ndevice = "cpu"\nmean = "0.5"\n'
+        "[extract.model-arg]\ndrop_rate = 0.5\n"
+    )
+    assert cli.run(["extract", "--quiet"]) == 0
+    manifest = json.loads(Path("w/features/test/manifest.json").read_text())
+    assert manifest["preprocess"]["mean"] == [0.5] * 3
+    assert manifest["backbone"]["args"] == {"drop_rate": 0.5}
+    assert str(project) not in json.dumps(manifest)
+
+
+def test_left_out_images_are_counted(project: Path, capsys: pytest.CaptureFixture[str]):
+    Path("photos/test/ant/00.png").write_text("no image")
+    assert cli.run([*RANDOM, "--data", "photos", "--on-error", "skip", "--out", "there"]) == 0
+    out, err = capsys.readouterr()
+    assert "left out" in out.splitlines()[0]
+    assert rows(out)[1][:4] == ["test", "5", "1", "3"]
+    assert "left out: not an image file (photos/test/ant/00.png)" in err
+
+
+def test_a_torchvision_model(project: Path, capsys: pytest.CaptureFixture[str]):
+    argv = [
+        "extract",
+        "--backbone",
+        "torchvision:resnet18",
+        "--no-pretrained",
+        "--device",
+        "cpu",
+        "--data",
+        "photos",
+    ]
+    assert cli.run([*argv, "--image-size", "64", "--split", "test"]) == 0
+    assert rows(capsys.readouterr().out) == [["test", "6", "3", "0/0/3", "1", "512", "no", "features/test"]]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--batch-size", "many"], "expected a whole number or auto, found 'many' (--batch-size)"),
+        (["--workers", "-1"], "expected a whole number or auto, found '-1' (--workers)"),
+        (["--mean", "0.5;0.5"], "expected numbers like 0.5,0.5,0.5, found '0.5;0.5' (--mean)"),
+        (["--model-arg", "depth"], "--model-arg takes KEY=VALUE, found 'depth'"),
+        (["--split", "train", "--split", "dusk"], "there is no split 'dusk'"),
+    ],
+)
+def test_usage(project: Path, capsys: pytest.CaptureFixture[str], argv: list[str], message: str):
+    code = cli.run([*RANDOM, "--data", "photos", *argv])
+    assert message in capsys.readouterr().err
+    assert code == (3 if "dusk" in message else UsageError.exit_code)
+    assert not Path("features").exists()
+
+
+def test_defaults_are_the_librarys():
+    """The command cannot import them: that would cost numpy for every --help."""
+    own = {name.rstrip("_"): p.default for name, p in inspect.signature(extract).parameters.items()}
+    spelled: dict[str, Any] = {
+        "batch_size": "auto",
+        "workers": "auto",
+        "model_args": {},
+        "split": (),
+        "out": "features",
+    }
+    for field, default in Request.__dataclass_fields__.items():
+        if field in own and field not in ("data", "backbone"):
+            wanted = spelled.get(field, default.default)
+            assert (own[field] or wanted) == wanted, field
