@@ -126,28 +126,25 @@ def _refuse(values: Sequence[float], weights: Sequence[float] | None) -> None:
 
 def _pool(y: Sequence[float]) -> tuple[list[float], list[int]]:
     """Block means and block edges. Each block absorbs what follows, then looks back."""
-    sums: list[float] = []
-    starts: list[int] = []
-
-    def violated() -> bool:
-        return bool(sums) and sums[-1] * (i - start) > total * (start - starts[-1])
-
+    n, sums, starts = len(y), list[float](), list[int]()
     i = 0
-    while i < len(y):
-        start, total = i, y[i]
+    while i < n:
+        start, total, length = i, y[i], 1
         i += 1
         while True:
-            while i < len(y) and total > y[i] * (i - start):
+            while i < n and total > y[i] * length:
                 total += y[i]
+                length += 1
                 i += 1
-            if not violated():
+            if not sums or sums[-1] * length <= total * (start - starts[-1]):
                 break
-            while violated():
+            while sums and sums[-1] * length > total * (start - starts[-1]):
                 total += sums.pop()
                 start = starts.pop()
+                length = i - start
         sums.append(total)
         starts.append(start)
-    starts.append(len(y))
+    starts.append(n)
     means = [s / (stop - start) for s, start, stop in zip(sums, starts, starts[1:], strict=False)]
     for b in range(len(means) - 2, -1, -1):  # equal by cross-multiplying may divide an ulp apart
         means[b] = min(means[b], means[b + 1])
