@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ltfix.cli import console
+from ltfix.cli import console, texts
 from ltfix.cli.options import Device, NameOrPath, Overwrite, Seed, SourceSpec, Threads, Work
 
 if TYPE_CHECKING:
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
 
     from ltfix.backbones.plan import Extraction
     from ltfix.features.read import FeatureCache
-
-_WORDS = {"true": True, "false": False, "none": None}
 
 
 def extract(
@@ -121,13 +117,13 @@ def extract(
 
     The same command again goes on where an interrupted one stopped.
     """
-    _demand(backbone=backbone, data=data)
+    texts.demand("extract", backbone=backbone, data=data)
     given: dict[str, Any] = {
-        "mean": _numbers(mean, "--mean"),
-        "std": _numbers(std, "--std"),
-        "model_args": _model_args(model_arg or []),
-        "batch_size": _count(batch_size, "--batch-size"),
-        "workers": _count(workers, "--workers"),
+        "mean": texts.numbers(mean, "--mean"),
+        "std": texts.numbers(std, "--std"),
+        "model_args": texts.pairs(model_arg or [], "--model-arg", "extract"),
+        "batch_size": texts.count(batch_size, "--batch-size"),
+        "workers": texts.count(workers, "--workers"),
     }
 
     import warnings
@@ -170,62 +166,7 @@ def extract(
         _describe(extraction)
         return
     refuse_finished(extraction.jobs)
-    _summarise(run(extraction, console.progress()))
-
-
-def _demand(**values: str | None) -> None:
-    from ltfix.errors import UsageError
-
-    for name, value in values.items():
-        if not value:
-            raise UsageError(
-                f"--{name} is needed",
-                where="ltfix extract",
-                hint=f"give it, or write {name} under [extract] in ltfix.toml",
-            )
-
-
-def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-    from ltfix.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as err:
-        raise UsageError(f"expected numbers like 0.5,0.5,0.5, found {text!r}", where=option) from err
-
-
-def _count(text: str, option: str) -> int | None:
-    from ltfix.errors import UsageError
-
-    if text == "auto":
-        return None
-    if not text.isdigit():
-        raise UsageError(f"expected a whole number or auto, found {text!r}", where=option)
-    return int(text)
-
-
-def _model_args(pairs: Sequence[str]) -> dict[str, Any]:
-    from ltfix.errors import UsageError
-
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--model-arg takes KEY=VALUE, found {pair!r}", where="ltfix extract")
-        values[name.replace("-", "_")] = _literal(text)
-    return values
-
-
-def _literal(text: str) -> Any:
-    """A number, a list, true, false or none where the text is one; else the text."""
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    _summarise(run(extraction, console.progress()), extraction.train_counts)
 
 
 def _describe(extraction: Extraction) -> None:
@@ -250,9 +191,9 @@ def _describe(extraction: Extraction) -> None:
     console.table(["split", "samples", "K", "many/medium/few", "views", "to be written", "cache"], rows)
 
 
-def _summarise(caches: dict[str, FeatureCache]) -> None:
+def _summarise(caches: dict[str, FeatureCache], counts: np.ndarray | None) -> None:
+    """One line a cache; shots by the training samples that were kept, else by ``counts`` [K]."""
     rows = []
-    counts = None
     for name, cache in caches.items():
         if cache.head is not None:
             counts = cache.head.counts
