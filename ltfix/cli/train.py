@@ -1,0 +1,209 @@
+"""``ltfix train-backbone``: images in, a run folder out that ``ltfix extract`` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ltfix.cli import console, texts
+from ltfix.cli.options import Device, Overwrite, Seed, SourceSpec, Threads, Work
+
+if TYPE_CHECKING:
+    from ltfix.stage1.run import Run
+
+_VALUES = (
+    "epochs", "batch_size", "lr", "momentum", "nesterov", "weight_decay", "schedule", "warmup_epochs",
+    "sampler", "augment", "crop_pad",
+)  # fmt: skip
+
+
+def train_backbone(
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="SRC", help="Images: a folder of class folders, list:FILE, …."),
+        SourceSpec,
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="A timm model, or torchvision:NAME.")
+    ] = "cifar_resnet32",
+    recipe: Annotated[str, typer.Option("--recipe", metavar="NAME", help="How to train it.")] = "ce",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="NAME",
+            help="cifar, imagenet-lt or inat.  [default: by image size and classes]",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The run's name.  [default: MODEL-RECIPE]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run folder.  [default: runs/<name>]")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="The split to train on.")] = "train",
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="Where the paths of a list start.")
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option("--classes", metavar="FILE", help="Class names in index order, one a line.")
+    ] = None,
+    imbalance_factor: Annotated[
+        float | None,
+        typer.Option("--imbalance-factor", metavar="IF", help="Cut the images to an exponential long tail."),
+    ] = None,
+    imbalance_seed: Annotated[
+        int, typer.Option("--imbalance-seed", min=0, help="Decides which images are left.")
+    ] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images.")] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained/--no-pretrained", help="Start from the model's own weights.")
+    ] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", metavar="FILE", help="Start from these weights.")
+    ] = None,
+    model_arg: Annotated[
+        list[str] | None,
+        typer.Option("--model-arg", metavar="KEY=VALUE", help="For the model's constructor; repeatable."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", min=1, help="Side in pixels.  [default: the model's]")
+    ] = None,
+    crop_pct: Annotated[
+        float | None, typer.Option("--crop-pct", help="Image size over resized side.  [default: the model's]")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option("--mean", metavar="R,G,B", help="Of pixels in 0..1.  [default: the model's]")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option("--std", metavar="R,G,B", help="Of pixels in 0..1.  [default: the model's]")
+    ] = None,
+    interpolation: Annotated[
+        str | None, typer.Option("--interpolation", help="bilinear, bicubic, ….  [default: the model's]")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the images.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate at its highest.")] = None,
+    momentum: Annotated[float | None, typer.Option("--momentum", help="SGD momentum.")] = None,
+    nesterov: Annotated[
+        bool | None, typer.Option("--nesterov/--no-nesterov", help="Nesterov's momentum.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option("--weight-decay", help="L2 penalty on every trained parameter.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", metavar="cosine|constant|steps", help="Rate over the epochs.")
+    ] = None,
+    warmup_epochs: Annotated[
+        int | None, typer.Option("--warmup-epochs", help="Epochs of rising rate, part of --epochs.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option("--sampler", metavar="NAME", help="How images are drawn.")
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            "--augment",
+            metavar="LIST",
+            help="crop, flip, resized-crop, color-jitter, randaugment, autoaugment; or none.",
+        ),
+    ] = None,
+    crop_pad: Annotated[
+        int | None, typer.Option("--crop-pad", help="Pixels of zeros around an image before crop.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe's own; repeatable."),
+    ] = None,
+    workers: Annotated[
+        str, typer.Option("--workers", help="Decoding processes for large images; auto: one a core.")
+    ] = "auto",
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Demand an unfinished run (one that is there is continued anyway)."),
+    ] = False,
+    work: Work = Path(),
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a backbone from images (stage 1).
+
+    Writes a run folder that `ltfix extract --backbone runs/<name>` reads with nothing further said. The
+    same command continues an unfinished run. Values that are not given are the recipe's.
+    """
+    given = {key: value for key, value in locals().items() if key in _VALUES and value is not None}
+    texts.demand("train-backbone", data=data)
+    given |= texts.pairs(set_ or [], "--set", "train-backbone")
+    _check(recipe, preset, given)
+
+    import warnings
+
+    import ltfix
+
+    warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
+
+    run = ltfix.train_backbone(
+        str(data),
+        out=out or work / "runs" / (name or _run_name(model, recipe)),
+        model=model,
+        recipe=recipe,
+        preset=preset,
+        split=split,
+        root=root,
+        classes=classes,
+        imbalance_factor=imbalance_factor,
+        imbalance_seed=imbalance_seed,
+        limit=limit,
+        pretrained=pretrained,
+        checkpoint=checkpoint,
+        model_args=texts.pairs(model_arg or [], "--model-arg", "train-backbone"),
+        preprocess={
+            "image_size": image_size,
+            "crop_pct": crop_pct,
+            "mean": texts.numbers(mean, "--mean"),
+            "std": texts.numbers(std, "--std"),
+            "interpolation": interpolation,
+        },
+        seed=seed,
+        device=device,
+        threads=threads,
+        workers=texts.count(workers, "--workers"),
+        overwrite=overwrite,
+        resume=resume,
+        progress=console.progress(),
+        **given,
+    )
+    _summarise(run)
+
+
+def _check(recipe: str, preset: str | None, given: dict[str, Any]) -> None:
+    """Refuse unknown and wrong values before torch is imported."""
+    from ltfix.stage1 import recipes
+
+    recipes.resolve(recipes.find_recipe(recipe), recipes.choose_preset(preset or "cifar", 0, 0), given)
+
+
+def _run_name(model: str, recipe: str) -> str:
+    """A folder name of the model's and the recipe's."""
+    return model.replace(":", "-").replace("/", "-") + f"-{recipe}"
+
+
+def _summarise(run: Run) -> None:
+    """What was trained, how well it fits, where it is and what to do with it."""
+    info, last = run.info, run.metrics[-1]
+    console.write(
+        f"{info['model']}, recipe {info['recipe']} ({info['preset']}): K = {len(info['classes'])}, "
+        f"D = {info['dim']}, {info['data']['n']} images, {last['epoch']} epochs\n"
+        f"last epoch: loss {last['loss']:.3f}, train accuracy {100 * last['train_accuracy']:.1f} %"
+    )
+    if "val" in last:
+        shots = [f"{name} {100 * value:.1f}" for name, value in last["val"].items() if value is not None]
+        console.write("validation accuracy: " + ", ".join(shots))
+    console.write(
+        f"{info['provenance']['seconds']:.1f} s; run written to {run.path}\n"
+        f"next: ltfix extract --backbone {run.path} --data …"
+    )
