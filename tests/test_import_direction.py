@@ -16,11 +16,12 @@ LAYERS = [
     {"_samn", "_samn_py"},
     {"pava"},
     {"heads"},
-    {"features", "images", "demo"},
+    {"features", "images"},
     {"evaluation"},
     {"backbones"},
     {"stage2"},
     {"stage1"},
+    {"demo"},
     {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -1,0 +1,172 @@
+"""The demo: every step of a real project on the bundled digits, by the functions that the commands call."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ltfix import files
+from ltfix.backbones.extract import extract
+from ltfix.demo.digits import load_digits, split_digits
+from ltfix.errors import UsageError
+from ltfix.evaluation import Report, evaluate
+from ltfix.features.read import open_cache
+from ltfix.heads.head import Head
+from ltfix.progress import SILENT, Progress
+from ltfix.stage1.run import Run
+from ltfix.stage1.train import train_backbone
+from ltfix.stage2.fit import fit
+
+FORMAT = "ltfix-demo/1"
+MARK = "demo.json"
+MANY, FEW = 30, 10  # 83 images of the commonest digit, 2 of the rarest: 100 and 20 would leave Many empty
+METHODS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("ce", "ce", {}),
+    ("tau-norm", "tau-norm", {}),
+    ("los", "los", {}),
+    ("samn-freq", "samn", {"metric": "freq"}),
+    ("samn-norm", "samn", {"metric": "norm"}),
+    ("logit-adjust", "logit-adjust", {}),
+)
+TRAINING: dict[str, Any] = {
+    "model": "cifar_resnet32",
+    "model_args": {"depths": [1, 1, 1]},  # eight layers are enough for 8 pixels
+    "preprocess": {"image_size": 8, "mean": (0.3,) * 3, "std": (0.35,) * 3},
+    "augment": "crop",  # a mirrored digit is another one, or none
+    "crop_pad": 1,
+    "epochs": 30,
+    "batch_size": 16,
+    "lr": 0.05,
+    "weight_decay": 0.02,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demo made.
+
+    Attributes:
+        folder: a project in ltfix's default layout: digits/, runs/, features/, heads/.
+        run: the trained backbone.
+        report: accuracies of the stage-1 classifier and of every head on the test digits.
+        seconds: by step.
+    """
+
+    folder: Path
+    run: Run
+    report: Report
+    seconds: dict[str, float]
+
+
+def run_demo(
+    folder: Path | str = "ltfix-demo", *, seed: int = 0, threads: int | None = 1, progress: Progress = SILENT
+) -> Demo:
+    """Write the digits as images, train a backbone, extract, fit six heads, evaluate.
+
+    Its own earlier output in ``folder`` is made anew; other files in it are left alone.
+
+    Args:
+        folder: where everything is written.
+        seed: of the images chosen, the backbone and the heads.
+        threads: CPU threads; networks this small gain nothing from a second one.
+        progress: told of every step.
+
+    Raises:
+        UsageError: the folder holds something that is not the demo's.
+        EnvironmentFault: it cannot be written.
+    """
+    folder = Path(folder)
+    clock = Clock()
+    common: dict[str, Any] = {"device": "cpu", "threads": threads, "overwrite": True}
+    _claim(folder, seed, progress)
+    with clock("images"):
+        write_images(folder / "digits", seed)
+    with clock("train-backbone"):
+        run = train_backbone(
+            folder / "digits",
+            out=folder / "runs/digits",
+            seed=seed,
+            progress=Bars(progress),
+            **TRAINING,
+            **common,
+        )
+    with clock("extract"):
+        extract(
+            folder / "digits", backbone=str(run.path), out=folder / "features", progress=progress, **common
+        )
+    with clock("fit"):
+        heads = fit_heads(folder, seed, progress)
+    with clock("evaluate"):
+        train, test = folder / "features/train", folder / "features/test"
+        report = evaluate([train, *heads], test, many=MANY, few=FEW)
+    return Demo(folder, run, report, clock.seconds)
+
+
+class Clock:
+    """Seconds by step: ``with clock("fit"): …``."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        """Time a block."""
+        began = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - began
+
+
+class Bars:
+    """Progress without its notes: thirty epochs of two seconds are not worth thirty lines."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.start, self.advance, self.finish = progress.start, progress.advance, progress.finish
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
+def _claim(folder: Path, seed: int, progress: Progress) -> None:
+    """Mark a new folder as the demo's; refuse one that holds anything else."""
+    with files.os_errors(folder):
+        ours, filled = (folder / MARK).exists(), folder.exists() and any(folder.iterdir())
+    if filled and not ours:
+        raise UsageError("the folder is not the demo's", where=folder, hint="choose another with --out")
+    if ours:
+        progress.note(f"{folder} is there from an earlier demo: its output is made anew")
+    files.write_json(folder / MARK, {"format": FORMAT, "seed": seed})
+
+
+def write_images(folder: Path, seed: int) -> None:
+    """The digits as ``train/<digit>/*.png``, cut to a long tail, and ``test/<digit>/*.png``, balanced."""
+    from PIL import Image
+
+    images, _ = load_digits()
+    for split, rows in split_digits(seed).items():
+        wanted = {folder / split / str(digit) / f"{row:04d}.png": row for digit, row in rows}
+        with files.os_errors(folder):
+            for path in folder.glob(f"{split}/[0-9]/[0-9][0-9][0-9][0-9].png"):
+                if path not in wanted:  # of an earlier demo with another seed
+                    path.unlink()
+            for digit in range(10):
+                (folder / split / str(digit)).mkdir(parents=True, exist_ok=True)
+            for path, row in wanted.items():
+                # written anew every time, so a torn one cannot stay: 1240 syncs would outlast the training
+                Image.fromarray(images[row]).save(path)
+
+
+def fit_heads(folder: Path, seed: int, progress: Progress) -> list[Path]:
+    """Fit every method of ``METHODS`` with its published values and save the heads."""
+    paths, cache = [], open_cache(folder / "features/train")
+    progress.start("fit", len(METHODS), "heads")
+    for name, method, values in METHODS:
+        head: Head = fit(cache, method, seed=seed, **values)
+        paths.append(folder / "heads" / f"{name}.safetensors")
+        head.save(paths[-1])
+        progress.advance(1)
+    progress.finish()
+    return paths
