@@ -66,9 +66,8 @@ class Split:
     def digest(self) -> str:
         """SHA-256 over names, sizes and labels in order: not of the image bytes, and of no dates."""
         rows = zip(self.samples, self.sizes, self.labels.tolist(), strict=True)
-        return files.sha256_bytes(
-            "\n".join(f"{name}\t{size}\t{label}" for name, size, label in rows).encode()
-        )
+        text = "\n".join(f"{name}\t{size}\t{label}" for name, size, label in rows)
+        return files.sha256_bytes(text.encode("utf-8", "surrogateescape"))
 
     def subset(self, index: np.ndarray) -> Split:
         """The samples ``index`` [m] in that order; the classes stay."""
@@ -91,7 +90,7 @@ def check_classes(classes: Sequence[str], where: object) -> tuple[str, ...]:
     """The class names of a training split.
 
     Raises:
-        InputError: fewer than two, one twice, or one that cannot be written to a line of text.
+        InputError: fewer than two, one twice, or one with a line break.
     """
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
@@ -106,19 +105,13 @@ def check_classes(classes: Sequence[str], where: object) -> tuple[str, ...]:
 
 
 def check_name(name: str, where: object) -> None:
-    """Refuse a name that a line of UTF-8 text cannot hold.
+    """Refuse a name with a line break: names are stored one a line.
 
     Raises:
         InputError: naming it.
     """
     if "\n" in name or "\r" in name:
         raise InputError(f"the name {name!r} holds a line break", where=where, hint="rename it")
-    try:
-        name.encode()
-    except UnicodeEncodeError as err:
-        raise InputError(
-            f"the name {name!a} is not UTF-8", where=ascii(str(where)), hint="rename it"
-        ) from err
 
 
 def class_index(name: str, known: dict[str, int], where: object) -> int:

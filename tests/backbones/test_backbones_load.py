@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 import timm
 import torch
-import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
 from ltfix import files
-from ltfix.backbones import timm_models
 from ltfix.backbones.load import load_backbone
 from ltfix.backbones.network import freeze
-from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import Head
 
 
@@ -87,38 +85,6 @@ def test_the_hash_sees_the_features_weights_alone(packed: Path, tmp_path: Path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
-def test_torchvision_features_are_the_last_linears_input(name: str):
-    backbone = load_backbone(f"torchvision:{name}", pretrained=False, seed=3)
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        model = torchvision.models.get_model(name, weights=None)
-    freeze(model)
-    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    seen: list[torch.Tensor] = []
-    last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    images = torch.rand(2, 3, 224, 224)
-    with torch.inference_mode():
-        model(images)
-        torch.testing.assert_close(backbone.features(images), seen[0])
-    assert (backbone.preprocess.image_size, backbone.dim) == (224, last.in_features)
-
-
-def test_torchvision_resizes_as_its_weights_say():
-    preset = torchvision.models.Swin_T_Weights.DEFAULT.transforms()
-    backbone = load_backbone("torchvision:swin_t", pretrained=False)
-    assert int(backbone.preprocess.image_size / backbone.preprocess.crop_pct) == preset.resize_size[0] == 232
-
-
-def test_torchvision_checkpoints_keep_their_real_encoder(tmp_path: Path):
-    with torch.random.fork_rng():
-        model = torchvision.models.get_model("resnet18", weights=None, num_classes=7)
-    torch.save({"state_dict": {f"module.{n}": v for n, v in model.state_dict().items()}}, tmp_path / "a.pth")
-    backbone = load_backbone("torchvision:resnet18", checkpoint=tmp_path / "a.pth")
-    assert backbone.head is not None
-    np.testing.assert_array_equal(backbone.head[0], model.fc.weight.detach().numpy())
-
-
 def test_a_classifier_that_is_more_than_linear_is_left_out(tmp_path: Path):
     """DeiT's distilled classifier is the mean of two."""
     name = "deit_tiny_distilled_patch16_224"
@@ -167,23 +133,6 @@ def test_refusals(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=message):
         load_backbone(name, **values)
-
-
-def test_no_network_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(timm_models, "_reachable", lambda host: False)
-    with pytest.raises(
-        EnvironmentFault, match=r"could not be downloaded.*\(resnet10t\.c3_in1k\): give --checkpoint"
-    ):
-        load_backbone("resnet10t.c3_in1k")
-    from huggingface_hub import constants
-
-    assert not constants.HF_HUB_OFFLINE
-
-
-def test_a_model_for_one_size_is_built_for_the_size_asked():
-    backbone = load_backbone("vit_tiny_patch16_224", pretrained=False, preprocess={"image_size": 64})
-    assert (backbone.preprocess.image_size, backbone.dim) == (64, 192)
 
 
 def write_run(folder: Path, **changes: Any) -> nn.Module:

@@ -87,14 +87,10 @@ def test_another_cache_is_seen(photos: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("values", "kind", "message"),
     [
-        ({"dtype": "float61"}, UsageError, r"'float61' \(--dtype\): did you mean float16"),
-        ({"on_error": "ignore"}, UsageError, "--on-error"),
         ({"precision": "fp8"}, UsageError, "unknown precision"),
         ({"views": "train:4"}, UsageError, "unknown view"),
         ({"device": "tpu"}, UsageError, "unknown device"),
         ({"device": "cuda:9"}, EnvironmentFault, "no device cuda:9"),
-        ({"batch_size": 0}, UsageError, r"at least 1, not 0 \(--batch-size\)"),
-        ({"workers": -1}, UsageError, "--workers"),
         ({"imbalance_factor": 0.5}, UsageError, "imbalance factor"),
         ({"split": ["val"]}, InputError, "no split 'val'"),
         ({"classes": "none.txt"}, InputError, "no such file"),

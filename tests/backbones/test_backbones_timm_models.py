@@ -1,0 +1,53 @@
+"""ltfix.backbones.timm_models: names, sizes, and life without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+
+from ltfix.backbones import timm_models
+from ltfix.backbones.load import load_backbone
+from ltfix.backbones.timm_models import open_timm
+from ltfix.errors import EnvironmentFault, UsageError
+
+
+def test_no_network_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(timm_models, "_reachable", lambda host: False)
+    with pytest.raises(
+        EnvironmentFault, match=r"could not be downloaded.*\(resnet10t\.c3_in1k\): give --checkpoint"
+    ):
+        load_backbone("resnet10t.c3_in1k")
+    from huggingface_hub import constants
+
+    assert not constants.HF_HUB_OFFLINE
+
+
+def test_a_model_for_one_size_is_built_for_the_size_asked():
+    backbone = load_backbone("vit_tiny_patch16_224", pretrained=False, preprocess={"image_size": 64})
+    assert (backbone.preprocess.image_size, backbone.dim) == (64, 192)
+
+
+def test_every_timm_name_passes_and_wrong_tags_do_not():
+    for name in ("resnet50", "resnet50.a1_in1k", "cifar_resnet34", "hf-hub:timm/resnet50.a1_in1k"):
+        timm_models.check_name(name, pretrained=False)
+    with pytest.raises(UsageError, match=r"resnet50 has no weights 'a1_in2k'.*did you mean a1_in1k"):
+        timm_models.check_name("resnet50.a1_in2k", pretrained=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "classifiers"),
+    [
+        ("resnet10t", ("fc",)),
+        ("convnext_atto", ("head.fc",)),
+        ("deit_tiny_distilled_patch16_224", ("head", "head_dist")),
+        ("cifar_resnet32", ("fc",)),
+    ],
+)
+def test_classifiers_are_found(name: str, classifiers: tuple[str, ...]):
+    network = open_timm(name, pretrained=False, arguments={}, image_size=None, seed=0)
+    assert network.classifiers == classifiers
+    assert (network.classifier is not None) == (len(classifiers) == 1)
+    assert network.config["input_size"] == timm.get_pretrained_cfg(name).input_size

@@ -1,0 +1,46 @@
+"""ltfix.backbones.torchvision_models: the feature is the last nn.Linear's input, whatever the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from ltfix.backbones.load import load_backbone
+from ltfix.backbones.network import freeze
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
+def test_torchvision_features_are_the_last_linears_input(name: str):
+    backbone = load_backbone(f"torchvision:{name}", pretrained=False, seed=3)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = torchvision.models.get_model(name, weights=None)
+    freeze(model)
+    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    seen: list[torch.Tensor] = []
+    last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        model(images)
+        torch.testing.assert_close(backbone.features(images), seen[0])
+    assert (backbone.preprocess.image_size, backbone.dim) == (224, last.in_features)
+
+
+def test_torchvision_resizes_as_its_weights_say():
+    preset = torchvision.models.Swin_T_Weights.DEFAULT.transforms()
+    backbone = load_backbone("torchvision:swin_t", pretrained=False)
+    assert int(backbone.preprocess.image_size / backbone.preprocess.crop_pct) == preset.resize_size[0] == 232
+
+
+def test_torchvision_checkpoints_keep_their_real_encoder(tmp_path: Path):
+    with torch.random.fork_rng():
+        model = torchvision.models.get_model("resnet18", weights=None, num_classes=7)
+    torch.save({"state_dict": {f"module.{n}": v for n, v in model.state_dict().items()}}, tmp_path / "a.pth")
+    backbone = load_backbone("torchvision:resnet18", checkpoint=tmp_path / "a.pth")
+    assert backbone.head is not None
+    np.testing.assert_array_equal(backbone.head[0], model.fc.weight.detach().numpy())
