@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -59,9 +60,22 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as err:
         raise InputError(f"not a safetensors file, or a torn one: {err}", where=path) from err
+    return state, {**metadata, **_of_a_run(metadata)}
+
+
+def _of_a_run(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The backbone of a train-backbone run says in its own words what timm's files say in theirs."""
+    try:
+        ours = json.loads(metadata.get("ltfix", "{}"))
+        model, values = str(ours["model"]), dict(ours["preprocess"])
+        side = int(values.pop("image_size"))
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {"timm_model": model, "pretrained_cfg": json.dumps({**values, "input_size": [3, side, side]})}
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from ltfix import files
 from ltfix.backbones.checkpoint import Checkpoint, load_weights, read_checkpoint
 from ltfix.backbones.network import Network, freeze, probe
 from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
-from ltfix.backbones.timm_models import open_timm
+from ltfix.backbones.timm_models import HUB, open_timm
 from ltfix.backbones.torchvision_models import PREFIX, open_torchvision
 from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import check_format, load_head
@@ -149,9 +149,9 @@ def _assemble(
 def _info(
     name: str, network: Network, loaded: Checkpoint | None, arguments: dict[str, Any]
 ) -> dict[str, Any]:
-    source = loaded.path.name if loaded is not None else "pretrained" if network.trained else "random"
+    source = loaded.path.name if loaded is not None else "pretrained" if network.pretrained else "random"
     return {
-        "name": name,
+        "name": f"local-dir:{Path(name).name}" if name.startswith("local-dir:") else name,  # no absolute path
         "args": arguments,
         "weights": source,
         "weights_sha256": hash_weights(network.body, network.classifiers),
@@ -189,7 +189,7 @@ def _check_architecture(loaded: Checkpoint, name: str, arguments: dict[str, Any]
     """
     said = loaded.metadata.get("timm_model") or _architecture(loaded.metadata)
     ours = name.removeprefix(PREFIX).partition(".")[0]
-    if said is None or said.partition(".")[0] == ours:
+    if said is None or said.partition(".")[0] == ours or name.startswith(HUB):
         return []
     what = f"the checkpoint says it is of {said}, not of {name}"
     if not arguments:
@@ -208,9 +208,7 @@ def _architecture(metadata: Mapping[str, str]) -> str | None:
 
 
 def _is_folder(name: str) -> bool:
-    return Path(name).is_dir() or (
-        ("/" in name or "\\" in name) and not name.startswith(("hf", "local-dir:"))
-    )
+    return Path(name).is_dir() or (("/" in name or "\\" in name) and not name.startswith(HUB))
 
 
 def _load_run(

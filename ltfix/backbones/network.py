@@ -22,7 +22,8 @@ class Network:
         classifiers: names of the classifier modules within ``body``.
         classifier: what follows the feature, or None where that is not one nn.Linear.
         logits: images to logits [B, K], to check that the classifier is all that follows.
-        trained: whether ``classifier`` holds pretrained weights.
+        pretrained: whether the body holds pretrained weights.
+        trained: whether ``classifier`` does.
         config: preprocessing as timm's ``pretrained_cfg`` has it.
     """
 
@@ -31,6 +32,7 @@ class Network:
     classifiers: tuple[str, ...]
     classifier: nn.Linear | None
     logits: Callable[[Tensor], Tensor]
+    pretrained: bool
     trained: bool
     config: dict[str, Any]
 

@@ -16,7 +16,7 @@ from ltfix.backbones import cifar  # noqa: F401  registers its networks
 from ltfix.backbones.network import Network, build
 from ltfix.errors import UsageError, nearest
 
-_HUB = ("hf-hub:", "hf_hub:", "local-dir:")
+HUB = ("hf-hub:", "hf_hub:", "local-dir:")
 
 
 class TimmFeatures(nn.Module):
@@ -72,7 +72,9 @@ def open_timm(
         classifiers=_classifier_names(model, classifier, config),
         classifier=classifier if isinstance(classifier, nn.Linear) else None,
         logits=model,
-        trained=pretrained,
+        pretrained=pretrained,
+        # asked for another K, timm leaves a random classifier on pretrained weights
+        trained=pretrained and getattr(model, "num_classes", None) == config.get("num_classes"),
         config=config,
     )
 
@@ -83,7 +85,7 @@ def check_name(name: str, pretrained: bool) -> None:
     Raises:
         UsageError: with the nearest names; or there are no pretrained weights of that name.
     """
-    if name.startswith(_HUB):
+    if name.startswith(HUB):
         return
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -101,7 +103,7 @@ def check_name(name: str, pretrained: bool) -> None:
 
 
 def _one_size(name: str) -> bool:
-    if name.startswith(_HUB):
+    if name.startswith(HUB):
         return False
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     return bool(config is not None and config.fixed_input_size)

@@ -73,6 +73,7 @@ def open_torchvision(name: str, *, pretrained: bool, arguments: Mapping[str, Any
         classifiers=(last[-1],),
         classifier=linear if isinstance(linear, nn.Linear) else None,
         logits=extractor.logits,
+        pretrained=pretrained,
         trained=pretrained,
         config=_config(weights),
     )

@@ -140,7 +140,6 @@ def write_run(folder: Path, **changes: Any) -> nn.Module:
         model: Any = timm.create_model("cifar_resnet32", num_classes=3)
     folder.mkdir()
     state = {n: v.numpy() for n, v in model.state_dict().items() if not n.startswith("fc.")}
-    files.write_safetensors(folder / "backbone.safetensors", state, {})
     weight, bias = (v.detach().numpy() for v in (model.fc.weight, model.fc.bias))
     Head(weight, bias, "stage-1").save(folder / "classifier.safetensors")
     run = {
@@ -157,6 +156,8 @@ def write_run(folder: Path, **changes: Any) -> nn.Module:
         },
         "classes": ["a", "b", "c"],
     }
+    said = {"format": "ltfix-backbone/1", **{key: run[key] for key in ("model", "model_args", "preprocess")}}
+    files.write_safetensors(folder / "backbone.safetensors", state, said)
     files.write_json(folder / "run.json", {**run, **changes})
     return model
 
@@ -177,6 +178,15 @@ def test_a_run_folder(tmp_path: Path):
         expected = model.forward_head(model.forward_features(images), pre_logits=True)
         assert torch.equal(backbone.features(images), expected)
     assert load_backbone(str(tmp_path / "mine"), preprocess={"image_size": 32}).preprocess.image_size == 32
+
+
+def test_a_runs_backbone_as_a_checkpoint_keeps_its_preprocessing(tmp_path: Path):
+    write_run(tmp_path / "mine")
+    file = tmp_path / "mine" / "backbone.safetensors"
+    backbone = load_backbone("cifar_resnet32", checkpoint=file)
+    assert (backbone.preprocess.image_size, backbone.preprocess.std) == (24, (0.2,) * 3)
+    with pytest.raises(InputError, match="says it is of cifar_resnet32, not of cifar_resnet32_w64"):
+        load_backbone("cifar_resnet32_w64", checkpoint=file)
 
 
 def test_run_folders_that_cannot_be_used(tmp_path: Path):

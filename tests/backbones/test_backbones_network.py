@@ -20,7 +20,7 @@ class Pool(nn.Module):
 
 
 def network(extractor: nn.Module, classifier: nn.Linear | None = None, logits: Any = None) -> Network:
-    return Network(extractor, extractor, ("fc",), classifier, logits, False, {})
+    return Network(extractor, extractor, ("fc",), classifier, logits, False, False, {})
 
 
 def test_the_classifier_must_be_all_that_follows():

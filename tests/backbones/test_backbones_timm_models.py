@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
+import torch
+from safetensors.torch import save_file
 
 from ltfix.backbones import timm_models
 from ltfix.backbones.load import load_backbone
@@ -51,3 +55,32 @@ def test_classifiers_are_found(name: str, classifiers: tuple[str, ...]):
     assert network.classifiers == classifiers
     assert (network.classifier is not None) == (len(classifiers) == 1)
     assert network.config["input_size"] == timm.get_pretrained_cfg(name).input_size
+
+
+def write_local(folder: Path) -> timm.models.ResNet:
+    """A model folder as timm and its hub have it: five classes, 48 pixels."""
+    with torch.random.fork_rng():
+        model = timm.create_model("resnet10t", num_classes=5)
+    folder.mkdir()
+    config = {"input_size": [3, 48, 48], "num_classes": 5, "classifier": "fc", "mean": [0.1] * 3}
+    whole = {"architecture": "resnet10t", "num_classes": 5, "pretrained_cfg": config}
+    (folder / "config.json").write_text(json.dumps(whole))
+    save_file(model.state_dict(), folder / "model.safetensors")
+    return model
+
+
+def test_a_models_own_weights_bring_their_classifier(tmp_path: Path):
+    model = write_local(tmp_path / "mine")
+    backbone = load_backbone(f"local-dir:{tmp_path / 'mine'}")
+    assert backbone.head is not None
+    np.testing.assert_array_equal(backbone.head[0], model.fc.weight.detach().numpy())
+    assert (backbone.preprocess.image_size, backbone.preprocess.mean) == (48, (0.1,) * 3)
+    assert (backbone.info["name"], backbone.info["weights"]) == ("local-dir:mine", "pretrained")
+
+
+def test_but_not_where_another_number_of_classes_was_asked_for(tmp_path: Path):
+    """timm then leaves a random classifier on pretrained weights: it is no stage 1."""
+    write_local(tmp_path / "mine")
+    backbone = load_backbone(f"local-dir:{tmp_path / 'mine'}", model_args={"num_classes": 3})
+    assert backbone.head is None
+    assert backbone.info["weights"] == "pretrained"
