@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 def methods(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Show this one with its values.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this one with its values.")] = None,
     format: PlainFormat = ListFormat.table,
 ) -> None:
     """List the stage-2 methods, or one with its values.

@@ -46,8 +46,8 @@ class Directions:
     def _buffers(self, batch: int) -> _Work:
         if batch not in self._work:
             seeds, settings, n_classes = self.norm.shape
-            three = [self.norm.new_empty(seeds, batch, settings, n_classes) for _ in range(3)]
-            self._work[batch] = _Work(*three, three[0].flatten(2), three[2].flatten(2).mT)
+            plain, z, product = self.norm.new_empty(3, seeds, batch, settings, n_classes)
+            self._work[batch] = _Work(plain, z, product, plain.flatten(2), product.flatten(2).mT)
         return self._work[batch]
 
     def row_factor(self, rho: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class Cosine:
 
     def transform(self, x: Tensor) -> Tensor:
         """x̂, or x/(1 + ‖x‖)."""
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         return x / (1 + norm) if self.capsule else x / norm.clamp_(min=NORM_FLOOR)
 
     def _rho(self) -> Tensor:
