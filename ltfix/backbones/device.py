@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from ltfix.errors import EnvironmentFault, UsageError
@@ -26,6 +28,30 @@ def resolve_device(name: str) -> torch.device:
             f"there is no device {name}", where="--device", hint="use --device auto or cpu"
         )
     return torch.device(name)
+
+
+def demand_bf16(device: torch.device) -> None:
+    """Refuse bfloat16 where the processor only emulates it, which is slower than float32.
+
+    Raises:
+        EnvironmentFault: it does.
+    """
+    native = {
+        "cpu": lambda: torch.backends.mkldnn.is_available() and _cpu_has_bf16(),
+        "cuda": torch.cuda.is_bf16_supported,
+        "mps": lambda: True,
+    }[device.type]
+    if not native():
+        raise EnvironmentFault("this processor has no bfloat16", where="--precision bf16", hint="use fp32")
+
+
+def _cpu_has_bf16() -> bool:
+    """What the kernel says of an x86 processor's flags; an Arm one's feature is spelled the same."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
 def use_threads(threads: int | None) -> None:

@@ -61,6 +61,8 @@ def _explain(err: Exception, name: str, pretrained: bool) -> LtfixError:
         return UsageError(f"the model cannot be built: {said}", where=name, hint="see --model-arg")
     if "loading state_dict" in str(err):
         return InputError(f"its pretrained weights do not fit: {said}", where=name, hint="see --model-arg")
+    if type(err).__name__ == "LocalEntryNotFoundError":  # the hub client's, in three sentences
+        said = "no connection, and they are not in the local cache"
     return EnvironmentFault(
         f"its pretrained weights could not be downloaded: {said}",
         where=name,
