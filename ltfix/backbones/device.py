@@ -36,12 +36,11 @@ def demand_bf16(device: torch.device) -> None:
     Raises:
         EnvironmentFault: it does.
     """
-    native = {
-        "cpu": lambda: torch.backends.mkldnn.is_available() and _cpu_has_bf16(),
-        "cuda": torch.cuda.is_bf16_supported,
-        "mps": lambda: True,
-    }[device.type]
-    if not native():
+    if device.type == "cuda":
+        native = bool(torch.cuda.is_bf16_supported())
+    else:
+        native = device.type == "mps" or _cpu_has_bf16()
+    if not native:
         raise EnvironmentFault("this processor has no bfloat16", where="--precision bf16", hint="use fp32")
 
 

@@ -93,6 +93,10 @@ def fit(
         str,
         typer.Option("--normalize", metavar="KIND", help="Features: none, standardize or l2."),
     ] = "none",
+    precision: Annotated[
+        str,
+        typer.Option("--precision", metavar="fp32|bf16", help="Type of the matrix products."),
+    ] = "fp32",
     stream: Annotated[
         str,
         typer.Option("--stream", metavar="WHEN", help="Read features block-wise: auto, always or never."),
@@ -133,6 +137,7 @@ def fit(
         val_per_class=val_per_class,
         stream=stream,
         device=str(resolve_device(device)),
+        precision=precision,
     )
     numbers = [seed] if seeds is None else list(range(seed, seed + seeds))
     places = _places(out, work, _name(method, given, loss, options), numbers, many=seeds is not None)

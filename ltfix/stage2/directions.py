@@ -14,7 +14,7 @@ from torch import Tensor
 from ltfix.errors import InputError
 from ltfix.heads.head import NORM_FLOOR
 from ltfix.stage2 import samn
-from ltfix.stage2.layers import Folded, Linear, accumulate_, product
+from ltfix.stage2.layers import Folded, Linear, accumulate_, product, product_into
 from ltfix.stage2.sgd import Sgd
 
 
@@ -58,7 +58,7 @@ class Directions:
     def project(self, x: Tensor, rho: Tensor, shift: Tensor | None = None) -> Tensor:
         """(ρ/‖w‖) ⊙ (x Wᵀ) + shift, [S, B, M, K], in a buffer that the next call reuses."""
         work = self._buffers(x.shape[1])
-        torch.bmm(x, self._columns, out=work.plain_flat)
+        product_into(work.plain_flat, x, self._columns)
         factor = self.row_factor(rho).unsqueeze(1)
         if shift is None:
             return torch.mul(work.plain, factor, out=work.z)
@@ -71,8 +71,7 @@ class Directions:
         torch.sum(torch.mul(dz, work.plain, out=work.product), 1, out=out).div_(self.norm)
         torch.mul(self.factor, out, out=self.radial).div_(self.norm)
         torch.mul(dz, self.factor.unsqueeze(1), out=work.product)
-        v = self._flat_velocity
-        torch.baddbmm(v, work.product_flat, x, beta=sgd.momentum, alpha=1 / batch, out=v)
+        accumulate_(self._flat_velocity, work.product_flat, x, sgd.momentum)
         self.velocity.addcmul_(self.weight, self.radial.unsqueeze(-1), value=-1 / batch)
         sgd.finish(self.weight, self.velocity)
 
@@ -159,6 +158,7 @@ class Causal:
 
     def logits(self, x: Tensor) -> Tensor:
         """The training form, without the counterfactual."""
+        x = x.to(self.weight.dtype)
         self.mean.mul_(self.mean_momentum).add_(x.mean(1))
         self.input = self._unit(x)
         effective, self.norm = self._effective()
@@ -167,7 +167,7 @@ class Causal:
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
         """∂L/∂w^h = (τ/H)/(n + γ)·(G − d (d·G) n/(n + γ)), n = ‖w^h‖, d = w^h/n."""
         upstream = torch.zeros_like(self.weight)
-        accumulate_(upstream, dz, self.input, 0.0)
+        accumulate_(upstream.flatten(1, 2), dz.flatten(2).mT, self.input, 0.0)
         g, w, n = self._blocks(upstream), self._blocks(self.weight), self.norm
         direction = w / n.clamp(min=NORM_FLOOR)
         inward = direction * (direction * g).sum(-1, keepdim=True) * (n / (n + self.gamma))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ltfix._version import __version__
+from ltfix.backbones.device import demand_bf16
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.features.read import open_cache
@@ -28,6 +29,7 @@ from ltfix.stage2.values import Values, resolve, with_loss
 
 SELECT = ("last", "best-val")
 STREAM = ("auto", "always", "never")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Options:
             one of them asks for validation even where nothing is open.
         stream: "auto", "always" or "never": visit features block-wise, so that they need not fit in memory.
         device: where to train.
+        precision: "fp32", or "bf16" for the matrix products where the processor has it.
     """
 
     init: str | None = None
@@ -57,6 +60,7 @@ class Options:
     val_per_class: int | None = None
     stream: str = "auto"
     device: str = "cpu"
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -65,6 +69,7 @@ class Options:
             ("normalize", self.normalize, NORMALIZE),
             ("select", self.select, SELECT),
             ("stream", self.stream, STREAM),
+            ("precision", self.precision, PRECISIONS),
         ):
             if value not in known:
                 words = ", ".join(word for word in known if word)
@@ -156,6 +161,8 @@ def fit_seeds(
     train = cache if isinstance(cache, FeatureCache) else open_cache(cache)
     held = open_cache(val) if isinstance(val, Path | str) else val
     _check_caches(train, held)
+    if options.precision == "bf16":
+        demand_bf16(torch.device(options.device))
     return _Job(train, held, resolved, options, list(seeds), progress).run()
 
 
@@ -232,7 +239,8 @@ class _Job:
     def _fitter(self, data: Features, scale: float = 1.0) -> Fitter:
         coordinates = Coordinates.of(data.some_rows(), self.options.feature_scale, self.options.normalize)
         coordinates = dataclasses.replace(coordinates, scale=coordinates.scale * scale)
-        return Fitter(data, self._start(data, coordinates), coordinates, self._device, self.progress)
+        start = self._start(data, coordinates)
+        return Fitter(data, start, coordinates, self._device, self.progress, self.options.precision)
 
     def _start(self, data: Features, coordinates: Coordinates) -> Start:
         return find_start(

@@ -24,14 +24,27 @@ class Folded:
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
     """x Wᵀ, [S, B, M, K]: one matrix product a seed for all settings."""
-    z = torch.bmm(x, weight.flatten(1, 2).mT)
+    columns = weight.flatten(1, 2).mT
+    z = product_into(x.new_empty(*x.shape[:2], columns.shape[2], dtype=weight.dtype), x, columns)
     return z.view(*x.shape[:2], *weight.shape[1:3])
 
 
+def product_into(out: Tensor, x: Tensor, columns: Tensor) -> Tensor:
+    """out [S, B, MK] ← x [S, B, D] · columns [S, D, MK]; multiplied in x's type where that is bfloat16."""
+    if x.dtype == columns.dtype:
+        return torch.bmm(x, columns, out=out)
+    return out.copy_(torch.bmm(x, columns.to(x.dtype)))
+
+
 def accumulate_(velocity: Tensor, dz: Tensor, x: Tensor, momentum: float) -> None:
-    """velocity ← μ·velocity + Σ_i dz_i x_iᵀ / B, one matrix product a seed."""
-    flat = velocity.flatten(1, 2)
-    torch.baddbmm(flat, dz.flatten(2).mT, x, beta=momentum, alpha=1 / x.shape[1], out=flat)
+    """velocity [S, MK, D] ← μ·velocity + dz [S, MK, B] · x [S, B, D] / B; multiplied in x's type.
+
+    In float32 the momentum is part of the matrix product.
+    """
+    if x.dtype == velocity.dtype:
+        torch.baddbmm(velocity, dz, x, beta=momentum, alpha=1 / x.shape[1], out=velocity)
+    else:
+        velocity.mul_(momentum).add_(torch.bmm(dz.to(x.dtype), x), alpha=1 / x.shape[1])
 
 
 class Linear:
@@ -42,10 +55,20 @@ class Linear:
         self.v_weight, self.v_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         self.g_bias = torch.empty_like(bias)
         self._columns, self._row = self.weight.flatten(1, 2).mT, self.bias.flatten(1).unsqueeze(1)
+        self._flat_velocity = self.v_weight.flatten(1, 2)
+        self._z: dict[int, Tensor] = {}
 
     def logits(self, x: Tensor) -> Tensor:
         """x Wᵀ + b."""
-        return torch.baddbmm(self._row, x, self._columns).view(*x.shape[:2], *self.bias.shape[1:])
+        batch = x.shape[1]
+        if batch not in self._z:
+            self._z[batch] = self.weight.new_empty(x.shape[0], batch, self._columns.shape[2])
+        z = self._z[batch]
+        if x.dtype == z.dtype:
+            torch.baddbmm(self._row, x, self._columns, out=z)
+        else:
+            product_into(z, x, self._columns).add_(self._row)
+        return z.view(x.shape[0], batch, *self.bias.shape[1:])
 
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
         """∂L/∂W = Σ dz xᵀ / B and ∂L/∂b = Σ dz / B."""
@@ -55,7 +78,7 @@ class Linear:
 
     def step_weight(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
         """The step on W alone; its gradient joins the momentum inside the matrix product."""
-        accumulate_(self.v_weight, dz, x, sgd.momentum)
+        accumulate_(self._flat_velocity, dz.flatten(2).mT, x, sgd.momentum)
         sgd.finish(self.weight, self.v_weight)
 
     def folded(self) -> Folded:
@@ -113,6 +136,7 @@ class DisAlign:
     def logits(self, x: Tensor) -> Tensor:
         """ẑ of the class docstring."""
         self.z = self.frozen.logits(x)
+        x = x.to(self.confidence.dtype)
         gate = torch.bmm(x, self.confidence.mT) + self.confidence_bias.unsqueeze(1)
         self.c = torch.sigmoid(gate).unsqueeze(-1)
         self.change = (self.gain - self.offset).unsqueeze(1) * self.z + self.margin.unsqueeze(1)
@@ -125,7 +149,7 @@ class DisAlign:
         gradients = [
             (weighted * self.z).sum(1),
             weighted.sum(1),
-            torch.bmm(gate.mT, x),
+            torch.bmm(gate.mT, x.to(gate.dtype)),
             gate.sum(1),
         ]
         for parameter, velocity, gradient in zip(self._parameters(), self.velocities, gradients, strict=True):

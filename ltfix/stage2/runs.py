@@ -52,6 +52,7 @@ class Fitter:
     Attributes:
         data: the samples to train on. start: where runs begin.
         coordinates: the scaling that runs train in; results are for raw features.
+        precision: "fp32", or "bf16" for the matrix products (weights and the rest stay float32).
         stop: train only so many epochs of the schedule (a length chosen on validation samples).
         watch: called after every epoch with its index and the heads [seed][setting] so far.
     """
@@ -61,6 +62,7 @@ class Fitter:
     coordinates: Coordinates
     device: torch.device
     progress: Progress = SILENT
+    precision: str = "fp32"
     stop: int | None = None
     watch: Watch | None = None
 
@@ -89,6 +91,7 @@ class Fitter:
             starts = [self._of_seed(seed) for seed in seeds]
             return [[self._finish(start, values) for values in settings] for start in starts]
         like = torch.zeros((), device=self.device)
+        batches_like = like.bfloat16() if self.precision == "bf16" else like
         weight, bias = self._stacked(settings, seeds, like)
         counts, tables = self.data.counts, [values.values for values in settings]
         head = build_head(first.method.head, weight, bias, counts, tables)
@@ -116,7 +119,7 @@ class Fitter:
             recipe,
             seeds,
             coordinates=self.coordinates,
-            like=like,
+            like=batches_like,
             constraint=constraint,
             after_epoch=watch,
             progress=self.progress,
