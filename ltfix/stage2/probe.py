@@ -21,7 +21,7 @@ def fit_probe(
 
     The problem is convex, so the solver decides nothing. The penalty, relative to features of unit mean
     square norm, is weakened along ``PENALTIES``, each solution the next one's start, until the mean class
-    accuracy on a class-wise cut of the samples falls; the probe is then fitted on all of them.
+    accuracy on a class-wise cut of the samples gains no more; the probe is then fitted on all of them.
 
     Returns:
         Weight [K, D] and bias [K] float32 over raw features, and the penalty.
@@ -40,7 +40,7 @@ def fit_probe(
             warm = _solve(inputs[train], targets[train], *warm, tried)
             progress.advance()
             score = mean_class_accuracy(_predict(inputs[held], *warm), data.labels[held])
-            if score < best:
+            if score <= best:
                 break
             penalty, (weight, bias), best = tried, warm, score
     weight, bias = _solve(inputs, targets, weight, bias, penalty)
