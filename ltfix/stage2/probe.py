@@ -43,7 +43,7 @@ def fit_probe(
             if score <= best:
                 break
             penalty, (weight, bias), best = tried, warm, score
-    weight, bias = _solve(inputs, targets, weight, bias, penalty)
+    weight, bias = _solve(inputs, targets, weight, bias, penalty, tolerance=1e-7)
     progress.finish()
     return (weight / scale).cpu().numpy(), bias.cpu().numpy(), penalty
 
@@ -52,11 +52,18 @@ def _predict(x: Tensor, weight: Tensor, bias: Tensor) -> np.ndarray:
     return np.asarray((x @ weight.T + bias).argmax(1).cpu().numpy())
 
 
-def _solve(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+def _solve(
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, penalty: float, tolerance: float = 1e-5
+) -> tuple[Tensor, Tensor]:
     """argmin of mean CE + penalty/2 ‖W‖² from a start."""
     weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
     solver = torch.optim.LBFGS(
-        [weight, bias], max_iter=100, tolerance_grad=1e-5, history_size=10, line_search_fn="strong_wolfe"
+        [weight, bias],
+        max_iter=100,
+        tolerance_grad=tolerance,
+        tolerance_change=1e-3 * tolerance,
+        history_size=10,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
