@@ -1,0 +1,112 @@
+"""The linear probe: a convex optimum, better than SGD reaches, whatever the scale of the features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch.nn import functional as F
+
+from ltfix.stage2.data import Features
+from ltfix.stage2.probe import PENALTIES, fit_probe
+from ltfix.stage2.select import cut, mean_class_accuracy
+
+CPU = torch.device("cpu")
+
+
+def fitted(cache, views_used: str = "random"):
+    data = Features.of(cache, views_used)
+    return data, *fit_probe(data, 0, CPU)
+
+
+def objective(data: Features, weight: np.ndarray, bias: np.ndarray, penalty: float) -> tuple[float, float]:
+    """Mean CE + penalty/2 ‖W‖² on features of unit mean square norm, and the norm of its gradient."""
+    x = torch.from_numpy(data.mean_view()).double()
+    scale = x.square().sum(1).mean().sqrt()
+    w = (torch.from_numpy(weight).double() * scale).requires_grad_()
+    b = torch.from_numpy(bias).double().requires_grad_()
+    y = torch.from_numpy(data.labels)
+    loss = F.cross_entropy(x / scale @ w.T + b, y) + 0.5 * penalty * w.square().sum()
+    loss.backward()
+    return loss.item(), float(torch.cat([w.grad.flatten(), b.grad]).norm())
+
+
+@pytest.mark.parametrize("counts", [[60, 20, 6, 2], [30, 30], [20, 0, 5, 1]], ids=str)
+@pytest.mark.parametrize("views", [1, 2])
+def test_it_is_an_optimum(draw_cache, counts: list[int], views: int):
+    data, weight, bias, penalty = fitted(draw_cache(counts, views=views, spread=2.0))
+    assert penalty in PENALTIES
+    value, gradient = objective(data, weight, bias, penalty)
+    assert gradient < 2e-4
+    rng = np.random.default_rng(0)
+    for size in (1e-3, 1e-2, 0.1):
+        step = rng.normal(size=weight.shape).astype(np.float32) * size * np.abs(weight).max()
+        assert objective(data, weight + step, bias, penalty)[0] > value
+
+
+def test_it_equals_an_independent_solver(draw_cache):
+    data, weight, bias, penalty = fitted(draw_cache([60, 20, 6], spread=2.0))
+    x = data.mean_view().astype(np.float64)
+    scale = np.sqrt(np.square(x).sum(1).mean())
+    solver = LogisticRegression(C=1 / (penalty * len(x)), max_iter=10_000, tol=1e-8).fit(x / scale, data.labels)
+    theirs = x / scale @ solver.coef_.T + solver.intercept_
+    ours = x @ weight.T + bias
+    assert ours - ours.mean(1, keepdims=True) == pytest.approx(theirs - theirs.mean(1, keepdims=True), abs=0.02)
+
+
+def test_sgd_does_not_get_below_it(draw_cache):
+    data, weight, bias, penalty = fitted(draw_cache([60, 20, 6, 2], spread=2.0))
+    best = objective(data, weight, bias, penalty)[0]
+    x, y = torch.from_numpy(data.mean_view()), torch.from_numpy(data.labels)
+    x = x / x.square().sum(1).mean().sqrt()
+    linear = torch.nn.Linear(x.shape[1], 4)
+    sgd = torch.optim.SGD(linear.parameters(), lr=0.5, momentum=0.9)
+    for _ in range(300):
+        sgd.zero_grad()
+        loss = F.cross_entropy(linear(x), y) + 0.5 * penalty * linear.weight.square().sum()
+        loss.backward()
+        sgd.step()
+    assert loss.item() > best - 1e-6
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0, 1e-4, 1e4])
+def test_the_scale_of_features_does_not_matter(draw_cache, factor: float):
+    counts = [60, 20, 6, 2]
+    data, weight, bias, penalty = fitted(draw_cache(counts, spread=2.0))
+    other, scaled_weight, scaled_bias, scaled_penalty = fitted(draw_cache(counts, spread=2.0, scale=factor))
+    assert scaled_penalty == penalty
+    found = other.mean_view() @ scaled_weight.T + scaled_bias
+    expected = data.mean_view() @ weight.T + bias
+    assert found == pytest.approx(expected, abs=0.05, rel=0.01)
+
+
+def test_the_penalty_is_the_best_on_the_cut(draw_cache):
+    data, _, _, penalty = fitted(draw_cache([60, 30, 12, 6], spread=3.0))
+    train, held = cut(data, 0)
+    x = data.mean_view().astype(np.float64)
+    x /= np.sqrt(np.square(x).sum(1).mean())
+    scores = []
+    for p in PENALTIES:
+        solver = LogisticRegression(C=1 / (p * len(train)), max_iter=10_000, tol=1e-8)
+        solver.fit(x[train], data.labels[train])
+        scores.append(mean_class_accuracy(solver.predict(x[held]), data.labels[held]))
+    assert scores[PENALTIES.index(penalty)] == pytest.approx(max(scores), abs=0.05)
+
+
+def test_all_views_never_straddle_its_cut(draw_cache):
+    cache = draw_cache([12, 6, 1], views=2, spread=2.0)
+    _, weight, _, _ = fitted(cache, "all")
+    assert np.isfinite(weight).all()
+
+
+def test_samples_of_one_each_take_the_middle_penalty(draw_cache):
+    _, weight, bias, penalty = fitted(draw_cache([1, 1, 1]))
+    assert penalty == PENALTIES[len(PENALTIES) // 2]
+    assert np.isfinite(weight).all()
+    assert np.isfinite(bias).all()
+
+
+def test_an_empty_class_is_never_predicted(draw_cache):
+    data, weight, bias, _ = fitted(draw_cache([20, 0, 5]))
+    assert 1 not in (data.mean_view() @ weight.T + bias).argmax(1)
