@@ -2,6 +2,8 @@
 
     python benchmarks/fit.py [--threads 2] [--device cpu] [--repeats 7] [--only K,D,B]
 
+Below the table: bfloat16 products against float32, and 16 runs side by side against one.
+
 Everything runs interleaved in one process; a figure is the median over repeats of the mean step. The floor
 is z = x Wᵀ and G = dzᵀ x. The autograd loops are nn.Linear and SAMNLinear with F.cross_entropy and
 torch.optim.SGD. Ratios: engine over floor (lower is better), loop over engine (higher is better).
@@ -52,11 +54,13 @@ def steps(k: int, d: int, b: int, device: str) -> dict[str, Step]:
         torch.mm(x[i, 0], weight.T, out=z)
         torch.mm(dz.T, x[i, 0], out=grad)
 
-    def ours(name: str) -> Step:
-        head = build_head(name, weight[None, None], bias[None, None], counts.numpy(), [SAMN])
-        loss = build_loss("ce", counts, [{}], device=device)
-        sgd = Sgd(5e-4, 0.9)
-        return lambda i: engine.step(head, loss, x[i], y[i], sgd)
+    def ours(name: str, runs: int = 1, dtype: torch.dtype = torch.float32) -> Step:
+        values = [SAMN] * runs
+        start = weight.expand(1, runs, k, d).contiguous(), bias.expand(1, runs, k).contiguous()
+        head = build_head(name, *start, counts.numpy(), values)
+        loss = build_loss("ce", counts, [{}] * runs, device=device)
+        sgd, batches = Sgd(5e-4, 0.9), x.to(dtype)
+        return lambda i: engine.step(head, loss, batches[i], y[i], sgd)
 
     def autograd(module: nn.Module) -> Step:
         module = module.to(device)
@@ -70,7 +74,13 @@ def steps(k: int, d: int, b: int, device: str) -> dict[str, Step]:
         return step
 
     linear = nn.Linear(d, k)
+    more: dict[str, Step] = {}
+    if k * d > 1e6:
+        more = {f"{name} bf16": ours(name, dtype=torch.bfloat16) for name in ("linear", "samn")}
+    elif d == 64:
+        more = {f"{name} x16": ours(name, runs=16) for name in ("linear", "samn")}
     return {
+        **more,
         "floor": floor,
         "linear": ours("linear"),
         "samn": ours("samn"),
@@ -105,6 +115,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     shapes = [tuple(map(int, args.only.split(",")))] if args.only else SHAPES
     print("(K, D, B)           floor µs  linear ×floor  loop/linear   samn ×floor (bar)   loop/samn (bar)")
+    notes = []
     for shape in shapes:
         found = measure(steps(*shape, args.device), args.repeats, args.device)
         floor, linear, samn = found["floor"], found["linear"], found["samn"]
@@ -115,6 +126,16 @@ def main() -> None:
             f" {samn / floor:13.2f} (≤ {over:g}) {found['samn loop'] / samn:12.1f}{bar}",
             flush=True,
         )
+        for name in ("linear", "samn"):
+            if f"{name} bf16" in found:
+                notes.append(
+                    f"{shape} {name}: bf16 is {found[name] / found[f'{name} bf16']:.2f}× as fast (bar 1.5)"
+                )
+            if f"{name} x16" in found:
+                notes.append(
+                    f"{shape} {name}: 16 runs cost {found[f'{name} x16'] / found[name]:.1f}× one (bar 6)"
+                )
+    print("\n".join(notes))
 
 
 if __name__ == "__main__":

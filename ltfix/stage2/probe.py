@@ -53,7 +53,7 @@ def _predict(x: Tensor, weight: Tensor, bias: Tensor) -> np.ndarray:
 
 
 def _solve(
-    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, penalty: float, tolerance: float = 1e-5
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, penalty: float, *, tolerance: float = 1e-5
 ) -> tuple[Tensor, Tensor]:
     """argmin of mean CE + penalty/2 ‖W‖² from a start."""
     weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
