@@ -17,6 +17,7 @@ from ltfix.features.plan import Shard
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import CacheWriter
 from ltfix.heads.head import Head
+from ltfix.images.decode import register_formats
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress
 from ltfix.tensorfile import load_tensors
@@ -162,6 +163,7 @@ def _decode(
     extraction: Extraction, split: Split, ranges: list[range], workers: int
 ) -> Generator[Batch, None, None]:
     crop, views = extraction.backbone.preprocess.crop, extraction.views
+    register_formats()
 
     def render(index: int) -> np.ndarray:
         try:

@@ -40,6 +40,17 @@ class FileReader:
         return decode(data, path)
 
 
+def register_formats() -> None:
+    """Load all of Pillow's readers; needed before threads decode.
+
+    Pillow loads them at the first image that wants one, and a second thread that opens an image
+    meanwhile can find its format unknown.
+    """
+    from PIL import Image
+
+    Image.init()
+
+
 def decode(data: bytes, where: object) -> Image:
     """Decode a whole image and make it upright RGB.
 

@@ -37,6 +37,8 @@ class Notes:
     def advance(self, n: int = 1) -> None:
         self.tasks[-1][3] += n
 
+    def describe(self, text: str) -> None: ...
+
     def note(self, text: str) -> None:
         self.notes.append(text)
 

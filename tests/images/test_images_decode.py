@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -137,3 +139,22 @@ def test_a_missing_file_and_a_folder(tmp_path: Path):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises((InputError, EnvironmentFault), match=r"folder\.png"):
         FileReader(tmp_path)("folder.png")
+
+
+THREADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from ltfix.images.decode import decode, register_formats
+register_formats()
+data = open(sys.argv[1], "rb").read()
+with ThreadPoolExecutor(8) as pool:
+    print(len(set(pool.map(lambda _: decode(data, 'x').size, range(32)))))
+"""
+
+
+def test_threads_may_be_the_first_to_decode(tmp_path: Path):
+    make_image(0).save(tmp_path / "a.webp")
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, str(tmp_path / "a.webp")], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
