@@ -119,6 +119,7 @@ class Coordinates:
             bias = bias - weight @ self.shift
         if self.unit:
             transform = {"kind": "l2", "groups": 1}
+        tensors = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
         return Linear(weight.astype(np.float32), bias.astype(np.float32), transform, tensors)
 
     def record(self) -> dict[str, Any]:

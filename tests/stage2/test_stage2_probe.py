@@ -49,10 +49,14 @@ def test_it_equals_an_independent_solver(draw_cache):
     data, weight, bias, penalty = fitted(draw_cache([60, 20, 6], spread=2.0))
     x = data.mean_view().astype(np.float64)
     scale = np.sqrt(np.square(x).sum(1).mean())
-    solver = LogisticRegression(C=1 / (penalty * len(x)), max_iter=10_000, tol=1e-8).fit(x / scale, data.labels)
+    solver = LogisticRegression(C=1 / (penalty * len(x)), max_iter=10_000, tol=1e-8).fit(
+        x / scale, data.labels
+    )
     theirs = x / scale @ solver.coef_.T + solver.intercept_
     ours = x @ weight.T + bias
-    assert ours - ours.mean(1, keepdims=True) == pytest.approx(theirs - theirs.mean(1, keepdims=True), abs=0.02)
+    assert ours - ours.mean(1, keepdims=True) == pytest.approx(
+        theirs - theirs.mean(1, keepdims=True), abs=0.02
+    )
 
 
 def test_sgd_does_not_get_below_it(draw_cache):
