@@ -118,9 +118,14 @@ def fit(
     from time import perf_counter
 
     from ltfix.stage2.table import find_method
+    from ltfix.stage2.values import with_loss
 
     typed = {name: value for name, value in locals().items() if name in _VALUES and value is not None}
-    given, origins = given_values(find_method(method), typed, set_ or [])
+    entry = find_method(method)
+    if loss is not None and entry.loss is None:
+        config.refuse_unused(["loss"], f"method {entry.name}")
+        loss = None
+    given, origins = given_values(with_loss(entry, loss), typed, set_ or [])
 
     from ltfix.backbones.device import resolve_device, use_threads
     from ltfix.stage2.fit import Options, fit_seeds
@@ -173,6 +178,7 @@ def given_values(
         UsageError: an option the method does not use, or a pair without ``=``.
     """
     from ltfix.errors import UsageError
+    from ltfix.stage2.table import methods
 
     used = entry.values()
     config.refuse_unused([name for name in typed if name not in used], f"method {entry.name}")
@@ -182,8 +188,11 @@ def given_values(
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"--set takes KEY=VALUE, found {pair!r}", where="ltfix fit")
-        key = name.replace("-", "_")
-        given[key], origins[key] = value, str(config.origin("set"))
+        key, source = name.replace("-", "_"), str(config.origin("set"))
+        if key not in used and source != "option" and any(key in m.values() for m in methods()):
+            console.note(f"--set {name} from the {source} is not used by method {entry.name}")
+        else:
+            given[key], origins[key] = value, source
     return given, origins
 
 

@@ -1,0 +1,325 @@
+"""``ltfix fit``: default places, precedence, refusals with their exit codes, and no torn head."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ltfix import cli
+from ltfix.files import write_safetensors
+from ltfix.heads.head import load_head
+
+Error = Callable[..., tuple[int, str]]
+COUNTS = [60, 20, 6, 2]
+
+
+def draw(seed: int, counts: list[int] = COUNTS, dim: int = 8, views: int = 2, stage1: bool = True) -> dict:
+    """Gaussian clouds around fixed centers, as the tensors of a cache file."""
+    rng = np.random.default_rng(seed)
+    centers = np.random.default_rng(99).normal(size=(len(counts), dim)) * 2
+    labels = np.repeat(np.arange(len(counts)), counts)
+    features = np.maximum(centers[labels][:, None] + rng.normal(size=(len(labels), views, dim)), 0)
+    tensors = {"features": features.astype(np.float16), "labels": labels}
+    if stage1:
+        tensors["head.weight"] = (centers / 4).astype(np.float32)
+        tensors["head.bias"] = np.zeros(len(counts), np.float32)
+    return tensors
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project with a training cache ``train.safetensors`` and a clean environment."""
+    for name in [n for n in os.environ if n.startswith("LTFIX_") and n != "LTFIX_EXTENSION"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    write_safetensors(tmp_path / "train.safetensors", draw(0))
+    return tmp_path
+
+
+def fit(*argv: object, code: int = 0) -> None:
+    assert cli.run(["fit", "train.safetensors", *map(str, argv)]) == code
+
+
+def nothing_written(project: Path) -> bool:
+    return not (project / "heads").exists() and [p.name for p in project.iterdir()] == ["train.safetensors"]
+
+
+def test_the_summary_goes_to_stdout_and_the_head_to_its_default_place(project: Path, capsys):
+    fit("--metric", "norm")
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "samn: K = 4, D = 8, start stage1" in captured.out
+    assert "metric norm" in captured.out
+    assert "accuracy on" in captured.out
+    assert "written to heads/samn-norm.safetensors" in captured.out
+    head = load_head(project / "heads/samn-norm.safetensors")
+    assert head.method == "samn"
+    assert head.meta["values"]["metric"] == {"value": "norm", "from": "option"}
+    assert head.meta["values"]["lr"] == {"value": 5e-4, "from": "default"}
+    assert [p.name for p in (project / "heads").iterdir()] == ["samn-norm.safetensors"]
+
+
+def test_bare_it_reads_features_train_and_features_val(project: Path, capsys):
+    (project / "features").mkdir()
+    assert cli.run(["fit"]) == 3
+    assert "no training features (features/train): run `ltfix extract`" in capsys.readouterr().err
+    for split, seed in (("train", 0), ("val", 1)):
+        folder = project / "features" / split
+        folder.mkdir()
+        make_cache(folder, draw(seed))
+    assert cli.run(["fit"]) == 0
+    out = capsys.readouterr().out
+    assert "train" in out
+    assert "\nval" in out
+    head = load_head(project / "heads/samn-freq.safetensors")
+    assert head.classes == ("a", "b", "c", "d")
+    assert "validation cache" in head.meta["selection"]["on"]
+    assert head.meta["cache"] == "f" * 8
+
+
+def make_cache(folder: Path, tensors: dict) -> None:
+    """A finished cache folder with one shard."""
+    from ltfix import files
+
+    shard = {name: tensors[name] for name in ("features", "labels")}
+    write_safetensors(folder / "shard-00000.safetensors", shard)
+    n, views, dim = shard["features"].shape
+    counts = np.bincount(shard["labels"])
+    (folder / "samples.txt").write_text("".join(f"{i}.png\n" for i in range(n)))
+    manifest = {
+        "format": "ltfix-features/1",
+        "n": n,
+        "dim": dim,
+        "views": views,
+        "dtype": "float16",
+        "classes": ["a", "b", "c", "d"],
+        "counts": counts.tolist(),
+        "shards": [
+            {
+                "file": "shard-00000.safetensors",
+                "n": n,
+                "sha256": files.sha256_file(folder / "shard-00000.safetensors"),
+            }
+        ],
+        "backbone": {},
+        "preprocess": {},
+        "source": {},
+        "fingerprint": "f" * 8,
+        "created_by": "a test",
+    }
+    files.write_json(folder / "manifest.json", manifest)
+
+
+def test_work_moves_the_default_places(project: Path, capsys):
+    (project / "w/features/train").mkdir(parents=True)
+    make_cache(project / "w/features/train", draw(0))
+    assert cli.run(["fit", "--work", "w", "--method", "tau-norm", "--set", "tau=1"]) == 0
+    assert (project / "w/heads/tau-norm-tau1.safetensors").is_file()
+
+
+def test_out_names_the_head(project: Path, capsys):
+    fit("--out", "deep/er/mine.safetensors")
+    assert load_head(project / "deep/er/mine.safetensors").name == "mine"
+    assert not (project / "heads").exists()
+
+
+def test_an_existing_head_is_replaced_only_with_overwrite(project: Path, capsys, error: Error):
+    fit("--method", "ce")
+    place = project / "heads/ce.safetensors"
+    before = place.read_bytes()
+    capsys.readouterr()
+    code, line = error("fit", "train.safetensors", "--method", "ce", "--lr", "0.0005")
+    assert (code, line) == (2, "already there (heads/ce.safetensors): --overwrite replaces it")
+    assert error("fit", "train.safetensors", "--method", "ce", "--out", str(place))[0] == 2
+    assert place.read_bytes() == before
+    fit("--method", "ce", "--overwrite", "--seed", 1)
+    assert place.read_bytes() != before
+    assert load_head(place).meta["seed"] == 1
+
+
+def test_the_same_command_writes_the_same_bytes(project: Path, capsys):
+    for method in ("samn", "los", "tau-norm"):
+        for name in ("one", "two"):
+            argv = [
+                "fit",
+                "train.safetensors",
+                "--method",
+                method,
+                "--out",
+                f"{name}.safetensors",
+                "--overwrite",
+            ]
+            assert cli.run(argv) == 0
+        one, two = ((project / f"{name}.safetensors").read_bytes() for name in ("one", "two"))
+        assert one == two
+
+
+def test_several_seeds_one_head_each(project: Path, capsys):
+    fit("--method", "ce", "--seeds", 3, "--seed", 4)
+    names = sorted(p.name for p in (project / "heads").iterdir())
+    assert names == ["ce-s4.safetensors", "ce-s5.safetensors", "ce-s6.safetensors"]
+    assert load_head(project / "heads/ce-s5.safetensors").meta["seed"] == 5
+    assert "±" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["--method", "smn"], 2, "unknown method 'smn' (--method): did you mean samn"),
+        (
+            ["--set", "varaint=code"],
+            2,
+            "method samn has no value 'varaint' (--set varaint): did you mean variant",
+        ),
+        (["--set", "variant=book"], 2, "variant is 'book' (--set variant): it may be code, paper"),
+        (["--set", "variant"], 2, "--set takes KEY=VALUE, found 'variant'"),
+        (["--metric", "count"], 2, "metric is 'count'"),
+        (["--method", "ce", "--metric", "norm"], 2, "method ce does not use --metric"),
+        (["--method", "tau-norm", "--lr", "0.1"], 2, "method tau-norm does not use --lr"),
+        (["--method", "tau-norm", "--loss", "los"], 2, "method tau-norm does not use --loss"),
+        (["--method", "ce", "--set", "tau=1"], 2, "method ce has no value 'tau'"),
+        (["--loss", "lso"], 2, "unknown loss 'lso' (--loss): did you mean los"),
+        (["--lr", "nan"], 2, "lr must be a number, found nan"),
+        (["--lr", "-1"], 2, "lr = -1 is out of range"),
+        (["--lr", "fast"], 2, "--lr"),
+        (["--epochs", "0"], 2, "epochs = 0 is out of range"),
+        (["--init", "stage2"], 2, "init is 'stage2' (--init)"),
+        (["--views-used", "second"], 2, "--views-used"),
+        (["--device", "tpu"], 2, "unknown device 'tpu'"),
+        (["--device", "cuda:99"], 4, "there is no device cuda:99"),
+        (["--lr", "1e38"], 3, "the loss became NaN in epoch 1 of 20 (lr 1e+38): try --lr 1e+37"),
+        (["--method", "ce", "--lr", "1e38"], 3, "the loss became NaN in epoch"),
+        (["--val", "none.npz"], 3, "no such feature cache (none.npz)"),
+    ],
+    ids=str,
+)
+def test_refusals_are_one_line_and_write_nothing(
+    project: Path, error: Error, argv: list[str], code, message: str
+):
+    found, line = error("fit", "train.safetensors", *argv)
+    assert found == code
+    assert message in line
+    assert nothing_written(project)
+
+
+def test_wrong_caches(project: Path, error: Error):
+    assert error("fit", "none.safetensors")[0] == 3
+    np.savez("one.npz", features=np.ones((4, 3), np.float32), labels=np.zeros(4, np.int64))
+    assert error("fit", "one.npz") == (3, "all samples are of one class (one.npz): a classifier needs two")
+    tensors = draw(0)
+    tensors["features"][7, 1, 2] = np.nan
+    write_safetensors("nan.safetensors", tensors)
+    code, line = error("fit", "nan.safetensors")
+    assert code == 3
+    assert "feature row 7" in line
+    assert not (project / "heads").exists()
+
+
+def test_values_of_the_file_are_notes_where_the_method_has_no_use_for_them(project: Path, capsys):
+    (project / "ltfix.toml").write_text(
+        '[fit]\nmethod = "samn"\nmetric = "norm"\nloss = "los"\nlr = 0.001\nepochs = 1\n'
+        '[fit.set]\nvariant = "paper"\n'
+    )
+    assert cli.run(["fit", "train.safetensors"]) == 0
+    head = load_head("heads/samn+los-norm-lr0.001-epochs1-paper.safetensors")
+    assert head.meta["values"]["lr"] == {"value": 0.001, "from": "file"}
+    assert head.meta["values"]["variant"] == {"value": "paper", "from": "file"}
+    capsys.readouterr()
+    assert cli.run(["fit", "train.safetensors", "--method", "tau-norm", "--set", "tau=1"]) == 0
+    captured = capsys.readouterr()
+    notes = captured.err.splitlines()
+    assert all(line.startswith("ltfix: --") and "is not used by method tau-norm" in line for line in notes)
+    assert {line.split()[1] for line in notes} == {"--metric", "--loss", "--lr", "--epochs"}
+    capsys.readouterr()
+    assert cli.run(["fit", "train.safetensors", "--method", "ce"]) == 0
+    assert "ltfix: --set variant from the file is not used by method ce" in capsys.readouterr().err
+
+
+def test_an_unknown_value_in_the_file_is_refused(project: Path, error: Error):
+    (project / "ltfix.toml").write_text('[fit.set]\nvaraint = "paper"\n')
+    code, line = error("fit", "train.safetensors")
+    assert code == 2
+    assert "did you mean variant" in line
+
+
+def test_the_environment_stands_between_option_and_file(project: Path, capsys, monkeypatch):
+    (project / "ltfix.toml").write_text("[fit]\nlr = 0.001\nepochs = 1\n")
+    monkeypatch.setenv("LTFIX_FIT_METHOD", "ce")
+    monkeypatch.setenv("LTFIX_FIT_LR", "0.002")
+    assert cli.run(["fit", "train.safetensors"]) == 0
+    values = load_head("heads/ce-lr0.002-epochs1.safetensors").meta["values"]
+    assert values["lr"] == {"value": 0.002, "from": "environment"}
+    assert values["epochs"] == {"value": 1, "from": "file"}
+
+
+def test_a_replaced_loss_takes_its_own_values(project: Path, capsys):
+    fit("--method", "ce", "--loss", "los", "--set", "delta=0.9")
+    head = load_head(project / "heads/ce+los-delta0.9.safetensors")
+    assert head.meta["values"]["delta"] == {"value": 0.9, "from": "option"}
+
+
+def test_chosen_values_are_told(project: Path, capsys):
+    assert cli.run(["fit", "train.safetensors", "--method", "tau-norm"]) == 0
+    out = capsys.readouterr().out
+    assert "chosen by mean class accuracy on class-wise cut" in out
+    assert "only the order counts" in out
+
+
+def test_a_read_only_folder_is_a_fault_of_the_environment(project: Path, error: Error):
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    (project / "heads").mkdir(mode=0o500)
+    code, line = error("fit", "train.safetensors", "--epochs", "1")
+    assert code == 4
+    assert "no permission" in line
+
+
+TELLING = """
+import sys
+from ltfix.cli import main
+from ltfix.stage2 import engine
+
+step = engine.step
+
+def first(*args):
+    print("training", file=sys.stderr, flush=True)
+    engine.step = step
+    step(*args)
+
+engine.step = first
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_fit_leaves_no_head(project: Path, number: signal.Signals, code: int):
+    argv = [sys.executable, "-c", TELLING, "fit", "train.safetensors", "--epochs", "100000000"]
+    running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert running.stderr.readline() == "training\n"
+        running.send_signal(number)
+        out, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == code
+    assert out == ""
+    assert "Traceback" not in err
+    assert nothing_written(project)
+
+
+def test_the_whole_thing_in_a_fresh_process(ltfix, project: Path):
+    done = ltfix("fit", "train.safetensors", "--method", "los", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "written to heads/los.safetensors" in done.stdout
+    done = ltfix("evaluate", "--cache", "train.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "los" in done.stdout
