@@ -11,7 +11,6 @@ from ltfix.cli import console
 from ltfix.cli.options import ListFormat, PlainFormat
 
 if TYPE_CHECKING:
-    from ltfix.stage2.parts import Value
     from ltfix.stage2.table import Method
 
 
@@ -42,7 +41,11 @@ def _describe(method: Method) -> None:
 
     own = {key: option.flag for key, option in options(load("fit")).items()}
     rows = [
-        [own.get(name, f"--set {name.replace('_', '-')}="), _shown(value.default), _meaning(value)]
+        [
+            own.get(name, f"--set {name.replace('_', '-')}="),
+            _shown(value.default),
+            f"{value.meaning} ({value.allowed})",
+        ]
         for name, value in method.values().items()
     ]
     console.write(f"{method.name}: {method.summary}\nsource: {method.source}\n")
@@ -51,11 +54,3 @@ def _describe(method: Method) -> None:
 
 def _shown(default: object) -> str:
     return "see meaning" if default is None else str(default)
-
-
-def _meaning(value: Value) -> str:
-    limits = [
-        f"{text} {bound:g}" for text, bound in (("from", value.low), ("to", value.high)) if bound is not None
-    ]
-    allowed = " or ".join(value.choices) if value.choices else " ".join(limits)
-    return f"{value.meaning} ({allowed})" if allowed else value.meaning

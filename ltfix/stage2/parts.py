@@ -10,6 +10,7 @@ SAMPLERS = ("instance", "class-aware", "class-balanced", "square-root", "progres
 SCHEDULES = ("cosine", "constant")
 INITS = ("stage1", "probe", "random", "class-mean")
 BALANCED_SAMPLERS = ("class-aware", "class-balanced")
+LARGEST = 1e38  # what float32 still holds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,15 +24,24 @@ class Value:
     meaning: str
     choices: tuple[str, ...] = ()
     low: float = 0.0
-    high: float = float("inf")
+    high: float = LARGEST
     positive: bool = False
     grid: tuple[float, ...] = ()
 
+    @property
+    def allowed(self) -> str:
+        """What it may be, in words: ``freq, norm``, ``0 to 1``, ``above 0``."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.high < LARGEST:
+            return f"{self.low:g} to {self.high:g}"
+        return "above 0" if self.positive else f"{self.low:g} or more"
+
 
 TRAINING: Mapping[str, Value] = {
-    "lr": Value(5e-4, "learning rate", high=1e38, positive=True),
+    "lr": Value(5e-4, "learning rate", positive=True),
     "momentum": Value(0.9, "SGD momentum", high=1),
-    "weight_decay": Value(0.0, "L2 penalty on what trains", high=1e38),
+    "weight_decay": Value(0.0, "L2 penalty on what trains"),
     "batch_size": Value(64, "samples a step", positive=True),
     "epochs": Value(20, "passes over the features", positive=True),
     "schedule": Value("cosine", "learning rate over the epochs", SCHEDULES),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
-from ltfix.stage2.parts import LOSSES, TRAINING, Value, clash
+from ltfix.stage2.parts import LARGEST, LOSSES, TRAINING, Value, clash
 from ltfix.stage2.table import Method
 
 CHOSEN = "chosen on validation"
@@ -100,7 +100,7 @@ def read_value(name: str, value: Any, spec: Value) -> Any:
     where = f"--{name.replace('_', '-')}" if name in TRAINING else f"--set {name}"
     if spec.choices:
         if value not in spec.choices:
-            raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {', '.join(spec.choices)}")
+            raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {spec.allowed}")
         return value
     whole = isinstance(spec.default, int)
     try:
@@ -111,7 +111,6 @@ def read_value(name: str, value: Any, spec: Value) -> Any:
         kind = "a whole number" if whole else "a number"
         raise UsageError(f"{name} must be {kind}, found {value!r}", where=where) from None
     if not spec.low <= number <= spec.high or (spec.positive and number <= 0):
-        bounded = spec.high != float("inf")
-        limit = f"{spec.low:g} to {spec.high:g}" if bounded else "above 0" if spec.positive else "0 or more"
+        limit = f"at most {spec.high:g}" if number > LARGEST else spec.allowed
         raise UsageError(f"{name} = {number:g} is out of range", where=where, hint=f"it must be {limit}")
     return number
