@@ -105,7 +105,7 @@ def extract(
         typer.Option(
             "--shard-rows", metavar="N", help="Samples a shard file; what an interruption can cost."
         ),
-    ] = 4096,
+    ] = 1024,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and stop.")] = False,
     work: Work = Path(),
     seed: Seed = 0,

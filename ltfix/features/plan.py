@@ -12,7 +12,7 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError
 
-SHARD_ROWS = 4096
+SHARD_ROWS = 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
