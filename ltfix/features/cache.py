@@ -17,7 +17,7 @@ from ltfix.heads.head import Head
 from ltfix.tensorfile import release
 
 _MOST_CLASSES = 10_000_000  # a larger label is no class index, and counting up to it takes the memory
-_CHECK_ROWS = 8192
+_CHECK_ROWS = 2048
 
 
 class FeatureCache:
@@ -102,6 +102,8 @@ class FeatureCache:
     def blocks(self, rows: int = 4096) -> Iterator[tuple[slice, np.ndarray]]:
         """Consecutive blocks ``(slice of samples, [m, V, D])``, m <= ``rows``, never across shards.
 
+        The memory of a block that lies in a map is given back when the next one is taken.
+
         Raises:
             InputError: a value is not finite; its row is named.
         """
@@ -111,6 +113,7 @@ class FeatureCache:
             for start in range(0, len(shard), rows):
                 block = shard[start : start + rows]
                 yield slice(first + start, first + start + len(block)), block
+                release(shard)
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Gather samples ``index`` [m], each in 0..N-1, as [m, V, D]; only their pages are read.
@@ -136,9 +139,8 @@ class FeatureCache:
         Raises:
             InputError: a value is not finite; its row is named.
         """
-        for index, shard in enumerate(self.shards):
+        for index in range(len(self.shards)):
             self._check(index)
-            release(shard)
 
     def verify(self) -> int:
         """Read everything: every value, and the SHA-256 of every shard beside the manifest's.
@@ -175,6 +177,7 @@ class FeatureCache:
                     where=self.path,
                     hint="extract it again",
                 )
+            release(shard)
         self._checked[index] = True
 
     def _sample_name(self, row: int) -> str:

@@ -22,7 +22,7 @@ from ltfix.stage2.seeds import derive
 from ltfix.tensorfile import release
 
 CHUNK_VALUES = 1 << 22  # gathered at once: 16 MB of float32
-BUFFER_BYTES = 1 << 28
+BUFFER_BYTES = 1 << 25
 BLOCK_ROWS = 256
 SCALE_ROWS = 16384
 VIEWS_USED = ("random", "first", "all")
@@ -124,12 +124,25 @@ class Features:
             index = np.arange(start, min(start + BLOCK_ROWS * 16, len(self)))
             x = self.take(index, np.zeros(len(index), np.int64) if one else None)
             out[index] = x if one else x.mean(1, dtype=np.float32)
+            self._release()
         return out
 
     def some_rows(self) -> np.ndarray:
         """[n, D] float32: the first view of evenly spaced samples, enough for a mean and a deviation."""
-        index = np.unique(np.linspace(0, len(self) - 1, min(len(self), SCALE_ROWS)).astype(np.int64))
-        return self.take(index, np.zeros(len(index), np.int64)).astype(np.float32)
+        wanted = min(len(self), SCALE_ROWS, max(1024, CHUNK_VALUES // self.dim))
+        index = np.unique(np.linspace(0, len(self) - 1, wanted).astype(np.int64))
+        out = np.empty((len(index), self.dim), np.float32)
+        for start in range(0, len(index), BLOCK_ROWS):
+            rows = index[start : start + BLOCK_ROWS]
+            out[start : start + BLOCK_ROWS] = self.take(rows, np.zeros(len(rows), np.int64))
+            self._release()
+        return out
+
+    def _release(self) -> None:
+        """Give back the memory of the maps where they are streamed."""
+        if self.streamed:
+            for shard in self.shards:
+                release(shard)
 
     def batches(
         self, plan: Plan, seeds: Sequence[int], epoch: int, *, coordinates: Coordinates, like: Tensor
@@ -174,9 +187,10 @@ class Features:
                 hint="use --sampler instance, or a machine with more memory",
             )
         starts = np.arange(0, len(self), BLOCK_ROWS)
-        starts = np.random.default_rng(derive(0, "blocks", epoch)).permutation(
-            starts
-        )  # the same for all seeds
+        rng = np.random.default_rng(
+            derive(0, "blocks", epoch)
+        )  # not the run's: all seeds read the same blocks
+        starts = rng.permutation(starts)
         itemsize = self.shards[0].dtype.itemsize
         at_once = max(1, BUFFER_BYTES // (BLOCK_ROWS * self.views * self.dim * itemsize))
         for first in range(0, len(starts), at_once):
@@ -187,11 +201,10 @@ class Features:
                 for seed in seeds
             ]
             order = np.stack(shuffled)
-            size = max(plan.batch_size, CHUNK_VALUES // (self.dim * len(seeds)))
+            size = max(1, CHUNK_VALUES // (4 * self.dim * len(seeds) * plan.batch_size)) * plan.batch_size
             for start in range(0, order.shape[1], size):
                 yield order[:, start : start + size]
-            for shard in self.shards:
-                release(shard)
+            self._release()
 
     def _draw_views(self, seeds: Sequence[int], epoch: int) -> np.ndarray | None:
         """Which view of each sample an epoch takes, [S, N]; None where there is no choice."""
