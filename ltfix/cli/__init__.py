@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import typer
@@ -49,19 +49,27 @@ def load(name: str) -> Callable[..., Any]:
     return function
 
 
-def build_app(names: Sequence[str]) -> typer.Typer:
-    """The app with the commands in ``names`` loaded and the others as one line of help."""
-    app = typer.Typer(
-        name="ltfix",
-        add_completion=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+_SETTINGS: dict[str, Any] = {
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+def list_app(names: Collection[str] = ()) -> typer.Typer:
+    """The app as a whole: the commands in ``names`` with their options, the others as a line of help."""
+    app = typer.Typer(name="ltfix", **_SETTINGS)
     app.callback(invoke_without_command=True)(frame.top)
     for name, command in COMMANDS.items():
         function = frame.framed(load(name)) if name in names else _listed
         app.command(name, short_help=command.help)(function)
+    return app
+
+
+def command_app(name: str) -> typer.Typer:
+    """One command alone: its help then needs no pydantic, which a group's options would bring in."""
+    app = typer.Typer(add_completion=False, **_SETTINGS)
+    app.command(name)(frame.framed(load(name)))
     return app
 
 
@@ -74,7 +82,7 @@ def run(argv: Sequence[str]) -> int:
     call = frame.split(argv, COMMANDS)
     with config.started() as here, boundary.Boundary(debug=call.debug) as outcome:
         if COMPLETE in os.environ:
-            typer.main.get_command(build_app(list(COMMANDS))).main(call.argv, prog_name="ltfix")
+            typer.main.get_command(list_app(COMMANDS)).main(call.argv, prog_name="ltfix")
         try:
             _invoke(call)
         finally:
@@ -86,13 +94,16 @@ def run(argv: Sequence[str]) -> int:
 def _invoke(call: frame.Call) -> None:
     """Parse and run; past typer's own ``main``, which would answer a broken pipe or Ctrl-C itself."""
     call.check(COMMANDS)
-    group = typer.main.get_command(build_app([call.command] if call.command else []))
-    values = {}
-    if call.command and not call.help:
-        values[call.command] = frame.prepare(call, load(call.command), COMMANDS)
+    path, argv, values = "ltfix", call.argv, {}
+    app = command_app(call.command) if call.command else list_app()
+    if call.command:
+        path, argv = f"ltfix {call.command}", argv[1:]
+        if not call.help:
+            values = frame.prepare(call, load(call.command), COMMANDS)
+    command = typer.main.get_command(app)
     try:
-        with group.make_context("ltfix", call.argv, default_map=values) as context:
-            group.invoke(context)
+        with command.make_context(path, argv, default_map=values) as context:
+            command.invoke(context)
     except typer.Exit as done:
         raise SystemExit(done.exit_code) from None
 
@@ -104,4 +115,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     raise SystemExit(code)
 
 
-__all__ = ["COMMANDS", "Command", "build_app", "config", "load", "main", "run"]
+__all__ = ["COMMANDS", "Command", "config", "load", "main", "run"]

@@ -28,7 +28,8 @@ class Call:
     """A command line, understood as far as the frame needs."""
 
     argv: list[str]
-    command: str | None
+    word: str | None  # what stands where a command should
+    command: str | None  # the same, if it is one
     help: bool
     debug: bool
     config: str | None
@@ -39,9 +40,10 @@ class Call:
         Raises:
             UsageError: offers the nearest ones.
         """
-        word = next((a for a in self.argv if not a.startswith("-")), None)
-        if word is not None and word not in commands and self.command is None:
-            raise UsageError(f"no such command: {word}", hint=nearest(word, commands))
+        if self.word is not None and self.word not in commands:
+            raise UsageError(f"no such command: {self.word}", hint=nearest(self.word, commands))
+        if self.command is None and self.config is not None:
+            raise UsageError("no command given", where="ltfix", hint="see `ltfix --help`")
 
 
 def split(argv: Sequence[str], commands: Collection[str]) -> Call:
@@ -52,13 +54,15 @@ def split(argv: Sequence[str], commands: Collection[str]) -> Call:
         early.append(rest.pop(0))
         if early[-1] == "--config" and rest:
             early.append(rest.pop(0))
-    command = rest[0] if rest and rest[0] in commands else None
+    word = next((a for a in rest if not a.startswith("-")), None)
+    command = word if word in commands and rest[0] == word else None
     line = [*rest[:1], *early, *rest[1:]] if command else [*early, *rest]
     own = line[: line.index("--")] if "--" in line else line
     named = [b for a, b in itertools.pairwise(own) if a == "--config"]
     named += [a.partition("=")[2] for a in own if a.startswith("--config=")]
     return Call(
         argv=line,
+        word=word,
         command=command,
         help="--help" in own or "-h" in own,
         debug="--debug" in own,

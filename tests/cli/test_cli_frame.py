@@ -26,6 +26,8 @@ def test_options_after_the_double_dash_are_arguments():
 def test_a_config_without_a_name_is_left_to_the_parser(probe, error):
     assert error("probe", "--config")[0] == 2
     assert error("--config")[0] == 2
+    assert error("--config", "x.toml") == (2, "no command given (ltfix): see `ltfix --help`")
+    assert error("--config", "x.toml", "prob") == (2, "no such command: prob: did you mean probe?")
 
 
 def test_quiet_silences_notes_and_progress(probe, capsys):
