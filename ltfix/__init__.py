@@ -43,6 +43,7 @@ _PUBLIC = {
     "load_head": "ltfix.heads.head",
     "methods": "ltfix.stage2.table",
     "open_cache": "ltfix.features.read",
+    "recipes": "ltfix.stage1.recipes",
     "train_backbone": "ltfix.stage1.train",
 }
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604

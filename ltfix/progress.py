@@ -14,6 +14,13 @@ class Progress(Protocol):
     def advance(self, n: int = 1) -> None:
         """Report ``n`` more units done."""
 
+    def describe(self, text: str) -> None:
+        """Show words beside the running task's count, in place of the last ones: loss, accuracy, ….
+
+        For a display that can be redrawn. A task that describes itself tells logs by notes: there its
+        count is not shown.
+        """
+
     def note(self, text: str) -> None:
         """Say one line that the user should read."""
 
@@ -24,6 +31,7 @@ class Progress(Protocol):
 class _Silent:
     def start(self, what: str, total: int, unit: str) -> None: ...
     def advance(self, n: int = 1) -> None: ...
+    def describe(self, text: str) -> None: ...
     def note(self, text: str) -> None: ...
     def finish(self) -> None: ...
 

@@ -21,7 +21,7 @@ from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.timm_models import HUB, open_timm
 from ltfix.backbones.torchvision_models import PREFIX, open_torchvision
 from ltfix.errors import InputError, UsageError
-from ltfix.heads.head import check_format, load_head
+from ltfix.heads.head import Head, check_format, load_head
 
 RUN_FORMAT = "ltfix-run/1"
 
@@ -34,6 +34,7 @@ class Backbone:
         model: normalised images [B, 3, S, S] to features [B, D]; in evaluation mode, without gradients.
         dim: D.
         head: (weight [K, D], bias [K]) float32 of the stage-1 classifier, or None.
+        classifier: the head file of a run folder, where that classifier is more than weight and bias.
         classes: the class names that the classifier's rows stand for, where known.
         preprocess: from an image to the model's input.
         info: the manifest's ``backbone``: name, args, hash of the weights, versions.
@@ -47,6 +48,7 @@ class Backbone:
     preprocess: Preprocess
     info: dict[str, Any]
     notes: list[str]
+    classifier: Head | None = None
 
     def features(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, S, S] to features [B, D]."""
@@ -229,7 +231,7 @@ def _load_run(
     classifier = folder / "classifier.safetensors"
     if classifier.exists():
         head = load_head(classifier)
-        backbone.head = (head.weight, head.bias)
+        backbone.head, backbone.classifier = (head.weight, head.bias), head
         backbone.classes = tuple(run["classes"]) if run.get("classes") else None
     return backbone
 

@@ -16,7 +16,7 @@ from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.features.plan import Shard
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import CacheWriter
-from ltfix.heads.head import Head
+from ltfix.heads.head import STAGE1, Head
 from ltfix.images.decode import register_formats
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress
@@ -186,7 +186,17 @@ def _stage1_head(backbone: Backbone, split: Split, counts: np.ndarray | None) ->
     if backbone.head is None:
         return None
     weight, bias = backbone.head
-    return Head(weight, bias, "stage-1", split.classes, counts, meta={"backbone": backbone.info})
+    whole = backbone.classifier
+    return Head(
+        weight,
+        bias,
+        STAGE1,
+        split.classes,
+        counts,
+        transform=None if whole is None else whole.transform,
+        tensors={} if whole is None else whole.tensors,
+        meta={"backbone": backbone.info},
+    )
 
 
 def _tell_empty(counts: np.ndarray, progress: Progress) -> None:

@@ -32,6 +32,7 @@ COMMANDS = {
     "train-backbone": Command("train", "train_backbone", "Train a backbone from images (stage 1)."),
     "inspect": Command("inspect", "inspect", "Show what a cache, head, run or checkpoint is."),
     "methods": Command("methods", "methods", "List the stage-2 methods, or one with its values."),
+    "recipes": Command("recipes", "recipes", "List the stage-1 recipes, or one with its values."),
     "init": Command("init", "init", "Write a commented ltfix.toml."),
     "demo": Command("demo", "demo", "Run the whole pipeline on bundled images in about a minute."),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from ltfix.cli import console
 from ltfix.cli.options import ListFormat, PlainFormat
 
 if TYPE_CHECKING:
+    from ltfix.stage2.parts import Value
     from ltfix.stage2.table import Method
 
 
@@ -36,20 +38,30 @@ def methods(
 
 def _describe(method: Method) -> None:
     """One method: what it is, and how each of its values is set."""
+    console.write(f"{method.name}: {method.summary}\nsource: {method.source}\n")
+    console.table(["set by", "default", "meaning"], value_rows("fit", method.values()))
+
+
+def value_rows(command: str, values: Mapping[str, Value]) -> list[list[str]]:
+    """Per value: the option of ``command`` that sets it, its default and its meaning."""
     from ltfix.cli import load
     from ltfix.cli.signature import options
 
-    own = {key: option.flag for key, option in options(load("fit")).items()}
-    rows = [
+    own = {key: option.flag for key, option in options(load(command)).items()}
+    return [
         [
             own.get(name, f"--set {name.replace('_', '-')}="),
             _shown(value.default),
-            f"{value.meaning} ({value.allowed})",
+            _meaning(value),
         ]
-        for name, value in method.values().items()
+        for name, value in values.items()
     ]
-    console.write(f"{method.name}: {method.summary}\nsource: {method.source}\n")
-    console.table(["set by", "default", "meaning"], rows)
+
+
+def _meaning(value: Value) -> str:
+    """What it means and may be; a switch or free text has no range."""
+    ranged = bool(value.choices) or not isinstance(value.default, bool | str)
+    return f"{value.meaning} ({value.allowed})" if ranged else value.meaning
 
 
 def _shown(default: object) -> str:

@@ -45,11 +45,12 @@ class Lines:
         self._total = self._done = 0
         self._began = self._last = 0.0
         self._share = 0.0
+        self._notes_only = False
 
     def start(self, what: str, total: int, unit: str) -> None:
         """Begin a task of ``total`` units."""
         self._what, self._total, self._unit = what, total, unit
-        self._done, self._share = 0, 0.0
+        self._done, self._share, self._notes_only = 0, 0.0, False
         self._began = self._last = self._clock()
 
     def advance(self, n: int = 1) -> None:
@@ -60,13 +61,17 @@ class Lines:
         due = now - self._last >= EVERY_SECONDS or (
             share - self._share >= EVERY_SHARE and now - self._last >= QUIET_SECONDS
         )
-        if due and share < 1:
+        if due and share < 1 and not self._notes_only:
             left = duration(passed * (1 / share - 1)) if share > 0 else "?"
             self._say(
                 f"{self._what}: {self._done}/{self._total} {self._unit} ({share:.0%}), "
                 f"{rate(self._done, passed, self._unit)}, {left} left"
             )
             self._last, self._share = now, share
+
+    def describe(self, text: str) -> None:
+        """Nothing: such a task is told by its notes, and its count is left out."""
+        self._notes_only = True
 
     def note(self, text: str) -> None:
         """Say one line."""
@@ -117,10 +122,11 @@ class Bar:
             MofNCompleteColumn(),
             Rate(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[words]}", markup=False),
             console=self._console,
         )
         self._bar.start()
-        self._bar.add_task(what, total=total)
+        self._bar.add_task(what, total=total, words="")
 
     def advance(self, n: int = 1) -> None:
         """Move the bar by ``n`` units; drawn a few times a second, so that it may be called every step."""
@@ -134,6 +140,11 @@ class Bar:
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], self._waiting)
         self._waiting = 0
+
+    def describe(self, text: str) -> None:
+        """Show ``text`` behind the bar."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], words=text)
 
     def note(self, text: str) -> None:
         """Print one line above the bar."""

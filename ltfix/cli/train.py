@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from ltfix.stage1.run import Run
 
 _VALUES = (
-    "epochs", "batch_size", "lr", "momentum", "nesterov", "weight_decay", "schedule", "warmup_epochs",
-    "sampler", "augment", "crop_pad",
+    "epochs", "batch_size", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule",
+    "warmup_epochs", "sampler", "augment", "crop_pad", "mixup", "cutmix", "clip_grad", "ema", "accumulate",
+    "precision", "channels_last", "compile",
 )  # fmt: skip
 
 
@@ -28,7 +30,9 @@ def train_backbone(
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="A timm model, or torchvision:NAME.")
     ] = "cifar_resnet32",
-    recipe: Annotated[str, typer.Option("--recipe", metavar="NAME", help="How to train it.")] = "ce",
+    recipe: Annotated[
+        str, typer.Option("--recipe", metavar="NAME", help="How to train it; `ltfix recipes`.")
+    ] = "ce",
     preset: Annotated[
         str | None,
         typer.Option(
@@ -84,17 +88,30 @@ def train_backbone(
         str | None, typer.Option("--interpolation", help="bilinear, bicubic, ….  [default: the model's]")
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the images.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Images an update, over all processes.")
+    ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate at its highest.")] = None,
     momentum: Annotated[float | None, typer.Option("--momentum", help="SGD momentum.")] = None,
     nesterov: Annotated[
         bool | None, typer.Option("--nesterov/--no-nesterov", help="Nesterov's momentum.")
     ] = None,
     weight_decay: Annotated[
-        float | None, typer.Option("--weight-decay", help="L2 penalty on every trained parameter.")
+        float | None, typer.Option("--weight-decay", help="L2 penalty on what --decay says.")
+    ] = None,
+    decay: Annotated[
+        str | None,
+        typer.Option(
+            "--decay",
+            metavar="all|conv|conv-fixed-bn",
+            help="Decay every parameter, convolutions alone, or these with batch norm fixed.",
+        ),
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option("--schedule", metavar="cosine|constant|steps", help="Rate over the epochs.")
+        str | None,
+        typer.Option(
+            "--schedule", metavar="cosine|constant|steps|gentle-steps", help="Rate over the epochs."
+        ),
     ] = None,
     warmup_epochs: Annotated[
         int | None, typer.Option("--warmup-epochs", help="Epochs of rising rate, part of --epochs.")
@@ -113,6 +130,30 @@ def train_backbone(
     crop_pad: Annotated[
         int | None, typer.Option("--crop-pad", help="Pixels of zeros around an image before crop.")
     ] = None,
+    mixup: Annotated[float | None, typer.Option("--mixup", help="α of MixUp; 0 is off.")] = None,
+    cutmix: Annotated[float | None, typer.Option("--cutmix", help="α of CutMix; 0 is off.")] = None,
+    clip_grad: Annotated[
+        float | None, typer.Option("--clip-grad", help="Largest norm of the gradient; 0 is no limit.")
+    ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option("--ema", help="Keep a moving average of weights with this decay; 0 is off."),
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option("--accumulate", help="Compute a batch in so many parts, to save memory.")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision", metavar="auto|fp32|bf16|fp16", help="auto: bf16 on a GPU that has it, else fp32."
+        ),
+    ] = None,
+    channels_last: Annotated[
+        bool | None, typer.Option("--channels-last/--no-channels-last", help="Memory format of images.")
+    ] = None,
+    compile: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the backbone with torch.compile.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe's own; repeatable."),
@@ -124,6 +165,9 @@ def train_backbone(
         bool,
         typer.Option("--resume", help="Demand an unfinished run (one that is there is continued anyway)."),
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write event files too (pip install 'ltfix[tb]').")
+    ] = False,
     work: Work = Path(),
     seed: Seed = 0,
     device: Device = "auto",
@@ -134,6 +178,7 @@ def train_backbone(
 
     Writes a run folder that `ltfix extract --backbone runs/<name>` reads with nothing further said. The
     same command continues an unfinished run. Values that are not given are the recipe's.
+    `torchrun --nproc-per-node N -m ltfix train-backbone …` shares every batch out among N processes.
     """
     given = {key: value for key, value in locals().items() if key in _VALUES and value is not None}
     texts.demand("train-backbone", data=data)
@@ -174,10 +219,12 @@ def train_backbone(
         workers=texts.count(workers, "--workers"),
         overwrite=overwrite,
         resume=resume,
+        tensorboard=tensorboard,
         progress=console.progress(),
         **given,
     )
-    _summarise(run)
+    if os.environ.get("RANK", "0") == "0":
+        _summarise(run)
 
 
 def _check(recipe: str, preset: str | None, given: dict[str, Any]) -> None:

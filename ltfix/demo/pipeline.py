@@ -126,6 +126,9 @@ class Bars:
     def __init__(self, progress: Progress) -> None:
         self.start, self.advance, self.finish = progress.start, progress.advance, progress.finish
 
+    def describe(self, text: str) -> None:
+        """Say nothing: the bar is enough, and its lines in a log stay."""
+
     def note(self, text: str) -> None:
         """Say nothing."""
 

@@ -50,16 +50,23 @@ class Normaliser:
     Args:
         preprocess: its mean and std.
         device: where batches are.
+        memory_format: of the batches.
     """
 
-    def __init__(self, preprocess: Preprocess, device: torch.device) -> None:
-        self.device = device
+    def __init__(
+        self,
+        preprocess: Preprocess,
+        device: torch.device,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
+        self.device, self.memory_format = device, memory_format
         self.mean = torch.tensor(preprocess.mean, device=device).mul_(255)[:, None, None]
         self.scale = torch.tensor(preprocess.std, device=device).mul_(255).reciprocal_()[:, None, None]
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] uint8 to float32."""
-        return pixels.float().sub_(self.mean).mul_(self.scale)
+        laid_out = pixels.contiguous(memory_format=self.memory_format)
+        return laid_out.float().sub_(self.mean).mul_(self.scale)
 
 
 class ResidentImages:
@@ -195,11 +202,12 @@ def open_stream(
     names: tuple[str, ...],
     crop_pad: int,
     device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
     workers: int,
     progress: Progress,
 ) -> ImageStream:
     """The stream that suits a split: resident where it fits and is augmented by crop and flip alone."""
-    normalise = Normaliser(preprocess, device)
+    normalise = Normaliser(preprocess, device, memory_format)
     pad = crop_pad if "crop" in names else 0
     if (
         augment.BATCHED.issuperset(names)

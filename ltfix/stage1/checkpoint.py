@@ -1,6 +1,7 @@
 """``checkpoint-last.safetensors``: all that the next epoch depends on, without pickle.
 
-Tensors ``model/NAME`` and, per trained parameter, ``momentum/NAME``. The metadata holds the epochs done
+Tensors ``model/NAME`` and, per trained parameter, ``momentum/NAME``; ``average/NAME`` where an average of
+weights is kept, ``scaler/…`` where losses are scaled. The metadata holds the epochs done
 and all that the run decided, so that another run's checkpoint is refused. The state of randomness is the
 seed in it and the number of the epoch: every epoch makes its generators anew from the two.
 """
@@ -14,15 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from ltfix import files
 from ltfix.errors import InputError
 from ltfix.heads.head import check_format
+from ltfix.stage1.compute import MovingAverage
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 FORMAT = "ltfix-checkpoint/1"
 NAME = "checkpoint-last.safetensors"
+_SCALER = ("scale", "_growth_tracker")  # what moves in a GradScaler's state
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -60,37 +64,66 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     return Checkpoint(int(meta["epoch"]), meta["decides"], arrays)
 
 
-def capture(epoch: int, decides: dict[str, Any], model: nn.Module, optimizer: Optimizer) -> Checkpoint:
+def capture(
+    epoch: int,
+    decides: dict[str, Any],
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    average: MovingAverage | None = None,
+    scaler: GradScaler | None = None,
+) -> Checkpoint:
     """The state of a run after ``epoch`` epochs."""
     tensors: dict[str, Tensor] = {f"model/{name}": value for name, value in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         buffer = optimizer.state.get(parameter, {}).get("momentum_buffer")
         if buffer is not None:
             tensors[f"momentum/{name}"] = buffer
-    return Checkpoint(epoch, decides, {name: value.detach().cpu().numpy() for name, value in tensors.items()})
+    if average is not None:
+        tensors |= {f"average/{name}": value for name, value in average.tensors.items()}
+    arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
+    if scaler is not None and scaler.is_enabled():
+        state = scaler.state_dict()
+        arrays |= {f"scaler/{name}": np.asarray(state[name]) for name in _SCALER}
+    return Checkpoint(epoch, decides, arrays)
 
 
-def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> None:
-    """Put a captured state back into a model and its optimizer.
+def restore(
+    checkpoint: Checkpoint,
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    average: MovingAverage | None = None,
+    scaler: GradScaler | None = None,
+) -> None:
+    """Put a captured state back.
 
     Raises:
         InputError: its names or shapes are not the model's.
     """
-    state = {
-        name.removeprefix("model/"): torch.tensor(value)
-        for name, value in checkpoint.arrays.items()
-        if name.startswith("model/")
-    }
     try:
-        model.load_state_dict(state)
-    except RuntimeError as err:
+        model.load_state_dict(_below("model", checkpoint))
+        if average is not None:
+            average.load(_below("average", checkpoint))
+    except (RuntimeError, KeyError) as err:
         raise InputError(
             "the checkpoint is of another network", where=NAME, hint="--overwrite starts anew"
         ) from err
+    momentum = _below("momentum", checkpoint)
     for name, parameter in model.named_parameters():
-        buffer = checkpoint.arrays.get(f"momentum/{name}")
-        if buffer is not None:
-            optimizer.state[parameter]["momentum_buffer"] = torch.tensor(buffer, device=parameter.device)
+        if name in momentum:
+            buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
+            optimizer.state[parameter]["momentum_buffer"] = buffer
+    scaling = _below("scaler", checkpoint)
+    if scaler is not None and scaler.is_enabled() and scaling:
+        scaler.load_state_dict({**scaler.state_dict(), **{key: scaling[key].item() for key in _SCALER}})
+
+
+def _below(group: str, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The tensors of one group by their own names."""
+    start = f"{group}/"
+    found = {name: value for name, value in checkpoint.arrays.items() if name.startswith(start)}
+    return {name.removeprefix(start): torch.tensor(value) for name, value in found.items()}
 
 
 def differences(ours: Any, theirs: Any, name: str = "") -> list[str]:

@@ -1,25 +1,29 @@
-"""The training loop: one step, one epoch, one pass over the validation images."""
+"""The training loop: one update, one epoch, one pass over the validation images."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from ltfix.errors import InputError
+from ltfix.errors import InputError, UsageError
 from ltfix.progress import Progress
-from ltfix.stage1.batches import ImageStream
+from ltfix.stage1.batches import Batch, ImageStream
+from ltfix.stage1.compute import Compute, MovingAverage
+from ltfix.stage1.distributed import Processes
 from ltfix.stage1.network import Trainee
+from ltfix.stage1.objectives import Objective, Part
 from ltfix.stage2 import samplers, seeds
 
-Objective = Callable[[Tensor, dict[str, Tensor], Tensor], Tensor]
-"""Features [B, D], logits [B, K] by head and labels [B] to the loss."""
+TELL_SECONDS = 1.0  # between two live words, each of which waits for the device
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,43 +36,97 @@ class EpochResult:
     seconds: float
 
 
-def steps_of(n: int, batch_size: int) -> list[slice]:
+def steps_of(n: int, batch_size: int, least: int = 2) -> list[slice]:
     """The batches of ``n`` positions, the last one partial.
 
-    A last batch of one image joins the one before it: batch norm needs two.
+    A last batch of fewer than ``least`` joins the one before it: batch norm needs two images a part.
     """
     starts = list(range(0, n, batch_size))
-    if len(starts) > 1 and n - starts[-1] == 1:
+    if len(starts) > 1 and n - starts[-1] < least:
         starts.pop()
     return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], n], strict=True)]
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+class Learner(nn.Module):
+    """A network under its objective, as one module from images to a loss.
+
+    Args:
+        trainee: the network.
+        objective: its loss.
+        compute: the precision.
+    """
+
+    def __init__(self, trainee: Trainee, objective: Objective, compute: Compute) -> None:
+        super().__init__()
+        self.trainee, self.objective, self.compute = trainee, objective, compute
+
+    def forward(self, images: Sequence[Tensor], labels: Tensor, part: Part) -> tuple[Tensor, Tensor]:
+        """Mean loss and hits of a part of a batch."""
+        with self.compute.autocast():
+            return self.objective(self.trainee, images, labels, part)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pace:
+    """How an epoch is cut up.
+
+    Attributes:
+        sampler: its name.
+        batch_size: images an update, over all processes.
+        accumulate: parts that a process computes its share in.
+        epochs: of the whole run.
+        clip_grad: largest norm of the gradient, or 0.
+        seed: of order, augmentation, mixtures and dropout, each by epoch.
+    """
+
+    sampler: str
+    batch_size: int
+    accumulate: int
+    epochs: int
+    clip_grad: float
+    seed: int
+
+
 class Trainer:
     """A network, its optimizer and the images that it learns from, all on one device.
 
-    Attributes:
-        trainee, optimizer, images, objective: what is trained, how, on what, for what.
-        labels: [N] int64 of the images, which samplers read.
-        sampler: its name.
-        batch_size: images a step.
-        epochs: of the whole run.
-        test_head: whose accuracy is counted.
-        seed: of order, augmentation and dropout, each by epoch.
-        device: where it all is.
+    Args:
+        trainee, optimizer, objective: what is trained, how, for what.
+        images: the training images; ``labels`` [N] int64 are theirs, which samplers read.
+        pace: batches and seeds.
+        compute: device and precision.
+        processes: this process among others.
+        average: of the weights, or None.
+
+    Raises:
+        UsageError: batches or images too few for the number of parts.
     """
 
-    trainee: Trainee
-    optimizer: Optimizer
-    images: ImageStream
-    objective: Objective
-    labels: np.ndarray
-    sampler: str
-    batch_size: int
-    epochs: int
-    test_head: str
-    seed: int
-    device: torch.device
+    def __init__(
+        self,
+        *,
+        trainee: Trainee,
+        optimizer: Optimizer,
+        objective: Objective,
+        images: ImageStream,
+        labels: np.ndarray,
+        pace: Pace,
+        compute: Compute,
+        processes: Processes | None = None,
+        average: MovingAverage | None = None,
+    ) -> None:
+        self.trainee, self.optimizer, self.objective = trainee, optimizer, objective
+        self.images, self.labels, self.pace, self.compute = images, labels, pace, compute
+        self.processes, self.average = processes or Processes(), average
+        self.scaler: GradScaler = compute.scaler()
+        pieces = self.processes.size * pace.accumulate
+        self.least = 2 * pieces
+        if pieces > 1 and min(pace.batch_size, len(labels)) < self.least:
+            raise UsageError(
+                f"batches of {min(pace.batch_size, len(labels))} cannot be cut into {pieces} parts of two",
+                where="--batch-size",
+            )
+        self.learner = self.processes.wrap(Learner(trainee, objective, compute), compute.device)
 
     def epoch(self, number: int, rate: float, progress: Progress) -> EpochResult:
         """Train epoch ``number`` (from 0) at one learning rate.
@@ -78,42 +136,109 @@ class Trainer:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        order = samplers.draw(self.sampler, self.labels, self.seed, number, self.epochs)
-        n = len(order)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        hits = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.objective.start_epoch(number)
+        steps = steps_of(len(self.labels), self.pace.batch_size, self.least)
+        told = _Told(number, self, progress)
         begin = time.perf_counter()
-        self.trainee.train()
-        with seeds.seeded(self.seed, "dropout", number, device=self.device):
-            stream = self.images.stream(
-                torch.from_numpy(order),
-                steps_of(n, self.batch_size),
-                seeds.derive(self.seed, "augment", number),
-            )
-            for (images,), labels in stream:
-                loss, logits = self.step(images, labels)
-                total += loss * len(labels)
-                hits += (logits.argmax(1) == labels).sum()
-                progress.advance(len(labels))
-        mean = float(total) / n  # the epoch's one wait for the device
-        if not math.isfinite(mean):
-            raise InputError(f"the loss of epoch {number + 1} is {mean}", hint=f"try an lr below {rate:g}")
-        return EpochResult(mean, int(hits) / n, n, time.perf_counter() - begin)
+        self.learner.train()
+        seed, rank = self.pace.seed, self.processes.rank
+        with (
+            self.compute.reproducible(),
+            seeds.seeded(seed, "dropout", number, rank, device=self.compute.device),
+        ):
+            batches = self._batches(number, steps)
+            for at, step in enumerate(steps):
+                told.add(*self.update(batches, number, at, step))
+                if self.average is not None:
+                    self.average.update(number * len(steps) + at)
+                told.advance(step.stop - step.start)
+        self.processes.sum(told.sums)
+        loss, hits = told.sums.tolist()  # the epoch's one wait for the device
+        n = len(self.labels)
+        if not math.isfinite(loss):
+            raise InputError(f"the loss of epoch {number + 1} is {loss}", hint=f"try an lr below {rate:g}")
+        return EpochResult(loss / n, hits / n, n, time.perf_counter() - begin)
 
-    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """One update: the loss, and the test head's logits [B, K]."""
+    def _batches(self, number: int, steps: Sequence[slice]) -> Iterator[Batch]:
+        """This process's parts of all batches of an epoch, augmented."""
+        pace = self.pace
+        order = samplers.draw(pace.sampler, self.labels, pace.seed, number, pace.epochs)
+        second = self.objective.second(self.labels, pace.seed, number)
+        if second is not None:  # first and second images in turn
+            order = np.stack([order, second], 1).reshape(-1)
+        draws = self.objective.draws
+        parts = [part for step in steps for part in self.processes.parts(step, pace.accumulate)]
+        return self.images.stream(
+            torch.from_numpy(order),
+            [slice(part.start * draws, part.stop * draws) for part in parts],
+            seeds.derive(pace.seed, "augment", number),
+            self.objective.views,
+        )
+
+    def update(
+        self, batches: Iterator[Batch], number: int, at: int, step: slice
+    ) -> tuple[Tensor, Tensor | float]:
+        """One update from this process's parts of a batch: the sums of its loss and its hits."""
         self.optimizer.zero_grad(set_to_none=True)
-        features, logits = self.trainee(images)
-        loss = self.objective(features, logits, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        return loss.detach(), logits[self.test_head].detach()
+        n, size = step.stop - step.start, self.processes.size
+        parts = self.processes.parts(step, self.pace.accumulate)
+        total: Tensor = torch.zeros((), device=self.compute.device)
+        hits: Tensor | float = 0.0
+        for part in parts:
+            images, labels = next(batches)
+            count = part.stop - part.start
+            with self._quiet(last=part is parts[-1]):
+                where = Part(self.pace.seed, number, at, part.start)
+                loss, found = self.learner(images, labels, where)
+                # gradients are averaged over processes: with this factor they sum to the whole batch's mean
+                weighted = loss if n == count else loss * (count * size / n)
+                self.scaler.scale(weighted).backward()
+            total, hits = total + loss.detach() * count, hits + found
+        if self.pace.clip_grad:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.trainee.parameters(), self.pace.clip_grad)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return total, hits
+
+    def _quiet(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """No exchange of gradients before a batch's last part."""
+        if self.processes.size == 1 or last:
+            return contextlib.nullcontext()
+        quiet: contextlib.AbstractContextManager[None] = self.learner.no_sync()  # type: ignore[operator]
+        return quiet
+
+
+class _Told:
+    """An epoch's sums on the device, and live words about them now and then."""
+
+    def __init__(self, number: int, trainer: Trainer, progress: Progress) -> None:
+        self.sums = torch.zeros(2, dtype=torch.float64, device=trainer.compute.device)
+        self.name = f"epoch {number + 1}/{trainer.pace.epochs}"
+        self.size, self.progress, self.speaks = trainer.processes.size, progress, trainer.processes.first
+        self.seen, self.last = 0, time.monotonic()
+        progress.describe(self.name)
+
+    def add(self, loss: Tensor, hits: Tensor | float) -> None:
+        self.sums[0] += loss
+        self.sums[1] += hits
+
+    def advance(self, n: int) -> None:
+        self.progress.advance(n)
+        self.seen += n
+        if self.speaks and time.monotonic() - self.last >= TELL_SECONDS:
+            loss, hits = (self.sums / (self.seen / self.size)).tolist()
+            self.progress.describe(f"{self.name}: loss {loss:.3f}, train {100 * hits:.1f} %")
+            self.last = time.monotonic()
 
 
 @torch.inference_mode()
-def predict(trainee: Trainee, images: ImageStream, n: int, batch_size: int, test_head: str) -> np.ndarray:
+def predict(
+    trainee: Trainee, images: ImageStream, n: int, *, batch_size: int, test_head: str, compute: Compute
+) -> np.ndarray:
     """The test head's classes for ``n`` images in order, [n] int64; batch-norm statistics do not move."""
     trainee.eval()
     stream = images.stream(torch.arange(n), steps_of(n, batch_size), seed=0)
-    found = [trainee(batch)[1][test_head].argmax(1) for (batch,), _ in stream]
+    with compute.reproducible(), compute.autocast():
+        found = [trainee(batch)[1][test_head].argmax(1) for (batch,), _ in stream]
     return torch.cat(found).cpu().numpy()

@@ -16,6 +16,7 @@ from ltfix.backbones.load import hash_weights, open_network
 from ltfix.backbones.network import Network, probe
 from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.torchvision_models import replace
+from ltfix.stage1.heads import KINDS
 from ltfix.stage1.recipes import SMALL_IMAGE
 from ltfix.stage2 import seeds
 
@@ -26,12 +27,16 @@ class Trainee(nn.Module):
     Args:
         extractor: images [B, 3, S, S] -> features [B, D].
         heads: each [B, D] -> [B, K].
+
+    Attributes:
+        extras: modules that only the objective uses.
     """
 
     def __init__(self, extractor: nn.Module, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.extractor = extractor
         self.heads = nn.ModuleDict(heads)
+        self.extras = nn.ModuleDict()
 
     def forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Features [B, D] and the logits [B, K] of every head."""
@@ -80,6 +85,7 @@ def build(
     *,
     n_classes: int,
     heads: Sequence[str],
+    kind: str = "linear",
     pretrained: bool = False,
     checkpoint: Path | str | None = None,
     model_args: Mapping[str, Any] | None = None,
@@ -91,7 +97,8 @@ def build(
     Args:
         name: a timm name or ``torchvision:NAME``.
         n_classes: K.
-        heads: names of linear classifiers to put on the feature.
+        heads: names of the classifiers to put on the feature.
+        kind: their form: "linear", "cosine" or "etf".
         pretrained: start from the model's own weights.
         checkpoint: start from this file.
         model_args: for the model's constructor.
@@ -99,7 +106,7 @@ def build(
         seed: of random weights.
 
     Raises:
-        UsageError: unknown model or argument; no pretrained weights exist.
+        UsageError: unknown model or argument; no pretrained weights exist; a simplex that does not fit.
         InputError: a checkpoint that is missing, torn or of another architecture.
         EnvironmentFault: pretrained weights cannot be downloaded.
     """
@@ -124,9 +131,11 @@ def build(
     dim, _ = probe(network, resolved.image_size)
     for classifier in _present(network):
         replace(network.body, classifier, nn.Identity())
-    first = network.classifier if fresh else None
+    own = network.classifier if fresh else None
     with seeds.seeded(seed, "heads"):
-        built = {head: _linear(dim, n_classes, first if i == 0 else None) for i, head in enumerate(heads)}
+        built = {
+            head: _classifier(kind, dim, n_classes, own if not i else None) for i, head in enumerate(heads)
+        }
     return Start(
         name=name,
         arguments=arguments,
@@ -154,8 +163,10 @@ def _present(network: Network) -> list[str]:
     return [name for name in network.classifiers if name in modules]
 
 
-def _linear(dim: int, n_classes: int, own: nn.Linear | None) -> nn.Linear:
-    """The model's own classifier where it is one linear layer on the feature, else a new one."""
+def _classifier(kind: str, dim: int, n_classes: int, own: nn.Linear | None) -> nn.Module:
+    """A new classifier; for a linear one the model's own where it is one linear layer on the feature."""
+    if kind != "linear":
+        return KINDS[kind](dim, n_classes)
     if own is not None and (own.out_features, own.in_features) == (n_classes, dim) and own.bias is not None:
         return own
     return nn.Linear(dim, n_classes)

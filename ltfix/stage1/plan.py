@@ -19,8 +19,11 @@ from ltfix.images.longtail import cut_long_tail
 from ltfix.images.source import open_source, read_classes
 from ltfix.images.split import Split
 from ltfix.stage1 import augment, recipes
+from ltfix.stage1.compute import Compute, choose_compute
 from ltfix.stage1.network import Start
-from ltfix.stage1.recipes import Recipe
+from ltfix.stage1.objectives import extras
+from ltfix.stage1.table import Recipe
+from ltfix.stage2 import seeds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Plan:
         values: every value.
         train, val: the images.
         start: the network before training.
+        compute: where and in what it is trained.
         seed: of everything random.
         decides: what decides the weights, as JSON.
     """
@@ -77,21 +81,24 @@ class Plan:
     train: Split
     val: Split | None
     start: Start
+    compute: Compute
     seed: int
     decides: dict[str, Any]
 
-    def describe(self, device: torch.device) -> dict[str, Any]:
+    def describe(self, processes: int) -> dict[str, Any]:
         """What ``run.json`` says: all that decides the weights, what they fit, and where they were made."""
         return {
             **self.decides,
             "counts": self.train.counts.tolist(),
             "test_head": self.recipe.test_head,
+            "heads": list(self.recipe.heads),
             "dim": self.start.dim,
             "versions": versions(),
             "provenance": {
                 "argv": sys.argv,
                 "host": platform.node(),
-                "device": str(device),
+                "device": str(self.compute.device),
+                "processes": processes,
                 "threads": torch.get_num_threads(),
                 "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             },
@@ -106,16 +113,24 @@ def make_plan(
     preset: str | None,
     given: Mapping[str, Any],
     seed: int,
+    device: torch.device,
 ) -> Plan:
-    """Resolve a recipe's values for these images and this network.
+    """Resolve a recipe's values for these images, this network and this device.
+
+    The network gets the modules that only the recipe's objective uses.
 
     Raises:
         UsageError: an unknown preset, value or augmentation.
+        EnvironmentFault: a precision that the device has not.
     """
     train, val = images
     preset = recipes.choose_preset(preset, start.preprocess.image_size, train.n_classes)
     values = recipes.resolve(recipe, preset, given)
     augment.parse(values["augment"])
+    compute = choose_compute(device, values["precision"], values["channels_last"])
+    values["precision"] = compute.precision
+    with seeds.seeded(seed, "extras"):
+        start.trainee.extras.update(extras(recipe, values, start.dim))
     decides = {
         "model": start.name,
         "model_args": start.arguments,
@@ -128,7 +143,7 @@ def make_plan(
         "classes": list(train.classes),
         "seed": seed,
     }
-    return Plan(recipe, values, train, val, start, seed, decides)
+    return Plan(recipe, values, train, val, start, compute, seed, decides)
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import Head
-from ltfix.stage1 import checkpoint
+from ltfix.stage1 import checkpoint, events
 from ltfix.stage1.checkpoint import Checkpoint
 
 FORMAT = "ltfix-run/1"
@@ -77,6 +77,7 @@ class RunFolder:
         if overwrite:
             for name in _WRITTEN:
                 files.remove(self.path / name)
+            events.remove(self.path)
             return
         if finished(self.path):
             raise UsageError(
@@ -127,7 +128,7 @@ class RunFolder:
         """
         said = {key: info[key] for key in ("model", "model_args", "preprocess", "versions")}
         files.write_safetensors(self.path / BACKBONE, backbone, {"format": BACKBONE_FORMAT, **said})
-        tensors = {"weight": classifier.weight, "bias": classifier.bias, **heads}
+        tensors = {"weight": classifier.weight, "bias": classifier.bias, **classifier.tensors, **heads}
         files.write_safetensors(self.path / CLASSIFIER, tensors, classifier.metadata())
         done = {"format": FORMAT, "finished": True, **info}
         files.write_json(self.path / RUN, done)

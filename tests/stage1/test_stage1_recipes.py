@@ -57,7 +57,7 @@ def test_preset_by_image_size_and_classes(size: int, n_classes: int, expected: s
         ({"epoch": 3}, "has no value 'epoch'.*did you mean epochs"),
         ({"lr": "fast"}, "lr must be a number"),
         ({"lr": 0}, "out of range"),
-        ({"lr": float("nan")}, "out of range"),
+        ({"lr": float("nan")}, "lr must be a number"),
         ({"epochs": 0}, "out of range"),
         ({"momentum": 1.5}, "out of range"),
         ({"schedule": "sinus"}, "it may be cosine"),

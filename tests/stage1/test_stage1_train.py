@@ -29,6 +29,8 @@ class Told:
     def advance(self, n: int = 1) -> None:
         self.done += n
 
+    def describe(self, text: str) -> None: ...
+
     def note(self, text: str) -> None:
         self.notes.append(text)
         if self.stop_at in text:

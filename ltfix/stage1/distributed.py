@@ -1,0 +1,120 @@
+"""The processes of one training run, as ``torchrun`` starts them.
+
+Every process computes a part of every batch; gradients are averaged, so an update is that of the whole
+batch whatever the number of processes. Batch norm sees a process's own part, and its running statistics
+are those of process 0, which alone writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ltfix.backbones.device import resolve_device
+from ltfix.errors import LtfixError, UsageError
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Processes:
+    """Which of how many this process is.
+
+    Attributes:
+        rank: 0 writes and speaks.
+        size: how many.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes and speaks."""
+        return self.rank == 0
+
+    def parts(self, step: slice, accumulate: int) -> list[slice]:
+        """This process's parts of a batch, one after another: as equal as they can be, in order."""
+        pieces = split(step, self.size * accumulate)
+        return pieces[self.rank * accumulate : (self.rank + 1) * accumulate]
+
+    def wrap(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """The module with its gradients averaged over processes; as it is for one."""
+        if self.size == 1:
+            return module
+        devices = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=devices)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Summed over the processes, in place."""
+        if self.size > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def by_first(self, act: Callable[[], T]) -> T:
+        """What process 0 gets of ``act``, in every process; so is an error that it raises."""
+        if self.size == 1:
+            return act()
+        box: list[Any] = [None, None]
+        if self.first:
+            try:
+                box[0] = act()
+            except LtfixError as err:
+                box[1] = err
+        distributed.broadcast_object_list(box, 0)
+        if box[1] is not None:
+            raise box[1]
+        result: T = box[0]
+        return result
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+def split(step: slice, pieces: int) -> list[slice]:
+    """A slice in so many parts that differ by at most one position."""
+    n = step.stop - step.start
+    edges = [step.start + n * i // pieces for i in range(pieces + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
+@contextlib.contextmanager
+def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
+    """This process's place and device; joins the others where ``torchrun`` started it.
+
+    Args:
+        device: as ``--device``. ``auto`` and ``cuda`` are a GPU of its own to each process (NCCL), else
+            the CPU (gloo).
+
+    Raises:
+        UsageError: one GPU, or one that several processes cannot share, for many processes.
+        EnvironmentFault: no such device.
+    """
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if size == 1:
+        yield Processes(), resolve_device(device)
+        return
+    if ":" in device or device == "mps":
+        raise UsageError(f"{size} processes cannot share {device}", where="--device", hint="use auto or cpu")
+    place = resolve_device(device)
+    if place.type == "cuda":
+        place = resolve_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+        torch.cuda.set_device(place)
+    own = not distributed.is_initialized()
+    if own:
+        distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield Processes(rank, size), place
+    finally:
+        if own:
+            distributed.destroy_process_group()
