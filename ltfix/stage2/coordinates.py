@@ -32,6 +32,11 @@ class Linear:
     transform: Mapping[str, Any] | None = None
     tensors: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every number of it is finite: the run that made it did not diverge."""
+        return all(bool(np.isfinite(a).all()) for a in (self.weight, self.bias, *self.tensors.values()))
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Coordinates:

@@ -20,6 +20,10 @@ from ltfix.stage2.parametrise import Parametrisation
 from ltfix.stage2.sgd import Number, Sgd
 
 
+class Diverged(InputError):
+    """A run whose weights are no longer finite; the epoch and a lower rate are named."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recipe:
     """How to train. What may differ between the M settings is a sequence of M numbers.
@@ -66,7 +70,7 @@ def train(
         after_epoch: called with the epoch's index after its last step.
 
     Raises:
-        InputError: a run diverged; the epoch and a lower rate are named.
+        Diverged: the weights of a run are no longer finite.
     """
     epochs = recipe.plan.epochs
     lr, decay = _number(recipe.lr, like), _number(recipe.weight_decay, like)
@@ -115,7 +119,7 @@ def _check_finite(head: Parametrisation, recipe: Recipe, epoch: int) -> None:
     if not bool(sound.all()):
         setting = int((~sound).any(0).nonzero()[0])
         rate = recipe.lr[setting]
-        raise InputError(
+        raise Diverged(
             f"the loss became NaN in epoch {epoch + 1} of {recipe.plan.epochs}",
             where=f"lr {rate:g}",
             hint=f"try --lr {rate / 10:.0e}",

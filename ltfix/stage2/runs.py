@@ -55,6 +55,7 @@ class Fitter:
         precision: "fp32", or "bf16" for the matrix products (weights and the rest stay float32).
         stop: train only so many epochs of the schedule (a length chosen on validation samples).
         watch: called after every epoch with its index and the heads [seed][setting] so far.
+        tolerant: a setting that diverges comes back as NaN, in place of an error that ends them all.
     """
 
     data: Features
@@ -65,12 +66,13 @@ class Fitter:
     precision: str = "fp32"
     stop: int | None = None
     watch: Watch | None = None
+    tolerant: bool = False
 
     def fit(self, settings: Sequence[Values], seeds: Sequence[int]) -> list[list[Linear]]:
         """Fit every setting with every seed; heads for raw features as [seed][setting].
 
         Raises:
-            InputError: a run diverged.
+            Diverged: a run did, and they are not ``tolerant``.
         """
         found: dict[int, list[Linear]] = {}
         groups: dict[str, list[int]] = {}
@@ -78,12 +80,28 @@ class Fitter:
             groups.setdefault(_group(values), []).append(number)
         room = max(1, MAX_VALUES // (len(seeds) * len(self.data.counts) * self.data.dim))
         for members in groups.values():
+            members.sort(key=lambda i: settings[i].values.get("lr", 0.0))  # those that diverge lie together
             for first in range(0, len(members), room):
                 batch = members[first : first + room]
-                trained = self._train([settings[i] for i in batch], seeds)
+                trained = self._train_what_can([settings[i] for i in batch], seeds)
                 for place, number in enumerate(batch):
                     found[number] = [row[place] for row in trained]
         return [[found[number][s] for number in range(len(settings))] for s in range(len(seeds))]
+
+    def _train_what_can(self, settings: Sequence[Values], seeds: Sequence[int]) -> list[list[Linear]]:
+        """Train a batch; where it diverges and that is tolerated, halve it until they stand alone."""
+        try:
+            return self._train(settings, seeds)
+        except engine.Diverged:
+            if not self.tolerant:
+                raise
+        if len(settings) == 1:
+            shape = len(self.data.counts), self.data.dim
+            lost = Linear(np.full(shape, np.nan, np.float32), np.full(shape[:1], np.nan, np.float32))
+            return [[lost] for _ in seeds]
+        half = len(settings) // 2
+        parts = self._train_what_can(settings[:half], seeds), self._train_what_can(settings[half:], seeds)
+        return [low + high for low, high in zip(*parts, strict=True)]
 
     def _train(self, settings: Sequence[Values], seeds: Sequence[int]) -> list[list[Linear]]:
         first = settings[0]

@@ -19,12 +19,13 @@ BY = "mean class accuracy"
 
 
 def class_wise_cut(
-    labels: np.ndarray, seed: int, fraction: float = FRACTION, per_class: int | None = None
+    labels: np.ndarray, seed: int, fraction: float = FRACTION, per_class: int | None = None, fold: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split sample indices class by class into training and validation, each sorted.
 
     Every class of two samples or more gives max(1, round(``fraction`` · n)) of them, or ``per_class``
-    (but leaves one to train on); a class of one stays in training and out of the score.
+    (but leaves one to train on); a class of one stays in training and out of the score. Folds of one seed
+    hold other samples of a class, as long as there are any that none has held yet.
 
     Returns:
         Indices to train on, and indices to validate on.
@@ -35,16 +36,17 @@ def class_wise_cut(
         n = len(index)
         if n >= 2:
             wanted = per_class if per_class is not None else max(1, round(fraction * n))
-            held.append(rng.permutation(index)[: min(wanted, n - 1)])
+            size = min(wanted, n - 1)
+            held.append(np.roll(rng.permutation(index), -fold * size)[:size])
     validation = np.sort(np.concatenate(held)) if held else np.empty(0, np.int64)
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 
 def cut(
-    data: Features, seed: int, fraction: float = FRACTION, per_class: int | None = None
+    data: Features, seed: int, fraction: float = FRACTION, per_class: int | None = None, fold: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """:func:`class_wise_cut` of training samples; where each view is an entry, a sample's stay together."""
-    sides = class_wise_cut(data.labels[:: data.copies], seed, fraction, per_class)
+    sides = class_wise_cut(data.labels[:: data.copies], seed, fraction, per_class, fold)
     train, held = ((side[:, None] * data.copies + np.arange(data.copies)).reshape(-1) for side in sides)
     return train, held
 
@@ -59,7 +61,7 @@ def mean_class_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 @dataclasses.dataclass(slots=True)
 class Validation:
-    """Samples to choose on.
+    """Samples to choose on: a validation cache, or one of the class-wise cuts.
 
     Attributes:
         train: what may be fitted on while choosing. held: what is scored. where: in words.
@@ -77,8 +79,18 @@ class Validation:
 
     def score(self, linear: Linear) -> float:
         """Mean class accuracy of a head for raw features; −1 where it is not finite."""
-        if not (np.isfinite(linear.weight).all() and np.isfinite(linear.bias).all()):
-            return -1.0
+        predicted = self.predict(linear)
+        return -1.0 if predicted is None else mean_class_accuracy(predicted, self.held.labels)
+
+    def correct(self, linear: Linear) -> np.ndarray | None:
+        """[N] whether a head is right on each sample; None where it is not finite."""
+        predicted = self.predict(linear)
+        return None if predicted is None else predicted == self.held.labels
+
+    def predict(self, linear: Linear) -> np.ndarray | None:
+        """The classes [N] that a head for raw features predicts; None where it is not finite."""
+        if not linear.is_finite:
+            return None
         head = Head(linear.weight, linear.bias, "", transform=linear.transform, tensors=linear.tensors)
         if linear.transform is None:
             logits = head.logits(self.x)
@@ -86,7 +98,7 @@ class Validation:
             logits = head.logits(self.held.take(np.arange(len(self.held)))).mean(1)
         else:
             logits = head.logits(self.held.take(np.arange(len(self.held)), np.zeros(len(self.held), int)))
-        return mean_class_accuracy(logits.argmax(-1), self.held.labels)
+        return np.asarray(logits.argmax(-1))
 
 
 def validation_samples(
@@ -97,9 +109,10 @@ def validation_samples(
     seen: bool,
     fraction: float = FRACTION,
     per_class: int | None = None,
+    folds: int = 1,
     progress: Progress,
-) -> Validation:
-    """A validation cache, else a class-wise cut of the training samples.
+) -> list[Validation]:
+    """A validation cache, else ``folds`` class-wise cuts of the training samples.
 
     Args:
         seen: a backbone trained on the samples that are cut, so that only the order of scores counts.
@@ -111,9 +124,9 @@ def validation_samples(
         if per_class is not None:
             raise UsageError("a validation cache is given, so nothing is cut", where="--val-per-class")
         views = "first" if data.views_used == "first" else "random"
-        return Validation(data, Features.of(held, views), f"validation cache {held.path.name}", False)
-    train, aside = cut(data, seed, fraction, per_class)
-    if not len(aside):
+        return [Validation(data, Features.of(held, views), f"validation cache {held.path.name}", False)]
+    parts = [cut(data, seed, fraction, per_class, fold) for fold in range(folds)]
+    if not len(parts[0][1]):
         raise InputError(
             "every class has one sample, so none can be held out to choose on",
             hint="give --val, or the values themselves",
@@ -122,7 +135,8 @@ def validation_samples(
     if short:
         progress.note(f"{short} classes have too few samples to give their share to the validation cut")
     share = f"{per_class} samples a class" if per_class is not None else f"{fraction:.0%}"
-    where = f"class-wise cut of the training samples ({share})"
+    cuts = "class-wise cut" if folds == 1 else f"{folds} class-wise cuts"
+    where = f"{cuts} of the training samples ({share})"
     if seen:
         where += ", which the backbone has seen: its level is inflated, only the order counts"
-    return Validation(data.subset(train), data.subset(aside), where, True)
+    return [Validation(data.subset(train), data.subset(aside), where, True) for train, aside in parts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from ltfix.stage2.coordinates import Coordinates, Linear
 from ltfix.stage2.data import Features
 from ltfix.stage2.probe import fit_probe
 from ltfix.stage2.seeds import derive
+
+Probe = tuple[np.ndarray, np.ndarray, float]
+"""Weight [K, D], bias [K] over raw features, and the penalty."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,11 +56,13 @@ def find_start(
     seed: int = 0,
     device: torch.device,
     progress: Progress = SILENT,
+    probe: Callable[[], Probe] | None = None,
 ) -> Start:
     """The start a method asks for; "stage1" means the probe where no classifier came with the cache.
 
     Args:
         seed: of the cut on which the probe's penalty is chosen.
+        probe: what ``fit_probe`` gives for this data and seed, where it is kept.
     """
     if kind == "stage1" and stage1 is not None:
         return Start(kind, coordinates.into(Linear(stage1.weight, stage1.bias)))
@@ -67,7 +73,7 @@ def find_start(
         mean = class_means(x, data.labels, len(data.counts))
         unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), NORM_FLOOR)
         return Start(kind, Linear(unit, np.zeros(len(unit), np.float32)))
-    weight, bias, penalty = fit_probe(data, seed, device, progress)
+    weight, bias, penalty = probe() if probe is not None else fit_probe(data, seed, device, progress)
     return Start("probe", coordinates.into(Linear(weight, bias)), penalty)
 
 

@@ -89,6 +89,7 @@ _METHODS = (
         "SAMN, CVPR 2026, with LOS, ICLR 2025",
         head="samn",
         loss="los",
+        grid={"delta": (0.1, 0.5, 0.98)},
     ),
     Method(
         "samn+las",
@@ -139,7 +140,7 @@ _METHODS = (
         "Menon et al., ICLR 2021 (eq. 9)",
         loss=None,
         posthoc="logit-adjust",
-        grid={"tau": (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)},
+        grid={"tau": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)},
     ),
     Method(
         "mult-la",
@@ -167,7 +168,7 @@ _METHODS = (
         "Kini et al., NeurIPS 2021",
         loss="vs",
         defaults={"gamma": 0.2, "tau": 1.2},
-        grid={"gamma": (0.1, 0.2, 0.3)},
+        grid={"gamma": (0.05, 0.2), "tau": (0.5, 1.2)},
     ),
     Method(
         "cdt",

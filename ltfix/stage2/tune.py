@@ -1,94 +1,246 @@
-"""What a fit leaves open is chosen here, by mean class accuracy on validation samples."""
+"""What a fit leaves open is chosen here, by mean class accuracy on validation samples.
+
+Validation samples are few where it matters, in the tail, and a backbone may have seen them. So the best score
+alone decides nothing that noise could decide: of all candidates that are not clearly worse than the best one,
+the nearest to the published values is taken, and none that scores below the untouched start.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ltfix.stage2.coordinates import Linear
-from ltfix.stage2.runs import Fitter
-from ltfix.stage2.select import BY, Validation
+from ltfix.stage2.material import Material
+from ltfix.stage2.select import BY
 from ltfix.stage2.values import CHOSEN, Values
 
 RATES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
-"""--tune tries these multiples of a method's rate …"""
+"""--tune tries these multiples of a method's rate with every value of the method's grid …"""
 SCALES = (0.5, 1.0, 2.0)
-"""… on features of these multiples of the scale it would take, with every value of the method's grid."""
+"""… and, at the method's own values, with these multiples of the feature scale …"""
+FRESH = "random"
+"""… and, where the method begins with a fresh head, with a start from stage 1."""
+UNSCALED = ("cosine", "causal")
+"""Heads over directions: the feature scale does nothing that the rate does not do."""
+TOLERANCE = 0.7
+"""Candidates within so many standard errors of the best one count as equally good."""
+RULE = (
+    f"nearest to the published values within {TOLERANCE} standard errors of the best, never below the start"
+)
 
-MakeFitter = Callable[[float], Fitter]
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """One setting to try.
+
+    Attributes:
+        values: the method's values. scale: multiple of the feature scale. init: where it starts.
+        distance: from the published setting: 2 for every factor ten of the rate, 1 for a factor two of the
+            scale, 1 for a step on the grid of a value, 1 for another start.
+    """
+
+    values: Values
+    scale: float = 1.0
+    init: str = "stage1"
+    distance: float = 0.0
 
 
-def candidates(values: Values, tune: bool) -> list[Values]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate and whether it is right on each validation sample, [N]; None where it diverged."""
+
+    candidate: Candidate
+    correct: np.ndarray | None
+
+
+def candidates(
+    values: Values, *, tune: bool, init: str | None = None, scaled: bool = False
+) -> list[Candidate]:
     """The settings to try: the grids of values without a default, and with ``tune`` the method's grid too.
 
-    A value that was given is not searched.
+    The rate is tried with every value of the grid; scales and the other start only beside the published
+    values, since a scale acts much like a rate. A value that was given is not searched.
+
+    Args:
+        init: the start that was asked for; None: the method's own is open.
+        scaled: whether the feature scale is open.
     """
-    spec = values.method.values()
-    grids: dict[str, Sequence[Any]] = {}
-    for name, value in spec.items():
-        if values[name] is None and value.grid:
-            grids[name] = value.grid
-    if tune:
-        for name, tried in values.method.grid.items():
-            if values.origin.get(name) == "default":
-                grids[name] = tried
-        if values.origin.get("lr") == "default":
-            grids["lr"] = [factor * values["lr"] for factor in RATES]
-    names = list(grids)
-    return [
-        values.choose(**dict(zip(names, point, strict=True))) for point in itertools.product(*grids.values())
-    ]
+    method = values.method
+    grids = _grids(values, tune)
+    rates = grids.pop("lr", [None])
+    own = init or method.init
+    found: dict[tuple[Any, ...], Candidate] = {}
+
+    def add(point: dict[str, Any], scale: float, start: str, distance: float) -> None:
+        found.setdefault(
+            (*point.items(), scale, start), Candidate(values.choose(**point), scale, start, distance)
+        )
+
+    for point in _product(grids):
+        steps = sum(_steps(grids[name], values[name], value) for name, value in point.items())
+        for rate in rates:
+            chosen = point if rate is None else {**point, "lr": rate}
+            distance = steps + (0.0 if rate is None else 2 * abs(math.log10(rate / values["lr"])))
+            add(chosen, 1.0, own, distance)
+            if not tune or method.loss is None or steps:
+                continue
+            for scale in SCALES if scaled and method.head not in UNSCALED else ():
+                add(chosen, scale, own, distance + abs(math.log2(scale)))
+            if init is None and own == FRESH:
+                add(chosen, 1.0, "stage1", distance + 1)
+    return list(found.values())
 
 
-def choose(
-    make: MakeFitter,
-    validation: Validation,
-    tried: Sequence[Values],
-    scales: Sequence[float],
-    seed: int,
-) -> tuple[Values, float, dict[str, Any]]:
-    """Fit every candidate on ``validation.train`` and take the best.
+def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
+    """What is tried of each open value, its default among it."""
+    grids: dict[str, list[Any]] = {}
+    for name, spec in values.method.values().items():
+        if values[name] is None and spec.grid:
+            grids[name] = list(spec.grid)
+    if not tune:
+        return grids
+    for name, tried in values.method.grid.items():
+        if values.origin.get(name) == "default":
+            more = [] if values[name] is None or values[name] in tried else [values[name]]
+            grids[name] = [*tried, *more]
+    if values.origin.get("lr") == "default":
+        grids["lr"] = [factor * values["lr"] for factor in RATES]
+    return grids
+
+
+def _product(grids: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    for point in itertools.product(*grids.values()):
+        yield dict(zip(grids, point, strict=True))
+
+
+def _steps(grid: Sequence[Any], published: Any, value: Any) -> float:
+    """How many steps of its grid a value is from the published one; 0 where none is published."""
+    if published is None:
+        return 0
+    ordered = sorted(grid)
+    return abs(ordered.index(value) - ordered.index(published))
+
+
+def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
+    """Fit every candidate on what each fold leaves, and see where it is right on the rest."""
+    right: dict[int, list[np.ndarray | None]] = {number: [] for number in range(len(tried))}
+    groups: dict[tuple[str, float], list[int]] = {}
+    for number, candidate in enumerate(tried):
+        groups.setdefault((candidate.init, candidate.scale), []).append(number)
+    for fold in material.folds():
+        for (init, scale), members in groups.items():
+            fitter = material.fitter(fold.train, init, scale)
+            fitter.tolerant = True
+            fitted = fitter.fit([tried[number].values for number in members], [seed])[0]
+            for number, linear in zip(members, fitted, strict=True):
+                right[number].append(fold.correct(linear))
+    return [Trial(candidate, _joined(right[number])) for number, candidate in enumerate(tried)]
+
+
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None
+
+
+def class_weights(labels: np.ndarray) -> np.ndarray:
+    """[N] what each sample counts, so that every class that occurs counts the same and all sum to 1."""
+    counts = np.bincount(labels)
+    share: np.ndarray = 1.0 / (counts[labels] * np.count_nonzero(counts))
+    return share
+
+
+def lead(ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """How far one head leads another in mean class accuracy on the same samples, and the standard error.
+
+    Σ w_i d_i and √Σ (w_i d_i)² with d_i ∈ {−1, 0, 1}: samples on which both agree say nothing.
+
+    Args:
+        ours, theirs: [N] bool, whether each head is right. weights: of :func:`class_weights`.
+    """
+    signed = weights * (ours.astype(np.float64) - theirs)
+    return float(signed.sum()), float(np.sqrt(np.square(signed).sum()))
+
+
+def choose(trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray) -> int:
+    """Which trial to take: the rule of the module.
+
+    Args:
+        labels: [N] of the validation samples. start: [N] whether the untouched start is right.
 
     Returns:
-        The values, the multiple of the feature scale, and the record for the head file. Equal scores
-        go to the candidate nearest the middle of the grid in order of listing, then the first.
+        Its index; equal distances go to the higher score, then to the first.
     """
-    points: list[tuple[Values, float, float]] = []
-    for scale in scales:
-        fitter = make(scale)
-        for values, linear in zip(tried, fitter.fit(tried, [seed])[0], strict=True):
-            points.append((values, scale, validation.score(linear)))
-    best = int(np.argmax([score for *_, score in points]))
-    values, scale, score = points[best]
-    names = [name for name, origin in values.origin.items() if origin == CHOSEN]
-    record = {
-        "chosen": names + (["feature_scale"] if len(scales) > 1 else []),
+    weights = class_weights(labels)
+    scores = [-1.0 if t.correct is None else float(weights @ t.correct) for t in trials]
+    best = int(np.argmax(scores))
+    winner = trials[best].correct
+    if winner is None:
+        return best
+    floor = min(scores[best], float(weights @ start))
+    open_: list[int] = []
+    for number, trial in enumerate(trials):
+        if trial.correct is not None and scores[number] >= floor:
+            ahead, error = lead(winner, trial.correct, weights)
+            if ahead <= TOLERANCE * error:
+                open_.append(number)
+    return min(open_, key=lambda i: (round(trials[i].candidate.distance, 6), -scores[i], i))
+
+
+def describe(
+    trials: Sequence[Trial], chosen: int, labels: np.ndarray, start: np.ndarray, on: str
+) -> dict[str, Any]:
+    """The record for the head file: what was tried, with scores, and what was taken."""
+    weights = class_weights(labels)
+
+    def score(correct: np.ndarray | None) -> float | None:
+        return None if correct is None else round(float(weights @ correct), 6)
+
+    taken = trials[chosen].candidate
+    names = [name for name, origin in taken.values.origin.items() if origin == CHOSEN]
+    scaled = len({t.candidate.scale for t in trials}) > 1
+    started = len({t.candidate.init for t in trials}) > 1
+    return {
+        "chosen": names + ["feature_scale"] * scaled + ["init"] * started,
         "by": BY,
-        "on": validation.where,
-        "score": round(score, 6),
+        "on": on,
+        "rule": RULE,
+        "score": score(trials[chosen].correct),
+        "start_score": score(start),
         "tried": [
             {
-                **{name: v[name] for name in names},
-                **({"scale": s} if len(scales) > 1 else {}),
-                "score": round(p, 6),
+                **{name: t.candidate.values[name] for name in names},
+                **({"scale": t.candidate.scale} if scaled else {}),
+                **({"init": t.candidate.init} if started else {}),
+                "score": score(t.correct),
             }
-            for v, s, p in points
+            for t in trials
         ],
     }
-    return values, scale, record
 
 
-def best_epoch(fitter: Fitter, validation: Validation, values: Values, seed: int) -> tuple[int, list[float]]:
-    """The number of epochs after which a run scores best, and the score after each."""
-    scores: list[float] = []
+def best_epoch(material: Material, candidate: Candidate, seed: int) -> tuple[int, list[float], np.ndarray]:
+    """The number of epochs after which a run scores best, the score after each, and its correctness then."""
+    after: list[list[np.ndarray | None]] = []
 
-    def watch(epoch: int, found: list[list[Linear]]) -> None:
-        scores.append(validation.score(found[0][0]))
+    for fold in material.folds():
+        epochs: list[np.ndarray | None] = []
 
-    fitter.watch = watch
-    fitter.fit([values], [seed])
-    fitter.watch = None
-    return int(np.argmax(scores)) + 1, scores
+        def watch(epoch: int, found: list[list[Linear]], fold: Any = fold, epochs: Any = epochs) -> None:
+            epochs.append(fold.correct(found[0][0]))
+
+        fitter = material.fitter(fold.train, candidate.init, candidate.scale)
+        fitter.watch = watch
+        fitter.fit([candidate.values], [seed])
+        after.append(epochs)
+    weights = class_weights(material.held_labels())
+    joined = [_joined(parts) for parts in zip(*after, strict=True)]
+    right = [np.zeros(len(weights), bool) if part is None else part for part in joined]
+    scores = [float(weights @ part) for part in right]
+    best = int(np.argmax(scores))
+    return best + 1, scores, right[best]

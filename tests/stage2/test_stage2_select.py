@@ -70,7 +70,7 @@ def test_all_views_of_a_sample_stay_on_one_side(draw_cache):
 
 def test_a_validation_cache_leaves_training_whole(draw_cache):
     data, held = Features.of(draw_cache([9, 4, 1])), draw_cache([3, 3, 3], seed=1)
-    found = validation_samples(data, held, seed=0, seen=True, progress=SILENT)
+    (found,) = validation_samples(data, held, seed=0, seen=True, progress=SILENT)
     assert len(found.train) == 14
     assert len(found.held) == 9
     assert not found.is_cut
@@ -80,10 +80,10 @@ def test_a_validation_cache_leaves_training_whole(draw_cache):
 
 def test_a_cut_says_what_it_is(draw_cache):
     data = Features.of(draw_cache([9, 4, 1]))
-    found = validation_samples(data, None, seed=0, seen=True, progress=SILENT)
+    (found,) = validation_samples(data, None, seed=0, seen=True, progress=SILENT)
     assert "class-wise cut of the training samples (20%)" in found.where
     assert "only the order counts" in found.where
-    assert "seen" not in validation_samples(data, None, seed=0, seen=False, progress=SILENT).where
+    assert "seen" not in validation_samples(data, None, seed=0, seen=False, progress=SILENT)[0].where
     assert len(found.train) + len(found.held) == 14
     with pytest.raises(InputError, match="none can be held out"):
         validation_samples(Features.of(draw_cache([1, 1])), None, seed=0, seen=False, progress=SILENT)

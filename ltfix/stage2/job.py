@@ -1,0 +1,159 @@
+"""One method on one training cache: choose what is open, train, fold into heads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ltfix._version import __version__
+from ltfix.errors import InputError
+from ltfix.features.cache import FeatureCache
+from ltfix.heads.head import Head
+from ltfix.stage2 import tune
+from ltfix.stage2.coordinates import Linear
+from ltfix.stage2.material import Material
+from ltfix.stage2.runs import Fitter
+from ltfix.stage2.select import BY
+from ltfix.stage2.tune import Candidate, Trial
+from ltfix.stage2.values import Values
+
+LARGE_K = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, and how.
+
+    Attributes:
+        candidate: values, feature scale and start. stop: the epochs to run; None: all.
+        record: for the head file.
+        correct: [N] whether the chosen fit is right on each validation sample; None where none was looked at.
+    """
+
+    candidate: Candidate
+    stop: int | None
+    record: dict[str, Any]
+    correct: np.ndarray | None = None
+
+
+@dataclasses.dataclass(slots=True)
+class Job:
+    """A method with its values, on a training cache.
+
+    Raises:
+        InputError: the method cannot run on this cache.
+    """
+
+    material: Material
+    values: Values
+
+    def __post_init__(self) -> None:
+        if "delta" in self.values and self.values["delta"] is None:
+            delta = 0.99 if self.material.n_classes >= LARGE_K else 0.98
+            self.values = self.values.choose("default", delta=delta)
+        if self.values.method.head == "etf":
+            _demand_etf(self.material.train)
+
+    def choose(self) -> Choice:
+        """Fill in what is open, on validation samples."""
+        material, o, method = self.material, self.material.options, self.values.method
+        tried = tune.candidates(self.values, tune=o.tune, init=o.init, scaled=o.feature_scale == "auto")
+        by_epoch = o.select == "best-val" and method.loss is not None
+        asked = material.held is not None or o.val_fraction is not None or o.val_per_class is not None
+        if len(tried) == 1 and not by_epoch and not asked:
+            return Choice(tried[0], None, {"epoch": "last"})
+        trials = [Trial(tried[0], None)]
+        if len(tried) > 1 or not by_epoch:
+            trials = tune.search(material, tried, material.seed)
+        labels, start, on = material.held_labels(), material.reference(), material.folds()[0].where
+        taken = tune.choose(trials, labels, start) if len(trials) > 1 else 0
+        record: dict[str, Any] = {"by": BY, "on": on}
+        if len(trials) > 1:
+            record = tune.describe(trials, taken, labels, start, on)
+        choice = Choice(trials[taken].candidate, None, record | {"epoch": "last"}, trials[taken].correct)
+        if by_epoch:
+            stop, scores, correct = tune.best_epoch(material, choice.candidate, material.seed)
+            rounded = {"epoch": stop, "epoch_scores": [round(score, 6) for score in scores]}
+            choice = dataclasses.replace(choice, stop=stop, record=record | rounded, correct=correct)
+        return self._beside_start(choice, labels, start)
+
+    def _beside_start(self, choice: Choice, labels: np.ndarray, start: np.ndarray) -> Choice:
+        """Whether the fit beats the untouched start on the validation samples; says so where it does not."""
+        if choice.correct is None:
+            return choice
+        weights = tune.class_weights(labels)
+        fitted, before = float(weights @ choice.correct), float(weights @ start)
+        if fitted < before and self.values.method.loss is not None:
+            advice = (
+                "" if self.material.options.tune else "; --tune searches for values that suit these features"
+            )
+            name = "the linear probe" if self.material.train.head is None else "the stage-1 classifier"
+            self.material.progress.note(
+                f"{self.values.method.name} is worse on the validation samples than {name}: "
+                f"{BY} {100 * fitted:.1f} against {100 * before:.1f}{advice}"
+            )
+        scores = {"score": round(fitted, 6), "start_score": round(before, 6)}
+        return dataclasses.replace(choice, record=choice.record | scores)
+
+    def train(self, choice: Choice, seeds: Sequence[int]) -> list[Head]:
+        """Fit what was chosen on all training samples, one head a seed, side by side.
+
+        Raises:
+            Diverged: a run did.
+        """
+        material, candidate = self.material, choice.candidate
+        fitter = material.fitter(material.data, candidate.init, candidate.scale)
+        fitter.stop = choice.stop
+        runs = fitter.fit([candidate.values], seeds)
+        empty = int((material.data.counts == 0).sum())
+        if empty:
+            material.progress.note(f"{empty} of {material.n_classes} classes have no training sample")
+        return [
+            self._head(row[0], seed, choice, fitter, empty) for row, seed in zip(runs, seeds, strict=True)
+        ]
+
+    def _head(self, linear: Linear, seed: int, choice: Choice, fitter: Fitter, empty: int) -> Head:
+        method, train = self.values.method, self.material.train
+        return Head(
+            weight=linear.weight,
+            bias=linear.bias,
+            method=method.name,
+            classes=train.classes,
+            counts=train.counts,
+            transform=linear.transform,
+            tensors=linear.tensors,
+            meta={
+                "values": choice.candidate.values.record(),
+                "init": fitter.start.record(),
+                "parts": {"head": method.head, "loss": method.loss, "posthoc": method.posthoc},
+                "coordinates": fitter.coordinates.record(),
+                "views_used": self.material.options.views_used,
+                "seed": seed,
+                "selection": choice.record,
+                "cache": train.fingerprint,
+                "empty_classes": empty,
+                "versions": {"ltfix": __version__, "torch": torch.__version__},
+            },
+        )
+
+
+def _demand_etf(train: FeatureCache) -> None:
+    """Refuse a start that is no simplex: the fixed directions must be those the backbone learned.
+
+    Raises:
+        InputError: no stage-1 classifier, D < K − 1, or rows that are not a simplex ETF.
+    """
+    hint = "train one with `ltfix train-backbone --recipe etf-fr`; elsewhere a fixed ETF is at chance"
+    if train.head is None:
+        raise InputError("etf needs the stage-1 ETF classifier of its backbone", where=train.path, hint=hint)
+    k, dim = train.head.weight.shape
+    if dim < k - 1:
+        raise InputError(f"etf needs D ≥ K − 1, found D = {dim}, K = {k}", where=train.path, hint=hint)
+    unit = train.head.weight / np.linalg.norm(train.head.weight, axis=1, keepdims=True).clip(1e-12)
+    cosines = (unit @ unit.T)[~np.eye(k, dtype=bool)]
+    if np.abs(cosines + 1 / (k - 1)).max() > 1e-2:
+        raise InputError("its stage-1 classifier is no simplex ETF", where=train.path, hint=hint)

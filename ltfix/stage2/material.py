@@ -1,0 +1,131 @@
+"""What the fits on one training cache share: its samples, the validation samples, the starts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from ltfix.backbones.device import demand_bf16
+from ltfix.errors import InputError
+from ltfix.features.cache import FeatureCache
+from ltfix.progress import SILENT, Progress
+from ltfix.stage2.coordinates import Coordinates, Linear
+from ltfix.stage2.data import Features
+from ltfix.stage2.options import Options
+from ltfix.stage2.probe import fit_probe
+from ltfix.stage2.runs import Fitter
+from ltfix.stage2.select import FRACTION, Validation, validation_samples
+from ltfix.stage2.starts import Probe, find_start
+
+FOLDS = 5
+FOLD_SAMPLES = 20_000
+"""So many samples, at most ``FOLDS`` times over, are fitted to choose: a small cut is noisy, and cheap."""
+
+
+@dataclasses.dataclass(slots=True)
+class Material:
+    """A training cache, and what is found out about it once for all fits.
+
+    Attributes:
+        train: the cache. held: the validation cache, if there is one.
+        options: how to fit. seed: of the validation cuts and of the probe's.
+        data: the training samples.
+
+    Raises:
+        InputError: caches that do not fit each other, one class only, a feature that is not finite.
+        EnvironmentFault: the device lacks the precision.
+    """
+
+    train: FeatureCache
+    held: FeatureCache | None
+    options: Options
+    seed: int
+    progress: Progress = SILENT
+    data: Features = dataclasses.field(init=False)
+    _folds: list[Validation] | None = None
+    _probes: dict[int, tuple[Features, Probe]] = dataclasses.field(default_factory=dict)
+    _reference: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        _check_caches(self.train, self.held)
+        if self.options.precision == "bf16":
+            demand_bf16(torch.device(self.options.device))
+        self.data = Features.of(self.train, self.options.views_used, self.options.stream)
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return len(self.data.counts)
+
+    def folds(self) -> list[Validation]:
+        """The validation cache, or the cuts of the training samples.
+
+        Raises:
+            InputError: every class has one sample. UsageError: both a cache and a cut are asked for.
+        """
+        if self._folds is None:
+            self._folds = validation_samples(
+                self.data,
+                self.held,
+                seed=self.seed,
+                seen=self.train.head is not None,
+                fraction=self.options.val_fraction or FRACTION,
+                per_class=self.options.val_per_class,
+                folds=int(np.clip(round(FOLD_SAMPLES / len(self.data)), 1, FOLDS)),
+                progress=self.progress,
+            )
+        return self._folds
+
+    def held_labels(self) -> np.ndarray:
+        """[N] labels of the validation samples, fold after fold."""
+        return np.concatenate([fold.held.labels for fold in self.folds()])
+
+    def reference(self) -> np.ndarray:
+        """[N] whether stage 1 (else the probe) is right on the validation samples, fold after fold."""
+        if self._reference is None:
+            right = []
+            for fold in self.folds():
+                start = self.start(fold.train)
+                found = fold.correct(start)
+                right.append(np.zeros(len(fold.held), bool) if found is None else found)
+            self._reference = np.concatenate(right)
+        return self._reference
+
+    def start(self, data: Features) -> Linear:
+        """The stage-1 classifier, else the linear probe of ``data``, for raw features."""
+        head = self.train.head
+        return Linear(head.weight, head.bias) if head is not None else Linear(*self._probe(data)[:2])
+
+    def fitter(self, data: Features, init: str, scale: float = 1.0) -> Fitter:
+        """What fits on ``data`` (all samples, or those a fold leaves) with so many times the usual scale."""
+        o, device = self.options, torch.device(self.options.device)
+        coordinates = Coordinates.of(data.some_rows(), o.feature_scale, o.normalize)
+        coordinates = dataclasses.replace(coordinates, scale=coordinates.scale * scale)
+        start = find_start(
+            init, self.train.head, data, coordinates, device=device, probe=lambda: self._probe(data)
+        )
+        return Fitter(data, start, coordinates, device, self.progress, o.precision)
+
+    def _probe(self, data: Features) -> Probe:
+        if id(data) not in self._probes:
+            found = fit_probe(data, 0, torch.device(self.options.device), self.progress)
+            self._probes[id(data)] = data, found
+        return self._probes[id(data)][1]
+
+
+def _check_caches(train: FeatureCache, held: FeatureCache | None) -> None:
+    if int((train.counts > 0).sum()) < 2:
+        raise InputError("all samples are of one class", where=train.path, hint="a classifier needs two")
+    if held is None:
+        return
+    if held.dim != train.dim:
+        raise InputError(
+            f"validation features have D = {held.dim}, training D = {train.dim}", where=held.path
+        )
+    if int(held.labels.max()) >= train.n_classes:
+        largest = int(held.labels.max())
+        raise InputError(f"validation label {largest} is not below K = {train.n_classes}", where=held.path)
+    if held.classes and train.classes and held.classes != train.classes:
+        raise InputError("validation and training classes differ", where=held.path)
