@@ -152,9 +152,12 @@ class Features:
         The last may be short.
         """
         held: tuple[Tensor, Tensor] | None = None
+        visited = 0
         drawn = self._draw_views(seeds, epoch)
         for index in self._chunks(plan, seeds, epoch):
-            view = np.zeros_like(index) if drawn is None else np.take_along_axis(drawn, index, 1)
+            end = visited + index.shape[1]
+            view = np.zeros_like(index) if drawn is None else drawn[:, visited:end]
+            visited = end
             raw = torch.from_numpy(self.take(index, view)).to(like.device)
             x = coordinates.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
             y = torch.from_numpy(self.labels[index]).to(like.device)
@@ -207,7 +210,7 @@ class Features:
             self._release()
 
     def _draw_views(self, seeds: Sequence[int], epoch: int) -> np.ndarray | None:
-        """Which view of each sample an epoch takes, [S, N]; None where there is no choice."""
+        """Which view each visit of an epoch takes, [S, N]; None where there is no choice."""
         if self.views_used != "random" or self.views == 1:
             return None
         n = len(self)

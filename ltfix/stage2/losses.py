@@ -168,7 +168,9 @@ class SoftmaxBCE:
     """Binary cross-entropy on softmax probabilities, averaged over B·K: the published PyTorch port of
     class-balanced loss and, with it, weight balancing's stage 2. Not cross-entropy: about 1/K of its size.
 
-    q = softmax(z), a_k = (w_y/K)·(−1/q_y if k = y else 1/(1 − q_k));  ∂/∂z_j = q_j (a_j − Σ_k a_k q_k).
+    q = softmax(z), a_k = (w_y/K)·(−1/q_y if k = y else 1/(1 − q_k));  ∂/∂z_j = q_j (a_j − Σ_k a_k q_k)
+    = t_j − q_j Σ_{k≠j} a_k q_k with t_y = −(1 − q_y) and t_j = q_j elsewhere. 1 − q of the likeliest class
+    and the sum beside it are added up from the others, so that float32 keeps their digits.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -176,18 +178,36 @@ class SoftmaxBCE:
 
     def value(self, z: Tensor, y: Tensor) -> Tensor:
         """Mean loss per setting; logarithms are cut at −100 as the framework's BCE cuts them."""
-        q = torch.softmax(z, -1)
-        hit = torch.zeros_like(q).scatter(-1, _at(z, y), 1.0)
-        bce = -(hit * q.log().clamp(min=-100) + (1 - hit) * torch.log1p(-q).clamp(min=-100))
+        log_q = z.log_softmax(-1)
+        hit = torch.zeros_like(z).scatter(-1, _at(z, y), 1.0)
+        q, rest = _probabilities(z)
+        log_rest = torch.where(rest > 0, rest, q.new_ones(())).log()
+        log_rest = torch.where(rest > 0, log_rest, -100.0)
+        bce = -(hit * log_q.clamp(min=-100) + (1 - hit) * log_rest.clamp(min=-100))
         return (_of(self.weight, y) * bce.mean(-1)).mean(-2)
 
     def grad_(self, z: Tensor, y: Tensor) -> Tensor:
         """B · ∂value/∂z."""
-        q = torch.softmax(z, -1)
-        # q·a without dividing by q: −1 at the true class, q/(1 − q) elsewhere
-        qa = (q / (1 - q).clamp(min=TINY)).scatter_(-1, _at(q, y), -1.0)
-        grad = qa - q * qa.sum(-1, keepdim=True)
+        q, rest = _probabilities(z)
+        index = _at(q, y)
+        aq = (q / rest.clamp(min=torch.finfo(q.dtype).tiny)).scatter_(-1, index, -1.0)
+        first = q.scatter(-1, index, -rest.gather(-1, index))
+        grad = first - q * _others(aq, q.argmax(-1, keepdim=True))
         return grad.mul_((_of(self.weight, y) / z.shape[-1])[..., None])
+
+
+def _others(t: Tensor, top: Tensor) -> Tensor:
+    """Σ_{k≠j} t_k for every j; exact at ``top``, where a difference would cancel."""
+    beside = t.scatter(-1, top, 0.0).sum(-1, keepdim=True)
+    return (t.sum(-1, keepdim=True) - t).scatter(-1, top, beside)
+
+
+def _probabilities(z: Tensor) -> tuple[Tensor, Tensor]:
+    """softmax(z) and one minus it, both to full precision."""
+    top = z.argmax(-1, keepdim=True)
+    e = torch.exp(z - z.gather(-1, top))
+    total = e.sum(-1, keepdim=True)
+    return e / total, _others(e, top) / total
 
 
 class SigmoidFocal:

@@ -6,10 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ltfix.errors import UsageError, nearest
+
 SAMPLERS = ("instance", "class-aware", "class-balanced", "square-root", "progressive")
 SCHEDULES = ("cosine", "constant")
 INITS = ("stage1", "probe", "random", "class-mean")
 BALANCED_SAMPLERS = ("class-aware", "class-balanced")
+CORRECTING = ("balanced-softmax", "logit-adjusted", "vs", "lade", "grw", "cb")
+NOT_LINEAR = ("cosine", "causal", "disalign")
 LARGEST = 1e38  # what float32 still holds
 
 
@@ -18,6 +22,7 @@ class Value:
     """One value a part takes: its default, what it means, and the words or the range it may have.
 
     A default of None is found when fitting; ``grid`` holds what is then tried on validation samples.
+    ``only`` names the choice it goes with, ``form=focal``: with another it would do nothing.
     """
 
     default: Any
@@ -27,6 +32,7 @@ class Value:
     high: float = LARGEST
     positive: bool = False
     grid: tuple[float, ...] = ()
+    only: str = ""
 
     @property
     def allowed(self) -> str:
@@ -60,7 +66,12 @@ HEADS: Mapping[str, Mapping[str, Value]] = {
             "scale learned, fixed, in the loss (plain), or OLTR's capsule",
             ("learnable", "fixed", "plain", "capsule"),
         ),
-        "s": Value(16.0, "the scale, or where it starts", positive=True),
+        "s": Value(
+            16.0,
+            "the scale, or where it starts",
+            positive=True,
+            only="cosine=learnable|fixed|capsule",
+        ),
     },
     "causal": {
         "causal_tau": Value(16.0, "scale τ", positive=True),
@@ -90,7 +101,7 @@ LOSSES: Mapping[str, Mapping[str, Value]] = {
         "eps_head": Value(0.4, "smoothing of the most frequent class", high=1),
         "eps_tail": Value(0.1, "smoothing of the rarest class", high=1),
         "shape": Value("concave", "smoothing between them", ("concave", "linear", "convex", "exp")),
-        "power": Value(1.5, "exponent of the shape exp"),
+        "power": Value(1.5, "exponent of the shape exp", only="shape=exp"),
         "las_form": Value("code", "smoothed over all classes, or over the others", ("code", "paper")),
     },
     "balanced-softmax": {},
@@ -105,8 +116,10 @@ LOSSES: Mapping[str, Mapping[str, Value]] = {
             "softmax CE, the published port's BCE on softmax, sigmoid, or focal",
             ("softmax", "bce", "sigmoid", "focal"),
         ),
-        "mean": Value("weighted", "reduction of the softmax form", ("weighted", "plain")),
-        "gamma": Value(2.0, "focusing of the focal form", high=10),
+        "mean": Value(
+            "weighted", "reduction of the softmax form", ("weighted", "plain"), only="form=softmax"
+        ),
+        "gamma": Value(2.0, "focusing of the focal form", high=10, only="form=focal"),
     },
     "focal": {
         "gamma": Value(1.0, "focusing", high=10),
@@ -165,6 +178,23 @@ def clash(head: str, loss: str | None, sampler: str | None, cosine: str | None) 
         return "LDAM's margins and its scale s are for cosines: it needs the cosine head in its plain form"
     if head == "cosine" and cosine == "plain" and loss != "ldam":
         return "the plain cosine head leaves its scale to LDAM's loss: use --set cosine=learnable or fixed"
-    if sampler in BALANCED_SAMPLERS and loss in ("balanced-softmax", "logit-adjusted", "vs", "lade"):
+    if sampler in BALANCED_SAMPLERS and loss in CORRECTING:
         return f"the loss {loss} and the sampler {sampler} would each correct the prior: use one of them"
     return None
+
+
+def check_parts(name: str, head: str, loss: str | None, posthoc: str | None) -> None:
+    """Refuse a method whose parts do not exist or cannot go together, as another package may define one.
+
+    Raises:
+        UsageError: the part is named.
+    """
+    for kind, part, known in (
+        ("head", head, HEADS),
+        ("loss", loss, LOSSES),
+        ("post-hoc step", posthoc, POSTHOC),
+    ):
+        if part is not None and part not in known:
+            raise UsageError(f"method {name} names an unknown {kind} {part!r}", hint=nearest(part, known))
+    if posthoc is not None and head in NOT_LINEAR:
+        raise UsageError(f"method {name}: {posthoc} needs a linear head, {head} is none")

@@ -37,11 +37,13 @@ def order(metric: np.ndarray, variant: str = "code") -> np.ndarray:
 def initial_raw(metric: np.ndarray, variant: str = "code") -> np.ndarray:
     """Where ``raw`` starts, [..., K] float64: the metric scaled to 0 (rare) .. 1 (frequent), plus ε.
 
-    ``variant="paper"`` starts at one minus that. A constant metric starts at ε (code) or 1 (paper).
+    ``variant="paper"`` starts at one minus that. A constant metric (to float32 rounding) starts at ε (code)
+    or 1 (paper).
     """
     low, high = metric.min(-1, keepdims=True), metric.max(-1, keepdims=True)
     spread = high - low
-    scaled = np.where(spread < 1e-12, 0.0, (metric - low) / np.where(spread < 1e-12, 1.0, spread))
+    constant = spread <= np.maximum(1e-12, 1e-7 * np.abs(high))
+    scaled = np.where(constant, 0.0, (metric - low) / np.where(constant, 1.0, spread))
     return np.asarray(1 - scaled if variant == "paper" else scaled + EPS, np.float64)
 
 

@@ -84,6 +84,15 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
             raise UsageError(f"method {method.name} has no value {name!r}", where=f"--set {name}", hint=hint)
         values[name] = read_value(name, value, spec[name])
         origin[name] = (origins or {}).get(name, "option")
+    for name in given:
+        condition, _, words = spec[name].only.partition("=")
+        inert = condition and values[condition] not in words.split("|")
+        if inert and values[name] != spec[name].default:
+            raise UsageError(
+                f"{name} is not used with {condition}={values[condition]}",
+                where=f"--set {name}",
+                hint=f"it goes with {condition}={words.replace('|', ' or ')}",
+            )
     why_not = clash(method.head, method.loss, values.get("sampler"), values.get("cosine"))
     if why_not is not None:
         parts = [p for p in (method.name, method.loss, values.get("sampler")) if p]
