@@ -269,7 +269,8 @@ def test_a_replaced_loss_takes_its_own_values(project: Path, capsys):
 def test_chosen_values_are_told(project: Path, capsys):
     assert cli.run(["fit", "train.safetensors", "--method", "tau-norm"]) == 0
     out = capsys.readouterr().out
-    assert "chosen by mean class accuracy on class-wise cut" in out
+    assert "chosen by mean class accuracy on" in out
+    assert "class-wise cut" in out
     assert "only the order counts" in out
 
 
