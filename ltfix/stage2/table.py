@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
-from ltfix.stage2.parts import HEADS, LOSSES, POSTHOC, TRAINING, Value
+from ltfix.stage2.parts import HEADS, LOSSES, POSTHOC, TRAINING, Value, check_parts
 
 ENTRY_POINTS = "ltfix.methods"
 NOTHING: Mapping[str, Any] = {}
@@ -308,5 +308,8 @@ def find_method(name: str) -> Method:
 
     for point in entry_points(group=ENTRY_POINTS, name=name):
         found: Method = point.load()
+        check_parts(found.name, found.head, found.loss, found.posthoc)
+        for value in {*found.defaults, *found.grid} - {*found.values()}:
+            raise UsageError(f"method {name} has no value {value!r}", hint=nearest(value, found.values()))
         return found
     raise UsageError(f"unknown method {name!r}", where="--method", hint=nearest(name, known))
