@@ -10,14 +10,13 @@ import numpy as np
 import torch
 
 from ltfix._version import __version__
-from ltfix.errors import InputError
-from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.stage2 import tune
 from ltfix.stage2.coordinates import Linear
 from ltfix.stage2.material import Material
 from ltfix.stage2.runs import Fitter
 from ltfix.stage2.select import BY
+from ltfix.stage2.sense import demand_sense
 from ltfix.stage2.tune import Candidate, Trial
 from ltfix.stage2.values import Values
 
@@ -55,8 +54,7 @@ class Job:
         if "delta" in self.values and self.values["delta"] is None:
             delta = 0.99 if self.material.n_classes >= LARGE_K else 0.98
             self.values = self.values.choose("default", delta=delta)
-        if self.values.method.head == "etf":
-            _demand_etf(self.material.train)
+        demand_sense(self.values, self.material.options, self.material.train)
 
     def choose(self) -> Choice:
         """Fill in what is open, on validation samples."""
@@ -139,21 +137,3 @@ class Job:
                 "versions": {"ltfix": __version__, "torch": torch.__version__},
             },
         )
-
-
-def _demand_etf(train: FeatureCache) -> None:
-    """Refuse a start that is no simplex: the fixed directions must be those the backbone learned.
-
-    Raises:
-        InputError: no stage-1 classifier, D < K − 1, or rows that are not a simplex ETF.
-    """
-    hint = "train one with `ltfix train-backbone --recipe etf-fr`; elsewhere a fixed ETF is at chance"
-    if train.head is None:
-        raise InputError("etf needs the stage-1 ETF classifier of its backbone", where=train.path, hint=hint)
-    k, dim = train.head.weight.shape
-    if dim < k - 1:
-        raise InputError(f"etf needs D ≥ K − 1, found D = {dim}, K = {k}", where=train.path, hint=hint)
-    unit = train.head.weight / np.linalg.norm(train.head.weight, axis=1, keepdims=True).clip(1e-12)
-    cosines = (unit @ unit.T)[~np.eye(k, dtype=bool)]
-    if np.abs(cosines + 1 / (k - 1)).max() > 1e-2:
-        raise InputError("its stage-1 classifier is no simplex ETF", where=train.path, hint=hint)

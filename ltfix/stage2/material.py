@@ -10,6 +10,7 @@ import torch
 from ltfix.backbones.device import demand_bf16
 from ltfix.errors import InputError
 from ltfix.features.cache import FeatureCache
+from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.coordinates import Coordinates, Linear
 from ltfix.stage2.data import Features
@@ -47,12 +48,20 @@ class Material:
     _folds: list[Validation] | None = None
     _probes: dict[int, tuple[Features, Probe]] = dataclasses.field(default_factory=dict)
     _reference: np.ndarray | None = None
+    _continued: Head | None = None
 
     def __post_init__(self) -> None:
         _check_caches(self.train, self.held)
         if self.options.precision == "bf16":
             demand_bf16(torch.device(self.options.device))
         self.data = Features.of(self.train, self.options.views_used, self.options.stream)
+        self._continued = self.train.head
+        if self._continued is not None and self._continued.transform is not None:
+            kind = self._continued.transform["kind"]
+            self.progress.note(
+                f"the stage-1 classifier is not linear ({kind}): the linear probe stands in for it"
+            )
+            self._continued = None
 
     @property
     def n_classes(self) -> int:
@@ -96,7 +105,9 @@ class Material:
     def start(self, data: Features) -> Linear:
         """The stage-1 classifier, else the linear probe of ``data``, for raw features."""
         head = self.train.head
-        return Linear(head.weight, head.bias) if head is not None else Linear(*self._probe(data)[:2])
+        if head is not None:
+            return Linear(head.weight, head.bias, head.transform, head.tensors)
+        return Linear(*self._probe(data)[:2])
 
     def fitter(self, data: Features, init: str, scale: float = 1.0) -> Fitter:
         """What fits on ``data`` (all samples, or those a fold leaves) with so many times the usual scale."""
@@ -104,7 +115,7 @@ class Material:
         coordinates = Coordinates.of(data.some_rows(), o.feature_scale, o.normalize)
         coordinates = dataclasses.replace(coordinates, scale=coordinates.scale * scale)
         start = find_start(
-            init, self.train.head, data, coordinates, device=device, probe=lambda: self._probe(data)
+            init, self._continued, data, coordinates, device=device, probe=lambda: self._probe(data)
         )
         return Fitter(data, start, coordinates, device, self.progress, o.precision)
 
