@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from ltfix.stage2.layers import Linear
 from ltfix.stage2.losses import Loss
 from ltfix.stage2.parametrise import Parametrisation
 from ltfix.stage2.sgd import Number, Sgd
+
+SMALL_STEP = 1 << 25  # multiplications of a matrix product that gains nothing from a second thread
 
 
 class Diverged(InputError):
@@ -75,18 +78,20 @@ def train(
     epochs = recipe.plan.epochs
     lr, decay = _number(recipe.lr, like), _number(recipe.weight_decay, like)
     progress.start("fit", recipe.stop or epochs, "epochs")
-    for epoch in range(recipe.stop or epochs):
-        sgd = Sgd(lr * rate_factor(recipe.schedule, epoch, epochs), recipe.momentum, decay)
-        if hasattr(loss, "start_epoch"):
-            loss.start_epoch(epoch, epochs)
-        for x, y in data.batches(recipe.plan, seeds, epoch, coordinates=coordinates, like=like):
-            step(head, loss, x, y, sgd)
-            _enforce(constraint, head, "step")
-        _enforce(constraint, head, "epoch")
-        _check_finite(head, recipe, epoch)
-        if after_epoch is not None:
-            after_epoch(epoch)
-        progress.advance()
+    size = head.folded().weight.numel() * min(recipe.plan.batch_size, len(data))
+    with one_thread() if size < SMALL_STEP else contextlib.nullcontext():
+        for epoch in range(recipe.stop or epochs):
+            sgd = Sgd(lr * rate_factor(recipe.schedule, epoch, epochs), recipe.momentum, decay)
+            if hasattr(loss, "start_epoch"):
+                loss.start_epoch(epoch, epochs)
+            for x, y in data.batches(recipe.plan, seeds, epoch, coordinates=coordinates, like=like):
+                step(head, loss, x, y, sgd)
+                _enforce(constraint, head, "step")
+            _enforce(constraint, head, "epoch")
+            _check_finite(head, recipe, epoch)
+            if after_epoch is not None:
+                after_epoch(epoch)
+            progress.advance()
     progress.finish()
 
 
@@ -99,6 +104,17 @@ def step(head: Parametrisation, loss: Loss, x: Tensor, y: Tensor, sgd: Sgd) -> N
     z = head.logits(x)
     dz = loss.grad_(z, y)
     head.step(x, dz, sgd)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One CPU thread inside the block: for small steps, waking and awaiting others is most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _enforce(constraint: MaxNorm | None, head: Parametrisation, moment: str) -> None:

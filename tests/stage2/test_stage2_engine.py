@@ -229,3 +229,18 @@ def test_one_step_is_the_formula():
     engine.step(head, loss, x, y, engine.Sgd(0.1, 0.9))
     gradient = torch.tensor([[-0.5, 0.5], [0.5, -0.5]]).double().T @ x[0] / 2
     torch.testing.assert_close(head.folded().weight[0, 0], -0.1 * gradient)
+
+
+def test_a_small_fit_takes_one_thread_and_gives_the_others_back(draw_cache):
+    cache, seen = draw_cache(COUNTS), []
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run(cache, lr=[0.05], seeds=[0], after_epoch=lambda epoch: seen.append(torch.get_num_threads()))
+        assert torch.get_num_threads() == 2
+        with pytest.raises(InputError):
+            run(cache, lr=[1e38], seeds=[0], dtype=torch.float32)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
