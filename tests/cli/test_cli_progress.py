@@ -54,6 +54,31 @@ def test_a_total_of_zero_and_an_early_end():
     assert said == ["x: 0 rows in 3 s, 0 rows/s"]
 
 
+def test_a_task_that_describes_itself_leaves_logs_to_its_notes():
+    said: list[str] = []
+    clock = Clock()
+    progress = Lines(said.append, clock)
+    progress.start("train", 100, "images")
+    for _ in range(100):
+        clock.now += 1
+        progress.describe("loss 1.0")
+        progress.advance()
+    progress.note("epoch 1/1: loss 1.0")
+    progress.finish()
+    assert said == ["ltfix: epoch 1/1: loss 1.0", "train: 100 images in 1 min 40 s, 1 images/s"]
+
+
+def test_the_bar_shows_words_beside_the_count(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    bar = Bar()
+    bar.describe("nothing runs yet")
+    bar.start("train", 4, "images")
+    bar.describe("epoch 1/2: loss 2.310")
+    bar.advance(4)
+    bar.finish()
+    assert "epoch 1/2: loss 2.310" in capsys.readouterr().err
+
+
 def test_notes_are_one_line():
     said: list[str] = []
     Lines(said.append).note("a\nb")

@@ -77,6 +77,9 @@ def test_values_come_from_the_file(photos: Path, capsys: pytest.CaptureFixture[s
         (["--data", "photos", "--set", "seed=3"], 2, "has no value 'seed'"),
         (["--data", "photos", "--lr", "0"], 2, "lr = 0 is out of range (--lr)"),
         (["--data", "photos", "--preset", "imagenet"], 2, "did you mean imagenet-lt"),
+        (["--data", "photos", "--sampler", "class-aware", "--recipe", "balanced-softmax"], 2, "one of them"),
+        (["--data", "photos", "--recipe", "ce", "--set", "projection=3"], 2, "has no value 'projection'"),
+        (["--data", "photos", "--precision", "fp8"], 2, "it may be auto, fp32, bf16, fp16"),
         (["--data", "photos", "--augment", "spin"], 2, "unknown augmentation (spin)"),
         (["--data", "photos", "--model", "resnet999"], 2, "unknown model (resnet999)"),
         (["--data", "photos", "--resume"], 2, "no unfinished run to resume"),
@@ -93,6 +96,17 @@ def test_refused_in_one_line(
     assert captured.out == "" and len(captured.err.splitlines()) == 1
     assert said in captured.err
     assert not (photos / "runs").exists()
+
+
+def test_every_new_value_has_an_option(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train-backbone", "--data", "photos", *TINY, "--recipe", "glmc", "--set", "contrast-weight=2"]
+    given = "--ema 0.9 --clip-grad 1 --accumulate 2 --no-channels-last --decay conv --precision fp32"
+    assert cli.run([*argv, *given.split(), "--batch-size", "9", "--name", "all"]) == 0
+    assert "recipe glmc" in capsys.readouterr().out
+    values = json.loads((photos / "runs/all/run.json").read_text())["values"]
+    expected = {"ema": 0.9, "clip_grad": 1.0, "accumulate": 2, "channels_last": False, "decay": "conv"}
+    assert {key: values[key] for key in expected} == expected
+    assert (values["contrast_weight"], values["precision"]) == (2, "fp32")
 
 
 def test_an_unwritable_place_is_the_environments_fault(

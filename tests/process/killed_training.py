@@ -19,7 +19,7 @@ from ltfix.stage1.checkpoint import read_checkpoint
 from ltfix.stage1.train import train_backbone
 
 
-def train(images: str, out: Path) -> None:
+def train(images: str, out: Path, resume: bool) -> None:
     train_backbone(
         images,
         out=out,
@@ -29,15 +29,19 @@ def train(images: str, out: Path) -> None:
         batch_size=8,
         device="cpu",
         threads=1,
+        recipe="glmc",
+        ema=0.9,
+        resume=resume,
     )
 
 
 def child(images: str, out: Path) -> int:
-    """Train in a forked process; returns its id."""
+    """Train in a forked process, with ``resume`` once there is a checkpoint; returns its id."""
+    resume = read_checkpoint(out) is not None
     pid = os.fork()
     if pid == 0:
         try:
-            train(images, out)
+            train(images, out, resume)
         except UsageError:  # it had ended before the kill came
             os._exit(0)
         except BaseException as err:
