@@ -203,7 +203,7 @@ def _name(method: str, given: Mapping[str, Any], loss: str | None, options: Opti
     from ltfix.stage2.values import resolve, with_loss
 
     values = resolve(with_loss(find_method(method), loss), given)
-    return head_name(values, loss=loss, tuned=options.tune)
+    return head_name(values, loss=loss, tuned=options.tune, options=options)
 
 
 def _places(out: Path | None, work: Path, name: str, seeds: Sequence[int], *, many: bool) -> list[Path]:

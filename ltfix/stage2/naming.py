@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from ltfix.stage2.options import Options
 from ltfix.stage2.values import Values
 
+APART = ("init", "normalize", "views_used", "precision", "select")
 
-def head_name(values: Values, *, loss: str | None = None, tuned: bool = False) -> str:
+
+def head_name(
+    values: Values, *, loss: str | None = None, tuned: bool = False, options: Options | None = None
+) -> str:
     """``samn-freq``, ``los-delta0.9``: the method, SAMN's metric, and what differs from the defaults.
 
     Args:
         values: from :func:`ltfix.stage2.values.resolve`.
         loss: the loss that replaced the method's own, if one did.
         tuned: values were searched.
+        options: how it was fitted; what is not the default there is part of the name too.
     """
     method, spec = values.method, values.method.values()
     parts = [f"{method.name}+{loss}" if loss else method.name]
@@ -21,4 +27,6 @@ def head_name(values: Values, *, loss: str | None = None, tuned: bool = False) -
         if name != "metric" and values.origin[name] != "default" and values[name] != value.default:
             word = str(values[name]) if value.choices else f"{name.replace('_', '')}{values[name]:g}"
             parts.append(word)
+    options, plain = options or Options(), Options()
+    parts += [getattr(options, name) for name in APART if getattr(options, name) != getattr(plain, name)]
     return "-".join([*parts, "tuned"] if tuned else parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ltfix.stage2.naming import head_name
+from ltfix.stage2.options import Options
 from ltfix.stage2.table import find_method, methods
 from ltfix.stage2.values import resolve, with_loss
 
@@ -37,6 +38,8 @@ def test_another_loss_and_tuning_are_in_the_name():
     values = resolve(with_loss(find_method("samn"), "los"), {"delta": 0.9})
     assert head_name(values, loss="los") == "samn+los-freq-delta0.9"
     assert head_name(resolve(find_method("ce"), {}), tuned=True) == "ce-tuned"
+    options = Options(init="probe", normalize="l2")
+    assert head_name(resolve(find_method("ce"), {}), options=options) == "ce-probe-l2"
 
 
 def test_names_of_the_methods_are_apart_and_fit_a_file_system():
