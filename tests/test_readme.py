@@ -53,6 +53,13 @@ def test_every_shell_block_is_run_or_says_why_not():
     assert len(runnable()) >= 4
 
 
+def test_every_method_is_in_the_table():
+    import ltfix
+
+    section = README.read_text(encoding="utf-8").split("## Methods")[1].split("`ltfix methods`")[0]
+    assert sorted(re.findall(r"`([^`]+)`", section)) == sorted(m.name for m in ltfix.methods())
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """photos/ with three classes of unequal size, and the README's ltfix.toml."""
