@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from ltfix.errors import UsageError, nearest
+from ltfix.stage1.recipes import SMALL_IMAGE
 
 BATCHED = frozenset({"crop", "flip"})
 JITTER = 0.4  # brightness, contrast and saturation, as the decoupling code has it
@@ -90,11 +91,16 @@ def image_transform(
     return transform
 
 
+def _policy(size: int) -> v2.AutoAugmentPolicy:
+    """The policy that was found on images of about this size (Cubuk et al. 2019)."""
+    return v2.AutoAugmentPolicy.CIFAR10 if size <= SMALL_IMAGE else v2.AutoAugmentPolicy.IMAGENET
+
+
 _TRANSFORMS: dict[str, Callable[[int, int, InterpolationMode], v2.Transform]] = {
     "crop": lambda size, pad, mode: v2.RandomCrop(size, padding=pad),
     "flip": lambda size, pad, mode: v2.RandomHorizontalFlip(),
     "resized-crop": lambda size, pad, mode: v2.RandomResizedCrop(size, interpolation=mode),
     "color-jitter": lambda size, pad, mode: v2.ColorJitter(JITTER, JITTER, JITTER, 0),
     "randaugment": lambda size, pad, mode: v2.RandAugment(interpolation=mode),
-    "autoaugment": lambda size, pad, mode: v2.AutoAugment(interpolation=mode),
+    "autoaugment": lambda size, pad, mode: v2.AutoAugment(_policy(size), interpolation=mode),
 }

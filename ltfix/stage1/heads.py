@@ -74,14 +74,14 @@ def simplex_etf(dim: int, n_classes: int) -> Tensor:
             hint="it needs D ≥ K: a wider model, as cifar_resnet34 (D = 512)",
         )
     basis, _ = torch.linalg.qr(torch.randn(dim, n_classes, dtype=torch.float64))
-    return (basis @ simplex(n_classes)).T.contiguous()
+    rows: Tensor = (basis @ simplex(n_classes)).T.contiguous()
+    return rows
 
 
 def simplex(n_classes: int) -> Tensor:
     """M = √(K/(K−1)) (I − 11ᵀ/K), [K, K] float64."""
     k = n_classes
-    centred = torch.eye(k, dtype=torch.float64) - 1 / k
-    return centred.mul_(math.sqrt(k / (k - 1)))
+    return math.sqrt(k / (k - 1)) * (torch.eye(k, dtype=torch.float64) - 1 / k)
 
 
 KINDS = {"cosine": CosineClassifier, "etf": EtfClassifier}

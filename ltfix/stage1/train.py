@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ltfix.backbones.batches import available_workers
 from ltfix.backbones.device import use_threads
 from ltfix.evaluation.scores import shot_accuracy
 from ltfix.heads.head import STAGE1, Head
@@ -125,7 +125,7 @@ class _Training:
 
     def __init__(self, plan: Plan, processes: Processes, workers: int | None, progress: Progress) -> None:
         self.plan, self.processes, self.progress = plan, processes, progress
-        self.workers = len(os.sched_getaffinity(0)) // processes.size if workers is None else workers
+        self.workers = available_workers() // processes.size if workers is None else workers
 
     def run(self, out: Path, *, overwrite: bool, resume: bool, tensorboard: bool) -> Run:
         plan, processes, progress = self.plan, self.processes, self.progress

@@ -70,6 +70,25 @@ def test_every_state_comes_back_bit_by_bit(
     assert [entry["loss"] for entry in cut.metrics] == [entry["loss"] for entry in whole.metrics]
 
 
+def test_large_images_take_the_same_recipes(
+    photos: Path, tmp_path: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a resident set the images come through a loader; without augmentation they are the same."""
+    given = options(tiny, "glmc", epochs=1, augment="none", workers=0)
+    resident = train_backbone(photos, out=tmp_path / "resident", **given)
+    monkeypatch.setattr("ltfix.stage1.batches.RESIDENT_BYTES", 1000)
+    loaded = train_backbone(photos, out=tmp_path / "loaded", **given)
+    assert same(resident.path, loaded.path)
+
+
+def test_a_compiled_backbone_keeps_its_names(photos: Path, tmp_path: Path, tiny: dict[str, Any]) -> None:
+    torch.compiler.reset()
+    with torch.compiler.set_stance("force_eager"):  # what a compiler would do is torch's own matter
+        run = train_backbone(photos, out=tmp_path / "run", **{**tiny, "epochs": 1}, compile=True)
+    plain = train_backbone(photos, out=tmp_path / "plain", **{**tiny, "epochs": 1})
+    assert same(run.path, plain.path)
+
+
 def test_averaged_weights_are_what_is_kept(photos: Path, tmp_path: Path, tiny: dict[str, Any]) -> None:
     plain = train_backbone(photos, out=tmp_path / "plain", **tiny)
     kept = train_backbone(photos, out=tmp_path / "kept", **tiny, ema=0.9)
