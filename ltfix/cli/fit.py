@@ -22,7 +22,7 @@ _VALUES = ("lr", "epochs", "batch_size", "momentum", "weight_decay", "schedule",
 def fit(
     cache: Annotated[
         Path | None,
-        typer.Argument(metavar="[CACHE]", help="Training features.  [default: features/train]"),
+        typer.Argument(metavar="CACHE", help="Training features.  [default: features/train]"),
     ] = None,
     method: Annotated[
         str, typer.Option("--method", metavar="M", help="What to fit (`ltfix methods` lists them).")
