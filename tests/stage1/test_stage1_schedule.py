@@ -34,6 +34,12 @@ def test_steps_are_those_of_ldam_drw() -> None:
     assert found[180] == pytest.approx(0.00001)
 
 
+def test_gentle_steps_are_those_of_mislas() -> None:
+    found = rates(epochs=200, schedule="gentle-steps", warmup_epochs=5)
+    assert found[159] == 0.1
+    assert (found[160], found[180]) == (pytest.approx(0.01), pytest.approx(0.001))
+
+
 def test_constant_is_constant() -> None:
     assert rates(schedule="constant") == [0.1] * 10
     assert rates(epochs=3, warmup_epochs=3)[-1] == pytest.approx(0.1)
