@@ -58,7 +58,7 @@ def train_backbone(
     progress: Progress = SILENT,
     **values: Any,
 ) -> Run:
-    """Train a backbone and its classifier from images.
+    """Train a backbone and its classifier from images, and return the finished run.
 
     An unfinished run in ``out`` is continued where its last epoch ended and gives the same weights as
     one that was never interrupted (bit by bit on a CPU with equal threads). Where the data has a split
@@ -73,25 +73,18 @@ def train_backbone(
         recipe: a name of :func:`ltfix.stage1.recipes.recipes`.
         preset: "cifar", "imagenet-lt" or "inat"; default: by image size and K.
         split: the split to train on.
-        root: the folder that a list's paths start from.
-        classes: class names in index order, or a file of them.
-        imbalance_factor, imbalance_seed: cut the split to the exponential profile first.
-        limit: at most so many images.
+        root, classes: where a list's paths start; class names in index order, or a file of them.
+        imbalance_factor, imbalance_seed, limit: cut to the exponential profile; at most so many images.
         pretrained, checkpoint: start from the model's own weights, or from a file.
-        model_args: for the model's constructor.
-        preprocess: overrides: image_size, crop_pct, mean, std, interpolation.
+        model_args, preprocess: for its constructor; image_size, crop_pct, mean, std, interpolation.
         seed: of everything random.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         threads: CPU threads.
         workers: decoding processes where the images are not resident; None: one per CPU.
-        overwrite: replace a run that is there.
-        resume: demand an unfinished run.
+        overwrite, resume: replace a run that is there; demand an unfinished one.
         tensorboard: write event files into the run folder too.
         progress: told of images and epochs.
         values: of the recipe: epochs, lr, batch_size, weight_decay, augment, precision, ….
-
-    Returns:
-        The finished run.
 
     Raises:
         UsageError: unknown names or values, a finished run in ``out``, nothing to resume.
