@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from ltfix.errors import InputError
 from ltfix.evaluation.shots import group
 from ltfix.features import manifest as manifests
 from ltfix.features.read import FeatureCache, open_cache
+from ltfix.features.store import read_partial
 from ltfix.heads.head import FORMAT as HEAD_FORMAT
 from ltfix.heads.head import Head, load_head
+from ltfix.tensorfile import ltfix_metadata
 
 FORMAT = "ltfix-inspect/1"
 RUN_FILE = "run.json"
@@ -73,8 +74,8 @@ def _file(path: Path, verify: bool) -> dict[str, Any]:
             "not a kind of file that ltfix reads", where=path, hint="known: .safetensors, .npz, .pth, .pt"
         )
     tensors, metadata = safetensors_header(path)
-    written = _own(metadata, path)
-    if written.get("format", "").startswith(HEAD_FORMAT.partition("/")[0] + "/"):
+    written = ltfix_metadata(metadata, path)
+    if str(written.get("format", "")).startswith(HEAD_FORMAT.partition("/")[0] + "/"):
         return _head(load_head(path))
     if {"features", "labels"} <= tensors.keys():
         return _cache(open_cache(path), verify)
@@ -97,14 +98,6 @@ def safetensors_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], di
             return shapes, dict(opened.metadata() or {})
     except SafetensorError as err:
         raise InputError(f"torn or not a safetensors file: {err}", where=path) from err
-
-
-def _own(metadata: dict[str, str], path: Path) -> dict[str, Any]:
-    try:
-        written = json.loads(metadata.get("ltfix", "{}"))
-    except ValueError as err:
-        raise InputError(f"its metadata is not JSON: {err}", where=path) from err
-    return written if isinstance(written, dict) else {}
 
 
 def checkpoint(tensors: dict[str, tuple[str, list[int]]]) -> dict[str, Any]:
@@ -136,16 +129,8 @@ def _cache(cache: FeatureCache, verify: bool) -> dict[str, Any]:
         kept = ("backbone", "preprocess", "source", "created_by", "skipped")
         found |= {key: getattr(manifest, key) for key in kept} | {"shards": len(manifest.shards)}
     if verify:
-        found["verified"] = _verify(cache)
+        found["verified"] = {"hashes": cache.verify(), "finite": True}
     return found
-
-
-def _verify(cache: FeatureCache) -> dict[str, Any]:
-    cache.verify()
-    for _ in cache.blocks():
-        pass  # a block that is handed out has been checked
-    hashed = 0 if cache.manifest is None else len(cache.manifest.shards)
-    return {"hashes": hashed, "finite": True}
 
 
 def _classifier(head: Head) -> dict[str, Any]:
@@ -174,12 +159,12 @@ def _head(head: Head) -> dict[str, Any]:
 
 
 def _unfinished(path: Path) -> dict[str, Any]:
-    partial = files.read_json(path / manifests.PARTIAL)
+    partial = read_partial(path)
     return {
         "kind": "unfinished cache",
         "shards": len(list(path.glob("shard-*.safetensors"))),
-        "fingerprint": partial.get("fingerprint"),
-        "run": partial.get("run"),
+        "fingerprint": partial["fingerprint"],
+        "run": partial["run"],
     }
 
 
@@ -187,11 +172,15 @@ def _run(path: Path) -> dict[str, Any]:
     run = files.read_json(path / RUN_FILE)
     if not isinstance(run, dict):
         raise InputError("it holds no JSON object", where=path / RUN_FILE)
-    counts = run.get("counts")
+    counts, classes = run.get("counts"), run.get("classes")
+    if counts is not None and not (isinstance(counts, list) and all(type(n) is int for n in counts)):
+        raise InputError("its counts are not a list of whole numbers", where=path / RUN_FILE)
+    if classes is not None and not (isinstance(classes, list) and all(isinstance(n, str) for n in classes)):
+        raise InputError("its classes are not a list of names", where=path / RUN_FILE)
     found: dict[str, Any] = {
         "kind": "run",
         "finished": bool(run.get("finished")),
-        "class_names": run.get("classes"),
+        "class_names": classes,
         "counts": counts,
         "shots": None if counts is None else {**group(np.asarray(counts)).to_dict(), "of": "training counts"},
         "files": sorted(p.name for p in path.iterdir() if p.is_file() and not p.name.startswith(".")),

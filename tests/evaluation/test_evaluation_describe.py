@@ -131,8 +131,22 @@ def test_what_is_nothing_of_ltfix(tmp_path: Path, folder: Path):
         ("absent", "no such file or folder"),
         ("a.txt", "not a kind of file that ltfix reads"),
         ("torn.safetensors", "torn or not a safetensors file"),
-        ("odd.safetensors", "its metadata is not JSON"),
+        ("odd.safetensors", "not JSON"),
         ("features", "neither a feature cache nor a run.*did you mean .*train"),
     ]:
         with pytest.raises(InputError, match=message):
             describe(tmp_path / name)
+
+
+def test_files_that_say_nonsense_of_themselves(tmp_path: Path):
+    for name, file, text, message in [
+        ("counts", "run.json", '{"counts": ["a"]}', "counts are not a list"),
+        ("names", "run.json", '{"classes": 3}', "classes are not a list"),
+        ("partial", "partial.json", "[1]", "not the partial.json"),
+    ]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text(text)
+        with pytest.raises(InputError, match=message):
+            describe(tmp_path / name)
+    save_file({"x": np.zeros(2)}, tmp_path / "odd.safetensors", {"ltfix": '{"format": 3}'})
+    assert describe(tmp_path / "odd.safetensors")["kind"] == "checkpoint"
