@@ -256,7 +256,10 @@ def read_run(folder: Path) -> dict[str, Any]:
         raise InputError(
             "the training run is unfinished", where=folder, hint="run the same train-backbone again"
         )
-    lacking = [key for key in ("model", "model_args", "preprocess") if key not in run]
+    kinds = {"model": str, "model_args": dict, "preprocess": dict}
+    lacking = [key for key, kind in kinds.items() if not isinstance(run.get(key), kind)]
     if lacking:
         raise InputError(f"the run lacks {', '.join(lacking)}", where=path)
+    if not isinstance(run.get("classes") or [], list):
+        raise InputError("the run's classes are not a list of names", where=path)
     return run

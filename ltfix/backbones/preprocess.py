@@ -103,15 +103,18 @@ def resolve_preprocess(
         InputError: metadata that cannot be read, or a model that does not take square RGB images.
     """
     own: dict[str, Any] = resolve_data_config(pretrained_cfg=dict(config))  # type: ignore[no-untyped-call]
-    known = {**own, **_read_metadata(metadata, where)}
-    channels, height, width = known["input_size"]
+    try:
+        known = {**own, **_read_metadata(metadata)}
+        channels, height, width = map(int, known["input_size"])
+        values = {"image_size": height, **{key: known[key] for key in _KEYS if key != "input_size"}}
+        given = {key: value for key, value in overrides.items() if value is not None}
+        preprocess = from_dict({**values, **given})
+    except (TypeError, ValueError, OverflowError) as err:
+        raise InputError(f"the preprocessing in its metadata cannot be read: {err}", where=where) from err
     if channels != 3 or height != width:
         raise InputError(
             f"the model takes {channels} × {height} × {width}, not square RGB images", where=where
         )
-    values = {"image_size": height, **{key: known[key] for key in _KEYS if key != "input_size"}}
-    given = {key: value for key, value in overrides.items() if value is not None}
-    preprocess = from_dict({**values, **given})
     _check(preprocess)
     return preprocess
 
@@ -150,22 +153,15 @@ def _check(preprocess: Preprocess) -> None:
             raise UsageError("unknown interpolation or crop mode", where=value, hint=nearest(value, known))
 
 
-def _read_metadata(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
-    try:
-        found = json.loads(metadata.get("pretrained_cfg", "{}"))
-        plain: dict[str, Any] = {
-            key: [float(part) for part in metadata[key].split(",")]
-            for key in ("mean", "std", "crop_pct", "input_size")
-            if key in metadata
-        }
-    except ValueError as err:
-        raise InputError(
-            f"the checkpoint's preprocessing metadata cannot be read: {err}", where=where
-        ) from err
+def _read_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
+    found = json.loads(metadata.get("pretrained_cfg", "{}"))
+    plain: dict[str, Any] = {
+        key: [float(part) for part in metadata[key].split(",")]
+        for key in ("mean", "std", "crop_pct", "input_size")
+        if key in metadata
+    }
     if "crop_pct" in plain:
         plain["crop_pct"] = plain["crop_pct"][0]
-    if "input_size" in plain:
-        plain["input_size"] = [int(side) for side in plain["input_size"]]
     for key in ("interpolation", "crop_mode"):
         if key in metadata:
             plain[key] = metadata[key]

@@ -122,7 +122,14 @@ def test_values_out_of_range(given: dict[str, Any], message: str):
 
 
 def test_wrong_metadata_and_inputs():
-    for metadata in ({"pretrained_cfg": "{"}, {"mean": "a,b,c"}):
+    for metadata in (
+        {"pretrained_cfg": "{"},
+        {"pretrained_cfg": "[1]"},
+        {"pretrained_cfg": '{"input_size": [3, 32]}'},
+        {"pretrained_cfg": '{"crop_pct": [1]}'},
+        {"mean": "a,b,c"},
+        {"input_size": "3,inf,inf"},
+    ):
         with pytest.raises(InputError, match=r"metadata cannot be read.*\(here\)"):
             resolve_preprocess(CONFIG, metadata, {}, "here")
     for size in ((1, 32, 32), (3, 32, 64)):
