@@ -20,6 +20,8 @@ from ltfix.images.decode import FileReader
 from ltfix.images.source import bare_name, no_such_split, order_splits, read_lines
 from ltfix.images.split import ABSENT, Split, check_classes, check_name, class_index
 
+_MOST_CLASSES = 10_000_000  # a larger label is no class index, and naming so many takes the memory
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
@@ -55,7 +57,10 @@ class ListSource:
         rows, file = self._read(split), self._parts[split]
         if not self._indexed(split):
             return check_classes(sorted({row.label for row in rows}), file)
-        largest = max(int(row.label) for row in rows)
+        top = max(rows, key=lambda row: _index(row.label))
+        largest = _index(top.label)
+        if largest >= _MOST_CLASSES:
+            raise InputError(f"label {top.label[:20]} is no class index", where=f"{file}, line {top.line}")
         return check_classes([str(index) for index in range(largest + 1)], file)
 
     def split(self, name: str, classes: Sequence[str] | None = None) -> Split:
@@ -86,10 +91,10 @@ class ListSource:
             known = {label: index for index, label in enumerate(classes)}
             return [class_index(row.label, known, f"{file}, line {row.line}") for row in rows]
         for row in rows:
-            if not 0 <= int(row.label) < len(classes):
-                wrong = "is negative" if int(row.label) < 0 else f"is not below K = {len(classes)}"
+            if not 0 <= _index(row.label) < len(classes):
+                wrong = "is negative" if _index(row.label) < 0 else f"is not below K = {len(classes)}"
                 raise InputError(f"label {row.label} {wrong}", where=f"{file}, line {row.line}")
-        return [int(row.label) for row in rows]
+        return [_index(row.label) for row in rows]
 
     def _indexed(self, name: str) -> bool:
         return all(re.fullmatch(r"[+-]?\d+", row.label) for row in self._read(name))
@@ -131,6 +136,13 @@ def open_lists(rest: str, *, root: Path | None = None, split: Sequence[str] = ()
             with files.os_errors(file):
                 file.stat()
     return ListSource(parts, root)
+
+
+def _index(label: str) -> int:
+    try:
+        return int(label)
+    except ValueError:  # more digits than Python takes for a number
+        return _MOST_CLASSES
 
 
 def _lines(file: Path) -> list[str]:

@@ -45,8 +45,10 @@ def cut_long_tail(split: Split, imbalance_factor: float, seed: int = 0) -> Split
     the samples of each class in index order and the first n_k stay. They keep the source's order.
 
     Raises:
-        UsageError: IF below 1.
+        UsageError: IF below 1, or a seed that the generator does not take.
     """
+    if not 0 <= seed < 1 << 32:
+        raise UsageError(f"the imbalance seed is a number from 0 to 2³² − 1, not {seed}")
     wanted = exponential_counts(split.counts, imbalance_factor)
     draw = np.random.RandomState(seed)
     kept = []

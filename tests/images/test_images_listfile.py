@@ -100,6 +100,13 @@ def test_wrong_lines_are_named(tmp_path: Path, lines: str, message: str):
         open_source(f"list:{tmp_path / 'mine.txt'}").split("train", ["Zebra", "ant", "bee"])
 
 
+@pytest.mark.parametrize("label", ["99999999999999", "1" * 5000])
+def test_a_label_too_large_to_be_an_index_is_refused(tmp_path: Path, label: str):
+    (tmp_path / "mine.txt").write_text(f"a.png 0\nb.png {label}\n")
+    with pytest.raises(InputError, match=r"is no class index \(.*mine\.txt, line 2\)"):
+        open_source(f"list:{tmp_path / 'mine.txt'}").split("train")
+
+
 def test_wrong_specs(tmp_path: Path):
     (tmp_path / "a.txt").write_text("a.png 0\nb.png 1\n")
     with pytest.raises(InputError, match="no such file"):

@@ -60,3 +60,9 @@ def test_a_factor_below_one_is_refused():
     for factor in (0.5, 0.0, -1.0, float("nan")):
         with pytest.raises(UsageError, match="imbalance factor"):
             exponential_counts(np.array([5, 5]), factor)
+
+
+def test_a_seed_that_the_generator_does_not_take_is_refused():
+    for seed in (-1, 1 << 32):
+        with pytest.raises(UsageError, match="imbalance seed"):
+            cut_long_tail(make_split([0, 0, 1, 1], 2), 2.0, seed)
