@@ -8,6 +8,8 @@ import torch
 
 from ltfix.errors import EnvironmentFault, UsageError
 
+MOST_THREADS = 4096
+
 
 def resolve_device(name: str) -> torch.device:
     """The device called ``auto`` (a GPU if there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or
@@ -18,7 +20,7 @@ def resolve_device(name: str) -> torch.device:
         EnvironmentFault: this machine has no such device.
     """
     kind, _, number = name.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
         raise UsageError(f"unknown device {name!r}", where="--device", hint="auto, cpu, cuda, cuda:N or mps")
     if kind == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -37,7 +39,7 @@ def demand_bf16(device: torch.device) -> None:
         EnvironmentFault: it does.
     """
     if device.type == "cuda":
-        native = bool(torch.cuda.is_bf16_supported())
+        native = bool(torch.cuda.is_bf16_supported(including_emulation=False))
     else:
         native = device.type == "mps" or _cpu_has_bf16()
     if not native:
@@ -54,6 +56,12 @@ def _cpu_has_bf16() -> bool:
 
 
 def use_threads(threads: int | None) -> None:
-    """Compute with so many CPU threads; None leaves torch's own choice."""
+    """Compute with so many CPU threads; None leaves torch's own choice.
+
+    Raises:
+        UsageError: more than any machine can start.
+    """
     if threads is not None:
+        if threads > MOST_THREADS:
+            raise UsageError(f"{threads} threads are more than {MOST_THREADS}", where="--threads")
         torch.set_num_threads(threads)

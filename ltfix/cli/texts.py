@@ -48,7 +48,7 @@ def count(text: str, option: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageError(f"expected a whole number or auto, found {text!r}", where=option)
     return int(text)
 

@@ -90,6 +90,8 @@ def test_another_cache_is_seen(photos: Path, tmp_path: Path):
         ({"precision": "fp8"}, UsageError, "unknown precision"),
         ({"views": "train:4"}, UsageError, "unknown view"),
         ({"device": "tpu"}, UsageError, "unknown device"),
+        ({"device": "cuda:²"}, UsageError, "unknown device"),
+        ({"threads": 10**12}, UsageError, "threads are more than"),
         ({"device": "cuda:9"}, EnvironmentFault, "no device cuda:9"),
         ({"imbalance_factor": 0.5}, UsageError, "imbalance factor"),
         ({"split": ["val"]}, InputError, "no split 'val'"),
