@@ -153,7 +153,7 @@ def _forward(extraction: Extraction, model: nn.Module, pixels: np.ndarray) -> np
             features = model(extraction.backbone.preprocess.normalize(images))
             array: np.ndarray = features.float().cpu().numpy()
             return array
-    except torch.OutOfMemoryError as err:
+    except torch.cuda.OutOfMemoryError as err:
         raise EnvironmentFault(
             f"out of memory with batches of {len(pixels)}", where=compute.device, hint="lower --batch-size"
         ) from err
