@@ -47,7 +47,8 @@ class Case:
     @property
     def tested(self) -> np.ndarray:
         """[K] int64 samples per class in this cache."""
-        return np.bincount(self.labels, minlength=self.n_classes)
+        counts = self.cache.counts
+        return np.pad(counts, (0, self.n_classes - len(counts)))
 
     def blocks(self, head: Head) -> Iterator[tuple[slice, np.ndarray]]:
         """The head's logits in consecutive blocks: (slice of samples, [m, K])."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ltfix.features.read import FeatureCache
+from ltfix.heads.head import NORM_FLOOR
 
 _CONSTANT = 1e-3
-_NORM_FLOOR = 1e-12
 _ROWS = 4096
 
 
@@ -72,7 +72,7 @@ def class_means(cache: FeatureCache, n_classes: int, tta: str = "mean") -> Class
         low, high = np.minimum(low, x.min(0)), np.maximum(high, x.max(0))
         norm += np.bincount(labels, length, minlength=n_classes)
         _add_rows(mean, labels, x)
-        _add_rows(unit, labels, x / np.maximum(length, _NORM_FLOOR)[:, None])
+        _add_rows(unit, labels, x / np.maximum(length, NORM_FLOOR)[:, None])
     centre = mean.sum(0) / cache.n
     safe = np.maximum(counts, 1)[:, None]
     assert first is not None  # a cache has at least one sample

@@ -111,6 +111,17 @@ def shot_means(values: np.ndarray, shots: np.ndarray) -> dict[str, float | None]
     return {shot: float(v.mean()) if len(v) else None for shot, v in zip(SHOTS, kept, strict=True)}
 
 
+def known(value: float) -> float | None:
+    """A number as JSON has it: None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def summary(values: np.ndarray, shots: np.ndarray) -> dict[str, float | None]:
+    """:func:`shot_means`, and under ``all`` the mean over every class that is not NaN."""
+    found = values[~np.isnan(values)]
+    return {"all": float(found.mean()) if len(found) else None, **shot_means(values, shots)}
+
+
 def harmonic_mean(recall: np.ndarray) -> float | None:
     """Harmonic mean of per-class accuracies [K] (fractions), as LIFT (Shi et al., 2024) reports it.
 

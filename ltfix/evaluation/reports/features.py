@@ -9,7 +9,7 @@ import numpy as np
 from ltfix.evaluation.case import Case
 from ltfix.evaluation.neuralcollapse import between_cosine, class_means, fisher_ratio, within_cosine
 from ltfix.evaluation.report import Report
-from ltfix.evaluation.scores import shot_means
+from ltfix.evaluation.scores import known, summary
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.heads.head import Head
@@ -34,7 +34,7 @@ def measure(head: Head, case: Case) -> dict[str, Any]:
     logs = np.log(np.maximum(case.shots.counts, 1))
     varies = bool(np.ptp(logs) > 0) and bool(np.ptp(norms) > 0)
     return {
-        "weight_norm": _summary(norms, case),
+        "weight_norm": summary(norms, case.shots.of),
         "norm_count_correlation": float(np.corrcoef(logs, norms)[0, 1]) if varies else None,
         "classes": {"weight_norm": norms.tolist()},
     }
@@ -51,23 +51,13 @@ def about(case: Case) -> dict[str, Any]:
     }
     return {
         "features": {
-            "fdr": _known(fisher.value),
+            "fdr": known(fisher.value),
             "fdr_dims": fisher.dims,
             "fdr_rank": fisher.rank,
-            **{key: _summary(value, case) for key, value in values.items()},
-            "classes": {key: [_known(v) for v in value] for key, value in values.items()},
+            **{key: summary(value, case.shots.of) for key, value in values.items()},
+            "classes": {key: [known(v) for v in value] for key, value in values.items()},
         }
     }
-
-
-def _summary(values: np.ndarray, case: Case) -> dict[str, float | None]:
-    known = values[~np.isnan(values)]
-    mean = float(known.mean()) if len(known) else None
-    return {"all": mean, **shot_means(values, case.shots.of)}
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def table(report: Report) -> Table:

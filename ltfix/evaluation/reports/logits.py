@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ltfix.evaluation.case import Case
 from ltfix.evaluation.logits import margins
 from ltfix.evaluation.report import Report
-from ltfix.evaluation.scores import shot_means
+from ltfix.evaluation.scores import known, summary
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.heads.head import Head
@@ -34,18 +32,9 @@ def measure(head: Head, case: Case) -> dict[str, Any]:
     """Class means of each statistic over all classes and by shot, and the statistics per class."""
     found = margins(case.blocks(head), case.labels, case.n_classes)
     values = {key: getattr(found, key) for key in (*_MEASURES, "std_pos", "regularised_std_pos")}
-    means = {key: _means(values[key], case.shots.of) for key in _MEASURES}
-    per_class = {key: [_known(v) for v in value] for key, value in values.items()}
+    means = {key: summary(values[key], case.shots.of) for key in _MEASURES}
+    per_class = {key: [known(v) for v in value] for key, value in values.items()}
     return {**means, "classes": per_class}
-
-
-def _means(values: np.ndarray, shots: np.ndarray) -> dict[str, float | None]:
-    known = values[~np.isnan(values)]
-    return {"all": float(known.mean()) if len(known) else None, **shot_means(values, shots)}
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def about(case: Case) -> dict[str, Any]:
