@@ -87,7 +87,8 @@ class CacheWriter:
 
     def __init__(self, folder: Path | str, plan: CachePlan, *, overwrite: bool = False) -> None:
         self.folder, self.plan = Path(folder), plan
-        self.fingerprint = files.sha256_json(plan.decisions())
+        decided = plan.decisions()
+        self.fingerprint = files.sha256_json(decided)
         plan.check()
         state, found = cache_state(self.folder)
         if state == "absent":
@@ -103,7 +104,7 @@ class CacheWriter:
         if self.resumed and found != self.fingerprint:
             raise self._another_plan()
         if not self.resumed:
-            start = {"fingerprint": self.fingerprint, "decides": plan.decisions(), "run": plan.run}
+            start = {"fingerprint": self.fingerprint, "decides": decided, "run": plan.run}
             files.write_json(self.folder / PARTIAL, start)
         self.run: dict[str, Any] = read_partial(self.folder)["run"]
         files.sweep(self.folder)
