@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ltfix.heads.head import Head as Head
     from ltfix.heads.head import load_head as load_head
     from ltfix.pava import isotonic as isotonic
+    from ltfix.stage1.recipes import recipes as recipes
     from ltfix.stage1.train import train_backbone as train_backbone
     from ltfix.stage2.fit import fit as fit
     from ltfix.stage2.samn import SAMNLinear as SAMNLinear
