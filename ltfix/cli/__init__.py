@@ -29,6 +29,8 @@ COMMANDS = {
     "extract": Command("extract", "extract", "Run a frozen backbone over images and cache its features."),
     "fit": Command("fit", "fit", "Retrain the classifier on cached features and write a head."),
     "evaluate": Command("evaluate", "evaluate", "Print the accuracy of heads for many, medium and few-shot."),
+    "compare": Command("compare", "compare", "Fit and score every method with several seeds; one table."),
+    "sweep": Command("sweep", "sweep", "Show how a method's accuracy depends on its values."),
     "train-backbone": Command("train", "train_backbone", "Train a backbone from images (stage 1)."),
     "inspect": Command("inspect", "inspect", "Show what a cache, head, run or checkpoint is."),
     "methods": Command("methods", "methods", "List the stage-2 methods, or one with its values."),

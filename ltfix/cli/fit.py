@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ltfix.heads.head import Head
     from ltfix.stage2.fit import Options
 
+AUTO = "auto"
 _VALUES = ("lr", "epochs", "batch_size", "momentum", "weight_decay", "schedule", "sampler", "metric")
 
 
@@ -25,7 +26,7 @@ def fit(
         typer.Argument(metavar="CACHE", help="Training features.  [default: features/train]"),
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", metavar="M", help="What to fit (`ltfix methods` lists them).")
+        str, typer.Option("--method", metavar="M", help="What to fit (`ltfix methods` lists them), or auto.")
     ] = "samn",
     metric: Annotated[
         str | None, typer.Option("--metric", metavar="freq|norm", help="SAMN's class metric.")
@@ -121,11 +122,17 @@ def fit(
     from ltfix.stage2.values import with_loss
 
     typed = {name: value for name, value in locals().items() if name in _VALUES and value is not None}
-    entry = find_method(method)
-    if loss is not None and entry.loss is None:
-        config.refuse_unused(["loss"], f"method {entry.name}")
+    given: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if method == AUTO:
+        config.refuse_unused([*typed, *(["loss"] if loss else []), *(["set"] if set_ else [])], "method auto")
         loss = None
-    given, origins = given_values(with_loss(entry, loss), typed, set_ or [])
+    else:
+        entry = find_method(method)
+        if loss is not None and entry.loss is None:
+            config.refuse_unused(["loss"], f"method {entry.name}")
+            loss = None
+        given, origins = given_values(with_loss(entry, loss), typed, set_ or [])
 
     from ltfix.backbones.device import resolve_device, use_threads
     from ltfix.stage2.fit import Options, fit_seeds
@@ -198,6 +205,8 @@ def given_values(
 
 def _name(method: str, given: Mapping[str, Any], loss: str | None, options: Options) -> str:
     """The head's default name."""
+    if method == AUTO:
+        return AUTO
     from ltfix.stage2.naming import head_name
     from ltfix.stage2.table import find_method
     from ltfix.stage2.values import resolve, with_loss
@@ -233,6 +242,7 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
     """What was fitted, and how it does on what it saw and on validation samples."""
     head = heads[0]
     values = head.meta["values"]
+    _tell_auto(head.meta["selection"].get("auto"))
     shown = ", ".join(f"{k.replace('_', '-')} {_short(v['value'])}" for k, v in values.items())
     start = head.meta["init"]["from"]
     console.write(f"{head.method}: K = {head.n_classes}, D = {head.dim}, start {start}")
@@ -247,6 +257,26 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
         if cache is not None:
             rows.append([name, *_accuracies(heads, cache)])
     console.table(["accuracy on", "all", "many", "medium", "few"], rows)
+
+
+def _tell_auto(auto: Mapping[str, Any] | None) -> None:
+    """What ``--method auto`` tried, by score, and why it took what it took."""
+    if auto is None:
+        return
+    console.write(f"tried on {auto['on']}:")
+    rows = [
+        [
+            row["method"],
+            f"{100 * row['score']:.1f}",
+            f"{100 * row['behind']:.1f} ± {100 * row['error']:.1f}",
+            row["changes"],
+        ]
+        for row in auto["tried"]
+    ]
+    console.table(["method", auto["by"], "behind the best", "changes"], rows)
+    for name, why in auto["left_out"].items():
+        console.write(f"left out {name}: {why}")
+    console.write(f"taken: {auto['why']}\n")
 
 
 def _accuracies(heads: Sequence[Head], cache: FeatureCache) -> list[str]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-Kind = Literal["text", "count", "percent", "number"]
+Kind = Literal["text", "count", "percent", "number", "value", "spread"]
 EMPTY = "–"
 
 
@@ -20,8 +20,9 @@ class Column:
     Attributes:
         key: where its values stand in a row; the name of the csv column.
         title: what people read above it.
-        kind: "percent" holds fractions and shows 100 times them with one decimal, "number" shows three
-            significant digits, "count" integers, "text" words.
+        kind: "percent" holds fractions and shows 100 times them with one decimal, "spread" such a ``mean``
+            and its ``std`` (None of one run), "number" shows three significant digits, "value" what
+            was set, "count" integers, "text" words.
         best: whether the largest ("max") or smallest ("min") value is marked.
         csv_only: part of the csv, not of what people read.
     """
@@ -68,22 +69,34 @@ class Table:
         cells = self.cells()
         for index, column in enumerate(self.shown):
             known = [
-                (row[column.key], i) for i, row in enumerate(self.rows) if row.get(column.key) is not None
+                (_rank(row[column.key]), i)
+                for i, row in enumerate(self.rows)
+                if row.get(column.key) is not None
             ]
             if column.best is None or not known:
                 continue
             winner = max(known)[1] if column.best == "max" else min(known)[1]
-            equal = {(i, index) for _, i in known if cells[i][index] == cells[winner][index]}
+            shown = [cell[index].partition(" ")[0] for cell in cells]
+            equal = {(i, index) for _, i in known if shown[i] == shown[winner]}
             marked |= equal if len(equal) < len(known) or len(known) == 1 else set()
         return marked
+
+
+def _rank(value: Any) -> Any:
+    return value["mean"] if isinstance(value, dict) else value
 
 
 def format_value(value: Any, kind: Kind) -> str:
     """One value as people read it; ``–`` for None."""
     if value is None:
         return EMPTY
+    if kind == "spread":
+        mean = format_value(value["mean"], "percent")
+        return mean if value["std"] is None else f"{mean} ± {format_value(value['std'], 'percent')}"
     if kind == "percent":
         return f"{100 * value:.1f}"
+    if kind == "value" and isinstance(value, float):
+        return f"{value:.4g}"
     if kind == "number":
         digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
         return f"{value:.{digits}f}"
@@ -95,10 +108,21 @@ def to_csv(table: Table) -> str:
     """The raw values under a header of column keys: fractions, full precision, empty where there is none."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([column.key for column in table.columns])
+    writer.writerow([name for column in table.columns for name in _names(column)])
     for row in table.rows:
-        writer.writerow(["" if row.get(c.key) is None else row[c.key] for c in table.columns])
+        writer.writerow([value for column in table.columns for value in _raw(column, row.get(column.key))])
     return out.getvalue()
+
+
+def _names(column: Column) -> list[str]:
+    return [f"{column.key}_mean", f"{column.key}_std"] if column.kind == "spread" else [column.key]
+
+
+def _raw(column: Column, value: Any) -> list[Any]:
+    if column.kind != "spread":
+        return ["" if value is None else value]
+    parts = value or {"mean": None, "std": None}
+    return ["" if parts[name] is None else parts[name] for name in ("mean", "std")]
 
 
 def to_markdown(tables: Iterable[Table]) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ltfix.errors import UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
+from ltfix.stage2 import auto
 from ltfix.stage2.job import Job
 from ltfix.stage2.material import Material
 from ltfix.stage2.options import Options
@@ -37,7 +39,8 @@ def fit(
     Args:
         cache: features [N, V, D] and labels of the training split; its stage-1 classifier is the start of
             every method that continues from one.
-        method: a name of ``ltfix.methods()``.
+        method: a name of ``ltfix.methods()``, or "auto": all are tuned and one is chosen on validation
+            samples (:mod:`ltfix.stage2.auto`).
         val: validation features to choose on; without them a class-wise cut of the training samples
             serves where something is to be chosen. The test split is never read.
         loss: replaces the method's loss.
@@ -81,8 +84,16 @@ def fit_seeds(
     fields = {field.name for field in dataclasses.fields(Options)}
     chosen = {name: values.pop(name) for name in fields & set(values)}
     options = dataclasses.replace(options or Options(), **chosen)
-    resolved = resolve(with_loss(find_method(method), loss), values, origins)
+    resolved = None
+    if method != auto.NAME:
+        resolved = resolve(with_loss(find_method(method), loss), values, origins)
+    elif values or loss is not None:
+        given = ", ".join([*values, *(["loss"] if loss is not None else [])])
+        raise UsageError(f"method auto chooses {given} itself", where="--method auto", hint="leave it out")
     train = cache if isinstance(cache, FeatureCache) else open_cache(cache)
     held = open_cache(val) if isinstance(val, Path | str) else val
-    job = Job(Material(train, held, options, seeds[0], progress), resolved)
+    material = Material(train, held, options, seeds[0], progress)
+    if resolved is None:
+        return auto.fit_auto(material, seeds)
+    job = Job(material, resolved)
     return job.train(job.choose(), seeds)

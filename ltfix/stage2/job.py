@@ -56,22 +56,22 @@ class Job:
             self.values = self.values.choose("default", delta=delta)
         demand_sense(self.values, self.material.options, self.material.train)
 
-    def choose(self) -> Choice:
-        """Fill in what is open, on validation samples."""
+    def choose(self, *, scored: bool = False) -> Choice:
+        """Fill in what is open, on validation samples; ``scored``: look at them even where nothing is."""
         material, o, method = self.material, self.material.options, self.values.method
         tried = tune.candidates(self.values, tune=o.tune, init=o.init, scaled=o.feature_scale == "auto")
         by_epoch = o.select == "best-val" and method.loss is not None
-        asked = material.held is not None or o.val_fraction is not None or o.val_per_class is not None
+        asked = scored or material.held is not None or bool(o.val_fraction or o.val_per_class)
         if len(tried) == 1 and not by_epoch and not asked:
             return Choice(tried[0], None, {"epoch": "last"})
         trials = [Trial(tried[0], None)]
         if len(tried) > 1 or not by_epoch:
             trials = tune.search(material, tried, material.seed)
         labels, start, on = material.held_labels(), material.reference(), material.folds()[0].where
-        taken = tune.choose(trials, labels, start) if len(trials) > 1 else 0
-        record: dict[str, Any] = {"by": BY, "on": on}
+        taken, record = 0, {"by": BY, "on": on}
         if len(trials) > 1:
-            record = tune.describe(trials, taken, labels, start, on)
+            taken, rule = tune.choose(trials, labels, start)
+            record = tune.describe(trials, taken, rule, labels=labels, start=start, on=on)
         choice = Choice(trials[taken].candidate, None, record | {"epoch": "last"}, trials[taken].correct)
         if by_epoch:
             stop, scores, correct = tune.best_epoch(material, choice.candidate, material.seed)

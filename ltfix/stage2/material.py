@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -48,6 +49,7 @@ class Material:
     _folds: list[Validation] | None = None
     _probes: dict[int, tuple[Features, Probe]] = dataclasses.field(default_factory=dict)
     _reference: np.ndarray | None = None
+    _directions: list[np.ndarray] | None = None
     _continued: Head | None = None
 
     def __post_init__(self) -> None:
@@ -62,6 +64,21 @@ class Material:
                 f"the stage-1 classifier is not linear ({kind}): the linear probe stands in for it"
             )
             self._continued = None
+
+    def telling(self, progress: Progress) -> Material:
+        """The same for another listener; what was found out so far is shared."""
+        other = copy.copy(self)
+        other.progress = progress
+        return other
+
+    def warm_up(self) -> None:
+        """Find out once what all fits will ask for, before several threads do.
+
+        Raises:
+            InputError: nothing can be held out.
+        """
+        self.reference()
+        self.start_directions()
 
     @property
     def n_classes(self) -> int:
@@ -102,6 +119,12 @@ class Material:
             self._reference = np.concatenate(right)
         return self._reference
 
+    def start_directions(self) -> list[np.ndarray]:
+        """[n, K] a fold: what stage 1 (else the probe) says of its validation samples."""
+        if self._directions is None:
+            self._directions = [fold.directions(self.start(fold.train)) for fold in self.folds()]
+        return self._directions
+
     def start(self, data: Features) -> Linear:
         """The stage-1 classifier, else the linear probe of ``data``, for raw features."""
         head = self.train.head
@@ -129,14 +152,20 @@ class Material:
 def _check_caches(train: FeatureCache, held: FeatureCache | None) -> None:
     if int((train.counts > 0).sum()) < 2:
         raise InputError("all samples are of one class", where=train.path, hint="a classifier needs two")
-    if held is None:
-        return
-    if held.dim != train.dim:
-        raise InputError(
-            f"validation features have D = {held.dim}, training D = {train.dim}", where=held.path
-        )
-    if int(held.labels.max()) >= train.n_classes:
-        largest = int(held.labels.max())
-        raise InputError(f"validation label {largest} is not below K = {train.n_classes}", where=held.path)
-    if held.classes and train.classes and held.classes != train.classes:
-        raise InputError("validation and training classes differ", where=held.path)
+    if held is not None:
+        check_pair(train, held, "validation")
+
+
+def check_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
+    """Refuse a cache to score on that does not fit the training cache.
+
+    Raises:
+        InputError: D or the class names differ, or a label is not below K.
+    """
+    if other.dim != train.dim:
+        raise InputError(f"{name} features have D = {other.dim}, training D = {train.dim}", where=other.path)
+    if int(other.labels.max()) >= train.n_classes:
+        largest = int(other.labels.max())
+        raise InputError(f"{name} label {largest} is not below K = {train.n_classes}", where=other.path)
+    if other.classes and train.classes and other.classes != train.classes:
+        raise InputError(f"{name} and training classes differ", where=other.path)

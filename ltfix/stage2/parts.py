@@ -11,6 +11,7 @@ from ltfix.errors import UsageError, nearest
 SAMPLERS = ("instance", "class-aware", "class-balanced", "square-root", "progressive")
 SCHEDULES = ("cosine", "constant")
 INITS = ("stage1", "probe", "random", "class-mean")
+PLAIN_HEADS = ("linear", "etf", "lws", "scaled", "samn")  # they fold into a plain linear layer
 BALANCED_SAMPLERS = ("class-aware", "class-balanced")
 CORRECTING = ("balanced-softmax", "logit-adjusted", "vs", "lade", "grw", "cb")
 NOT_LINEAR = ("cosine", "causal", "disalign")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
-from ltfix.heads.head import Head
+from ltfix.heads.head import NORM_FLOOR, Head
 from ltfix.progress import Progress
 from ltfix.stage2.coordinates import Linear
 from ltfix.stage2.data import Features
@@ -16,6 +16,7 @@ from ltfix.stage2.seeds import derive
 
 FRACTION = 0.2
 BY = "mean class accuracy"
+BLOCK_VALUES = 1 << 22  # of logits at once: 16 MB
 
 
 def class_wise_cut(
@@ -91,14 +92,28 @@ class Validation:
         """The classes [N] that a head for raw features predicts; None where it is not finite."""
         if not linear.is_finite:
             return None
+        rows = max(1, BLOCK_VALUES // len(linear.weight))
+        blocks = [np.arange(i, min(i + rows, len(self.held))) for i in range(0, len(self.held), rows)]
+        return np.concatenate([self.logits(linear, block).argmax(-1) for block in blocks])
+
+    def logits(self, linear: Linear, index: np.ndarray) -> np.ndarray:
+        """Logits [n, K] of the samples ``index``, their mean over the views."""
         head = Head(linear.weight, linear.bias, "", transform=linear.transform, tensors=linear.tensors)
         if linear.transform is None:
-            logits = head.logits(self.x)
+            found: np.ndarray = head.logits(self.x[index])
         elif self.held.views_used == "random":
-            logits = head.logits(self.held.take(np.arange(len(self.held)))).mean(1)
+            found = head.logits(self.held.take(index)).mean(1)
         else:
-            logits = head.logits(self.held.take(np.arange(len(self.held)), np.zeros(len(self.held), int)))
-        return np.asarray(logits.argmax(-1))
+            found = head.logits(self.held.take(index, np.zeros(len(index), int)))
+        return found
+
+    def directions(self, linear: Linear) -> np.ndarray:
+        """[n, K] of evenly spaced samples, the centred logits at unit length: all but their scale."""
+        size = min(len(self.held), max(1, BLOCK_VALUES // len(linear.weight)))
+        z = self.logits(linear, np.linspace(0, len(self.held) - 1, size).astype(np.int64))
+        z = z / np.maximum(np.abs(z).max(1, keepdims=True), NORM_FLOOR)  # a rate too high leaves 1e30
+        z = z - z.mean(1, keepdims=True)
+        return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), NORM_FLOOR))
 
 
 def validation_samples(

@@ -2,7 +2,9 @@
 
 Validation samples are few where it matters, in the tail, and a backbone may have seen them. So the best score
 alone decides nothing that noise could decide: of all candidates that are not clearly worse than the best one,
-the nearest to the published values is taken, and none that scores below the untouched start.
+the nearest to the published values is taken, and none that scores below the untouched start. Where not even
+the start is clearly worse than the best, there is nothing to gain that could be seen: then the candidate whose
+logits stay nearest to the start's is taken.
 """
 
 from __future__ import annotations
@@ -23,16 +25,17 @@ from ltfix.stage2.values import CHOSEN, Values
 RATES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
 """--tune tries these multiples of a method's rate with every value of the method's grid …"""
 SCALES = (0.5, 1.0, 2.0)
-"""… and, at the method's own values, with these multiples of the feature scale …"""
+"""… and, at the published values, with these multiples of the feature scale. …"""
 FRESH = "random"
-"""… and, where the method begins with a fresh head, with a start from stage 1."""
+"""… A fresh head is also tried from stage 1, since few samples do not train one."""
 UNSCALED = ("cosine", "causal")
 """Heads over directions: the feature scale does nothing that the rate does not do."""
-TOLERANCE = 0.7
+TOLERANCE = 0.5
 """Candidates within so many standard errors of the best one count as equally good."""
-RULE = (
-    f"nearest to the published values within {TOLERANCE} standard errors of the best, never below the start"
-)
+EVIDENCE = 1.64
+"""So many standard errors the best must lead the start for a gain to be seen: one in twenty by chance."""
+NEAR_PUBLISHED = f"nearest to the published values within {TOLERANCE} standard errors of the best"
+NEAR_START = f"nearest to the start, which the best does not lead by {EVIDENCE} standard errors"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,10 +56,16 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trial:
-    """A candidate and whether it is right on each validation sample, [N]; None where it diverged."""
+    """A candidate and how it does on the validation samples.
+
+    Attributes:
+        correct: [N] whether it is right on each; None where it diverged.
+        drift: how far its logits are from the start's: 1 − mean cosine of the centred logits.
+    """
 
     candidate: Candidate
     correct: np.ndarray | None
+    drift: float = 0.0
 
 
 def candidates(
@@ -64,8 +73,8 @@ def candidates(
 ) -> list[Candidate]:
     """The settings to try: the grids of values without a default, and with ``tune`` the method's grid too.
 
-    The rate is tried with every value of the grid; scales and the other start only beside the published
-    values, since a scale acts much like a rate. A value that was given is not searched.
+    The rate is tried with every value of the grid and every start; scales only beside the published values,
+    since a scale acts much like a rate. A value that was given is not searched.
 
     Args:
         init: the start that was asked for; None: the method's own is open.
@@ -88,12 +97,11 @@ def candidates(
             chosen = point if rate is None else {**point, "lr": rate}
             distance = steps + (0.0 if rate is None else 2 * abs(math.log10(rate / values["lr"])))
             add(chosen, 1.0, own, distance)
-            if not tune or method.loss is None or steps:
-                continue
-            for scale in SCALES if scaled and method.head not in UNSCALED else ():
-                add(chosen, scale, own, distance + abs(math.log2(scale)))
-            if init is None and own == FRESH:
+            if tune and init is None and own == FRESH:
                 add(chosen, 1.0, "stage1", distance + 1)
+            if tune and scaled and method.loss is not None and method.head not in UNSCALED and not steps:
+                for scale in SCALES:
+                    add(chosen, scale, own, distance + abs(math.log2(scale)))
     return list(found.values())
 
 
@@ -128,19 +136,25 @@ def _steps(grid: Sequence[Any], published: Any, value: Any) -> float:
 
 
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
-    """Fit every candidate on what each fold leaves, and see where it is right on the rest."""
-    right: dict[int, list[np.ndarray | None]] = {number: [] for number in range(len(tried))}
+    """Fit every candidate on what each fold leaves, and see how it does on the rest."""
+    right: list[list[np.ndarray | None]] = [[] for _ in tried]
+    drift: list[list[float]] = [[] for _ in tried]
     groups: dict[tuple[str, float], list[int]] = {}
     for number, candidate in enumerate(tried):
         groups.setdefault((candidate.init, candidate.scale), []).append(number)
-    for fold in material.folds():
+    for fold, start in zip(material.folds(), material.start_directions(), strict=True):
         for (init, scale), members in groups.items():
             fitter = material.fitter(fold.train, init, scale)
             fitter.tolerant = True
             fitted = fitter.fit([tried[number].values for number in members], [seed])[0]
             for number, linear in zip(members, fitted, strict=True):
                 right[number].append(fold.correct(linear))
-    return [Trial(candidate, _joined(right[number])) for number, candidate in enumerate(tried)]
+                if linear.is_finite:
+                    drift[number].append(1 - float((fold.directions(linear) * start).sum(1).mean()))
+    return [
+        Trial(candidate, _joined(right[number]), float(np.mean(drift[number] or [math.inf])))
+        for number, candidate in enumerate(tried)
+    ]
 
 
 def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
@@ -167,33 +181,39 @@ def lead(ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> tuple[flo
     return float(signed.sum()), float(np.sqrt(np.square(signed).sum()))
 
 
-def choose(trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray) -> int:
+def choose(trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray) -> tuple[int, str]:
     """Which trial to take: the rule of the module.
 
     Args:
         labels: [N] of the validation samples. start: [N] whether the untouched start is right.
 
     Returns:
-        Its index; equal distances go to the higher score, then to the first.
+        Its index, and the rule that took it; where that does not decide, the higher score, then the first.
     """
     weights = class_weights(labels)
     scores = [-1.0 if t.correct is None else float(weights @ t.correct) for t in trials]
     best = int(np.argmax(scores))
     winner = trials[best].correct
     if winner is None:
-        return best
+        return best, NEAR_PUBLISHED
+
+    def is_near(correct: np.ndarray, errors: float) -> bool:
+        ahead, error = lead(winner, correct, weights)
+        return ahead <= errors * error
+
     floor = min(scores[best], float(weights @ start))
-    open_: list[int] = []
-    for number, trial in enumerate(trials):
-        if trial.correct is not None and scores[number] >= floor:
-            ahead, error = lead(winner, trial.correct, weights)
-            if ahead <= TOLERANCE * error:
-                open_.append(number)
-    return min(open_, key=lambda i: (round(trials[i].candidate.distance, 6), -scores[i], i))
+    near = [
+        i
+        for i, t in enumerate(trials)
+        if t.correct is not None and scores[i] >= floor and is_near(t.correct, TOLERANCE)
+    ]
+    if is_near(start, EVIDENCE):
+        return min(near, key=lambda i: (round(trials[i].drift, 6), -scores[i], i)), NEAR_START
+    return min(near, key=lambda i: (round(trials[i].candidate.distance, 6), -scores[i], i)), NEAR_PUBLISHED
 
 
 def describe(
-    trials: Sequence[Trial], chosen: int, labels: np.ndarray, start: np.ndarray, on: str
+    trials: Sequence[Trial], chosen: int, rule: str, *, labels: np.ndarray, start: np.ndarray, on: str
 ) -> dict[str, Any]:
     """The record for the head file: what was tried, with scores, and what was taken."""
     weights = class_weights(labels)
@@ -209,7 +229,7 @@ def describe(
         "chosen": names + ["feature_scale"] * scaled + ["init"] * started,
         "by": BY,
         "on": on,
-        "rule": RULE,
+        "rule": rule,
         "score": score(trials[chosen].correct),
         "start_score": score(start),
         "tried": [

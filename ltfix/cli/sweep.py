@@ -1,0 +1,122 @@
+"""``ltfix sweep``: how one method's accuracy depends on its values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ltfix.cli import console, tables
+from ltfix.cli.compare import Few, Many, TrainCache, ValCache, default_val, locate, pair
+from ltfix.cli.options import Device, Format, Output, Overwrite, Seed, TableFormat, Threads, Work
+
+
+def sweep(
+    train: TrainCache = None,
+    method: Annotated[
+        str, typer.Option("--method", metavar="M", help="What to fit (`ltfix methods` lists them).")
+    ] = "samn",
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--over",
+            metavar="KEY=POINTS",
+            help="A value and its points: delta=0.5,0.9, or lr=1e-5..1e-1[:N], a logarithmic range of N "
+            "points, else two a decade; repeatable.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds at every point.")] = 1,
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", metavar="CACHE", help="Score on test features: for reports, never to choose."),
+    ] = None,
+    val: ValCache = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", metavar="NAME", help="Use this loss in the method's place.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A value that stays the same; repeatable."),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init", metavar="KIND", help="Start: stage1 (else the probe), probe, random or class-mean."
+        ),
+    ] = None,
+    feature_scale: Annotated[
+        str,
+        typer.Option("--feature-scale", metavar="auto|none|C", help="Divide features by this while fitting."),
+    ] = "auto",
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw it: .png, .pdf or .svg (needs the extra `plot`)."),
+    ] = None,
+    format: Format = TableFormat.table,
+    output: Output = None,
+    many: Many = 100,
+    few: Few = 20,
+    work: Work = Path(),
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Fit one method at every point of a grid of its values and print how its accuracy depends on them.
+
+    Without --test, points are scored on validation features, or on a class-wise cut of the training
+    features that is left out of the fits.
+    """
+    from ltfix.errors import UsageError
+    from ltfix.stage2.ranges import parse_over
+
+    if not over:
+        raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
+    for place in (plot, None if str(output) == "-" else output):
+        if place is not None:
+            console.refuse_existing(place, overwrite=overwrite)
+    grid: dict[str, list[str]] = {}
+    for text in over:
+        name, points = parse_over(text)
+        if name in grid:
+            raise UsageError(f"{name} is swept twice", where=f"--over {text}")
+        grid[name] = points
+    if plot is not None:
+        from ltfix.stage2.plot import demand_plotting
+
+        demand_plotting(plot)
+    given = dict(pair(text, "ltfix sweep") for text in set_ or [])
+    cache, held = locate(train, work, "train", "--train"), default_val(val, train, work)
+    tested = None if test is None else locate(test, work, "test", "--test")
+
+    from ltfix.backbones.device import resolve_device, use_threads
+    from ltfix.stage2.options import Options
+    from ltfix.stage2.sweep import sweep as run
+
+    use_threads(threads)
+    found = run(
+        cache,
+        method,
+        grid,
+        seeds=range(seed, seed + seeds),
+        test=tested,
+        val=held,
+        loss=loss,
+        values=given,
+        options=Options(init=init, feature_scale=feature_scale, device=str(resolve_device(device))),
+        many=many,
+        few=few,
+        progress=console.progress(),
+    )
+    if plot is not None:
+        from ltfix.stage2.plot import plot as draw
+
+        draw(found, plot)
+        console.note(f"drawn in {plot}")
+    if format == TableFormat.table:
+        plain = output is not None and str(output) != "-"
+        text = "\n\n".join(tables.draw_result(table, plain=plain) for table in found.tables())
+    else:
+        text = found.render(format.value)
+    console.deliver(text, output, overwrite=overwrite)

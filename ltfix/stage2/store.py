@@ -1,0 +1,129 @@
+"""Finished heads with their scores in a folder, so that a comparison that was interrupted goes on.
+
+Each run is two files, ``NAME.json`` and ``NAME.safetensors``. The record is written first, without scores: it
+claims the name. Then the head, then the record with scores and the head's hash. Whatever kills the writer,
+a run is either finished or fitted again, and a head that something else wrote is never replaced.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError, UsageError
+from ltfix.features.cache import FeatureCache
+from ltfix.heads.head import Head
+
+FORMAT = "ltfix-compare-run/1"
+_ROWS = 4096
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """One finished head: its scores on the test cache as fractions, and its share of the fit's seconds."""
+
+    scores: Mapping[str, float | None]
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Store:
+    """The folder.
+
+    Attributes:
+        folder: where the runs lie; None keeps nothing.
+        overwrite: replace heads of the same name that something else wrote.
+    """
+
+    folder: Path | None
+    overwrite: bool = False
+
+    def find(self, name: str, settings: Mapping[str, Any]) -> Run | None:
+        """The finished run of that name, if it was made with exactly these settings.
+
+        Raises:
+            UsageError: a file of that name is there that no comparison wrote.
+        """
+        if self.folder is None:
+            return None
+        record, head = self._record(name), self._head(name)
+        found = _read(record)
+        if found is None:
+            self._refuse(record)
+            self._refuse(head)
+        elif "scores" in found and head.exists():
+            if files.sha256_file(head) != found["head_sha256"]:
+                self._refuse(head)
+            elif found.get("key") == files.sha256_json(settings):
+                return Run(found["scores"], found["seconds"])
+        return None
+
+    def _refuse(self, path: Path) -> None:
+        if path.exists() and not self.overwrite:
+            hint = "name another folder with --save-heads, or --overwrite replaces it"
+            raise UsageError("already there, and not from a comparison", where=path, hint=hint)
+
+    def save(self, name: str, settings: Mapping[str, Any], head: Head, run: Run) -> None:
+        """Keep a finished run."""
+        if self.folder is None:
+            return
+        record = {"format": FORMAT, "key": files.sha256_json(settings), "settings": settings}
+        files.write_json(self._record(name), record)
+        head.save(self._head(name))
+        done = {
+            "scores": run.scores,
+            "seconds": run.seconds,
+            "head_sha256": files.sha256_file(self._head(name)),
+        }
+        files.write_json(self._record(name), record | done)
+
+    def _record(self, name: str) -> Path:
+        return self._place(name, ".json")
+
+    def _head(self, name: str) -> Path:
+        return self._place(name, ".safetensors")
+
+    def _place(self, name: str, suffix: str) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{name}{suffix}"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A record of this module, or None where there is no such file or it is something else."""
+    if not path.exists():
+        return None
+    try:
+        found = files.read_json(path)
+    except InputError:
+        return None
+    return found if isinstance(found, dict) and found.get("format") == FORMAT else None
+
+
+def digest(cache: FeatureCache) -> str:
+    """SHA-256 of what a cache holds: features, labels, class names, stage-1 classifier; not of its path.
+
+    A cache folder's manifest has the hashes of its shards; of a single file all features are read.
+    """
+    parts: dict[str, Any] = {"classes": cache.classes, "k": cache.n_classes}
+    if cache.manifest is not None and cache.manifest.shards:
+        parts["shards"] = [shard["sha256"] for shard in cache.manifest.shards]
+    else:
+        parts["labels"] = _hash(cache.labels)
+        parts["shards"] = [_hash(shard) for shard in cache.shards]
+    if cache.head is not None:
+        parts["head"] = [_hash(cache.head.weight), _hash(cache.head.bias)]
+        parts["counts"] = cache.head.counts
+    return files.sha256_json(parts)
+
+
+def _hash(array: np.ndarray) -> str:
+    found = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    for start in range(0, len(array), _ROWS):
+        found.update(np.ascontiguousarray(array[start : start + _ROWS]).data)
+    return found.hexdigest()

@@ -1,0 +1,101 @@
+"""Features of any kind: a real table of measurements through fit, compare, sweep and evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_wine
+
+from ltfix import cli
+
+
+@pytest.fixture
+def wine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The wines of scikit-learn, 40, 20 and 6 to train on and 18 of each to test, as two ``.npz``."""
+    x, y = load_wine(return_X_y=True)
+    rng = np.random.default_rng(0)
+    train, test = [], []
+    for k, n in enumerate((40, 20, 6)):
+        index = rng.permutation(np.flatnonzero(y == k))
+        test.append(index[:18])
+        train.append(index[18 : 18 + n])
+    for name, rows in (("train", np.concatenate(train)), ("test", np.concatenate(test))):
+        np.savez(tmp_path / f"{name}.npz", features=x[rows], labels=y[rows])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_fit_and_evaluate(wine: Path, capsys: pytest.CaptureFixture[str]):
+    for method in ("ce", "balanced-softmax"):
+        assert cli.run(["fit", "train.npz", "--method", method, "--normalize", "standardize", "--quiet"]) == 0
+    capsys.readouterr()
+    argv = ["evaluate", *map(str, sorted(Path("heads").iterdir()))]
+    assert cli.run([*argv, "--cache", "test.npz", "--many", "30", "--few", "10", "--format", "json"]) == 0
+    rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)["heads"]}
+    assert rows["balanced-softmax"]["all"] > 0.8
+    assert rows["balanced-softmax"]["few"] >= rows["ce"]["few"]
+
+
+def test_compare(wine: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["compare", "--train", "train.npz", "--test", "test.npz", "--methods", "ce,samn,logit-adjust"]
+    argv += ["--seeds", "2", "--format", "json", "--quiet"]
+    assert cli.run(argv) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["format"] == "ltfix-compare/1"
+    assert {row["method"] for row in first["rows"]} >= {"ce", "samn", "logit-adjust"}
+    assert all(set(row["all"]) == {"mean", "std"} for row in first["rows"])
+    assert cli.run(argv) == 0  # finished heads are taken from the folder
+    again = json.loads(capsys.readouterr().out)
+
+    def fitted(report: dict) -> list[dict]:
+        return [row for row in report["rows"] if row["method"] != "probe"]  # fitted each time, and timed
+
+    assert fitted(again) == fitted(first)
+
+
+def test_sweep(wine: Path, capsys: pytest.CaptureFixture[str]):
+    argv = [
+        "sweep",
+        "--train",
+        "train.npz",
+        "--method",
+        "los",
+        "--over",
+        "delta=0.1,0.9",
+        "--over",
+        "lr=1e-3,1e-2",
+    ]
+    assert cli.run([*argv, "--format", "json", "--quiet"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["format"] == "ltfix-sweep/1"
+    assert len(report["points"]) == 4
+    assert set(report["points"][0]["values"]) == {"delta", "lr"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["compare", "--train", "train.npz", "--test", "test.npz", "--methods", "smn"], "did you mean"),
+        (["sweep", "--train", "train.npz", "--method", "los", "--over", "detla=0.1,0.9"], "delta"),
+        (["fit", "train.npz", "--method", "auto", "--lr", "0.1"], "--lr"),
+    ],
+)
+def test_usage_errors(wine: Path, capsys: pytest.CaptureFixture[str], argv: list[str], message: str):
+    assert cli.run(argv) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_auto_chooses_on_validation_samples(wine: Path, monkeypatch: pytest.MonkeyPatch):
+    import ltfix
+    from ltfix.stage2 import auto
+
+    few = [m for m in ltfix.methods() if m.name in ("ce", "logit-adjust", "balanced-softmax")]
+    monkeypatch.setattr(auto, "methods", lambda: few)
+    head = ltfix.fit("train.npz", method="auto", normalize="standardize")
+    told = head.meta["selection"]["auto"]
+    assert {row["method"] for row in told["tried"]} == {"unchanged", "ce", "logit-adjust", "balanced-softmax"}
+    assert head.method in {row["method"] for row in told["tried"]}
+    assert told["why"]
