@@ -2,9 +2,9 @@
 
 Validation samples are few where it matters, in the tail, and a backbone may have seen them. So the best score
 alone decides nothing that noise could decide: of all candidates that are not clearly worse than the best one,
-the nearest to the published values is taken, and none that scores below the untouched start. Where not even
-the start is clearly worse than the best, there is nothing to gain that could be seen: then the candidate whose
-logits stay nearest to the start's is taken.
+the nearest to the published values is taken, and none that scores below the untouched start. Where the best
+does not clearly lead the start either, there is no gain to be seen: then the candidate whose logits stay
+nearest to the start's is taken.
 """
 
 from __future__ import annotations
@@ -197,19 +197,20 @@ def choose(trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray) -> tu
     if winner is None:
         return best, NEAR_PUBLISHED
 
-    def is_near(correct: np.ndarray, errors: float) -> bool:
-        ahead, error = lead(winner, correct, weights)
-        return ahead <= errors * error
+    def near(errors: float, floor: float = 0.0) -> list[int]:
+        found = []
+        for number, trial in enumerate(trials):
+            if trial.correct is not None and scores[number] >= floor:
+                ahead, error = lead(winner, trial.correct, weights)
+                if ahead <= errors * error:
+                    found.append(number)
+        return found
 
-    floor = min(scores[best], float(weights @ start))
-    near = [
-        i
-        for i, t in enumerate(trials)
-        if t.correct is not None and scores[i] >= floor and is_near(t.correct, TOLERANCE)
-    ]
-    if is_near(start, EVIDENCE):
-        return min(near, key=lambda i: (round(trials[i].drift, 6), -scores[i], i)), NEAR_START
-    return min(near, key=lambda i: (round(trials[i].candidate.distance, 6), -scores[i], i)), NEAR_PUBLISHED
+    ahead, error = lead(winner, start, weights)
+    if ahead <= EVIDENCE * error:
+        return min(near(EVIDENCE), key=lambda i: (round(trials[i].drift, 6), -scores[i], i)), NEAR_START
+    good = near(TOLERANCE, floor=float(weights @ start))
+    return min(good, key=lambda i: (round(trials[i].candidate.distance, 6), -scores[i], i)), NEAR_PUBLISHED
 
 
 def describe(
