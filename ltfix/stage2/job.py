@@ -70,7 +70,7 @@ class Job:
         labels, start, on = material.held_labels(), material.reference(), material.folds()[0].where
         taken, record = 0, {"by": BY, "on": on}
         if len(trials) > 1:
-            taken, rule = tune.choose(trials, labels, start)
+            taken, rule = tune.choose(trials, labels, start, tuned=o.tune)
             record = tune.describe(trials, taken, rule, labels=labels, start=start, on=on)
         choice = Choice(trials[taken].candidate, None, record | {"epoch": "last"}, trials[taken].correct)
         if by_epoch:

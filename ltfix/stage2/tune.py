@@ -34,6 +34,7 @@ TOLERANCE = 0.5
 """Candidates within so many standard errors of the best one count as equally good."""
 EVIDENCE = 1.64
 """So many standard errors the best must lead the start for a gain to be seen: one in twenty by chance."""
+BEST = "highest score"
 NEAR_PUBLISHED = f"nearest to the published values within {TOLERANCE} standard errors of the best"
 NEAR_START = f"nearest to the start, which the best does not lead by {EVIDENCE} standard errors"
 
@@ -181,11 +182,14 @@ def lead(ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> tuple[flo
     return float(signed.sum()), float(np.sqrt(np.square(signed).sum()))
 
 
-def choose(trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray) -> tuple[int, str]:
-    """Which trial to take: the rule of the module.
+def choose(
+    trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray, *, tuned: bool = True
+) -> tuple[int, str]:
+    """Which trial to take: the rule of the module, or of a method's own open values the best score.
 
     Args:
         labels: [N] of the validation samples. start: [N] whether the untouched start is right.
+        tuned: whether more is open than what the method itself leaves to validation (its τ).
 
     Returns:
         Its index, and the rule that took it; where that does not decide, the higher score, then the first.
@@ -194,8 +198,8 @@ def choose(trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray) -> tu
     scores = [-1.0 if t.correct is None else float(weights @ t.correct) for t in trials]
     best = int(np.argmax(scores))
     winner = trials[best].correct
-    if winner is None:
-        return best, NEAR_PUBLISHED
+    if winner is None or not tuned:
+        return best, BEST
 
     def near(errors: float, floor: float = 0.0) -> list[int]:
         found = []
