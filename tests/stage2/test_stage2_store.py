@@ -1,0 +1,104 @@
+"""Finished runs in a folder: found again, fitted again where anything changed, never over foreign files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ltfix import files
+from ltfix.errors import UsageError
+from ltfix.features.cache import FeatureCache
+from ltfix.heads.head import Head
+from ltfix.stage2.store import Run, Store, digest
+
+SETTINGS = {"caches": {"train": "a"}, "seed": 3}
+RUN = Run({"all": 0.4, "few": None}, 1.5)
+
+
+@pytest.fixture
+def head() -> Head:
+    return Head(np.ones((3, 2), np.float32), np.zeros(3, np.float32), "ce")
+
+
+def test_what_was_kept_is_found(tmp_path: Path, head: Head):
+    store = Store(tmp_path / "runs")
+    assert store.find("ce-s0", SETTINGS) is None
+    store.save("ce-s0", SETTINGS, head, RUN)
+    assert store.find("ce-s0", SETTINGS) == RUN
+    assert store.find("ce-s0", {**SETTINGS, "seed": 4}) is None
+    assert store.find("ce-s1", SETTINGS) is None
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"ce-s0.json", "ce-s0.safetensors"}
+
+
+def test_without_a_folder_nothing_is_kept(head: Head):
+    Store(None).save("ce-s0", SETTINGS, head, RUN)
+    assert Store(None).find("ce-s0", SETTINGS) is None
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_writer_killed_between_its_files_loses_only_that_run(
+    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch, step: int
+):
+    store, done = Store(tmp_path), []
+    write = files.write_json
+
+    def dying(path: Path, value: object) -> None:
+        done.append(path)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        write(path, value)
+
+    if step == 1:
+        monkeypatch.setattr(Head, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    else:
+        monkeypatch.setattr(files, "write_json", dying)
+    with pytest.raises(KeyboardInterrupt):
+        store.save("ce-s0", SETTINGS, head, RUN)
+    monkeypatch.undo()
+    assert store.find("ce-s0", SETTINGS) is None
+    store.save("ce-s0", SETTINGS, head, RUN)
+    assert store.find("ce-s0", SETTINGS) == RUN
+
+
+def test_heads_of_others_stay(tmp_path: Path, head: Head):
+    head.save(tmp_path / "ce-s0.safetensors")
+    with pytest.raises(UsageError, match=r"not from a comparison .*ce-s0\.safetensors.*--overwrite"):
+        Store(tmp_path).find("ce-s0", SETTINGS)
+    assert Store(tmp_path, overwrite=True).find("ce-s0", SETTINGS) is None
+    (tmp_path / "los-s0.json").write_text('{"format": "mine"}')
+    with pytest.raises(UsageError, match=r"los-s0\.json"):
+        Store(tmp_path).find("los-s0", SETTINGS)
+    (tmp_path / "los-s0.json").write_text("torn {")
+    with pytest.raises(UsageError, match=r"los-s0\.json"):
+        Store(tmp_path).find("los-s0", SETTINGS)
+
+
+def test_a_head_that_was_replaced_by_hand_is_not_replaced_again(tmp_path: Path, head: Head):
+    store = Store(tmp_path)
+    store.save("ce-s0", SETTINGS, head, RUN)
+    dataclasses.replace(head, bias=np.ones(3, np.float32)).save(tmp_path / "ce-s0.safetensors")
+    with pytest.raises(UsageError, match="not from a comparison"):
+        store.find("ce-s0", SETTINGS)
+    (tmp_path / "ce-s0.safetensors").unlink()
+    assert store.find("ce-s0", SETTINGS) is None
+
+
+def test_the_digest_is_of_what_the_cache_holds(draw_cache):
+    cache = draw_cache([9, 4, 2])
+
+    def same(**changed) -> bool:
+        parts = {"classes": cache.classes, "head": cache.head} | changed
+        shards, labels = parts.pop("shards", cache.shards), parts.pop("labels", cache.labels)
+        return digest(FeatureCache(Path("elsewhere"), shards, labels, **parts)) == digest(cache)
+
+    assert same()
+    assert same(shards=[cache.shards[0].copy()])
+    assert not same(shards=[cache.shards[0] + np.float32(1e-6)])
+    assert not same(shards=[cache.shards[0].astype(np.float16)])
+    assert not same(labels=cache.labels[::-1].copy())
+    assert not same(head=None)
+    assert not same(head=dataclasses.replace(cache.head, bias=cache.head.bias + 1))
+    assert not same(classes=("a", "b", "c"))
