@@ -1,0 +1,263 @@
+"""Methods × seeds on one cache pair: rows, statistics, what is kept and what is fitted again."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ltfix
+from ltfix.errors import InputError, UsageError
+from ltfix.features.cache import FeatureCache
+from ltfix.stage2 import compare as module
+from ltfix.stage2.compare import compare, entries
+from ltfix.stage2.job import Job
+from ltfix.stage2.options import Options
+
+COUNTS = [120, 40, 12, 5]
+Draw = Callable[..., FeatureCache]
+FAST = {"epochs": 2}
+
+
+@pytest.fixture
+def pair(draw_cache: Draw) -> tuple[FeatureCache, FeatureCache]:
+    """Training and test features of one set of clouds."""
+    return draw_cache(COUNTS, spread=2.5), draw_cache([30] * 4, spread=2.5, seed=1, stage1=False)
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:
+    """What is fitted: (method, seeds), in order."""
+    done: list[tuple[str, tuple[int, ...]]] = []
+    train = Job.train
+
+    def counted(self, choice, seeds):
+        done.append((self.values.method.name, tuple(seeds)))
+        return train(self, choice, seeds)
+
+    monkeypatch.setattr(Job, "train", counted)
+    return done
+
+
+def test_rows_are_those_of_fit_and_evaluate(pair):
+    train, test = pair
+    found = compare(train, test, ["ce", "logit-adjust"], seeds=[3, 4], values=FAST)
+    rows = {row["name"]: row for row in found.rows}
+    heads = [ltfix.fit(train, "ce", seed=seed, epochs=2) for seed in (3, 4)]
+    scored = ltfix.evaluate([train, *heads], test).to_dict()["heads"]
+    for key in ("all", "many", "medium", "few", "worst_class"):
+        values = [row[key] for row in scored[1:]]
+        assert rows["ce-epochs2"][key]["mean"] == pytest.approx(statistics.fmean(values))
+        assert rows["ce-epochs2"][key]["std"] == pytest.approx(statistics.stdev(values))
+        assert rows["stage-1"][key] == {"mean": scored[0][key], "std": None}
+    assert rows["ce-epochs2"]["method"] == "ce"
+    assert rows["ce-epochs2"]["seeds"] == 2
+    assert rows["ce-epochs2"]["fit_seconds"] > 0
+    assert rows["logit-adjust"]["all"]["std"] == 0
+    means = [row["all"]["mean"] for row in found.rows]
+    assert means == sorted(means, reverse=True)
+
+
+def test_every_method_that_can_run_is_there_and_the_others_are_named(draw_cache: Draw):
+    train, test = draw_cache(COUNTS, dim=4), draw_cache([9] * 4, dim=4, seed=1, stage1=False)
+    found = compare(train, test, seeds=1, values={"epochs": 1})
+    assert set(found.left_out) == {"etf-epochs1"}
+    assert "simplex" in found.left_out["etf-epochs1"]
+    assert len(found.rows) == len(ltfix.methods())  # stage 1 in etf's place
+    assert any(note.startswith("Left out: etf") for note in found.table().notes)
+
+
+def test_without_a_stage_1_classifier_the_probe_is_a_row(draw_cache: Draw):
+    train, test = draw_cache(COUNTS, stage1=False), draw_cache([9] * 4, seed=1, stage1=False)
+    found = compare(train, test, ["tau-norm"], seeds=1)
+    assert {row["name"] for row in found.rows} == {"probe", "tau-norm"}
+
+
+def test_an_empty_shot_is_null(draw_cache: Draw):
+    train, test = draw_cache([120, 40, 25]), draw_cache([9] * 3, seed=1, stage1=False)
+    found = compare(train, test, ["ce"], seeds=2, values={"epochs": 1})
+    assert [row["few"] for row in found.rows] == [None, None]
+    json.loads(found.render("json"))
+    assert "–" in found.render("markdown")
+
+
+def test_a_method_may_stand_there_with_several_values(pair):
+    found = compare(
+        *pair, ["los:delta=0.5", "los:delta=0.9:lr=1e-3", "samn:metric=norm"], seeds=1, values=FAST
+    )
+    assert {row["name"] for row in found.rows} == {
+        "stage-1",
+        "los-epochs2-delta0.5",
+        "los-lr0.001-epochs2-delta0.9",
+        "samn-norm-epochs2",
+    }
+
+
+def test_finished_runs_are_not_fitted_again(pair, tmp_path: Path, fits):
+    def run(asked: list[str], seeds: int, **more):
+        return compare(*pair, asked, seeds=seeds, values=FAST, folder=tmp_path, **more)
+
+    first = run(["ce", "los"], 2)
+    assert sorted(fits) == [("ce", (0, 1)), ("los", (0, 1))]
+    fits.clear()
+    assert run(["ce", "los"], 2).rows == first.rows
+    assert fits == []
+    run(["ce", "los", "crt"], 3)
+    assert sorted(fits) == [("ce", (2,)), ("crt", (0, 1, 2)), ("los", (2,))]
+    kept = ltfix.load_head(tmp_path / "ce-epochs2-s2.safetensors")
+    assert np.array_equal(kept.weight, ltfix.fit(pair[0], "ce", seed=2, epochs=2).weight)
+
+
+def test_what_was_chosen_for_the_first_seeds_holds_for_later_ones(pair, tmp_path: Path):
+    def run(seeds: int, folder: Path):
+        return compare(
+            *pair, ["los"], seeds=seeds, values={"epochs": 3}, options=Options(tune=True), folder=folder
+        )
+
+    run(1, tmp_path / "a")
+    grown, whole = run(3, tmp_path / "a"), run(3, tmp_path / "b")
+    name = "los-epochs3-tuned-s2.safetensors"
+    one, other = (ltfix.load_head(tmp_path / folder / name) for folder in "ab")
+    assert one.meta["values"] == other.meta["values"]
+    assert one.weight == pytest.approx(other.weight, rel=1e-4, abs=1e-5)
+    assert grown.rows[0]["all"]["mean"] == pytest.approx(whole.rows[0]["all"]["mean"], abs=0.01)
+
+
+def test_a_changed_cache_value_or_shot_is_fitted_again(pair, tmp_path: Path, fits, draw_cache: Draw):
+    train, test = pair
+
+    def run(train=train, test=test, values=FAST, **more) -> int:
+        fits.clear()
+        compare(train, test, ["ce"], seeds=1, values=values, folder=tmp_path, **more)
+        return len(fits)
+
+    assert (run(), run()) == (1, 0)
+    changed = draw_cache(COUNTS, spread=2.5)
+    changed.shards[0][0, 0, 0] += 1
+    assert (run(train=changed), run(train=changed)) == (1, 0)
+    assert run() == 1  # the name is the same, and the first cache's head was replaced
+    assert run(values={"epochs": 3}) == 1
+    assert run() == 0
+    assert run(few=3) == 1
+    other = draw_cache([29] * 4, spread=2.5, seed=1, stage1=False)
+    assert run(test=other) == 1
+    assert run(test=other, val=other, options=Options(tune=True)) == 1
+
+
+def test_heads_of_others_are_not_replaced(pair, tmp_path: Path):
+    ltfix.fit(pair[0], "ce", epochs=1).save(tmp_path / "ce-epochs2-s0.safetensors")
+    with pytest.raises(UsageError, match="not from a comparison"):
+        compare(*pair, ["ce"], seeds=1, values=FAST, folder=tmp_path)
+    assert compare(*pair, ["ce"], seeds=1, values=FAST, folder=tmp_path, overwrite=True).rows
+
+
+def test_the_test_cache_decides_nothing(pair, tmp_path: Path, draw_cache: Draw):
+    train, test = pair
+    other = draw_cache([7] * 4, spread=4.0, seed=9, stage1=False)
+    for name, cache in (("a", test), ("b", other)):
+        compare(
+            train,
+            cache,
+            ["los", "tau-norm", "vs"],
+            seeds=1,
+            values={"epochs": 2},
+            options=Options(tune=True),
+            folder=tmp_path / name,
+        )
+    for head in (tmp_path / "a").glob("*.safetensors"):
+        assert head.read_bytes() == (tmp_path / "b" / head.name).read_bytes()
+
+
+def test_a_method_that_diverges_is_left_out_with_its_reason(pair):
+    found = compare(*pair, ["ce", "logit-adjust"], seeds=1, values={"lr": 1e38, "momentum": 0.999})
+    assert "NaN" in next(iter(found.left_out.values()))
+    with pytest.raises(UsageError, match="no method can run"):
+        compare(*pair, ["ce"], seeds=1, values={"lr": 1e38, "momentum": 0.999})
+
+
+def test_one_sample_a_class_leaves_nothing_to_choose_on(draw_cache: Draw):
+    train, test = draw_cache([1, 1, 1]), draw_cache([5] * 3, seed=1, stage1=False)
+    found = compare(train, test, ["ce", "tau-norm"], seeds=1, values={"epochs": 1})
+    assert "none can be held out" in found.left_out["tau-norm"]
+    assert {row["name"] for row in found.rows} == {"stage-1", "ce-epochs1"}
+
+
+def test_forms(pair):
+    found = compare(*pair, ["ce", "los"], seeds=2, values=FAST)
+    report = json.loads(found.render("json"))
+    assert report["format"] == "ltfix-compare/1"
+    assert report["seeds"] == [0, 1]
+    assert report["tuned"] is False
+    assert {"method", "name", "seeds", "all", "many", "medium", "few", "fit_seconds"} <= set(
+        report["rows"][0]
+    )
+    assert set(report["rows"][0]["all"]) == {"mean", "std"}
+    lines = list(csv.DictReader(io.StringIO(found.render("csv"))))
+    assert {"name", "method", "seeds", "all_mean", "all_std", "few_mean", "fit_seconds"} <= set(lines[0])
+    assert float(lines[0]["all_mean"]) == report["rows"][0]["all"]["mean"]
+    assert [line["all_std"] for line in lines if line["name"] == "stage-1"] == [""]
+    assert "**" in found.render("markdown")
+    with pytest.raises(UsageError, match="no such text format"):
+        found.render("yaml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"asked": ["smn"]}, "did you mean"),
+        ({"asked": ["ce:lr"]}, "no KEY=VALUE"),
+        ({"asked": ["ce:tau=1"]}, "has no value 'tau'"),
+        ({"asked": ["ce", "ce"]}, "asked for twice"),
+        ({"asked": []}, "no method is named"),
+        ({"asked": ["ce"], "values": {"tau": 1}}, "no method here takes tau"),
+        ({"asked": ["ce"], "seeds": [1, 1]}, "seeds must differ"),
+        ({"asked": ["ce"], "seeds": 0}, "there must be one"),
+    ],
+    ids=str,
+)
+def test_what_is_refused(pair, arguments: dict, message: str):
+    asked = arguments.pop("asked")
+    with pytest.raises(UsageError, match=message):
+        compare(*pair, asked, **arguments)
+
+
+def test_caches_that_do_not_fit_are_refused(pair, draw_cache: Draw):
+    train, _ = pair
+    with pytest.raises(InputError, match="test features have D = 5, training D = 8"):
+        compare(train, draw_cache([3] * 4, dim=5), ["ce"])
+    with pytest.raises(InputError, match="test label 4 is not below K = 4"):
+        compare(train, draw_cache([3] * 5, stage1=False), ["ce"])
+
+
+def test_shared_values_go_to_the_methods_that_take_them():
+    found = {entry.name: entry.values for entry in entries(["los", "tau-norm"], {"epochs": "7"}, tune=False)}
+    assert found["los-epochs7"]["epochs"] == 7
+    assert "epochs" not in found["tau-norm"]
+    assert [entry.name for entry in entries(["ce", "ncm"], {}, tune=True)] == ["ce-tuned", "ncm"]
+
+
+def test_several_fits_at_once_give_the_same_table(pair, monkeypatch: pytest.MonkeyPatch):
+    def rows() -> list[dict]:
+        found = compare(*pair, ["ce", "los", "samn", "tau-norm"], seeds=2, values=FAST).rows
+        return [{k: v for k, v in row.items() if k != "fit_seconds"} for row in found]
+
+    alone = rows()
+    monkeypatch.setattr(module.Crew, "of", classmethod(lambda cls, _: cls(3)))
+    assert rows() == alone
+
+
+def test_options_decide_runs_too(pair, tmp_path: Path, fits):
+    for views in ("random", "first"):
+        compare(*pair, ["ce"], seeds=1, values=FAST, folder=tmp_path, options=Options(views_used=views))
+    assert len(fits) == 2
+    fits.clear()
+    same = dataclasses.replace(Options(views_used="first"))
+    compare(*pair, ["ce"], seeds=1, values=FAST, folder=tmp_path, options=same)
+    assert fits == []
