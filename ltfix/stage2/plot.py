@@ -47,6 +47,7 @@ def plot(found: Sweep, path: Path, score: str | None = None) -> None:
         EnvironmentFault, UsageError: as :func:`demand_plotting`; too many lines to tell apart.
     """
     demand_plotting(path)
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     key = score or ("all" if found.on_test else "class_mean")
@@ -55,7 +56,7 @@ def plot(found: Sweep, path: Path, score: str | None = None) -> None:
     _draw(axes, found, key)
     where = "test cache, for reports only" if found.on_test else "validation"
     axes.set_title(f"{found.method} ({where})")
-    with files.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary, rc_context({"svg.hashsalt": "ltfix"}):
         figure.savefig(temporary, format=path.suffix.lower()[1:], metadata=_undated(path))
 
 
