@@ -84,7 +84,7 @@ class Coordinates:
             t = (t - torch.from_numpy(self.shift).to(t)) / torch.from_numpy(self.spread).to(t)
         if self.unit:
             t = t / torch.linalg.vector_norm(t, dim=-1, keepdim=True).clamp(min=NORM_FLOOR)
-        return t if self.scale == 1 else t / self.scale
+        return t / self.scale  # also by 1: the result is torch's own memory, aligned alike in every run
 
     def into(self, start: Linear) -> Linear:
         """A classifier of raw features, in these coordinates (for ``l2``: at features of typical norm)."""

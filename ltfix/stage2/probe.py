@@ -28,7 +28,9 @@ def fit_probe(
     """
     x, labels = data.mean_view(), data.labels
     scale = float(np.sqrt(np.mean(np.square(x, dtype=np.float64).sum(1)))) or 1.0
-    inputs = torch.from_numpy(x / scale).to(device)
+    inputs = torch.tensor(
+        x / scale, device=device
+    )  # memory of torch: its alignment, so its rounding, is fixed
     targets = torch.from_numpy(labels).to(device)
     zero = inputs.new_zeros(len(data.counts), inputs.shape[1]), inputs.new_zeros(len(data.counts))
     train, held = cut(data, seed)
