@@ -1,10 +1,9 @@
 """What a fit leaves open is chosen here, by mean class accuracy on validation samples.
 
 Validation samples are few where it matters, in the tail, and a backbone may have seen them. So the best score
-alone decides nothing that noise could decide: of all candidates that are not clearly worse than the best one,
-the nearest to the published values is taken, and none that scores below the untouched start. Where the best
-does not clearly lead the start either, there is no gain to be seen: then the candidate whose logits stay
-nearest to the start's is taken.
+alone decides nothing that noise could decide: of all candidates that are about as good as the best one, the
+one whose logits stay nearest to the untouched start's is taken, and none that scores below it. Where the best
+does not clearly lead the start either, no gain is to be seen, and "about as good" is read more widely.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,8 +34,8 @@ TOLERANCE = 0.5
 EVIDENCE = 1.64
 """So many standard errors the best must lead the start for a gain to be seen: one in twenty by chance."""
 BEST = "highest score"
-NEAR_PUBLISHED = f"nearest to the published values within {TOLERANCE} standard errors of the best"
-NEAR_START = f"nearest to the start, which the best does not lead by {EVIDENCE} standard errors"
+GAIN = f"nearest to the start of those within {TOLERANCE} standard errors of the best"
+NO_GAIN = f"nearest to the start, which the best does not lead by {EVIDENCE} standard errors"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,14 +44,11 @@ class Candidate:
 
     Attributes:
         values: the method's values. scale: multiple of the feature scale. init: where it starts.
-        distance: from the published setting: 2 for every factor ten of the rate, 1 for a factor two of the
-            scale, 1 for a step on the grid of a value, 1 for another start.
     """
 
     values: Values
     scale: float = 1.0
     init: str = "stage1"
-    distance: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,27 +79,16 @@ def candidates(
     """
     method = values.method
     grids = _grids(values, tune)
-    rates = grids.pop("lr", [None])
     own = init or method.init
-    found: dict[tuple[Any, ...], Candidate] = {}
-
-    def add(point: dict[str, Any], scale: float, start: str, distance: float) -> None:
-        found.setdefault(
-            (*point.items(), scale, start), Candidate(values.choose(**point), scale, start, distance)
-        )
-
-    for point in _product(grids):
-        steps = sum(_steps(grids[name], values[name], value) for name, value in point.items())
-        for rate in rates:
-            chosen = point if rate is None else {**point, "lr": rate}
-            distance = steps + (0.0 if rate is None else 2 * abs(math.log10(rate / values["lr"])))
-            add(chosen, 1.0, own, distance)
-            if tune and init is None and own == FRESH:
-                add(chosen, 1.0, "stage1", distance + 1)
-            if tune and scaled and method.loss is not None and method.head not in UNSCALED and not steps:
-                for scale in SCALES:
-                    add(chosen, scale, own, distance + abs(math.log2(scale)))
-    return list(found.values())
+    inits = (own, "stage1") if tune and init is None and own == FRESH else (own,)
+    open_ = tune and scaled and method.loss is not None and method.head not in UNSCALED
+    found = []
+    for point in itertools.product(*grids.values()):
+        chosen = values.choose(**dict(zip(grids, point, strict=True)))
+        found += [Candidate(chosen, 1.0, start) for start in inits]
+        if open_ and all(chosen[name] == values[name] for name in grids if name != "lr"):
+            found += [Candidate(chosen, scale, own) for scale in SCALES if scale != 1]
+    return found
 
 
 def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
@@ -121,19 +106,6 @@ def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
     if values.origin.get("lr") == "default":
         grids["lr"] = [factor * values["lr"] for factor in RATES]
     return grids
-
-
-def _product(grids: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    for point in itertools.product(*grids.values()):
-        yield dict(zip(grids, point, strict=True))
-
-
-def _steps(grid: Sequence[Any], published: Any, value: Any) -> float:
-    """How many steps of its grid a value is from the published one; 0 where none is published."""
-    if published is None:
-        return 0
-    ordered = sorted(grid)
-    return abs(ordered.index(value) - ordered.index(published))
 
 
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
@@ -211,10 +183,10 @@ def choose(
         return found
 
     ahead, error = lead(winner, start, weights)
-    if ahead <= EVIDENCE * error:
-        return min(near(EVIDENCE), key=lambda i: (round(trials[i].drift, 6), -scores[i], i)), NEAR_START
-    good = near(TOLERANCE, floor=float(weights @ start))
-    return min(good, key=lambda i: (round(trials[i].candidate.distance, 6), -scores[i], i)), NEAR_PUBLISHED
+    gain = ahead > EVIDENCE * error
+    good = near(TOLERANCE, floor=float(weights @ start)) if gain else near(EVIDENCE)
+    taken = min(good, key=lambda i: (round(trials[i].drift, 6), -scores[i], i))
+    return taken, GAIN if gain else NO_GAIN
 
 
 def describe(
