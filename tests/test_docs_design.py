@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def test_a_new_loss(cache, monkeypatch):
 def test_a_method_of_another_package(cache, tmp_path: Path, monkeypatch):
     (group,) = re.findall(r'entry-points\."([^"]+)"', BLOCKS["pyproject.toml"])
     name, where = re.findall(r'^(\S+) = "([^"]+)"', BLOCKS["pyproject.toml"], re.MULTILINE)[0]
+    monkeypatch.delitem(sys.modules, "ltfix_half", raising=False)
     info = tmp_path / "ltfix_half-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ltfix-half\nVersion: 1.0\n")

@@ -75,6 +75,7 @@ def test_an_unknown_method_offers_the_nearest():
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed distribution that brings the method ``half-los``."""
+    monkeypatch.delitem(sys.modules, "ltfix_half", raising=False)
     info = tmp_path / "ltfix_half-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ltfix-half\nVersion: 1.0\n")
