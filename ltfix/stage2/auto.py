@@ -2,7 +2,8 @@
 
 Tuned methods differ by less than the noise of a validation cut, and a cut that the backbone has seen
 flatters those that train longest on it. So the highest score alone does not win: of all methods within one
-standard error of it, those that change least are preferred, and of these the one that scores highest.
+standard error of it, those that change least are preferred, and of these the one that scores highest. The
+start itself is left only for a gain that is to be seen (``tune.EVIDENCE``).
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
     scores = {c.name: float(weights @ c.correct) for c in field}
     best = max(field, key=lambda c: (scores[c.name], -c.change))
     behind = {c.name: tune.lead(best.correct, c.correct, weights) for c in field}
-    near = [c for c in field if behind[c.name][0] <= TOLERANCE * behind[c.name][1]]
+    allowed = {c.name: TOLERANCE if c.change else tune.EVIDENCE for c in field}
+    near = [c for c in field if behind[c.name][0] <= allowed[c.name] * behind[c.name][1]]
     taken = min(near, key=lambda c: (c.change, -scores[c.name]))
     table = [
         {
@@ -126,10 +128,12 @@ def _why(
     if taken.name == best.name:
         return f"{taken.name} has the highest {BY} on the validation samples, {100 * scores[taken.name]:.1f}"
     lead, error = 100 * behind[0], 100 * behind[1]
+    first = f"{best.name} scores highest ({100 * scores[best.name]:.1f}), but leads"
+    if not taken.change:
+        return f"{first} the untouched start by only {lead:.1f} ± {error:.1f}: no gain is to be seen"
     return (
-        f"{best.name} scores highest ({100 * scores[best.name]:.1f}), but leads {taken.name} by only "
-        f"{lead:.1f} ± {error:.1f}: of {near} within one standard error, {taken.name} changes least "
-        f"({CHANGES[taken.change]})"
+        f"{first} {taken.name} by only {lead:.1f} ± {error:.1f}: of {near} within one standard error, "
+        f"{taken.name} changes least ({CHANGES[taken.change]})"
     )
 
 

@@ -22,7 +22,7 @@ from ltfix.stage2.select import FRACTION, Validation, validation_samples
 from ltfix.stage2.starts import Probe, find_start
 
 FOLDS = 5
-FOLD_SAMPLES = 20_000
+FOLD_SAMPLES = 10_000
 """So many samples, at most ``FOLDS`` times over, are fitted to choose: a small cut is noisy, and cheap."""
 
 

@@ -1,0 +1,115 @@
+"""``--method auto``: what it tries, what it takes, and why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ltfix
+from ltfix.errors import InputError, UsageError
+from ltfix.stage2 import auto
+from ltfix.stage2.auto import CHANGES, UNCHANGED, Contender, decide
+
+LABELS = np.repeat(np.arange(2), 100)
+
+
+def right(share: float, shift: int = 0) -> np.ndarray:
+    """Right on so many samples of each class; ``shift`` moves which."""
+    return np.tile(np.roll(np.arange(100) < 100 * share, shift), 2)
+
+
+def test_a_clear_winner_is_taken_whatever_it_changes():
+    field = [
+        Contender(UNCHANGED, 0, right(0.5)),
+        Contender("la", 1, right(0.6)),
+        Contender("ce", 2, right(0.9)),
+    ]
+    taken, table, why = decide(field, LABELS)
+    assert taken.name == "ce"
+    assert [row["method"] for row in table] == ["ce", "la", UNCHANGED]
+    assert table[1] == {
+        "method": "la",
+        "score": 0.6,
+        "behind": 0.3,
+        "error": pytest.approx(np.sqrt(60) / 200, abs=1e-6),
+        "changes": CHANGES[1],
+    }
+    assert "ce has the highest mean class accuracy" in why
+
+
+def test_within_one_standard_error_the_least_change_wins():
+    field = [
+        Contender(UNCHANGED, 0, right(0.5)),
+        Contender("cosine", 3, right(0.9)),
+        Contender("la", 1, right(0.88, shift=5)),
+        Contender("tau", 1, right(0.89, shift=5)),
+        Contender("ce", 2, right(0.89, shift=4)),
+    ]
+    taken, _, why = decide(field, LABELS)
+    assert taken.name == "tau"
+    assert "cosine scores highest (90.0), but leads tau by only 1.0 ±" in why
+    assert "tau changes least" in why
+
+
+def test_without_a_gain_to_be_seen_the_start_stays():
+    field = [Contender(UNCHANGED, 0, right(0.97)), Contender("ce", 2, right(0.98))]
+    taken, _, why = decide(field, LABELS)
+    assert taken.name == UNCHANGED
+    assert "leads the untouched start by only 1.0 ± 0.7: no gain is to be seen" in why
+
+
+@pytest.fixture
+def few_methods(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names = ["ce", "logit-adjust", "balanced-softmax", "ncm", "etf"]
+    methods = [m for m in ltfix.methods() if m.name in names]
+    monkeypatch.setattr(auto, "methods", lambda: methods)
+    return names
+
+
+def test_the_head_is_the_tuned_methods_own_and_records_the_rest(draw_cache, few_methods):
+    cache = draw_cache([200, 60, 20, 6], spread=2.5)
+    head = ltfix.fit(cache, "auto", seed=1)
+    record = head.meta["selection"]["auto"]
+    assert {row["method"] for row in record["tried"]} == {*few_methods, UNCHANGED} - {"etf"}
+    assert "simplex" in record["left_out"]["etf"]
+    assert "class-wise cuts" in record["on"]
+    assert head.meta["seed"] == 1
+    if head.method != UNCHANGED:
+        same = ltfix.fit(cache, head.method, seed=1, tune=True)
+        assert np.array_equal(head.weight, same.weight)
+
+
+def test_an_untouched_start_is_a_head_too(draw_cache, monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setattr(auto, "methods", list)
+    cache = draw_cache([60, 20, 6])
+    head = ltfix.fit(cache, "auto")
+    assert head.method == UNCHANGED
+    assert np.array_equal(head.weight, cache.head.weight)
+    head.save(tmp_path / "auto.safetensors")
+    assert ltfix.load_head(tmp_path / "auto.safetensors").meta["init"] == {"from": "stage1"}
+    probe = ltfix.fit(draw_cache([60, 20, 6], stage1=False), "auto")
+    assert probe.meta["init"] == {"from": "probe"}
+
+
+def test_seeds_share_one_choice(draw_cache, few_methods):
+    from ltfix.stage2.fit import fit_seeds
+
+    heads = fit_seeds(draw_cache([200, 60, 20, 6], spread=2.5), "auto", seeds=[0, 1])
+    assert len({head.method for head in heads}) == 1
+    assert heads[0].meta["selection"] == heads[1].meta["selection"]
+    assert [head.meta["seed"] for head in heads] == [0, 1]
+
+
+def test_on_a_validation_cache_nothing_is_cut(draw_cache, few_methods):
+    cache, val = draw_cache([200, 60, 20, 6], spread=2.5), draw_cache([30] * 4, spread=2.5, seed=5)
+    record = ltfix.fit(cache, "auto", val=val).meta["selection"]["auto"]
+    assert "validation cache" in record["on"]
+
+
+def test_what_is_refused(draw_cache):
+    with pytest.raises(UsageError, match="auto chooses lr itself"):
+        ltfix.fit(draw_cache([9, 4]), "auto", lr=0.1)
+    with pytest.raises(UsageError, match="auto chooses loss itself"):
+        ltfix.fit(draw_cache([9, 4]), "auto", loss="los")
+    with pytest.raises(InputError, match="none can be held out"):
+        ltfix.fit(draw_cache([1, 1]), "auto")
