@@ -54,9 +54,14 @@ def leave_after_one_epoch(images: str, out: Path, options: dict[str, Any]) -> No
         train.rate_at = real
 
 
+def say(what: str) -> None:
+    """One write to a line: the processes share a pipe, and unbuffered `print` writes the end of line apart."""
+    sys.stdout.write(f"rank {distributed.get_rank()}: {what}\n")
+    sys.stdout.flush()
+
+
 def main(images: str, out: Path) -> None:
     distributed.init_process_group("gloo")
-    say = f"rank {distributed.get_rank()}"
     train_backbone(images, out=out / "former", **FORMER, **COMMON)
     train_backbone(images, out=out / "parts", accumulate=2, **FORMER, **COMMON)
     train_backbone(images, out=out / "resumed", resume=True, **NORMED, **COMMON)
@@ -64,11 +69,11 @@ def main(images: str, out: Path) -> None:
     try:
         train_backbone(images, out=out / "former", **FORMER, **COMMON)
     except UsageError as err:
-        print(f"{say}: {err.what}", flush=True)
+        say(err.what)
     try:
         train_backbone(images, out=out / "wild", **FORMER, **{**COMMON, "lr": 1e30, "momentum": 0.0})
     except InputError as err:
-        print(f"{say}: {err.what}", flush=True)
+        say(err.what)
     distributed.destroy_process_group()
 
 
