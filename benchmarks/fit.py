@@ -5,16 +5,20 @@
 Below the table: bfloat16 products against float32, and 16 runs side by side against one.
 
 Everything runs interleaved in one process; a figure is the median over repeats of the mean step. The floor
-is z = x Wᵀ and G = dzᵀ x. The autograd loops are nn.Linear and SAMNLinear with F.cross_entropy and
-torch.optim.SGD. Ratios: engine over floor (lower is better), loop over engine (higher is better).
+is z = x Wᵀ and G = dzᵀ x. The engine's small steps take one thread, as in a fit; all else takes --threads.
+The autograd loops are nn.Linear and SAMNLinear with F.cross_entropy and torch.optim.SGD. Ratios: engine
+over floor (lower is better), loop over engine (higher is better).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -32,6 +36,7 @@ SAMN = {"metric": "freq", "variant": "code", "part": "both", "scale": "exp"}
 BARS = {(100, 64, 64): (4.0, 8.0), (100, 256, 64): (3.0, 5.0), (100, 512, 64): (2.5, 4.0)}
 LARGE_BAR = 1.25
 Step = Callable[[int], object]
+Contender = tuple[Step, Callable[[], AbstractContextManager[None]]]  # and how many threads it takes
 
 
 def long_tail(k: int) -> torch.Tensor:
@@ -39,7 +44,7 @@ def long_tail(k: int) -> torch.Tensor:
     return torch.from_numpy((500 * 0.01 ** (np.arange(k) / (k - 1))).astype(np.int64))
 
 
-def steps(k: int, d: int, b: int, device: str) -> dict[str, Step]:
+def steps(k: int, d: int, b: int, device: str) -> dict[str, Contender]:
     """One callable a contender; each takes the number of the batch."""
     rng = torch.Generator().manual_seed(0)
     x = torch.randn(16, 1, b, d, generator=rng).abs().to(device)
@@ -54,15 +59,16 @@ def steps(k: int, d: int, b: int, device: str) -> dict[str, Step]:
         torch.mm(x[i, 0], weight.T, out=z)
         torch.mm(dz.T, x[i, 0], out=grad)
 
-    def ours(name: str, runs: int = 1, dtype: torch.dtype = torch.float32) -> Step:
+    def ours(name: str, runs: int = 1, dtype: torch.dtype = torch.float32) -> Contender:
         values = [SAMN] * runs
         start = weight.expand(1, runs, k, d).contiguous(), bias.expand(1, runs, k).contiguous()
         head = build_head(name, *start, counts.numpy(), values)
         loss = build_loss("ce", counts, [{}] * runs, device=device)
         sgd, batches = Sgd(5e-4, 0.9), x.to(dtype)
-        return lambda i: engine.step(head, loss, batches[i], y[i], sgd)
+        threads = functools.partial(engine.threads_for, head, b)
+        return lambda i: engine.step(head, loss, batches[i], y[i], sgd), threads
 
-    def autograd(module: nn.Module) -> Step:
+    def autograd(module: nn.Module) -> Contender:
         module = module.to(device)
         solver = torch.optim.SGD(module.parameters(), lr=5e-4, momentum=0.9)
 
@@ -71,17 +77,17 @@ def steps(k: int, d: int, b: int, device: str) -> dict[str, Step]:
             F.cross_entropy(module(x[i, 0]), y[i, 0]).backward()
             solver.step()
 
-        return step
+        return step, contextlib.nullcontext
 
     linear = nn.Linear(d, k)
-    more: dict[str, Step] = {}
+    more: dict[str, Contender] = {}
     if k * d > 1e6:
         more = {f"{name} bf16": ours(name, dtype=torch.bfloat16) for name in ("linear", "samn")}
     elif d == 64:
         more = {f"{name} x16": ours(name, runs=16) for name in ("linear", "samn")}
     return {
         **more,
-        "floor": floor,
+        "floor": (floor, contextlib.nullcontext),
         "linear": ours("linear"),
         "samn": ours("samn"),
         "linear loop": autograd(linear),
@@ -89,18 +95,20 @@ def steps(k: int, d: int, b: int, device: str) -> dict[str, Step]:
     }
 
 
-def measure(contenders: dict[str, Step], repeats: int, device: str) -> dict[str, float]:
+def measure(contenders: dict[str, Contender], repeats: int, device: str) -> dict[str, float]:
     """Median seconds a step, contenders taking turns."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats + 1):
-        for name, step in contenders.items():
-            n, began = 0, time.perf_counter()
-            while n < 3 or (time.perf_counter() - began < 0.15 and n < 2000):
-                step(n % 16)
-                n += 1
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
-            times[name].append((time.perf_counter() - began) / n)
+        for name, (step, threads) in contenders.items():
+            with threads():
+                step(0)
+                n, began = 0, time.perf_counter()
+                while n < 3 or (time.perf_counter() - began < 0.15 and n < 2000):
+                    step(n % 16)
+                    n += 1
+                if device.startswith("cuda"):
+                    torch.cuda.synchronize()
+                times[name].append((time.perf_counter() - began) / n)
     return {name: statistics.median(found[1:]) for name, found in times.items()}
 
 

@@ -20,7 +20,7 @@ from ltfix.stage2.losses import Loss
 from ltfix.stage2.parametrise import Parametrisation
 from ltfix.stage2.sgd import Number, Sgd
 
-SMALL_STEP = 1 << 25  # multiplications of a matrix product that gains nothing from a second thread
+SMALL_STEP = 1 << 21  # multiplications of a matrix product that gains nothing from a second thread
 
 
 class Diverged(InputError):
@@ -78,8 +78,7 @@ def train(
     epochs = recipe.plan.epochs
     lr, decay = _number(recipe.lr, like), _number(recipe.weight_decay, like)
     progress.start("fit", recipe.stop or epochs, "epochs")
-    size = head.folded().weight.numel() * min(recipe.plan.batch_size, len(data))
-    with one_thread() if size < SMALL_STEP else contextlib.nullcontext():
+    with threads_for(head, min(recipe.plan.batch_size, len(data))):
         for epoch in range(recipe.stop or epochs):
             sgd = Sgd(lr * rate_factor(recipe.schedule, epoch, epochs), recipe.momentum, decay)
             if hasattr(loss, "start_epoch"):
@@ -107,10 +106,11 @@ def step(head: Parametrisation, loss: Loss, x: Tensor, y: Tensor, sgd: Sgd) -> N
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One CPU thread inside the block: for small steps, waking and awaiting others is most of the time."""
+def threads_for(head: Parametrisation, batch: int) -> Iterator[None]:
+    """One CPU thread inside the block for small steps, of which awaiting others would be the greater part."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if head.folded().weight.numel() * batch < SMALL_STEP:
+        torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -55,7 +55,7 @@ def leave_after_one_epoch(images: str, out: Path, options: dict[str, Any]) -> No
 
 
 def say(what: str) -> None:
-    """One write to a line: the processes share a pipe, and unbuffered `print` writes the end of line apart."""
+    """One write to a line: the processes share a pipe; unbuffered `print` writes the end of line apart."""
     sys.stdout.write(f"rank {distributed.get_rank()}: {what}\n")
     sys.stdout.flush()
 
