@@ -1,9 +1,11 @@
 """Peak memory of a fit that streams a cache, beside the cache's size and the bare imports.
 
     python benchmarks/stream.py [--n 200000] [--dim 2048] [--classes 1000] [--epochs 1] [--method ce]
+        [--no-stage1] [-- OPTIONS OF FIT]
 
 Writes a synthetic float16 cache with the class profile of ImageNet-LT (1280 down to 5, exponential, scaled to
-N) into a temporary folder and runs `ltfix fit --stream always` on it as a process of its own.
+N) into a temporary folder and runs `ltfix fit --stream always` on it as a process of its own. Without a
+stage-1 classifier the linear probe is fitted first.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ def long_tail(n: int, classes: int) -> np.ndarray:
     return np.repeat(np.arange(classes), counts)
 
 
-def write_cache(path: Path, n: int, dim: int, classes: int) -> int:
-    """A cache with a stage-1 head, so that no probe is fitted; its bytes."""
+def write_cache(path: Path, n: int, dim: int, classes: int, stage1: bool) -> int:
+    """A cache, with a stage-1 head or without; its bytes."""
     rng = np.random.default_rng(0)
     labels = long_tail(n, classes)
     centres = rng.random((classes, dim), np.float32)
@@ -37,10 +39,11 @@ def write_cache(path: Path, n: int, dim: int, classes: int) -> int:
     for start in range(0, n, 8192):
         rows = slice(start, start + 8192)
         features[rows] = centres[labels[rows]] * rng.random((len(labels[rows]), dim), np.float32)
-    weight = (centres - centres.mean(0)) / dim**0.5
-    write_safetensors(
-        path, {"features": features, "labels": labels, "head.weight": weight, "head.bias": np.zeros(classes)}
-    )
+    tensors = {"features": features, "labels": labels}
+    if stage1:
+        tensors["head.weight"] = (centres - centres.mean(0)) / dim**0.5
+        tensors["head.bias"] = np.zeros(classes)
+    write_safetensors(path, tensors)
     return path.stat().st_size
 
 
@@ -66,10 +69,13 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--method", default="ce")
+    parser.add_argument("--no-stage1", action="store_true", help="no stage-1 classifier in the cache")
+    parser.add_argument("more", nargs="*", help="options of fit, after --")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "cache.safetensors"
-        size = write_cache(cache, args.n, args.dim, args.classes) / 2**20
+        size = write_cache(cache, args.n, args.dim, args.classes, not args.no_stage1) / 2**20
+        head = Path(folder) / "head.safetensors"
         fit = [
             sys.executable,
             "-m",
@@ -81,14 +87,9 @@ def main() -> None:
             "--stream",
             "always",
         ]
-        fit += [
-            "--epochs",
-            str(args.epochs),
-            "--batch-size",
-            "512",
-            "--out",
-            str(Path(folder) / "head.safetensors"),
-        ]
+        if args.method != "ncm":
+            fit += ["--epochs", str(args.epochs), "--batch-size", "512"]
+        fit += ["--out", str(head), "--quiet", *args.more]
         bare, _ = peak([sys.executable, "-c", "import torch, numpy"])
         used, seconds = peak(fit)
     print(

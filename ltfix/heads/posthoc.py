@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 from ltfix.heads.head import NORM_FLOOR
+
+Blocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
+"""A pass over samples too many for the memory: pieces of [n, D] features and [n] labels."""
 
 
 def log_prior(counts: np.ndarray) -> np.ndarray:
@@ -63,12 +68,12 @@ ABSENT = -1e4  # the logit of a class without training samples
 
 
 def nearest_class_mean(
-    x: np.ndarray, labels: np.ndarray, n_classes: int, transform: str = "cl2n", distance: str = "l2"
+    blocks: Blocks, n_classes: int, dim: int, transform: str = "cl2n", distance: str = "l2"
 ) -> tuple[np.ndarray, np.ndarray, dict[str, object] | None, dict[str, np.ndarray]]:
     """Nearest class mean as a head (Kang et al. 2020): −‖T(x) − c_k‖² = 2 T(x)·c_k − ‖c_k‖² + const.
 
     Args:
-        x: [N, D] training features. labels: [N].
+        blocks: the training samples; ``cl2n`` takes two passes.
         transform: ``un`` T(x) = x, ``l2n`` x/‖x‖, ``cl2n`` (x − m)/‖x − m‖ with the sample mean m. The class
             means of T(x) are not normalised again.
         distance: ``l2``, or ``cos``: T(x)·c_k / D, the published code's scaled dot product.
@@ -76,19 +81,24 @@ def nearest_class_mean(
     Returns:
         Weight [K, D], bias [K], the head's transform and its tensors.
     """
-    x = x.astype(np.float64)
-    center = x.mean(0)
-    t = x - center if transform == "cl2n" else x
-    if transform != "un":
-        t = t / np.maximum(np.linalg.norm(t, axis=1, keepdims=True), NORM_FLOOR)
-    counts = np.bincount(labels, minlength=n_classes)
-    centroids = np.zeros((n_classes, x.shape[1]))
-    np.add.at(centroids, labels, t)
+    center = np.zeros(dim)
+    if transform == "cl2n":
+        n = 0
+        for x, _ in blocks():
+            center, n = center + x.sum(0, dtype=np.float64), n + len(x)
+        center /= n
+    centroids, counts = np.zeros((n_classes, dim)), np.zeros(n_classes, np.int64)
+    for x, labels in blocks():
+        t = x - center
+        if transform != "un":
+            t /= np.maximum(np.linalg.norm(t, axis=1, keepdims=True), NORM_FLOOR)
+        np.add.at(centroids, labels, t)
+        counts += np.bincount(labels, minlength=n_classes)
     centroids /= np.maximum(counts, 1)[:, None]
     if distance == "l2":
         weight, bias = 2 * centroids, -np.square(centroids).sum(1)
     else:
-        weight, bias = centroids / x.shape[1], np.zeros(n_classes)
+        weight, bias = centroids / dim, np.zeros(n_classes)
     bias[counts == 0] = ABSENT
     kinds: dict[str, dict[str, object] | None] = {
         "un": None,

@@ -1,7 +1,8 @@
 """Features for the engine: gathered from the memory map in the order an epoch visits them.
 
 A cache that fits into half of the memory is visited in any order. A larger one is streamed: blocks of
-consecutive rows in shuffled order fill a buffer of ``BUFFER_BYTES``, whose rows are shuffled again.
+``BLOCK_ROWS`` consecutive rows in shuffled order are copied into a buffer of ``BUFFER_BYTES``, whose rows are
+shuffled again.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from ltfix.stage2.seeds import derive
 from ltfix.tensorfile import release
 
 CHUNK_VALUES = 1 << 22  # gathered at once: 16 MB of float32
-BUFFER_BYTES = 1 << 25
-BLOCK_ROWS = 256
+BUFFER_BYTES = 1 << 24
+BLOCK_ROWS = 64
 SCALE_ROWS = 16384
 VIEWS_USED = ("random", "first", "all")
 
@@ -99,9 +100,10 @@ class Features:
 
     def take(self, index: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
         """One view of each sample ``index`` [...] as [..., D], or all views as [..., V, D], as stored."""
-        rows = self.rows[index]
-        if self.views_used == "all":
-            view = index % self.views
+        return self._stored(self.rows[index], index % self.views if self.views_used == "all" else view)
+
+    def _stored(self, rows: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
+        """:meth:`take` by cache rows."""
         if len(self.shards) == 1:
             found: np.ndarray = self.shards[0][rows] if view is None else self.shards[0][rows, view]
             return found
@@ -116,15 +118,29 @@ class Features:
             out[mine] = shard[local] if view is None else shard[local, view[mine]]
         return out
 
-    def mean_view(self) -> np.ndarray:
-        """[N, D] float32: the mean over the views used; for a linear head, the feature of its mean logits."""
-        out = np.empty((len(self), self.dim), np.float32)
+    def mean_of(self, index: np.ndarray) -> np.ndarray:
+        """[n, D] float32 of the samples ``index``: the mean over the views used.
+
+        For a linear head that is the feature of its mean logits.
+        """
         one = self.views_used != "random" or self.views == 1
-        for start in range(0, len(self), BLOCK_ROWS * 16):
-            index = np.arange(start, min(start + BLOCK_ROWS * 16, len(self)))
-            x = self.take(index, np.zeros(len(index), np.int64) if one else None)
-            out[index] = x if one else x.mean(1, dtype=np.float32)
-            self._release()
+        x = self.take(index, np.zeros(len(index), np.int64) if one else None)
+        found: np.ndarray = x.astype(np.float32) if one else x.mean(1, dtype=np.float32)
+        self._release()
+        return found
+
+    def mean_views(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """:meth:`mean_of` all samples, some thousand at a time, with the slice they are."""
+        rows = max(BLOCK_ROWS, CHUNK_VALUES // (4 * self.dim))
+        for start in range(0, len(self), rows):
+            part = slice(start, min(start + rows, len(self)))
+            yield part, self.mean_of(np.arange(part.start, part.stop))
+
+    def mean_view(self) -> np.ndarray:
+        """:meth:`mean_of` all samples, [N, D]."""
+        out = np.empty((len(self), self.dim), np.float32)
+        for part, x in self.mean_views():
+            out[part] = x
         return out
 
     def some_rows(self) -> np.ndarray:
@@ -154,13 +170,13 @@ class Features:
         held: tuple[Tensor, Tensor] | None = None
         visited = 0
         drawn = self._draw_views(seeds, epoch)
-        for index in self._chunks(plan, seeds, epoch):
+        for source, index in self._chunks(plan, seeds, epoch):
             end = visited + index.shape[1]
             view = np.zeros_like(index) if drawn is None else drawn[:, visited:end]
             visited = end
-            raw = torch.from_numpy(self.take(index, view)).to(like.device)
+            raw = torch.from_numpy(source.take(index, view)).to(like.device)
             x = coordinates.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
-            y = torch.from_numpy(self.labels[index]).to(like.device)
+            y = torch.from_numpy(source.labels[index]).to(like.device)
             if held is not None:
                 x, y = torch.cat([held[0], x], 1), torch.cat([held[1], y], 1)
             whole = y.shape[1] // plan.batch_size * plan.batch_size
@@ -170,44 +186,58 @@ class Features:
         if held is not None:
             yield held
 
-    def _chunks(self, plan: Plan, seeds: Sequence[int], epoch: int) -> Iterator[np.ndarray]:
-        """Sample indices [S, n] of one epoch, in pieces that are gathered at once."""
+    def _chunks(self, plan: Plan, seeds: Sequence[int], epoch: int) -> Iterator[tuple[Features, np.ndarray]]:
+        """Samples and indices [S, n] of them: one epoch, in pieces that are gathered at once."""
         if self.streamed:
             yield from self._streamed_chunks(plan, seeds, epoch)
             return
-        order = np.stack(
-            [samplers.draw(plan.sampler, self.labels, seed, epoch, plan.epochs) for seed in seeds]
-        )
-        size = max(1, CHUNK_VALUES // (self.dim * len(seeds) * plan.batch_size)) * plan.batch_size
+        drawn = [samplers.draw(plan.sampler, self.labels, seed, epoch, plan.epochs) for seed in seeds]
+        for piece in self._pieces(np.stack(drawn), plan, CHUNK_VALUES):
+            yield self, piece
+
+    def _pieces(self, order: np.ndarray, plan: Plan, values: int) -> Iterator[np.ndarray]:
+        """``order`` [S, N] cut into whole batches of at most so many values."""
+        size = max(1, values // (self.dim * len(order) * plan.batch_size)) * plan.batch_size
         for start in range(0, order.shape[1], size):
             yield order[:, start : start + size]
 
-    def _streamed_chunks(self, plan: Plan, seeds: Sequence[int], epoch: int) -> Iterator[np.ndarray]:
+    def _streamed_chunks(
+        self, plan: Plan, seeds: Sequence[int], epoch: int
+    ) -> Iterator[tuple[Features, np.ndarray]]:
         if plan.sampler != "instance":
             raise UsageError(
                 "a cache that is streamed is visited instance by instance",
                 where=f"--sampler {plan.sampler}",
                 hint="use --sampler instance, or a machine with more memory",
             )
-        starts = np.arange(0, len(self), BLOCK_ROWS)
-        rng = np.random.default_rng(
-            derive(0, "blocks", epoch)
-        )  # not the run's: all seeds read the same blocks
-        starts = rng.permutation(starts)
+        blocks = np.random.default_rng(derive(0, "blocks", epoch))  # all seeds read the same blocks
+        starts = blocks.permutation(np.arange(0, len(self), BLOCK_ROWS))
         itemsize = self.shards[0].dtype.itemsize
         at_once = max(1, BUFFER_BYTES // (BLOCK_ROWS * self.views * self.dim * itemsize))
         for first in range(0, len(starts), at_once):
-            blocks = [np.arange(s, min(s + BLOCK_ROWS, len(self))) for s in starts[first : first + at_once]]
-            index = np.sort(np.concatenate(blocks))
-            shuffled = [
-                index[np.random.default_rng(derive(seed, "stream", epoch, first)).permutation(len(index))]
+            buffer = self._copied(np.sort(starts[first : first + at_once]))
+            order = [
+                np.random.default_rng(derive(seed, "stream", epoch, first)).permutation(len(buffer))
                 for seed in seeds
             ]
-            order = np.stack(shuffled)
-            size = max(1, CHUNK_VALUES // (4 * self.dim * len(seeds) * plan.batch_size)) * plan.batch_size
-            for start in range(0, order.shape[1], size):
-                yield order[:, start : start + size]
+            for piece in self._pieces(np.stack(order), plan, CHUNK_VALUES // 4):
+                yield buffer, piece
+
+    def _copied(self, starts: np.ndarray) -> Features:
+        """The blocks that begin at ``starts``, in memory of their own."""
+        index = [np.arange(start, min(start + BLOCK_ROWS, len(self))) for start in starts]
+        used = [np.unique(self.rows[block]) for block in index]
+        shard = np.empty((sum(map(len, used)), self.views, self.dim), self.shards[0].dtype)
+        rows, filled = [], 0
+        for block, mine in zip(index, used, strict=True):
+            shard[filled : filled + len(mine)] = self._stored(mine)
+            rows.append(filled + np.searchsorted(mine, self.rows[block]))
+            filled += len(mine)
             self._release()
+        chosen = np.concatenate(index)
+        return dataclasses.replace(
+            self, shards=(shard,), rows=np.concatenate(rows), labels=self.labels[chosen], streamed=False
+        )
 
     def _draw_views(self, seeds: Sequence[int], epoch: int) -> np.ndarray | None:
         """Which view each visit of an epoch takes, [S, N]; None where there is no choice."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +15,31 @@ from ltfix.stage2.data import Features
 from ltfix.stage2.select import cut, mean_class_accuracy
 
 PENALTIES = (1e-4, 1e-5, 1e-6, 1e-7)
+MAX_ITER, MAX_PASSES = 100, 125
+
+
+@dataclasses.dataclass(slots=True)
+class _Samples:
+    """x/scale and labels: read block by block at every pass where they are streamed, else one block."""
+
+    data: Features
+    scale: float
+    device: torch.device
+    kept: list[tuple[Tensor, Tensor]] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.data.streamed:
+            xs, ys = zip(*self._read(), strict=True)
+            self.kept = [(torch.cat(xs), torch.cat(ys))]
+
+    def blocks(self) -> Iterable[tuple[Tensor, Tensor]]:
+        return self._read() if self.kept is None else self.kept
+
+    def _read(self) -> Iterator[tuple[Tensor, Tensor]]:
+        # divided: torch's own memory, whose alignment, and so the rounding, is the same in every run
+        for part, x in self.data.mean_views():
+            labels = torch.from_numpy(self.data.labels[part])
+            yield torch.from_numpy(x).to(self.device) / self.scale, labels.to(self.device)
 
 
 def fit_probe(
@@ -22,58 +50,70 @@ def fit_probe(
     The problem is convex, so the solver decides nothing. The penalty, relative to features of unit mean
     square norm, is weakened along ``PENALTIES``, each solution the next one's start, until the mean class
     accuracy on a class-wise cut of the samples gains no more; the probe is then fitted on all of them.
+    Features that are streamed are read once a pass.
 
     Returns:
         Weight [K, D] and bias [K] float32 over raw features, and the penalty.
     """
-    x, labels = data.mean_view(), data.labels
-    scale = float(np.sqrt(np.mean(np.square(x, dtype=np.float64).sum(1)))) or 1.0
-    inputs = torch.tensor(
-        x / scale, device=device
-    )  # memory of torch: its alignment, so its rounding, is fixed
-    targets = torch.from_numpy(labels).to(device)
-    zero = inputs.new_zeros(len(data.counts), inputs.shape[1]), inputs.new_zeros(len(data.counts))
-    train, held = cut(data, seed)
-    progress.start("linear probe", len(PENALTIES) + 1, "fits")
-    penalty, (weight, bias), best = PENALTIES[0], zero, -1.0
+    scale = _root_mean_square_norm(data) or 1.0
+    zero = torch.zeros(len(data.counts), data.dim + 1, device=device)
+    progress.start("linear probe", (len(PENALTIES) + 1) * MAX_PASSES, "passes")
+    train, held = (data.subset(index) for index in cut(data, seed))
+    penalty, start, best = PENALTIES[0], zero, -1.0
     if len(held):
+        learn, score_on = _Samples(train, scale, device), _Samples(held, scale, device)
         warm = zero
         for tried in PENALTIES:
-            warm = _solve(inputs[train], targets[train], *warm, tried)
-            progress.advance()
-            score = mean_class_accuracy(_predict(inputs[held], *warm), data.labels[held])
+            warm = _solve(learn, warm, tried, 1e-5, progress)
+            score = mean_class_accuracy(_predict(score_on, warm), held.labels)
             if score <= best:
                 break
-            penalty, (weight, bias), best = tried, warm, score
-    weight, bias = _solve(inputs, targets, weight, bias, penalty, tolerance=1e-7)
+            penalty, start, best = tried, warm, score
+        del learn, score_on
+    found = _solve(_Samples(data, scale, device), start, penalty, 1e-7, progress).cpu().numpy()
     progress.finish()
-    return (weight / scale).cpu().numpy(), bias.cpu().numpy(), penalty
+    return found[:, :-1] / scale, found[:, -1].copy(), penalty
 
 
-def _predict(x: Tensor, weight: Tensor, bias: Tensor) -> np.ndarray:
-    return np.asarray((x @ weight.T + bias).argmax(1).cpu().numpy())
+def _root_mean_square_norm(data: Features) -> float:
+    total = sum(float(np.square(x, dtype=np.float64).sum()) for _, x in data.mean_views())
+    return float(np.sqrt(total / len(data)))
 
 
-def _solve(
-    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, penalty: float, *, tolerance: float = 1e-5
-) -> tuple[Tensor, Tensor]:
-    """argmin of mean CE + penalty/2 ‖W‖² from a start."""
-    weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
+def _predict(samples: _Samples, theta: Tensor) -> np.ndarray:
+    found = [(x @ theta[:, :-1].T + theta[:, -1]).argmax(1).cpu().numpy() for x, _ in samples.blocks()]
+    return np.concatenate(found)
+
+
+def _solve(samples: _Samples, start: Tensor, penalty: float, tolerance: float, progress: Progress) -> Tensor:
+    """argmin of mean CE + penalty/2 ‖W‖² over θ = [W, b], [K, D + 1], from a start."""
+    theta = start.clone().requires_grad_()
     solver = torch.optim.LBFGS(
-        [weight, bias],
-        max_iter=100,
+        [theta],
+        max_iter=MAX_ITER,
+        max_eval=MAX_PASSES,
         tolerance_grad=tolerance,
         tolerance_change=1e-3 * tolerance,
         history_size=10,
         line_search_fn="strong_wolfe",
     )
+    passes = 0
 
     def closure() -> Tensor:
+        nonlocal passes
         solver.zero_grad()
-        loss = F.cross_entropy(x @ weight.T + bias, y) + 0.5 * penalty * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        total = 0.5 * penalty * theta[:, :-1].square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        for x, y in samples.blocks():
+            z = x @ theta[:, :-1].T + theta[:, -1]
+            loss = F.cross_entropy(z, y, reduction="sum") / len(samples.data)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total = total.detach() + loss.detach()
+        passes += 1
+        progress.advance()
+        return total
 
     with torch.enable_grad():
         solver.step(closure)  # type: ignore[no-untyped-call]
-    return weight.detach(), bias.detach()
+    progress.advance(max(0, MAX_PASSES - passes))
+    return theta.detach()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -190,9 +190,13 @@ def apply_posthoc(linear: Linear, values: Values, data: Features, coordinates: C
     if kind == "mult-la":
         return Linear(*posthoc.multiply_prior(linear.weight, linear.bias, data.counts, v["tau"], v["form"]))
     if kind == "ncm":
-        x = coordinates.apply(torch.from_numpy(data.mean_view())).numpy()
-        n_classes = len(data.counts)
-        return Linear(*posthoc.nearest_class_mean(x, data.labels, n_classes, v["transform"], v["distance"]))
+
+        def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for part, x in data.mean_views():
+                yield coordinates.apply(torch.from_numpy(x)).numpy(), data.labels[part]
+
+        shape = len(data.counts), data.dim
+        return Linear(*posthoc.nearest_class_mean(blocks, *shape, v["transform"], v["distance"]))
     return linear
 
 

@@ -73,10 +73,10 @@ class Validation:
     held: Features
     where: str
     is_cut: bool
-    x: np.ndarray = dataclasses.field(init=False)
+    _x: np.ndarray | None = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        self.x = self.held.mean_view()
+        self._x = None if self.held.streamed else self.held.mean_view()
 
     def score(self, linear: Linear) -> float:
         """Mean class accuracy of a head for raw features; −1 where it is not finite."""
@@ -92,7 +92,7 @@ class Validation:
         """The classes [N] that a head for raw features predicts; None where it is not finite."""
         if not linear.is_finite:
             return None
-        rows = max(1, BLOCK_VALUES // len(linear.weight))
+        rows = max(1, BLOCK_VALUES // max(linear.weight.shape))
         blocks = [np.arange(i, min(i + rows, len(self.held))) for i in range(0, len(self.held), rows)]
         return np.concatenate([self.logits(linear, block).argmax(-1) for block in blocks])
 
@@ -100,7 +100,7 @@ class Validation:
         """Logits [n, K] of the samples ``index``, their mean over the views."""
         head = Head(linear.weight, linear.bias, "", transform=linear.transform, tensors=linear.tensors)
         if linear.transform is None:
-            found: np.ndarray = head.logits(self.x[index])
+            found: np.ndarray = head.logits(self.held.mean_of(index) if self._x is None else self._x[index])
         elif self.held.views_used == "random":
             found = head.logits(self.held.take(index)).mean(1)
         else:

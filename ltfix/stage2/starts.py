@@ -69,16 +69,17 @@ def find_start(
     if kind == "random":
         return Start(kind, None)
     if kind == "class-mean":
-        x = coordinates.apply(torch.from_numpy(data.mean_view())).numpy()
-        mean = class_means(x, data.labels, len(data.counts))
+        mean = class_means(data, coordinates)
         unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), NORM_FLOOR)
         return Start(kind, Linear(unit, np.zeros(len(unit), np.float32)))
     weight, bias, penalty = probe() if probe is not None else fit_probe(data, seed, device, progress)
     return Start("probe", coordinates.into(Linear(weight, bias)), penalty)
 
 
-def class_means(x: np.ndarray, labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """Mean feature of each class, [K, D] float32; zero for a class without samples."""
-    total = np.zeros((n_classes, x.shape[1]))
-    np.add.at(total, labels, x)
-    return (total / np.maximum(np.bincount(labels, minlength=n_classes), 1)[:, None]).astype(np.float32)
+def class_means(data: Features, coordinates: Coordinates) -> np.ndarray:
+    """Mean feature of each class in ``coordinates``, [K, D] float32; zero for a class without samples."""
+    total = np.zeros((len(data.counts), data.dim))
+    for part, x in data.mean_views():
+        np.add.at(total, data.labels[part], coordinates.apply(torch.from_numpy(x)).numpy())
+    sizes = np.bincount(data.labels, minlength=len(total))
+    return (total / np.maximum(sizes, 1)[:, None]).astype(np.float32)

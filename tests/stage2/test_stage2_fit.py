@@ -14,6 +14,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.features.read import FeatureCache
 from ltfix.heads.head import load_head
 from ltfix.progress import Progress
+from ltfix.stage2 import data
 from ltfix.stage2.fit import Options, fit_seeds
 from ltfix.stage2.samn import SAMNLinear
 from ltfix.stage2.table import methods
@@ -296,3 +297,34 @@ def test_streaming_fits_as_well(draw_cache, stream: str):
     cache = draw_cache([300, 60, 20], views=2)
     head = ltfix.fit(cache, "samn", stream=stream, lr=0.01)
     assert (head.logits(cache.features.mean(1)).argmax(1) == cache.labels).mean() > 0.9
+
+
+@pytest.mark.parametrize("stream", ["never", "always"])
+@pytest.mark.parametrize("transform", ["un", "l2n", "cl2n"])
+def test_ncm_picks_the_nearest_class_mean(draw_cache, monkeypatch, transform: str, stream: str):
+    monkeypatch.setattr(data, "BLOCK_ROWS", 5)
+    monkeypatch.setattr(data, "CHUNK_VALUES", 1)
+    cache = draw_cache([30, 12, 5, 2], spread=2.0)
+    head = ltfix.fit(cache, "ncm", stream=stream, transform=transform, distance="l2")
+    x = cache.features.mean(1).astype(np.float64)
+    t = x - x.mean(0) if transform == "cl2n" else x
+    if transform != "un":
+        t /= np.linalg.norm(t, axis=1, keepdims=True)
+    means = np.stack([t[cache.labels == k].mean(0) for k in range(4)])
+    nearest = np.square(t[:, None] - means).sum(-1).argmin(1)
+    assert np.array_equal(head.logits(cache.features.mean(1)).argmax(1), nearest)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("ce", {"init": "class-mean", "lr": 1e-30, "epochs": 1}), ("logit-adjust", {"tune": True})],
+    ids=["class means", "a choice on validation samples"],
+)
+def test_a_streamed_cache_gives_what_a_resident_one_does(draw_cache, monkeypatch, method: str, options):
+    monkeypatch.setattr(data, "BLOCK_ROWS", 8)
+    monkeypatch.setattr(data, "CHUNK_VALUES", 1)
+    cache = draw_cache([30, 12, 5, 2], spread=2.0)
+    kept, streamed = (ltfix.fit(cache, method, stream=s, **options) for s in ("never", "always"))
+    np.testing.assert_allclose(kept.weight, streamed.weight, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(kept.bias, streamed.bias, rtol=1e-5, atol=1e-7)
+    assert kept.meta["selection"] == streamed.meta["selection"]

@@ -8,6 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
+from ltfix.stage2 import data as data_module
 from ltfix.stage2.data import Features
 from ltfix.stage2.probe import PENALTIES, fit_probe
 from ltfix.stage2.select import cut, mean_class_accuracy
@@ -102,6 +103,16 @@ def test_all_views_never_straddle_its_cut(draw_cache):
     cache = draw_cache([12, 6, 1], views=2, spread=2.0)
     _, weight, _, _ = fitted(cache, "all")
     assert np.isfinite(weight).all()
+
+
+def test_streamed_features_give_the_same_probe(draw_cache, monkeypatch):
+    monkeypatch.setattr(data_module, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(data_module, "CHUNK_VALUES", 1)
+    cache = draw_cache([60, 20, 6, 2], spread=2.0)
+    kept, streamed = (fit_probe(Features.of(cache, stream=s), 0, CPU) for s in ("never", "always"))
+    assert streamed[2] == kept[2]
+    assert streamed[0] == pytest.approx(kept[0], abs=1e-3)
+    assert streamed[1] == pytest.approx(kept[1], abs=1e-3)
 
 
 def test_samples_of_one_each_leave_nothing_to_choose_on(draw_cache):
