@@ -65,6 +65,26 @@ def os_errors(path: Path | str) -> Iterator[None]:
         raise EnvironmentFault(what, where=where, hint=hint) from err
 
 
+def demand_place(path: Path) -> None:
+    """Refuse a path that no file could be written to, before the work that would fill it.
+
+    Raises:
+        InputError: the path is a folder, or passes through a file.
+        EnvironmentFault: no permission, or a read-only file system.
+    """
+    folder = path.parent
+    with os_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            fixed = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+            raise OSError(errno.EROFS if fixed else errno.EACCES, "", str(folder))
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it into place when the block ends well.

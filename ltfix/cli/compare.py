@@ -72,8 +72,7 @@ def compare(
     Finished heads are kept: the same command after an interruption fits only what is missing, and
     --seeds 10 after --seeds 5 only five more. Nothing is chosen on the test features.
     """
-    if output is not None and str(output) != "-":
-        console.refuse_existing(output, overwrite=overwrite)
+    console.claim(output, overwrite=overwrite)
     shared = dict(pair(text, "ltfix compare") for text in set_ or [])
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     caches = (

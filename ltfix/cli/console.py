@@ -24,14 +24,20 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Demand --overwrite before a file or folder is replaced.
+def claim(path: Path | None, *, overwrite: bool) -> None:
+    """Demand that a result can go to a file before the work for it is done; stdout (None, ``-``) always can.
 
     Raises:
         UsageError: ``path`` exists and ``overwrite`` is false.
+        InputError, EnvironmentFault: it cannot be written.
     """
+    if path is None or str(path) == "-":
+        return
+    from ltfix import files
+
     if path.exists() and not overwrite:
         raise UsageError("already there", where=path, hint="--overwrite replaces it")
+    files.demand_place(path)
 
 
 def deliver(text: str, output: Path | None, *, overwrite: bool = False) -> None:
@@ -46,7 +52,7 @@ def deliver(text: str, output: Path | None, *, overwrite: bool = False) -> None:
         return
     from ltfix import files
 
-    refuse_existing(output, overwrite=overwrite)
+    claim(output, overwrite=overwrite)
     files.write_text(output, text.rstrip("\n") + "\n")
 
 

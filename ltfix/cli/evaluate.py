@@ -94,8 +94,7 @@ def evaluate(
     gates = {} if fail_under is None else gate.parse_gates(fail_under)
     if against is None:
         config.refuse_unused(["seed"], "evaluate without --against")
-    if output is not None and str(output) != "-":
-        console.refuse_existing(output, overwrite=overwrite)
+    console.claim(output, overwrite=overwrite)
     chosen = heads or sorted((work / "heads").glob("*.safetensors"))
     opened = _open(cache, work)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT

@@ -154,7 +154,7 @@ def fit(
     numbers = [seed] if seeds is None else list(range(seed, seed + seeds))
     places = _places(out, work, _name(method, given, loss, options), numbers, many=seeds is not None)
     for place in places:
-        console.refuse_existing(place, overwrite=overwrite)
+        console.claim(place, overwrite=overwrite)
     train, held = _caches(cache, val, work)
     began = perf_counter()
     heads = fit_seeds(
@@ -216,7 +216,15 @@ def _name(method: str, given: Mapping[str, Any], loss: str | None, options: Opti
 
 
 def _places(out: Path | None, work: Path, name: str, seeds: Sequence[int], *, many: bool) -> list[Path]:
-    """Where the heads go, one a seed."""
+    """Where the heads go, one a seed.
+
+    Raises:
+        UsageError: to stdout.
+    """
+    if str(out) == "-":
+        from ltfix.errors import UsageError
+
+        raise UsageError("a head goes to a file, not to stdout", where="--out -")
     place = out or work / "heads" / f"{name}.safetensors"
     if not many:
         return [place]

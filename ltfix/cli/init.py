@@ -35,8 +35,6 @@ def init(
     It lists every option of every command with its default, all commented out, so it changes nothing
     until it is edited.
     """
-    if str(output) != "-":
-        console.refuse_existing(output, overwrite=overwrite)
     console.deliver(example(), output, overwrite=overwrite)
     if str(output) != "-":
         console.note(f"wrote {output}")

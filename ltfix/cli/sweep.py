@@ -73,9 +73,8 @@ def sweep(
 
     if not over:
         raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
-    for place in (plot, None if str(output) == "-" else output):
-        if place is not None:
-            console.refuse_existing(place, overwrite=overwrite)
+    for place in (plot, output):
+        console.claim(place, overwrite=overwrite)
     grid: dict[str, list[str]] = {}
     for text in over:
         name, points = parse_over(text)

@@ -151,6 +151,15 @@ METHODS = [
     Row("--set without a value", "fit --set variant", 2, r"--set takes KEY=VALUE"),
     Row("--set of a wrong word", "fit --set variant=codex", 2, r"codex.*code", real=False),
     Row("option not used", "fit --method tau-norm --lr 1", 2, r"method tau-norm does not use --lr"),
+    Row("a head to stdout", "fit --method ce --out -", 2, r"a file, not to stdout \(--out -\)", real=False),
+    Row(
+        "a head below a file",
+        "fit --method ce --out o.csv/head.safetensors",
+        3,
+        r"not a folder \(o\.csv\)",
+        write("o.csv", "a"),
+        real=False,
+    ),
     Row("a rate that diverges", "fit --method ce --lr 1e38 --epochs 3", 3, r"epoch", real=False),
     Row("no such device", "fit --device cuda:99", 4, r"cuda:99", real=False),
     Row(
