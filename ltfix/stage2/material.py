@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from ltfix.backbones.device import demand_bf16
+from ltfix.backbones.device import demand_bf16, resolve_device
 from ltfix.errors import InputError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
@@ -37,7 +37,7 @@ class Material:
 
     Raises:
         InputError: caches that do not fit each other, one class only, a feature that is not finite.
-        EnvironmentFault: the device lacks the precision.
+        UsageError, EnvironmentFault: there is no such device, or it lacks the precision.
     """
 
     train: FeatureCache
@@ -54,8 +54,10 @@ class Material:
 
     def __post_init__(self) -> None:
         _check_caches(self.train, self.held)
+        device = resolve_device(self.options.device)
+        self.options = dataclasses.replace(self.options, device=str(device))
         if self.options.precision == "bf16":
-            demand_bf16(torch.device(self.options.device))
+            demand_bf16(device)
         self.data = Features.of(self.train, self.options.views_used, self.options.stream)
         self._continued = self.train.head
         if self._continued is not None and self._continued.transform is not None:

@@ -28,7 +28,7 @@ class Options:
         val_fraction, val_per_class: the class-wise cut that serves where no validation cache does; giving
             one of them asks for validation even where nothing is open.
         stream: "auto", "always" or "never": visit features block-wise, so that they need not fit in memory.
-        device: where to train.
+        device: where to train: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: "fp32", or "bf16" for the matrix products where the processor has it.
 
     Raises:

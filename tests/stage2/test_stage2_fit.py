@@ -328,3 +328,8 @@ def test_a_streamed_cache_gives_what_a_resident_one_does(draw_cache, monkeypatch
     np.testing.assert_allclose(kept.weight, streamed.weight, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(kept.bias, streamed.bias, rtol=1e-5, atol=1e-7)
     assert kept.meta["selection"] == streamed.meta["selection"]
+
+
+def test_a_device_that_does_not_exist_is_refused(draw_cache):
+    with pytest.raises(UsageError, match="unknown device 'tpu'"):
+        ltfix.fit(draw_cache([4, 3]), "ce", device="tpu")
