@@ -8,31 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ltfix.cli import console, tables
-from ltfix.cli.options import Device, Format, Output, Overwrite, Seed, TableFormat, Threads, Work
+from ltfix.cli import options as opt
 
 if TYPE_CHECKING:
     from ltfix.features.cache import FeatureCache
 
-TrainCache = Annotated[
-    Path | None,
-    typer.Option("--train", metavar="CACHE", help="Features to fit on.  [default: features/train]"),
-]
-TestCache = Annotated[
-    Path | None,
-    typer.Option("--test", metavar="CACHE", help="Features to score on.  [default: features/test]"),
-]
-ValCache = Annotated[
-    Path | None,
-    typer.Option("--val", metavar="CACHE", help="Features to choose on.  [default: features/val if there]"),
-]
-Many = Annotated[int, typer.Option("--many", min=0, help="Many: more training samples than this.")]
-Few = Annotated[int, typer.Option("--few", min=0, help="Few: fewer training samples than this.")]
-
 
 def compare(
-    train: TrainCache = None,
-    test: TestCache = None,
-    val: ValCache = None,
+    train: opt.TrainCache = None,
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", metavar="CACHE", help="Features to score on.  [default: features/test]"),
+    ] = None,
+    val: opt.ValCache = None,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -44,9 +32,7 @@ def compare(
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Seeds of each method, trained side by side.")
     ] = 5,
-    tune: Annotated[
-        bool, typer.Option("--tune", help="Choose rate, feature scale and the methods' values on validation.")
-    ] = False,
+    tune: opt.Tune = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="For every method that takes it; repeatable."),
@@ -57,15 +43,15 @@ def compare(
             "--save-heads", metavar="DIR", help="Keep finished heads here.  [default: WORK/compare]"
         ),
     ] = None,
-    format: Format = TableFormat.table,
-    output: Output = None,
-    many: Many = 100,
-    few: Few = 20,
-    work: Work = Path(),
-    seed: Seed = 0,
-    device: Device = "auto",
-    threads: Threads = None,
-    overwrite: Overwrite = False,
+    format: opt.Format = opt.TableFormat.table,
+    output: opt.Output = None,
+    many: opt.Many = 100,
+    few: opt.Few = 20,
+    work: opt.Work = Path(),
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Fit all methods with several seeds, score them on the test features and print one table.
 
@@ -100,7 +86,7 @@ def compare(
         few=few,
         progress=console.progress(),
     )
-    if format == TableFormat.table:
+    if format == opt.TableFormat.table:
         plain = output is not None and str(output) != "-"
         text = tables.draw_result(found.table(), plain=plain)
     else:

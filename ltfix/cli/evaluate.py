@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ltfix.cli import config, console, tables
-from ltfix.cli.options import Format, NameOrPath, Output, Overwrite, Seed, TableFormat, Work
+from ltfix.cli import options as opt
 from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
@@ -62,10 +62,8 @@ Against = Annotated[
         metavar="HEAD",
         help="Compare with this head (a file, or stage-1) by a paired bootstrap.",
     ),
-    NameOrPath,
+    opt.NameOrPath,
 ]
-Many = Annotated[int, typer.Option("--many", min=0, help="Many: more training samples than this.")]
-Few = Annotated[int, typer.Option("--few", min=0, help="Few: fewer training samples than this.")]
 Tta = Annotated[Views, typer.Option("--tta", help="Several views: mean of their logits, or the first.")]
 
 
@@ -73,16 +71,16 @@ def evaluate(
     heads: Heads = None,
     cache: Cache = None,
     report: Kind = "many-medium-few",
-    format: Format = TableFormat.table,
-    output: Output = None,
-    overwrite: Overwrite = False,
+    format: opt.Format = opt.TableFormat.table,
+    output: opt.Output = None,
+    overwrite: opt.Overwrite = False,
     fail_under: Bars = None,
     against: Against = None,
-    many: Many = 100,
-    few: Few = 20,
+    many: opt.Many = 100,
+    few: opt.Few = 20,
     tta: Tta = Views.mean,
-    seed: Seed = 0,
-    work: Work = Path(),
+    seed: opt.Seed = 0,
+    work: opt.Work = Path(),
 ) -> None:
     """Print the accuracy of heads on cached features: many, medium and few-shot classes.
 
@@ -135,8 +133,8 @@ def _open(cache: Path | None, work: Path) -> FeatureCache:
     return open_cache(cache or usual)
 
 
-def _text(report: Report, format: TableFormat, output: Path | None) -> str:
-    if format != TableFormat.table:
+def _text(report: Report, format: opt.TableFormat, output: Path | None) -> str:
+    if format != opt.TableFormat.table:
         return report.render(format.value)
     plain = output is not None and str(output) != "-"
     return "\n\n".join(tables.draw_result(table, plain=plain) for table in report.tables())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ltfix.cli import console, texts
-from ltfix.cli.options import Device, NameOrPath, Overwrite, Seed, SourceSpec, Threads, Work
+from ltfix.cli import options as opt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,13 +21,9 @@ def extract(
     backbone: Annotated[
         str | None,
         typer.Option("--backbone", metavar="B", help="A timm name, torchvision:NAME, or a run folder."),
-        NameOrPath,
+        opt.NameOrPath,
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="SRC", help="A folder, list:FILE or list:train=F,test=G."),
-        SourceSpec,
-    ] = None,
+    data: opt.Data = None,
     split: Annotated[
         list[str] | None,
         typer.Option("--split", metavar="NAME", help="Only this split; repeatable.  [default: all]"),
@@ -38,51 +34,20 @@ def extract(
             "--out", metavar="DIR", help="Each split goes to DIR/<split>.  [default: WORK/features]"
         ),
     ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option("--checkpoint", metavar="FILE", help="Weights for the backbone: safetensors or .pth."),
-    ] = None,
-    pretrained: Annotated[
-        bool,
-        typer.Option("--pretrained/--no-pretrained", help="The model's own weights, or random ones."),
-    ] = True,
-    model_arg: Annotated[
-        list[str] | None,
-        typer.Option("--model-arg", metavar="KEY=VALUE", help="For the model's constructor; repeatable."),
-    ] = None,
-    root: Annotated[
-        Path | None, typer.Option("--root", metavar="DIR", help="Where the paths of a list start from.")
-    ] = None,
-    classes: Annotated[
-        Path | None, typer.Option("--classes", metavar="FILE", help="Class names in index order, one a line.")
-    ] = None,
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", metavar="N", help="Side of the crop in pixels.")
-    ] = None,
-    crop_pct: Annotated[
-        float | None, typer.Option("--crop-pct", metavar="F", help="Crop over resized shorter side.")
-    ] = None,
-    mean: Annotated[
-        str | None, typer.Option("--mean", metavar="R,G,B", help="Of the normalisation, like 0.5,0.5,0.5.")
-    ] = None,
-    std: Annotated[str | None, typer.Option("--std", metavar="R,G,B", help="Of the normalisation.")] = None,
-    interpolation: Annotated[
-        str | None,
-        typer.Option("--interpolation", metavar="NAME", help="Of the resize: bilinear, bicubic, …"),
-    ] = None,
+    checkpoint: opt.Checkpoint = None,
+    pretrained: opt.Pretrained = True,
+    model_arg: opt.ModelArg = None,
+    root: opt.Root = None,
+    classes: opt.Classes = None,
+    image_size: opt.ImageSize = None,
+    crop_pct: opt.CropPct = None,
+    mean: opt.Mean = None,
+    std: opt.Std = None,
+    interpolation: opt.Interpolation = None,
     views: Annotated[str, typer.Option("--views", help="center, or center,hflip.")] = "center",
-    imbalance_factor: Annotated[
-        float | None,
-        typer.Option(
-            "--imbalance-factor", metavar="F", help="Cut the train split to a long tail n_max/n_min."
-        ),
-    ] = None,
-    imbalance_seed: Annotated[
-        int, typer.Option("--imbalance-seed", help="Decides which images the cut keeps.")
-    ] = 0,
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", help="At most N samples a split, evenly spaced.")
-    ] = None,
+    imbalance_factor: opt.ImbalanceFactor = None,
+    imbalance_seed: opt.ImbalanceSeed = 0,
+    limit: opt.Limit = None,
     precision: Annotated[
         str,
         typer.Option("--precision", help="auto, fp32, bf16 or fp16; auto: bf16 on a GPU that has it."),
@@ -107,11 +72,11 @@ def extract(
         ),
     ] = 1024,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and stop.")] = False,
-    work: Work = Path(),
-    seed: Seed = 0,
-    device: Device = "auto",
-    threads: Threads = None,
-    overwrite: Overwrite = False,
+    work: opt.Work = Path(),
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Run a frozen backbone over images and cache its features, one cache a split.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ltfix.cli import config, console
-from ltfix.cli.options import Device, Overwrite, Seed, Threads, Work
+from ltfix.cli import options as opt
 
 if TYPE_CHECKING:
     from ltfix.features.cache import FeatureCache
@@ -35,10 +35,7 @@ def fit(
         Path | None,
         typer.Option("--out", metavar="HEAD", help="The head file.  [default: heads/<name>.safetensors]"),
     ] = None,
-    val: Annotated[
-        Path | None,
-        typer.Option("--val", metavar="CACHE", help="Validation features.  [default: features/val if there]"),
-    ] = None,
+    val: opt.ValCache = None,
     val_fraction: Annotated[
         float | None,
         typer.Option("--val-fraction", help="Cut this share of every class from train.  [default: 0.2]"),
@@ -46,9 +43,7 @@ def fit(
     val_per_class: Annotated[
         int | None, typer.Option("--val-per-class", min=1, help="Cut so many samples a class from train.")
     ] = None,
-    tune: Annotated[
-        bool, typer.Option("--tune", help="Choose rate, feature scale and the method's values on validation.")
-    ] = False,
+    tune: opt.Tune = False,
     select: Annotated[
         str,
         typer.Option(
@@ -58,38 +53,26 @@ def fit(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Fit so many seeds; one head each and a summary.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the features.")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
+    epochs: opt.Epochs = None,
+    lr: opt.Rate = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples a step.")] = None,
-    momentum: Annotated[float | None, typer.Option("--momentum", help="SGD momentum.")] = None,
+    momentum: opt.Momentum = None,
     weight_decay: Annotated[
         float | None, typer.Option("--weight-decay", help="L2 penalty on what trains.")
     ] = None,
     schedule: Annotated[
         str | None, typer.Option("--schedule", metavar="cosine|constant", help="Rate over the epochs.")
     ] = None,
-    sampler: Annotated[
-        str | None, typer.Option("--sampler", metavar="NAME", help="How samples are drawn.")
-    ] = None,
-    loss: Annotated[
-        str | None, typer.Option("--loss", metavar="NAME", help="Use this loss in the method's place.")
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            "--init", metavar="KIND", help="Start: stage1 (else the probe), probe, random or class-mean."
-        ),
-    ] = None,
+    sampler: opt.Sampler = None,
+    loss: opt.Loss = None,
+    init: opt.Init = None,
     views_used: Annotated[
         str,
         typer.Option(
             "--views-used", metavar="KIND", help="Views: one at random per sample and step, first, or all."
         ),
     ] = "random",
-    feature_scale: Annotated[
-        str,
-        typer.Option("--feature-scale", metavar="auto|none|C", help="Divide features by this while fitting."),
-    ] = "auto",
+    feature_scale: opt.FeatureScale = "auto",
     normalize: Annotated[
         str,
         typer.Option("--normalize", metavar="KIND", help="Features: none, standardize or l2."),
@@ -102,15 +85,12 @@ def fit(
         str,
         typer.Option("--stream", metavar="WHEN", help="Read features block-wise: auto, always or never."),
     ] = "auto",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A value of the method's own; repeatable."),
-    ] = None,
-    work: Work = Path(),
-    seed: Seed = 0,
-    device: Device = "auto",
-    threads: Threads = None,
-    overwrite: Overwrite = False,
+    set_: opt.OwnValues = None,
+    work: opt.Work = Path(),
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Retrain the classifier on cached features with one method and write a head.
 

@@ -64,3 +64,103 @@ PlainFormat = Annotated[ListFormat, typer.Option("--format", help="How the list 
 Output = Annotated[
     Path | None, typer.Option("--output", metavar="FILE", help="Write the result here instead of stdout (-).")
 ]
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="SRC", help="A folder of class folders, list:FILE or list:train=F,test=G."
+    ),
+    SourceSpec,
+]
+Root = Annotated[
+    Path | None, typer.Option("--root", metavar="DIR", help="Where the paths of a list start from.")
+]
+Classes = Annotated[
+    Path | None, typer.Option("--classes", metavar="FILE", help="Class names in index order, one a line.")
+]
+ImbalanceFactor = Annotated[
+    float | None,
+    typer.Option(
+        "--imbalance-factor", metavar="F", help="Cut training images to an exponential long tail n_max/n_min."
+    ),
+]
+ImbalanceSeed = Annotated[
+    int, typer.Option("--imbalance-seed", min=0, metavar="N", help="Decides which images the cut keeps.")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, metavar="N", help="At most N samples a split, evenly spaced."),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", metavar="FILE", help="Weights for the model: safetensors or .pth."),
+]
+Pretrained = Annotated[
+    bool, typer.Option("--pretrained/--no-pretrained", help="The model's own weights, or random ones.")
+]
+ModelArg = Annotated[
+    list[str] | None,
+    typer.Option("--model-arg", metavar="KEY=VALUE", help="For the model's constructor; repeatable."),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size", min=1, metavar="N", help="Side of the crop in pixels.  [default: the model's]"
+    ),
+]
+CropPct = Annotated[
+    float | None,
+    typer.Option("--crop-pct", metavar="F", help="Crop over resized shorter side.  [default: the model's]"),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        "--mean", metavar="R,G,B", help="Of pixels in 0..1, like 0.5,0.5,0.5.  [default: the model's]"
+    ),
+]
+Std = Annotated[
+    str | None, typer.Option("--std", metavar="R,G,B", help="Of pixels in 0..1.  [default: the model's]")
+]
+Interpolation = Annotated[
+    str | None,
+    typer.Option(
+        "--interpolation", metavar="NAME", help="Of the resize: bilinear, bicubic, …  [default: the model's]"
+    ),
+]
+
+TrainCache = Annotated[
+    Path | None,
+    typer.Option("--train", metavar="CACHE", help="Features to fit on.  [default: features/train]"),
+]
+ValCache = Annotated[
+    Path | None,
+    typer.Option("--val", metavar="CACHE", help="Validation features.  [default: features/val if there]"),
+]
+Tune = Annotated[
+    bool, typer.Option("--tune", help="Choose rate, feature scale and a method's values on validation.")
+]
+Loss = Annotated[
+    str | None, typer.Option("--loss", metavar="NAME", help="Use this loss in the method's place.")
+]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        "--init", metavar="KIND", help="Start: stage1 (else the probe), probe, random or class-mean."
+    ),
+]
+FeatureScale = Annotated[
+    str, typer.Option("--feature-scale", metavar="auto|none|C", help="Divide features by this while fitting.")
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training samples.")]
+Rate = Annotated[float | None, typer.Option("--lr", help="Learning rate at its highest.")]
+Momentum = Annotated[float | None, typer.Option("--momentum", help="SGD momentum.")]
+Sampler = Annotated[
+    str | None, typer.Option("--sampler", metavar="NAME", help="How training samples are drawn.")
+]
+OwnValues = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A value without an option of its own; repeatable."),
+]
+
+Many = Annotated[int, typer.Option("--many", min=0, help="Many: more training samples than this.")]
+Few = Annotated[int, typer.Option("--few", min=0, help="Few: fewer training samples than this.")]

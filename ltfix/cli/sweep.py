@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from ltfix.cli import console, tables
-from ltfix.cli.compare import Few, Many, TrainCache, ValCache, default_val, locate, pair
-from ltfix.cli.options import Device, Format, Output, Overwrite, Seed, TableFormat, Threads, Work
+from ltfix.cli import options as opt
+from ltfix.cli.compare import default_val, locate, pair
 
 
 def sweep(
-    train: TrainCache = None,
+    train: opt.TrainCache = None,
     method: Annotated[
         str, typer.Option("--method", metavar="M", help="What to fit (`ltfix methods` lists them).")
     ] = "samn",
@@ -31,37 +31,27 @@ def sweep(
         Path | None,
         typer.Option("--test", metavar="CACHE", help="Score on test features: for reports, never to choose."),
     ] = None,
-    val: ValCache = None,
-    loss: Annotated[
-        str | None, typer.Option("--loss", metavar="NAME", help="Use this loss in the method's place.")
-    ] = None,
+    val: opt.ValCache = None,
+    loss: opt.Loss = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A value that stays the same; repeatable."),
     ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            "--init", metavar="KIND", help="Start: stage1 (else the probe), probe, random or class-mean."
-        ),
-    ] = None,
-    feature_scale: Annotated[
-        str,
-        typer.Option("--feature-scale", metavar="auto|none|C", help="Divide features by this while fitting."),
-    ] = "auto",
+    init: opt.Init = None,
+    feature_scale: opt.FeatureScale = "auto",
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw it: .png, .pdf or .svg (needs the extra `plot`)."),
     ] = None,
-    format: Format = TableFormat.table,
-    output: Output = None,
-    many: Many = 100,
-    few: Few = 20,
-    work: Work = Path(),
-    seed: Seed = 0,
-    device: Device = "auto",
-    threads: Threads = None,
-    overwrite: Overwrite = False,
+    format: opt.Format = opt.TableFormat.table,
+    output: opt.Output = None,
+    many: opt.Many = 100,
+    few: opt.Few = 20,
+    work: opt.Work = Path(),
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Fit one method at every point of a grid of its values and print how its accuracy depends on them.
 
@@ -113,7 +103,7 @@ def sweep(
 
         draw(found, plot)
         console.note(f"drawn in {plot}")
-    if format == TableFormat.table:
+    if format == opt.TableFormat.table:
         plain = output is not None and str(output) != "-"
         text = "\n\n".join(tables.draw_result(table, plain=plain) for table in found.tables())
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ltfix.cli import console, texts
-from ltfix.cli.options import Device, Overwrite, Seed, SourceSpec, Threads, Work
+from ltfix.cli import options as opt
 
 if TYPE_CHECKING:
     from ltfix.stage1.run import Run
@@ -22,11 +22,7 @@ _VALUES = (
 
 
 def train_backbone(
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="SRC", help="Images: a folder of class folders, list:FILE, …."),
-        SourceSpec,
-    ] = None,
+    data: opt.Data = None,
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="A timm model, or torchvision:NAME.")
     ] = "cifar_resnet32",
@@ -48,51 +44,25 @@ def train_backbone(
         Path | None, typer.Option("--out", metavar="DIR", help="The run folder.  [default: runs/<name>]")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="The split to train on.")] = "train",
-    root: Annotated[
-        Path | None, typer.Option("--root", metavar="DIR", help="Where the paths of a list start.")
-    ] = None,
-    classes: Annotated[
-        Path | None, typer.Option("--classes", metavar="FILE", help="Class names in index order, one a line.")
-    ] = None,
-    imbalance_factor: Annotated[
-        float | None,
-        typer.Option("--imbalance-factor", metavar="IF", help="Cut the images to an exponential long tail."),
-    ] = None,
-    imbalance_seed: Annotated[
-        int, typer.Option("--imbalance-seed", min=0, help="Decides which images are left.")
-    ] = 0,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images.")] = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained/--no-pretrained", help="Start from the model's own weights.")
-    ] = False,
-    checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", metavar="FILE", help="Start from these weights.")
-    ] = None,
-    model_arg: Annotated[
-        list[str] | None,
-        typer.Option("--model-arg", metavar="KEY=VALUE", help="For the model's constructor; repeatable."),
-    ] = None,
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", min=1, help="Side in pixels.  [default: the model's]")
-    ] = None,
-    crop_pct: Annotated[
-        float | None, typer.Option("--crop-pct", help="Image size over resized side.  [default: the model's]")
-    ] = None,
-    mean: Annotated[
-        str | None, typer.Option("--mean", metavar="R,G,B", help="Of pixels in 0..1.  [default: the model's]")
-    ] = None,
-    std: Annotated[
-        str | None, typer.Option("--std", metavar="R,G,B", help="Of pixels in 0..1.  [default: the model's]")
-    ] = None,
-    interpolation: Annotated[
-        str | None, typer.Option("--interpolation", help="bilinear, bicubic, ….  [default: the model's]")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the images.")] = None,
+    root: opt.Root = None,
+    classes: opt.Classes = None,
+    imbalance_factor: opt.ImbalanceFactor = None,
+    imbalance_seed: opt.ImbalanceSeed = 0,
+    limit: opt.Limit = None,
+    pretrained: opt.Pretrained = False,
+    checkpoint: opt.Checkpoint = None,
+    model_arg: opt.ModelArg = None,
+    image_size: opt.ImageSize = None,
+    crop_pct: opt.CropPct = None,
+    mean: opt.Mean = None,
+    std: opt.Std = None,
+    interpolation: opt.Interpolation = None,
+    epochs: opt.Epochs = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", help="Images an update, over all processes.")
     ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate at its highest.")] = None,
-    momentum: Annotated[float | None, typer.Option("--momentum", help="SGD momentum.")] = None,
+    lr: opt.Rate = None,
+    momentum: opt.Momentum = None,
     nesterov: Annotated[
         bool | None, typer.Option("--nesterov/--no-nesterov", help="Nesterov's momentum.")
     ] = None,
@@ -116,9 +86,7 @@ def train_backbone(
     warmup_epochs: Annotated[
         int | None, typer.Option("--warmup-epochs", help="Epochs of rising rate, part of --epochs.")
     ] = None,
-    sampler: Annotated[
-        str | None, typer.Option("--sampler", metavar="NAME", help="How images are drawn.")
-    ] = None,
+    sampler: opt.Sampler = None,
     augment: Annotated[
         str | None,
         typer.Option(
@@ -154,10 +122,7 @@ def train_backbone(
     compile: Annotated[
         bool | None, typer.Option("--compile/--no-compile", help="Compile the backbone with torch.compile.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe's own; repeatable."),
-    ] = None,
+    set_: opt.OwnValues = None,
     workers: Annotated[
         str, typer.Option("--workers", help="Decoding processes for large images; auto: one a core.")
     ] = "auto",
@@ -168,11 +133,11 @@ def train_backbone(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write event files too (pip install 'ltfix[tb]').")
     ] = False,
-    work: Work = Path(),
-    seed: Seed = 0,
-    device: Device = "auto",
-    threads: Threads = None,
-    overwrite: Overwrite = False,
+    work: opt.Work = Path(),
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Train a backbone from images (stage 1).
 
