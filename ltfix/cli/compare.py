@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ltfix.cli import console, tables
+from ltfix.cli import console
 from ltfix.cli import options as opt
 
 if TYPE_CHECKING:
@@ -86,12 +86,7 @@ def compare(
         few=few,
         progress=console.progress(),
     )
-    if format == opt.TableFormat.table:
-        plain = output is not None and str(output) != "-"
-        text = tables.draw_result(found.table(), plain=plain)
-    else:
-        text = found.render(format.value)
-    console.deliver(text, output, overwrite=overwrite)
+    console.deliver_result(found, format, output, overwrite=overwrite)
     console.note(f"heads are in {folder}")
 
 

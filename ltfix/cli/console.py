@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ltfix.cli import config, tables
 from ltfix.errors import UsageError
 from ltfix.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from ltfix.evaluation.table import Result
 
 
 def note(text: str) -> None:
@@ -54,6 +58,16 @@ def deliver(text: str, output: Path | None, *, overwrite: bool = False) -> None:
 
     claim(output, overwrite=overwrite)
     files.write_text(output, text.rstrip("\n") + "\n")
+
+
+def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: bool) -> None:
+    """What a command found, as ``--format`` says, to where ``--output`` says (see `deliver`)."""
+    if form == "table":
+        plain = output is not None and str(output) != "-"
+        text = "\n\n".join(tables.draw_result(table, plain=plain) for table in found.tables())
+    else:
+        text = found.render(form)
+    deliver(text, output, overwrite=overwrite)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:

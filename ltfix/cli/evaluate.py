@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ltfix.cli import config, console, tables
+from ltfix.cli import config, console
 from ltfix.cli import options as opt
 from ltfix.progress import SILENT
 
@@ -115,7 +115,7 @@ def evaluate(
     if gates:
         accuracies = found.heads if report == "many-medium-few" else measured("many-medium-few").heads
         gate.refuse_empty(gates, accuracies)
-    console.deliver(_text(found, format, output), output, overwrite=overwrite)
+    console.deliver_result(found, format, output, overwrite=overwrite)
     if gates:
         gate.check_gates(gates, accuracies)
 
@@ -131,10 +131,3 @@ def _open(cache: Path | None, work: Path) -> FeatureCache:
             "no test features", where=usual, hint="`ltfix extract` writes them, or name a cache with --cache"
         )
     return open_cache(cache or usual)
-
-
-def _text(report: Report, format: opt.TableFormat, output: Path | None) -> str:
-    if format != opt.TableFormat.table:
-        return report.render(format.value)
-    plain = output is not None and str(output) != "-"
-    return "\n\n".join(tables.draw_result(table, plain=plain) for table in report.tables())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ltfix.cli import console, tables
+from ltfix.cli import console
 from ltfix.cli import options as opt
 from ltfix.cli.compare import default_val, locate, pair
 
@@ -103,9 +103,4 @@ def sweep(
 
         draw(found, plot)
         console.note(f"drawn in {plot}")
-    if format == opt.TableFormat.table:
-        plain = output is not None and str(output) != "-"
-        text = "\n\n".join(tables.draw_result(table, plain=plain) for table in found.tables())
-    else:
-        text = found.render(format.value)
-    console.deliver(text, output, overwrite=overwrite)
+    console.deliver_result(found, format, output, overwrite=overwrite)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ltfix.evaluation.candidates import Candidate, Given, check_fit, class_names
 from ltfix.evaluation.case import Case
 from ltfix.evaluation.scores import check_tta
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
-from ltfix.evaluation.table import Column, Table, to_csv, to_markdown
+from ltfix.evaluation.table import Column, Result, Table
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
@@ -25,7 +24,7 @@ FORMATS = ("table", "json", "csv", "markdown")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Report:
+class Report(Result):
     """What `evaluate` found.
 
     Attributes:
@@ -60,20 +59,6 @@ class Report:
         main = reports.lookup(self.kind).table(self)
         main = dataclasses.replace(main, title=main.title or self.title)
         return [main, _differences(self)] if "against" in self.about else [main]
-
-    def render(self, form: str) -> str:
-        """The report as "json", "csv" (the main table, raw values) or "markdown" text.
-
-        Raises:
-            UsageError: another format.
-        """
-        if form == "json":
-            return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        if form == "csv":
-            return to_csv(self.tables()[0])
-        if form == "markdown":
-            return to_markdown(self.tables())
-        raise UsageError(f"no such text format: {form!r}", hint="known: json, csv, markdown")
 
 
 def evaluate(

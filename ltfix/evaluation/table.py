@@ -1,13 +1,17 @@
-"""A table of results and its plain renderings: csv (raw values) and markdown (as people read it)."""
+"""Tables of results and their plain renderings: csv (raw values) and markdown (as people read it)."""
 
 from __future__ import annotations
 
+import abc
 import csv
 import dataclasses
 import io
+import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
+
+from ltfix.errors import UsageError
 
 Kind = Literal["text", "count", "percent", "number", "value", "spread"]
 EMPTY = "–"
@@ -80,6 +84,34 @@ class Table:
             equal = {(i, index) for _, i in known if shown[i] == shown[winner]}
             marked |= equal if len(equal) < len(known) or len(known) == 1 else set()
         return marked
+
+
+class Result(abc.ABC):
+    """What a command found: one JSON document, and the tables that people read."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of docs/format.md: fractions, None where there is no value."""
+
+    @abc.abstractmethod
+    def tables(self) -> list[Table]:
+        """What people read; the first one is also the csv."""
+
+    def render(self, form: str) -> str:
+        """All of it as "json" or "markdown" text, or the first table's raw values as "csv".
+
+        Raises:
+            UsageError: another format.
+        """
+        if form == "json":
+            return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        if form == "csv":
+            return to_csv(self.tables()[0])
+        if form == "markdown":
+            return to_markdown(self.tables())
+        raise UsageError(f"no such text format: {form!r}", hint="known: json, csv, markdown")
 
 
 def _rank(value: Any) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
 from ltfix.evaluation.report import evaluate
 from ltfix.evaluation.shots import FEW, MANY, SHOTS
-from ltfix.evaluation.table import Column, Table, to_csv, to_markdown
+from ltfix.evaluation.table import Column, Result, Table
 from ltfix.features.cache import FeatureCache
 from ltfix.features.read import open_cache
 from ltfix.heads.head import STAGE1, Head
@@ -39,7 +38,7 @@ PROBE = "probe"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Result):
     """What `compare` found.
 
     Attributes:
@@ -60,6 +59,10 @@ class Comparison:
         """The JSON of docs/format.md."""
         return {"format": FORMAT, **self.about, "rows": self.rows, "left_out": self.left_out}
 
+    def tables(self) -> list[Table]:
+        """The one table."""
+        return [self.table()]
+
     def table(self) -> Table:
         """What people read: the best of every score is marked."""
         titles = {
@@ -78,20 +81,6 @@ class Comparison:
         )
         left_out = tuple(f"Left out: {name}: {why}." for name, why in self.left_out.items())
         return Table(columns, self.rows, title=self.title, notes=(*self.notes, *left_out))
-
-    def render(self, form: str) -> str:
-        """The comparison as "json", "csv" (fractions, full precision) or "markdown" text.
-
-        Raises:
-            UsageError: another format.
-        """
-        if form == "json":
-            return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        if form == "csv":
-            return to_csv(self.table())
-        if form == "markdown":
-            return to_markdown([self.table()])
-        raise UsageError(f"no such text format: {form!r}", hint="known: json, csv, markdown")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from ltfix.errors import UsageError, nearest
 from ltfix.evaluation.candidates import training_counts
 from ltfix.evaluation.scores import class_accuracy, shot_means
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
-from ltfix.evaluation.table import Column, Table, to_csv, to_markdown
+from ltfix.evaluation.table import Column, Result, Table
 from ltfix.features.cache import FeatureCache
 from ltfix.features.read import open_cache
 from ltfix.progress import SILENT, Progress
@@ -39,7 +38,7 @@ SUMMED = ("all", "class_mean")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(Result):
     """What `sweep` found.
 
     Attributes:
@@ -103,20 +102,6 @@ class Sweep:
     def _title(self) -> str:
         label = "test cache, for reports only: nothing may be chosen on it" if self.on_test else "validation"
         return f"{self.method} on {self.scored_on} ({label})"
-
-    def render(self, form: str) -> str:
-        """The sweep as "json", "csv" (the points, fractions) or "markdown" text.
-
-        Raises:
-            UsageError: another format.
-        """
-        if form == "json":
-            return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        if form == "csv":
-            return to_csv(self.tables()[0])
-        if form == "markdown":
-            return to_markdown(self.tables())
-        raise UsageError(f"no such text format: {form!r}", hint="known: json, csv, markdown")
 
 
 def sweep(
