@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ltfix.cli import console
+from ltfix.cli import console, texts
 from ltfix.cli import options as opt
-
-if TYPE_CHECKING:
-    from ltfix.features.cache import FeatureCache
+from ltfix.cli.caches import locate, locate_val
 
 
 def compare(
@@ -59,13 +57,13 @@ def compare(
     --seeds 10 after --seeds 5 only five more. Nothing is chosen on the test features.
     """
     console.claim(output, overwrite=overwrite)
-    shared = dict(pair(text, "ltfix compare") for text in set_ or [])
+    shared = dict(texts.pair(text, "--set", "compare") for text in set_ or [])
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     caches = (
-        locate(train, work, "train", "--train"),
-        locate(test, work, "test", "--test"),
+        locate(train, work, "train", "--train CACHE"),
+        locate(test, work, "test", "--test CACHE"),
     )
-    held = default_val(val, train, work)
+    held = locate_val(val, train, work)
 
     from ltfix.backbones.device import resolve_device, use_threads
     from ltfix.stage2.compare import compare as run
@@ -88,42 +86,3 @@ def compare(
     )
     console.deliver_result(found, format, output, overwrite=overwrite)
     console.note(f"heads are in {folder}")
-
-
-def pair(text: str, where: str) -> tuple[str, str]:
-    """``KEY=VALUE`` as its two parts, the key with ``_``.
-
-    Raises:
-        UsageError: there is no ``=``.
-    """
-    from ltfix.errors import UsageError
-
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UsageError(f"--set takes KEY=VALUE, found {text!r}", where=where)
-    return name.replace("-", "_"), value
-
-
-def locate(given: Path | None, work: Path, split: str, option: str) -> FeatureCache:
-    """A cache that was given, or the split's in the default layout.
-
-    Raises:
-        InputError: neither is there, or it is wrong.
-    """
-    from ltfix.errors import InputError
-    from ltfix.features.read import open_cache
-
-    usual = work / "features" / split
-    if given is None and not usual.exists():
-        hint = f"`ltfix extract` writes them, or name a cache with {option}"
-        raise InputError(f"no {split} features", where=usual, hint=hint)
-    return open_cache(given or usual)
-
-
-def default_val(given: Path | None, train: Path | None, work: Path) -> FeatureCache | None:
-    """The validation cache: given, or the default layout's beside its training cache."""
-    from ltfix.features.read import open_cache
-
-    usual = work / "features" / "val"
-    place = given or (usual if train is None and usual.exists() else None)
-    return None if place is None else open_cache(place)

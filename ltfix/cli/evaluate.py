@@ -10,11 +10,11 @@ import typer
 
 from ltfix.cli import config, console
 from ltfix.cli import options as opt
+from ltfix.cli.caches import locate
 from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
     from ltfix.evaluation import Report
-    from ltfix.features.read import FeatureCache
 
 
 _LONG = 1e10  # multiplications a head; below, a bar would be gone before it is read
@@ -94,7 +94,7 @@ def evaluate(
         config.refuse_unused(["seed"], "evaluate without --against")
     console.claim(output, overwrite=overwrite)
     chosen = heads or sorted((work / "heads").glob("*.safetensors"))
-    opened = _open(cache, work)
+    opened = locate(cache, work, "test", "--cache CACHE")
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     def measured(kind: str, against: str | None = None) -> Report:
@@ -118,16 +118,3 @@ def evaluate(
     console.deliver_result(found, format, output, overwrite=overwrite)
     if gates:
         gate.check_gates(gates, accuracies)
-
-
-def _open(cache: Path | None, work: Path) -> FeatureCache:
-    """The cache to evaluate on; val or train are never taken in the place of test."""
-    from ltfix.errors import InputError
-    from ltfix.features.read import open_cache
-
-    usual = work / "features" / "test"
-    if cache is None and not usual.exists():
-        raise InputError(
-            "no test features", where=usual, hint="`ltfix extract` writes them, or name a cache with --cache"
-        )
-    return open_cache(cache or usual)

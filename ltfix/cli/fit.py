@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ltfix.cli import config, console
+from ltfix.cli import config, console, texts
 from ltfix.cli import options as opt
+from ltfix.cli.caches import locate, locate_val
 
 if TYPE_CHECKING:
     from ltfix.features.cache import FeatureCache
@@ -135,7 +136,7 @@ def fit(
     places = _places(out, work, _name(method, given, loss, options), numbers, many=seeds is not None)
     for place in places:
         console.claim(place, overwrite=overwrite)
-    train, held = _caches(cache, val, work)
+    train, held = locate(cache, work, "train", "ltfix fit CACHE"), locate_val(val, cache, work)
     began = perf_counter()
     heads = fit_seeds(
         train,
@@ -164,7 +165,6 @@ def given_values(
     Raises:
         UsageError: an option the method does not use, or a pair without ``=``.
     """
-    from ltfix.errors import UsageError
     from ltfix.stage2.table import methods
 
     used = entry.values()
@@ -172,12 +172,11 @@ def given_values(
     given = {name: value for name, value in typed.items() if name in used}
     origins = {name: str(config.origin(name)) for name in given}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set takes KEY=VALUE, found {pair!r}", where="ltfix fit")
-        key, source = name.replace("-", "_"), str(config.origin("set"))
+        (key, value), source = texts.pair(pair, "--set", "fit"), str(config.origin("set"))
         if key not in used and source != "option" and any(key in m.values() for m in methods()):
-            console.note(f"--set {name} from the {source} is not used by method {entry.name}")
+            console.note(
+                f"--set {key.replace('_', '-')} from the {source} is not used by method {entry.name}"
+            )
         else:
             given[key], origins[key] = value, source
     return given, origins
@@ -209,21 +208,6 @@ def _places(out: Path | None, work: Path, name: str, seeds: Sequence[int], *, ma
     if not many:
         return [place]
     return [place.with_name(f"{place.stem}-s{seed}{place.suffix}") for seed in seeds]
-
-
-def _caches(cache: Path | None, val: Path | None, work: Path) -> tuple[FeatureCache, FeatureCache | None]:
-    """The training cache, and the validation cache where one is given or lies in the default place."""
-    import ltfix
-    from ltfix.errors import InputError
-
-    place = cache or work / "features" / "train"
-    if cache is None and not place.exists():
-        raise InputError(
-            "no training features", where=place, hint="run `ltfix extract`, or name a cache: ltfix fit CACHE"
-        )
-    default = work / "features" / "val"
-    held = val or (default if cache is None and default.exists() else None)
-    return ltfix.open_cache(place), None if held is None else ltfix.open_cache(held)
 
 
 def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | None) -> None:

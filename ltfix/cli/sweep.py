@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ltfix.cli import console
+from ltfix.cli import console, texts
 from ltfix.cli import options as opt
-from ltfix.cli.compare import default_val, locate, pair
+from ltfix.cli.caches import locate, locate_val
 
 
 def sweep(
@@ -75,9 +75,9 @@ def sweep(
         from ltfix.stage2.plot import demand_plotting
 
         demand_plotting(plot)
-    given = dict(pair(text, "ltfix sweep") for text in set_ or [])
-    cache, held = locate(train, work, "train", "--train"), default_val(val, train, work)
-    tested = None if test is None else locate(test, work, "test", "--test")
+    given = dict(texts.pair(text, "--set", "sweep") for text in set_ or [])
+    cache, held = locate(train, work, "train", "--train CACHE"), locate_val(val, train, work)
+    tested = None if test is None else locate(test, work, "test", "--test CACHE")
 
     from ltfix.backbones.device import resolve_device, use_threads
     from ltfix.stage2.options import Options

@@ -53,19 +53,21 @@ def count(text: str, option: str) -> int | None:
     return int(text)
 
 
-def pairs(items: Sequence[str], option: str, command: str) -> dict[str, Any]:
-    """``key=value`` items by key, ``-`` in a key read as ``_``; values by :func:`literal`.
+def pair(text: str, option: str, command: str) -> tuple[str, str]:
+    """``key=value`` as its two parts, ``-`` in the key read as ``_``.
 
     Raises:
-        UsageError: an item without ``=`` or key.
+        UsageError: there is no ``=`` or no key.
     """
-    values: dict[str, Any] = {}
-    for item in items:
-        name, equals, text = item.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{option} takes KEY=VALUE, found {item!r}", where=f"ltfix {command}")
-        values[name.replace("-", "_")] = literal(text)
-    return values
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{option} takes KEY=VALUE, found {text!r}", where=f"ltfix {command}")
+    return name.replace("-", "_"), value
+
+
+def pairs(items: Sequence[str], option: str, command: str) -> dict[str, Any]:
+    """:func:`pair` items by key, values by :func:`literal`."""
+    return {key: literal(text) for key, text in (pair(item, option, command) for item in items)}
 
 
 def literal(text: str) -> Any:

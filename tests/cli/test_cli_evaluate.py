@@ -81,8 +81,8 @@ def test_the_default_cache_is_test_never_val(project: Path, capsys: pytest.Captu
     code, _, err = finished(capsys, "evaluate")
     assert code == 3
     assert err == (
-        "ltfix: error: no test features (features/test): `ltfix extract` writes them, or name a cache with "
-        "--cache\n"
+        "ltfix: error: no test features (features/test): `ltfix extract` writes them, or name a cache: "
+        "--cache CACHE\n"
     )
 
 

@@ -70,7 +70,7 @@ def test_the_summary_goes_to_stdout_and_the_head_to_its_default_place(project: P
 def test_bare_it_reads_features_train_and_features_val(project: Path, capsys):
     (project / "features").mkdir()
     assert cli.run(["fit"]) == 3
-    assert "no training features (features/train): run `ltfix extract`" in capsys.readouterr().err
+    assert "no training features (features/train): `ltfix extract` writes them" in capsys.readouterr().err
     for split, seed in (("train", 0), ("val", 1)):
         folder = project / "features" / split
         folder.mkdir()

@@ -176,7 +176,7 @@ CACHES = [
         "no training features",
         "fit",
         3,
-        r"\(features/train\): run `ltfix extract`",
+        r"\(features/train\): `ltfix extract` writes them.*ltfix fit CACHE",
         drop("features"),
         real=False,
     ),
