@@ -39,7 +39,7 @@ def draw(
     room, most = width - wide - numbers - 2, max(*counts, 1)
     means = [sum(counts[k] for k in group) / len(group) for group in groups]
     return [
-        f"{_cut(label, wide):<{wide}} {figure:>{numbers}} {_bar(mean / most, room, ascii_only)}".rstrip()
+        f"{cut(label, wide):<{wide}} {figure:>{numbers}} {_bar(mean / most, room, ascii_only)}".rstrip()
         for label, figure, mean in zip(labels, figures, means, strict=True)
     ]
 
@@ -65,7 +65,8 @@ def _figure(counts: list[int]) -> str:
     return str(high) if high == low else f"{high}–{low}"
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
+    """Text of at most ``width`` characters; ``…`` stands for what is left out."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 

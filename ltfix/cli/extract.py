@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ltfix.cli import console, texts
+from ltfix.cli import console, tables, texts
 from ltfix.cli import options as opt
 
 if TYPE_CHECKING:
@@ -149,10 +149,8 @@ def _describe(extraction: Extraction) -> None:
         plan = job.plan
         stored = len(plan.samples) * (plan.views * plan.dim * (2 if plan.dtype == "float16" else 4) + 8)
         counts = extraction.train_counts if extraction.train_counts is not None else job.split.counts
-        rows.append(
-            [job.split.name, len(job.split), len(plan.classes), _shots(counts), plan.views, _bytes(stored)]
-        )
-        rows[-1].append(job.folder)
+        sizes = [len(job.split), len(plan.classes), _shots(counts), plan.views, tables.size(stored)]
+        rows.append([job.split.name, *sizes, job.folder])
     console.table(["split", "samples", "K", "many/medium/few", "views", "to be written", "cache"], rows)
 
 
@@ -178,11 +176,3 @@ def _shots(counts: np.ndarray) -> str:
     from ltfix.evaluation.shots import group
 
     return "/".join(str(n) for n in group(counts).n_classes.values())
-
-
-def _bytes(n: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if n < 1000:
-            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
-        n /= 1000
-    return f"{n:.1f} GB"

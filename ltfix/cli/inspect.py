@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ltfix.cli import bars, console
+from ltfix.cli import bars, console, tables
 from ltfix.cli.options import ListFormat, PlainFormat, Work
 
 _PICKLED = (".pth", ".pt", ".bin", ".tar")
@@ -97,7 +97,7 @@ def _overview(work: Path, verify: bool, format: ListFormat) -> None:
 
         console.write(json.dumps({"format": FORMAT, "items": found}, indent=1, ensure_ascii=False))
         return
-    rows = [[item["kind"], item["path"], _holds(item), _size(item["bytes"])] for item in found]
+    rows = [[item["kind"], item["path"], _holds(item), tables.size(item["bytes"])] for item in found]
     console.table(["kind", "path", "holds", "size"], rows)
 
 
@@ -117,7 +117,7 @@ def _fields(found: dict[str, Any]) -> list[str]:
     """One aligned line a fact."""
     kinds = {"cache": _cache_facts, "head": _head_facts, "run": _run_facts}
     facts = kinds.get(found["kind"], _other_facts)(found)
-    facts["size"] = _size(found["bytes"])
+    facts["size"] = tables.size(found["bytes"])
     known = {key: text for key, text in facts.items() if text}
     width = max(map(len, known))
     return [line for key, text in known.items() for line in _wrapped(f"  {key:<{width}}  ", text)]
@@ -188,7 +188,7 @@ def _other_facts(found: dict[str, Any]) -> dict[str, str]:
         written = found.get("metadata", {})
         facts = {"values": f"{found['parameters']} in {len(found['tensors'])} tensors"}
         return facts | {
-            str(key): _cut(_value(value)) for key, value in sorted(written.items()) if key != "ltfix"
+            str(key): bars.cut(_value(value), 60) for key, value in sorted(written.items()) if key != "ltfix"
         }
     return {
         "shards": f"{found['shards']} so far",
@@ -264,16 +264,3 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(_value, value))
     return "" if value is None else str(value)
-
-
-def _cut(text: str, width: int = 60) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _size(n: int) -> str:
-    size = float(n)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            break
-        size /= 1024
-    return f"{n} bytes" if unit == "bytes" else f"{size:.1f} {unit}"

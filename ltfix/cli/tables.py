@@ -73,6 +73,14 @@ def draw_result(table: Table, *, plain: bool = False) -> str:
     )
 
 
+def size(n: int) -> str:
+    """A number of bytes as a cell: ``300 bytes``, ``1.2 KiB``."""
+    if n < 1024:
+        return f"{n} bytes"
+    power = min((n.bit_length() - 1) // 10, 3)
+    return f"{n / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
+
+
 def _grid(
     columns: Sequence[str],
     cells: list[list[str]],

@@ -45,6 +45,21 @@ def test_a_terminal_keeps_its_width_and_folds(monkeypatch):
     assert tables.draw(["name"], [["y" * 100]], plain=True).splitlines()[2] == "y" * 100
 
 
+@pytest.mark.parametrize(
+    ("n", "shown"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (3 << 19, "1.5 MiB"),
+        (1 << 30, "1.0 GiB"),
+        (5 << 40, "5120.0 GiB"),
+    ],
+)
+def test_sizes_are_in_binary_units(n: int, shown: str):
+    assert tables.size(n) == shown
+
+
 def test_a_result_table_marks_the_best_and_says_what_the_mark_is():
     lines = tables.draw_result(RESULT).splitlines()
     assert lines[0] == "photos"

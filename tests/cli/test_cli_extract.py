@@ -51,7 +51,7 @@ def test_a_dry_run_writes_nothing(project: Path, capsys: pytest.CaptureFixture[s
         ["train", "9", "3", "0/0/3", "1"],
         ["test", "6", "3", "0/0/3", "1"],
     ]
-    assert rows(out)[0][5:] == ["1.2", "kB", "features/train"]
+    assert rows(out)[0][5:] == ["1.2", "KiB", "features/train"]
     assert not Path("features").exists()
 
 
