@@ -253,19 +253,13 @@ def _tell_auto(auto: Mapping[str, Any] | None) -> None:
 
 def _accuracies(heads: Sequence[Head], cache: FeatureCache) -> list[str]:
     """All, Many, Medium and Few in percent; mean ± deviation over several heads."""
-    import statistics
-
     import ltfix
+    from ltfix.evaluation.scores import spread
+    from ltfix.evaluation.shots import SHOTS
+    from ltfix.evaluation.table import format_value
 
-    rows = [
-        row for row in ltfix.evaluate(list(heads), cache).to_dict()["heads"] if row["method"] != "stage-1"
-    ]
-    cells = []
-    for shot in ("all", "many", "medium", "few"):
-        found = [100 * row[shot] for row in rows if row[shot] is not None]
-        mean = f"{statistics.fmean(found):.1f}" if found else "–"
-        cells.append(mean if len(found) < 2 else f"{mean} ± {statistics.stdev(found):.1f}")
-    return cells
+    rows = [row for row in ltfix.evaluate(list(heads), cache).heads if row["method"] != "stage-1"]
+    return [format_value(spread(row[shot] for row in rows), "spread") for shot in ("all", *SHOTS)]
 
 
 def _short(value: object) -> str:

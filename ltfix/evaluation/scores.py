@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -12,6 +13,15 @@ from ltfix.features.read import FeatureCache
 from ltfix.heads.head import Head
 
 TTA = ("mean", "first")
+TITLES = {
+    "all": "All",
+    "many": "Many",
+    "medium": "Medium",
+    "few": "Few",
+    "class_mean": "Class mean",
+    "harmonic_mean": "Harmonic",
+    "worst_class": "Worst class",
+}
 _BLOCK_VALUES = 1 << 22  # 16 MiB of float32 logits, whatever K is
 _RECALL_FLOOR = 1e-5
 
@@ -109,6 +119,14 @@ def shot_means(values: np.ndarray, shots: np.ndarray) -> dict[str, float | None]
     """The mean of per-class ``values`` [K] in each shot, over those that are not NaN; None without any."""
     kept = [values[(shots == index) & ~np.isnan(values)] for index in range(len(SHOTS))]
     return {shot: float(v.mean()) if len(v) else None for shot, v in zip(SHOTS, kept, strict=True)}
+
+
+def spread(values: Iterable[float | None]) -> dict[str, float | None] | None:
+    """Mean and standard deviation (of one value: None) over runs; None where there is nothing to measure."""
+    found = [value for value in values if value is not None]
+    if not found:
+        return None
+    return {"mean": statistics.fmean(found), "std": statistics.stdev(found) if len(found) > 1 else None}
 
 
 def known(value: float) -> float | None:

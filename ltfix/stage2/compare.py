@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
 from ltfix.evaluation.report import evaluate
-from ltfix.evaluation.shots import FEW, MANY, SHOTS
+from ltfix.evaluation.scores import TITLES, spread
+from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots
 from ltfix.evaluation.table import Column, Result, Table
 from ltfix.features.cache import FeatureCache
 from ltfix.features.read import open_cache
@@ -65,18 +65,11 @@ class Comparison(Result):
 
     def table(self) -> Table:
         """What people read: the best of every score is marked."""
-        titles = {
-            "all": "All",
-            "many": "Many",
-            "medium": "Medium",
-            "few": "Few",
-            "worst_class": "Worst class",
-        }
         columns = (
             Column("name", "Method"),
             Column("method", "", csv_only=True),
             Column("seeds", "Seeds", "count"),
-            *(Column(key, title, "spread", "max") for key, title in titles.items()),
+            *(Column(key, TITLES[key], "spread", "max") for key in SCORES),
             Column("fit_seconds", "Fit s", "number"),
         )
         left_out = tuple(f"Left out: {name}: {why}." for name, why in self.left_out.items())
@@ -218,7 +211,7 @@ class _Bench:
         ordered = {e.name: left_out[e.name] for e in wanted if e.name in left_out}
         return Comparison(rows, ordered, self._about(seeds, shots), self._title(), self._notes(seeds, shots))
 
-    def _start_row(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _start_row(self) -> tuple[dict[str, Any], Shots]:
         """The row of stage 1, else of the probe; and the shots."""
         train = self.material.train
         began = time.perf_counter()
@@ -227,12 +220,12 @@ class _Bench:
             probe = self.material.start(self.material.data)
             heads.append(Head(probe.weight, probe.bias, PROBE, classes=train.classes, counts=train.counts))
         seconds = time.perf_counter() - began
-        report = evaluate(heads, self.test, many=self.many, few=self.few).to_dict()
+        report = evaluate(heads, self.test, many=self.many, few=self.few)
         own = STAGE1 if train.head is not None else PROBE
-        scores = next(head for head in report["heads"] if head["method"] == own)
+        scores = next(head for head in report.heads if head["method"] == own)
         row = {"method": own, "name": own, "seeds": 1}
-        row |= {key: None if scores[key] is None else {"mean": scores[key], "std": None} for key in SCORES}
-        return row | {"fit_seconds": 0.0 if own == STAGE1 else seconds}, report["shots"]
+        row |= {key: spread([scores[key]]) for key in SCORES}
+        return row | {"fit_seconds": 0.0 if own == STAGE1 else seconds}, report.shots
 
     def _fit(self, entry: Entry, seeds: Sequence[int], teller: Teller) -> dict[int, Run]:
         """Fit the missing seeds side by side, score and keep them."""
@@ -266,29 +259,26 @@ class _Bench:
         method = dataclasses.asdict(entry.values.method)
         return {**self.common, "method": method, "values": entry.values.record(), "seed": seed}
 
-    def _about(self, seeds: Sequence[int], shots: dict[str, Any]) -> dict[str, Any]:
+    def _about(self, seeds: Sequence[int], shots: Shots) -> dict[str, Any]:
         tuned, train = self.material.options.tune, self.material.train
         caches = {
             name: {"path": str(c.path), "n": c.n, "classes": c.n_classes, "fingerprint": c.fingerprint}
             for name, c in (("train", train), ("test", self.test))
         }
         chosen_on = self.material.folds()[0].where if tuned else None
-        return {**caches, "shots": shots, "seeds": list(seeds), "tuned": tuned, "chosen_on": chosen_on}
+        about = {"shots": shots.to_dict(), "seeds": list(seeds), "tuned": tuned, "chosen_on": chosen_on}
+        return {**caches, **about}
 
     def _title(self) -> str:
         how = "tuned" if self.material.options.tune else "published values"
         return f"{self.test.path}: {self.test.n} samples; heads of {self.material.train.path}, {how}"
 
-    def _notes(self, seeds: Sequence[int], shots: Mapping[str, Any]) -> tuple[str, ...]:
-        size, tuned = shots["n_classes"], self.material.options.tune
-        rule = (
-            f"Many n > {shots['many']}: {size['many']} classes, Medium {shots['few']} ≤ n ≤ {shots['many']}: "
-            f"{size['medium']}, Few n < {shots['few']}: {size['few']}."
-        )
-        spread = f"Mean ± standard deviation over {len(seeds)} seeds. " if len(seeds) > 1 else ""
+    def _notes(self, seeds: Sequence[int], shots: Shots) -> tuple[str, ...]:
+        tuned = self.material.options.tune
+        runs = f"Mean ± standard deviation over {len(seeds)} seeds. " if len(seeds) > 1 else ""
         cost = "Fit s: wall seconds of all seeds together" + (", tuning included." if tuned else ".")
         chosen = (f"Chosen on: {self.material.folds()[0].where}.",) if tuned else ()
-        return (rule, spread + cost, *chosen)
+        return (f"{shots.rule()}.", runs + cost, *chosen)
 
 
 def _is_open(values: Values) -> bool:
@@ -303,13 +293,5 @@ def _file(entry: Entry, seed: int) -> str:
 def _row(entry: Entry, runs: Mapping[int, Run | None]) -> dict[str, Any]:
     done = [run for run in runs.values() if run is not None]
     row: dict[str, Any] = {"method": entry.values.method.name, "name": entry.name, "seeds": len(done)}
-    row |= {key: _spread([run.scores[key] for run in done]) for key in SCORES}
+    row |= {key: spread(run.scores[key] for run in done) for key in SCORES}
     return row | {"fit_seconds": sum(run.seconds for run in done)}
-
-
-def _spread(values: Sequence[float | None]) -> dict[str, float | None] | None:
-    """Mean and standard deviation (of one value: None); None where there is nothing to measure."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    return {"mean": statistics.fmean(known), "std": statistics.stdev(known) if len(known) > 1 else None}

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ltfix import files
 from ltfix.errors import EnvironmentFault, UsageError
-from ltfix.stage2.sweep import TITLES, Sweep
+from ltfix.evaluation.scores import TITLES
+from ltfix.stage2.sweep import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from ltfix.errors import UsageError, nearest
 from ltfix.evaluation.candidates import training_counts
-from ltfix.evaluation.scores import class_accuracy, shot_means
+from ltfix.evaluation.scores import TITLES, class_accuracy, shot_means, spread
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
 from ltfix.evaluation.table import Column, Result, Table
 from ltfix.features.cache import FeatureCache
@@ -33,7 +32,6 @@ from ltfix.stage2.values import Values, resolve, with_loss
 
 FORMAT = "ltfix-sweep/1"
 SCORES = ("all", *SHOTS, "class_mean")
-TITLES = {"all": "All", "many": "Many", "medium": "Medium", "few": "Few", "class_mean": "Class mean"}
 SUMMED = ("all", "class_mean")
 
 
@@ -165,7 +163,7 @@ def sweep(
         method=entry.name if loss is None else f"{entry.name} with {loss}",
         over=grid,
         points=points,
-        spreads=[_spread(name, grid, points) for name in grid],
+        spreads=[_move(name, grid, points) for name in grid],
         scored_on=ground.where,
         on_test=tested is not None,
         about={"seeds": numbers, "train": str(opened.path), "shots": shots.to_dict()},
@@ -216,15 +214,8 @@ def _point(runs: Sequence[Linear], ground: Validation, shots: Shots) -> dict[str
     scored = [_scores(linear, ground, shots) for linear in runs]
     sound = [scores for scores in scored if scores is not None]
     lost = len(sound) < len(scored)
-    found: dict[str, Any] = {}
-    for key in SCORES:
-        values = [scores[key] for scores in sound if scores[key] is not None]
-        found[key] = None if lost or not values else {"mean": statistics.fmean(values), "std": _std(values)}
+    found = {key: None if lost else spread(scores[key] for scores in sound) for key in SCORES}
     return {**found, "diverged": lost}
-
-
-def _std(values: Sequence[float]) -> float | None:
-    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def _scores(linear: Linear, ground: Validation, shots: Shots) -> dict[str, Any] | None:
@@ -236,7 +227,7 @@ def _scores(linear: Linear, ground: Validation, shots: Shots) -> dict[str, Any] 
     return {**overall, **shot_means(recall, shots.of)}
 
 
-def _spread(name: str, grid: Mapping[str, Sequence[Any]], points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _move(name: str, grid: Mapping[str, Sequence[Any]], points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """By how much one value moves the result while the others stay: best minus worst, mean over the others.
 
     ``best`` and ``worst`` are where the mean over the others is largest and smallest. Points that diverged
@@ -265,8 +256,8 @@ def _spread(name: str, grid: Mapping[str, Sequence[Any]], points: Sequence[dict[
 def _notes(
     shots: Shots, seeds: Sequence[int], points: Sequence[dict[str, Any]], *, balanced: bool
 ) -> tuple[str, ...]:
-    spread = [f"Mean ± standard deviation over {len(seeds)} seeds."] if len(seeds) > 1 else []
+    runs = [f"Mean ± standard deviation over {len(seeds)} seeds."] if len(seeds) > 1 else []
     uneven = [f"These samples are uneven: go by the class mean ({BY}), not by All."] if not balanced else []
     lost = sum(point["diverged"] for point in points)
     diverged = [f"{lost} of {len(points)} points diverged (–)."] if lost else []
-    return (f"{shots.rule()}.", *spread, *uneven, *diverged)
+    return (f"{shots.rule()}.", *runs, *uneven, *diverged)

@@ -8,18 +8,12 @@ import numpy as np
 
 from ltfix.evaluation.case import Case
 from ltfix.evaluation.report import Report
-from ltfix.evaluation.scores import harmonic_mean, shot_means
+from ltfix.evaluation.scores import TITLES, harmonic_mean, shot_means
+from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.heads.head import Head
 
-_SCORES = {
-    "all": "All",
-    "many": "Many",
-    "medium": "Medium",
-    "few": "Few",
-    "harmonic_mean": "Harmonic",
-    "worst_class": "Worst class",
-}
+_SCORES = ("all", *SHOTS, "harmonic_mean", "worst_class")
 
 
 def measure(head: Head, case: Case) -> dict[str, Any]:
@@ -41,5 +35,5 @@ def about(case: Case) -> dict[str, Any]:
 def table(report: Report) -> Table:
     """One row a head."""
     names = (Column("name", "Head"), Column("path", "", csv_only=True), Column("method", "", csv_only=True))
-    scores = tuple(Column(key, title, "percent", "max") for key, title in _SCORES.items())
+    scores = tuple(Column(key, TITLES[key], "percent", "max") for key in _SCORES)
     return Table((*names, *scores), report.heads, notes=(f"{report.shots.rule()}.",))
