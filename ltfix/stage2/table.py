@@ -57,8 +57,7 @@ class Method:
             if str(given.get(name, "")) == value:
                 defaults |= other
         return {
-            name: dataclasses.replace(value, default=defaults.get(name, value.default))
-            for name, value in found.items()
+            name: dataclasses.replace(v, default=defaults.get(name, v.default)) for name, v in found.items()
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,6 +69,13 @@ class Method:
 _DECOUPLED = {"lr": 0.1, "weight_decay": 5e-4, "batch_size": 256, "epochs": 10}
 _CLASS_AWARE = {**_DECOUPLED, "sampler": "class-aware"}
 _LAS = {"eps_head": 0.4, "eps_tail": 0.1}
+_WEIGHT_BALANCING = {"lr": 0.01, "weight_decay": 0.1, "epochs": 10}
+
+
+def _untrained(name: str, summary: str, source: str, grid: Mapping[str, Sequence[Any]] = NOTHING) -> Method:
+    """The post-hoc step of that name, on the classifier as it is."""
+    return Method(name, f"{summary}; no training", source, loss=None, posthoc=name, grid=grid)
+
 
 _METHODS = (
     Method(
@@ -120,34 +126,20 @@ _METHODS = (
         head="lws",
         defaults={**_CLASS_AWARE, "epochs": 5},
     ),
-    Method(
-        "tau-norm",
-        "rows divided by a power of their norm; no training",
-        "Kang et al., ICLR 2020 (Decoupling, eq. 3)",
-        loss=None,
-        posthoc="tau-norm",
+    _untrained(
+        "tau-norm", "rows divided by a power of their norm", "Kang et al., ICLR 2020 (Decoupling, eq. 3)"
     ),
-    Method(
-        "ncm",
-        "nearest class mean; no training",
-        "Kang et al., ICLR 2020 (Decoupling, NCM)",
-        loss=None,
-        posthoc="ncm",
-    ),
-    Method(
+    _untrained("ncm", "nearest class mean", "Kang et al., ICLR 2020 (Decoupling, NCM)"),
+    _untrained(
         "logit-adjust",
-        "log prior subtracted from the logits; no training",
+        "log prior subtracted from the logits",
         "Menon et al., ICLR 2021 (eq. 9)",
-        loss=None,
-        posthoc="logit-adjust",
         grid={"tau": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)},
     ),
-    Method(
+    _untrained(
         "mult-la",
-        "multiplicative logit adjustment: logits times a power of the prior; no training",
+        "multiplicative logit adjustment: logits times a power of the prior",
         "EWB, Hasegawa & Sato 2023; Kim & Kim 2020",
-        loss=None,
-        posthoc="mult-la",
     ),
     Method(
         "logit-adjusted-loss",
@@ -196,7 +188,7 @@ _METHODS = (
         "class-balanced cross-entropy by effective numbers",
         "Cui et al., CVPR 2019",
         loss="cb",
-        instead={"form=bce": {"lr": 0.01, "weight_decay": 0.1, "epochs": 10}},
+        instead={"form=bce": _WEIGHT_BALANCING},
         grid={"beta": (0.99, 0.999, 0.9999)},
     ),
     Method(
@@ -212,7 +204,7 @@ _METHODS = (
         "Alshammari et al., CVPR 2022; github.com/ShadeAlsha/LTR-weight-balancing",
         loss="cb",
         constraint="maxnorm",
-        defaults={"form": "bce", "lr": 0.01, "weight_decay": 0.1, "epochs": 10},
+        defaults={"form": "bce", **_WEIGHT_BALANCING},
         grid={"weight_decay": (0.001, 0.01, 0.1)},
     ),
     Method(
@@ -253,15 +245,7 @@ _METHODS = (
         "Zhong et al., CVPR 2021; github.com/dvlab-research/MiSLAS",
         head="scaled",
         loss="las",
-        defaults={
-            **_LAS,
-            "lr_factor": 0.2,
-            "lr": 0.1,
-            "weight_decay": 2e-4,
-            "batch_size": 128,
-            "epochs": 10,
-            "sampler": "class-aware",
-        },
+        defaults={**_CLASS_AWARE, **_LAS, "lr_factor": 0.2, "weight_decay": 2e-4, "batch_size": 128},
     ),
     Method(
         "disalign",
