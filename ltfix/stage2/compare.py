@@ -27,6 +27,7 @@ from ltfix.stage2.job import Job
 from ltfix.stage2.material import Material, check_pair
 from ltfix.stage2.naming import head_name
 from ltfix.stage2.options import Options
+from ltfix.stage2.seeds import list_seeds
 from ltfix.stage2.store import Run, Store, digest
 from ltfix.stage2.table import find_method, methods
 from ltfix.stage2.values import Values, resolve
@@ -152,10 +153,7 @@ def compare(
         UsageError: an unknown method or value; foreign files in the folder; none of the methods can run.
         InputError: caches that are wrong or do not fit each other.
     """
-    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise UsageError("seeds must differ, and there must be one", where="--seeds")
-    options = options or Options()
+    numbers, options = list_seeds(seeds), options or Options()
     wanted = entries(asked, values or {}, tune=options.tune)
     opened, tested = (open_cache(c) if isinstance(c, Path | str) else c for c in (train, test))
     held = open_cache(val) if isinstance(val, Path | str) else val

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
+
+from ltfix.errors import UsageError
+
+
+def list_seeds(seeds: int | Sequence[int]) -> list[int]:
+    """So many seeds from 0 on, or these.
+
+    Raises:
+        UsageError: none, or one twice.
+    """
+    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise UsageError("seeds must differ, and there must be one", where="--seeds")
+    return numbers
 
 
 def derive(seed: int, *names: object) -> int:

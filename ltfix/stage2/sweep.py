@@ -26,6 +26,7 @@ from ltfix.stage2.material import Material, check_pair
 from ltfix.stage2.options import Options
 from ltfix.stage2.parts import Value
 from ltfix.stage2.ranges import MOST_POINTS, read_points
+from ltfix.stage2.seeds import list_seeds
 from ltfix.stage2.select import BY, Validation
 from ltfix.stage2.table import Method, find_method
 from ltfix.stage2.values import Values, resolve, with_loss
@@ -134,8 +135,7 @@ def sweep(
         UsageError: an unknown method or value; a value that is swept and given; a value left open.
         InputError: caches that are wrong or do not fit each other.
     """
-    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    given, options = dict(values or {}), options or Options()
+    numbers, given, options = list_seeds(seeds), dict(values or {}), options or Options()
     entry = with_loss(find_method(method), loss)
     grid = {name: list(points) for name, points in over.items()}
     for name in grid:

@@ -178,6 +178,7 @@ def test_forms(pair):
             "40000 points",
         ),
         ("ce", {"epochs": ["many", "few"]}, {}, "whole number"),
+        ("ce", {"lr": [0.1, 0.2]}, {"seeds": 0}, "there must be one"),
     ],
     ids=str,
 )
