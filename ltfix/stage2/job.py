@@ -70,7 +70,10 @@ class Job:
         labels, start, on = material.held_labels(), material.reference(), material.folds()[0].where
         taken, record = 0, {"by": BY, "on": on}
         if len(trials) > 1:
-            taken, rule = tune.choose(trials, labels, start, tuned=o.tune)
+            if o.tune:
+                trials, taken, rule = tune.settle(material, trials, labels, start, material.seed)
+            else:
+                taken, rule = tune.choose(trials, labels, start, tuned=False)
             record = tune.describe(trials, taken, rule, labels=labels, start=start, on=on)
         choice = Choice(trials[taken].candidate, None, record | {"epoch": "last"}, trials[taken].correct)
         if by_epoch:

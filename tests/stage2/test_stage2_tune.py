@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ import ltfix
 from ltfix.stage2 import tune
 from ltfix.stage2.material import Material
 from ltfix.stage2.options import Options
+from ltfix.stage2.runs import Fitter
 from ltfix.stage2.table import find_method
 from ltfix.stage2.tune import Candidate, Trial, candidates, choose, class_weights, lead
 from ltfix.stage2.values import resolve
@@ -132,6 +135,45 @@ def test_what_diverged_is_never_taken():
 def test_a_methods_own_open_value_goes_by_the_best_score():
     trials = [trial(0.980, drift=0.0), trial(0.990, drift=0.9)]
     assert choose(trials, LABELS, right(0.98), tuned=False) == (1, tune.BEST)
+
+
+def at(lr: float, share: float, drift: float) -> Trial:
+    return Trial(Candidate(resolve(find_method("ce"), {"lr": lr})), right(share), drift)
+
+
+def test_a_rate_that_fails_with_some_seed_is_dropped_and_so_are_higher_ones(monkeypatch):
+    trials = [at(0.01, 0.7, 1), at(0.1, 0.9, 2), at(1.0, 0.8, 3)]
+    monkeypatch.setattr(tune, "_is_steady", lambda material, t, *_: t.candidate.values["lr"] < 0.1)
+    marked, taken, rule = tune.settle(None, trials, LABELS, right(0.5), 0)
+    assert (taken, rule) == (0, tune.GAIN)
+    assert [t.steady for t in marked] == [True, False, False]
+    record = tune.describe(marked, taken, rule, labels=LABELS, start=right(0.5), on="")
+    assert [entry.get("steady", True) for entry in record["tried"]] == [True, False, False]
+
+
+def test_where_no_rate_is_steady_the_first_choice_stays(monkeypatch):
+    trials = [at(0.01, 0.7, 1), at(0.1, 0.9, 2)]
+    monkeypatch.setattr(tune, "_is_steady", lambda *_: False)
+    marked, taken, rule = tune.settle(None, trials, LABELS, right(0.5), 0)
+    assert (marked, taken, rule) == (trials, *choose(trials, LABELS, right(0.5)))
+
+
+@pytest.mark.parametrize("spoilt", [None, 2])
+def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeypatch, spoilt: int | None):
+    material = Material(draw_cache([40, 30, 20]), None, Options(tune=True), 0)
+    labels = material.held_labels()
+    fit = Fitter.fit
+
+    def spoil(fitter: Fitter, settings, seeds):
+        rows = fit(fitter, settings, seeds)
+        return [
+            [dataclasses.replace(x, weight=-x.weight) for x in row] if seed == spoilt else row
+            for seed, row in zip(seeds, rows, strict=True)
+        ]
+
+    monkeypatch.setattr(Fitter, "fit", spoil)
+    chosen = Trial(Candidate(resolve(find_method("ce"), {})), np.ones(len(labels), bool))
+    assert tune._is_steady(material, chosen, labels, 0) == (spoilt is None)
 
 
 def test_the_search_outlives_candidates_that_diverge(draw_cache):

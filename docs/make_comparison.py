@@ -1,0 +1,105 @@
+"""Rewrite the marked tables of docs/comparison.md and docs/sensitivity.md.
+
+    python docs/make_comparison.py [--caches NAME=TRAIN,TEST …] [--only NAME] [--work DIR]
+
+A table is marked ``<!-- compare: NAME OPTIONS -->`` or ``<!-- sweep: NAME OPTIONS -->`` … ``<!-- end -->``,
+with the options of the command of that name. ``c100`` is the pair of packed CIFAR-100-LT features, in
+``../shared/data`` beside the clone or below ``$LTFIX_SHARED``; a table whose caches are not given stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGES = ("comparison.md", "sensitivity.md")
+DATA = Path(os.environ.get("LTFIX_SHARED", HERE.parents[1] / "shared")) / "data"
+BLOCK = re.compile(r"(<!-- (compare|sweep): (\S+)([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+Pair = tuple[Path, Path]
+
+
+def main() -> None:
+    """Rewrite every marked table whose caches are known."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--caches", action="append", default=[], metavar="NAME=TRAIN,TEST")
+    parser.add_argument("--only", help="tables of these caches alone")
+    parser.add_argument(
+        "--work", type=Path, help="keep finished heads here, so that an interrupted run goes on"
+    )
+    args = parser.parse_args()
+    known: dict[str, Pair] = {
+        "c100": (DATA / "c100_if100_train.safetensors", DATA / "c100_if100_test.safetensors")
+    }
+    for text in args.caches:
+        name, _, both = text.partition("=")
+        train, _, test = both.partition(",")
+        known[name] = Path(train), Path(test)
+    if args.only is not None:
+        known = {args.only: known[args.only]}
+    made: dict[str, Callable[[Pair, str, Path | None], str]] = {"compare": compared, "sweep": swept}
+    for page in PAGES:
+
+        def replace(block: re.Match[str]) -> str:
+            head, kind, name, options, body, tail = block.groups()
+            if name not in known:
+                return head + body + tail
+            began, spent = time.perf_counter(), time.process_time()
+            table = made[kind](known[name], options, args.work and args.work / name)
+            seconds = time.perf_counter() - began, time.process_time() - spent
+            print(
+                f"{kind} {name}{options}: {seconds[0]:.0f} s, {seconds[1]:.0f} s of processor",
+                file=sys.stderr,
+            )
+            return f"{head}{table}{tail}"
+
+        path = HERE / page
+        path.write_text(BLOCK.sub(replace, path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def compared(pair: Pair, options: str, work: Path | None) -> str:
+    """The table of ``ltfix compare``."""
+    from ltfix.evaluation.table import to_markdown
+    from ltfix.stage2.compare import compare
+    from ltfix.stage2.options import Options
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--methods")
+    args = parser.parse_args(shlex.split(options))
+    asked = args.methods and args.methods.split(",")
+    found = compare(*pair, asked, seeds=args.seeds, options=Options(tune=args.tune), folder=work)
+    return to_markdown([dataclasses.replace(found.table(), title="", notes=())])
+
+
+def swept(pair: Pair, options: str, work: Path | None) -> str:
+    """The table of ``ltfix sweep --test``, and in a line by how much All moves."""
+    from ltfix.evaluation.table import to_markdown
+    from ltfix.stage2.ranges import parse_over
+    from ltfix.stage2.sweep import sweep
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--method")
+    parser.add_argument("--over", action="append")
+    parser.add_argument("--seeds", type=int, default=1)
+    args = parser.parse_args(shlex.split(options))
+    train, test = pair
+    found = sweep(train, args.method, dict(map(parse_over, args.over)), seeds=args.seeds, test=test)
+    table = found.tables()[0]
+    shown = tuple(column for column in table.columns if column.key not in ("class_mean", "diverged"))
+    moves = [f"`{s['value']}` moves All by {100 * s['all']['range']:.1f} points" for s in found.spreads]
+    return to_markdown([dataclasses.replace(table, columns=shown, title="", notes=(", ".join(moves) + ".",))])
+
+
+if __name__ == "__main__":
+    main()
