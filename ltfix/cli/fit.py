@@ -76,8 +76,10 @@ def fit(
     feature_scale: opt.FeatureScale = "auto",
     normalize: Annotated[
         str,
-        typer.Option("--normalize", metavar="KIND", help="Features: none, standardize or l2."),
-    ] = "none",
+        typer.Option(
+            "--normalize", metavar="KIND", help="Of features: none, standardize, l2; auto: as --tune likes."
+        ),
+    ] = "auto",
     precision: Annotated[
         str,
         typer.Option("--precision", metavar="fp32|bf16", help="Type of the matrix products."),

@@ -24,6 +24,7 @@ _TRANSFORM_TENSORS: dict[str, tuple[str, ...]] = {
     "center+l2": ("center",),
     "disalign": ("confidence_weight", "confidence_bias", "logit_scale", "logit_bias"),
 }
+_OPTIONAL_TENSORS: dict[str, tuple[str, ...]] = {"center+l2": ("spread",)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +38,9 @@ class Head:
         classes: the K class names, or None where unknown.
         counts: [K] int64 training samples per class, or None where unknown.
         transform: None for a linear head, else ``{"kind": …}`` with kind ``l2`` (``groups`` H: each
-            block of D/H by its own norm), ``center+l2``, ``capsule`` (x / (u + ‖x‖), ``unit`` u, 1 where
-            absent) or ``disalign`` (z + c·(logit_scale ⊙ z + logit_bias), c =
-            sigmoid(confidence_weight·x + confidence_bias)).
+            block of D/H by its own norm), ``center+l2`` (the same of (x − center) / spread),
+            ``capsule`` (x / (u + ‖x‖), ``unit`` u, 1 where absent) or ``disalign``
+            (z + c·(logit_scale ⊙ z + logit_bias), c = sigmoid(confidence_weight·x + confidence_bias)).
         tensors: the transform's own arrays.
         meta: the rest of the file's metadata: values and where they came from, seed, selection, versions.
         path: the file it was read from.
@@ -127,7 +128,7 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
     tensors = {name: like(value) for name, value in head.tensors.items()}
     t = x
     if kind == "center+l2":
-        t = t - tensors["center"]
+        t = (t - tensors["center"]) / tensors.get("spread", 1.0)
     if kind in ("l2", "center+l2"):
         groups = _groups(head.transform)
         blocks = t.reshape(*t.shape[:-1], groups, head.dim // groups)
@@ -178,10 +179,12 @@ def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path 
     classes, counts = meta.get("classes"), meta.get("counts")
     transform: Any = meta.get("transform")
     _check_values(classes, counts, transform, path)
-    own = () if transform is None else _TRANSFORM_TENSORS[transform["kind"]]
+    kind = "" if transform is None else transform["kind"]
+    own = _TRANSFORM_TENSORS.get(kind, ())
     missing = [name for name in own if name not in tensors]
     if missing:
-        raise InputError(f"its transform {transform['kind']!r} lacks {', '.join(missing)}", where=path)
+        raise InputError(f"its transform {kind!r} lacks {', '.join(missing)}", where=path)
+    own = (*own, *(name for name in _OPTIONAL_TENSORS.get(kind, ()) if name in tensors))
     weight = _single(tensors["weight"], "weight", path)
     bias = tensors.get("bias", np.zeros(weight.shape[:1]))
     known = {"format", "method", "classes", "counts", "transform"}
@@ -243,6 +246,7 @@ def _check(head: Head, where: object) -> None:
     own: dict[str, tuple[int, ...]] = {
         "weight": (k, dim),
         "center": (dim,),
+        "spread": (dim,),
         "confidence_weight": (dim,),
         "confidence_bias": (),
     }
@@ -256,6 +260,8 @@ def _check(head: Head, where: object) -> None:
     for name, value in arrays.items():
         if not np.isfinite(value).all():
             raise InputError(f"{name} holds values that are not finite", where=where)
+    if not (np.asarray(head.tensors.get("spread", 1.0)) > 0).all():
+        raise InputError("spread holds values that are not positive", where=where)
     groups = _groups(head.transform)
     if type(groups) is not int or groups < 1 or dim % groups:
         raise InputError(f"D = {dim} does not divide into groups = {groups!r}", where=where)

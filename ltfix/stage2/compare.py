@@ -30,6 +30,7 @@ from ltfix.stage2.options import Options
 from ltfix.stage2.seeds import list_seeds
 from ltfix.stage2.store import Run, Store, digest
 from ltfix.stage2.table import find_method, methods
+from ltfix.stage2.tune import searches
 from ltfix.stage2.values import Values, resolve
 
 FORMAT = "ltfix-compare/1"
@@ -109,7 +110,7 @@ def entries(asked: Sequence[str] | None, shared: Mapping[str, Any], *, tune: boo
         usable = {key: value for key, value in shared.items() if key in method.values()}
         unused -= set(usable)
         values = resolve(method, {**usable, **given})
-        entry = Entry(head_name(values, tuned=tune and bool(method.loss or method.grid)), values)
+        entry = Entry(head_name(values, tuned=tune and searches(method)), values)
         if entry.name in found:
             raise UsageError(f"{entry.name} is asked for twice", where="--methods")
         found[entry.name] = entry

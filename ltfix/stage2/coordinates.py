@@ -20,7 +20,7 @@ from ltfix.errors import UsageError
 from ltfix.heads.head import NORM_FLOOR
 
 REFERENCE_NORM = 14.0
-NORMALIZE = ("none", "standardize", "l2")
+NORMALIZE = ("auto", "none", "standardize", "l2")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Coordinates:
     unit: bool = False
 
     @classmethod
-    def of(cls, x: np.ndarray, feature_scale: str | float = "auto", normalize: str = "none") -> Coordinates:
+    def of(cls, x: np.ndarray, feature_scale: str | float = "auto", normalize: str = "auto") -> Coordinates:
         """The coordinates that training features imply.
 
         Args:
             x: [n, D] raw training features, or enough of them.
             feature_scale: "auto", "none", or the scalar c itself.
-            normalize: "none", "standardize" (each dimension by its mean and deviation) or "l2".
+            normalize: "none" (and "auto"), "standardize" (each dimension by its mean and deviation) or "l2".
         """
         typical = _mean_norm(x)
         if normalize == "standardize":
@@ -104,24 +104,29 @@ class Coordinates:
         weight, bias = found.weight.astype(np.float64), found.bias.astype(np.float64)
         transform, tensors = found.transform, dict(found.tensors)
         kind = None if transform is None else transform["kind"]
-        if (self.unit or self.spread is not None) and kind is not None:
+        shift = np.zeros(1) if self.shift is None else self.shift
+        spread = np.ones(1) if self.spread is None else self.spread
+        if (self.unit and kind is not None) or (self.shift is not None and kind == "capsule"):
             raise UsageError(
                 f"features that are normalised first do not go with this head's own transform ({kind})",
                 where="--normalize",
                 hint="use --normalize none",
             )
-        if kind is None:
-            weight = weight / self.scale
-        if kind == "center+l2":
-            tensors["center"] = tensors["center"] * self.scale
+        if kind in (None, "disalign"):
+            weight = weight / (self.scale * spread)
+            bias = bias - (weight * shift).sum(1)
+        if kind == "disalign":
+            gate = tensors["confidence_weight"] / (self.scale * spread)
+            tensors["confidence_bias"] = tensors["confidence_bias"] - (gate * shift).sum()
+            tensors["confidence_weight"] = gate
         if kind == "capsule":
             transform = {"kind": "capsule", "unit": self.scale}
-        if kind == "disalign":
-            weight = weight / self.scale
-            tensors["confidence_weight"] = tensors["confidence_weight"] / self.scale
-        if self.shift is not None and self.spread is not None:
-            weight = weight / self.spread
-            bias = bias - weight @ self.shift
+        if kind == "center+l2":
+            tensors["center"] = tensors["center"] * self.scale * spread + shift
+        if kind == "l2" and self.shift is not None and transform is not None:
+            transform, tensors["center"] = {**transform, "kind": "center+l2"}, shift
+        if kind in ("l2", "center+l2") and self.spread is not None:
+            tensors["spread"] = self.spread
         if self.unit:
             transform = {"kind": "l2", "groups": 1}
         tensors = {name: np.asarray(value, np.float32) for name, value in tensors.items()}

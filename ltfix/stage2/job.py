@@ -59,7 +59,13 @@ class Job:
     def choose(self, *, scored: bool = False) -> Choice:
         """Fill in what is open, on validation samples; ``scored``: look at them even where nothing is."""
         material, o, method = self.material, self.material.options, self.values.method
-        tried = tune.candidates(self.values, tune=o.tune, init=o.init, scaled=o.feature_scale == "auto")
+        tried = tune.candidates(
+            self.values,
+            tune=o.tune,
+            init=o.init,
+            scaled=o.feature_scale == "auto",
+            normalized=o.normalize == "auto",
+        )
         by_epoch = o.select == "best-val" and method.loss is not None
         asked = scored or material.held is not None or bool(o.val_fraction or o.val_per_class)
         if len(tried) == 1 and not by_epoch and not asked:
@@ -107,7 +113,7 @@ class Job:
             Diverged: a run did.
         """
         material, candidate = self.material, choice.candidate
-        fitter = material.fitter(material.data, candidate.init, candidate.scale)
+        fitter = material.fitter(material.data, *candidate.ground)
         fitter.stop = choice.stop
         runs = fitter.fit([candidate.values], seeds)
         empty = int((material.data.counts == 0).sum())

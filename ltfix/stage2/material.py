@@ -134,10 +134,14 @@ class Material:
             return Linear(head.weight, head.bias, head.transform, head.tensors)
         return Linear(*self._probe(data)[:2])
 
-    def fitter(self, data: Features, init: str, scale: float = 1.0) -> Fitter:
-        """What fits on ``data`` (all samples, or those a fold leaves) with so many times the usual scale."""
+    def fitter(self, data: Features, init: str, scale: float = 1.0, normalize: str | None = None) -> Fitter:
+        """What fits on ``data`` (all samples, or those a fold leaves).
+
+        Args:
+            scale: so many times the usual feature scale. normalize: None takes that of the options.
+        """
         o, device = self.options, torch.device(self.options.device)
-        coordinates = Coordinates.of(data.some_rows(), o.feature_scale, o.normalize)
+        coordinates = Coordinates.of(data.some_rows(), o.feature_scale, normalize or o.normalize)
         coordinates = dataclasses.replace(coordinates, scale=coordinates.scale * scale)
         start = find_start(
             init, self._continued, data, coordinates, device=device, probe=lambda: self._probe(data)

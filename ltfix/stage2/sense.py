@@ -32,7 +32,15 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
             f"row norms say nothing of the classes with --init {init}", where="--metric norm", hint="use freq"
         )
     centred = method.posthoc == "ncm" and values["transform"] != "un"
-    if options.normalize != "none" and (method.head in NOT_LINEAR or centred):
+    if method.head == "causal" and options.normalize == "standardize":
+        raise UsageError(
+            "the mean feature that causal takes out is zero then",
+            where="--normalize standardize",
+            hint="use --normalize none",
+        )
+    unit, shifted = options.normalize == "l2", options.normalize == "standardize"
+    capsule = values.values.get("cosine") == "capsule"
+    if (unit and (method.head in NOT_LINEAR or centred)) or (shifted and capsule):
         raise UsageError(
             f"{method.name} has a transform of its own, which no head file holds beside a normalisation",
             where=f"--normalize {options.normalize}",

@@ -127,7 +127,10 @@ _METHODS = (
         defaults={**_CLASS_AWARE, "epochs": 5},
     ),
     _untrained(
-        "tau-norm", "rows divided by a power of their norm", "Kang et al., ICLR 2020 (Decoupling, eq. 3)"
+        "tau-norm",
+        "rows divided by a power of their norm",
+        "Kang et al., ICLR 2020 (Decoupling, eq. 3)",
+        grid={"bias": ("drop", "keep")},
     ),
     _untrained("ncm", "nearest class mean", "Kang et al., ICLR 2020 (Decoupling, NCM)"),
     _untrained(
@@ -263,7 +266,7 @@ _METHODS = (
         head="causal",
         init="random",
         defaults=_DECOUPLED,
-        grid={"alpha": (1.0, 2.0, 3.0)},
+        grid={"alpha": (0.0, 1.0, 3.0)},
     ),
     Method(
         "etf",

@@ -20,14 +20,21 @@ import numpy as np
 from ltfix.stage2.coordinates import Linear
 from ltfix.stage2.material import Material
 from ltfix.stage2.select import BY
+from ltfix.stage2.table import Method
 from ltfix.stage2.values import CHOSEN, Values
 
 RATES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
 """--tune tries these multiples of a method's rate with every value of the method's grid …"""
+DIRECTION_RATES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""… (these for heads over directions, which take and need higher rates) …"""
 SCALES = (0.5, 1.0, 2.0)
 """… and, at the published values, with these multiples of the feature scale. …"""
+NORMALIZE = "standardize"
+"""… and standardised, which a head over directions or norms takes as another origin. …"""
 FRESH = "random"
 """… A fresh head is also tried from stage 1, since few samples do not train one."""
+ORIGIN = ("tau-norm", "mult-la")
+"""Post-hoc steps that depend on where the features' origin lies."""
 UNSCALED = ("cosine", "causal")
 """Heads over directions: the feature scale does nothing that the rate does not do."""
 TOLERANCE = 0.5
@@ -49,11 +56,18 @@ class Candidate:
 
     Attributes:
         values: the method's values. scale: multiple of the feature scale. init: where it starts.
+        normalize: what is done to the features first; None: what the options say.
     """
 
     values: Values
     scale: float = 1.0
     init: str = "stage1"
+    normalize: str | None = None
+
+    @property
+    def ground(self) -> tuple[str, float, str | None]:
+        """What a :class:`~ltfix.stage2.runs.Fitter` is made for."""
+        return self.init, self.scale, self.normalize
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,29 +87,47 @@ class Trial:
 
 
 def candidates(
-    values: Values, *, tune: bool, init: str | None = None, scaled: bool = False
+    values: Values, *, tune: bool, init: str | None = None, scaled: bool = False, normalized: bool = False
 ) -> list[Candidate]:
     """The settings to try: the grids of values without a default, and with ``tune`` the method's grid too.
 
-    The rate is tried with every value of the grid and every start; scales only beside the published values,
-    since a scale acts much like a rate. A value that was given is not searched.
+    The rate is tried with every value of the grid and every start; scales and standardised features only
+    beside the published values, since they act much like a rate (but not on heads over directions). A value
+    that was given is not searched.
 
     Args:
         init: the start that was asked for; None: the method's own is open.
-        scaled: whether the feature scale is open.
+        scaled: whether the feature scale is open. normalized: whether the normalisation is.
     """
     method = values.method
     grids = _grids(values, tune)
     own = init or method.init
     inits = (own, "stage1") if tune and init is None and own == FRESH else (own,)
-    open_ = tune and scaled and method.loss is not None and method.head not in UNSCALED
+    scales = SCALES if tune and scaled and method.loss is not None and method.head not in UNSCALED else ()
+    shifts = [NORMALIZE] if tune and normalized and _has_origin(values) else []
+    every = method.loss is None or method.head in UNSCALED
+    beside = [] if every else [name for name in grids if name != "lr"]
     found = []
     for point in itertools.product(*grids.values()):
         chosen = values.choose(**dict(zip(grids, point, strict=True)))
         found += [Candidate(chosen, 1.0, start) for start in inits]
-        if open_ and all(chosen[name] == values[name] for name in grids if name != "lr"):
-            found += [Candidate(chosen, scale, own) for scale in SCALES if scale != 1]
+        if all(chosen[name] == values[name] for name in beside):
+            found += [Candidate(chosen, scale, own) for scale in scales if scale != 1]
+            found += [Candidate(chosen, 1.0, own, shift) for shift in shifts]
     return found
+
+
+def searches(method: Method) -> bool:
+    """Whether ``--tune`` tries more for a method than it does for itself."""
+    return bool(method.loss or method.grid or method.posthoc in ORIGIN)
+
+
+def _has_origin(values: Values) -> bool:
+    """Whether it matters to a method where the features' origin lies, and another makes sense."""
+    method = values.method
+    bound = method.head in ("etf", "causal") or values.values.get("cosine") == "capsule"
+    trained = method.loss is not None and not bound
+    return trained or method.posthoc in ORIGIN
 
 
 def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
@@ -111,7 +143,8 @@ def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
             more = [] if values[name] is None or values[name] in tried else [values[name]]
             grids[name] = [*tried, *more]
     if values.origin.get("lr") == "default":
-        grids["lr"] = [factor * values["lr"] for factor in RATES]
+        factors = DIRECTION_RATES if values.method.head in UNSCALED else RATES
+        grids["lr"] = [factor * values["lr"] for factor in factors]
     return grids
 
 
@@ -119,12 +152,12 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
     """Fit every candidate on what each fold leaves, and see how it does on the rest."""
     right: list[list[np.ndarray | None]] = [[] for _ in tried]
     drift: list[list[float]] = [[] for _ in tried]
-    groups: dict[tuple[str, float], list[int]] = {}
+    groups: dict[tuple[str, float, str | None], list[int]] = {}
     for number, candidate in enumerate(tried):
-        groups.setdefault((candidate.init, candidate.scale), []).append(number)
+        groups.setdefault(candidate.ground, []).append(number)
     for fold, start in zip(material.folds(), material.start_directions(), strict=True):
-        for (init, scale), members in groups.items():
-            fitter = material.fitter(fold.train, init, scale)
+        for ground, members in groups.items():
+            fitter = material.fitter(fold.train, *ground)
             fitter.tolerant = True
             fitted = fitter.fit([tried[number].values for number in members], [seed])[0]
             for number, linear in zip(members, fitted, strict=True):
@@ -165,7 +198,7 @@ def _is_steady(material: Material, trial: Trial, labels: np.ndarray, seed: int) 
     values = trial.candidate.values
     if trial.correct is None or values.method.loss is None:
         return True
-    fitter = material.fitter(material.data, trial.candidate.init, trial.candidate.scale)
+    fitter = material.fitter(material.data, *trial.candidate.ground)
     fitter.tolerant = True
     right = [
         _joined([fold.correct(linear) for fold in material.folds()])
@@ -185,7 +218,7 @@ def _as_fast(trial: Trial, other: Trial) -> bool:
     ours, theirs = trial.candidate, other.candidate
     rate = theirs.values["lr"]
     same = ours.values.choose(lr=rate).values == theirs.values.choose(lr=rate).values
-    return same and (ours.scale, ours.init) == (theirs.scale, theirs.init) and ours.values["lr"] >= rate
+    return same and ours.ground == theirs.ground and ours.values["lr"] >= rate
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:
@@ -256,8 +289,9 @@ def describe(
     names = [name for name, origin in taken.values.origin.items() if origin == CHOSEN]
     scaled = len({t.candidate.scale for t in trials}) > 1
     started = len({t.candidate.init for t in trials}) > 1
+    shifted = len({t.candidate.normalize for t in trials}) > 1
     return {
-        "chosen": names + ["feature_scale"] * scaled + ["init"] * started,
+        "chosen": names + ["feature_scale"] * scaled + ["init"] * started + ["normalize"] * shifted,
         "by": BY,
         "on": on,
         "rule": rule,
@@ -268,6 +302,7 @@ def describe(
                 **{name: t.candidate.values[name] for name in names},
                 **({"scale": t.candidate.scale} if scaled else {}),
                 **({"init": t.candidate.init} if started else {}),
+                **({"normalize": t.candidate.normalize or "none"} if shifted else {}),
                 "score": score(t.correct),
                 **({} if t.steady else {"steady": False}),
             }
@@ -286,7 +321,7 @@ def best_epoch(material: Material, candidate: Candidate, seed: int) -> tuple[int
         def watch(epoch: int, found: list[list[Linear]], fold: Any = fold, epochs: Any = epochs) -> None:
             epochs.append(fold.correct(found[0][0]))
 
-        fitter = material.fitter(fold.train, candidate.init, candidate.scale)
+        fitter = material.fitter(fold.train, *candidate.ground)
         fitter.watch = watch
         fitter.fit([candidate.values], [seed])
         after.append(epochs)

@@ -41,6 +41,12 @@ HEADS = {
     "center+l2 in groups": make_head(
         K, D, transform={"kind": "center+l2", "groups": 2}, tensors={"center": array(D, seed=9)}
     ),
+    "center+l2 with a spread": make_head(
+        K,
+        D,
+        transform={"kind": "center+l2"},
+        tensors={"center": array(D, seed=9), "spread": array(D, seed=3) ** 2 + 0.5},
+    ),
     "capsule": make_head(K, D, transform={"kind": "capsule"}),
     "capsule of another unit": make_head(K, D, transform={"kind": "capsule", "unit": 4.5}),
     "disalign": make_head(K, D, transform={"kind": "disalign"}, tensors=DISALIGN),
@@ -53,7 +59,7 @@ def by_hand(head: Head, x: np.ndarray) -> np.ndarray:
     for row in x.reshape(-1, D).astype(np.float64):
         kind = (head.transform or {}).get("kind")
         groups = (head.transform or {}).get("groups", 1)
-        t = row - head.tensors["center"] if kind == "center+l2" else row
+        t = (row - head.tensors["center"]) / head.tensors.get("spread", 1) if kind == "center+l2" else row
         if kind in ("l2", "center+l2"):
             t = np.concatenate([part / np.sqrt((part**2).sum()) for part in np.split(t, groups)])
         if kind == "capsule":
@@ -232,6 +238,11 @@ WEIGHT, BIAS = np.ones((3, 4), np.float32), np.zeros(3, np.float32)
         ({"transform": {"kind": "disalign"}}, {"logit_scale": BIAS}, "lacks confidence_weight, .*logit_bias"),
         ({"transform": {"kind": "center+l2"}}, {"center": BIAS}, r"center must be \[4\]"),
         ({"transform": {"kind": "center+l2"}}, {"center": WEIGHT[0] * np.inf}, "center holds values"),
+        (
+            {"transform": {"kind": "center+l2"}},
+            {"center": WEIGHT[0], "spread": WEIGHT[0] * 0},
+            "spread holds values that are not positive",
+        ),
         ({}, {"weight": WEIGHT[0]}, r"weight must be \[K, D\], found \[4\]"),
         ({}, {"weight": WEIGHT[:0], "bias": BIAS[:0]}, r"weight must be \[K, D\], found \[0, 4\]"),
         ({}, {"weight": WEIGHT[:, :0]}, r"weight must be \[K, D\], found \[3, 0\]"),

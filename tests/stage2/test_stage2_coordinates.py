@@ -76,9 +76,32 @@ def test_constant_dimensions_and_zero_features_divide_by_nothing():
         assert torch.isfinite(Coordinates.of(zero, normalize=normalize).apply(torch.from_numpy(zero))).all()
 
 
+@pytest.mark.parametrize("method", ["cosine", "ldam", "disalign", "ncm", "tau-norm", "samn", "los", "lws"])
+def test_standardised_features_are_folded_into_every_head(draw_cache, method: str):
+    """A head of standardised features is one of features that were standardised beforehand."""
+    options = {"init": "probe"} if method in ("tau-norm", "ncm") else {"init": "probe", "epochs": 2}
+    plain, own = draw_cache([40, 10, 4], stage1=False), draw_cache([40, 10, 4], stage1=False)
+    x = plain.features[:, 0].astype(np.float64)
+    own.shards[0][:, 0] = (x - x.mean(0)) / x.std(0)
+    if method != "ncm":  # a probe of its own would have another penalty
+        probe = ltfix.fit(plain, "logit-adjust", tau=0.0)
+        weight, bias = probe.weight * x.std(0), probe.bias + probe.weight @ x.mean(0)
+        plain.head, own.head = probe, Head(weight.astype(np.float32), bias.astype(np.float32), "stage-1")
+        options |= {"init": "stage1"}
+    folded = ltfix.fit(plain, method, normalize="standardize", **options)
+    beforehand = ltfix.fit(own, method, **options)
+    z, expected = folded.logits(plain.features[:, 0]), beforehand.logits(own.features[:, 0])
+    z, expected = (t - t.mean(1, keepdims=True) for t in (z, expected))
+    assert z == pytest.approx(expected, rel=1e-2, abs=2e-2)
+    assert folded.meta["coordinates"]["normalize"] == "standardize"
+
+
 def test_a_head_with_its_own_transform_refuses_normalised_features():
     with pytest.raises(UsageError, match="--normalize"):
         Coordinates.of(draw(), normalize="l2").back(Linear(*map(np.float32, ([[1, 2]], [0])), {"kind": "l2"}))
+    with pytest.raises(UsageError, match="--normalize"):
+        found = Linear(*map(np.float32, ([[1] * 6], [0])), {"kind": "capsule"})
+        Coordinates.of(draw(), normalize="standardize").back(found)
 
 
 def test_the_record_says_what_was_done():

@@ -26,16 +26,16 @@ def tried(name: str, **given) -> list[Candidate]:
     values = resolve(find_method(name), given)
     if "delta" in values and values["delta"] is None:
         values = values.choose("default", delta=0.98)
-    return candidates(values, tune=True, scaled=True)
+    return candidates(values, tune=True, scaled=True, normalized=True)
 
 
 @pytest.mark.parametrize("method", TRAINED, ids=lambda m: m.name)
 def test_the_published_setting_is_among_the_candidates(method):
     found = tried(method.name)
     published = {name: 0.98 if name == "delta" else v.default for name, v in method.values().items()}
-    alike = [c for c in found if c.values.values == published and (c.scale, c.init) == (1.0, method.init)]
+    alike = [c for c in found if c.values.values == published and c.ground == (method.init, 1.0, None)]
     assert len(alike) == 1
-    assert len({(tuple(c.values.values.items()), c.scale, c.init) for c in found}) == len(found) <= 40
+    assert len({(tuple(c.values.values.items()), c.ground) for c in found}) == len(found) <= 54
 
 
 def test_rates_go_with_every_value_and_scales_with_the_published_ones():
@@ -44,6 +44,18 @@ def test_rates_go_with_every_value_and_scales_with_the_published_ones():
     assert {c.scale for c in found if c.values["delta"] == 0.98} == set(tune.SCALES)
     assert {c.scale for c in found if c.values["delta"] != 0.98} == {1.0}
     assert {c.scale for c in tried("cosine")} == {1.0}
+    assert {c.normalize for c in found if c.values["delta"] == 0.98} == {None, tune.NORMALIZE}
+    assert {c.normalize for c in found if c.values["delta"] != 0.98} == {None}
+    assert {c.values["max_margin"] for c in tried("ldam") if c.normalize} == {0.3, 0.5}
+
+
+def test_post_hoc_steps_that_depend_on_the_origin_try_another():
+    for name in ("tau-norm", "mult-la"):
+        assert {c.normalize for c in tried(name)} == {None, tune.NORMALIZE}
+    assert {c.normalize for c in tried("logit-adjust")} == {None}
+    assert {c.values["bias"] for c in tried("tau-norm")} == {"drop", "keep"}
+    for found in (tried("etf"), tried("causal"), tried("cosine", cosine="capsule")):
+        assert {c.normalize for c in found} == {None}
 
 
 def test_a_fresh_head_is_also_tried_from_stage_1():
@@ -207,8 +219,11 @@ def test_a_small_set_is_cut_several_times_into_other_samples(draw_cache):
 def test_a_tuned_head_says_what_was_tried_and_by_what_rule(draw_cache):
     head = ltfix.fit(draw_cache([60, 20, 6], spread=2.0), "los", tune=True, epochs=2)
     record = head.meta["selection"]
-    assert set(record["chosen"]) == {"delta", "lr", "feature_scale"}
+    assert set(record["chosen"]) == {"delta", "lr", "feature_scale", "normalize"}
     assert record["rule"] in (tune.GAIN, tune.NO_GAIN)
     assert len(record["tried"]) == len(tried("los"))
-    assert {"delta", "lr", "scale", "score"} == set(record["tried"][0])
+    assert {"delta", "lr", "scale", "normalize", "score"} == set(record["tried"][0])
+    shifted = ltfix.fit(draw_cache([60, 20, 6]), "los", tune=True, epochs=2, normalize="standardize")
+    assert "normalize" not in shifted.meta["selection"]["chosen"]
+    assert shifted.meta["coordinates"]["normalize"] == "standardize"
     assert record["start_score"] <= 1
