@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from ltfix.stage1 import mixing
 from ltfix.stage1.network import Trainee
 from ltfix.stage1.table import Recipe
-from ltfix.stage2.losses import Deferred, Loss, build_loss
+from ltfix.stage2.formulas import Deferred, Loss
+from ltfix.stage2.losses import build_loss
 from ltfix.stage2.samplers import by_power
 from ltfix.stage2.seeds import derive
 

@@ -15,8 +15,8 @@ from ltfix.progress import SILENT, Progress
 from ltfix.stage2.constraints import MaxNorm
 from ltfix.stage2.coordinates import Coordinates
 from ltfix.stage2.data import Features, Plan
+from ltfix.stage2.formulas import Loss
 from ltfix.stage2.layers import Linear
-from ltfix.stage2.losses import Loss
 from ltfix.stage2.parametrise import Parametrisation
 from ltfix.stage2.sgd import Number, Sgd
 

@@ -16,7 +16,7 @@ from ltfix.stage1.loop import Pace, Trainer, predict, steps_of
 from ltfix.stage1.network import Trainee
 from ltfix.stage1.objectives import Classify
 from ltfix.stage2 import samplers, seeds
-from ltfix.stage2.losses import SoftmaxLoss
+from ltfix.stage2.formulas import SoftmaxLoss
 
 CPU = Compute(torch.device("cpu"))
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ltfix.stage2 import losses, weights
-from ltfix.stage2.losses import SigmoidFocal, SoftmaxFocal, build_loss
+from ltfix.stage2.formulas import Loss, SigmoidFocal, SoftmaxFocal
+from ltfix.stage2.losses import build_loss
 
-Make = Callable[[Tensor], losses.Loss]
+Make = Callable[[Tensor], Loss]
 
 
 def built(name: str, **values: object) -> Make:
@@ -25,7 +26,7 @@ def cb(counts: Tensor, beta: float) -> Tensor:
 
 
 def ldam(s: float, drw_from: float = 1.0) -> Make:
-    def make(counts: Tensor) -> losses.Loss:
+    def make(counts: Tensor) -> Loss:
         loss = built("ldam", ldam_s=s, max_margin=0.5, beta=0.9999, drw_from=drw_from)(counts)
         if drw_from < 1:
             loss.start_epoch(1, 2)
