@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ltfix.files import write_safetensors
+from ltfix.stage2.table import find_method
 
 
 def long_tail(n: int, classes: int) -> np.ndarray:
@@ -87,7 +88,7 @@ def main() -> None:
             "--stream",
             "always",
         ]
-        if args.method != "ncm":
+        if find_method(args.method).loss is not None:
             fit += ["--epochs", str(args.epochs), "--batch-size", "512"]
         fit += ["--out", str(head), "--quiet", *args.more]
         bare, _ = peak([sys.executable, "-c", "import torch, numpy"])

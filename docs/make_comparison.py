@@ -45,25 +45,21 @@ def main() -> None:
         train, _, test = both.partition(",")
         known[name] = Path(train), Path(test)
     if args.only is not None:
+        if args.only not in known:
+            parser.error(f"no caches called {args.only}")
         known = {args.only: known[args.only]}
     made: dict[str, Callable[[Pair, str, Path | None], str]] = {"compare": compared, "sweep": swept}
-    for page in PAGES:
-
-        def replace(block: re.Match[str]) -> str:
+    for path in (HERE / page for page in PAGES):
+        for block in BLOCK.finditer(path.read_text(encoding="utf-8")):
             head, kind, name, options, body, tail = block.groups()
-            if name not in known:
-                return head + body + tail
-            began, spent = time.perf_counter(), time.process_time()
-            table = made[kind](known[name], options, args.work and args.work / name)
-            seconds = time.perf_counter() - began, time.process_time() - spent
-            print(
-                f"{kind} {name}{options}: {seconds[0]:.0f} s, {seconds[1]:.0f} s of processor",
-                file=sys.stderr,
-            )
-            return f"{head}{table}{tail}"
-
-        path = HERE / page
-        path.write_text(BLOCK.sub(replace, path.read_text(encoding="utf-8")), encoding="utf-8")
+            if name in known:
+                began, spent = time.perf_counter(), time.process_time()
+                table = made[kind](known[name], options, args.work and args.work / name)
+                seconds = time.perf_counter() - began, time.process_time() - spent
+                told = f"{seconds[0]:.0f} s, {seconds[1]:.0f} s of processor"
+                print(f"{kind} {name}{options}: {told}", file=sys.stderr)
+                text = path.read_text(encoding="utf-8")  # after every table: they take minutes
+                path.write_text(text.replace(head + body + tail, head + table + tail), encoding="utf-8")
 
 
 def compared(pair: Pair, options: str, work: Path | None) -> str:
@@ -97,7 +93,8 @@ def swept(pair: Pair, options: str, work: Path | None) -> str:
     found = sweep(train, args.method, dict(map(parse_over, args.over)), seeds=args.seeds, test=test)
     table = found.tables()[0]
     shown = tuple(column for column in table.columns if column.key not in ("class_mean", "diverged"))
-    moves = [f"`{s['value']}` moves All by {100 * s['all']['range']:.1f} points" for s in found.spreads]
+    known = [(s["value"], s["all"]["range"]) for s in found.spreads if s["all"]["range"] is not None]
+    moves = [f"`{value}` moves All by {100 * moved:.1f} points" for value, moved in known]
     return to_markdown([dataclasses.replace(table, columns=shown, title="", notes=(", ".join(moves) + ".",))])
 
 

@@ -76,7 +76,7 @@ def demand_place(path: Path) -> None:
     with os_errors(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
-        while not folder.exists():
+        while not (folder.exists() or folder.is_symlink() or folder == folder.parent):
             folder = folder.parent
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder))

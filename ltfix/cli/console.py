@@ -39,9 +39,9 @@ def claim(path: Path | None, *, overwrite: bool) -> None:
         return
     from ltfix import files
 
+    files.demand_place(path)
     if path.exists() and not overwrite:
         raise UsageError("already there", where=path, hint="--overwrite replaces it")
-    files.demand_place(path)
 
 
 def deliver(text: str, output: Path | None, *, overwrite: bool = False) -> None:

@@ -22,9 +22,9 @@ _TRANSFORM_TENSORS: dict[str, tuple[str, ...]] = {
     "l2": (),
     "capsule": (),
     "center+l2": ("center",),
+    "standardize+l2": ("center", "spread"),
     "disalign": ("confidence_weight", "confidence_bias", "logit_scale", "logit_bias"),
 }
-_OPTIONAL_TENSORS: dict[str, tuple[str, ...]] = {"center+l2": ("spread",)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -38,9 +38,9 @@ class Head:
         classes: the K class names, or None where unknown.
         counts: [K] int64 training samples per class, or None where unknown.
         transform: None for a linear head, else ``{"kind": …}`` with kind ``l2`` (``groups`` H: each
-            block of D/H by its own norm), ``center+l2`` (the same of (x − center) / spread),
-            ``capsule`` (x / (u + ‖x‖), ``unit`` u, 1 where absent) or ``disalign``
-            (z + c·(logit_scale ⊙ z + logit_bias), c = sigmoid(confidence_weight·x + confidence_bias)).
+            block of D/H by its own norm), ``center+l2`` (the same of x − center), ``standardize+l2``
+            (of (x − center) / spread), ``capsule`` (x / (u + ‖x‖), ``unit`` u, 1 where absent) or
+            ``disalign`` (z + c·(logit_scale ⊙ z + logit_bias), c = sigmoid(confidence_weight·x + confidence_bias)).
         tensors: the transform's own arrays.
         meta: the rest of the file's metadata: values and where they came from, seed, selection, versions.
         path: the file it was read from.
@@ -127,9 +127,11 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
     kind = None if head.transform is None else head.transform["kind"]
     tensors = {name: like(value) for name, value in head.tensors.items()}
     t = x
-    if kind == "center+l2":
-        t = (t - tensors["center"]) / tensors.get("spread", 1.0)
-    if kind in ("l2", "center+l2"):
+    if kind in ("center+l2", "standardize+l2"):
+        t = t - tensors["center"]
+    if kind == "standardize+l2":
+        t = t / tensors["spread"]
+    if kind in ("l2", "center+l2", "standardize+l2"):
         groups = _groups(head.transform)
         blocks = t.reshape(*t.shape[:-1], groups, head.dim // groups)
         t = (blocks / _norm(blocks).clip(NORM_FLOOR)).reshape(t.shape)
@@ -179,12 +181,10 @@ def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path 
     classes, counts = meta.get("classes"), meta.get("counts")
     transform: Any = meta.get("transform")
     _check_values(classes, counts, transform, path)
-    kind = "" if transform is None else transform["kind"]
-    own = _TRANSFORM_TENSORS.get(kind, ())
+    own = () if transform is None else _TRANSFORM_TENSORS[transform["kind"]]
     missing = [name for name in own if name not in tensors]
     if missing:
-        raise InputError(f"its transform {kind!r} lacks {', '.join(missing)}", where=path)
-    own = (*own, *(name for name in _OPTIONAL_TENSORS.get(kind, ()) if name in tensors))
+        raise InputError(f"its transform {transform['kind']!r} lacks {', '.join(missing)}", where=path)
     weight = _single(tensors["weight"], "weight", path)
     bias = tensors.get("bias", np.zeros(weight.shape[:1]))
     known = {"format", "method", "classes", "counts", "transform"}

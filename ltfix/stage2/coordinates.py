@@ -123,10 +123,9 @@ class Coordinates:
             transform = {"kind": "capsule", "unit": self.scale}
         if kind == "center+l2":
             tensors["center"] = tensors["center"] * self.scale * spread + shift
-        if kind == "l2" and self.shift is not None and transform is not None:
-            transform, tensors["center"] = {**transform, "kind": "center+l2"}, shift
-        if kind in ("l2", "center+l2") and self.spread is not None:
-            tensors["spread"] = self.spread
+        if kind in ("l2", "center+l2") and self.shift is not None and transform is not None:
+            transform = {**transform, "kind": "standardize+l2"}
+            tensors = {"center": tensors.get("center", shift), "spread": spread}
         if self.unit:
             transform = {"kind": "l2", "groups": 1}
         tensors = {name: np.asarray(value, np.float32) for name, value in tensors.items()}

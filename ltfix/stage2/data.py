@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltfix import tensorfile
 from ltfix.errors import UsageError
 from ltfix.features.read import FeatureCache
 from ltfix.stage2 import samplers
 from ltfix.stage2.coordinates import Coordinates
 from ltfix.stage2.seeds import derive
-from ltfix.tensorfile import release
 
 CHUNK_VALUES = 1 << 22  # gathered at once: 16 MB of float32
 BUFFER_BYTES = 1 << 24
@@ -126,7 +126,7 @@ class Features:
         one = self.views_used != "random" or self.views == 1
         x = self.take(index, np.zeros(len(index), np.int64) if one else None)
         found: np.ndarray = x.astype(np.float32) if one else x.mean(1, dtype=np.float32)
-        self._release()
+        self.release()
         return found
 
     def mean_views(self) -> Iterator[tuple[slice, np.ndarray]]:
@@ -151,14 +151,14 @@ class Features:
         for start in range(0, len(index), BLOCK_ROWS):
             rows = index[start : start + BLOCK_ROWS]
             out[start : start + BLOCK_ROWS] = self.take(rows, np.zeros(len(rows), np.int64))
-            self._release()
+            self.release()
         return out
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Give back the memory of the maps where they are streamed."""
         if self.streamed:
             for shard in self.shards:
-                release(shard)
+                tensorfile.release(shard)
 
     def batches(
         self, plan: Plan, seeds: Sequence[int], epoch: int, *, coordinates: Coordinates, like: Tensor
@@ -211,7 +211,7 @@ class Features:
                 hint="use --sampler instance, or a machine with more memory",
             )
         blocks = np.random.default_rng(derive(0, "blocks", epoch))  # all seeds read the same blocks
-        starts = blocks.permutation(np.arange(0, len(self), BLOCK_ROWS))
+        starts = blocks.permutation(np.arange(0, len(self), BLOCK_ROWS * self.copies))
         itemsize = self.shards[0].dtype.itemsize
         at_once = max(1, BUFFER_BYTES // (BLOCK_ROWS * self.views * self.dim * itemsize))
         for first in range(0, len(starts), at_once):
@@ -225,7 +225,8 @@ class Features:
 
     def _copied(self, starts: np.ndarray) -> Features:
         """The blocks that begin at ``starts``, in memory of their own."""
-        index = [np.arange(start, min(start + BLOCK_ROWS, len(self))) for start in starts]
+        size = BLOCK_ROWS * self.copies  # whole rows: a view is told by its place among a row's
+        index = [np.arange(start, min(start + size, len(self))) for start in starts]
         used = [np.unique(self.rows[block]) for block in index]
         shard = np.empty((sum(map(len, used)), self.views, self.dim), self.shards[0].dtype)
         rows, filled = [], 0
@@ -233,7 +234,7 @@ class Features:
             shard[filled : filled + len(mine)] = self._stored(mine)
             rows.append(filled + np.searchsorted(mine, self.rows[block]))
             filled += len(mine)
-            self._release()
+            self.release()
         chosen = np.concatenate(index)
         return dataclasses.replace(
             self, shards=(shard,), rows=np.concatenate(rows), labels=self.labels[chosen], streamed=False

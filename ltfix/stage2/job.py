@@ -64,7 +64,7 @@ class Job:
             tune=o.tune,
             init=o.init,
             scaled=o.feature_scale == "auto",
-            normalized=o.normalize == "auto",
+            normalized=o.normalize == o.feature_scale == "auto",
         )
         by_epoch = o.select == "best-val" and method.loss is not None
         asked = scored or material.held is not None or bool(o.val_fraction or o.val_per_class)
@@ -78,6 +78,8 @@ class Job:
         if len(trials) > 1:
             if o.tune:
                 trials, taken, rule = tune.settle(material, trials, labels, start, material.seed)
+                if rule == tune.UNSTEADY:
+                    material.progress.note(f"{method.name}: at no rate that was tried do all seeds do alike")
             else:
                 taken, rule = tune.choose(trials, labels, start, tuned=False)
             record = tune.describe(trials, taken, rule, labels=labels, start=start, on=on)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import threading
 
 import numpy as np
 import torch
@@ -51,6 +52,7 @@ class Material:
     _reference: np.ndarray | None = None
     _directions: list[np.ndarray] | None = None
     _continued: Head | None = None
+    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         _check_caches(self.train, self.held)
@@ -101,6 +103,7 @@ class Material:
                 seen=self.train.head is not None,
                 fraction=self.options.val_fraction or FRACTION,
                 per_class=self.options.val_per_class,
+                stream=self.options.stream,
                 folds=int(np.clip(round(FOLD_SAMPLES / len(self.data)), 1, FOLDS)),
                 progress=self.progress,
             )
@@ -149,9 +152,10 @@ class Material:
         return Fitter(data, start, coordinates, device, self.progress, o.precision)
 
     def _probe(self, data: Features) -> Probe:
-        if id(data) not in self._probes:
-            found = fit_probe(data, 0, torch.device(self.options.device), self.progress)
-            self._probes[id(data)] = data, found
+        with self._lock:  # several threads may ask for the same
+            if id(data) not in self._probes:
+                found = fit_probe(data, 0, torch.device(self.options.device), self.progress)
+                self._probes[id(data)] = data, found
         return self._probes[id(data)][1]
 
 

@@ -28,5 +28,6 @@ def head_name(
             word = str(values[name]) if value.choices else f"{name.replace('_', '')}{values[name]:g}"
             parts.append(word)
     options, plain = options or Options(), Options()
-    parts += [getattr(options, name) for name in APART if getattr(options, name) != getattr(plain, name)]
+    words = [getattr(options, name) for name in APART if getattr(options, name) != getattr(plain, name)]
+    parts += [word for word in words if word != "none"]
     return "-".join([*parts, "tuned"] if tuned else parts)

@@ -105,11 +105,12 @@ class Validation:
             found = head.logits(self.held.take(index)).mean(1)
         else:
             found = head.logits(self.held.take(index, np.zeros(len(index), int)))
+        self.held.release()
         return found
 
     def directions(self, linear: Linear) -> np.ndarray:
         """[n, K] of evenly spaced samples, the centred logits at unit length: all but their scale."""
-        size = min(len(self.held), max(1, BLOCK_VALUES // len(linear.weight)))
+        size = min(len(self.held), max(1, BLOCK_VALUES // max(linear.weight.shape)))
         z = self.logits(linear, np.linspace(0, len(self.held) - 1, size).astype(np.int64))
         z = z / np.maximum(np.abs(z).max(1, keepdims=True), NORM_FLOOR)  # a rate too high leaves 1e30
         z = z - z.mean(1, keepdims=True)
@@ -125,12 +126,14 @@ def validation_samples(
     fraction: float = FRACTION,
     per_class: int | None = None,
     folds: int = 1,
+    stream: str = "auto",
     progress: Progress,
 ) -> list[Validation]:
     """A validation cache, else ``folds`` class-wise cuts of the training samples.
 
     Args:
         seen: a backbone trained on the samples that are cut, so that only the order of scores counts.
+        stream: how a validation cache is read, as :meth:`Features.of` has it.
 
     Raises:
         InputError: nothing can be cut. UsageError: both a cache and a cut are asked for.
@@ -139,7 +142,9 @@ def validation_samples(
         if per_class is not None:
             raise UsageError("a validation cache is given, so nothing is cut", where="--val-per-class")
         views = "first" if data.views_used == "first" else "random"
-        return [Validation(data, Features.of(held, views), f"validation cache {held.path.name}", False)]
+        return [
+            Validation(data, Features.of(held, views, stream), f"validation cache {held.path.name}", False)
+        ]
     parts = [cut(data, seed, fraction, per_class, fold) for fold in range(folds)]
     if not len(parts[0][1]):
         raise InputError(

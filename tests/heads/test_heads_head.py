@@ -41,10 +41,10 @@ HEADS = {
     "center+l2 in groups": make_head(
         K, D, transform={"kind": "center+l2", "groups": 2}, tensors={"center": array(D, seed=9)}
     ),
-    "center+l2 with a spread": make_head(
+    "standardize+l2": make_head(
         K,
         D,
-        transform={"kind": "center+l2"},
+        transform={"kind": "standardize+l2"},
         tensors={"center": array(D, seed=9), "spread": array(D, seed=3) ** 2 + 0.5},
     ),
     "capsule": make_head(K, D, transform={"kind": "capsule"}),
@@ -59,8 +59,8 @@ def by_hand(head: Head, x: np.ndarray) -> np.ndarray:
     for row in x.reshape(-1, D).astype(np.float64):
         kind = (head.transform or {}).get("kind")
         groups = (head.transform or {}).get("groups", 1)
-        t = (row - head.tensors["center"]) / head.tensors.get("spread", 1) if kind == "center+l2" else row
-        if kind in ("l2", "center+l2"):
+        t = (row - head.tensors.get("center", 0)) / head.tensors.get("spread", 1)
+        if kind in ("l2", "center+l2", "standardize+l2"):
             t = np.concatenate([part / np.sqrt((part**2).sum()) for part in np.split(t, groups)])
         if kind == "capsule":
             t = row / (head.transform.get("unit", 1) + np.sqrt((row**2).sum()))
@@ -239,7 +239,7 @@ WEIGHT, BIAS = np.ones((3, 4), np.float32), np.zeros(3, np.float32)
         ({"transform": {"kind": "center+l2"}}, {"center": BIAS}, r"center must be \[4\]"),
         ({"transform": {"kind": "center+l2"}}, {"center": WEIGHT[0] * np.inf}, "center holds values"),
         (
-            {"transform": {"kind": "center+l2"}},
+            {"transform": {"kind": "standardize+l2"}},
             {"center": WEIGHT[0], "spread": WEIGHT[0] * 0},
             "spread holds values that are not positive",
         ),

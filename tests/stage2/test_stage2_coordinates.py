@@ -45,6 +45,36 @@ def test_there_and_back_is_the_same_classifier(scale, normalize: str):
     assert back.bias == pytest.approx(start.bias, rel=1e-3, abs=1e-3)
 
 
+TRANSFORMS = {
+    "linear": (None, {}),
+    "l2": ({"kind": "l2"}, {}),
+    "l2 in groups": ({"kind": "l2", "groups": 3}, {}),
+    "center+l2": ({"kind": "center+l2"}, {"center": np.linspace(-3, 4, 6)}),
+    "disalign": (
+        {"kind": "disalign"},
+        {
+            "confidence_weight": np.linspace(-0.1, 0.2, 6),
+            "confidence_bias": np.array(0.3),
+            "logit_scale": np.linspace(0.5, 2, 4),
+            "logit_bias": np.linspace(-1, 1, 4),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("normalize", ["none", "standardize"])
+@pytest.mark.parametrize("kind", TRANSFORMS)
+def test_every_kind_of_head_comes_back_to_raw_features(kind: str, normalize: str):
+    transform, tensors = TRANSFORMS[kind]
+    x, inside = draw(), linear()
+    coordinates = Coordinates.of(x, normalize=normalize)
+    found = coordinates.back(Linear(inside.weight, inside.bias, transform, tensors))
+    head = Head(found.weight, found.bias, "x", transform=found.transform, tensors=found.tensors)
+    there = Head(inside.weight, inside.bias, "x", transform=transform, tensors=tensors)
+    expected = there.logits(coordinates.apply(torch.from_numpy(x)).numpy())
+    assert head.logits(x) == pytest.approx(expected, rel=1e-4, abs=1e-3)
+
+
 def test_l2_becomes_the_heads_transform():
     x, inside = draw(), linear()
     coordinates = Coordinates.of(x, normalize="l2")

@@ -65,6 +65,14 @@ def test_first_and_all_views(stream: str):
     assert sorted(map(tuple, visits)) == [(i, v) for i in range(11) for v in range(3)]
 
 
+@pytest.mark.parametrize("views", [2, 3, 5])
+def test_every_view_of_every_row_once_whatever_the_blocks(monkeypatch, views: int):
+    monkeypatch.setattr(module, "BLOCK_ROWS", 4)
+    monkeypatch.setattr(module, "BUFFER_BYTES", 4 * views * 2 * 4 * 3)  # three blocks
+    visits = seen(epoch_of(Features.of(numbered(50, views), "all", "always")))
+    assert sorted(map(tuple, visits)) == [(i, v) for i in range(50) for v in range(views)]
+
+
 def test_seeds_in_one_batch_draw_as_alone():
     data = Features.of(numbered(50))
     together = epoch_of(data, seeds=(3, 8))

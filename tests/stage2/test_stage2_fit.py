@@ -16,6 +16,7 @@ from ltfix.heads.head import load_head
 from ltfix.progress import Progress
 from ltfix.stage2 import data
 from ltfix.stage2.fit import Options, fit_seeds
+from ltfix.stage2.material import Material
 from ltfix.stage2.samn import SAMNLinear
 from ltfix.stage2.table import methods
 
@@ -325,6 +326,13 @@ def test_a_streamed_cache_gives_what_a_resident_one_does(draw_cache, monkeypatch
     np.testing.assert_allclose(kept.weight, streamed.weight, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(kept.bias, streamed.bias, rtol=1e-5, atol=1e-7)
     assert kept.meta["selection"] == streamed.meta["selection"]
+
+
+def test_a_validation_cache_is_streamed_as_the_training_cache_is(draw_cache):
+    cache, val = draw_cache([30, 12, 5]), draw_cache([9, 9, 9], seed=1)
+    material = Material(cache, val, Options(stream="always"), 0)
+    assert [fold.held.streamed for fold in material.folds()] == [True]
+    assert not Material(cache, val, Options(stream="never"), 0).folds()[0].held.streamed
 
 
 def test_a_device_that_does_not_exist_is_refused(draw_cache):

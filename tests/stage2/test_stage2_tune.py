@@ -163,11 +163,20 @@ def test_a_rate_that_fails_with_some_seed_is_dropped_and_so_are_higher_ones(monk
     assert [entry.get("steady", True) for entry in record["tried"]] == [True, False, False]
 
 
-def test_where_no_rate_is_steady_the_first_choice_stays(monkeypatch):
+@pytest.mark.parametrize("diverged", [[], [trial(None)]], ids=["alone", "beside one that diverged"])
+@pytest.mark.parametrize("first", [False, True])
+def test_where_no_rate_is_steady_the_first_choice_stays(monkeypatch, diverged, first: bool):
     trials = [at(0.01, 0.7, 1), at(0.1, 0.9, 2)]
+    trials = diverged + trials if first else trials + diverged
     monkeypatch.setattr(tune, "_is_steady", lambda *_: False)
     marked, taken, rule = tune.settle(None, trials, LABELS, right(0.5), 0)
-    assert (marked, taken, rule) == (trials, *choose(trials, LABELS, right(0.5)))
+    assert (taken, rule) == (choose(trials, LABELS, right(0.5))[0], tune.UNSTEADY)
+    assert [t.steady for t in marked] == [t.correct is None for t in trials]
+
+
+def test_where_all_diverged_nothing_is_checked(monkeypatch):
+    monkeypatch.delattr(tune, "_is_steady")
+    assert tune.settle(None, [trial(None), trial(None)], LABELS, right(0.1), 0)[1:] == (0, tune.BEST)
 
 
 @pytest.mark.parametrize("spoilt", [None, 2])
