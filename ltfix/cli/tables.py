@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from ltfix.evaluation.table import Table
 
 WIDTH = 80
+FOLDED = 14
 EMPTY = "–"
 _PAD = "\ue000"  # stands for a blank that rich would trim
+ESSENTIAL = 6  # method, seeds, all, many, medium, few
 BEST_NOTE = "* best in its column"
 
 
@@ -27,11 +29,12 @@ def draw(
     best: Set[tuple[int, int]] = frozenset(),
     right: Sequence[bool] | None = None,
     plain: bool = False,
+    essential: int | None = None,
 ) -> str:
     """A table as text.
 
-    On a terminal its width is kept by folding long cells; into a pipe or file every row stays one line
-    and nothing is coloured.
+    On a terminal its width is kept by folding text, then by leaving out columns from the right where that
+    is allowed; numbers are never cut. Into a pipe or file every row stays one line and nothing is coloured.
 
     Args:
         columns: headings.
@@ -41,6 +44,7 @@ def draw(
         best: (row, column) of cells to mark with ``*``, in bold where there is colour.
         right: columns set flush right; default: those whose cells are all numbers.
         plain: for a file, though stdout may be a terminal.
+        essential: so many columns always stay; None: all.
     """
     from rich.console import Console
 
@@ -50,12 +54,41 @@ def draw(
     console = Console(
         file=sys.stdout, highlight=False, markup=False, emoji=False, force_terminal=False if plain else None
     )
+    notes = list(notes)
+    if console.is_terminal:
+        kept = _that_fit(
+            columns, cells, right, console.width, len(columns) if essential is None else essential
+        )
+        if kept < len(columns):
+            notes.append(f"Left out for want of width: {', '.join(columns[kept:])}.")
+        columns, cells = columns[:kept], [row[:kept] for row in cells]
+        console.width = max(console.width, _least_width(columns, cells, right))
     drawn = _grid(columns, cells, best, right, wrap=console.is_terminal)
     if not console.is_terminal:
         wide = console.options.update(width=100_000)
         console.width = max(WIDTH, console.measure(drawn, options=wide).maximum)
     body = _printed(console, drawn)
-    return "\n".join(([title] if title else []) + body + list(notes))
+    return "\n".join(([title] if title else []) + body + notes)
+
+
+def _least_width(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> int:
+    """The width below which numbers would be cut, text folded to ``FOLDED``."""
+    from rich.cells import cell_len
+
+    widths = []
+    for i, column in enumerate(columns):
+        widest = max(map(cell_len, (column, *(row[i] for row in cells))))
+        widths.append(widest + 1 if right[i] else min(widest, FOLDED))  # + 1: room for a mark
+    return sum(widths) + 3 * (len(widths) - 1)
+
+
+def _that_fit(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool], width: int, essential: int
+) -> int:
+    kept = len(columns)
+    while kept > essential and _least_width(columns[:kept], cells, right) > width:
+        kept -= 1
+    return kept
 
 
 def draw_result(table: Table, *, plain: bool = False) -> str:
@@ -70,6 +103,7 @@ def draw_result(table: Table, *, plain: bool = False) -> str:
         best=best,
         right=[column.kind != "text" for column in table.shown],
         plain=plain,
+        essential=ESSENTIAL,
     )
 
 
@@ -90,6 +124,7 @@ def _grid(
     wrap: bool,
 ) -> RichTable:
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
@@ -97,8 +132,13 @@ def _grid(
     marked = {column for _, column in best}
     for i, column in enumerate(columns):
         heading = column + (_PAD if i in marked and right[i] else "")
+        widest = max(map(cell_len, (column, *(row[i] for row in cells))))
         grid.add_column(
-            heading, justify="right" if right[i] else "left", overflow="fold", no_wrap=not wrap or right[i]
+            heading,
+            justify="right" if right[i] else "left",
+            overflow="fold",
+            no_wrap=not wrap or right[i],
+            min_width=None if right[i] else min(widest, FOLDED),
         )
     for r, row in enumerate(cells):
         texts = []
