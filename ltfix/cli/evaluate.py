@@ -15,6 +15,7 @@ from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
     from ltfix.evaluation import Report
+    from ltfix.features.cache import FeatureCache
 
 
 _LONG = 1e10  # multiplications a head; below, a bar would be gone before it is read
@@ -93,8 +94,8 @@ def evaluate(
     if against is None:
         config.refuse_unused(["seed"], "evaluate without --against")
     console.claim(output, overwrite=overwrite)
-    chosen = heads or sorted((work / "heads").glob("*.safetensors"))
     opened = locate(cache, work, "test", "--cache CACHE")
+    chosen = heads or _usual_heads(work / "heads", opened)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     def measured(kind: str, against: str | None = None) -> Report:
@@ -118,3 +119,15 @@ def evaluate(
     console.deliver_result(found, format, output, overwrite=overwrite)
     if gates:
         gate.check_gates(gates, accuracies)
+
+
+def _usual_heads(folder: Path, cache: FeatureCache) -> list[Path]:
+    """The heads of the default layout, but for those of other features; if none fits, all."""
+    from ltfix.heads.head import load_head
+
+    found = sorted(folder.glob("*.safetensors"))
+    fitting = [path for path in found if load_head(path).dim == cache.dim]
+    if fitting and len(fitting) < len(found):
+        others = ", ".join(path.name for path in found if path not in fitting)
+        console.note(f"left out, since their D is not {cache.dim}: {others}")
+    return fitting or found

@@ -15,9 +15,10 @@ from ltfix.cli.signature import Parameter, options
 _HEAD = """\
 # ltfix.toml: values for the options of ltfix, read in the folder that ltfix runs in.
 #
-# Each line shows an option and its default; take away the first # to set it ("…" stands where there
-# is no default). An option typed on the command line wins, then LTFIX_COMMAND_OPTION in the
-# environment, then this file. Paths are relative to this file.
+# Each line shows an option and its default; take away the first # to set it. Where there is no default,
+# or each method has its own, the line says so and its value only shows the kind. An option typed on
+# the command line wins, then LTFIX_COMMAND_OPTION in the environment, then this file. Paths are
+# relative to this file.
 #
 # The least that a project of images needs is two keys of [extract]: backbone and data.
 """
@@ -59,12 +60,17 @@ def example() -> str:
 
 def _entry(parameter: Parameter) -> str:
     note = textwrap.wrap(parameter.help, 96, initial_indent="# ", subsequent_indent="# ")
-    return "\n".join([*note, f"#{parameter.flag.lstrip('-')} = {_value(parameter)}", ""])
+    line = f"#{parameter.flag.lstrip('-')} = {_value(parameter)}"
+    return "\n".join([*note, line + "  # no default" * _unset(parameter), ""])
+
+
+def _unset(parameter: Parameter) -> bool:
+    return parameter.default is None or bool(parameter.many and not parameter.default)
 
 
 def _value(parameter: Parameter) -> str:
     default = parameter.default
-    if default is None or (parameter.many and not default):
+    if _unset(parameter):
         empty = {int: "0", float: "0.0", bool: "false"}.get(parameter.kind, '"…"')
         return f"[{empty}]" if parameter.many else empty
     if parameter.many:

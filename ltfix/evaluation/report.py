@@ -16,7 +16,7 @@ from ltfix.evaluation.scores import check_tta
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
 from ltfix.evaluation.table import Column, Result, Table
 from ltfix.features.read import FeatureCache, open_cache
-from ltfix.heads.head import Head
+from ltfix.heads.head import STAGE1, Head
 from ltfix.progress import SILENT, Progress
 
 FORMAT = "ltfix-report/1"
@@ -134,6 +134,12 @@ def _baseline(against: Given, rows: list[Candidate], case: Case) -> Candidate:
     for row in rows:
         if against is row.head or (isinstance(against, str | Path) and str(against) in (row.name, row.path)):
             return row
+    if str(against) == STAGE1 and not Path(STAGE1).exists():
+        raise UsageError(
+            "no cache here has a stage-1 classifier",
+            where="--against stage-1",
+            hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD --cache TEST`",
+        )
     opened = against if isinstance(against, Head | FeatureCache) else open_given(against)
     head = opened.head if isinstance(opened, FeatureCache) else opened
     if head is None:

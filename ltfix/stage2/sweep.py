@@ -79,20 +79,20 @@ class Sweep(Result):
         lost = (Column("diverged", "", "text", csv_only=True),)
         rows = [{**point["values"], **point} for point in self.points]
         first = Table((*swept, *scores, *lost), rows, title=self._title(), notes=self.notes)
-        moves: list[Column] = []
-        for key in SUMMED:
-            moves += [
-                Column(f"{key}_range", f"{TITLES[key]}: best − worst", "percent"),
-                Column(f"{key}_best", f"{TITLES[key]}: best at", "value"),
-                Column(f"{key}_worst", f"{TITLES[key]}: worst at", "value"),
-            ]
-        flat = [
-            {**move, **{f"{key}_{what}": move[key][what] for key in SUMMED for what in move[key]}}
+        moves = [
+            {"value": move["value"], "score": TITLES[key], **move[key]}
             for move in self.spreads
+            for key in SUMMED
         ]
         second = Table(
-            (Column("value", "Swept"), *moves),
-            flat,
+            (
+                Column("value", "Swept", "text"),
+                Column("score", "Score", "text"),
+                Column("range", "Best − worst", "percent"),
+                Column("best", "Best at", "value"),
+                Column("worst", "Worst at", "value"),
+            ),
+            moves,
             title="By how much each value moves the result"
             + (", the others fixed: mean over their settings" if len(self.over) > 1 else ""),
         )

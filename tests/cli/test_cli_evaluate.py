@@ -76,6 +76,26 @@ def test_without_a_head_every_head_is_a_row(project: Path, capsys: pytest.Captur
     assert rows_of(out)["ce"]["path"] == "heads/ce.safetensors"
 
 
+def test_heads_of_other_features_are_left_out_unless_named(project: Path, capsys):
+    head = Head(
+        weight=np.ones((3, 13), np.float32), bias=np.zeros(3, np.float32), method="ce", counts=COUNTS[:3]
+    )
+    head.save(project / "heads/wine.safetensors")
+    code, out, err = finished(capsys, "evaluate", "--cache", "test.npz", "--format", "json")
+    assert code == 0
+    assert set(rows_of(out)) == {"ce", "tau-norm"}
+    assert "left out, since their D is not 8: wine.safetensors" in err
+    code, _, err = finished(capsys, "evaluate", "heads/wine.safetensors", "--cache", "test.npz")
+    assert code == 3
+    assert "D = 13" in err
+
+
+def test_against_a_stage_1_that_is_not_there(project: Path, capsys):
+    code, _, err = finished(capsys, "evaluate", "--cache", "test.npz", "--against", "stage-1")
+    assert code == 2
+    assert "give the training cache before the heads" in err
+
+
 def test_the_default_cache_is_test_never_val(project: Path, capsys: pytest.CaptureFixture[str]):
     (project / "features" / "val").mkdir(parents=True)
     code, _, err = finished(capsys, "evaluate")

@@ -158,7 +158,7 @@ def test_forms(pair):
     lines = list(csv.DictReader(io.StringIO(found.render("csv"))))
     assert [line["delta"] for line in lines] == ["0.1", "0.5"]
     assert {"all_mean", "all_std", "class_mean_mean", "diverged"} <= set(lines[0])
-    assert "best − worst" in found.render("markdown")
+    assert "Best − worst" in found.render("markdown")
     with pytest.raises(UsageError, match="no such text format"):
         found.render("yaml")
 
