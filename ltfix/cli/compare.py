@@ -41,6 +41,8 @@ def compare(
             "--save-heads", metavar="DIR", help="Keep finished heads here.  [default: WORK/compare]"
         ),
     ] = None,
+    feature_scale: opt.FeatureScale = "auto",
+    normalize: opt.Normalize = "auto",
     format: opt.Format = opt.TableFormat.table,
     output: opt.Output = None,
     many: opt.Many = 100,
@@ -77,7 +79,12 @@ def compare(
         seeds=range(seed, seed + seeds),
         val=held,
         values=shared,
-        options=Options(tune=tune, device=str(resolve_device(device))),
+        options=Options(
+            tune=tune,
+            feature_scale=feature_scale,
+            normalize=normalize,
+            device=str(resolve_device(device)),
+        ),
         folder=folder,
         overwrite=overwrite,
         many=many,

@@ -74,12 +74,7 @@ def fit(
         ),
     ] = "random",
     feature_scale: opt.FeatureScale = "auto",
-    normalize: Annotated[
-        str,
-        typer.Option(
-            "--normalize", metavar="KIND", help="Of features: none, standardize, l2; auto: as --tune likes."
-        ),
-    ] = "auto",
+    normalize: opt.Normalize = "auto",
     precision: Annotated[
         str,
         typer.Option("--precision", metavar="fp32|bf16", help="Type of the matrix products."),
@@ -135,10 +130,10 @@ def fit(
         precision=precision,
     )
     numbers = [seed] if seeds is None else list(range(seed, seed + seeds))
+    train, held = locate(cache, work, "train", "ltfix fit CACHE"), locate_val(val, cache, work)
     places = _places(out, work, _name(method, given, loss, options), numbers, many=seeds is not None)
     for place in places:
         console.claim(place, overwrite=overwrite)
-    train, held = locate(cache, work, "train", "ltfix fit CACHE"), locate_val(val, cache, work)
     began = perf_counter()
     heads = fit_seeds(
         train,
@@ -220,8 +215,10 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
     shown = ", ".join(f"{k.replace('_', '-')} {_short(v['value'])}" for k, v in values.items())
     start = head.meta["init"]["from"]
     console.write(f"{head.method}: K = {head.n_classes}, D = {head.dim}, start {start}")
+    selection, coordinates = head.meta["selection"], head.meta.get("coordinates", {})
+    if coordinates.get("normalize", "none") != "none" or "feature_scale" in selection.get("chosen", ()):
+        shown += f", features {coordinates['normalize']}, scale {coordinates['feature_scale']:.3g}"
     console.write(shown)
-    selection = head.meta["selection"]
     if selection.get("chosen"):
         console.write(f"chosen by {selection['by']} on {selection['on']}: {', '.join(selection['chosen'])}")
     if isinstance(selection["epoch"], int):

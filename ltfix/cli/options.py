@@ -151,6 +151,9 @@ Init = Annotated[
 FeatureScale = Annotated[
     str, typer.Option("--feature-scale", metavar="auto|none|C", help="Divide features by this while fitting.")
 ]
+Normalize = Annotated[
+    str, typer.Option("--normalize", metavar="KIND", help="Of features: auto, none, standardize or l2.")
+]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training samples.")]
 Rate = Annotated[float | None, typer.Option("--lr", help="Learning rate at its highest.")]
 Momentum = Annotated[float | None, typer.Option("--momentum", help="SGD momentum.")]

@@ -39,6 +39,7 @@ def sweep(
     ] = None,
     init: opt.Init = None,
     feature_scale: opt.FeatureScale = "auto",
+    normalize: opt.Normalize = "auto",
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw it: .png, .pdf or .svg (needs the extra `plot`)."),
@@ -93,7 +94,12 @@ def sweep(
         val=held,
         loss=loss,
         values=given,
-        options=Options(init=init, feature_scale=feature_scale, device=str(resolve_device(device))),
+        options=Options(
+            init=init,
+            feature_scale=feature_scale,
+            normalize=normalize,
+            device=str(resolve_device(device)),
+        ),
         many=many,
         few=few,
         progress=console.progress(),

@@ -40,7 +40,8 @@ class Head:
         transform: None for a linear head, else ``{"kind": …}`` with kind ``l2`` (``groups`` H: each
             block of D/H by its own norm), ``center+l2`` (the same of x − center), ``standardize+l2``
             (of (x − center) / spread), ``capsule`` (x / (u + ‖x‖), ``unit`` u, 1 where absent) or
-            ``disalign`` (z + c·(logit_scale ⊙ z + logit_bias), c = sigmoid(confidence_weight·x + confidence_bias)).
+            ``disalign`` (z + c·(logit_scale ⊙ z + logit_bias),
+            c = sigmoid(confidence_weight·x + confidence_bias)).
         tensors: the transform's own arrays.
         meta: the rest of the file's metadata: values and where they came from, seed, selection, versions.
         path: the file it was read from.

@@ -22,7 +22,8 @@ class Options:
         init: "stage1" (else the probe), "probe", "random" or "class-mean"; None: the method's own.
         views_used: "random" (one view per sample and step), "first" or "all" (each view a sample).
         feature_scale: "auto", "none" or a number: features are divided by it, the weight takes it back.
-        normalize: "none", "standardize" or "l2"; "auto": none, and with ``tune`` what validation likes.
+        normalize: "none", "standardize" or "l2"; "auto": standardize where
+            dimensions are of different units, else none; with ``tune`` what validation likes.
         tune: search rate, feature scale and the method's own values on validation samples.
         select: "last" epoch, or "best-val": the length that validation samples like best.
         val_fraction, val_per_class: the class-wise cut that serves where no validation cache does; giving

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ltfix.progress import SILENT, Progress
+from ltfix.stage2.coordinates import Coordinates, Linear
 from ltfix.stage2.data import Features
 from ltfix.stage2.select import cut, mean_class_accuracy
 
@@ -23,6 +24,7 @@ class _Samples:
     """x/scale and labels: read block by block at every pass where they are streamed, else one block."""
 
     data: Features
+    coordinates: Coordinates
     scale: float
     device: torch.device
     kept: list[tuple[Tensor, Tensor]] | None = None
@@ -36,10 +38,10 @@ class _Samples:
         return self._read() if self.kept is None else self.kept
 
     def _read(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # divided: torch's own memory, whose alignment, and so the rounding, is the same in every run
         for part, x in self.data.mean_views():
             labels = torch.from_numpy(self.data.labels[part])
-            yield torch.from_numpy(x).to(self.device) / self.scale, labels.to(self.device)
+            inside = self.coordinates.apply(torch.from_numpy(x).to(self.device))
+            yield inside / self.scale, labels.to(self.device)
 
 
 def fit_probe(
@@ -50,18 +52,20 @@ def fit_probe(
     The problem is convex, so the solver decides nothing. The penalty, relative to features of unit mean
     square norm, is weakened along ``PENALTIES``, each solution the next one's start, until the mean class
     accuracy on a class-wise cut of the samples gains no more; the probe is then fitted on all of them.
+    Features of different units are standardised before (and the probe folded back).
     Features that are streamed are read once a pass.
 
     Returns:
         Weight [K, D] and bias [K] float32 over raw features, and the penalty.
     """
-    scale = _root_mean_square_norm(data) or 1.0
+    coordinates = Coordinates.of(data.some_rows(), "none")
+    scale = _root_mean_square_norm(data, coordinates) or 1.0
     zero = torch.zeros(len(data.counts), data.dim + 1, device=device)
     progress.start("linear probe", (len(PENALTIES) + 1) * MAX_PASSES, "passes")
     train, held = (data.subset(index) for index in cut(data, seed))
     penalty, start, best = PENALTIES[0], zero, -1.0
     if len(held):
-        learn, score_on = _Samples(train, scale, device), _Samples(held, scale, device)
+        learn, score_on = (_Samples(part, coordinates, scale, device) for part in (train, held))
         warm = zero
         for tried in PENALTIES:
             warm = _solve(learn, warm, tried, 1e-5, progress)
@@ -70,13 +74,16 @@ def fit_probe(
                 break
             penalty, start, best = tried, warm, score
         del learn, score_on
-    found = _solve(_Samples(data, scale, device), start, penalty, 1e-7, progress).cpu().numpy()
+    found = _solve(_Samples(data, coordinates, scale, device), start, penalty, 1e-7, progress)
     progress.finish()
-    return found[:, :-1] / scale, found[:, -1].copy(), penalty
+    theta = found.cpu().numpy()
+    probe = coordinates.back(Linear(theta[:, :-1] / scale, theta[:, -1]))
+    return probe.weight, probe.bias, penalty
 
 
-def _root_mean_square_norm(data: Features) -> float:
-    total = sum(float(np.square(x, dtype=np.float64).sum()) for _, x in data.mean_views())
+def _root_mean_square_norm(data: Features, coordinates: Coordinates) -> float:
+    inside = (coordinates.apply(torch.from_numpy(x)).numpy() for _, x in data.mean_views())
+    total = sum(float(np.square(x, dtype=np.float64).sum()) for x in inside)
     return float(np.sqrt(total / len(data)))
 
 

@@ -38,6 +38,12 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
             where="--normalize standardize",
             hint="use --normalize none",
         )
+    if method.head == "etf" and options.normalize not in ("auto", "none"):
+        raise UsageError(
+            "etf keeps the geometry of its features",
+            where=f"--normalize {options.normalize}",
+            hint="use none",
+        )
     unit, shifted = options.normalize == "l2", options.normalize == "standardize"
     capsule = values.values.get("cosine") == "capsule"
     if (unit and (method.head in NOT_LINEAR or centred)) or (shifted and capsule):

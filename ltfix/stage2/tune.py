@@ -44,7 +44,7 @@ EVIDENCE = 1.64
 SEEDS = 5
 """The choice is fitted with so many seeds on all samples, and dropped where one of them …"""
 STEADY = 0.01, 3.25
-"""… is behind the best by more than a point and by so many standard errors: one choice in a hundred by chance."""
+"""… is behind the best by more than a point and by so many standard errors: by chance, one choice in 100."""
 BEST = "highest score"
 GAIN = f"nearest to the start of those within {TOLERANCE} standard errors of the best"
 UNSTEADY = "none does alike with every seed, so the first choice stays"
@@ -107,13 +107,14 @@ def candidates(
     scales = SCALES if tune and scaled and method.loss is not None and method.head not in UNSCALED else ()
     shifts = [NORMALIZE] if tune and normalized and _has_origin(values) else []
     every = method.loss is None or method.head in UNSCALED
+    plain = "none" if _bound(values) else None
     beside = [] if every else [name for name in grids if name != "lr"]
     found = []
     for point in itertools.product(*grids.values()):
         chosen = values.choose(**dict(zip(grids, point, strict=True)))
-        found += [Candidate(chosen, 1.0, start) for start in inits]
+        found += [Candidate(chosen, 1.0, start, plain) for start in inits]
         if all(chosen[name] == values[name] for name in beside):
-            found += [Candidate(chosen, scale, own) for scale in scales if scale != 1]
+            found += [Candidate(chosen, scale, own, plain) for scale in scales if scale != 1]
             found += [Candidate(chosen, 1.0, own, shift) for shift in shifts]
     return found
 
@@ -125,10 +126,13 @@ def searches(method: Method) -> bool:
 
 def _has_origin(values: Values) -> bool:
     """Whether it matters to a method where the features' origin lies, and another makes sense."""
-    method = values.method
-    bound = method.head in ("etf", "causal") or values.values.get("cosine") == "capsule"
-    trained = method.loss is not None and not bound
-    return trained or method.posthoc in ORIGIN
+    trained = values.method.loss is not None and not _bound(values)
+    return trained or values.method.posthoc in ORIGIN
+
+
+def _bound(values: Values) -> bool:
+    """Whether a method's features must stay as they are."""
+    return values.method.head in ("etf", "causal") or values.values.get("cosine") == "capsule"
 
 
 def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
@@ -291,7 +295,7 @@ def describe(
     names = [name for name, origin in taken.values.origin.items() if origin == CHOSEN]
     scaled = len({t.candidate.scale for t in trials}) > 1
     started = len({t.candidate.init for t in trials}) > 1
-    shifted = len({t.candidate.normalize for t in trials}) > 1
+    shifted = len({t.candidate.normalize for t in trials}) > 1  # None: what "auto" makes of the features
     return {
         "chosen": names + ["feature_scale"] * scaled + ["init"] * started + ["normalize"] * shifted,
         "by": BY,
@@ -304,7 +308,7 @@ def describe(
                 **{name: t.candidate.values[name] for name in names},
                 **({"scale": t.candidate.scale} if scaled else {}),
                 **({"init": t.candidate.init} if started else {}),
-                **({"normalize": t.candidate.normalize or "none"} if shifted else {}),
+                **({"normalize": t.candidate.normalize or "auto"} if shifted else {}),
                 "score": score(t.correct),
                 **({} if t.steady else {"steady": False}),
             }

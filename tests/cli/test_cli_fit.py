@@ -266,6 +266,13 @@ def test_a_replaced_loss_takes_its_own_values(project: Path, capsys):
     assert head.meta["values"]["delta"] == {"value": 0.9, "from": "option"}
 
 
+def test_the_input_is_missed_before_the_output(project: Path, error: Error):
+    (project / "heads").mkdir(exist_ok=True)
+    (project / "heads/samn-freq.safetensors").write_bytes(b"there")
+    assert error("fit", "nofile.npz")[1].startswith("no such feature cache (nofile.npz)")
+    assert "is a folder (heads)" in error("fit", "train.safetensors", "--out", "heads")[1]
+
+
 def test_chosen_values_are_told(project: Path, capsys):
     assert cli.run(["fit", "train.safetensors", "--method", "tau-norm"]) == 0
     out = capsys.readouterr().out

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_wine
 
+import ltfix
 from ltfix import cli
 
 
@@ -37,6 +38,18 @@ def test_fit_and_evaluate(wine: Path, capsys: pytest.CaptureFixture[str]):
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)["heads"]}
     assert rows["balanced-softmax"]["all"] > 0.8
     assert rows["balanced-softmax"]["few"] >= rows["ce"]["few"]
+
+
+def test_columns_of_different_units_need_no_option(wine: Path):
+    test = ltfix.open_cache("test.npz")
+    x, right = test.features[:, 0], {}
+    for method in ("logit-adjust", "samn", "cosine", "ncm", "tau-norm", "disalign"):
+        head = ltfix.fit("train.npz", method)
+        assert head.meta["coordinates"]["normalize"] == "standardize"
+        right[method] = (head.logits(x).argmax(1) == test.labels).mean()
+    assert min(right.values()) > 0.85, right
+    plain = ltfix.fit("train.npz", "samn", normalize="none")
+    assert (plain.logits(x).argmax(1) == test.labels).mean() < 0.6
 
 
 def test_compare(wine: Path, capsys: pytest.CaptureFixture[str]):

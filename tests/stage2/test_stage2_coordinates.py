@@ -126,6 +126,17 @@ def test_standardised_features_are_folded_into_every_head(draw_cache, method: st
     assert folded.meta["coordinates"]["normalize"] == "standardize"
 
 
+def test_auto_standardises_columns_of_different_units():
+    x = draw(200)
+    assert Coordinates.of(x).record()["normalize"] == "none"
+    x[:, 3] *= 1000
+    assert Coordinates.of(x).record()["normalize"] == "standardize"
+    assert Coordinates.of(x, normalize="none").record()["normalize"] == "none"
+    x[:, :3] = 5.0  # columns that do not move do not count
+    assert Coordinates.of(x).record()["normalize"] == "standardize"
+    assert Coordinates.of(np.zeros((4, 3), np.float32)).record()["normalize"] == "none"
+
+
 def test_a_head_with_its_own_transform_refuses_normalised_features():
     with pytest.raises(UsageError, match="--normalize"):
         Coordinates.of(draw(), normalize="l2").back(Linear(*map(np.float32, ([[1, 2]], [0])), {"kind": "l2"}))

@@ -115,6 +115,15 @@ def test_streamed_features_give_the_same_probe(draw_cache, monkeypatch):
     assert streamed[1] == pytest.approx(kept[1], abs=1e-3)
 
 
+def test_columns_of_different_units_cost_the_probe_nothing(draw_cache):
+    mixed = draw_cache([60, 20, 6, 2], spread=2.0)
+    mixed.shards[0][:, 0] *= np.array([1e3, 1, 1e-2, 1, 1, 1e-3, 1, 1], np.float32)
+    weight, bias, _ = fit_probe(Features.of(mixed), 0, CPU)
+    x, labels = mixed.features[:, 0].astype(np.float64), mixed.labels
+    found = x @ weight.T.astype(np.float64) + bias
+    assert (found.argmax(1) == labels).mean() > 0.95
+
+
 def test_samples_of_one_each_leave_nothing_to_choose_on(draw_cache):
     _, weight, bias, penalty = fitted(draw_cache([1, 1, 1]))
     assert penalty == PENALTIES[0]
