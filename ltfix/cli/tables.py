@@ -56,13 +56,12 @@ def draw(
     )
     notes = list(notes)
     if console.is_terminal:
-        kept = _that_fit(
-            columns, cells, right, console.width, len(columns) if essential is None else essential
-        )
+        at_least = _least_widths(columns, cells, best, right)
+        kept = _that_fit(at_least, console.width, len(columns) if essential is None else essential)
         if kept < len(columns):
             notes.append(f"Left out for want of width: {', '.join(columns[kept:])}.")
         columns, cells = columns[:kept], [row[:kept] for row in cells]
-        console.width = max(console.width, _least_width(columns, cells, right))
+        console.width = max(console.width, _total(at_least[:kept]))
     drawn = _grid(columns, cells, best, right, wrap=console.is_terminal)
     if not console.is_terminal:
         wide = console.options.update(width=100_000)
@@ -71,22 +70,27 @@ def draw(
     return "\n".join(([title] if title else []) + body + notes)
 
 
-def _least_width(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> int:
-    """The width below which numbers would be cut, text folded to ``FOLDED``."""
+def _least_widths(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], best: Set[tuple[int, int]], right: Sequence[bool]
+) -> list[int]:
+    """Of each column, below which numbers would be cut, text folded to ``FOLDED``."""
     from rich.cells import cell_len
 
+    marked = {column for _, column in best}
     widths = []
     for i, column in enumerate(columns):
         widest = max(map(cell_len, (column, *(row[i] for row in cells))))
-        widths.append(widest + 1 if right[i] else min(widest, FOLDED))  # + 1: room for a mark
-    return sum(widths) + 3 * (len(widths) - 1)
+        widths.append(widest + (i in marked) if right[i] else min(widest, FOLDED))
+    return widths
 
 
-def _that_fit(
-    columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool], width: int, essential: int
-) -> int:
-    kept = len(columns)
-    while kept > essential and _least_width(columns[:kept], cells, right) > width:
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + 3 * (len(widths) - 1)  # rich pads both sides and draws one blank between
+
+
+def _that_fit(widths: Sequence[int], width: int, essential: int) -> int:
+    kept = len(widths)
+    while kept > essential and _total(widths[:kept]) > width:
         kept -= 1
     return kept
 

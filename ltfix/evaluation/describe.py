@@ -57,7 +57,9 @@ def _folder(path: Path, verify: bool) -> dict[str, Any]:
     if (path / RUN_FILE).exists():
         return _run(path)
     inside = sorted(
-        p.name for p in path.iterdir() if (p / manifests.NAME).exists() or (p / RUN_FILE).exists()
+        p.name
+        for p in path.iterdir()
+        if (p / manifests.NAME).exists() or (p / RUN_FILE).exists() or p.suffix == ".safetensors"
     )
     raise InputError(
         "neither a feature cache nor a run",

@@ -112,7 +112,7 @@ def evaluate(
         for entry, row in zip(found, rows, strict=True):
             entry["difference"] = _difference(row, baseline, case, seed)
     progress.finish()
-    return Report(report, _describe(case), case.shots, found, about, _title(case))
+    return Report(report, _describe(case), case.shots, found, about, _title(case, rows))
 
 
 def _describe(case: Case) -> dict[str, Any]:
@@ -124,8 +124,11 @@ def _describe(case: Case) -> dict[str, Any]:
     }
 
 
-def _title(case: Case) -> str:
+def _title(case: Case, rows: Sequence[Candidate]) -> str:
     parts = [f"{case.cache.n} samples", f"{case.cache.n_classes} classes", case.views()]
+    own = case.cache.fingerprint
+    if own is not None and any(row.head.meta.get("cache") == own for row in rows):
+        parts.append("which heads here were fitted on")
     return f"{case.cache.path}: {', '.join(part for part in parts if part)}"
 
 

@@ -133,6 +133,7 @@ def test_what_is_nothing_of_ltfix(tmp_path: Path, folder: Path):
         ("torn.safetensors", "torn or not a safetensors file"),
         ("odd.safetensors", "not JSON"),
         ("features", "neither a feature cache nor a run.*did you mean .*train"),
+        (".", "neither a feature cache nor a run.*did you mean .*odd.safetensors"),
     ]:
         with pytest.raises(InputError, match=message):
             describe(tmp_path / name)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
 import io
@@ -206,3 +207,12 @@ def test_every_key_is_documented(kind: str):
     cache, head = noisy(counts=COUNTS)
     report = evaluate([head, dataclasses.replace(head, method="los")], cache, kind, against="ce")
     assert [key for key in sorted(keys_of(report.to_dict())) if key not in text] == []
+
+
+def test_the_title_says_where_a_head_saw_the_samples():
+    cache, head = one_hot_cache(PRED, LABELS, 7, counts=COUNTS)
+    own = copy.copy(cache)
+    own.fingerprint = "ab12"
+    fitted = dataclasses.replace(head, meta={**head.meta, "cache": "ab12"})
+    assert evaluate(fitted, own).title == "test.npz: 10 samples, 7 classes, which heads here were fitted on"
+    assert evaluate(head, own).title == evaluate(fitted, cache).title == "test.npz: 10 samples, 7 classes"
