@@ -94,7 +94,7 @@ def swept(pair: Pair, options: str, work: Path | None) -> str:
     table = found.tables()[0]
     shown = tuple(column for column in table.columns if column.key not in ("class_mean", "diverged"))
     known = [(s["value"], s["all"]["range"]) for s in found.spreads if s["all"]["range"] is not None]
-    moves = [f"`{value}` moves All by {100 * moved:.1f} points" for value, moved in known]
+    moves = [f"{value.replace('_', '-')} moves All by {100 * moved:.1f} points" for value, moved in known]
     return to_markdown([dataclasses.replace(table, columns=shown, title="", notes=(", ".join(moves) + ".",))])
 
 
