@@ -33,7 +33,7 @@ Heads = Annotated[
     typer.Argument(
         metavar="HEAD",
         help="Head files; a training cache stands for its stage-1 classifier and its counts. "
-        "Default: every head in heads/.",
+        "Default: every head in heads/ (without bars, those of this cache's D).",
     ),
 ]
 Cache = Annotated[
@@ -95,7 +95,9 @@ def evaluate(
         config.refuse_unused(["seed"], "evaluate without --against")
     console.claim(output, overwrite=overwrite)
     opened = locate(cache, work, "test", "--cache CACHE")
-    chosen = heads or _usual_heads(work / "heads", opened)
+    chosen = heads or sorted((work / "heads").glob("*.safetensors"))
+    if not heads and not gates:
+        chosen = _of_these_features(chosen, opened)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     def measured(kind: str, against: str | None = None) -> Report:
@@ -121,11 +123,10 @@ def evaluate(
         gate.check_gates(gates, accuracies)
 
 
-def _usual_heads(folder: Path, cache: FeatureCache) -> list[Path]:
-    """The heads of the default layout, but for those of other features; if none fits, all."""
+def _of_these_features(found: list[Path], cache: FeatureCache) -> list[Path]:
+    """The heads whose D is the cache's; if none is, all."""
     from ltfix.heads.head import load_head
 
-    found = sorted(folder.glob("*.safetensors"))
     fitting = [path for path in found if load_head(path).dim == cache.dim]
     if fitting and len(fitting) < len(found):
         others = ", ".join(path.name for path in found if path not in fitting)

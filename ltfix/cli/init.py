@@ -61,7 +61,7 @@ def example() -> str:
 def _entry(parameter: Parameter) -> str:
     note = textwrap.wrap(parameter.help, 96, initial_indent="# ", subsequent_indent="# ")
     line = f"#{parameter.flag.lstrip('-')} = {_value(parameter)}"
-    return "\n".join([*note, line + "  # no default" * _unset(parameter), ""])
+    return "\n".join([*note, line + "  # no default, or the method's own" * _unset(parameter), ""])
 
 
 def _unset(parameter: Parameter) -> bool:

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from ltfix.evaluation.table import Table
 
 WIDTH = 80
-FOLDED = 14
+FOLDED = 14  # text is folded no narrower than this
 EMPTY = "–"
 _PAD = "\ue000"  # stands for a blank that rich would trim
-ESSENTIAL = 6  # method, seeds, all, many, medium, few
 BEST_NOTE = "* best in its column"
 
 
@@ -107,7 +106,7 @@ def draw_result(table: Table, *, plain: bool = False) -> str:
         best=best,
         right=[column.kind != "text" for column in table.shown],
         plain=plain,
-        essential=ESSENTIAL,
+        essential=table.essential,
     )
 
 
@@ -128,7 +127,6 @@ def _grid(
     wrap: bool,
 ) -> RichTable:
     from rich import box
-    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
@@ -136,13 +134,8 @@ def _grid(
     marked = {column for _, column in best}
     for i, column in enumerate(columns):
         heading = column + (_PAD if i in marked and right[i] else "")
-        widest = max(map(cell_len, (column, *(row[i] for row in cells))))
         grid.add_column(
-            heading,
-            justify="right" if right[i] else "left",
-            overflow="fold",
-            no_wrap=not wrap or right[i],
-            min_width=None if right[i] else min(widest, FOLDED),
+            heading, justify="right" if right[i] else "left", overflow="fold", no_wrap=not wrap or right[i]
         )
     for r, row in enumerate(cells):
         texts = []

@@ -125,10 +125,10 @@ def _describe(case: Case) -> dict[str, Any]:
 
 
 def _title(case: Case, rows: Sequence[Candidate]) -> str:
-    parts = [f"{case.cache.n} samples", f"{case.cache.n_classes} classes", case.views()]
     own = case.cache.fingerprint
-    if own is not None and any(row.head.meta.get("cache") == own for row in rows):
-        parts.append("which heads here were fitted on")
+    seen = own is not None and any(row.head.meta.get("cache") == own for row in rows)
+    samples = f"{case.cache.n} samples{' that heads here were fitted on' if seen else ''}"
+    parts = [samples, f"{case.cache.n_classes} classes", case.views()]
     return f"{case.cache.path}: {', '.join(part for part in parts if part)}"
 
 

@@ -47,12 +47,14 @@ class Table:
         rows: one mapping a row from column key to raw value: str, int, float, or None where there is none.
         title: what the table is of.
         notes: lines to print below it.
+        essential: so many columns stay on a terminal that is too narrow for all; None: every one.
     """
 
     columns: tuple[Column, ...]
     rows: Sequence[dict[str, Any]]
     title: str = ""
     notes: tuple[str, ...] = ()
+    essential: int | None = None
 
     @property
     def shown(self) -> tuple[Column, ...]:

@@ -21,7 +21,9 @@ from ltfix.heads.head import NORM_FLOOR
 
 REFERENCE_NORM = 14.0
 UNITS = 30.0
-"""Networks stay far below (1.4 CIFAR ResNet-32, 3.5 EfficientNet-Lite0); scikit-learn's wine has 388."""
+"""CIFAR ResNet-32 has 1.4, EfficientNet-Lite0 3.5; scikit-learn's wine, a table, 388."""
+MOVES = 1e-6
+"""A dimension whose deviation is less than so many times its mean moves by rounding alone."""
 NORMALIZE = ("auto", "none", "standardize", "l2")
 
 
@@ -57,25 +59,21 @@ class Coordinates:
     unit: bool = False
 
     @classmethod
-    def of(cls, x: np.ndarray, feature_scale: str | float = "auto", normalize: str = "auto") -> Coordinates:
+    def of(cls, x: np.ndarray, feature_scale: str | float = "auto", normalize: str = "none") -> Coordinates:
         """The coordinates that training features imply.
 
         Args:
             x: [n, D] raw training features, or enough of them.
             feature_scale: "auto", "none", or the scalar c itself.
-            normalize: "none", "standardize" (each dimension by its mean and deviation), "l2", or "auto":
-                standardize where the dimensions are of :func:`different_units`, else none.
+            normalize: "none", "standardize" (each dimension by its mean and deviation) or "l2".
         """
         typical = _mean_norm(x)
-        if normalize == "auto" and different_units(x.std(0)):
-            normalize = "standardize"
+        shift = spread = None
+        norm = 1.0 if normalize == "l2" else typical
         if normalize == "standardize":
-            shift = x.mean(0)
-            spread = usable(x.std(0), shift)
-            norm = _mean_norm((x - shift) / spread)
-        else:
-            shift = spread = None
-            norm = 1.0 if normalize == "l2" else typical
+            mean, deviations = _mean_and_deviation(x)
+            shift, spread = mean, np.where(_moves(mean, deviations), deviations, 1.0)
+            norm = _mean_norm((x - shift.astype(x.dtype)) / spread.astype(x.dtype))
         if feature_scale == "auto":
             scale = norm / REFERENCE_NORM
         else:
@@ -142,15 +140,27 @@ class Coordinates:
         return {"feature_scale": self.scale, "normalize": normalize, "mean_norm": self.typical}
 
 
-def different_units(deviations: np.ndarray) -> bool:
-    """Whether a dimension deviates over ``UNITS`` times as much as the median one: columns of a table."""
-    moving = deviations[deviations > 0]
-    return bool(len(moving)) and float(moving.max()) > UNITS * float(np.median(moving))
+def natural(x: np.ndarray) -> str:
+    """What ``normalize="auto"`` does to features [n, D]: "standardize" the columns of a table, else "none".
+
+    A table's columns are of different units: one deviates over ``UNITS`` times as much as the median one.
+    """
+    mean, deviations = _mean_and_deviation(x)
+    moving = np.sort(deviations[_moves(mean, deviations)])
+    median = moving[(len(moving) - 1) // 2] if len(moving) else np.inf  # the lower: of two, the smaller
+    return "standardize" if len(moving) and moving[-1] > UNITS * median else "none"
 
 
-def usable(deviations: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """Deviations [D] to divide by: 1 for dimensions that do not move but for rounding."""
-    return np.where(deviations > 1e-6 * np.abs(means) + 1e-30, deviations, 1.0)
+def _mean_and_deviation(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[D] each, in float64 and without a copy of x: float32 sums make constants move."""
+    mean = x.mean(0, dtype=np.float64)
+    variance = np.einsum("nd,nd->d", x, x, dtype=np.float64) / len(x) - np.square(mean)
+    return mean, np.sqrt(variance.clip(0))
+
+
+def _moves(mean: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    found: np.ndarray = deviations > MOVES * np.abs(mean)
+    return found
 
 
 def _mean_norm(x: np.ndarray) -> float:

@@ -63,6 +63,7 @@ class Job:
             self.values,
             tune=o.tune,
             init=o.init,
+            normalize=material.normalize,
             scaled=o.feature_scale == "auto",
             normalized=o.normalize == o.feature_scale == "auto",
         )

@@ -14,7 +14,7 @@ from ltfix.errors import InputError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2.coordinates import Coordinates, Linear
+from ltfix.stage2.coordinates import Coordinates, Linear, natural
 from ltfix.stage2.data import Features
 from ltfix.stage2.options import Options
 from ltfix.stage2.probe import fit_probe
@@ -34,7 +34,7 @@ class Material:
     Attributes:
         train: the cache. held: the validation cache, if there is one.
         options: how to fit. seed: of the validation cuts and of the probe's.
-        data: the training samples.
+        data: the training samples. natural: how such features are normalised (``normalize="auto"``).
 
     Raises:
         InputError: caches that do not fit each other, one class only, a feature that is not finite.
@@ -47,6 +47,7 @@ class Material:
     seed: int
     progress: Progress = SILENT
     data: Features = dataclasses.field(init=False)
+    natural: str = dataclasses.field(init=False)
     _folds: list[Validation] | None = None
     _probes: dict[int, tuple[Features, Probe]] = dataclasses.field(default_factory=dict)
     _reference: np.ndarray | None = None
@@ -61,6 +62,7 @@ class Material:
         if self.options.precision == "bf16":
             demand_bf16(device)
         self.data = Features.of(self.train, self.options.views_used, self.options.stream)
+        self.natural = natural(self.data.some_rows())
         self._continued = self.train.head
         if self._continued is not None and self._continued.transform is not None:
             kind = self._continued.transform["kind"]
@@ -83,6 +85,11 @@ class Material:
         """
         self.reference()
         self.start_directions()
+
+    @property
+    def normalize(self) -> str:
+        """What is done to the features where a method has nothing against it."""
+        return self.natural if self.options.normalize == "auto" else self.options.normalize
 
     @property
     def n_classes(self) -> int:
@@ -137,14 +144,15 @@ class Material:
             return Linear(head.weight, head.bias, head.transform, head.tensors)
         return Linear(*self._probe(data)[:2])
 
-    def fitter(self, data: Features, init: str, scale: float = 1.0, normalize: str | None = None) -> Fitter:
+    def fitter(self, data: Features, init: str, scale: float, normalize: str) -> Fitter:
         """What fits on ``data`` (all samples, or those a fold leaves).
 
         Args:
-            scale: so many times the usual feature scale. normalize: None takes that of the options.
+            init: where it starts. scale: so many times the usual feature scale.
+            normalize: what is done to the features first: "none", "standardize" or "l2".
         """
         o, device = self.options, torch.device(self.options.device)
-        coordinates = Coordinates.of(data.some_rows(), o.feature_scale, normalize or o.normalize)
+        coordinates = Coordinates.of(data.some_rows(), o.feature_scale, normalize)
         coordinates = dataclasses.replace(coordinates, scale=coordinates.scale * scale)
         start = find_start(
             init, self._continued, data, coordinates, device=device, probe=lambda: self._probe(data)
@@ -154,7 +162,8 @@ class Material:
     def _probe(self, data: Features) -> Probe:
         with self._lock:  # several threads may ask for the same
             if id(data) not in self._probes:
-                found = fit_probe(data, 0, torch.device(self.options.device), self.progress)
+                device = torch.device(self.options.device)
+                found = fit_probe(data, 0, device, self.progress, normalize=self.natural)
                 self._probes[id(data)] = data, found
         return self._probes[id(data)][1]
 

@@ -29,5 +29,5 @@ def head_name(
             parts.append(word)
     options, plain = options or Options(), Options()
     words = [getattr(options, name) for name in APART if getattr(options, name) != getattr(plain, name)]
-    parts += [word for word in words if word != "none"]
+    parts += ["raw" if word == "none" else word for word in words]
     return "-".join([*parts, "tuned"] if tuned else parts)

@@ -45,20 +45,24 @@ class _Samples:
 
 
 def fit_probe(
-    data: Features, seed: int, device: torch.device, progress: Progress = SILENT
+    data: Features,
+    seed: int,
+    device: torch.device,
+    progress: Progress = SILENT,
+    *,
+    normalize: str = "none",
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The linear probe: multinomial logistic regression with an L2 penalty, solved by L-BFGS.
 
     The problem is convex, so the solver decides nothing. The penalty, relative to features of unit mean
     square norm, is weakened along ``PENALTIES``, each solution the next one's start, until the mean class
     accuracy on a class-wise cut of the samples gains no more; the probe is then fitted on all of them.
-    Features of different units are standardised before (and the probe folded back).
-    Features that are streamed are read once a pass.
+    Features that are streamed are read once a pass. ``normalize`` is done to them first, and folded back.
 
     Returns:
         Weight [K, D] and bias [K] float32 over raw features, and the penalty.
     """
-    coordinates = Coordinates.of(data.some_rows(), "none")
+    coordinates = Coordinates.of(data.some_rows(), "none", normalize)
     scale = _root_mean_square_norm(data, coordinates) or 1.0
     zero = torch.zeros(len(data.counts), data.dim + 1, device=device)
     progress.start("linear probe", (len(PENALTIES) + 1) * MAX_PASSES, "passes")

@@ -31,33 +31,36 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
         raise UsageError(
             f"row norms say nothing of the classes with --init {init}", where="--metric norm", hint="use freq"
         )
-    centred = method.posthoc == "ncm" and values["transform"] != "un"
-    if method.head == "causal" and options.normalize == "standardize":
-        raise UsageError(
-            "the mean feature that causal takes out is zero then",
-            where="--normalize standardize",
-            hint="use --normalize none",
-        )
-    if method.head == "etf" and options.normalize not in ("auto", "none"):
-        raise UsageError(
-            "etf keeps the geometry of its features",
-            where=f"--normalize {options.normalize}",
-            hint="use none",
-        )
-    unit, shifted = options.normalize == "l2", options.normalize == "standardize"
-    capsule = values.values.get("cosine") == "capsule"
-    if (unit and (method.head in NOT_LINEAR or centred)) or (shifted and capsule):
-        raise UsageError(
-            f"{method.name} has a transform of its own, which no head file holds beside a normalisation",
-            where=f"--normalize {options.normalize}",
-            hint="use --normalize none",
-        )
+    why = _against(values, options.normalize)
+    if why is not None:
+        raise UsageError(why, where=f"--normalize {options.normalize}", hint="use --normalize none")
     if method.head == "etf":
         if init not in (None, "stage1"):
             raise UsageError(
                 "etf keeps the directions of stage 1", where=f"--init {init}", hint="leave it out"
             )
         _demand_etf(train)
+
+
+def keeps_features(values: Values) -> bool:
+    """Whether a method needs its features as they are, which is what ``normalize="auto"`` then means."""
+    return _against(values, "standardize") is not None
+
+
+def _against(values: Values, normalize: str) -> str | None:
+    """Why a method cannot have its features normalised so; None: it can."""
+    method = values.method
+    if normalize not in ("standardize", "l2"):
+        return None
+    if method.head == "etf":
+        return "etf keeps the geometry of its features"
+    if method.head == "causal" and normalize == "standardize":
+        return "the mean feature that causal takes out is zero then"
+    capsule = values.values.get("cosine") == "capsule"
+    centred = method.posthoc == "ncm" and values["transform"] != "un"
+    if capsule or (normalize == "l2" and (method.head in NOT_LINEAR or centred)):
+        return f"{method.name} has a transform of its own, which no head file holds beside a normalisation"
+    return None
 
 
 def _demand_etf(train: FeatureCache) -> None:

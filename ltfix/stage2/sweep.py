@@ -29,6 +29,7 @@ from ltfix.stage2.ranges import MOST_POINTS, read_points
 from ltfix.stage2.seeds import list_seeds
 from ltfix.stage2.select import BY, Validation
 from ltfix.stage2.table import Method, find_method
+from ltfix.stage2.tune import candidates, side_by_side
 from ltfix.stage2.values import Values, resolve, with_loss
 
 FORMAT = "ltfix-sweep/1"
@@ -152,12 +153,16 @@ def sweep(
     _refuse_open(settings[0])
     ground = material.folds()[0] if tested is None else _test_ground(material, tested)
     shots = group(training_counts(opened), many, few)
-    fitter = material.fitter(ground.train, options.init or entry.init)
-    fitter.tolerant = True
-    fitted = fitter.fit(settings, numbers)
+    tried = [
+        candidates(values, tune=False, init=options.init, normalize=material.normalize)[0]
+        for values in settings
+    ]
+    fitted: list[list[Linear]] = [[] for _ in tried]
+    for number, linear in side_by_side(material, ground.train, tried, numbers):
+        fitted[number].append(linear)
     points = [
-        {"values": {name: values[name] for name in grid}, **_point([row[i] for row in fitted], ground, shots)}
-        for i, values in enumerate(settings)
+        {"values": {name: values[name] for name in grid}, **_point(runs, ground, shots)}
+        for values, runs in zip(settings, fitted, strict=True)
     ]
     return Sweep(
         method=entry.name if loss is None else f"{entry.name} with {loss}",
@@ -206,7 +211,8 @@ def _test_ground(material: Material, tested: FeatureCache) -> Validation:
     """All training samples to fit on, the test cache to score on."""
     check_pair(material.train, tested, "test")
     views = "first" if material.options.views_used == "first" else "random"
-    return Validation(material.data, Features.of(tested, views), str(tested.path), False)
+    held = Features.of(tested, views, material.options.stream)
+    return Validation(material.data, held, str(tested.path), False)
 
 
 def _point(runs: Sequence[Linear], ground: Validation, shots: Shots) -> dict[str, Any]:

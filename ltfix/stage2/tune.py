@@ -12,14 +12,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ltfix.stage2.coordinates import Linear
+from ltfix.stage2.data import Features
 from ltfix.stage2.material import Material
 from ltfix.stage2.select import BY
+from ltfix.stage2.sense import keeps_features
 from ltfix.stage2.table import Method
 from ltfix.stage2.values import CHOSEN, Values
 
@@ -28,9 +30,8 @@ RATES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
 DIRECTION_RATES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)
 """… (these for heads over directions, which take and need higher rates) …"""
 SCALES = (0.5, 1.0, 2.0)
-"""… and, at the published values, with these multiples of the feature scale. …"""
-NORMALIZE = "standardize"
-"""… and standardised, which a head over directions or norms takes as another origin. …"""
+"""… and, at the published values, with these multiples of the feature scale, and with standardised features
+(with plain ones, where they are standardised anyhow): to heads over directions or norms, another origin. …"""
 FRESH = "random"
 """… A fresh head is also tried from stage 1, since few samples do not train one."""
 ORIGIN = ("tau-norm", "mult-la")
@@ -51,22 +52,25 @@ UNSTEADY = "none does alike with every seed, so the first choice stays"
 NO_GAIN = f"nearest to the start, which the best does not lead by {EVIDENCE} standard errors"
 
 
+Ground = tuple[str, float, str]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
     """One setting to try.
 
     Attributes:
         values: the method's values. scale: multiple of the feature scale. init: where it starts.
-        normalize: what is done to the features first; None: what the options say.
+        normalize: what is done to the features first.
     """
 
     values: Values
     scale: float = 1.0
     init: str = "stage1"
-    normalize: str | None = None
+    normalize: str = "none"
 
     @property
-    def ground(self) -> tuple[str, float, str | None]:
+    def ground(self) -> Ground:
         """What a :class:`~ltfix.stage2.runs.Fitter` is made for."""
         return self.init, self.scale, self.normalize
 
@@ -88,16 +92,23 @@ class Trial:
 
 
 def candidates(
-    values: Values, *, tune: bool, init: str | None = None, scaled: bool = False, normalized: bool = False
+    values: Values,
+    *,
+    tune: bool,
+    init: str | None = None,
+    normalize: str = "none",
+    scaled: bool = False,
+    normalized: bool = False,
 ) -> list[Candidate]:
     """The settings to try: the grids of values without a default, and with ``tune`` the method's grid too.
 
-    The rate is tried with every value of the grid and every start; scales and standardised features only
+    The rate is tried with every value of the grid and every start; scales and another normalisation only
     beside the published values, since they act much like a rate (but not on heads over directions). A value
     that was given is not searched.
 
     Args:
         init: the start that was asked for; None: the method's own is open.
+        normalize: what is done to the features, unless the method needs them as they are.
         scaled: whether the feature scale is open. normalized: whether the normalisation is.
     """
     method = values.method
@@ -105,16 +116,17 @@ def candidates(
     own = init or method.init
     inits = (own, "stage1") if tune and init is None and own == FRESH else (own,)
     scales = SCALES if tune and scaled and method.loss is not None and method.head not in UNSCALED else ()
-    shifts = [NORMALIZE] if tune and normalized and _has_origin(values) else []
+    usual = "none" if keeps_features(values) else normalize
+    other = "none" if usual == "standardize" else "standardize"
+    shifts = [other] if tune and normalized and _has_origin(values) else []
     every = method.loss is None or method.head in UNSCALED
-    plain = "none" if _bound(values) else None
     beside = [] if every else [name for name in grids if name != "lr"]
     found = []
     for point in itertools.product(*grids.values()):
         chosen = values.choose(**dict(zip(grids, point, strict=True)))
-        found += [Candidate(chosen, 1.0, start, plain) for start in inits]
+        found += [Candidate(chosen, 1.0, start, usual) for start in inits]
         if all(chosen[name] == values[name] for name in beside):
-            found += [Candidate(chosen, scale, own, plain) for scale in scales if scale != 1]
+            found += [Candidate(chosen, scale, own, usual) for scale in scales if scale != 1]
             found += [Candidate(chosen, 1.0, own, shift) for shift in shifts]
     return found
 
@@ -126,13 +138,8 @@ def searches(method: Method) -> bool:
 
 def _has_origin(values: Values) -> bool:
     """Whether it matters to a method where the features' origin lies, and another makes sense."""
-    trained = values.method.loss is not None and not _bound(values)
+    trained = values.method.loss is not None and not keeps_features(values)
     return trained or values.method.posthoc in ORIGIN
-
-
-def _bound(values: Values) -> bool:
-    """Whether a method's features must stay as they are."""
-    return values.method.head in ("etf", "causal") or values.values.get("cosine") == "capsule"
 
 
 def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
@@ -157,22 +164,32 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
     """Fit every candidate on what each fold leaves, and see how it does on the rest."""
     right: list[list[np.ndarray | None]] = [[] for _ in tried]
     drift: list[list[float]] = [[] for _ in tried]
-    groups: dict[tuple[str, float, str | None], list[int]] = {}
-    for number, candidate in enumerate(tried):
-        groups.setdefault(candidate.ground, []).append(number)
     for fold, start in zip(material.folds(), material.start_directions(), strict=True):
-        for ground, members in groups.items():
-            fitter = material.fitter(fold.train, *ground)
-            fitter.tolerant = True
-            fitted = fitter.fit([tried[number].values for number in members], [seed])[0]
-            for number, linear in zip(members, fitted, strict=True):
-                right[number].append(fold.correct(linear))
-                if linear.is_finite:
-                    drift[number].append(1 - float((fold.directions(linear) * start).sum(1).mean()))
+        for number, linear in side_by_side(material, fold.train, tried, [seed]):
+            right[number].append(fold.correct(linear))
+            if linear.is_finite:
+                drift[number].append(1 - float((fold.directions(linear) * start).sum(1).mean()))
     return [
         Trial(candidate, _joined(right[number]), float(np.mean(drift[number] or [math.inf])))
         for number, candidate in enumerate(tried)
     ]
+
+
+def side_by_side(
+    material: Material, data: Features, tried: Sequence[Candidate], seeds: Sequence[int]
+) -> Iterator[tuple[int, Linear]]:
+    """Fit candidates, those of one ground together: the number of each and a fit of it, seed after seed.
+
+    A fit that diverged is not finite.
+    """
+    grounds: dict[Ground, list[int]] = {}
+    for number, candidate in enumerate(tried):
+        grounds.setdefault(candidate.ground, []).append(number)
+    for ground, members in grounds.items():
+        fitter = material.fitter(data, *ground)
+        fitter.tolerant = True
+        for fitted in fitter.fit([tried[number].values for number in members], seeds):
+            yield from zip(members, fitted, strict=True)
 
 
 def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
@@ -204,12 +221,8 @@ def _is_steady(material: Material, trial: Trial, labels: np.ndarray, seed: int) 
     values = trial.candidate.values
     if trial.correct is None or values.method.loss is None:
         return True
-    fitter = material.fitter(material.data, *trial.candidate.ground)
-    fitter.tolerant = True
-    right = [
-        _joined([fold.correct(linear) for fold in material.folds()])
-        for (linear,) in fitter.fit([values], range(seed, seed + SEEDS))
-    ]
+    fitted = side_by_side(material, material.data, [trial.candidate], range(seed, seed + SEEDS))
+    right = [_joined([fold.correct(linear) for fold in material.folds()]) for _, linear in fitted]
     known = [found for found in right if found is not None]
     if len(known) < len(right):
         return False
@@ -295,7 +308,7 @@ def describe(
     names = [name for name, origin in taken.values.origin.items() if origin == CHOSEN]
     scaled = len({t.candidate.scale for t in trials}) > 1
     started = len({t.candidate.init for t in trials}) > 1
-    shifted = len({t.candidate.normalize for t in trials}) > 1  # None: what "auto" makes of the features
+    shifted = len({t.candidate.normalize for t in trials}) > 1
     return {
         "chosen": names + ["feature_scale"] * scaled + ["init"] * started + ["normalize"] * shifted,
         "by": BY,
@@ -308,7 +321,7 @@ def describe(
                 **{name: t.candidate.values[name] for name in names},
                 **({"scale": t.candidate.scale} if scaled else {}),
                 **({"init": t.candidate.init} if started else {}),
-                **({"normalize": t.candidate.normalize or "auto"} if shifted else {}),
+                **({"normalize": t.candidate.normalize} if shifted else {}),
                 "score": score(t.correct),
                 **({} if t.steady else {"steady": False}),
             }

@@ -88,6 +88,9 @@ def test_heads_of_other_features_are_left_out_unless_named(project: Path, capsys
     code, _, err = finished(capsys, "evaluate", "heads/wine.safetensors", "--cache", "test.npz")
     assert code == 3
     assert "D = 13" in err
+    code, _, err = finished(capsys, "evaluate", "--cache", "test.npz", "--fail-under", "few=2")
+    assert code == 2  # a bar is for every head, and these have no shots in common
+    assert "heads/wine.safetensors come from different training counts" in err
 
 
 def test_against_a_stage_1_that_is_not_there(project: Path, capsys):

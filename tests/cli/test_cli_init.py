@@ -32,6 +32,12 @@ def test_every_option_of_every_command_is_in_it_and_valid(name, tmp_path):
     assert set(values) == set(parameters) - left_out
 
 
+def test_a_line_without_a_default_says_so():
+    lines = init.example().splitlines()
+    assert "#lr = 0.0  # no default, or the method's own" in lines
+    assert '#normalize = "auto"' in lines
+
+
 def test_it_is_written_once(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.run(["init"]) == 0

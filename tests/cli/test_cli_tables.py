@@ -22,19 +22,19 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch):
-    def draw(width: int, **options) -> list[str]:
+    def draw(width: int, columns=COLUMNS, rows=ROWS, right=RIGHT, **options) -> list[str]:
         monkeypatch.setenv("COLUMNS", str(width))
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setattr(sys, "stdout", Terminal() if width else io.StringIO())
-        text = tables.draw(COLUMNS, ROWS, right=RIGHT, best={(0, 2)}, **options)
+        text = tables.draw(columns, rows, right=right, best={(0, 2)}, **options)
         return re.sub(r"\x1b\[\d*m", "", text).splitlines()
 
     return draw
 
 
 def test_a_narrow_terminal_keeps_the_essential_columns_whole(drawn):
-    lines = drawn(80, essential=tables.ESSENTIAL)
+    lines = drawn(80, essential=6)
     assert max(map(len, lines)) <= 80
     assert lines[0].split() == COLUMNS[:6]
     assert lines[-1] == "Left out for want of width: Worst class, Fit s."
@@ -52,6 +52,19 @@ def test_what_must_stay_overflows_rather_than_being_cut(drawn):
 
 @pytest.mark.parametrize("width", [0, 160])
 def test_with_room_every_row_is_one_line(drawn, width: int):
-    lines = drawn(width, essential=tables.ESSENTIAL)
+    lines = drawn(width, essential=6)
     assert len(lines) == 2 + len(ROWS)
     assert lines[0].split()[-1] == "s"
+
+
+@pytest.mark.parametrize("width", range(40, 110, 3))
+def test_text_columns_on_both_sides_cut_no_number(drawn, width: int):
+    rows = [["a-class-of-a-long-name", "many", "88.1", "another-class-of-a-long-name", "259"]]
+    lines = drawn(width, ["Class", "Shot", "Recall", "Predicted most", "n"], rows, right=[0, 0, 1, 0, 1])
+    assert "88.1*" in lines[2]
+    assert lines[2].endswith(" 259")
+
+
+def test_every_column_of_a_table_stays_where_it_does_not_say_which(drawn):
+    lines = drawn(40, ["Class"] * 9, [["12345678"] * 9], right=[True] * 9)
+    assert lines[2].split() == ["12345678"] * 2 + ["12345678*"] + ["12345678"] * 6

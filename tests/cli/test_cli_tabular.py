@@ -88,6 +88,25 @@ def test_sweep(wine: Path, capsys: pytest.CaptureFixture[str]):
     assert set(report["points"][0]["values"]) == {"delta", "lr"}
 
 
+def test_compare_and_sweep_take_a_normalisation(wine: Path, capsys: pytest.CaptureFixture[str]):
+    both = [
+        "--train",
+        "train.npz",
+        "--test",
+        "test.npz",
+        "--format",
+        "json",
+        "--quiet",
+        "--normalize",
+        "none",
+    ]
+    assert cli.run(["compare", "--methods", "samn", *both]) == 0
+    rows = {row["method"]: row["all"]["mean"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert cli.run(["sweep", "--method", "samn", "--over", "lr=5e-4,1e-3", *both]) == 0
+    swept = [point["all"]["mean"] for point in json.loads(capsys.readouterr().out)["points"]]
+    assert max(rows["samn"], *swept) < 0.6  # and over 0.85 where it is left to the features
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -214,5 +214,5 @@ def test_the_title_says_where_a_head_saw_the_samples():
     own = copy.copy(cache)
     own.fingerprint = "ab12"
     fitted = dataclasses.replace(head, meta={**head.meta, "cache": "ab12"})
-    assert evaluate(fitted, own).title == "test.npz: 10 samples, 7 classes, which heads here were fitted on"
+    assert evaluate(fitted, own).title == "test.npz: 10 samples that heads here were fitted on, 7 classes"
     assert evaluate(head, own).title == evaluate(fitted, cache).title == "test.npz: 10 samples, 7 classes"

@@ -9,7 +9,13 @@ import torch
 import ltfix
 from ltfix.errors import UsageError
 from ltfix.heads.head import Head
-from ltfix.stage2.coordinates import REFERENCE_NORM, Coordinates, Linear
+from ltfix.stage2.coordinates import REFERENCE_NORM, Coordinates, Linear, natural
+from ltfix.stage2.material import Material
+from ltfix.stage2.options import Options
+from ltfix.stage2.sweep import sweep
+from ltfix.stage2.table import find_method
+from ltfix.stage2.tune import candidates
+from ltfix.stage2.values import resolve
 
 
 def draw(n: int = 50, dim: int = 6, seed: int = 0) -> np.ndarray:
@@ -126,15 +132,59 @@ def test_standardised_features_are_folded_into_every_head(draw_cache, method: st
     assert folded.meta["coordinates"]["normalize"] == "standardize"
 
 
-def test_auto_standardises_columns_of_different_units():
+def test_columns_of_different_units_are_recognised():
     x = draw(200)
-    assert Coordinates.of(x).record()["normalize"] == "none"
+    assert natural(x) == natural(x[:, :1]) == natural(np.zeros((4, 3), np.float32)) == "none"
     x[:, 3] *= 1000
-    assert Coordinates.of(x).record()["normalize"] == "standardize"
-    assert Coordinates.of(x, normalize="none").record()["normalize"] == "none"
+    assert natural(x) == natural(x[:, 2:4]) == "standardize"
     x[:, :3] = 5.0  # columns that do not move do not count
-    assert Coordinates.of(x).record()["normalize"] == "standardize"
-    assert Coordinates.of(np.zeros((4, 3), np.float32)).record()["normalize"] == "none"
+    assert natural(x) == "standardize"
+
+
+@pytest.mark.parametrize("level", [0.1, 3.1, 1e-20, 1e20])
+def test_columns_that_do_not_move_stay_as_they_are(level: float):
+    """Their float32 sum is rounded: a mean of it, or a deviation from it, would make them move."""
+    x = draw(3000)
+    x[:, 1:] = level
+    assert natural(x) == "none"
+    inside = Coordinates.of(x, normalize="standardize")
+    assert inside.spread is not None
+    assert inside.spread[1:].tolist() == [1.0] * (x.shape[1] - 1)
+    assert np.isfinite(inside.apply(torch.from_numpy(x)).numpy()).all()
+
+
+def test_columns_of_any_size_are_standardised():
+    x = draw(200)
+    x[:, 0] *= np.float32(1e25)
+    inside = Coordinates.of(x, "none", natural(x)).apply(torch.from_numpy(x)).numpy()
+    assert inside.std(0) == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["causal", "cosine", "samn"])
+def test_what_suits_the_features_is_done_where_the_method_bears_it(draw_cache, method: str):
+    cache = draw_cache([60, 20, 6])
+    cache.shards[0][:, 0] *= np.array([1e3, 1, 1, 1, 1, 1, 1, 1], np.float32)
+    values = {"cosine": "capsule"} if method == "cosine" else {}
+    expected = "standardize" if method == "samn" else "none"
+    assert ltfix.fit(cache, method, epochs=1, **values).meta["coordinates"]["normalize"] == expected
+    found = sweep(cache, method, {"lr": [1e-3, 1e-2]}, values=values | {"epochs": 1}, test=cache)
+    alone = ltfix.fit(cache, method, epochs=1, lr=1e-3, **values)
+    right = (alone.logits(cache.features[:, 0]).argmax(1) == cache.labels).mean()
+    assert found.points[0]["all"]["mean"] == pytest.approx(right, abs=0.012)
+
+
+def test_a_validation_cut_is_normalised_as_the_whole(draw_cache):
+    """One outlier makes a column one of another unit, in the cuts that have it."""
+    cache = draw_cache([60, 20, 6])
+    cache.shards[0][0, 0, 0] = 900
+    assert natural(cache.features[:, 0]) == "standardize"
+    values = resolve(find_method("samn"), {})
+    tried = candidates(values, tune=True, normalize="standardize", normalized=True)
+    assert {candidate.normalize for candidate in tried} == {"standardize", "none"}
+    material = Material(cache, None, Options(), 0)
+    for fold in material.folds():
+        fitter = material.fitter(fold.train, "stage1", 1.0, material.normalize)
+        assert fitter.coordinates.record()["normalize"] == "standardize"
 
 
 def test_a_head_with_its_own_transform_refuses_normalised_features():

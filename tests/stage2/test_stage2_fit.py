@@ -248,6 +248,7 @@ def one_class(draw: Callable[..., FeatureCache]) -> FeatureCache:
         ({"method": "etf"}, InputError, "no simplex ETF"),
         ({"method": "cosine", "normalize": "l2", "epochs": 1}, UsageError, "--normalize none"),
         ({"method": "causal", "normalize": "standardize", "epochs": 1}, UsageError, "mean feature"),
+        ({"method": "etf", "normalize": "standardize"}, UsageError, "geometry of its features"),
     ],
     ids=str,
 )

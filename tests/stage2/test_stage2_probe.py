@@ -118,7 +118,7 @@ def test_streamed_features_give_the_same_probe(draw_cache, monkeypatch):
 def test_columns_of_different_units_cost_the_probe_nothing(draw_cache):
     mixed = draw_cache([60, 20, 6, 2], spread=2.0)
     mixed.shards[0][:, 0] *= np.array([1e3, 1, 1e-2, 1, 1, 1e-3, 1, 1], np.float32)
-    weight, bias, _ = fit_probe(Features.of(mixed), 0, CPU)
+    weight, bias, _ = fit_probe(Features.of(mixed), 0, CPU, normalize="standardize")
     x, labels = mixed.features[:, 0].astype(np.float64), mixed.labels
     found = x @ weight.T.astype(np.float64) + bias
     assert (found.argmax(1) == labels).mean() > 0.95

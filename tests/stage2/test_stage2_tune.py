@@ -33,8 +33,7 @@ def tried(name: str, **given) -> list[Candidate]:
 def test_the_published_setting_is_among_the_candidates(method):
     found = tried(method.name)
     published = {name: 0.98 if name == "delta" else v.default for name, v in method.values().items()}
-    plain = "none" if method.name in ("causal", "etf") else None
-    alike = [c for c in found if c.values.values == published and c.ground == (method.init, 1.0, plain)]
+    alike = [c for c in found if c.values.values == published and c.ground == (method.init, 1.0, "none")]
     assert len(alike) == 1
     assert len({(tuple(c.values.values.items()), c.ground) for c in found}) == len(found) <= 54
 
@@ -45,15 +44,15 @@ def test_rates_go_with_every_value_and_scales_with_the_published_ones():
     assert {c.scale for c in found if c.values["delta"] == 0.98} == set(tune.SCALES)
     assert {c.scale for c in found if c.values["delta"] != 0.98} == {1.0}
     assert {c.scale for c in tried("cosine")} == {1.0}
-    assert {c.normalize for c in found if c.values["delta"] == 0.98} == {None, tune.NORMALIZE}
-    assert {c.normalize for c in found if c.values["delta"] != 0.98} == {None}
-    assert {c.values["max_margin"] for c in tried("ldam") if c.normalize} == {0.3, 0.5}
+    assert {c.normalize for c in found if c.values["delta"] == 0.98} == {"none", "standardize"}
+    assert {c.normalize for c in found if c.values["delta"] != 0.98} == {"none"}
+    assert {c.values["max_margin"] for c in tried("ldam") if c.normalize == "standardize"} == {0.3, 0.5}
 
 
 def test_post_hoc_steps_that_depend_on_the_origin_try_another():
     for name in ("tau-norm", "mult-la"):
-        assert {c.normalize for c in tried(name)} == {None, tune.NORMALIZE}
-    assert {c.normalize for c in tried("logit-adjust")} == {None}
+        assert {c.normalize for c in tried(name)} == {"none", "standardize"}
+    assert {c.normalize for c in tried("logit-adjust")} == {"none"}
     assert {c.values["bias"] for c in tried("tau-norm")} == {"drop", "keep"}
     for found in (tried("etf"), tried("causal"), tried("cosine", cosine="capsule")):
         assert {c.normalize for c in found} == {"none"}

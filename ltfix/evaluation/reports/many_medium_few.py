@@ -36,4 +36,4 @@ def table(report: Report) -> Table:
     """One row a head."""
     names = (Column("name", "Head"), Column("path", "", csv_only=True), Column("method", "", csv_only=True))
     scores = tuple(Column(key, TITLES[key], "percent", "max") for key in _SCORES)
-    return Table((*names, *scores), report.heads, notes=(f"{report.shots.rule()}.",))
+    return Table((*names, *scores), report.heads, notes=(f"{report.shots.rule()}.",), essential=5)  # to Few
