@@ -219,8 +219,11 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
     if coordinates.get("normalize", "none") != "none" or "feature_scale" in selection.get("chosen", ()):
         shown += f", features {coordinates['normalize']}, scale {coordinates['feature_scale']:.3g}"
     console.write(shown)
+    if "score" in selection:
+        score, start_score = (f"{100 * selection[key]:.1f}" for key in ("score", "start_score"))
+        console.write(f"{selection['by']} {score}, the start's {start_score}, on {selection['on']}")
     if selection.get("chosen"):
-        console.write(f"chosen by {selection['by']} on {selection['on']}: {', '.join(selection['chosen'])}")
+        console.write(f"chosen there: {', '.join(selection['chosen']).replace('_', ' ')}")
     if isinstance(selection["epoch"], int):
         console.write(f"best epoch on {selection['on']}: {selection['epoch']}")
     rows = []

@@ -50,14 +50,14 @@ def logit_adjust(
 def multiply_prior(
     weight: np.ndarray, bias: np.ndarray, counts: np.ndarray, tau: float, form: str = "code"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Multiplicative logit adjustment: logits times π_k^−τ, up to one factor for all classes.
+    """Multiplicative logit adjustment: logits times π_k^−τ.
 
     ``form="code"`` multiplies the whole logit, bias included (the code of EWB, Hasegawa & Sato 2023);
     ``"ewb"`` unit rows, the bias untouched (its paper); ``"kim"`` unit rows and no bias (Kim & Kim 2020).
-    The factor is (n_max/n_k)^τ, which differs from π_k^−τ by a constant and stays near one.
+    Where everything is multiplied, the factor is (n_max/n_k)^τ: it stays near one and ranks alike.
     """
     n = np.maximum(np.asarray(counts, np.float64), 1)
-    factor = (n.max() / n) ** tau
+    factor = ((n.sum() if form == "ewb" else n.max()) / n) ** tau
     if form == "code":
         return weight * factor[:, None], bias * factor
     unit, _ = tau_norm(weight, bias, 1.0)

@@ -103,6 +103,10 @@ def entries(asked: Sequence[str] | None, shared: Mapping[str, Any], *, tune: boo
     unused = set(shared)
     for text in [method.name for method in methods()] if asked is None else asked:
         name, *pairs = text.split(":")
+        if name == "auto":
+            raise UsageError(
+                "auto is no row but a choice among them", where="--methods", hint="use fit --method auto"
+            )
         method, given = find_method(name), {}
         for pair in pairs:
             key, equals, value = pair.partition("=")

@@ -23,6 +23,10 @@ from ltfix.stage2.sgd import Number, Sgd
 SMALL_STEP = 1 << 21  # multiplications of a matrix product that gains nothing from a second thread
 
 
+HIGHEST_USUAL = 0.1
+"""No published method trains at a higher rate."""
+
+
 class Diverged(InputError):
     """A run whose weights are no longer finite; the epoch and a lower rate are named."""
 
@@ -131,12 +135,13 @@ def _number(values: Sequence[float], like: Tensor) -> Number:
 
 def _check_finite(head: Parametrisation, recipe: Recipe, epoch: int) -> None:
     folded = head.folded()
-    sound = torch.isfinite(folded.weight).all(-1).all(-1) & torch.isfinite(folded.bias).all(-1)
+    arrays = (folded.weight, folded.bias, *folded.tensors.values())
+    sound = torch.stack([torch.isfinite(a).reshape(*a.shape[:2], -1).all(-1) for a in arrays]).all(0)
     if not bool(sound.all()):
         setting = int((~sound).any(0).nonzero()[0])
         rate = recipe.lr[setting]
         raise Diverged(
             f"the loss became NaN in epoch {epoch + 1} of {recipe.plan.epochs}",
             where=f"lr {rate:g}",
-            hint=f"try --lr {rate / 10:.0e}",
+            hint=f"try --lr {min(rate / 10, HIGHEST_USUAL):g}",
         )

@@ -97,10 +97,9 @@ class Job:
             return choice
         weights = tune.class_weights(labels)
         fitted, before = float(weights @ choice.correct), float(weights @ start)
-        if fitted < before and self.values.method.loss is not None:
-            advice = (
-                "" if self.material.options.tune else "; --tune searches for values that suit these features"
-            )
+        if fitted < before:
+            tunable = tune.searches(self.values.method) and not self.material.options.tune
+            advice = "; --tune searches for values that suit these features" if tunable else ""
             name = "the linear probe" if self.material.train.head is None else "the stage-1 classifier"
             self.material.progress.note(
                 f"{self.values.method.name} is worse on the validation samples than {name}: "

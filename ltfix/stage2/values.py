@@ -39,8 +39,13 @@ class Values:
         return Values(self.method, {**self.values, **found}, {**self.origin, **dict.fromkeys(found, origin)})
 
     def record(self) -> dict[str, dict[str, Any]]:
-        """What the head file keeps: ``{name: {"value", "from"}}``."""
-        return {name: {"value": value, "from": self.origin[name]} for name, value in self.values.items()}
+        """What the head file keeps: ``{name: {"value", "from"}}`` of the values that do something."""
+        spec, values = self.method.values(), self.values
+        return {
+            name: {"value": value, "from": self.origin[name]}
+            for name, value in values.items()
+            if not (name in spec and _idle(spec[name], values))
+        }
 
 
 def with_loss(method: Method, loss: str | None) -> Method:
@@ -85,9 +90,8 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
         values[name] = read_value(name, value, spec[name])
         origin[name] = (origins or {}).get(name, "option")
     for name in given:
-        condition, _, words = spec[name].only.partition("=")
-        inert = condition and values[condition] not in words.split("|")
-        if inert and values[name] != spec[name].default:
+        if _idle(spec[name], values) and values[name] != spec[name].default:
+            condition, _, words = spec[name].only.partition("=")
             raise UsageError(
                 f"{name} is not used with {condition}={values[condition]}",
                 where=f"--set {name}",
@@ -98,6 +102,12 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
         parts = [p for p in (method.name, method.loss, values.get("sampler")) if p]
         raise UsageError(why_not, where=" + ".join(dict.fromkeys(parts)))
     return Values(method, values, origin)
+
+
+def _idle(spec: Value, values: Mapping[str, Any]) -> bool:
+    """Whether a value does nothing beside the others."""
+    condition, _, words = spec.only.partition("=")
+    return bool(condition) and values[condition] not in words.split("|")
 
 
 def read_value(name: str, value: Any, spec: Value) -> Any:

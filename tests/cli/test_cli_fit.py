@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -195,7 +196,7 @@ def test_several_seeds_one_head_each(project: Path, capsys):
         (["--views-used", "second"], 2, "--views-used"),
         (["--device", "tpu"], 2, "unknown device 'tpu'"),
         (["--device", "cuda:99"], 4, "there is no device cuda:99"),
-        (["--lr", "1e38"], 3, "the loss became NaN in epoch 1 of 20 (lr 1e+38): try --lr 1e+37"),
+        (["--lr", "1e38"], 3, "the loss became NaN in epoch 1 of 20 (lr 1e+38): try --lr 0.1"),
         (["--method", "ce", "--lr", "1e38"], 3, "the loss became NaN in epoch"),
         (["--val", "none.npz"], 3, "no such feature cache (none.npz)"),
     ],
@@ -275,10 +276,28 @@ def test_the_input_is_missed_before_the_output(project: Path, error: Error):
 
 def test_chosen_values_are_told(project: Path, capsys):
     assert cli.run(["fit", "train.safetensors", "--method", "tau-norm"]) == 0
+    told = re.search(
+        r"mean class accuracy (\S+), the start's (\S+), on .*class-wise cut", capsys.readouterr().out
+    )
+    assert told
+    assert float(told[1]) > float(told[2])
+    assert cli.run(["fit", "train.safetensors", "--method", "tau-norm", "--overwrite"]) == 0
     out = capsys.readouterr().out
-    assert "chosen by mean class accuracy on" in out
-    assert "class-wise cut" in out
+    assert "chosen there: tau\n" in out
     assert "only the order counts" in out
+
+
+def test_a_post_hoc_step_that_loses_to_its_start_says_so(project: Path, capsys):
+    argv = ["fit", "train.safetensors", "--method", "logit-adjust", "--set", "tau=4", "--val-fraction", "0.3"]
+    assert cli.run(argv) == 0
+    assert "logit-adjust is worse on the validation samples than the stage-1" in capsys.readouterr().err
+
+
+def test_values_that_do_nothing_are_not_told(project: Path, capsys):
+    assert cli.run(["fit", "train.safetensors", "--method", "maxnorm", "--epochs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "form bce" in out
+    assert "gamma" not in out
 
 
 def test_a_read_only_folder_is_a_fault_of_the_environment(project: Path, error: Error):

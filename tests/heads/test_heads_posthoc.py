@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ltfix.heads.posthoc import log_prior, logit_adjust, tau_norm
+from ltfix.heads.posthoc import log_prior, logit_adjust, multiply_prior, tau_norm
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 rows = hnp.arrays(np.float32, (4, 3), elements=st.floats(-9, 9, width=32))
@@ -54,6 +54,19 @@ def test_additive_adjustment(heads: dict[str, np.ndarray]) -> None:
     weight, bias = logit_adjust(heads["W"], heads["b"], heads["counts"], 1.0)
     logits = heads["test_X"] @ weight.T + bias
     np.testing.assert_allclose(logits, heads["ewb_add_tau1.logits"], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("form", ["code", "ewb", "kim"])
+def test_multiplicative_adjustment_is_the_literal_one(heads: dict[str, np.ndarray], form: str) -> None:
+    """As sources write it; ``code`` and ``kim`` but for one factor, which no prediction sees."""
+    w, b, counts = (heads[name].astype(np.float64) for name in ("W", "b", "counts"))
+    factor, x = (counts / counts.sum()) ** -0.65, heads["test_X"].astype(np.float64)
+    unit = x @ (w / np.linalg.norm(w, axis=1, keepdims=True)).T
+    expected = {"code": (x @ w.T + b) * factor, "ewb": unit * factor + b, "kim": unit * factor}[form]
+    weight, bias = multiply_prior(w, b, counts, 0.65, form)
+    logits = x @ weight.T + bias
+    common = 1.0 if form == "ewb" else (counts.sum() / counts.max()) ** 0.65
+    np.testing.assert_allclose(logits * common, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("k", [10, 100])
