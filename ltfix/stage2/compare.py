@@ -283,7 +283,9 @@ class _Bench:
         runs = f"Mean ± standard deviation over {len(seeds)} seeds. " if len(seeds) > 1 else ""
         cost = "Fit s: wall seconds of all seeds together" + (", tuning included." if tuned else ".")
         chosen = (f"Chosen on: {self.material.folds()[0].where}.",) if tuned else ()
-        return (f"{shots.rule()}.", runs + cost, *chosen)
+        same = self.test.path.resolve() == self.material.train.path.resolve()
+        seen = ("These are the training samples: the scores say nothing of others.",) if same else ()
+        return (f"{shots.rule()}.", runs + cost, *chosen, *seen)
 
 
 def _is_open(values: Values) -> bool:

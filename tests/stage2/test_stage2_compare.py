@@ -65,6 +65,14 @@ def test_rows_are_those_of_fit_and_evaluate(pair):
     assert means == sorted(means, reverse=True)
 
 
+def test_scores_on_the_training_samples_are_called_so(tmp_path: Path, draw_cache: Draw):
+    train, test = draw_cache(COUNTS), draw_cache([9] * 4, seed=1)
+    train.path, test.path = tmp_path / "train.npz", tmp_path / "test.npz"
+    for scored, told in ((train, True), (test, False)):
+        notes = compare(train, scored, ["ce"], seeds=1, values=FAST).table().notes
+        assert any("These are the training samples" in note for note in notes) == told
+
+
 def test_every_method_that_can_run_is_there_and_the_others_are_named(draw_cache: Draw):
     train, test = draw_cache(COUNTS, dim=4), draw_cache([9] * 4, dim=4, seed=1, stage1=False)
     found = compare(train, test, seeds=1, values={"epochs": 1})
