@@ -124,17 +124,17 @@ def from_dict(values: Mapping[str, Any]) -> Preprocess:
     return Preprocess(
         image_size=int(values["image_size"]),
         crop_pct=float(values["crop_pct"]),
-        mean=_triple(values["mean"]),
-        std=_triple(values["std"]),
+        mean=_triple(values["mean"], "--mean"),
+        std=_triple(values["std"], "--std"),
         interpolation=str(values["interpolation"]),
         crop_mode=str(values.get("crop_mode", "center")),
     )
 
 
-def _triple(values: Any) -> tuple[float, float, float]:
+def _triple(values: Any, where: str) -> tuple[float, float, float]:
     numbers = tuple(float(value) for value in values)
     if len(numbers) not in (1, 3):
-        raise UsageError(f"a mean or std needs one number or three, not {len(numbers)}")
+        raise UsageError(f"one number is needed, or three, not {len(numbers)}", where=where)
     return numbers if len(numbers) == 3 else (numbers[0],) * 3
 
 

@@ -18,6 +18,15 @@ from typing import Any
 from ltfix.errors import EnvironmentFault, LtfixError, UsageError, nearest
 
 INTERNAL, BROKEN_PIPE, INTERRUPTED, TERMINATED = 70, 141, 130, 143
+_PLAIN = {  # typer's words -> ours
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
+    "Input should be a valid number, unable to parse string as a number": "not a number",
+    "Input should be greater than or equal to": "it must be at least",
+    "Input should be less than or equal to": "it must be at most",
+    "Input should be greater than": "it must be over",
+    "Input should be less than": "it must be below",
+}
 
 
 class Terminated(BaseException):
@@ -86,6 +95,12 @@ def understand(err: BaseException) -> LtfixError | None:
         return EnvironmentFault("out of memory", hint="use a smaller batch or fewer workers")
     if isinstance(err, OSError):
         return _from_os(err)
+    return _from_import(err) if isinstance(err, ImportError) else None
+
+
+def _from_import(err: ImportError) -> LtfixError | None:
+    if str(err).startswith("LTFIX_EXTENSION"):
+        return UsageError(str(err))
     if isinstance(err, ModuleNotFoundError) and err.name and not err.name.startswith("ltfix"):
         package = err.name.partition(".")[0]
         return EnvironmentFault(f"{package} is not installed", hint=f"pip install {package}")
@@ -123,7 +138,9 @@ def _usage(err: Any) -> UsageError:
         close = nearest(option, [k for k in known if k.startswith("--")])
         hint = close if close.startswith("did you mean") else help_hint
         return UsageError(f"no such option: {option}", where=where, hint=hint)
-    text = " ".join(err.format_message().split()).rstrip(".").replace("Value error, ", "")
+    text = " ".join(err.format_message().split()).rstrip(".")
+    for theirs, ours in _PLAIN.items():
+        text = text.replace(theirs, ours)
     return UsageError(text[:1].lower() + text[1:], where=_place(err, context) or where, hint=help_hint)
 
 
@@ -135,7 +152,9 @@ def _place(err: Any, context: Any) -> str | None:
     if parameter is None or context is None or frame.is_typed(context, parameter.name):
         return None
     key = max(parameter.opts, key=len).lstrip("-")
-    return {"file": f"{config.current().file}, {key}", "environment": f"{key} in the environment"}.get(
+    here = config.current()
+    variable = config.variable(here.command, key)
+    return {"file": f"{here.file}, {key}", "environment": f"{variable} in the environment"}.get(
         config.origin(key)
     )
 

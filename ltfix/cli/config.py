@@ -139,21 +139,22 @@ def defaults(
         here.origins.update(dict.fromkeys([*values, *own], "file"))
         here.shared -= set(own)
         values |= own
-    for key, (variable, value) in _from_environment(here.command, parameters).items():
+    for key, (found, value) in _from_environment(here.command, parameters).items():
         values[key], here.origins[key] = value, "environment"
-        (here.shared.discard if variable.startswith(_variable(here.command)) else here.shared.add)(key)
+        (here.shared.discard if found.startswith(variable(here.command)) else here.shared.add)(key)
     return values
 
 
 def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list[str]:
     """Variables that look like an option of ``command`` and are none."""
-    prefix = _variable(command)
+    prefix = variable(command)
     return sorted(
         v for v in os.environ if v.startswith(prefix) and v[len(prefix) :].lower() not in parameters
     )
 
 
-def _variable(command: str, name: str = "") -> str:
+def variable(command: str, name: str = "") -> str:
+    """The environment variable of a command's option; without ``name``, how those of the command begin."""
     return f"LTFIX_{command}_{name}".replace("-", "_").upper()
 
 
@@ -162,9 +163,9 @@ def _from_environment(command: str, parameters: Mapping[str, Parameter]) -> dict
     found = {}
     for key, parameter in parameters.items():
         shared = [f"LTFIX_{key.upper()}"] if key in SHARED_KEYS else []
-        for variable in [_variable(command, key), *shared]:
-            if text := os.environ.get(variable):
-                found[key] = variable, _from_text(parameter, text, variable)
+        for name in [variable(command, key), *shared]:
+            if text := os.environ.get(name):
+                found[key] = name, _from_text(parameter, text, name)
                 break
     return found
 

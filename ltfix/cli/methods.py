@@ -27,7 +27,7 @@ def methods(
     import ltfix
     from ltfix.stage2.table import find_method
 
-    entries = ltfix.methods() if name is None else [find_method(name)]
+    entries = ltfix.methods() if name is None else [find_method(name, "ltfix methods NAME")]
     if format == ListFormat.json:
         console.write(json.dumps({"methods": [m.to_dict() for m in entries]}, indent=1, ensure_ascii=False))
     elif name is None:

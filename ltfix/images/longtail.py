@@ -27,7 +27,9 @@ def exponential_counts(counts: np.ndarray, imbalance_factor: float) -> np.ndarra
         UsageError: IF below 1.
     """
     if not imbalance_factor >= 1:
-        raise UsageError(f"the imbalance factor is n_max / n_min and at least 1, not {imbalance_factor:g}")
+        raise UsageError(
+            f"it is n_max / n_min and at least 1, not {imbalance_factor:g}", where="--imbalance-factor"
+        )
     counts = np.asarray(counts, np.int64)
     rank = np.empty(len(counts), np.int64)
     rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))

@@ -107,7 +107,7 @@ def entries(asked: Sequence[str] | None, shared: Mapping[str, Any], *, tune: boo
             raise UsageError(
                 "auto is no row but a choice among them", where="--methods", hint="use fit --method auto"
             )
-        method, given = find_method(name), {}
+        method, given = find_method(name, "--methods"), {}
         for pair in pairs:
             key, equals, value = pair.partition("=")
             if not equals:

@@ -282,8 +282,11 @@ def methods() -> list[Method]:
     return list(_METHODS)
 
 
-def find_method(name: str) -> Method:
+def find_method(name: str, where: str = "--method") -> Method:
     """The method of that name: built in, else from an installed package's entry point ``ltfix.methods``.
+
+    Args:
+        where: what asked for it, for the message.
 
     Raises:
         UsageError: there is none; the nearest names are offered.
@@ -299,4 +302,4 @@ def find_method(name: str) -> Method:
         for value in {*found.defaults, *found.grid} - {*found.values()}:
             raise UsageError(f"method {name} has no value {value!r}", hint=nearest(value, found.values()))
         return found
-    raise UsageError(f"unknown method {name!r}", where="--method", hint=nearest(name, known))
+    raise UsageError(f"unknown method {name!r}", where=where, hint=nearest(name, known))

@@ -116,7 +116,7 @@ def read_value(name: str, value: Any, spec: Value) -> Any:
     Raises:
         UsageError: not a number, not one of the words, or out of range.
     """
-    where = f"--{name.replace('_', '-')}" if name in TRAINING else f"--set {name}"
+    where = f"--{name.replace('_', '-')}" if name in (*TRAINING, "metric") else f"--set {name}"
     if spec.choices:
         if value not in spec.choices:
             raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {spec.allowed}")

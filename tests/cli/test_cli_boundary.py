@@ -50,6 +50,7 @@ def raising(err: BaseException):
             "the disk is full (the file system): …",
         ),
         (ModuleNotFoundError("No", name="timm.data"), 4, "timm is not installed: pip install timm"),
+        (ImportError("LTFIX_EXTENSION must be 0"), 2, "LTFIX_EXTENSION must be 0"),
         (
             ModuleNotFoundError("No", name="ltfix.x"),
             70,

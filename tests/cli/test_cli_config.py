@@ -159,7 +159,7 @@ def test_a_value_out_of_range_in_the_environment_says_so(probe, error: Error, mo
     monkeypatch.setenv("LTFIX_PROBE_EPOCHS", "many")
     code, line = error("probe")
     assert code == 2
-    assert "epochs in the environment" in line
+    assert "not a whole number (LTFIX_PROBE_EPOCHS in the environment)" in line
     monkeypatch.setenv("LTFIX_PROBE_FLIP", "perhaps")
     assert error("probe") == (2, "not a yes or no: 'perhaps' (LTFIX_PROBE_FLIP): write 1 or 0")
 

@@ -77,7 +77,7 @@ def test_an_unknown_name_offers_the_nearest():
         ("ce", {"sampler": "even"}, "sampler is 'even' (--sampler): it may be instance, class-aware"),
         ("los", {"delta": 1.1}, "delta = 1.1 is out of range (--set delta): it must be 0 to 1"),
         ("tau-norm", {"tau": 5}, "tau = 5 is out of range (--set tau): it must be 0 to 4"),
-        ("samn", {"metric": "count"}, "metric is 'count' (--set metric): it may be freq, norm"),
+        ("samn", {"metric": "count"}, "metric is 'count' (--metric): it may be freq, norm"),
         ("samn", {"variant": True}, "variant is True (--set variant): it may be code, paper"),
     ],
     ids=str,
