@@ -6,6 +6,7 @@ command is one file with one function; its signature is its options, its docstri
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
@@ -114,6 +115,14 @@ def _invoke(call: frame.Call) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script: run ``argv`` (default: the process's own) and exit with its code."""
     boundary.catch_sigterm()
+    code: int | None = None
+
+    def end() -> None:
+        if code is not None:
+            boundary.end_process(code)
+
+    if argv is None:
+        atexit.register(end)  # first, so that it runs last: after those of torch
     code = run(sys.argv[1:] if argv is None else argv)
     raise SystemExit(code)
 

@@ -43,6 +43,14 @@ def catch_sigterm() -> None:
         signal.signal(signal.SIGTERM, terminate)
 
 
+def end_process(code: int) -> None:
+    """End here and now: taking torch apart would cost 0.4 s and 100 MiB more than the work needed."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # absent, gone, closed
+            stream.flush()
+    os._exit(code)
+
+
 class Boundary:
     """``with Boundary() as outcome``: swallows every exception into ``outcome.code``."""
 

@@ -72,9 +72,15 @@ _LAS = {"eps_head": 0.4, "eps_tail": 0.1}
 _WEIGHT_BALANCING = {"lr": 0.01, "weight_decay": 0.1, "epochs": 10}
 
 
-def _untrained(name: str, summary: str, source: str, grid: Mapping[str, Sequence[Any]] = NOTHING) -> Method:
+def _untrained(
+    name: str,
+    summary: str,
+    source: str,
+    grid: Mapping[str, Sequence[Any]] = NOTHING,
+    init: str = "stage1",
+) -> Method:
     """The post-hoc step of that name, on the classifier as it is."""
-    return Method(name, f"{summary}; no training", source, loss=None, posthoc=name, grid=grid)
+    return Method(name, f"{summary}; no training", source, loss=None, posthoc=name, grid=grid, init=init)
 
 
 _METHODS = (
@@ -132,7 +138,12 @@ _METHODS = (
         "Kang et al., ICLR 2020 (Decoupling, eq. 3)",
         grid={"bias": ("drop", "keep")},
     ),
-    _untrained("ncm", "nearest class mean", "Kang et al., ICLR 2020 (Decoupling, NCM)"),
+    _untrained(
+        "ncm",
+        "nearest class mean",
+        "Kang et al., ICLR 2020 (Decoupling, NCM)",
+        init="class-mean",  # the classifier is not asked: no probe is fitted where none came with the cache
+    ),
     _untrained(
         "logit-adjust",
         "log prior subtracted from the logits",

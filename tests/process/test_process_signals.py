@@ -101,3 +101,19 @@ def test_standard_output_that_is_full_is_the_environment(ltfix, tmp_path: Path):
     assert done.returncode == 4
     assert done.stderr.startswith("ltfix: error: the disk is full (")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_quick_end_keeps_what_was_printed_registered_and_returned(tmp_path: Path):
+    program = """
+import atexit, sys
+from ltfix import cli
+def init() -> None:
+    atexit.register(print, "registered in the run", flush=True)
+    raise SystemExit(1)
+cli.load = lambda name: init
+print("printed before", end="; ")
+cli.main()
+"""
+    argv = [sys.executable, "-c", program, "init"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "printed before; registered in the run\n"), done.stderr

@@ -314,6 +314,11 @@ def test_ncm_picks_the_nearest_class_mean(draw_cache, monkeypatch, transform: st
     assert np.array_equal(head.logits(cache.features.mean(1)).argmax(1), nearest)
 
 
+def test_ncm_fits_no_probe(draw_cache, monkeypatch):
+    monkeypatch.setattr("ltfix.stage2.material.fit_probe", lambda *_: pytest.fail("the probe was asked for"))
+    assert ltfix.fit(draw_cache([30, 12, 5, 2]), "ncm").meta["init"] == {"from": "class-mean"}
+
+
 @pytest.mark.parametrize(
     ("method", "options"),
     [("ce", {"init": "class-mean", "lr": 1e-30, "epochs": 1}), ("logit-adjust", {"tune": True})],
