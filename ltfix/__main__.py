@@ -1,6 +1,6 @@
 """`python -m ltfix`, which is also how torchrun starts it."""
 
-from ltfix.cli import main
+from ltfix.cli import script
 
 if __name__ == "__main__":
-    main()
+    script()

@@ -113,18 +113,25 @@ def _invoke(call: frame.Call) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The console script: run ``argv`` (default: the process's own) and exit with its code."""
+    """Run ``argv`` (default: the process's own) and exit with its code."""
     boundary.catch_sigterm()
+    raise SystemExit(run(sys.argv[1:] if argv is None else argv))
+
+
+def script() -> None:
+    """The console script: ``main`` in a process of its own, which ends without taking torch apart."""
     code: int | None = None
 
     def end() -> None:
         if code is not None:
             boundary.end_process(code)
 
-    if argv is None:
-        atexit.register(end)  # first, so that it runs last: after those of torch
-    code = run(sys.argv[1:] if argv is None else argv)
-    raise SystemExit(code)
+    atexit.register(end)  # first, so that it runs last: after those of torch
+    try:
+        main()
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else 1
+        raise
 
 
-__all__ = ["COMMANDS", "Command", "config", "load", "main", "run"]
+__all__ = ["COMMANDS", "Command", "config", "load", "main", "run", "script"]

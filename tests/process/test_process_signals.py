@@ -112,7 +112,7 @@ def init() -> None:
     raise SystemExit(1)
 cli.load = lambda name: init
 print("printed before", end="; ")
-cli.main()
+cli.script()
 """
     argv = [sys.executable, "-c", program, "init"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60)
