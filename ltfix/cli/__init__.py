@@ -114,6 +114,7 @@ def _invoke(call: frame.Call) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``argv`` (default: the process's own) and exit with its code."""
+    boundary.fill_closed_streams()
     boundary.catch_sigterm()
     raise SystemExit(run(sys.argv[1:] if argv is None else argv))
 

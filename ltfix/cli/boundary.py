@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -43,10 +44,17 @@ def catch_sigterm() -> None:
         signal.signal(signal.SIGTERM, terminate)
 
 
+def fill_closed_streams() -> None:
+    """Stand the null device in for a stream closed before the start (``>&-``), its number included."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for the whole process
+
+
 def end_process(code: int) -> None:
     """End here and now: taking torch apart would cost 0.4 s and 100 MiB more than the work needed."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # absent, gone, closed
+        with contextlib.suppress(OSError, ValueError):  # gone, closed
             stream.flush()
     os._exit(code)
 

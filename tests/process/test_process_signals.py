@@ -117,3 +117,13 @@ cli.script()
     argv = [sys.executable, "-c", program, "init"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (1, "printed before; registered in the run\n"), done.stderr
+
+
+@posix
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 2), ("2>&-", 2), (">&- 2>&- <&-", 2), (">&-", 0)])
+def test_a_closed_stream_is_no_fault(tmp_path: Path, closed: str, code: int):
+    line = f'"$0" -m ltfix methods {"nonsense" if code else ""} {closed}'
+    argv = ["sh", "-c", line, sys.executable]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert "unexpected" not in done.stderr
