@@ -27,7 +27,7 @@ from ltfix.stage2.values import CHOSEN, Values
 
 RATES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
 """--tune tries these multiples of a method's rate with every value of the method's grid …"""
-DIRECTION_RATES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)
+DIRECTION_RATES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """… (these for heads over directions, which take and need higher rates) …"""
 SCALES = (0.5, 1.0, 2.0)
 """… and, at the published values, with these multiples of the feature scale, and with standardised features
