@@ -16,16 +16,22 @@ from typing import Any
 
 import numpy as np
 
+from ltfix.errors import UsageError
+
+
+class SwitchImportError(UsageError, ImportError):
+    """``LTFIX_EXTENSION`` asks for what there is not."""
+
 
 def _choose(choice: str) -> tuple[ModuleType, str]:
     if choice not in ("", "0", "1"):
-        raise ImportError(f"LTFIX_EXTENSION must be unset, 0 or 1, not {choice!r}")
+        raise SwitchImportError(f"LTFIX_EXTENSION must be unset, 0 or 1, not {choice!r}")
     if choice != "0":
         try:
             return importlib.import_module("ltfix._pava"), "c"
         except ImportError as err:
             if choice == "1":
-                raise ImportError(
+                raise SwitchImportError(
                     "LTFIX_EXTENSION=1 demands the C kernel, and this installation has none that loads: "
                     f"install ltfix again where there is a C compiler ({err})"
                 ) from err

@@ -81,9 +81,7 @@ def _of_a_run(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # of a pickle's age, just before the error of its content
+        with warnings.catch_warnings(action="ignore"):  # torch's, of the pickle's age
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as err:
         raise InputError(

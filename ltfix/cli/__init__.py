@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def script() -> None:
     """The console script: ``main`` in a process of its own, which ends without taking torch apart."""
-    code: int | None = None
+    code: Any = None
 
     def end() -> None:
         if code is not None:
@@ -131,7 +131,7 @@ def script() -> None:
     try:
         main()
     except SystemExit as done:
-        code = done.code if isinstance(done.code, int) else 1
+        code = done.code
         raise
 
 

@@ -111,13 +111,11 @@ def understand(err: BaseException) -> LtfixError | None:
         return EnvironmentFault("out of memory", hint="use a smaller batch or fewer workers")
     if isinstance(err, OSError):
         return _from_os(err)
-    return _from_import(err) if isinstance(err, ImportError) else None
+    return _from_import(err) if isinstance(err, ModuleNotFoundError) else None
 
 
-def _from_import(err: ImportError) -> LtfixError | None:
-    if str(err).startswith("LTFIX_EXTENSION"):
-        return UsageError(str(err))
-    if isinstance(err, ModuleNotFoundError) and err.name and not err.name.startswith("ltfix"):
+def _from_import(err: ModuleNotFoundError) -> LtfixError | None:
+    if err.name and not err.name.startswith("ltfix"):
         package = err.name.partition(".")[0]
         return EnvironmentFault(f"{package} is not installed", hint=f"pip install {package}")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from ltfix.progress import SILENT
 if TYPE_CHECKING:
     from ltfix.evaluation import Report
     from ltfix.features.cache import FeatureCache
+    from ltfix.heads.head import Head
 
 
 _LONG = 1e10  # multiplications a head; below, a bar would be gone before it is read
@@ -89,15 +91,17 @@ def evaluate(
     """
     from ltfix import evaluation
     from ltfix.evaluation import gate
+    from ltfix.heads.head import load_head
 
     gates = {} if fail_under is None else gate.parse_gates(fail_under)
     if against is None:
         config.refuse_unused(["seed"], "evaluate without --against")
     console.claim(output, overwrite=overwrite)
     opened = locate(cache, work, "test", "--cache CACHE")
-    chosen = heads or sorted((work / "heads").glob("*.safetensors"))
+    paths = heads or sorted((work / "heads").glob("*.safetensors"))
+    chosen: Sequence[Path | Head] = paths
     if not heads and not gates:
-        chosen = _of_these_features(chosen, opened)
+        chosen = _of_these_features(map(load_head, paths), opened)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     def measured(kind: str, against: str | None = None) -> Report:
@@ -123,12 +127,13 @@ def evaluate(
         gate.check_gates(gates, accuracies)
 
 
-def _of_these_features(found: list[Path], cache: FeatureCache) -> list[Path]:
+def _of_these_features(found: Iterable[Head], cache: FeatureCache) -> list[Head]:
     """The heads whose D is the cache's; if none is, all."""
-    from ltfix.heads.head import load_head
-
-    fitting = [path for path in found if load_head(path).dim == cache.dim]
-    if fitting and len(fitting) < len(found):
-        others = ", ".join(path.name for path in found if path not in fitting)
-        console.note(f"left out, since their D is not {cache.dim}: {others}")
-    return fitting or found
+    fitting: list[Head] = []
+    others: list[Head] = []
+    for head in found:
+        (fitting if head.dim == cache.dim else others).append(head)
+    if fitting and others:
+        names = ", ".join(head.path.name for head in others if head.path)
+        console.note(f"left out, since their D is not {cache.dim}: {names}")
+    return fitting or others

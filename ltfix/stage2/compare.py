@@ -75,9 +75,8 @@ class Comparison(Result):
             Column("fit_seconds", "Fit s", "number"),
         )
         left_out = tuple(f"Left out: {name}: {why}." for name, why in self.left_out.items())
-        return Table(
-            columns, self.rows, title=self.title, notes=(*self.notes, *left_out), essential=6
-        )  # to Few
+        notes = (*self.notes, *left_out)
+        return Table(columns, self.rows, title=self.title, notes=notes, essential=6)  # to Few
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

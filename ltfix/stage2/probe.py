@@ -41,6 +41,7 @@ class _Samples:
         for part, x in self.data.mean_views():
             labels = torch.from_numpy(self.data.labels[part])
             inside = self.coordinates.apply(torch.from_numpy(x).to(self.device))
+            # divided: torch's own memory, whose alignment, and so the rounding, is the same in every run
             yield inside / self.scale, labels.to(self.device)
 
 

@@ -7,6 +7,7 @@ import pytest
 from ltfix import cli
 from ltfix.cli import boundary
 from ltfix.errors import EnvironmentFault, GateMissed, InputError, UsageError
+from ltfix.pava import SwitchImportError
 
 
 class OutOfMemoryError(RuntimeError):
@@ -50,7 +51,7 @@ def raising(err: BaseException):
             "the disk is full (the file system): …",
         ),
         (ModuleNotFoundError("No", name="timm.data"), 4, "timm is not installed: pip install timm"),
-        (ImportError("LTFIX_EXTENSION must be 0"), 2, "LTFIX_EXTENSION must be 0"),
+        (SwitchImportError("LTFIX_EXTENSION must be 0"), 2, "LTFIX_EXTENSION must be 0"),
         (
             ModuleNotFoundError("No", name="ltfix.x"),
             70,
