@@ -26,10 +26,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from ltfix import SAMNLinear
-from ltfix.stage2 import engine
-from ltfix.stage2.losses import build_loss
-from ltfix.stage2.parametrise import build_head
-from ltfix.stage2.sgd import Sgd
+from ltfix.stage2.layers.build import build_head
+from ltfix.stage2.loop import engine
+from ltfix.stage2.loop.sgd import Sgd
+from ltfix.stage2.losses.build import build_loss
 
 SHAPES = ((100, 64, 64), (100, 256, 64), (100, 512, 64), (1000, 2048, 512), (8142, 2048, 512))
 SAMN = {"metric": "freq", "variant": "code", "part": "both", "scale": "exp"}

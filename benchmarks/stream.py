@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ltfix.files import write_safetensors
-from ltfix.stage2.table import find_method
+from ltfix.stage2.methods.registry import find_method
 
 
 def long_tail(n: int, classes: int) -> np.ndarray:

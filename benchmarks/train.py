@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ltfix.backbones.device import resolve_device
+from ltfix.device import resolve_device
 from ltfix.progress import SILENT
 from ltfix.stage1 import augment
 from ltfix.stage1.batches import Normaliser, ResidentImages

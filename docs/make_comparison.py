@@ -65,8 +65,8 @@ def main() -> None:
 def compared(pair: Pair, options: str, work: Path | None) -> str:
     """The table of ``ltfix compare``."""
     from ltfix.evaluation.table import to_markdown
-    from ltfix.stage2.compare import compare
-    from ltfix.stage2.options import Options
+    from ltfix.stage2.fitting.options import Options
+    from ltfix.stage2.tables.compare import compare
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5)
@@ -81,8 +81,8 @@ def compared(pair: Pair, options: str, work: Path | None) -> str:
 def swept(pair: Pair, options: str, work: Path | None) -> str:
     """The table of ``ltfix sweep --test``, and in a line by how much All moves."""
     from ltfix.evaluation.table import to_markdown
-    from ltfix.stage2.ranges import parse_over
-    from ltfix.stage2.sweep import sweep
+    from ltfix.stage2.tables.ranges import parse_over
+    from ltfix.stage2.tables.sweep import sweep
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--method")

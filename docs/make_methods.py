@@ -91,7 +91,7 @@ def _glance(_: str) -> str:
 
 
 def _recipe(_: str) -> str:
-    from ltfix.stage2.parts import TRAINING
+    from ltfix.stage2.methods.parts import TRAINING
 
     lines = ["| value | default | meaning |", "|---|---|---|"]
     for name, value in TRAINING.items():
@@ -101,8 +101,8 @@ def _recipe(_: str) -> str:
 
 def _values(name: str) -> str:
     """A method's recipe in one line, and a table of the values that are its own."""
-    from ltfix.stage2.parts import TRAINING
-    from ltfix.stage2.table import find_method
+    from ltfix.stage2.methods.parts import TRAINING
+    from ltfix.stage2.methods.registry import find_method
 
     method = find_method(name)
     values = method.values()
@@ -183,7 +183,7 @@ def measure(specs: Sequence[str]) -> dict[str, Row]:
 def fitted(train: Any, spec: str) -> list[Any]:
     """The heads of a row, one a seed; where something is chosen, each seed chooses for itself."""
     from ltfix.stage2.fit import fit, fit_seeds
-    from ltfix.stage2.table import find_method
+    from ltfix.stage2.methods.registry import find_method
 
     method, *pairs = spec.split()
     given: dict[str, Any] = dict(pair.split("=") for pair in pairs)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ltfix._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ltfix.backbones.extract import extract as extract
     from ltfix.errors import EnvironmentFault as EnvironmentFault
     from ltfix.errors import GateMissed as GateMissed
     from ltfix.errors import InputError as InputError
     from ltfix.errors import LtfixError as LtfixError
     from ltfix.errors import UsageError as UsageError
     from ltfix.evaluation import evaluate as evaluate
+    from ltfix.extraction.extract import extract as extract
     from ltfix.features.read import FeatureCache as FeatureCache
     from ltfix.features.read import open_cache as open_cache
     from ltfix.heads.head import Head as Head
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ltfix.stage1.recipes import recipes as recipes
     from ltfix.stage1.train import train_backbone as train_backbone
     from ltfix.stage2.fit import fit as fit
-    from ltfix.stage2.samn import SAMNLinear as SAMNLinear
-    from ltfix.stage2.table import methods as methods
+    from ltfix.stage2.layers.samn import SAMNLinear as SAMNLinear
+    from ltfix.stage2.methods.registry import methods as methods
 
 _PUBLIC = {
     "EnvironmentFault": "ltfix.errors",
@@ -35,14 +35,14 @@ _PUBLIC = {
     "Head": "ltfix.heads.head",
     "InputError": "ltfix.errors",
     "LtfixError": "ltfix.errors",
-    "SAMNLinear": "ltfix.stage2.samn",
+    "SAMNLinear": "ltfix.stage2.layers.samn",
     "UsageError": "ltfix.errors",
     "evaluate": "ltfix.evaluation",
-    "extract": "ltfix.backbones.extract",
+    "extract": "ltfix.extraction.extract",
     "fit": "ltfix.stage2.fit",
     "isotonic": "ltfix.pava",
     "load_head": "ltfix.heads.head",
-    "methods": "ltfix.stage2.table",
+    "methods": "ltfix.stage2.methods.registry",
     "open_cache": "ltfix.features.read",
     "recipes": "ltfix.stage1.recipes",
     "train_backbone": "ltfix.stage1.train",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import write_photos
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -40,6 +41,12 @@ def caltech(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     with tarfile.open(shared_data / "caltech101-small.tar.gz") as archive:
         archive.extractall(folder, filter="data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes, nine training and six test images of 40 × 32 pixels."""
+    return write_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture

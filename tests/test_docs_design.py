@@ -11,7 +11,9 @@ import pytest
 import torch
 
 import ltfix
-from ltfix.stage2 import losses, parts, table
+from ltfix.stage2.losses import build as losses
+from ltfix.stage2.methods import parts
+from ltfix.stage2.methods import registry as table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
@@ -28,7 +30,7 @@ def cache(tmp_path: Path):
 
 
 def test_an_entry_of_existing_parts(cache, monkeypatch):
-    method = eval(BLOCKS["ltfix/stage2/table.py"], vars(table))
+    method = eval(BLOCKS["ltfix/stage2/methods/registry.py"], vars(table))
     monkeypatch.setattr(table, "_METHODS", (*table._METHODS, method))
     head = ltfix.fit(cache, "crt+los", delta=0.9, epochs=2)
     assert head.method == "crt+los"
@@ -39,10 +41,10 @@ def test_an_entry_of_existing_parts(cache, monkeypatch):
 
 
 def test_a_new_loss(cache, monkeypatch):
-    added = eval(BLOCKS["ltfix/stage2/parts.py, in LOSSES"], vars(parts))
+    added = eval(BLOCKS["ltfix/stage2/methods/parts.py, in LOSSES"], vars(parts))
     monkeypatch.setitem(parts.LOSSES, "plain-margin", added["plain-margin"])
     monkeypatch.setattr(losses, "_BUILD", dict(losses._BUILD))
-    exec(BLOCKS["ltfix/stage2/losses.py"], dict(vars(losses)))
+    exec(BLOCKS["ltfix/stage2/losses/build.py"], dict(vars(losses)))
     counts = torch.tensor([40, 12, 4])
     values = [{"max_margin": 0.5}, {"max_margin": 0.2}]
     loss = losses.build_loss("plain-margin", counts, values, dtype=torch.float64)
@@ -80,21 +82,9 @@ def test_every_room_is_in_the_table():
     assert [module for module in modules if f"`{module}`" not in rows] == []
 
 
-def test_every_file_of_stage2_is_in_its_table_and_none_else():
+def test_every_room_of_stage2_is_in_its_table_and_none_else():
     section = PAGE.split("### Inside `stage2/`")[1].split("\n## ")[0]
-    named = set(re.findall(r"`(\w+\.py)`", section))
-    assert named == {p.name for p in (ROOT / "ltfix" / "stage2").glob("*.py")} - {"__init__.py"}
-
-
-def test_files_of_stage2_import_only_what_stands_below():
-    """Rows are in order; within a row, files may import each other."""
-    section = PAGE.split("### Inside `stage2/`")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("| `")]
-    place = {name: i for i, line in enumerate(lines) for name in re.findall(r"`(\w+)\.py`", line)}
-    for name, row in place.items():
-        text = (ROOT / "ltfix" / "stage2" / f"{name}.py").read_text(encoding="utf-8")
-        found = set(re.findall(r"from ltfix\.stage2\.(\w+) import", text))
-        for names in re.findall(r"from ltfix\.stage2 import ([\w, ]+)", text):
-            found |= {word.strip() for word in names.split(",")}
-        above = {other for other in found if place[other] < row}
-        assert not above, f"{name}.py imports {above}"
+    named = set(re.findall(r"^\| `(\w+)(?:/|\.py)` ", section, re.MULTILINE))
+    stage2 = ROOT / "ltfix" / "stage2"
+    rooms = {p.stem for p in stage2.iterdir() if not p.name.startswith("_")}
+    assert named == rooms

@@ -9,9 +9,9 @@ import pytest
 from test_docs import script
 
 import ltfix
-from ltfix.stage2.parts import LOSSES, SAMPLERS, TRAINING
-from ltfix.stage2.table import find_method
-from ltfix.stage2.values import resolve
+from ltfix.stage2.methods.parts import LOSSES, SAMPLERS, TRAINING
+from ltfix.stage2.methods.registry import find_method
+from ltfix.stage2.methods.values import resolve
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "methods.md").read_text(encoding="utf-8")

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import typer
 
-from ltfix.cli import boundary, config, frame
+from ltfix.cli import boundary, config
+from ltfix.cli import invocation as frame
 
 
 class Command(NamedTuple):

@@ -160,7 +160,8 @@ def _usage(err: Any) -> UsageError:
 
 def _place(err: Any, context: Any) -> str | None:
     """Where a wrong value stands if it was not typed: a variable, or a key of the file."""
-    from ltfix.cli import config, frame
+    from ltfix.cli import config
+    from ltfix.cli import invocation as frame
 
     parameter = getattr(err, "param", None)
     if parameter is None or context is None or frame.is_typed(context, parameter.name):

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ltfix.cli import console, texts
+from ltfix.cli import console
 from ltfix.cli import options as opt
+from ltfix.cli import parsing as texts
 from ltfix.cli.caches import locate, locate_val
 
 
@@ -67,9 +68,9 @@ def compare(
     )
     held = locate_val(val, train, work)
 
-    from ltfix.backbones.device import resolve_device, use_threads
-    from ltfix.stage2.compare import compare as run
-    from ltfix.stage2.options import Options
+    from ltfix.device import resolve_device, use_threads
+    from ltfix.stage2.fitting.options import Options
+    from ltfix.stage2.tables.compare import compare as run
 
     use_threads(threads)
     folder = save_heads or work / "compare"

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ltfix.cli import console, tables, texts
+from ltfix.cli import console, tables
 from ltfix.cli import options as opt
+from ltfix.cli import parsing as texts
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ltfix.backbones.plan import Extraction
+    from ltfix.extraction.plan import Extraction
     from ltfix.features.read import FeatureCache
 
 
@@ -93,9 +94,9 @@ def extract(
 
     import warnings
 
-    from ltfix.backbones.plan import prepare
-    from ltfix.backbones.request import Request
-    from ltfix.backbones.run import refuse_finished, run
+    from ltfix.extraction.plan import prepare
+    from ltfix.extraction.request import Request
+    from ltfix.extraction.run import refuse_finished, run
 
     warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
     extraction = prepare(

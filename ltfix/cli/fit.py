@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ltfix.cli import config, console, texts
+from ltfix.cli import config, console
 from ltfix.cli import options as opt
+from ltfix.cli import parsing as texts
 from ltfix.cli.caches import locate, locate_val
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ def fit(
     """
     from time import perf_counter
 
-    from ltfix.stage2.table import find_method
-    from ltfix.stage2.values import with_loss
+    from ltfix.stage2.methods.registry import find_method
+    from ltfix.stage2.methods.values import with_loss
 
     typed = {name: value for name, value in locals().items() if name in _VALUES and value is not None}
     given: dict[str, Any] = {}
@@ -112,7 +113,7 @@ def fit(
             loss = None
         given, origins = given_values(with_loss(entry, loss), typed, set_ or [])
 
-    from ltfix.backbones.device import resolve_device, use_threads
+    from ltfix.device import resolve_device, use_threads
     from ltfix.stage2.fit import Options, fit_seeds
 
     use_threads(threads)
@@ -162,7 +163,7 @@ def given_values(
     Raises:
         UsageError: an option the method does not use, or a pair without ``=``.
     """
-    from ltfix.stage2.table import methods
+    from ltfix.stage2.methods.registry import methods
 
     used = entry.values()
     config.refuse_unused([name for name in typed if name not in used], f"method {entry.name}")
@@ -183,9 +184,9 @@ def _name(method: str, given: Mapping[str, Any], loss: str | None, options: Opti
     """The head's default name."""
     if method == AUTO:
         return AUTO
-    from ltfix.stage2.naming import head_name
-    from ltfix.stage2.table import find_method
-    from ltfix.stage2.values import resolve, with_loss
+    from ltfix.stage2.methods.naming import head_name
+    from ltfix.stage2.methods.registry import find_method
+    from ltfix.stage2.methods.values import resolve, with_loss
 
     values = resolve(with_loss(find_method(method), loss), given)
     return head_name(values, loss=loss, tuned=options.tune, options=options)

@@ -12,8 +12,8 @@ from ltfix.cli import console
 from ltfix.cli.options import ListFormat, PlainFormat
 
 if TYPE_CHECKING:
-    from ltfix.stage2.parts import Value
-    from ltfix.stage2.table import Method
+    from ltfix.stage2.methods.parts import Value
+    from ltfix.stage2.methods.registry import Method
 
 
 def methods(
@@ -25,7 +25,7 @@ def methods(
     A method without a row of its own is looked for among installed plug-ins.
     """
     import ltfix
-    from ltfix.stage2.table import find_method
+    from ltfix.stage2.methods.registry import find_method
 
     entries = ltfix.methods() if name is None else [find_method(name, "ltfix methods NAME")]
     if format == ListFormat.json:

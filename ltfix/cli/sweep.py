@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ltfix.cli import console, texts
+from ltfix.cli import console
 from ltfix.cli import options as opt
+from ltfix.cli import parsing as texts
 from ltfix.cli.caches import locate, locate_val
 
 
@@ -60,7 +61,7 @@ def sweep(
     features that is left out of the fits.
     """
     from ltfix.errors import UsageError
-    from ltfix.stage2.ranges import parse_over
+    from ltfix.stage2.tables.ranges import parse_over
 
     if not over:
         raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
@@ -73,16 +74,16 @@ def sweep(
             raise UsageError(f"{name} is swept twice", where=f"--over {text}")
         grid[name] = points
     if plot is not None:
-        from ltfix.stage2.plot import demand_plotting
+        from ltfix.stage2.tables.plot import demand_plotting
 
         demand_plotting(plot)
     given = dict(texts.pair(text, "--set", "sweep") for text in set_ or [])
     cache, held = locate(train, work, "train", "--train CACHE"), locate_val(val, train, work)
     tested = None if test is None else locate(test, work, "test", "--test CACHE")
 
-    from ltfix.backbones.device import resolve_device, use_threads
-    from ltfix.stage2.options import Options
-    from ltfix.stage2.sweep import sweep as run
+    from ltfix.device import resolve_device, use_threads
+    from ltfix.stage2.fitting.options import Options
+    from ltfix.stage2.tables.sweep import sweep as run
 
     use_threads(threads)
     found = run(
@@ -105,7 +106,7 @@ def sweep(
         progress=console.progress(),
     )
     if plot is not None:
-        from ltfix.stage2.plot import plot as draw
+        from ltfix.stage2.tables.plot import plot as draw
 
         draw(found, plot)
         console.note(f"drawn in {plot}")

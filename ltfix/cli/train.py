@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ltfix.cli import console, texts
+from ltfix.cli import console
 from ltfix.cli import options as opt
+from ltfix.cli import parsing as texts
 
 if TYPE_CHECKING:
     from ltfix.stage1.run import Run

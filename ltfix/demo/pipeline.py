@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ltfix import files
-from ltfix.backbones.extract import extract
 from ltfix.demo.digits import load_digits, split_digits
 from ltfix.errors import UsageError
 from ltfix.evaluation import Report, evaluate
+from ltfix.extraction.extract import extract
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress

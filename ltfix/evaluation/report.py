@@ -11,10 +11,10 @@ from ltfix.errors import UsageError
 from ltfix.evaluation import reports
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
 from ltfix.evaluation.candidates import Candidate, Given, check_fit, class_names, gather, open_given
-from ltfix.evaluation.case import Case
 from ltfix.evaluation.scores import check_tta
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
 from ltfix.evaluation.table import Column, Result, Table
+from ltfix.evaluation.tested import Case
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import STAGE1, Head
 from ltfix.progress import SILENT, Progress

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ltfix import seeds
 from ltfix.backbones.preprocess import Preprocess
 from ltfix.errors import LtfixError
 from ltfix.images.split import Split
 from ltfix.progress import Progress
 from ltfix.stage1 import augment
-from ltfix.stage2 import seeds
 
 RESIDENT_BYTES = 2 << 30  # of uint8 pixels
 PREFETCH = 4

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from ltfix.backbones.device import demand_bf16
-from ltfix.backbones.precision import resolve_precision
+from ltfix.compute import resolve_precision
+from ltfix.device import demand_bf16
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from ltfix import seeds
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import Progress
 from ltfix.stage1.batches import Batch, ImageStream
@@ -21,7 +22,7 @@ from ltfix.stage1.compute import Compute, MovingAverage
 from ltfix.stage1.distributed import Processes
 from ltfix.stage1.network import Trainee
 from ltfix.stage1.objectives import Objective, Part
-from ltfix.stage2 import samplers, seeds
+from ltfix.stage2.loop import samplers
 
 TELL_SECONDS = 1.0  # between two live words, each of which waits for the device
 

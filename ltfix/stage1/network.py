@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ltfix import seeds
 from ltfix.backbones.checkpoint import load_weights, read_checkpoint
 from ltfix.backbones.load import hash_weights, open_network
 from ltfix.backbones.network import Network, probe
@@ -18,7 +19,6 @@ from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.torchvision_models import replace
 from ltfix.stage1.heads import KINDS
 from ltfix.stage1.recipes import SMALL_IMAGE
-from ltfix.stage2 import seeds
 
 
 class Trainee(nn.Module):

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ltfix.seeds import derive
 from ltfix.stage1 import mixing
 from ltfix.stage1.network import Trainee
 from ltfix.stage1.table import Recipe
-from ltfix.stage2.formulas import Deferred, Loss
-from ltfix.stage2.losses import build_loss
-from ltfix.stage2.samplers import by_power
-from ltfix.stage2.seeds import derive
+from ltfix.stage2.loop.samplers import by_power
+from ltfix.stage2.losses.build import build_loss
+from ltfix.stage2.losses.formulas import Deferred, Loss
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

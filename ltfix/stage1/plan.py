@@ -14,6 +14,7 @@ import timm
 import torch
 import torchvision
 
+from ltfix import seeds
 from ltfix._version import __version__
 from ltfix.images.longtail import cut_long_tail
 from ltfix.images.source import open_source, read_classes
@@ -23,7 +24,6 @@ from ltfix.stage1.compute import Compute, choose_compute
 from ltfix.stage1.network import Start
 from ltfix.stage1.objectives import extras
 from ltfix.stage1.table import Recipe
-from ltfix.stage2 import seeds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

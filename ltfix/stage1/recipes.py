@@ -10,8 +10,8 @@ from typing import Any
 
 from ltfix.errors import UsageError, nearest
 from ltfix.stage1.table import PRESETS, RECIPES, Recipe, Values
-from ltfix.stage2.parts import Value, clash
-from ltfix.stage2.values import read_value
+from ltfix.stage2.methods.parts import Value, clash
+from ltfix.stage2.methods.values import read_value
 
 SMALL_IMAGE = 64  # pixels; up to here the cifar preset
 MANY_CLASSES = 5000  # from here the inat preset

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ltfix.stage2.parts import LOSSES, SAMPLERS, Value
+from ltfix.stage2.methods.parts import LOSSES, SAMPLERS, Value
 
 Values = Mapping[str, Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.backbones.batches import available_workers
-from ltfix.backbones.device import use_threads
+from ltfix.device import use_threads
 from ltfix.evaluation.scores import shot_accuracy
+from ltfix.extraction.decode import available_workers
 from ltfix.heads.head import STAGE1, Head
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress

@@ -12,12 +12,12 @@ from ltfix.features.cache import FeatureCache
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2 import auto
-from ltfix.stage2.job import Job
-from ltfix.stage2.material import Material
-from ltfix.stage2.options import Options
-from ltfix.stage2.table import find_method
-from ltfix.stage2.values import resolve, with_loss
+from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.fitting.options import Options
+from ltfix.stage2.methods.registry import find_method
+from ltfix.stage2.methods.values import resolve, with_loss
+from ltfix.stage2.tuning import auto
+from ltfix.stage2.tuning.job import Job
 
 __all__ = ["Options", "fit", "fit_seeds"]
 
@@ -40,7 +40,7 @@ def fit(
         cache: features [N, V, D] and labels of the training split; its stage-1 classifier is the start of
             every method that continues from one.
         method: a name of ``ltfix.methods()``, or "auto": all are tuned and one is chosen on validation
-            samples (:mod:`ltfix.stage2.auto`).
+            samples (:mod:`ltfix.stage2.tuning.auto`).
         val: validation features to choose on; without them a class-wise cut of the training samples
             serves where something is to be chosen. The test split is never read.
         loss: replaces the method's loss.

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from pictures import write_photos
-
-
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes, nine training and six test images of 40 × 32 pixels."""
-    return write_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(autouse=True)

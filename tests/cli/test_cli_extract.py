@@ -12,9 +12,9 @@ from pictures import write_photos
 
 import ltfix
 from ltfix import cli
-from ltfix.backbones.request import Request
 from ltfix.cli.extract import extract
 from ltfix.errors import UsageError
+from ltfix.extraction.request import Request
 
 RANDOM = ["extract", "--backbone", "cifar_resnet32", "--no-pretrained", "--device", "cpu", "--threads", "1"]
 

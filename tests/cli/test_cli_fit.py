@@ -312,7 +312,7 @@ def test_a_read_only_folder_is_a_fault_of_the_environment(project: Path, error: 
 TELLING = """
 import sys
 from ltfix.cli import main
-from ltfix.stage2 import engine
+from ltfix.stage2.loop import engine
 
 step = engine.step
 

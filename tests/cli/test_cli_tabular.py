@@ -123,7 +123,7 @@ def test_usage_errors(wine: Path, capsys: pytest.CaptureFixture[str], argv: list
 
 def test_auto_chooses_on_validation_samples(wine: Path, monkeypatch: pytest.MonkeyPatch):
     import ltfix
-    from ltfix.stage2 import auto
+    from ltfix.stage2.tuning import auto
 
     few = [m for m in ltfix.methods() if m.name in ("ce", "logit-adjust", "balanced-softmax")]
     monkeypatch.setattr(auto, "methods", lambda: few)

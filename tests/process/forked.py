@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from ltfix import cli
-from ltfix.backbones import run  # noqa: F401  torch and timm, once
 from ltfix.cli import extract  # noqa: F401
+from ltfix.extraction import run  # noqa: F401  torch and timm, once
 
 ARGV = ["extract", "--backbone", "cifar_resnet32", "--no-pretrained", "--device", "cpu", "--threads", "1"]
 ARGV += ["--data", "photos", "--quiet"]

@@ -19,7 +19,7 @@ def test_auto_is_fp32_on_a_cpu() -> None:
 def test_unknown_and_emulated_precisions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="did you mean bf16"):
         choose_compute(CPU, "bf61", False)
-    monkeypatch.setattr("ltfix.backbones.device._cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("ltfix.device._cpu_has_bf16", lambda: False)
     with pytest.raises(EnvironmentFault, match="no bfloat16"):
         choose_compute(CPU, "bf16", False)
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from told import Told, same
 
 import ltfix
-from ltfix.backbones.device import demand_bf16
+from ltfix.device import demand_bf16
 from ltfix.errors import EnvironmentFault, UsageError
 from ltfix.stage1.train import train_backbone
 

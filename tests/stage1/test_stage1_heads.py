@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
+from ltfix import seeds
 from ltfix.errors import UsageError
 from ltfix.heads.head import Head
 from ltfix.stage1.heads import CosineClassifier, EtfClassifier, simplex, simplex_etf
-from ltfix.stage2 import seeds
 
 
 def test_the_simplex_is_the_published_one(golden) -> None:

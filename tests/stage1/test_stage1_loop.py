@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from ltfix import seeds
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import SILENT
 from ltfix.stage1.compute import Compute, MovingAverage
@@ -15,8 +16,8 @@ from ltfix.stage1.distributed import Processes
 from ltfix.stage1.loop import Pace, Trainer, predict, steps_of
 from ltfix.stage1.network import Trainee
 from ltfix.stage1.objectives import Classify
-from ltfix.stage2 import samplers, seeds
-from ltfix.stage2.formulas import SoftmaxLoss
+from ltfix.stage2.loop import samplers
+from ltfix.stage2.losses.formulas import SoftmaxLoss
 
 CPU = Compute(torch.device("cpu"))
 

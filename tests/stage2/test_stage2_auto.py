@@ -7,8 +7,8 @@ import pytest
 
 import ltfix
 from ltfix.errors import InputError, UsageError
-from ltfix.stage2 import auto
-from ltfix.stage2.auto import CHANGES, UNCHANGED, Contender, decide
+from ltfix.stage2.tuning import auto
+from ltfix.stage2.tuning.auto import CHANGES, UNCHANGED, Contender, decide
 
 LABELS = np.repeat(np.arange(2), 100)
 

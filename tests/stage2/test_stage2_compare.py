@@ -16,10 +16,10 @@ import pytest
 import ltfix
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
-from ltfix.stage2 import compare as module
-from ltfix.stage2.compare import compare, entries
-from ltfix.stage2.job import Job
-from ltfix.stage2.options import Options
+from ltfix.stage2.fitting.options import Options
+from ltfix.stage2.tables import compare as module
+from ltfix.stage2.tables.compare import compare, entries
+from ltfix.stage2.tuning.job import Job
 
 COUNTS = [120, 40, 12, 5]
 Draw = Callable[..., FeatureCache]

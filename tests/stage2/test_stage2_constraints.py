@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltfix.stage2.constraints import MaxNorm
+from ltfix.stage2.loop.constraints import MaxNorm
 
 
 def test_the_published_projection(golden64):

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ltfix.errors import InputError, UsageError
 from ltfix.features.read import FeatureCache
-from ltfix.stage2 import data as module
-from ltfix.stage2.coordinates import Coordinates
-from ltfix.stage2.data import Features, Plan
+from ltfix.stage2.loop import data as module
+from ltfix.stage2.loop.data import Features, Plan
+from ltfix.stage2.loop.scaling import Coordinates
 
 PLAIN = Coordinates(scale=1.0, typical=1.0)
 

@@ -11,14 +11,14 @@ from torch.nn import functional as F
 import ltfix
 from ltfix.errors import InputError
 from ltfix.features.read import FeatureCache
-from ltfix.stage2 import engine
-from ltfix.stage2.constraints import MaxNorm
-from ltfix.stage2.coordinates import Coordinates
-from ltfix.stage2.data import Features, Plan
-from ltfix.stage2.engine import Recipe, rate_factor, train
-from ltfix.stage2.losses import build_loss
-from ltfix.stage2.parametrise import Parametrisation, build_head
-from ltfix.stage2.samn import SAMNLinear
+from ltfix.stage2.layers.build import Parametrisation, build_head
+from ltfix.stage2.layers.samn import SAMNLinear
+from ltfix.stage2.loop import engine
+from ltfix.stage2.loop.constraints import MaxNorm
+from ltfix.stage2.loop.data import Features, Plan
+from ltfix.stage2.loop.engine import Recipe, rate_factor, train
+from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.losses.build import build_loss
 
 PLAIN = Coordinates(scale=1.0, typical=1.0)
 SAMN = {"metric": "freq", "variant": "code", "part": "both", "scale": "exp"}

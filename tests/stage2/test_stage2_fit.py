@@ -14,11 +14,11 @@ from ltfix.errors import InputError, UsageError
 from ltfix.features.read import FeatureCache
 from ltfix.heads.head import load_head
 from ltfix.progress import Progress
-from ltfix.stage2 import data
 from ltfix.stage2.fit import Options, fit_seeds
-from ltfix.stage2.material import Material
-from ltfix.stage2.samn import SAMNLinear
-from ltfix.stage2.table import methods
+from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.layers.samn import SAMNLinear
+from ltfix.stage2.loop import data
+from ltfix.stage2.methods.registry import methods
 
 TRAINED = [m.name for m in methods() if m.loss is not None and m.head != "etf"]
 NAMES = [m.name for m in methods() if m.head != "etf"]
@@ -315,7 +315,9 @@ def test_ncm_picks_the_nearest_class_mean(draw_cache, monkeypatch, transform: st
 
 
 def test_ncm_fits_no_probe(draw_cache, monkeypatch):
-    monkeypatch.setattr("ltfix.stage2.material.fit_probe", lambda *_: pytest.fail("the probe was asked for"))
+    monkeypatch.setattr(
+        "ltfix.stage2.fitting.context.fit_probe", lambda *_: pytest.fail("the probe was asked for")
+    )
     assert ltfix.fit(draw_cache([30, 12, 5, 2]), "ncm").meta["init"] == {"from": "class-mean"}
 
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ltfix.stage2 import losses, weights
-from ltfix.stage2.formulas import Loss, SigmoidFocal, SoftmaxFocal
-from ltfix.stage2.losses import build_loss
+from ltfix.stage2.losses import build as losses
+from ltfix.stage2.losses import weights
+from ltfix.stage2.losses.build import build_loss
+from ltfix.stage2.losses.formulas import Loss, SigmoidFocal, SoftmaxFocal
 
 Make = Callable[[Tensor], Loss]
 

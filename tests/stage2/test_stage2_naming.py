@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ltfix.stage2.naming import head_name
-from ltfix.stage2.options import Options
-from ltfix.stage2.table import find_method, methods
-from ltfix.stage2.values import resolve, with_loss
+from ltfix.stage2.fitting.options import Options
+from ltfix.stage2.methods.naming import head_name
+from ltfix.stage2.methods.registry import find_method, methods
+from ltfix.stage2.methods.values import resolve, with_loss
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
-from ltfix.stage2 import data as data_module
-from ltfix.stage2.data import Features
-from ltfix.stage2.probe import PENALTIES, fit_probe
-from ltfix.stage2.select import cut, mean_class_accuracy
+from ltfix.stage2.fitting.probe import PENALTIES, fit_probe
+from ltfix.stage2.fitting.validation import cut, mean_class_accuracy
+from ltfix.stage2.loop import data as data_module
+from ltfix.stage2.loop.data import Features
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ import ltfix
 from ltfix.evaluation.scores import predictions, shot_accuracy
 from ltfix.features.cache import FeatureCache
 from ltfix.stage2.fit import fit_seeds
-from ltfix.stage2.samn import order
+from ltfix.stage2.layers.samn import order
 
 # All, Many, Medium, Few of plain autograd runs of the published heads on these features, both views averaged
 REFERENCE = {

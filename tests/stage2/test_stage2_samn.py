@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ltfix.stage2 import engine, samn
-from ltfix.stage2.directions import Samn
-from ltfix.stage2.losses import build_loss
-from ltfix.stage2.samn import SAMNLinear
-from ltfix.stage2.sgd import Sgd
+from ltfix.stage2.layers import samn
+from ltfix.stage2.layers.rows import Samn
+from ltfix.stage2.layers.samn import SAMNLinear
+from ltfix.stage2.loop import engine
+from ltfix.stage2.loop.sgd import Sgd
+from ltfix.stage2.losses.build import build_loss
 
 CASES = {"init": ("init.raw_w", "init.raw_b", "exp"), "randraw": ("rand", "rand", "exp")}
 CASES["randraw_mul"] = ("rand", "rand", "mul")

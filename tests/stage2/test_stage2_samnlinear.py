@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ltfix.pava import pava
-from ltfix.stage2 import samn
-from ltfix.stage2.samn import SAMNLinear
+from ltfix.stage2.layers import samn
+from ltfix.stage2.layers.samn import SAMNLinear
 
 COUNTS = st.lists(st.integers(1, 200), min_size=2, max_size=12)
 

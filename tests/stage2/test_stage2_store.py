@@ -12,7 +12,7 @@ from ltfix import files
 from ltfix.errors import UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
-from ltfix.stage2.store import Run, Store, digest
+from ltfix.stage2.tables.store import Run, Store, digest
 
 SETTINGS = {"caches": {"train": "a"}, "seed": 3}
 RUN = Run({"all": 0.4, "few": None}, 1.5)

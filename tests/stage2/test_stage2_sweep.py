@@ -16,9 +16,9 @@ import pytest
 import ltfix
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.features.cache import FeatureCache
-from ltfix.stage2.plot import plot
-from ltfix.stage2.ranges import parse_over
-from ltfix.stage2.sweep import sweep
+from ltfix.stage2.tables.plot import plot
+from ltfix.stage2.tables.ranges import parse_over
+from ltfix.stage2.tables.sweep import sweep
 
 COUNTS = [120, 40, 12, 5]
 Draw = Callable[..., FeatureCache]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ltfix.errors import UsageError
-from ltfix.stage2.table import find_method, methods
-from ltfix.stage2.values import CHOSEN, resolve, with_loss
+from ltfix.stage2.methods.registry import find_method, methods
+from ltfix.stage2.methods.values import CHOSEN, resolve, with_loss
 
 
 def refused(method: str, **given: object) -> str:

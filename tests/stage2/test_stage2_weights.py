@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ltfix.stage2 import weights
+from ltfix.stage2.losses import weights
 
 K = pytest.mark.parametrize("classes", ["k10", "k100"])
 LISTS = st.lists(st.integers(0, 5000), min_size=2, max_size=20).map(torch.tensor)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from ltfix.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from ltfix.evaluation.case import Case
     from ltfix.evaluation.report import Report
     from ltfix.evaluation.table import Table
+    from ltfix.evaluation.tested import Case
     from ltfix.heads.head import Head
 
 ENTRY_POINTS = "ltfix.reports"

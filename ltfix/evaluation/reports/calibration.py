@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ltfix.evaluation.calibration import BINS, best_temperature, calibrate, expected_calibration_error
-from ltfix.evaluation.case import Case
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
+from ltfix.evaluation.tested import Case
 from ltfix.heads.head import Head
 
 _COLUMNS = (

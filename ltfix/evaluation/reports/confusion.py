@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.case import Case
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
+from ltfix.evaluation.tested import Case
 from ltfix.heads.head import Head
 
 TOP = 10

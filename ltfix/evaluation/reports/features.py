@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.case import Case
 from ltfix.evaluation.neuralcollapse import between_cosine, class_means, fisher_ratio, within_cosine
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.scores import known, summary
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
+from ltfix.evaluation.tested import Case
 from ltfix.heads.head import Head
 
 _COLUMNS = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ltfix.evaluation.case import Case
 from ltfix.evaluation.logits import margins
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.scores import known, summary
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
+from ltfix.evaluation.tested import Case
 from ltfix.heads.head import Head
 
 _MEASURES = {

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.case import Case
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.scores import TITLES, harmonic_mean, shot_means
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
+from ltfix.evaluation.tested import Case
 from ltfix.heads.head import Head
 
 _SCORES = ("all", *SHOTS, "harmonic_mean", "worst_class")

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.case import Case
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.table import Column, Table
+from ltfix.evaluation.tested import Case
 from ltfix.heads.head import Head
 
 _COLUMNS = (

@@ -1,0 +1,44 @@
+"""``ltfix.extract``: images to feature caches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ltfix.extraction.plan import prepare
+from ltfix.extraction.request import Request
+from ltfix.extraction.run import run
+from ltfix.features.read import FeatureCache
+from ltfix.progress import Progress
+
+
+def extract(
+    data: str | Path,
+    *,
+    backbone: str,
+    out: str | Path = "features",
+    progress: Progress | None = None,
+    **options: Any,
+) -> FeatureCache | dict[str, FeatureCache]:
+    """Run a frozen backbone over images and cache its features in ``out/<split>/``.
+
+    An unfinished cache of the same request is resumed, and ends with the bytes that an uninterrupted
+    run would have written.
+
+    Args:
+        data: a folder, ``list:FILE``, ``list:train=F,test=G``, or another ``prefix:rest``.
+        backbone: a timm name, ``torchvision:NAME``, or a run folder of train-backbone.
+        out: the folder of the caches.
+        progress: told of images done and of notes.
+        options: further fields of :class:`Request`.
+
+    Returns:
+        The cache, features [N, V, D], where there is one split; else a cache by split name.
+
+    Raises:
+        UsageError: an option out of range, an unknown model, or finished caches are there.
+        InputError: data, image or checkpoint missing or wrong; a feature that overflows.
+        EnvironmentFault: no such device, no memory, no space, no permission.
+    """
+    caches = run(prepare(Request(data=data, backbone=backbone, out=out, **options)), progress)
+    return next(iter(caches.values())) if len(caches) == 1 else caches

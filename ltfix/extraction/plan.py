@@ -1,0 +1,165 @@
+"""What an extraction will do, decided before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ltfix import files
+from ltfix.backbones.load import Backbone, load_backbone
+from ltfix.compute import Compute, default_batch_size, resolve_precision
+from ltfix.device import resolve_device, use_threads
+from ltfix.extraction.request import Request
+from ltfix.extraction.splits import check_present, choose_splits
+from ltfix.features.plan import CachePlan
+from ltfix.features.store import cache_state
+from ltfix.images.source import open_source
+from ltfix.images.split import Split
+from ltfix.images.views import Views, parse_views
+
+State = Literal["todo", "resume", "done", "taken"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One split to extract, all decided.
+
+    Attributes:
+        split: its samples. plan: of its cache. folder: where the cache goes.
+        state: "todo", "resume", "done" (finished by the same command before) or "taken" (by another).
+    """
+
+    split: Split
+    plan: CachePlan
+    folder: Path
+    state: State
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Extraction:
+    """A prepared extraction: nothing is written yet.
+
+    Attributes:
+        request: what was asked for. backbone: loaded, on the CPU. compute: device and precision.
+        views: of every image. jobs: one a split, train first.
+        train_counts: [K] training samples per class as planned, or None.
+    """
+
+    request: Request
+    backbone: Backbone
+    compute: Compute
+    views: Views
+    jobs: list[Job]
+    train_counts: np.ndarray | None
+
+
+def prepare(request: Request) -> Extraction:
+    """Open the data, load the backbone and decide all that an extraction depends on.
+
+    Raises:
+        UsageError, InputError, EnvironmentFault: as :func:`extract`.
+    """
+    request.check()
+    views = parse_views(request.views)
+    device = resolve_device(request.device)
+    compute = Compute(device, resolve_precision(request.precision, device))
+    use_threads(request.threads)
+    source = open_source(request.data, root=request.root, split=request.split)
+    chosen = choose_splits(
+        source,
+        request.split,
+        Path(request.out),
+        classes=None if request.classes is None else Path(request.classes),
+        imbalance_factor=request.imbalance_factor,
+        imbalance_seed=request.imbalance_seed,
+        limit=request.limit,
+    )
+    if request.on_error == "error":
+        for split in chosen.splits:
+            check_present(split)
+    backbone = load_backbone(
+        request.backbone,
+        checkpoint=request.checkpoint,
+        pretrained=request.pretrained,
+        model_args=request.model_args,
+        preprocess={
+            key: getattr(request, key) for key in ("image_size", "crop_pct", "mean", "std", "interpolation")
+        },
+        seed=request.seed,
+    )
+    _match_classifier(backbone, chosen.splits[0].classes)
+    jobs = [_job(request, split, backbone, compute, views) for split in chosen.splits]
+    return Extraction(request, backbone, compute, views, jobs, chosen.train_counts)
+
+
+def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:
+    """Keep the stage-1 classifier only where its rows are the data's classes."""
+    if backbone.head is None:
+        return
+    rows = len(backbone.head[0])
+    if rows != len(classes):
+        note = f"its classifier has {rows} classes, the data {len(classes)}: the cache has no stage-1 head"
+    elif backbone.classes is not None and backbone.classes != classes:
+        note = "its classifier was trained on other classes: the cache has no stage-1 head"
+    else:
+        return
+    backbone.head = None
+    backbone.notes.append(note)
+
+
+def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, views: Views) -> Job:
+    import PIL
+
+    size = backbone.preprocess.image_size
+    source: dict[str, Any] = {
+        "kind": split.kind,
+        "root": split.root,
+        "split": split.name,
+        "digest": split.digest,
+    }
+    if request.imbalance_factor is not None and split.name == "train":
+        source |= {"imbalance_factor": request.imbalance_factor, "imbalance_seed": request.imbalance_seed}
+    if request.limit is not None:
+        source["limit"] = request.limit
+    plan = CachePlan(
+        samples=split.samples,
+        labels=split.labels,
+        classes=split.classes,
+        dim=backbone.dim,
+        views=len(views),
+        dtype=request.dtype,
+        backbone=backbone.info,
+        preprocess={**backbone.preprocess.to_dict(), "views": str(views), "pillow": PIL.__version__},
+        source=source,
+        decides={
+            "precision": compute.precision,
+            "device": compute.device.type,
+            "compile": request.compile,
+            "on_error": request.on_error,
+        },
+        run={
+            "batch_size": request.batch_size or default_batch_size(compute.device, size, len(views)),
+            "threads": torch.get_num_threads(),
+            "device": compute.device.type,
+            "precision": compute.precision,
+        },
+        shard_rows=request.shard_rows,
+    )
+    folder = Path(request.out) / split.name
+    return Job(split, plan, folder, _state(folder, plan, request.overwrite))
+
+
+def _state(folder: Path, plan: CachePlan, overwrite: bool) -> State:
+    found, fingerprint = cache_state(folder)
+    same = fingerprint == files.sha256_json(plan.decisions())
+    if found == "partial" and same:  # with --overwrite, too: it is that command's own unfinished output
+        return "resume"
+    if found == "absent" or overwrite:
+        return "todo"
+    if found == "partial":
+        return "resume"  # the writer says what differs
+    return "done" if same else "taken"

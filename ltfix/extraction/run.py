@@ -1,0 +1,205 @@
+"""Running the frozen backbone over the shards that are pending."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from ltfix.backbones.load import Backbone
+from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.extraction.decode import Batch, available_workers, decode_batches
+from ltfix.extraction.plan import Extraction, Job
+from ltfix.features.plan import Shard
+from ltfix.features.read import FeatureCache, open_cache
+from ltfix.features.store import CacheWriter
+from ltfix.heads.head import STAGE1, Head
+from ltfix.images.decode import register_formats
+from ltfix.images.split import Split
+from ltfix.progress import SILENT, Progress
+from ltfix.tensorfile import load_tensors
+
+
+def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, FeatureCache]:
+    """Write the caches that are not there yet.
+
+    Returns:
+        The cache of every split, train first.
+
+    Raises:
+        UsageError: finished caches are there: all that were asked for, or one of another request.
+        InputError: an unreadable image, a feature that overflows, an unfinished cache of another request.
+        EnvironmentFault: no memory, no space, no permission.
+    """
+    progress = progress or SILENT
+    refuse_finished(extraction.jobs)
+    for note in extraction.backbone.notes:
+        progress.note(note)
+    writers = [(job, _open_writer(extraction, job, progress)) for job in extraction.jobs]
+    model = _ready(extraction)
+    caches: dict[str, FeatureCache] = {}
+    counts = extraction.train_counts
+    for job, writer in writers:
+        if writer is None:
+            cache = open_cache(job.folder)
+        else:
+            _write_shards(extraction, job.split, writer, model, progress)
+            if job.split.name == "train":
+                counts = _kept_counts(writer)
+            cache = writer.publish(_stage1_head(extraction.backbone, job.split, counts))
+        if job.split.name == "train":
+            counts = cache.counts
+            _tell_empty(counts, progress)
+        caches[job.split.name] = cache
+    return caches
+
+
+def refuse_finished(jobs: list[Job]) -> None:
+    """Finished caches are kept: what remains is done beside them, and there must be something.
+
+    Raises:
+        UsageError: nothing remains, or a finished cache is of another request.
+    """
+    for job in jobs:
+        if job.state == "taken":
+            raise UsageError(
+                "a feature cache of another extraction is there",
+                where=job.folder,
+                hint="--overwrite replaces it, --out DIR writes elsewhere",
+            )
+    if all(job.state == "done" for job in jobs):
+        raise UsageError(
+            "finished already",
+            where=", ".join(str(job.folder) for job in jobs),
+            hint="--overwrite replaces it",
+        )
+
+
+def _open_writer(extraction: Extraction, job: Job, progress: Progress) -> CacheWriter | None:
+    if job.state == "done":
+        progress.note(f"{job.folder} is finished already and kept")
+        return None
+    writer = CacheWriter(job.folder, job.plan, overwrite=extraction.request.overwrite and job.state == "todo")
+    if writer.resumed:
+        done = len(writer.shards()) - len(writer.pending())
+        progress.note(f"{job.folder} is unfinished: going on after {done} of {len(writer.shards())} shards")
+        asked = extraction.request.batch_size
+        if asked is not None and asked != writer.run["batch_size"]:
+            progress.note(f"the batch size stays {writer.run['batch_size']}, as at the first start")
+    return writer
+
+
+def _ready(extraction: Extraction) -> nn.Module:
+    """The model on its device; the backbone's own object, so nothing is kept twice."""
+    model = extraction.backbone.model.to(extraction.compute.device)
+    model = model.to(memory_format=torch.channels_last)
+    if extraction.request.compile:
+        model.compile()
+    return model
+
+
+def _write_shards(
+    extraction: Extraction, split: Split, writer: CacheWriter, model: nn.Module, progress: Progress
+) -> None:
+    """Extract and write every pending shard; batches never straddle two."""
+    request, size = extraction.request, int(writer.run["batch_size"])
+    torch.set_num_threads(int(writer.run["threads"]))
+    workers = available_workers() if request.workers is None else request.workers
+    pending = writer.pending()
+    progress.start(f"extract {split.name}", sum(shard.stop - shard.start for shard in pending), "images")
+    ranges = [
+        range(start, min(start + size, shard.stop))
+        for shard in pending
+        for start in range(shard.start, shard.stop, size)
+    ]
+    with contextlib.closing(_decode(extraction, split, ranges, workers)) as batches:
+        for shard in pending:
+            features, skipped = _shard(extraction, shard, batches, model, progress)
+            writer.write_shard(shard, features, skipped)
+    progress.finish()
+
+
+def _shard(
+    extraction: Extraction, shard: Shard, batches: Iterator[Batch], model: nn.Module, progress: Progress
+) -> tuple[np.ndarray, list[int]]:
+    """Features [kept, V, D] float32 of one shard, and the samples without."""
+    views, dim = len(extraction.views), extraction.backbone.dim
+    rows, skipped, seen = [], list[int](), shard.start
+    while seen < shard.stop:
+        batch = next(batches)
+        for index, err in batch.failed:
+            if extraction.request.on_error == "error":
+                raise err
+            progress.note(f"left out: {err.what} ({err.where})")
+            skipped.append(index)
+        if batch.pixels is not None:
+            rows.append(_forward(extraction, model, batch.pixels).reshape(-1, views, dim))
+        count = len(batch.index) + len(batch.failed)
+        seen += count
+        progress.advance(count)
+    kept = np.concatenate(rows) if rows else np.empty((0, views, dim), np.float32)
+    return kept, skipped
+
+
+def _forward(extraction: Extraction, model: nn.Module, pixels: np.ndarray) -> np.ndarray:
+    """[B, V, S, S, 3] uint8 to features [B·V, D] float32."""
+    compute, size = extraction.compute, pixels.shape[2]
+    try:
+        with compute.running():
+            images = torch.from_numpy(pixels.reshape(-1, size, size, 3)).to(compute.device)
+            features = model(extraction.backbone.preprocess.normalize(images))
+            array: np.ndarray = features.float().cpu().numpy()
+            return array
+    except torch.cuda.OutOfMemoryError as err:
+        raise EnvironmentFault(
+            f"out of memory with batches of {len(pixels)}", where=compute.device, hint="lower --batch-size"
+        ) from err
+
+
+def _decode(
+    extraction: Extraction, split: Split, ranges: list[range], workers: int
+) -> Generator[Batch, None, None]:
+    crop, views = extraction.backbone.preprocess.crop, extraction.views
+    register_formats()
+
+    def render(index: int) -> np.ndarray:
+        try:
+            return views.render(split.open(index), index, crop)
+        except InputError as err:
+            if err.where is not None:
+                raise
+            raise InputError(err.what, where=split.samples[index], hint=err.hint) from err
+
+    return decode_batches(ranges, render, workers)
+
+
+def _kept_counts(writer: CacheWriter) -> np.ndarray:
+    """[K] samples per class in the shards: those skipped are not training samples."""
+    labels = [load_tensors(writer.folder / shard.file)[0]["labels"] for shard in writer.shards()]
+    return np.bincount(np.concatenate(labels), minlength=len(writer.plan.classes))
+
+
+def _stage1_head(backbone: Backbone, split: Split, counts: np.ndarray | None) -> Head | None:
+    if backbone.head is None:
+        return None
+    weight, bias = backbone.head
+    whole = backbone.classifier
+    return Head(
+        weight,
+        bias,
+        STAGE1,
+        split.classes,
+        counts,
+        transform=None if whole is None else whole.transform,
+        tensors={} if whole is None else whole.tensors,
+        meta={"backbone": backbone.info},
+    )
+
+
+def _tell_empty(counts: np.ndarray, progress: Progress) -> None:
+    empty = int((counts == 0).sum())
+    if empty:
+        progress.note(f"{empty} of {len(counts)} classes have no training sample")

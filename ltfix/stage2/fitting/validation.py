@@ -1,0 +1,162 @@
+"""Validation samples and the score every choice is made by. The test split is never read here."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ltfix.errors import InputError, UsageError
+from ltfix.features.cache import FeatureCache
+from ltfix.heads.head import NORM_FLOOR, Head
+from ltfix.progress import Progress
+from ltfix.seeds import derive
+from ltfix.stage2.loop.data import Features
+from ltfix.stage2.loop.scaling import Linear
+
+FRACTION = 0.2
+BY = "mean class accuracy"
+BLOCK_VALUES = 1 << 22  # of logits at once: 16 MB
+
+
+def class_wise_cut(
+    labels: np.ndarray, seed: int, fraction: float = FRACTION, per_class: int | None = None, fold: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split sample indices class by class into training and validation, each sorted.
+
+    Every class of two samples or more gives max(1, round(``fraction`` · n)) of them, or ``per_class``
+    (but leaves one to train on); a class of one stays in training and out of the score. Folds of one seed
+    hold other samples of a class, as long as there are any that none has held yet.
+
+    Returns:
+        Indices to train on, and indices to validate on.
+    """
+    held: list[np.ndarray] = []
+    rng = np.random.default_rng(derive(seed, "validation"))
+    for index in np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1]):
+        n = len(index)
+        if n >= 2:
+            wanted = per_class if per_class is not None else max(1, round(fraction * n))
+            size = min(wanted, n - 1)
+            held.append(np.roll(rng.permutation(index), -fold * size)[:size])
+    validation = np.sort(np.concatenate(held)) if held else np.empty(0, np.int64)
+    return np.setdiff1d(np.arange(len(labels)), validation), validation
+
+
+def cut(
+    data: Features, seed: int, fraction: float = FRACTION, per_class: int | None = None, fold: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`class_wise_cut` of training samples; where each view is an entry, a sample's stay together."""
+    sides = class_wise_cut(data.labels[:: data.copies], seed, fraction, per_class, fold)
+    train, held = ((side[:, None] * data.copies + np.arange(data.copies)).reshape(-1) for side in sides)
+    return train, held
+
+
+def mean_class_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes that occur in ``labels`` of their accuracy."""
+    total = np.bincount(labels)
+    hits = np.bincount(labels[predicted == labels], minlength=len(total))
+    present = total > 0
+    return float((hits[present] / total[present]).mean())
+
+
+@dataclasses.dataclass(slots=True)
+class Validation:
+    """Samples to choose on: a validation cache, or one of the class-wise cuts.
+
+    Attributes:
+        train: what may be fitted on while choosing. held: what is scored. where: in words.
+        is_cut: ``held`` was cut from the training samples, so the final fit takes all of them again.
+    """
+
+    train: Features
+    held: Features
+    where: str
+    is_cut: bool
+    _x: np.ndarray | None = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self._x = None if self.held.streamed else self.held.mean_view()
+
+    def score(self, linear: Linear) -> float:
+        """Mean class accuracy of a head for raw features; −1 where it is not finite."""
+        predicted = self.predict(linear)
+        return -1.0 if predicted is None else mean_class_accuracy(predicted, self.held.labels)
+
+    def correct(self, linear: Linear) -> np.ndarray | None:
+        """[N] whether a head is right on each sample; None where it is not finite."""
+        predicted = self.predict(linear)
+        return None if predicted is None else predicted == self.held.labels
+
+    def predict(self, linear: Linear) -> np.ndarray | None:
+        """The classes [N] that a head for raw features predicts; None where it is not finite."""
+        if not linear.is_finite:
+            return None
+        rows = max(1, BLOCK_VALUES // max(linear.weight.shape))
+        blocks = [np.arange(i, min(i + rows, len(self.held))) for i in range(0, len(self.held), rows)]
+        return np.concatenate([self.logits(linear, block).argmax(-1) for block in blocks])
+
+    def logits(self, linear: Linear, index: np.ndarray) -> np.ndarray:
+        """Logits [n, K] of the samples ``index``, their mean over the views."""
+        head = Head(linear.weight, linear.bias, "", transform=linear.transform, tensors=linear.tensors)
+        if linear.transform is None:
+            found: np.ndarray = head.logits(self.held.mean_of(index) if self._x is None else self._x[index])
+        elif self.held.views_used == "random":
+            found = head.logits(self.held.take(index)).mean(1)
+        else:
+            found = head.logits(self.held.take(index, np.zeros(len(index), int)))
+        self.held.release()
+        return found
+
+    def directions(self, linear: Linear) -> np.ndarray:
+        """[n, K] of evenly spaced samples, the centred logits at unit length: all but their scale."""
+        size = min(len(self.held), max(1, BLOCK_VALUES // max(linear.weight.shape)))
+        z = self.logits(linear, np.linspace(0, len(self.held) - 1, size).astype(np.int64))
+        z = z / np.maximum(np.abs(z).max(1, keepdims=True), NORM_FLOOR)  # a rate too high leaves 1e30
+        z = z - z.mean(1, keepdims=True)
+        return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), NORM_FLOOR))
+
+
+def validation_samples(
+    data: Features,
+    held: FeatureCache | None,
+    *,
+    seed: int,
+    seen: bool,
+    fraction: float = FRACTION,
+    per_class: int | None = None,
+    folds: int = 1,
+    stream: str = "auto",
+    progress: Progress,
+) -> list[Validation]:
+    """A validation cache, else ``folds`` class-wise cuts of the training samples.
+
+    Args:
+        seen: a backbone trained on the samples that are cut, so that only the order of scores counts.
+        stream: how a validation cache is read, as :meth:`Features.of` has it.
+
+    Raises:
+        InputError: nothing can be cut. UsageError: both a cache and a cut are asked for.
+    """
+    if held is not None:
+        if per_class is not None:
+            raise UsageError("a validation cache is given, so nothing is cut", where="--val-per-class")
+        views = "first" if data.views_used == "first" else "random"
+        return [
+            Validation(data, Features.of(held, views, stream), f"validation cache {held.path.name}", False)
+        ]
+    parts = [cut(data, seed, fraction, per_class, fold) for fold in range(folds)]
+    if not len(parts[0][1]):
+        raise InputError(
+            "every class has one sample, so none can be held out to choose on",
+            hint="give --val, or the values themselves",
+        )
+    short = int((data.counts[data.counts > 0] < (2 if per_class is None else per_class + 1)).sum())
+    if short:
+        progress.note(f"{short} classes have too few samples to give their share to the validation cut")
+    share = f"{per_class} samples a class" if per_class is not None else f"{fraction:.0%}"
+    cuts = "class-wise cut" if folds == 1 else f"{folds} class-wise cuts"
+    where = f"{cuts} of the training samples ({share})"
+    if seen:
+        where += ", which the backbone has seen: its level is inflated, only the order counts"
+    return [Validation(data.subset(train), data.subset(aside), where, True) for train, aside in parts]

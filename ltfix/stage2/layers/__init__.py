@@ -1,0 +1,1 @@
+"""Trainable heads: logits, step, folded."""

@@ -1,0 +1,1 @@
+"""The training step, its data, its samplers, its scaling."""

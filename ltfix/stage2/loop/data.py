@@ -1,0 +1,257 @@
+"""Features for the engine: gathered from the memory map in the order an epoch visits them.
+
+A cache that fits into half of the memory is visited in any order. A larger one is streamed: blocks of
+``BLOCK_ROWS`` consecutive rows in shuffled order are copied into a buffer of ``BUFFER_BYTES``, whose rows are
+shuffled again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ltfix import tensorfile
+from ltfix.errors import UsageError
+from ltfix.features.read import FeatureCache
+from ltfix.seeds import derive
+from ltfix.stage2.loop import samplers
+from ltfix.stage2.loop.scaling import Coordinates
+
+CHUNK_VALUES = 1 << 22  # gathered at once: 16 MB of float32
+BUFFER_BYTES = 1 << 24
+BLOCK_ROWS = 64
+SCALE_ROWS = 16384
+VIEWS_USED = ("random", "first", "all")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """How an epoch is visited: the sampler, B, and E (progressive sampling moves with the epoch)."""
+
+    sampler: str
+    batch_size: int
+    epochs: int
+
+
+@dataclasses.dataclass(slots=True)
+class Features:
+    """Training samples of a cache, or a part of them.
+
+    Attributes:
+        shards: [n_i, V, D] float16 or float32, usually memory maps.
+        rows: [N] the cache rows that are used. labels: [N] int64. counts: [K] samples per class of these.
+        views_used: "random" one view per sample and visit, "first", or "all" (each view is a sample).
+        streamed: rows are visited block-wise, so that the cache need not fit into memory.
+    """
+
+    shards: Sequence[np.ndarray]
+    rows: np.ndarray
+    labels: np.ndarray
+    counts: np.ndarray
+    views_used: str = "random"
+    streamed: bool = False
+
+    @classmethod
+    def of(cls, cache: FeatureCache, views_used: str = "random", stream: str = "auto") -> Features:
+        """All samples of a cache.
+
+        Args:
+            stream: "auto" (where the cache is larger than half of the memory), "always" or "never".
+
+        Raises:
+            InputError: a feature is not finite; its row is named.
+        """
+        cache.check()
+        rows, labels = np.arange(cache.n), cache.labels
+        if views_used == "all":
+            rows, labels = np.repeat(rows, cache.views), np.repeat(labels, cache.views)
+        size = sum(shard.nbytes for shard in cache.shards)
+        streamed = stream == "always" or (stream == "auto" and 2 * size > _memory())
+        return cls(cache.shards, rows, labels, cache.counts, views_used, streamed)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return int(self.shards[0].shape[2])
+
+    @property
+    def views(self) -> int:
+        """V."""
+        return int(self.shards[0].shape[1])
+
+    @property
+    def copies(self) -> int:
+        """How many consecutive entries are views of one cache row: V with views "all", else 1."""
+        return self.views if self.views_used == "all" else 1
+
+    def subset(self, index: np.ndarray) -> Features:
+        """The samples ``index``, with their own counts."""
+        labels = self.labels[index]
+        counts = np.bincount(labels, minlength=len(self.counts)) // self.copies
+        return dataclasses.replace(self, rows=self.rows[index], labels=labels, counts=counts)
+
+    def take(self, index: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
+        """One view of each sample ``index`` [...] as [..., D], or all views as [..., V, D], as stored."""
+        return self._stored(self.rows[index], index % self.views if self.views_used == "all" else view)
+
+    def _stored(self, rows: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
+        """:meth:`take` by cache rows."""
+        if len(self.shards) == 1:
+            found: np.ndarray = self.shards[0][rows] if view is None else self.shards[0][rows, view]
+            return found
+        starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
+        owner = np.searchsorted(starts, rows, side="right") - 1
+        tail = (self.views, self.dim) if view is None else (self.dim,)
+        out = np.empty((*rows.shape, *tail), self.shards[0].dtype)
+        for number in np.unique(owner):
+            mine = owner == number
+            local = rows[mine] - starts[number]
+            shard = self.shards[number]
+            out[mine] = shard[local] if view is None else shard[local, view[mine]]
+        return out
+
+    def mean_of(self, index: np.ndarray) -> np.ndarray:
+        """[n, D] float32 of the samples ``index``: the mean over the views used.
+
+        For a linear head that is the feature of its mean logits.
+        """
+        one = self.views_used != "random" or self.views == 1
+        x = self.take(index, np.zeros(len(index), np.int64) if one else None)
+        found: np.ndarray = x.astype(np.float32) if one else x.mean(1, dtype=np.float32)
+        self.release()
+        return found
+
+    def mean_views(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """:meth:`mean_of` all samples, some thousand at a time, with the slice they are."""
+        rows = max(BLOCK_ROWS, CHUNK_VALUES // (4 * self.dim))
+        for start in range(0, len(self), rows):
+            part = slice(start, min(start + rows, len(self)))
+            yield part, self.mean_of(np.arange(part.start, part.stop))
+
+    def mean_view(self) -> np.ndarray:
+        """:meth:`mean_of` all samples, [N, D]."""
+        out = np.empty((len(self), self.dim), np.float32)
+        for part, x in self.mean_views():
+            out[part] = x
+        return out
+
+    def some_rows(self) -> np.ndarray:
+        """[n, D] float32: the first view of evenly spaced samples, enough for a mean and a deviation."""
+        wanted = min(len(self), SCALE_ROWS, max(1024, CHUNK_VALUES // self.dim))
+        index = np.unique(np.linspace(0, len(self) - 1, wanted).astype(np.int64))
+        out = np.empty((len(index), self.dim), np.float32)
+        for start in range(0, len(index), BLOCK_ROWS):
+            rows = index[start : start + BLOCK_ROWS]
+            out[start : start + BLOCK_ROWS] = self.take(rows, np.zeros(len(rows), np.int64))
+            self.release()
+        return out
+
+    def release(self) -> None:
+        """Give back the memory of the maps where they are streamed."""
+        if self.streamed:
+            for shard in self.shards:
+                tensorfile.release(shard)
+
+    def batches(
+        self, plan: Plan, seeds: Sequence[int], epoch: int, *, coordinates: Coordinates, like: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch: x [S, B, D] in ``coordinates`` and ``like``'s dtype and device, y [S, B].
+
+        The last may be short.
+        """
+        held: tuple[Tensor, Tensor] | None = None
+        visited = 0
+        drawn = self._draw_views(seeds, epoch)
+        for source, index in self._chunks(plan, seeds, epoch):
+            end = visited + index.shape[1]
+            view = np.zeros_like(index) if drawn is None else drawn[:, visited:end]
+            visited = end
+            raw = torch.from_numpy(source.take(index, view)).to(like.device)
+            x = coordinates.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
+            y = torch.from_numpy(source.labels[index]).to(like.device)
+            if held is not None:
+                x, y = torch.cat([held[0], x], 1), torch.cat([held[1], y], 1)
+            whole = y.shape[1] // plan.batch_size * plan.batch_size
+            for first in range(0, whole, plan.batch_size):
+                yield x[:, first : first + plan.batch_size], y[:, first : first + plan.batch_size]
+            held = (x[:, whole:], y[:, whole:]) if whole < y.shape[1] else None
+        if held is not None:
+            yield held
+
+    def _chunks(self, plan: Plan, seeds: Sequence[int], epoch: int) -> Iterator[tuple[Features, np.ndarray]]:
+        """Samples and indices [S, n] of them: one epoch, in pieces that are gathered at once."""
+        if self.streamed:
+            yield from self._streamed_chunks(plan, seeds, epoch)
+            return
+        drawn = [samplers.draw(plan.sampler, self.labels, seed, epoch, plan.epochs) for seed in seeds]
+        for piece in self._pieces(np.stack(drawn), plan, CHUNK_VALUES):
+            yield self, piece
+
+    def _pieces(self, order: np.ndarray, plan: Plan, values: int) -> Iterator[np.ndarray]:
+        """``order`` [S, N] cut into whole batches of at most so many values."""
+        size = max(1, values // (self.dim * len(order) * plan.batch_size)) * plan.batch_size
+        for start in range(0, order.shape[1], size):
+            yield order[:, start : start + size]
+
+    def _streamed_chunks(
+        self, plan: Plan, seeds: Sequence[int], epoch: int
+    ) -> Iterator[tuple[Features, np.ndarray]]:
+        if plan.sampler != "instance":
+            raise UsageError(
+                "a cache that is streamed is visited instance by instance",
+                where=f"--sampler {plan.sampler}",
+                hint="use --sampler instance, or a machine with more memory",
+            )
+        blocks = np.random.default_rng(derive(0, "blocks", epoch))  # all seeds read the same blocks
+        starts = blocks.permutation(np.arange(0, len(self), BLOCK_ROWS * self.copies))
+        itemsize = self.shards[0].dtype.itemsize
+        at_once = max(1, BUFFER_BYTES // (BLOCK_ROWS * self.views * self.dim * itemsize))
+        for first in range(0, len(starts), at_once):
+            buffer = self._copied(np.sort(starts[first : first + at_once]))
+            order = [
+                np.random.default_rng(derive(seed, "stream", epoch, first)).permutation(len(buffer))
+                for seed in seeds
+            ]
+            for piece in self._pieces(np.stack(order), plan, CHUNK_VALUES // 4):
+                yield buffer, piece
+
+    def _copied(self, starts: np.ndarray) -> Features:
+        """The blocks that begin at ``starts``, in memory of their own."""
+        size = BLOCK_ROWS * self.copies  # whole rows: a view is told by its place among a row's
+        index = [np.arange(start, min(start + size, len(self))) for start in starts]
+        used = [np.unique(self.rows[block]) for block in index]
+        shard = np.empty((sum(map(len, used)), self.views, self.dim), self.shards[0].dtype)
+        rows, filled = [], 0
+        for block, mine in zip(index, used, strict=True):
+            shard[filled : filled + len(mine)] = self._stored(mine)
+            rows.append(filled + np.searchsorted(mine, self.rows[block]))
+            filled += len(mine)
+            self.release()
+        chosen = np.concatenate(index)
+        return dataclasses.replace(
+            self, shards=(shard,), rows=np.concatenate(rows), labels=self.labels[chosen], streamed=False
+        )
+
+    def _draw_views(self, seeds: Sequence[int], epoch: int) -> np.ndarray | None:
+        """Which view each visit of an epoch takes, [S, N]; None where there is no choice."""
+        if self.views_used != "random" or self.views == 1:
+            return None
+        n = len(self)
+        generators = [np.random.default_rng(derive(seed, "views", epoch)) for seed in seeds]
+        return np.stack([rng.integers(self.views, size=n, dtype=np.uint8) for rng in generators])
+
+
+def _memory() -> int:
+    """Physical memory in bytes."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not POSIX
+        return 8 << 30

@@ -1,0 +1,147 @@
+"""The one training loop of stage 2: S seeds × M settings of one method, side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ltfix.errors import InputError
+from ltfix.progress import SILENT, Progress
+from ltfix.stage2.layers.build import Parametrisation
+from ltfix.stage2.layers.linear import Linear
+from ltfix.stage2.loop.constraints import MaxNorm
+from ltfix.stage2.loop.data import Features, Plan
+from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.loop.sgd import Number, Sgd
+from ltfix.stage2.losses.formulas import Loss
+
+SMALL_STEP = 1 << 21  # multiplications of a matrix product that gains nothing from a second thread
+
+
+HIGHEST_USUAL = 0.1
+"""No published method trains at a higher rate."""
+
+
+class Diverged(InputError):
+    """A run whose weights are no longer finite; the epoch and a lower rate are named."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train. What may differ between the M settings is a sequence of M numbers.
+
+    Attributes:
+        plan: sampler, batch size, epochs.
+        lr, weight_decay: M numbers each.
+        momentum, schedule: the same for all.
+        stop: end after so many epochs of the schedule; None runs it out.
+    """
+
+    plan: Plan
+    lr: Sequence[float]
+    weight_decay: Sequence[float]
+    momentum: float
+    schedule: str = "cosine"
+    stop: int | None = None
+
+
+def rate_factor(schedule: str, epoch: int, epochs: int) -> float:
+    """What the learning rate is multiplied with in epoch 0..E−1; cosine: ½(1 + cos(πe/E))."""
+    return 0.5 * (1 + math.cos(math.pi * epoch / epochs)) if schedule == "cosine" else 1.0
+
+
+def train(
+    data: Features,
+    head: Parametrisation,
+    loss: Loss,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    *,
+    coordinates: Coordinates,
+    like: Tensor,
+    constraint: MaxNorm | None = None,
+    after_epoch: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
+) -> None:
+    """Train ``head`` in place.
+
+    Args:
+        data: the samples; every seed shuffles them its own way.
+        like: a tensor whose dtype and device the batches take.
+        constraint: enforced on a linear head after every epoch or step.
+        after_epoch: called with the epoch's index after its last step.
+
+    Raises:
+        Diverged: the weights of a run are no longer finite.
+    """
+    epochs = recipe.plan.epochs
+    lr, decay = _number(recipe.lr, like), _number(recipe.weight_decay, like)
+    progress.start("fit", recipe.stop or epochs, "epochs")
+    with threads_for(head, min(recipe.plan.batch_size, len(data))):
+        for epoch in range(recipe.stop or epochs):
+            sgd = Sgd(lr * rate_factor(recipe.schedule, epoch, epochs), recipe.momentum, decay)
+            if hasattr(loss, "start_epoch"):
+                loss.start_epoch(epoch, epochs)
+            for x, y in data.batches(recipe.plan, seeds, epoch, coordinates=coordinates, like=like):
+                step(head, loss, x, y, sgd)
+                _enforce(constraint, head, "step")
+            _enforce(constraint, head, "epoch")
+            _check_finite(head, recipe, epoch)
+            if after_epoch is not None:
+                after_epoch(epoch)
+            progress.advance()
+    progress.finish()
+
+
+def step(head: Parametrisation, loss: Loss, x: Tensor, y: Tensor, sgd: Sgd) -> None:
+    """θ ← θ − η v with v ← μv + ∂L/∂θ + λθ: ∂L/∂z in closed form, then back through the head.
+
+    Args:
+        x: [S, B, D]. y: [S, B].
+    """
+    z = head.logits(x)
+    dz = loss.grad_(z, y)
+    head.step(x, dz, sgd)
+
+
+@contextlib.contextmanager
+def threads_for(head: Parametrisation, batch: int) -> Iterator[None]:
+    """One CPU thread inside the block for small steps, of which awaiting others would be the greater part."""
+    before = torch.get_num_threads()
+    if head.folded().weight.numel() * batch < SMALL_STEP:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _enforce(constraint: MaxNorm | None, head: Parametrisation, moment: str) -> None:
+    if constraint is not None and constraint.every == moment and isinstance(head, Linear):
+        constraint.project_(head.weight)
+
+
+def _number(values: Sequence[float], like: Tensor) -> Number:
+    """One float where all settings agree (a cheaper operator), else a tensor [M]."""
+    if len(set(values)) == 1:
+        return float(values[0])
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+
+def _check_finite(head: Parametrisation, recipe: Recipe, epoch: int) -> None:
+    folded = head.folded()
+    arrays = (folded.weight, folded.bias, *folded.tensors.values())
+    sound = torch.stack([torch.isfinite(a).reshape(*a.shape[:2], -1).all(-1) for a in arrays]).all(0)
+    if not bool(sound.all()):
+        setting = int((~sound).any(0).nonzero()[0])
+        rate = recipe.lr[setting]
+        raise Diverged(
+            f"the loss became NaN in epoch {epoch + 1} of {recipe.plan.epochs}",
+            where=f"lr {rate:g}",
+            hint=f"try --lr {min(rate / 10, HIGHEST_USUAL):g}",
+        )

@@ -1,0 +1,1 @@
+"""The losses: literal value and closed-form gradient."""

@@ -1,0 +1,1 @@
+"""The methods, what they are made of, and their values."""

@@ -1,0 +1,33 @@
+"""What a head file is called when nobody names it: the method and what sets it apart."""
+
+from __future__ import annotations
+
+from ltfix.stage2.fitting.options import Options
+from ltfix.stage2.methods.values import Values
+
+APART = ("init", "normalize", "views_used", "precision", "select")
+
+
+def head_name(
+    values: Values, *, loss: str | None = None, tuned: bool = False, options: Options | None = None
+) -> str:
+    """``samn-freq``, ``los-delta0.9``: the method, SAMN's metric, and what differs from the defaults.
+
+    Args:
+        values: from :func:`ltfix.stage2.methods.values.resolve`.
+        loss: the loss that replaced the method's own, if one did.
+        tuned: values were searched.
+        options: how it was fitted; what is not the default there is part of the name too.
+    """
+    method, spec = values.method, values.method.values()
+    parts = [f"{method.name}+{loss}" if loss else method.name]
+    if "metric" in spec:
+        parts.append(values["metric"])
+    for name, value in spec.items():
+        if name != "metric" and values.origin[name] != "default" and values[name] != value.default:
+            word = str(values[name]) if value.choices else f"{name.replace('_', '')}{values[name]:g}"
+            parts.append(word)
+    options, plain = options or Options(), Options()
+    words = [getattr(options, name) for name in APART if getattr(options, name) != getattr(plain, name)]
+    parts += ["raw" if word == "none" else word for word in words]
+    return "-".join([*parts, "tuned"] if tuned else parts)

@@ -1,0 +1,1 @@
+"""Many fits in one table: comparisons and sweeps."""

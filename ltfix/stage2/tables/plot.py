@@ -1,0 +1,114 @@
+"""A sweep as a picture, by matplotlib (the extra ``plot``)."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltfix import files
+from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.evaluation.scores import TITLES
+from ltfix.stage2.tables.sweep import Sweep
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SUFFIXES = (".png", ".pdf", ".svg")
+MOST_LINES = 12
+
+
+def demand_plotting(path: Path) -> None:
+    """Refuse before anything is fitted what could not be drawn after it.
+
+    Raises:
+        EnvironmentFault: matplotlib is not installed. UsageError: a file of another kind.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"no picture is called {path.name}", where="--plot", hint=f"use {', '.join(SUFFIXES)}"
+        )
+    if importlib.util.find_spec("matplotlib") is None:
+        hint = "pip install 'ltfix[plot]', or take --format csv to another program"
+        raise EnvironmentFault("matplotlib is not installed", where="--plot", hint=hint)
+
+
+def plot(found: Sweep, path: Path, score: str | None = None) -> None:
+    """Draw a score over the first value swept, one line for every setting of the others.
+
+    Bars are the deviation over seeds; points that diverged leave gaps.
+
+    Args:
+        score: "all", "many", "medium", "few" or "class_mean"; None: "all" on a test cache, else "class_mean".
+
+    Raises:
+        EnvironmentFault, UsageError: as :func:`demand_plotting`; too many lines to tell apart.
+    """
+    demand_plotting(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    key = score or ("all" if found.on_test else "class_mean")
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    _draw(axes, found, key)
+    where = "test cache, for reports only" if found.on_test else "validation"
+    axes.set_title(f"{found.method} ({where})")
+    with files.atomic_path(path) as temporary, rc_context({"svg.hashsalt": "ltfix"}):
+        figure.savefig(temporary, format=path.suffix.lower()[1:], metadata=_undated(path))
+
+
+def _undated(path: Path) -> dict[str, Any]:
+    """Equal sweeps give equal bytes."""
+    return {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower(), {})
+
+
+def _draw(axes: Axes, found: Sweep, key: str) -> None:
+    first, *others = found.over
+    lines = list(itertools.product(*(found.over[name] for name in others)))
+    if len(lines) > MOST_LINES:
+        hint = "sweep the value with most points first, and fewer of the others"
+        raise UsageError(f"{len(lines)} lines are too many to tell apart", where="--plot", hint=hint)
+    x, ticks = _places(found.over[first])
+    for line in lines:
+        rows = [p for p in found.points if [p["values"][name] for name in others] == list(line)]
+        spread = [p[key] or {"mean": math.nan, "std": None} for p in rows]
+        label = ", ".join(
+            f"{name.replace('_', '-')} {_short(v)}" for name, v in zip(others, line, strict=True)
+        )
+        axes.errorbar(
+            x,
+            [100 * s["mean"] for s in spread],
+            [100 * (s["std"] or 0.0) for s in spread],
+            marker="o",
+            markersize=4,
+            capsize=2,
+            label=label or None,
+        )
+    if ticks is not None:
+        axes.set_xticks(x, ticks)
+    elif _is_wide(x):
+        axes.set_xscale("log")
+    axes.set_xlabel(first.replace("_", "-"))
+    axes.set_ylabel(f"{TITLES[key]}, percent")
+    axes.grid(alpha=0.3)
+    if others:
+        axes.legend(fontsize="small")
+
+
+def _places(points: Sequence[Any]) -> tuple[list[float], list[str] | None]:
+    """Where the points stand, and what is written there where they are words."""
+    if all(isinstance(point, int | float) for point in points):
+        return [float(point) for point in points], None
+    return [float(i) for i in range(len(points))], [str(point) for point in points]
+
+
+def _is_wide(x: Sequence[float]) -> bool:
+    return min(x) > 0 and max(x) / min(x) > 20
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

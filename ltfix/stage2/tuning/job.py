@@ -1,0 +1,150 @@
+"""One method on one training cache: choose what is open, train, fold into heads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ltfix._version import __version__
+from ltfix.heads.head import Head
+from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.fitting.runs import Fitter
+from ltfix.stage2.fitting.validation import BY
+from ltfix.stage2.loop.scaling import Linear
+from ltfix.stage2.methods.compatibility import demand_sense
+from ltfix.stage2.methods.values import Values
+from ltfix.stage2.tuning import search as tune
+from ltfix.stage2.tuning.search import Candidate, Trial
+
+LARGE_K = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, and how.
+
+    Attributes:
+        candidate: values, feature scale and start. stop: the epochs to run; None: all.
+        record: for the head file.
+        correct: [N] whether the chosen fit is right on each validation sample; None where none was looked at.
+    """
+
+    candidate: Candidate
+    stop: int | None
+    record: dict[str, Any]
+    correct: np.ndarray | None = None
+
+
+@dataclasses.dataclass(slots=True)
+class Job:
+    """A method with its values, on a training cache.
+
+    Raises:
+        InputError: the method cannot run on this cache.
+    """
+
+    material: Material
+    values: Values
+
+    def __post_init__(self) -> None:
+        if "delta" in self.values and self.values["delta"] is None:
+            delta = 0.99 if self.material.n_classes >= LARGE_K else 0.98
+            self.values = self.values.choose("default", delta=delta)
+        demand_sense(self.values, self.material.options, self.material.train)
+
+    def choose(self, *, scored: bool = False) -> Choice:
+        """Fill in what is open, on validation samples; ``scored``: look at them even where nothing is."""
+        material, o, method = self.material, self.material.options, self.values.method
+        tried = tune.candidates(
+            self.values,
+            tune=o.tune,
+            init=o.init,
+            normalize=material.normalize,
+            scaled=o.feature_scale == "auto",
+            normalized=o.normalize == o.feature_scale == "auto",
+        )
+        by_epoch = o.select == "best-val" and method.loss is not None
+        asked = scored or material.held is not None or bool(o.val_fraction or o.val_per_class)
+        if len(tried) == 1 and not by_epoch and not asked:
+            return Choice(tried[0], None, {"epoch": "last"})
+        trials = [Trial(tried[0], None)]
+        if len(tried) > 1 or not by_epoch:
+            trials = tune.search(material, tried, material.seed)
+        labels, start, on = material.held_labels(), material.reference(), material.folds()[0].where
+        taken, record = 0, {"by": BY, "on": on}
+        if len(trials) > 1:
+            if o.tune:
+                trials, taken, rule = tune.settle(material, trials, labels, start, material.seed)
+                if rule == tune.UNSTEADY:
+                    material.progress.note(f"{method.name}: at no rate that was tried do all seeds do alike")
+            else:
+                taken, rule = tune.choose(trials, labels, start, tuned=False)
+            record = tune.describe(trials, taken, rule, labels=labels, start=start, on=on)
+        choice = Choice(trials[taken].candidate, None, record | {"epoch": "last"}, trials[taken].correct)
+        if by_epoch:
+            stop, scores, correct = tune.best_epoch(material, choice.candidate, material.seed)
+            rounded = {"epoch": stop, "epoch_scores": [round(score, 6) for score in scores]}
+            choice = dataclasses.replace(choice, stop=stop, record=record | rounded, correct=correct)
+        return self._beside_start(choice, labels, start)
+
+    def _beside_start(self, choice: Choice, labels: np.ndarray, start: np.ndarray) -> Choice:
+        """Whether the fit beats the untouched start on the validation samples; says so where it does not."""
+        if choice.correct is None:
+            return choice
+        weights = tune.class_weights(labels)
+        fitted, before = float(weights @ choice.correct), float(weights @ start)
+        if fitted < before:
+            tunable = tune.searches(self.values.method) and not self.material.options.tune
+            advice = "; --tune searches for values that suit these features" if tunable else ""
+            name = "the linear probe" if self.material.train.head is None else "the stage-1 classifier"
+            self.material.progress.note(
+                f"{self.values.method.name} is worse on the validation samples than {name}: "
+                f"{BY} {100 * fitted:.1f} against {100 * before:.1f}{advice}"
+            )
+        scores = {"score": round(fitted, 6), "start_score": round(before, 6)}
+        return dataclasses.replace(choice, record=choice.record | scores)
+
+    def train(self, choice: Choice, seeds: Sequence[int]) -> list[Head]:
+        """Fit what was chosen on all training samples, one head a seed, side by side.
+
+        Raises:
+            Diverged: a run did.
+        """
+        material, candidate = self.material, choice.candidate
+        fitter = material.fitter(material.data, *candidate.ground)
+        fitter.stop = choice.stop
+        runs = fitter.fit([candidate.values], seeds)
+        empty = int((material.data.counts == 0).sum())
+        if empty:
+            material.progress.note(f"{empty} of {material.n_classes} classes have no training sample")
+        return [
+            self._head(row[0], seed, choice, fitter, empty) for row, seed in zip(runs, seeds, strict=True)
+        ]
+
+    def _head(self, linear: Linear, seed: int, choice: Choice, fitter: Fitter, empty: int) -> Head:
+        method, train = self.values.method, self.material.train
+        return Head(
+            weight=linear.weight,
+            bias=linear.bias,
+            method=method.name,
+            classes=train.classes,
+            counts=train.counts,
+            transform=linear.transform,
+            tensors=linear.tensors,
+            meta={
+                "values": choice.candidate.values.record(),
+                "init": fitter.start.record(),
+                "parts": {"head": method.head, "loss": method.loss, "posthoc": method.posthoc},
+                "coordinates": fitter.coordinates.record(),
+                "views_used": self.material.options.views_used,
+                "seed": seed,
+                "selection": choice.record,
+                "cache": train.fingerprint,
+                "empty_classes": empty,
+                "versions": {"ltfix": __version__, "torch": torch.__version__},
+            },
+        )

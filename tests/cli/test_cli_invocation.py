@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from ltfix import cli
+from ltfix.cli import console
+from ltfix.cli import invocation as frame
+from ltfix.progress import SILENT
+
+
+def test_common_options_stand_before_or_after_the_command():
+    for argv in (["--config", "f", "-q", "--debug", "fit", "x"], ["fit", "--config=f", "-q", "--debug", "x"]):
+        call = frame.split(argv, ["fit"])
+        assert (call.command, call.config, call.debug, call.help) == ("fit", "f", True, False)
+        assert call.argv[0] == "fit"
+        assert call.argv[-1] == "x"
+
+
+def test_options_after_the_double_dash_are_arguments():
+    call = frame.split(["fit", "--", "--debug", "--help"], ["fit"])
+    assert not call.debug
+    assert not call.help
+
+
+def test_a_config_without_a_name_is_left_to_the_parser(probe, error):
+    assert error("probe", "--config")[0] == 2
+    assert error("--config")[0] == 2
+    assert error("--config", "x.toml") == (2, "no command given (ltfix): see `ltfix --help`")
+    assert error("--config", "x.toml", "prob") == (2, "no such command: prob: did you mean probe?")
+
+
+def test_quiet_silences_notes_and_progress(probe, capsys):
+    def act() -> None:
+        console.note("read this")
+        probe.values["progress"] = console.progress()
+
+    probe.act = act
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == "ltfix: read this\n"
+    assert probe.values["progress"] is not SILENT
+    for argv in (["-q", "probe"], ["probe", "--quiet"]):
+        assert cli.run(argv) == 0
+        assert capsys.readouterr().err == ""
+        assert probe.values["progress"] is SILENT
+    assert console.progress(quiet=True) is SILENT
+
+
+def test_quiet_from_the_file(probe, capsys, tmp_path):
+    (tmp_path / "ltfix.toml").write_text("[probe]\nquiet = true\n")
+    probe.act = lambda: console.note("read this")
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_without_a_command_help_goes_to_stderr_with_code_2(probe, capsys):
+    assert cli.run([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Commands:" in captured.err
+
+
+def test_help_lists_every_command_in_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.run(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, command in cli.COMMANDS.items():
+        assert [line.split() for line in lines if line.startswith(f"  {name} ")] == [
+            [name, *command.help.split()]
+        ]
+
+
+def test_command_help_has_the_common_options(probe, capsys):
+    assert cli.run(["probe", "-h"]) == 0
+    out = capsys.readouterr().out
+    assert all(
+        word in out for word in ("--config", "--quiet", "--debug", "--weight-decay", "Probe the frame.")
+    )
+
+
+def test_version_names_what_decides_results(capsys):
+    assert cli.run(["--version"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["ltfix", "torch", "timm", "isotonic"]
+
+
+def test_main_exits_with_the_code(probe, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ltfix", "nonsense"])
+    monkeypatch.setattr(cli.boundary, "catch_sigterm", lambda: None)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 2
+
+
+def test_an_open_bar_is_closed_before_the_error_is_told(probe, capsys, monkeypatch):
+    monkeypatch.setattr(console.sys.stderr, "isatty", lambda: True, raising=False)
+
+    def act() -> None:
+        progress = console.progress()
+        probe.values["bar"] = progress
+        progress.start("train", 10, "images")
+        raise KeyboardInterrupt
+
+    probe.act = act
+    assert cli.run(["probe"]) == 130
+    assert probe.values["bar"]._bar is None
+    assert capsys.readouterr().err.endswith("ltfix: interrupted\n")

@@ -1,0 +1,104 @@
+"""ltfix.extraction.plan: everything decided, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from caches import write_cache
+
+from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.extraction.plan import Extraction, prepare
+from ltfix.extraction.request import Request
+from ltfix.features.plan import SHARD_ROWS
+
+
+def plan(photos: Path, out: Path, **values: Any) -> Extraction:
+    values = {"backbone": "cifar_resnet32", "pretrained": False, "device": "cpu", **values}
+    return prepare(Request(data=photos, out=out, **values))
+
+
+def decisions(extraction: Extraction) -> list[dict[str, Any]]:
+    return [job.plan.decisions() for job in extraction.jobs]
+
+
+def test_nothing_is_written(photos: Path, tmp_path: Path):
+    extraction = plan(photos, tmp_path / "out", views="center,hflip", dtype="float32")
+    assert not (tmp_path / "out").exists()
+    train, test = extraction.jobs
+    assert (train.split.name, test.split.name) == ("train", "test")
+    assert (train.plan.dim, train.plan.views, train.plan.dtype, train.plan.shard_rows) == (
+        64,
+        2,
+        "float32",
+        SHARD_ROWS,
+    )
+    assert train.folder == tmp_path / "out" / "train"
+    assert train.state == "todo"
+    assert train.plan.run == {"batch_size": 32, "threads": 1, "device": "cpu", "precision": "fp32"}
+    assert not any("/" in value for value in _texts(train.plan.source) + _texts(train.plan.backbone))
+
+
+def _texts(values: dict[str, Any]) -> list[str]:
+    return [value for value in values.values() if isinstance(value, str)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"seed": 1},
+        {"image_size": 40},
+        {"views": "center,hflip"},
+        {"precision": "bf16"},
+        {"dtype": "float32"},
+        {"imbalance_factor": 2},
+        {"limit": 3},
+        {"on_error": "skip"},
+        {"shard_rows": 2},
+        {"interpolation": "bicubic"},
+    ],
+)
+def test_what_decides_the_bytes_is_in_the_fingerprint(photos: Path, tmp_path: Path, values: dict[str, Any]):
+    assert decisions(plan(photos, tmp_path, **values))[0] != decisions(plan(photos, tmp_path))[0]
+
+
+def test_what_does_not_is_not(photos: Path, tmp_path: Path):
+    same = plan(photos, tmp_path / "elsewhere", batch_size=3, workers=1, threads=1, overwrite=True)
+    assert decisions(same) == decisions(plan(photos, tmp_path))
+    assert same.jobs[0].plan.run["batch_size"] == 3
+
+
+def test_a_classifier_of_other_classes_is_left_out(photos: Path, tmp_path: Path, shared_data: Path):
+    checkpoint = shared_data / "c100_if100_resnet32_stage1.safetensors"
+    extraction = plan(photos, tmp_path, checkpoint=checkpoint)
+    assert extraction.backbone.head is None
+    assert extraction.backbone.notes == [
+        "its classifier has 100 classes, the data 3: the cache has no stage-1 head"
+    ]
+
+
+def test_another_cache_is_seen(photos: Path, tmp_path: Path):
+    write_cache(tmp_path / "train")
+    assert [job.state for job in plan(photos, tmp_path).jobs] == ["taken", "todo"]
+    assert [job.state for job in plan(photos, tmp_path, overwrite=True).jobs] == ["todo", "todo"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        ({"precision": "fp8"}, UsageError, "unknown precision"),
+        ({"views": "train:4"}, UsageError, "unknown view"),
+        ({"device": "tpu"}, UsageError, "unknown device"),
+        ({"device": "cuda:²"}, UsageError, "unknown device"),
+        ({"threads": 10**12}, UsageError, "threads are more than"),
+        ({"device": "cuda:9"}, EnvironmentFault, "no device cuda:9"),
+        ({"imbalance_factor": 0.5}, UsageError, "--imbalance-factor"),
+        ({"split": ["val"]}, InputError, "no split 'val'"),
+        ({"classes": "none.txt"}, InputError, "no such file"),
+    ],
+)
+def test_refusals(photos: Path, tmp_path: Path, values: dict[str, Any], kind: type[Exception], message: str):
+    with pytest.raises(kind, match=message):
+        plan(photos, tmp_path, **values)
+    assert not list(tmp_path.iterdir())

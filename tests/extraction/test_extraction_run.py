@@ -1,0 +1,314 @@
+"""ltfix.extraction.run: the right features, the same bytes, and what is written when."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from pictures import make_image
+from safetensors.numpy import load_file
+from torch import nn
+
+import ltfix
+from ltfix.errors import InputError, UsageError
+from ltfix.extraction import run as running
+from ltfix.extraction.plan import prepare
+from ltfix.extraction.request import Request
+from ltfix.images.source import open_source
+
+
+class Notes:
+    """A progress that remembers."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.tasks: list[list[Any]] = []
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        self.tasks.append([what, total, unit, 0])
+
+    def advance(self, n: int = 1) -> None:
+        self.tasks[-1][3] += n
+
+    def describe(self, text: str) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def finish(self) -> None: ...
+
+
+def extract(photos: Path, out: Path, **values: Any) -> dict[str, ltfix.FeatureCache]:
+    plain = {
+        "backbone": "cifar_resnet32",
+        "pretrained": False,
+        "device": "cpu",
+        "shard_rows": 4,
+        "batch_size": 3,
+    }
+    caches = ltfix.extract(photos, out=out, **{**plain, **values})
+    return caches if isinstance(caches, dict) else {caches.path.name: caches}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_literal_loop_gives_the_same_features(caltech: Path, shared_data: Path, tmp_path: Path):
+    """timm's own loader code: model, transform, one image at a time."""
+    checkpoint = shared_data / "tf_efficientnet_lite0.safetensors"
+    cache = extract(
+        caltech,
+        tmp_path,
+        backbone="tf_efficientnet_lite0",
+        checkpoint=checkpoint,
+        split=["test"],
+        limit=8,
+        dtype="float32",
+        views="center,hflip",
+    )["test"]
+    cfg = {"file": str(checkpoint), "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    model = timm.create_model(
+        "tf_efficientnet_lite0", pretrained=True, pretrained_cfg_overlay=cfg, num_classes=0
+    ).eval()
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    split = open_source(caltech).split("test").limit(8)
+    with torch.inference_mode():
+        for row in range(8):
+            image = transform(split.open(row))[None]
+            for view, tensor in enumerate((image, image.flip(3))):
+                np.testing.assert_allclose(
+                    cache.features[row, view], model(tensor)[0].numpy(), rtol=1e-3, atol=1e-4
+                )
+    assert cache.labels.tolist() == split.labels.tolist()
+    assert cache.samples == tuple(split.samples)
+
+
+def unpack(archive: Path, folder: Path, prefixes: tuple[str, ...]) -> list[str]:
+    """Extract the members below ``prefixes``; their names, sorted."""
+    with tarfile.open(archive) as tar:
+        chosen = [member for member in tar if member.isfile() and member.name.startswith(prefixes)]
+        tar.extractall(folder, chosen, filter="data")
+    return sorted(member.name for member in chosen)
+
+
+def test_the_packed_features_of_cifar(shared_data: Path, tmp_path: Path):
+    """300 test images through a list file equal the packed features to float16 rounding."""
+    classes = ("apple", "aquarium_fish", "baby")
+    names = unpack(shared_data / "cifar100_lt.tar.gz", tmp_path, tuple(f"test/{name}/" for name in classes))
+    lines = [f"{name} {classes.index(name.split('/')[1])}\n" for name in names]
+    (tmp_path / "list.txt").write_text("".join(lines))
+    (tmp_path / "classes.txt").write_text("".join(f"{k}\n" for k in range(100)))
+    cache = ltfix.extract(
+        f"list:{tmp_path / 'list.txt'}",
+        backbone="cifar_resnet32",
+        checkpoint=shared_data / "c100_if100_resnet32_stage1.safetensors",
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        views="center,hflip",
+        split=["test"],
+        classes=tmp_path / "classes.txt",
+        out=tmp_path / "out",
+    )
+    assert isinstance(cache, ltfix.FeatureCache)
+    packed = load_file(shared_data / "c100_if100_test.safetensors")
+    assert [int(Path(name).stem) for name in names] == packed["orig_index"][:300].tolist()
+    assert cache.labels.tolist() == packed["labels"][:300].tolist()
+    ours, theirs = (values[:300].astype(np.float32) for values in (cache.features, packed["features"]))
+    np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-3)
+    assert (ours == theirs).mean() > 0.99
+    head = load_file(shared_data / "c100_if100_train.safetensors")
+    assert cache.head is not None
+    np.testing.assert_array_equal(cache.head.weight, head["head.weight"])
+    np.testing.assert_array_equal(cache.head.bias, head["head.bias"])
+
+
+def test_batch_norm_never_moves_and_nothing_trains(photos: Path, tmp_path: Path):
+    extraction = prepare(
+        Request(data=photos, backbone="resnet10t", pretrained=False, device="cpu", out=tmp_path)
+    )
+    model = extraction.backbone.model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    running.run(extraction)
+    assert any("running_mean" in name for name in before)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(module.training for module in model.modules())
+    assert not any(p.requires_grad or p.grad is not None for p in model.parameters())
+
+
+def test_the_same_command_gives_the_same_bytes_with_any_number_of_workers(photos: Path, tmp_path: Path):
+    trees = []
+    for name, workers in (("a", 0), ("b", 1), ("c", 5)):
+        extract(photos, tmp_path / name, workers=workers, dtype="float32")
+        trees.append(tree(tmp_path / name))
+    assert trees[0] == trees[1] == trees[2]
+    assert set(trees[0]) == {
+        f"{split}/{file}"
+        for split, shards in (("train", 3), ("test", 2))
+        for file in ("manifest.json", "samples.txt", *(f"shard-{i:05}.safetensors" for i in range(shards)))
+    }
+
+
+def test_the_stage1_head_goes_into_every_cache_with_training_counts(photos: Path, tmp_path: Path):
+    with torch.random.fork_rng():
+        model = timm.create_model("cifar_resnet32", num_classes=3)
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    caches = extract(photos, tmp_path / "out", checkpoint=tmp_path / "weights.pth")
+    for cache in caches.values():
+        assert cache.head is not None
+        assert cache.head.method == "stage-1"
+        assert cache.head.classes == cache.classes == ("Zebra", "ant", "bee")
+        np.testing.assert_array_equal(cache.head.counts, [4, 3, 2])
+        np.testing.assert_array_equal(cache.head.weight, model.fc.weight.detach().numpy())
+    assert tree(tmp_path / "out")["train/head.safetensors"] == tree(tmp_path / "out")["test/head.safetensors"]
+    shutil.rmtree(tmp_path / "out" / "test")
+    alone = extract(photos, tmp_path / "out", checkpoint=tmp_path / "weights.pth", split=["test"])["test"]
+    assert alone.head is not None
+    np.testing.assert_array_equal(alone.head.counts, [4, 3, 2])
+
+
+@pytest.fixture
+def spoiled(photos: Path, tmp_path: Path) -> Path:
+    copy = Path(shutil.copytree(photos, tmp_path / "spoiled"))
+    (copy / "train" / "bee" / "00.png").write_bytes(b"no image")
+    (copy / "train" / "Zebra" / "02.png").write_bytes(
+        (copy / "train" / "Zebra" / "02.png").read_bytes()[:300]
+    )
+    return copy
+
+
+def test_an_unreadable_image_ends_it_by_name(spoiled: Path, tmp_path: Path):
+    for workers in (0, 4):
+        with pytest.raises(InputError, match=r"corrupt image.*Zebra/02\.png"):
+            extract(spoiled, tmp_path / f"out{workers}", workers=workers)
+
+
+def test_or_is_left_out_and_listed(spoiled: Path, tmp_path: Path):
+    progress = Notes()
+    train = extract(spoiled, tmp_path / "out", on_error="skip", progress=progress)["train"]
+    assert train.manifest is not None
+    assert train.manifest.skipped == ["Zebra/02.png", "bee/00.png"]
+    assert train.counts.tolist() == [3, 3, 1]
+    assert train.samples is not None
+    assert len(train.samples) == train.n == 7
+    assert sum("left out" in note for note in progress.notes) == 2
+    assert progress.tasks[0] == ["extract train", 9, "images", 9]
+
+
+def test_skipped_images_are_no_training_samples(spoiled: Path, tmp_path: Path):
+    with torch.random.fork_rng():
+        torch.save(timm.create_model("cifar_resnet32", num_classes=3).state_dict(), tmp_path / "weights.pth")
+    caches = extract(spoiled, tmp_path / "out", on_error="skip", checkpoint=tmp_path / "weights.pth")
+    for cache in caches.values():
+        assert cache.head is not None
+        np.testing.assert_array_equal(cache.head.counts, [3, 3, 1])
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_resumed_extraction_equals_an_uninterrupted_one(photos: Path, tmp_path: Path, monkeypatch: Any):
+    extract(photos, tmp_path / "whole")
+    real, calls = running._forward, []
+
+    def stopping(*args: Any) -> np.ndarray:
+        calls.append(None)
+        if len(calls) == 4:
+            raise Stop
+        return real(*args)
+
+    monkeypatch.setattr(running, "_forward", stopping)
+    with pytest.raises(Stop):
+        extract(photos, tmp_path / "halves")
+    monkeypatch.setattr(running, "_forward", real)
+    assert (tmp_path / "halves" / "train" / "partial.json").exists()
+    progress = Notes()
+    extract(photos, tmp_path / "halves", progress=progress, batch_size=2, threads=2)
+    assert tree(tmp_path / "whole") == tree(tmp_path / "halves")
+    assert any("going on after 1 of 3 shards" in note for note in progress.notes)
+    assert "the batch size stays 3, as at the first start" in progress.notes
+    assert torch.get_num_threads() == 1
+
+
+def test_an_unfinished_cache_of_another_request_says_what_differs(
+    photos: Path, tmp_path: Path, monkeypatch: Any
+):
+    def stop(*args: Any) -> np.ndarray:
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "_forward", stop)
+        with pytest.raises(Stop):
+            extract(photos, tmp_path)
+    with pytest.raises(InputError, match=r"image_size"):
+        extract(photos, tmp_path, image_size=40)
+    assert extract(photos, tmp_path, image_size=40, overwrite=True)["train"].n == 9
+
+
+def test_finished_caches_are_kept(photos: Path, tmp_path: Path):
+    extract(photos, tmp_path, split=["train"])
+    before, progress = tree(tmp_path), Notes()
+    assert list(extract(photos, tmp_path, progress=progress)) == ["train", "test"]
+    assert any("finished already and kept" in note for note in progress.notes)
+    assert {name: data for name, data in tree(tmp_path).items() if name.startswith("train")} == before
+    with pytest.raises(UsageError, match=r"finished already.*--overwrite"):
+        extract(photos, tmp_path)
+    with pytest.raises(UsageError, match=r"another extraction is there.*--overwrite"):
+        extract(photos, tmp_path, seed=1)
+    replaced = extract(photos, tmp_path, seed=1, overwrite=True)
+    assert tree(tmp_path)["train/shard-00000.safetensors"] != before["train/shard-00000.safetensors"]
+    assert replaced["train"].n == 9
+
+
+class Loud(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(images), 64), self.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(1e5, r"overflows float16 \(Zebra/00\.png\).*float32"), (float("nan"), "NaN or Inf")],
+)
+def test_features_that_cannot_be_stored(photos: Path, tmp_path: Path, value: float, message: str):
+    extraction = prepare(
+        Request(data=photos, backbone="cifar_resnet32", pretrained=False, device="cpu", out=tmp_path)
+    )
+    loud = dataclasses.replace(extraction.backbone, model=Loud(value))
+    with pytest.raises(InputError, match=message):
+        running.run(dataclasses.replace(extraction, backbone=loud))
+
+
+def test_classes_without_training_samples_are_told(photos: Path, tmp_path: Path):
+    names, progress = tmp_path / "classes.txt", Notes()
+    names.write_text("ant\nbee\nZebra\nwasp\n")
+    caches = extract(photos, tmp_path / "out", classes=names, progress=progress)
+    assert caches["train"].counts.tolist() == [3, 2, 4, 0]
+    assert "1 of 4 classes have no training sample" in progress.notes
+
+
+def test_half_precision_compute(photos: Path, tmp_path: Path):
+    full = extract(photos, tmp_path / "a", split=["train"])["train"].features.astype(np.float32)
+    half = extract(photos, tmp_path / "b", split=["train"], precision="bf16")["train"].features.astype(
+        np.float32
+    )
+    assert not np.array_equal(full, half)
+    np.testing.assert_allclose(half, full, rtol=0.1, atol=0.05 * np.abs(full).max())
+
+
+def test_an_elongated_image_is_named(photos: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(photos, tmp_path / "copy"))
+    make_image(0, (1, 300_000)).save(copy / "train" / "ant" / "00.png")
+    with pytest.raises(InputError, match=r"too elongated to resize \(ant/00\.png\)"):
+        extract(copy, tmp_path / "out", image_size=224)

@@ -1,0 +1,91 @@
+"""ltfix.extraction.splits: where a split's classes and the training counts come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from caches import write_cache
+from pictures import write_photos
+
+from ltfix.errors import InputError, UsageError
+from ltfix.extraction.splits import check_present, choose_splits
+from ltfix.images.source import open_source
+
+
+def cache_train(out: Path, classes: list[str]) -> None:
+    """A finished training cache of these classes, in the features folder ``out``."""
+    write_cache(out / "train", n_classes=len(classes), classes=classes)
+
+
+def test_all_splits_train_first(photos: Path, tmp_path: Path):
+    chosen = choose_splits(open_source(photos), [], tmp_path)
+    assert [split.name for split in chosen.splits] == ["train", "test"]
+    assert all(split.classes == ("Zebra", "ant", "bee") for split in chosen.splits)
+    assert chosen.train_counts is not None
+    assert chosen.train_counts.tolist() == [4, 3, 2]
+
+
+def test_test_alone_takes_the_train_folders_classes(photos: Path, tmp_path: Path):
+    chosen = choose_splits(open_source(photos, split=["test"]), ["test"], tmp_path)
+    assert [split.name for split in chosen.splits] == ["test"]
+    assert chosen.train_counts is not None
+    assert chosen.train_counts.tolist() == [4, 3, 2]
+
+
+def test_the_training_cache_comes_before_the_train_folder(photos: Path, tmp_path: Path):
+    cache_train(tmp_path, ["bee", "ant", "Zebra", "wasp"])
+    chosen = choose_splits(open_source(photos, split=["test"]), ["test"], tmp_path)
+    assert chosen.splits[0].classes == ("bee", "ant", "Zebra", "wasp")
+    assert chosen.splits[0].counts.tolist() == [2, 2, 2, 0]
+    assert chosen.train_counts is not None
+    assert len(chosen.train_counts) == 4
+    assert choose_splits(open_source(photos), [], tmp_path).splits[1].classes == ("Zebra", "ant", "bee")
+
+
+def test_a_class_file_comes_before_all(photos: Path, tmp_path: Path):
+    cache_train(tmp_path, ["bee", "ant", "Zebra"])
+    names = tmp_path / "classes.txt"
+    names.write_text("ant\nZebra\nbee\n")
+    for wanted in ([], ["test"]):
+        chosen = choose_splits(open_source(photos, split=wanted), wanted, tmp_path, classes=names)
+        assert {split.classes for split in chosen.splits} == {("ant", "Zebra", "bee")}
+
+
+def test_a_bare_test_split_needs_classes_from_somewhere(photos: Path, tmp_path: Path):
+    source = open_source(photos / "test", split=["test"])
+    with pytest.raises(
+        UsageError, match=r"classes of split 'test'.*extract train first, or .*--classes FILE"
+    ):
+        choose_splits(source, ["test"], tmp_path)
+    cache_train(tmp_path, ["Zebra", "ant", "bee"])
+    assert choose_splits(source, ["test"], tmp_path).splits[0].counts.tolist() == [2, 2, 2]
+
+
+def test_an_unknown_class_in_test_is_an_error(tmp_path: Path):
+    write_photos(tmp_path, {"train": {"ant": 1, "bee": 1}, "test": {"ant": 1, "been": 1}})
+    with pytest.raises(InputError, match=r"class 'been' is not among the 2 classes.*did you mean bee"):
+        choose_splits(open_source(tmp_path), [], tmp_path / "out")
+
+
+def test_the_cut_is_for_train_and_the_limit_for_all(tmp_path: Path):
+    write_photos(
+        tmp_path, {"train": {"a": 20, "b": 20, "c": 20}, "test": {"a": 4, "b": 4, "c": 4}}, size=(4, 4)
+    )
+    chosen = choose_splits(open_source(tmp_path), [], tmp_path / "out", imbalance_factor=10)
+    assert [split.counts.tolist() for split in chosen.splits] == [[20, 6, 2], [4, 4, 4]]
+    assert chosen.train_counts is not None
+    assert chosen.train_counts.tolist() == [20, 6, 2]
+    limited = choose_splits(open_source(tmp_path), [], tmp_path / "out", limit=6)
+    assert [split.counts.tolist() for split in limited.splits] == [[2, 2, 2], [2, 2, 2]]
+    with pytest.raises(UsageError, match="limit must be at least 1"):
+        choose_splits(open_source(tmp_path), [], tmp_path / "out", limit=0)
+
+
+def test_missing_files_are_counted_at_once(photos: Path):
+    (photos / "mine.txt").write_text("train/ant/00.png 0\ngone.png 1\nalso-gone.png 1\n")
+    split = open_source(f"list:{photos / 'mine.txt'}").split("train")
+    with pytest.raises(InputError, match=r"2 of 3 images of train are not there \(gone\.png\)"):
+        check_present(split)
+    check_present(split.subset(np.array([0])))

@@ -1,0 +1,115 @@
+"""Validation samples: the class-wise cut, the score, and what is chosen without the test split."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score
+
+import ltfix
+from ltfix.errors import InputError, UsageError
+from ltfix.progress import SILENT
+from ltfix.stage2.fitting.validation import class_wise_cut, cut, mean_class_accuracy, validation_samples
+from ltfix.stage2.loop.data import Features
+
+LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=120).map(np.array)
+
+
+@given(labels=LABELS, seed=st.integers(0, 2**31), fraction=st.sampled_from([0.1, 0.2, 0.5, 0.9]))
+def test_the_cut_partitions_class_by_class(labels: np.ndarray, seed: int, fraction: float):
+    train, held = class_wise_cut(labels, seed, fraction)
+    assert np.array_equal(np.sort(np.concatenate([train, held])), np.arange(len(labels)))
+    assert np.array_equal(train, np.sort(train))
+    assert np.array_equal(held, np.sort(held))
+    total = np.bincount(labels)
+    of_held = np.bincount(labels[held], minlength=len(total))
+    for n, m in zip(total, of_held, strict=True):
+        assert m == (0 if n < 2 else min(max(1, round(fraction * n)), n - 1))
+    again = class_wise_cut(labels, seed, fraction)
+    assert np.array_equal(again[1], held)
+
+
+@given(labels=LABELS, per_class=st.integers(1, 30))
+def test_so_many_a_class_but_one_stays_to_train_on(labels: np.ndarray, per_class: int):
+    _, held = class_wise_cut(labels, 0, per_class=per_class)
+    total = np.bincount(labels)
+    expected = np.where(total < 2, 0, np.minimum(per_class, total - 1))
+    assert np.bincount(labels[held], minlength=len(total)).tolist() == expected.tolist()
+
+
+def test_seeds_cut_apart():
+    labels = np.repeat([0, 1], 50)
+    assert not np.array_equal(class_wise_cut(labels, 0)[1], class_wise_cut(labels, 1)[1])
+
+
+@given(labels=LABELS, seed=st.integers(0, 2**31))
+def test_the_score_is_sklearns_balanced_accuracy(labels: np.ndarray, seed: int):
+    predicted = np.random.default_rng(seed).integers(7, size=len(labels))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes that are predicted and never occur
+        expected = balanced_accuracy_score(labels, predicted)
+    assert mean_class_accuracy(predicted, labels) == pytest.approx(expected)
+
+
+def test_all_views_of_a_sample_stay_on_one_side(draw_cache):
+    cache = draw_cache([9, 4, 1], views=3)
+    data = Features.of(cache, "all")
+    train, held = cut(data, 0)
+    assert not set(data.rows[train]) & set(data.rows[held])
+    assert len(held) == 3 * 3  # round(0.2 · 9) = 2 and one of the second class, three views each
+    for part in (data.subset(train), data.subset(held)):
+        for start in range(0, len(part), 3):  # each view of a sample exactly once, and its own
+            own = part.take(np.arange(start, start + 3), np.zeros(3, np.int64))
+            assert np.array_equal(own, cache.features[part.rows[start]])
+        assert part.counts.tolist() == np.bincount(part.labels[::3], minlength=3).tolist()
+
+
+def test_a_validation_cache_leaves_training_whole(draw_cache):
+    data, held = Features.of(draw_cache([9, 4, 1])), draw_cache([3, 3, 3], seed=1)
+    (found,) = validation_samples(data, held, seed=0, seen=True, progress=SILENT)
+    assert len(found.train) == 14
+    assert len(found.held) == 9
+    assert not found.is_cut
+    with pytest.raises(UsageError, match="nothing is cut"):
+        validation_samples(data, held, seed=0, seen=True, per_class=2, progress=SILENT)
+
+
+def test_a_cut_says_what_it_is(draw_cache):
+    data = Features.of(draw_cache([9, 4, 1]))
+    (found,) = validation_samples(data, None, seed=0, seen=True, progress=SILENT)
+    assert "class-wise cut of the training samples (20%)" in found.where
+    assert "only the order counts" in found.where
+    assert "seen" not in validation_samples(data, None, seed=0, seen=False, progress=SILENT)[0].where
+    assert len(found.train) + len(found.held) == 14
+    with pytest.raises(InputError, match="none can be held out"):
+        validation_samples(Features.of(draw_cache([1, 1])), None, seed=0, seen=False, progress=SILENT)
+
+
+def test_tau_is_chosen_by_its_grid_on_the_cut(draw_cache):
+    cache = draw_cache([200, 60, 20, 6], spread=2.5)
+    head = ltfix.fit(cache, "tau-norm")
+    tried = head.meta["selection"]["tried"]
+    assert [point["tau"] for point in tried] == [round(0.1 * i, 1) for i in range(21)]
+    best = max(point["score"] for point in tried)
+    chosen = head.meta["values"]["tau"]
+    assert chosen["from"] == "chosen on validation"
+    assert {p["tau"]: p["score"] for p in tried}[chosen["value"]] == best == head.meta["selection"]["score"]
+    fixed = ltfix.fit(cache, "tau-norm", tau=chosen["value"])
+    assert np.array_equal(head.weight, fixed.weight)
+    assert fixed.meta["selection"] == {"epoch": "last"}
+
+
+def test_tau_is_chosen_on_a_validation_cache_where_there_is_one(draw_cache):
+    train, val = draw_cache([200, 60, 20, 6], spread=2.5), draw_cache([50, 50, 50, 50], spread=2.5, seed=5)
+    head = ltfix.fit(train, "tau-norm", val=val)
+    selection = head.meta["selection"]
+    assert "validation cache" in selection["on"]
+    x, scores = val.features[:, 0], []
+    for point in selection["tried"]:
+        fixed = ltfix.fit(train, "tau-norm", tau=point["tau"])
+        scores.append(mean_class_accuracy(fixed.logits(x).argmax(1), val.labels))
+    assert [point["score"] for point in selection["tried"]] == pytest.approx(scores, abs=1e-6)
