@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,6 @@ from ltfix.errors import EnvironmentFault
 from ltfix.stage1 import events
 from ltfix.stage1.train import train_backbone
 
-needs_tensorboard = pytest.mark.skipif(
-    importlib.util.find_spec("tensorboard") is None, reason="TensorBoard is an extra"
-)
-
-
 def read(run: Path) -> dict[str, list[tuple[int, float]]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -26,7 +20,6 @@ def read(run: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(e.step, e.value) for e in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 
 
-@needs_tensorboard
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_run_and_its_events_say_the_same(photos: Path, tmp_path: Path, tiny: dict[str, Any]) -> None:
     run = train_backbone(photos, out=tmp_path / "run", **tiny, tensorboard=True)

@@ -193,7 +193,6 @@ def test_a_test_cache_that_does_not_fit_is_refused(pair, draw_cache: Draw):
 
 
 def test_a_picture(pair, tmp_path: Path):
-    pytest.importorskip("matplotlib")
     found = sweep(pair[0], "los", {"lr": [1e-4, 1e-2], "delta": [0.1, 0.5]}, seeds=2, values={"epochs": 1})
     for name in ("a.png", "b.svg", "c.pdf"):
         plot(found, tmp_path / name)
@@ -213,7 +212,6 @@ def test_a_picture(pair, tmp_path: Path):
 
 
 def test_a_picture_with_gaps(pair, tmp_path: Path):
-    pytest.importorskip("matplotlib")
     values = {"momentum": 0.99, "weight_decay": 1e4, "epochs": 3}
     found = sweep(pair[0], "ce", {"lr": [1e-6, 1e-5, 1e30]}, values=values)
     assert math.isfinite(found.spreads[0]["all"]["range"])
