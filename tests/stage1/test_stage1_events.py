@@ -12,6 +12,7 @@ from ltfix.errors import EnvironmentFault
 from ltfix.stage1 import events
 from ltfix.stage1.train import train_backbone
 
+
 def read(run: Path) -> dict[str, list[tuple[int, float]]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
