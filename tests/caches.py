@@ -10,7 +10,7 @@ import numpy as np
 
 from ltfix import files
 from ltfix.features.cache import FeatureCache
-from ltfix.features.plan import CachePlan, Shard
+from ltfix.features.layout import CachePlan, Shard
 from ltfix.features.store import CacheWriter
 from ltfix.heads.head import Head
 

@@ -10,11 +10,11 @@ from typing import Any
 from ltfix.errors import UsageError
 from ltfix.evaluation import reports
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
-from ltfix.evaluation.candidates import Candidate, Given, check_fit, class_names, gather, open_given
+from ltfix.evaluation.given import NamedHead, Given, check_fit, class_names, gather, open_given
 from ltfix.evaluation.scores import check_tta
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
 from ltfix.evaluation.table import Column, Result, Table
-from ltfix.evaluation.tested import Case
+from ltfix.evaluation.testset import TestSet
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import STAGE1, Head
 from ltfix.progress import SILENT, Progress
@@ -96,13 +96,13 @@ def evaluate(
     check_tta(tta)
     cache = cache if isinstance(cache, FeatureCache) else open_cache(cache)
     rows, counts = gather(heads, cache)
-    case = Case(cache, group(counts, many, few), class_names(rows, cache), tta, progress)
+    test = TestSet(cache, group(counts, many, few), class_names(rows, cache), tta, progress)
     progress.start(f"evaluate {cache.path}", cache.n * len(rows), "samples")
-    found = [{**row.to_dict(), **measured.measure(row.head, case)} for row in rows]
-    about = measured.about(case)
-    progress.advance(sum(cache.n for row in rows if not case.told(row.head)))
+    found = [{**row.to_dict(), **measured.measure(row.head, test)} for row in rows]
+    about = measured.about(test)
+    progress.advance(sum(cache.n for row in rows if not test.told(row.head)))
     if against is not None:
-        baseline = _baseline(against, rows, case)
+        baseline = _baseline(against, rows, test)
         about["against"] = {
             **baseline.to_dict(),
             "level": LEVEL,
@@ -110,29 +110,29 @@ def evaluate(
             "seed": seed,
         }
         for entry, row in zip(found, rows, strict=True):
-            entry["difference"] = _difference(row, baseline, case, seed)
+            entry["difference"] = _difference(row, baseline, test, seed)
     progress.finish()
-    return Report(report, _describe(case), case.shots, found, about, _title(case, rows))
+    return Report(report, _describe(test), test.shots, found, about, _title(test, rows))
 
 
-def _describe(case: Case) -> dict[str, Any]:
+def _describe(test: TestSet) -> dict[str, Any]:
     return {
-        "path": str(case.cache.path),
-        "n": case.cache.n,
-        "classes": case.cache.n_classes,
-        "fingerprint": case.cache.fingerprint,
+        "path": str(test.cache.path),
+        "n": test.cache.n,
+        "classes": test.cache.n_classes,
+        "fingerprint": test.cache.fingerprint,
     }
 
 
-def _title(case: Case, rows: Sequence[Candidate]) -> str:
-    own = case.cache.fingerprint
+def _title(test: TestSet, rows: Sequence[NamedHead]) -> str:
+    own = test.cache.fingerprint
     seen = own is not None and any(row.head.meta.get("cache") == own for row in rows)
-    samples = f"{case.cache.n} samples{' that heads here were fitted on' if seen else ''}"
-    parts = [samples, f"{case.cache.n_classes} classes", case.views()]
-    return f"{case.cache.path}: {', '.join(part for part in parts if part)}"
+    samples = f"{test.cache.n} samples{' that heads here were fitted on' if seen else ''}"
+    parts = [samples, f"{test.cache.n_classes} classes", test.views()]
+    return f"{test.cache.path}: {', '.join(part for part in parts if part)}"
 
 
-def _baseline(against: Given, rows: list[Candidate], case: Case) -> Candidate:
+def _baseline(against: Given, rows: list[NamedHead], test: TestSet) -> NamedHead:
     """The head to compare with: a row by its name, or one more head."""
     for row in rows:
         if against is row.head or (isinstance(against, str | Path) and str(against) in (row.name, row.path)):
@@ -148,16 +148,16 @@ def _baseline(against: Given, rows: list[Candidate], case: Case) -> Candidate:
     if head is None:
         raise UsageError("the cache to compare with has no stage-1 classifier", where=against)
     path = str(head.path) if isinstance(opened, Head) and head.path is not None else None
-    baseline = Candidate(head.name, path, head)
-    check_fit(baseline, case.cache, case.n_classes)
+    baseline = NamedHead(head.name, path, head)
+    check_fit(baseline, test.cache, test.n_classes)
     return baseline
 
 
-def _difference(row: Candidate, baseline: Candidate, case: Case, seed: int) -> dict[str, Any] | None:
+def _difference(row: NamedHead, baseline: NamedHead, test: TestSet, seed: int) -> dict[str, Any] | None:
     if row.head is baseline.head:
         return None
-    ours, theirs = (case.predictions(which.head) == case.labels for which in (row, baseline))
-    return dict(paired_difference(ours, theirs, case.labels, case.shots.of, seed=seed))
+    ours, theirs = (test.predictions(which.head) == test.labels for which in (row, baseline))
+    return dict(paired_difference(ours, theirs, test.labels, test.shots.of, seed=seed))
 
 
 def _differences(report: Report) -> Table:

@@ -15,7 +15,7 @@ from ltfix.compute import Compute, default_batch_size, resolve_precision
 from ltfix.device import resolve_device, use_threads
 from ltfix.extraction.request import Request
 from ltfix.extraction.splits import check_present, choose_splits
-from ltfix.features.plan import CachePlan
+from ltfix.features.layout import CachePlan
 from ltfix.features.store import cache_state
 from ltfix.images.source import open_source
 from ltfix.images.split import Split

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
-from ltfix.features.plan import SHARD_ROWS
+from ltfix.features.layout import SHARD_ROWS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

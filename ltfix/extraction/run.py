@@ -13,7 +13,7 @@ from ltfix.backbones.load import Backbone
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.extraction.decode import Batch, available_workers, decode_batches
 from ltfix.extraction.plan import Extraction, Job
-from ltfix.features.plan import Shard
+from ltfix.features.layout import Shard
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import CacheWriter
 from ltfix.heads.head import STAGE1, Head

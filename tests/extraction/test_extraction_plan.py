@@ -11,7 +11,7 @@ from caches import write_cache
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.extraction.plan import Extraction, prepare
 from ltfix.extraction.request import Request
-from ltfix.features.plan import SHARD_ROWS
+from ltfix.features.layout import SHARD_ROWS
 
 
 def plan(photos: Path, out: Path, **values: Any) -> Extraction:

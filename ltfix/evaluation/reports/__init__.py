@@ -10,7 +10,7 @@ from ltfix.errors import InputError, UsageError, nearest
 if TYPE_CHECKING:
     from ltfix.evaluation.report import Report
     from ltfix.evaluation.table import Table
-    from ltfix.evaluation.tested import Case
+    from ltfix.evaluation.testset import TestSet
     from ltfix.heads.head import Head
 
 ENTRY_POINTS = "ltfix.reports"
@@ -27,10 +27,10 @@ BUILT_IN = {
 class ReportKind(Protocol):
     """What a report module (or any object behind an entry point) must have."""
 
-    def measure(self, head: Head, case: Case) -> dict[str, Any]:
+    def measure(self, head: Head, test: TestSet) -> dict[str, Any]:
         """What a row of the JSON says of one head, as plain JSON values."""
 
-    def about(self, case: Case) -> dict[str, Any]:
+    def about(self, test: TestSet) -> dict[str, Any]:
         """Further top-level keys of the JSON, of the cache alone; empty for most."""
 
     def table(self, report: Report) -> Table:

@@ -8,7 +8,7 @@ from ltfix.evaluation.calibration import BINS, best_temperature, calibrate, expe
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
-from ltfix.evaluation.tested import Case
+from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
 _COLUMNS = (
@@ -24,10 +24,10 @@ _COLUMNS = (
 )
 
 
-def measure(head: Head, case: Case) -> dict[str, Any]:
+def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """ECE of all samples and of each shot's, NLL (nats), Brier score, the temperature of least ECE."""
-    found = calibrate(case.blocks(head), case.labels)
-    shot = case.shots.of[case.labels]
+    found = calibrate(test.blocks(head), test.labels)
+    shot = test.shots.of[test.labels]
     by_shot: dict[str, float | None] = {}
     for index, name in enumerate(SHOTS):
         mine = shot == index
@@ -35,7 +35,7 @@ def measure(head: Head, case: Case) -> dict[str, Any]:
             expected_calibration_error(found.confidence[mine], found.correct[mine]) if mine.any() else None
         )
         by_shot[f"ece_{name}"] = known
-    temperature, least = best_temperature(lambda: case.blocks(head), case.labels)
+    temperature, least = best_temperature(lambda: test.blocks(head), test.labels)
     return {
         "ece": expected_calibration_error(found.confidence, found.correct),
         **by_shot,
@@ -46,7 +46,7 @@ def measure(head: Head, case: Case) -> dict[str, Any]:
     }
 
 
-def about(case: Case) -> dict[str, Any]:
+def about(test: TestSet) -> dict[str, Any]:
     """The number of bins."""
     return {"bins": BINS}
 

@@ -9,7 +9,7 @@ import numpy as np
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
-from ltfix.evaluation.tested import Case
+from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
 TOP = 10
@@ -27,7 +27,7 @@ _COLUMNS = (
 )
 
 
-def measure(head: Head, case: Case) -> dict[str, Any]:
+def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """The shot-by-shot matrix, and the most frequent confusions of each direction.
 
     ``shots[a][b]`` is the share of shot a's samples that are predicted as a class of shot b.
@@ -35,15 +35,15 @@ def measure(head: Head, case: Case) -> dict[str, Any]:
     training count where all classes share one shot), ``head_to_tail`` the reverse: at most 10 each, by
     samples, ties by class index. ``share`` is of the true class's samples.
     """
-    pred = case.predictions(head)
-    true, taken, samples = _confused(pred, case.labels, case.n_classes)
-    rank = -case.shots.of if len(np.unique(case.shots.of)) > 1 else case.shots.counts
+    pred = test.predictions(head)
+    true, taken, samples = _confused(pred, test.labels, test.n_classes)
+    rank = -test.shots.of if len(np.unique(test.shots.of)) > 1 else test.shots.counts
     step = np.sign(rank[taken] - rank[true])
-    found: dict[str, Any] = {"shots": _shot_matrix(pred, case)}
+    found: dict[str, Any] = {"shots": _shot_matrix(pred, test)}
     for direction, sign in zip(_DIRECTIONS, (1, -1), strict=True):
         mine = np.flatnonzero(step == sign)
         mine = mine[np.argsort(-samples[mine], kind="stable")[:TOP]]
-        found[direction] = [_pair(case, int(true[i]), int(taken[i]), int(samples[i])) for i in mine]
+        found[direction] = [_pair(test, int(true[i]), int(taken[i]), int(samples[i])) for i in mine]
     return found
 
 
@@ -54,9 +54,9 @@ def _confused(pred: np.ndarray, labels: np.ndarray, n_classes: int) -> tuple[np.
     return pairs // n_classes, pairs % n_classes, samples
 
 
-def _shot_matrix(pred: np.ndarray, case: Case) -> dict[str, dict[str, float] | None]:
+def _shot_matrix(pred: np.ndarray, test: TestSet) -> dict[str, dict[str, float] | None]:
     size = len(SHOTS)
-    code = case.shots.of[case.labels] * size + case.shots.of[pred]
+    code = test.shots.of[test.labels] * size + test.shots.of[pred]
     counted = np.bincount(code, minlength=size * size).reshape(size, size)
     return {
         shot: {to: float(n / row.sum()) for to, n in zip(SHOTS, row, strict=True)} if row.sum() else None
@@ -64,20 +64,20 @@ def _shot_matrix(pred: np.ndarray, case: Case) -> dict[str, dict[str, float] | N
     }
 
 
-def _pair(case: Case, true: int, taken: int, samples: int) -> dict[str, Any]:
+def _pair(test: TestSet, true: int, taken: int, samples: int) -> dict[str, Any]:
     return {
         "true": true,
-        "true_class": case.class_name(true),
-        "true_train": int(case.shots.counts[true]),
+        "true_class": test.class_name(true),
+        "true_train": int(test.shots.counts[true]),
         "predicted": taken,
-        "predicted_class": case.class_name(taken),
-        "predicted_train": int(case.shots.counts[taken]),
+        "predicted_class": test.class_name(taken),
+        "predicted_train": int(test.shots.counts[taken]),
         "samples": samples,
-        "share": float(samples / case.tested[true]),
+        "share": float(samples / test.tested[true]),
     }
 
 
-def about(case: Case) -> dict[str, Any]:
+def about(test: TestSet) -> dict[str, Any]:
     """Nothing further."""
     return {}
 

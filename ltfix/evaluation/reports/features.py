@@ -11,7 +11,7 @@ from ltfix.evaluation.report import Report
 from ltfix.evaluation.scores import known, summary
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
-from ltfix.evaluation.tested import Case
+from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
 _COLUMNS = (
@@ -28,22 +28,22 @@ _MEASURES = {
 }
 
 
-def measure(head: Head, case: Case) -> dict[str, Any]:
+def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """Row norms of the head's weight, and their correlation with the logarithm of the training counts."""
     norms = np.linalg.norm(head.weight.astype(np.float64), axis=1)
-    logs = np.log(np.maximum(case.shots.counts, 1))
+    logs = np.log(np.maximum(test.shots.counts, 1))
     varies = bool(np.ptp(logs) > 0) and bool(np.ptp(norms) > 0)
     return {
-        "weight_norm": summary(norms, case.shots.of),
+        "weight_norm": summary(norms, test.shots.of),
         "norm_count_correlation": float(np.corrcoef(logs, norms)[0, 1]) if varies else None,
         "classes": {"weight_norm": norms.tolist()},
     }
 
 
-def about(case: Case) -> dict[str, Any]:
+def about(test: TestSet) -> dict[str, Any]:
     """``features``: Fisher ratio, cosine similarities and norms of the evaluated cache."""
-    means = class_means(case.cache, case.n_classes, case.tta)
-    fisher = fisher_ratio(case.cache, means, case.tta)
+    means = class_means(test.cache, test.n_classes, test.tta)
+    fisher = fisher_ratio(test.cache, means, test.tta)
     values = {
         "norm": means.norm,
         "within_cosine": within_cosine(means),
@@ -54,7 +54,7 @@ def about(case: Case) -> dict[str, Any]:
             "fdr": known(fisher.value),
             "fdr_dims": fisher.dims,
             "fdr_rank": fisher.rank,
-            **{key: summary(value, case.shots.of) for key, value in values.items()},
+            **{key: summary(value, test.shots.of) for key, value in values.items()},
             "classes": {key: [known(v) for v in value] for key, value in values.items()},
         }
     }

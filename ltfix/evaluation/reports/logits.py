@@ -9,7 +9,7 @@ from ltfix.evaluation.report import Report
 from ltfix.evaluation.scores import known, summary
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
-from ltfix.evaluation.tested import Case
+from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
 _MEASURES = {
@@ -28,16 +28,16 @@ _COLUMNS = (
 )
 
 
-def measure(head: Head, case: Case) -> dict[str, Any]:
+def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """Class means of each statistic over all classes and by shot, and the statistics per class."""
-    found = margins(case.blocks(head), case.labels, case.n_classes)
+    found = margins(test.blocks(head), test.labels, test.n_classes)
     values = {key: getattr(found, key) for key in (*_MEASURES, "std_pos", "regularised_std_pos")}
-    means = {key: summary(values[key], case.shots.of) for key in _MEASURES}
+    means = {key: summary(values[key], test.shots.of) for key in _MEASURES}
     per_class = {key: [known(v) for v in value] for key, value in values.items()}
     return {**means, "classes": per_class}
 
 
-def about(case: Case) -> dict[str, Any]:
+def about(test: TestSet) -> dict[str, Any]:
     """Nothing further."""
     return {}
 

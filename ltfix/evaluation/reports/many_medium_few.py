@@ -10,24 +10,24 @@ from ltfix.evaluation.report import Report
 from ltfix.evaluation.scores import TITLES, harmonic_mean, shot_means
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
-from ltfix.evaluation.tested import Case
+from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
 _SCORES = ("all", *SHOTS, "harmonic_mean", "worst_class")
 
 
-def measure(head: Head, case: Case) -> dict[str, Any]:
+def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """Accuracies of one head as fractions; None for a shot without a tested class."""
-    recall = case.recall(head)
+    recall = test.recall(head)
     return {
-        "all": float(np.mean(case.predictions(head) == case.labels)),
-        **shot_means(recall, case.shots.of),
+        "all": float(np.mean(test.predictions(head) == test.labels)),
+        **shot_means(recall, test.shots.of),
         "harmonic_mean": harmonic_mean(recall),
         "worst_class": float(np.nanmin(recall)),
     }
 
 
-def about(case: Case) -> dict[str, Any]:
+def about(test: TestSet) -> dict[str, Any]:
     """Nothing further."""
     return {}
 

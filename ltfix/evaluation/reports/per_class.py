@@ -8,7 +8,7 @@ import numpy as np
 
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.table import Column, Table
-from ltfix.evaluation.tested import Case
+from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
 _COLUMNS = (
@@ -25,34 +25,34 @@ _COLUMNS = (
 )
 
 
-def measure(head: Head, case: Case) -> dict[str, Any]:
+def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """``classes``: one mapping a class.
 
     ``recall`` is the class's accuracy (None without a test sample); ``precision`` the share of samples
     predicted as the class that are of it (None where nothing is predicted so).
     """
-    pred, recall = case.predictions(head), case.recall(head)
-    predicted = np.bincount(pred, minlength=case.n_classes)
-    hit = np.bincount(pred[pred == case.labels], minlength=case.n_classes)
-    tested = case.tested
+    pred, recall = test.predictions(head), test.recall(head)
+    predicted = np.bincount(pred, minlength=test.n_classes)
+    hit = np.bincount(pred[pred == test.labels], minlength=test.n_classes)
+    tested = test.tested
     return {
         "classes": [
             {
                 "index": k,
-                "class": case.class_name(k),
-                "shot": case.shot_name(k),
-                "train": int(case.shots.counts[k]),
+                "class": test.class_name(k),
+                "shot": test.shot_name(k),
+                "train": int(test.shots.counts[k]),
                 "test": int(tested[k]),
                 "predicted": int(predicted[k]),
                 "recall": float(recall[k]) if tested[k] else None,
                 "precision": float(hit[k] / predicted[k]) if predicted[k] else None,
             }
-            for k in range(case.n_classes)
+            for k in range(test.n_classes)
         ]
     }
 
 
-def about(case: Case) -> dict[str, Any]:
+def about(test: TestSet) -> dict[str, Any]:
     """Nothing further."""
     return {}
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ltfix.errors import UsageError, nearest
-from ltfix.evaluation.candidates import training_counts
+from ltfix.evaluation.given import training_counts
 from ltfix.evaluation.scores import TITLES, class_accuracy, shot_means, spread
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
 from ltfix.evaluation.table import Column, Result, Table

@@ -15,7 +15,7 @@ from ltfix.progress import SILENT, Progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Case:
+class TestSet:
     """A cache to measure heads on.
 
     Attributes:

@@ -8,7 +8,7 @@ import pytest
 from evaluation_samples import COUNTS, cache_of, head_of, noisy, write_cache
 
 from ltfix.errors import InputError
-from ltfix.evaluation.candidates import class_names, gather
+from ltfix.evaluation.given import class_names, gather
 
 
 def names(rows):

@@ -17,7 +17,7 @@ Given = Head | FeatureCache | str | Path
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class NamedHead:
     """One row of a report.
 
     Attributes:
@@ -60,7 +60,7 @@ def as_list(heads: Given | Sequence[Given] | None) -> list[Given]:
     return [heads] if isinstance(heads, Head | FeatureCache | str | Path) else list(heads)
 
 
-def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[list[Candidate], np.ndarray]:
+def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[list[NamedHead], np.ndarray]:
     """The rows of a report, stage 1 first, and the training counts that decide the shots.
 
     A cache among ``heads`` stands for its stage-1 classifier and its counts; without one the stage-1
@@ -73,10 +73,10 @@ def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[
     """
     opened = [open_given(item) if isinstance(item, str | Path) else item for item in as_list(heads)]
     caches = [item for item in opened if isinstance(item, FeatureCache)]
-    rows = [_candidate(item) for item in opened if isinstance(item, Head)]
-    baselines = [Candidate(STAGE1, None, item.head) for item in caches if item.head is not None]
+    rows = [_named(item) for item in opened if isinstance(item, Head)]
+    baselines = [NamedHead(STAGE1, None, item.head) for item in caches if item.head is not None]
     if not baselines and not any(row.is_stage1 for row in rows) and cache.head is not None:
-        baselines = [Candidate(STAGE1, None, cache.head)]
+        baselines = [NamedHead(STAGE1, None, cache.head)]
     rows = [*baselines, *sorted(rows, key=lambda row: not row.is_stage1)]
     if not rows:
         raise InputError(
@@ -91,12 +91,12 @@ def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[
     return rows, counts
 
 
-def _candidate(head: Head) -> Candidate:
+def _named(head: Head) -> NamedHead:
     path = None if head.path is None else str(head.path)
-    return Candidate(STAGE1 if head.method == STAGE1 else head.name, path, head)
+    return NamedHead(STAGE1 if head.method == STAGE1 else head.name, path, head)
 
 
-def _counts(caches: list[FeatureCache], rows: list[Candidate], cache: FeatureCache) -> np.ndarray:
+def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCache) -> np.ndarray:
     given = [(str(item.path), training_counts(item)) for item in caches]
     fitted = [(row.path or row.name, row.head.counts) for row in rows if not row.is_stage1]
     first = [(row.path or row.name, row.head.counts) for row in rows if row.is_stage1]
@@ -129,7 +129,7 @@ def _padded(counts: np.ndarray, n_classes: int) -> np.ndarray:
     return np.pad(counts, (0, short)) if short > 0 else counts
 
 
-def check_fit(row: Candidate, cache: FeatureCache, n_classes: int) -> None:
+def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:
     """Refuse a head that cannot classify this cache.
 
     Raises:
@@ -153,7 +153,7 @@ def check_fit(row: Candidate, cache: FeatureCache, n_classes: int) -> None:
         )
 
 
-def _check_names(rows: list[Candidate], cache: FeatureCache) -> None:
+def _check_names(rows: list[NamedHead], cache: FeatureCache) -> None:
     named = [(row.path or row.name, row.head.classes) for row in rows]
     known = [(name, classes) for name, classes in [*named, (str(cache.path), cache.classes)] if classes]
     for name, classes in known[1:]:
@@ -165,6 +165,6 @@ def _check_names(rows: list[Candidate], cache: FeatureCache) -> None:
                 )
 
 
-def class_names(rows: list[Candidate], cache: FeatureCache) -> tuple[str, ...] | None:
+def class_names(rows: list[NamedHead], cache: FeatureCache) -> tuple[str, ...] | None:
     """The K class names where any head knows them, else the cache's."""
     return next((row.head.classes for row in rows if row.head.classes), cache.classes)

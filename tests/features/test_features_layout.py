@@ -1,4 +1,4 @@
-"""ltfix.features.plan: what decides a cache's bytes, and how a difference is told."""
+"""ltfix.features.layout: what decides a cache's bytes, and how a difference is told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from caches import make_plan
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.features.plan import differences
+from ltfix.features.layout import differences
 
 
 def fingerprint(**changes: object) -> str:
