@@ -10,7 +10,7 @@ from typing import Any
 from ltfix.errors import UsageError
 from ltfix.evaluation import reports
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
-from ltfix.evaluation.given import NamedHead, Given, check_fit, class_names, gather, open_given
+from ltfix.evaluation.given import Given, NamedHead, check_fit, class_names, gather, open_given
 from ltfix.evaluation.scores import check_tta
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
 from ltfix.evaluation.table import Column, Result, Table

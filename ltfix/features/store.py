@@ -14,8 +14,8 @@ from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
 from ltfix.features import manifest as manifests
 from ltfix.features.cache import FeatureCache, first_not_finite
-from ltfix.features.manifest import PARTIAL, Manifest
 from ltfix.features.layout import SHARD_ROWS, CachePlan, Shard, differences
+from ltfix.features.manifest import PARTIAL, Manifest
 from ltfix.features.read import assemble
 from ltfix.heads.head import Head
 from ltfix.tensorfile import load_tensors, ltfix_metadata
