@@ -27,8 +27,8 @@ from torch.nn import functional as F
 
 from ltfix import SAMNLinear
 from ltfix.stage2.layers.build import build_head
+from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
-from ltfix.stage2.loop.sgd import Sgd
 from ltfix.stage2.losses.build import build_loss
 
 SHAPES = ((100, 64, 64), (100, 256, 64), (100, 512, 64), (1000, 2048, 512), (8142, 2048, 512))

@@ -34,7 +34,7 @@ from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import STAGE1, Head
 from ltfix.stage2.fit import fit_seeds
 from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.fitting.options import Options
+from ltfix.stage2.methods.options import Options
 
 DATA = Path(os.environ.get("LTFIX_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 SETS = tuple(name + start for start in ("", "-probe") for name in ("c100", "k10", "head", "one"))

@@ -65,7 +65,7 @@ def main() -> None:
 def compared(pair: Pair, options: str, work: Path | None) -> str:
     """The table of ``ltfix compare``."""
     from ltfix.evaluation.table import to_markdown
-    from ltfix.stage2.fitting.options import Options
+    from ltfix.stage2.methods.options import Options
     from ltfix.stage2.tables.compare import compare
 
     parser = argparse.ArgumentParser()

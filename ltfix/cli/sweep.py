@@ -82,7 +82,7 @@ def sweep(
     tested = None if test is None else locate(test, work, "test", "--test CACHE")
 
     from ltfix.device import resolve_device, use_threads
-    from ltfix.stage2.fitting.options import Options
+    from ltfix.stage2.methods.options import Options
     from ltfix.stage2.tables.sweep import sweep as run
 
     use_threads(threads)

@@ -13,7 +13,7 @@ from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.fitting.options import Options
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve, with_loss
 from ltfix.stage2.tuning import auto

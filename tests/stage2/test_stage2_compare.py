@@ -16,7 +16,7 @@ import pytest
 import ltfix
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
-from ltfix.stage2.fitting.options import Options
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables import compare as module
 from ltfix.stage2.tables.compare import compare, entries
 from ltfix.stage2.tuning.job import Job

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from ltfix.heads.head import Head
 from ltfix.stage2.layers.build import build_head
 from ltfix.stage2.layers.samn import PARTS, SCALES, VARIANTS, SAMNLinear
+from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
-from ltfix.stage2.loop.sgd import Sgd
 from ltfix.stage2.losses.build import build_loss
 
 COUNTS = np.array([40, 12, 12, 3, 1])

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ltfix.stage2.layers.linear import DisAlign, ScaledLogits
+from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
-from ltfix.stage2.loop.sgd import Sgd
 from ltfix.stage2.losses.build import build_loss
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ltfix.stage2.fitting.options import Options
 from ltfix.stage2.methods.naming import head_name
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method, methods
 from ltfix.stage2.methods.values import resolve, with_loss
 

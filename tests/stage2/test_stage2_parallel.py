@@ -9,7 +9,7 @@ import torch
 
 from ltfix.progress import SILENT
 from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.fitting.options import Options
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tuning.parallel import Crew, Stopped, Teller
 
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from ltfix.stage2.layers import samn
 from ltfix.stage2.layers.rows import Samn
 from ltfix.stage2.layers.samn import SAMNLinear
+from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
-from ltfix.stage2.loop.sgd import Sgd
 from ltfix.stage2.losses.build import build_loss
 
 CASES = {"init": ("init.raw_w", "init.raw_b", "exp"), "randraw": ("rand", "rand", "exp")}

@@ -10,8 +10,8 @@ import ltfix
 from ltfix.errors import UsageError
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.fitting.options import Options
 from ltfix.stage2.loop.scaling import REFERENCE_NORM, Coordinates, Linear, natural
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tables.sweep import sweep

@@ -12,8 +12,8 @@ from sklearn.metrics import recall_score
 
 import ltfix
 from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.fitting.options import Options
 from ltfix.stage2.fitting.runs import Fitter
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning import search as tune

@@ -14,13 +14,13 @@ from ltfix.errors import InputError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2.fitting.options import Options
 from ltfix.stage2.fitting.probe import fit_probe
 from ltfix.stage2.fitting.runs import Fitter
 from ltfix.stage2.fitting.starts import Probe, find_start
 from ltfix.stage2.fitting.validation import FRACTION, Validation, validation_samples
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Coordinates, Linear, natural
+from ltfix.stage2.methods.options import Options
 
 FOLDS = 5
 FOLD_SAMPLES = 10_000

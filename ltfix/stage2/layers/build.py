@@ -16,7 +16,7 @@ from torch import Tensor
 from ltfix.heads.head import NORM_FLOOR
 from ltfix.stage2.layers.linear import DisAlign, Folded, Linear, ScaledLogits
 from ltfix.stage2.layers.rows import Causal, Cosine, Samn
-from ltfix.stage2.loop.sgd import Sgd
+from ltfix.stage2.layers.sgd import Sgd
 
 Values = Mapping[str, Any]
 Start = tuple[Tensor, Tensor]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ltfix.stage2.loop.sgd import Sgd
+from ltfix.stage2.layers.sgd import Sgd
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

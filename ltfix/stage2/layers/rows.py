@@ -15,7 +15,7 @@ from ltfix.errors import InputError
 from ltfix.heads.head import NORM_FLOOR
 from ltfix.stage2.layers import samn
 from ltfix.stage2.layers.linear import Folded, Linear, accumulate_, product, product_into
-from ltfix.stage2.loop.sgd import Sgd
+from ltfix.stage2.layers.sgd import Sgd
 
 
 @dataclasses.dataclass(slots=True)

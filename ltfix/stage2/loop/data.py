@@ -26,7 +26,6 @@ CHUNK_VALUES = 1 << 22  # gathered at once: 16 MB of float32
 BUFFER_BYTES = 1 << 24
 BLOCK_ROWS = 64
 SCALE_ROWS = 16384
-VIEWS_USED = ("random", "first", "all")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from ltfix.errors import InputError
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.layers.build import Parametrisation
 from ltfix.stage2.layers.linear import Linear
+from ltfix.stage2.layers.sgd import Number, Sgd
 from ltfix.stage2.loop.constraints import MaxNorm
 from ltfix.stage2.loop.data import Features, Plan
 from ltfix.stage2.loop.scaling import Coordinates
-from ltfix.stage2.loop.sgd import Number, Sgd
 from ltfix.stage2.losses.formulas import Loss
 
 SMALL_STEP = 1 << 21  # multiplications of a matrix product that gains nothing from a second thread

@@ -24,7 +24,6 @@ UNITS = 30.0
 """CIFAR ResNet-32 has 1.4, EfficientNet-Lite0 3.5; scikit-learn's wine, a table, 388."""
 MOVES = 1e-6
 """A dimension whose deviation is less than so many times its mean moves by rounding alone."""
-NORMALIZE = ("auto", "none", "standardize", "l2")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

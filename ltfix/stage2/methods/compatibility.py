@@ -6,7 +6,7 @@ import numpy as np
 
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
-from ltfix.stage2.fitting.options import Options
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import NOT_LINEAR
 from ltfix.stage2.methods.values import Values
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ltfix.stage2.fitting.options import Options
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.values import Values
 
 APART = ("init", "normalize", "views_used", "precision", "select")

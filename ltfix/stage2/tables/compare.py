@@ -24,8 +24,8 @@ from ltfix.heads.head import STAGE1, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds
 from ltfix.stage2.fitting.context import Material, check_pair
-from ltfix.stage2.fitting.options import Options
 from ltfix.stage2.methods.naming import head_name
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method, methods
 from ltfix.stage2.methods.values import Values, resolve
 from ltfix.stage2.tables.store import Run, Store, digest

@@ -21,10 +21,10 @@ from ltfix.features.read import open_cache
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds
 from ltfix.stage2.fitting.context import Material, check_pair
-from ltfix.stage2.fitting.options import Options
 from ltfix.stage2.fitting.validation import BY, Validation
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Linear
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Value
 from ltfix.stage2.methods.registry import Method, find_method
 from ltfix.stage2.methods.values import Values, resolve, with_loss

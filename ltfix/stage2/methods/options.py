@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from ltfix.errors import UsageError
-from ltfix.stage2.loop.data import VIEWS_USED
-from ltfix.stage2.loop.scaling import NORMALIZE
 from ltfix.stage2.methods.parts import INITS
 
+VIEWS_USED = ("random", "first", "all")
+NORMALIZE = ("auto", "none", "standardize", "l2")
 SELECT = ("last", "best-val")
 STREAM = ("auto", "always", "never")
 PRECISIONS = ("fp32", "bf16")
