@@ -15,7 +15,7 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tables.sweep import sweep
-from ltfix.stage2.tuning.search import candidates
+from ltfix.stage2.tuning.candidates import candidates
 
 
 def draw(n: int = 50, dim: int = 6, seed: int = 0) -> np.ndarray:

@@ -29,9 +29,9 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method, methods
 from ltfix.stage2.methods.values import Values, resolve
 from ltfix.stage2.tables.store import Run, Store, digest
+from ltfix.stage2.tuning.candidates import searches
 from ltfix.stage2.tuning.job import Job
 from ltfix.stage2.tuning.parallel import Crew, Teller
-from ltfix.stage2.tuning.search import searches
 
 FORMAT = "ltfix-compare/1"
 SCORES = ("all", *SHOTS, "worst_class")

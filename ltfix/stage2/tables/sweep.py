@@ -29,8 +29,9 @@ from ltfix.stage2.methods.parts import Value
 from ltfix.stage2.methods.registry import Method, find_method
 from ltfix.stage2.methods.values import Values, resolve, with_loss
 from ltfix.stage2.tables.ranges import MOST_POINTS, read_points
+from ltfix.stage2.tuning.candidates import candidates
 from ltfix.stage2.tuning.job import Job
-from ltfix.stage2.tuning.search import candidates, side_by_side
+from ltfix.stage2.tuning.search import side_by_side
 
 FORMAT = "ltfix-sweep/1"
 SCORES = ("all", *SHOTS, "class_mean")

@@ -3,7 +3,7 @@
 Tuned methods differ by less than the noise of a validation cut, and a cut that the backbone has seen
 flatters those that train longest on it. So the highest score alone does not win: of all methods within one
 standard error of it, those that change least are preferred, and of these the one that scores highest. The
-start itself is left only for a gain that is to be seen (``tune.EVIDENCE``).
+start itself is left only for a gain that is to be seen (``EVIDENCE``).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.methods.parts import PLAIN_HEADS
 from ltfix.stage2.methods.registry import Method, methods
 from ltfix.stage2.methods.values import resolve
-from ltfix.stage2.tuning import search as tune
 from ltfix.stage2.tuning.job import Choice, Job
 from ltfix.stage2.tuning.parallel import Crew, Teller
+from ltfix.stage2.tuning.rule import EVIDENCE, class_weights, lead
 
 NAME = "auto"
 UNCHANGED = "unchanged"
@@ -102,11 +102,11 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
     Args:
         labels: [N] of the validation samples.
     """
-    weights = tune.class_weights(labels)
+    weights = class_weights(labels)
     scores = {c.name: float(weights @ c.correct) for c in field}
     best = max(field, key=lambda c: (scores[c.name], -c.change))
-    behind = {c.name: tune.lead(best.correct, c.correct, weights) for c in field}
-    allowed = {c.name: TOLERANCE if c.change else tune.EVIDENCE for c in field}
+    behind = {c.name: lead(best.correct, c.correct, weights) for c in field}
+    allowed = {c.name: TOLERANCE if c.change else EVIDENCE for c in field}
     near = [c for c in field if behind[c.name][0] <= allowed[c.name] * behind[c.name][1]]
     taken = min(near, key=lambda c: (c.change, -scores[c.name]))
     table = [
@@ -127,12 +127,12 @@ def _why(
 ) -> str:
     if taken.name == best.name:
         return f"{taken.name} has the highest {BY} on the validation samples, {100 * scores[taken.name]:.1f}"
-    lead, error = 100 * behind[0], 100 * behind[1]
+    ahead, error = 100 * behind[0], 100 * behind[1]
     first = f"{best.name} scores highest ({100 * scores[best.name]:.1f}), but leads"
     if not taken.change:
-        return f"{first} the untouched start by only {lead:.1f} ± {error:.1f}: no gain is to be seen"
+        return f"{first} the untouched start by only {ahead:.1f} ± {error:.1f}: no gain is to be seen"
     return (
-        f"{first} {taken.name} by only {lead:.1f} ± {error:.1f}: of {near} within one standard error, "
+        f"{first} {taken.name} by only {ahead:.1f} ± {error:.1f}: of {near} within one standard error, "
         f"{taken.name} changes least ({CHANGES[taken.change]})"
     )
 

@@ -17,8 +17,10 @@ from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.loop.scaling import Linear
 from ltfix.stage2.methods.compatibility import demand_sense
 from ltfix.stage2.methods.values import Values
-from ltfix.stage2.tuning import search as tune
-from ltfix.stage2.tuning.search import Candidate, Trial
+from ltfix.stage2.tuning import rule as rules
+from ltfix.stage2.tuning import search
+from ltfix.stage2.tuning.candidates import Candidate, candidates, searches
+from ltfix.stage2.tuning.rule import Trial, class_weights
 
 LARGE_K = 1000
 
@@ -59,7 +61,7 @@ class Job:
     def choose(self, *, scored: bool = False) -> Choice:
         """Fill in what is open, on validation samples; ``scored``: look at them even where nothing is."""
         material, o, method = self.material, self.material.options, self.values.method
-        tried = tune.candidates(
+        tried = candidates(
             self.values,
             tune=o.tune,
             init=o.init,
@@ -73,20 +75,20 @@ class Job:
             return Choice(tried[0], None, {"epoch": "last"})
         trials = [Trial(tried[0], None)]
         if len(tried) > 1 or not by_epoch:
-            trials = tune.search(material, tried, material.seed)
+            trials = search.search(material, tried, material.seed)
         labels, start, on = material.held_labels(), material.reference(), material.folds()[0].where
         taken, record = 0, {"by": BY, "on": on}
         if len(trials) > 1:
             if o.tune:
-                trials, taken, rule = tune.settle(material, trials, labels, start, material.seed)
-                if rule == tune.UNSTEADY:
+                trials, taken, rule = search.settle(material, trials, labels, start, material.seed)
+                if rule == rules.UNSTEADY:
                     material.progress.note(f"{method.name}: at no rate that was tried do all seeds do alike")
             else:
-                taken, rule = tune.choose(trials, labels, start, tuned=False)
-            record = tune.describe(trials, taken, rule, labels=labels, start=start, on=on)
+                taken, rule = rules.choose(trials, labels, start, tuned=False)
+            record = search.describe(trials, taken, rule, labels=labels, start=start, on=on)
         choice = Choice(trials[taken].candidate, None, record | {"epoch": "last"}, trials[taken].correct)
         if by_epoch:
-            stop, scores, correct = tune.best_epoch(material, choice.candidate, material.seed)
+            stop, scores, correct = search.best_epoch(material, choice.candidate, material.seed)
             rounded = {"epoch": stop, "epoch_scores": [round(score, 6) for score in scores]}
             choice = dataclasses.replace(choice, stop=stop, record=record | rounded, correct=correct)
         return self._beside_start(choice, labels, start)
@@ -95,10 +97,10 @@ class Job:
         """Whether the fit beats the untouched start on the validation samples; says so where it does not."""
         if choice.correct is None:
             return choice
-        weights = tune.class_weights(labels)
+        weights = class_weights(labels)
         fitted, before = float(weights @ choice.correct), float(weights @ start)
         if fitted < before:
-            tunable = tune.searches(self.values.method) and not self.material.options.tune
+            tunable = searches(self.values.method) and not self.material.options.tune
             advice = "; --tune searches for values that suit these features" if tunable else ""
             name = "the linear probe" if self.material.train.head is None else "the stage-1 classifier"
             self.material.progress.note(

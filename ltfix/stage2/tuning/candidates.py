@@ -1,0 +1,116 @@
+"""The settings that a search tries."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+from ltfix.stage2.methods.compatibility import keeps_features
+from ltfix.stage2.methods.registry import Method
+from ltfix.stage2.methods.values import Values
+
+RATES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""--tune tries these multiples of a method's rate with every value of the method's grid …"""
+DIRECTION_RATES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+"""… (these for heads over directions, which take and need higher rates) …"""
+SCALES = (0.5, 1.0, 2.0)
+"""… and, at the published values, with these multiples of the feature scale, and with standardised features
+(with plain ones, where they are standardised anyhow): to heads over directions or norms, another origin. …"""
+FRESH = "random"
+"""… A fresh head is also tried from stage 1, since few samples do not train one."""
+ORIGIN = ("tau-norm", "mult-la")
+"""Post-hoc steps that depend on where the features' origin lies."""
+UNSCALED = ("cosine", "causal")
+"""Heads over directions: the feature scale does nothing that the rate does not do."""
+
+Ground = tuple[str, float, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """One setting to try.
+
+    Attributes:
+        values: the method's values. scale: multiple of the feature scale. init: where it starts.
+        normalize: what is done to the features first.
+    """
+
+    values: Values
+    scale: float = 1.0
+    init: str = "stage1"
+    normalize: str = "none"
+
+    @property
+    def ground(self) -> Ground:
+        """What a :class:`~ltfix.stage2.fitting.runs.Fitter` is made for."""
+        return self.init, self.scale, self.normalize
+
+
+def candidates(
+    values: Values,
+    *,
+    tune: bool,
+    init: str | None = None,
+    normalize: str = "none",
+    scaled: bool = False,
+    normalized: bool = False,
+) -> list[Candidate]:
+    """The settings to try: the grids of values without a default, and with ``tune`` the method's grid too.
+
+    The rate is tried with every value of the grid and every start; scales and another normalisation only
+    beside the published values, since they act much like a rate (but not on heads over directions). A value
+    that was given is not searched.
+
+    Args:
+        init: the start that was asked for; None: the method's own is open.
+        normalize: what is done to the features, unless the method needs them as they are.
+        scaled: whether the feature scale is open. normalized: whether the normalisation is.
+    """
+    method = values.method
+    grids = _grids(values, tune)
+    own = init or method.init
+    inits = (own, "stage1") if tune and init is None and own == FRESH else (own,)
+    scales = SCALES if tune and scaled and method.loss is not None and method.head not in UNSCALED else ()
+    usual = "none" if keeps_features(values) else normalize
+    other = "none" if usual == "standardize" else "standardize"
+    shifts = [other] if tune and normalized and _has_origin(values) else []
+    every = method.loss is None or method.head in UNSCALED
+    beside = [] if every else [name for name in grids if name != "lr"]
+    found = []
+    for point in itertools.product(*grids.values()):
+        chosen = values.choose(**dict(zip(grids, point, strict=True)))
+        found += [Candidate(chosen, 1.0, start, usual) for start in inits]
+        if all(chosen[name] == values[name] for name in beside):
+            found += [Candidate(chosen, scale, own, usual) for scale in scales if scale != 1]
+            found += [Candidate(chosen, 1.0, own, shift) for shift in shifts]
+    return found
+
+
+def searches(method: Method) -> bool:
+    """Whether ``--tune`` tries more for a method than it does for itself."""
+    return bool(method.loss or method.grid or method.posthoc in ORIGIN)
+
+
+def _has_origin(values: Values) -> bool:
+    """Whether it matters to a method where the features' origin lies, and another makes sense."""
+    trained = values.method.loss is not None and not keeps_features(values)
+    return trained or values.method.posthoc in ORIGIN
+
+
+def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
+    """What is tried of each open value, its default among it."""
+    grids: dict[str, list[Any]] = {}
+    for name, spec in values.method.values().items():
+        if values[name] is None and spec.grid:
+            grids[name] = list(spec.grid)
+    if not tune:
+        return grids
+    for name, tried in values.method.grid.items():
+        if values.origin.get(name) == "default":
+            more = [] if values[name] is None or values[name] in tried else [values[name]]
+            grids[name] = [*tried, *more]
+    if values.origin.get("lr") == "default":
+        factors = DIRECTION_RATES if values.method.head in UNSCALED else RATES
+        grids["lr"] = [factor * values["lr"] for factor in factors]
+    return grids
