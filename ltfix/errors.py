@@ -11,7 +11,8 @@ class LtfixError(Exception):
 
     Args:
         what: what is wrong, in one clause.
-        where: the file, row, class or option it is wrong in.
+        where: the file, row, class or option it is wrong in; an option or value by its Python name, as
+            ``val_fraction`` or ``init=random``, which the command line turns into what is typed there.
         hint: what to do about it.
     """
 
@@ -19,6 +20,7 @@ class LtfixError(Exception):
 
     def __init__(self, what: str, *, where: object = None, hint: str | None = None) -> None:
         self.what, self.where, self.hint = what, None if where is None else str(where), hint
+        self.place = where
         line = what if where is None else f"{what} ({where})"
         super().__init__(line if hint is None else f"{line}: {hint}")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ltfix.cli.spelling import spell_error
 from ltfix.errors import EnvironmentFault, LtfixError, UsageError, nearest
 
 INTERNAL, BROKEN_PIPE, INTERRUPTED, TERMINATED = 70, 141, 130, 143
@@ -94,7 +95,7 @@ class Boundary:
             return INTERRUPTED
         known = understand(err)
         if known is not None:
-            say(f"ltfix: error: {known}")
+            say(f"ltfix: error: {spell_error(known)}")
             return known.exit_code
         hint = "" if self.debug else ": --debug shows the traceback"
         say(f"ltfix: error: unexpected {type(err).__name__}: {err}{hint}")

@@ -39,6 +39,8 @@ class Invocation:
 
     command: str = ""
     file: Path | None = None
+    options: Mapping[str, Parameter] = field(default_factory=dict)  # of the command, by key
+    values: Mapping[str, Any] = field(default_factory=dict)  # what the parser made of them, by parameter
     origins: dict[str, Origin] = field(default_factory=dict)
     shared: set[str] = field(default_factory=set)  # set for every command, not for this one
     quiet: bool = False
@@ -63,6 +65,12 @@ def started() -> Iterator[Invocation]:
         yield invocation
     finally:
         _current.reset(token)
+
+
+def option(name: str) -> Parameter | None:
+    """The running command's option that the library calls ``name``, if there is one."""
+    options = current().options
+    return options.get(name) or next((o for o in options.values() if o.name == name), None)
 
 
 def origin(name: str) -> Origin:

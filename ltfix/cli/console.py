@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltfix.cli import config, tables
+from ltfix.cli.spelling import spell
 from ltfix.errors import UsageError
 from ltfix.progress import SILENT, Progress
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def note(text: str) -> None:
     """One line to the user on stderr; nothing with --quiet."""
     if not config.current().quiet:
-        print("ltfix: " + " ".join(text.split()), file=sys.stderr, flush=True)
+        print("ltfix: " + " ".join(spell(text).split()), file=sys.stderr, flush=True)
 
 
 def write(text: str) -> None:

@@ -54,7 +54,7 @@ Bars = Annotated[
     str | None,
     typer.Option(
         "--fail-under",
-        metavar="BARS",
+        metavar="SHOT=PERCENT,…",
         help="Exit with 1 where a fitted head is below, in percent: few=20,all=45.",
     ),
 ]

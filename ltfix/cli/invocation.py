@@ -77,7 +77,7 @@ def prepare(call: Call, function: Callable[..., Any], commands: Collection[str])
     """
     command, here = call.command or "", config.current()
     options = {"quiet": _QUIET, **signature.options(function)}
-    here.command, here.file = command, config.find_file(call.config)
+    here.command, here.options, here.file = command, options, config.find_file(call.config)
     values = config.defaults(here, options, commands)
     here.notes += [f"{v} is no option of ltfix {command}" for v in config.unknown_variables(command, options)]
     return {options[key].name: value for key, value in values.items()}
@@ -94,6 +94,7 @@ def framed(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in values:
             if is_typed(context, name):
                 here.origins[keys.get(name, name)] = "option"
+        here.values = values
         here.quiet = bool(values.get("quiet"))
         for note in here.notes:
             console.note(note)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ltfix.cli.spelling import spell
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -75,7 +77,7 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Say one line."""
-        self._say("ltfix: " + " ".join(text.split()))
+        self._say("ltfix: " + " ".join(spell(text).split()))
 
     def finish(self) -> None:
         """End the task with its count and rate."""
@@ -148,7 +150,7 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Print one line above the bar."""
-        self._console.print("ltfix: " + " ".join(text.split()), soft_wrap=True)
+        self._console.print("ltfix: " + " ".join(spell(text).split()), soft_wrap=True)
 
     def finish(self) -> None:
         """Leave the bar as it stands, and give the cursor back."""

@@ -1,0 +1,101 @@
+"""The library's names as the command line spells them.
+
+The library names options and values as Python does: ``normalize=none``, ``overwrite=True``. The user typed
+``--normalize none`` and ``--overwrite``, and ``--set delta=0.9`` for a value that has no option of its own.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ltfix.cli import config
+from ltfix.errors import LtfixError
+
+_TEXT = re.compile(
+    r"`(?P<code>[^`]*)`"  # a command: `ltfix fit method=auto`
+    r"|(?P<quoted>(?<!\w)'[^']*'(?!\w)|\"[^\"]*\")"  # what the user wrote stays
+    r"|(?<!--set )(?<![\w.:,=/-])(?P<name>[a-z][a-z0-9_]*)=(?P<value>[^\s;()]*[^\s;(),.:])"
+)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def spell(text: str, *, options: bool = True) -> str:
+    """``text`` with every ``name=value`` that sets something in the running command as it is typed there.
+
+    Args:
+        options: False leaves pairs alone whose name is an option of the command: they are parts of another's
+            value, as ``few=20`` is of --fail-under.
+    """
+    return _TEXT.sub(lambda found: _replaced(found, options), text)
+
+
+def spell_error(err: LtfixError) -> str:
+    """The line of an error as the user of the running command should read it."""
+    where, hint, takes_pairs = err.where, err.hint, False
+    if isinstance(err.place, str):
+        name, equals, _ = err.place.partition("=")
+        where = _spell_name(name) if _NAME.fullmatch(name) and not equals else spell(err.place)
+        option = config.option(name)
+        takes_pairs = option is not None and "=" in (option.metavar or "")
+    what = spell(err.what, options=not takes_pairs)
+    hint = None if hint is None else spell(hint, options=not takes_pairs)
+    return str(LtfixError(what, where=where, hint=hint))
+
+
+def _replaced(found: re.Match[str], options: bool) -> str:
+    if found["code"] is not None:
+        command = found["code"].startswith("ltfix ")
+        return f"`{_TEXT.sub(_typed, found['code']) if command else found['code']}`"
+    if found["quoted"] is not None:
+        return found[0]
+    name, value = found["name"], found["value"]
+    if re.search(r",\w+=", value):  # few=20,all=45 is one value, not two options
+        return found[0]
+    option = config.option(name)
+    if option is not None:
+        return _option(option.flag, value) if options else found[0]
+    settable = not re.search(r",|\.\.", value)  # delta=0.5,0.9 are points of a sweep
+    return f"--set {name}={_word(value)}" if settable and _is_set(name) else found[0]
+
+
+def _typed(found: re.Match[str]) -> str:
+    """An option of a command that is not the running one."""
+    return (
+        found[0] if found["name"] is None else _option("--" + found["name"].replace("_", "-"), found["value"])
+    )
+
+
+def _option(flag: str, value: str) -> str:
+    switches = {"True": flag, "False": f"--no-{flag.lstrip('-')}"}
+    return switches.get(value, f"{flag} {value}")
+
+
+def _word(value: str) -> str:
+    return {"True": "true", "False": "false"}.get(value, value)
+
+
+def _spell_name(name: str) -> str:
+    """A bare name: an option, a value, or something else that happens to be one word."""
+    here = config.current()
+    if name in map(str, here.values.values()):  # a model called `views`, say: the user's word
+        return name
+    option = config.option(name)
+    if option is not None:
+        return option.flag
+    return f"--set {name}" if _is_set(name) else name
+
+
+def _is_set(name: str) -> bool:
+    """Whether ``name`` is a value of some method or recipe, or was given as one, in a command with --set."""
+    pairs = config.option("set")
+    if pairs is None:
+        return False
+    if name in {
+        pair.partition("=")[0].replace("-", "_") for pair in config.current().values.get(pairs.name) or ()
+    }:
+        return True
+    from ltfix.stage1.recipes import recipes
+    from ltfix.stage2.methods.registry import methods
+
+    known = [*(method.values() for method in methods()), *(recipe.values() for recipe in recipes())]
+    return any(name in values for values in known)
