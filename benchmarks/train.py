@@ -22,7 +22,7 @@ from ltfix.device import resolve_device
 from ltfix.progress import SILENT
 from ltfix.stage1 import augment
 from ltfix.stage1.batches import Normaliser, ResidentImages
-from ltfix.stage1.compute import Compute, choose_compute
+from ltfix.stage1.average import Compute, choose_compute
 from ltfix.stage1.loop import Pace, Trainer
 from ltfix.stage1.network import build
 from ltfix.stage1.objectives import build_objective

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from ltfix import files
 from ltfix.errors import InputError
 from ltfix.heads.head import check_format
-from ltfix.stage1.compute import MovingAverage
+from ltfix.stage1.average import MovingAverage
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 FORMAT = "ltfix-checkpoint/1"

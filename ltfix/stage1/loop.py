@@ -18,7 +18,7 @@ from ltfix import seeds
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import Progress
 from ltfix.stage1.batches import Batch, ImageStream
-from ltfix.stage1.compute import Compute, MovingAverage
+from ltfix.stage1.average import Compute, MovingAverage
 from ltfix.stage1.distributed import Processes
 from ltfix.stage1.network import Trainee
 from ltfix.stage1.objectives import Objective, Part

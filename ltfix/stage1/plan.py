@@ -20,7 +20,7 @@ from ltfix.images.longtail import cut_long_tail
 from ltfix.images.source import open_source, read_classes
 from ltfix.images.split import Split
 from ltfix.stage1 import augment, recipes
-from ltfix.stage1.compute import Compute, choose_compute
+from ltfix.stage1.average import Compute, choose_compute
 from ltfix.stage1.network import Start
 from ltfix.stage1.objectives import extras
 from ltfix.stage1.table import Recipe

@@ -17,7 +17,7 @@ from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress
 from ltfix.stage1 import augment, checkpoint, events, network, recipes
 from ltfix.stage1.batches import ImageStream, open_stream
-from ltfix.stage1.compute import MovingAverage
+from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import Processes, joined
 from ltfix.stage1.heads import CosineClassifier
 from ltfix.stage1.loop import EpochResult, Pace, Trainer, predict

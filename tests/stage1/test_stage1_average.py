@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ltfix.errors import EnvironmentFault, UsageError
-from ltfix.stage1.compute import Compute, MovingAverage, choose_compute
+from ltfix.stage1.average import Compute, MovingAverage, choose_compute
 
 CPU = torch.device("cpu")
 
