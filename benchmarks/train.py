@@ -18,11 +18,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ltfix.device import resolve_device
+from ltfix.compute import Compute, choose_compute, resolve_device
 from ltfix.progress import SILENT
 from ltfix.stage1 import augment
 from ltfix.stage1.batches import Normaliser, ResidentImages
-from ltfix.stage1.average import Compute, choose_compute
 from ltfix.stage1.loop import Pace, Trainer
 from ltfix.stage1.network import build
 from ltfix.stage1.objectives import build_objective
@@ -40,7 +39,7 @@ def ours(model: str, steps: int, values: dict, compute: Compute) -> Callable[[],
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (n, 3, size, size), np.uint8)
     labels = rng.integers(0, K, n)
-    trainee = start.trainee.to(compute.device).to(memory_format=compute.memory_format)
+    trainee = compute.place(start.trainee)
     normalise = Normaliser(start.preprocess, compute.device, compute.memory_format)
     counts = np.bincount(labels, minlength=K)
     trainer = Trainer(
@@ -59,7 +58,7 @@ def bare(model: str, steps: int, values: dict, compute: Compute) -> Callable[[],
     """The same without data, as one would write it by hand."""
     start = build(model, n_classes=K, heads=("fc",))
     size, batch = start.preprocess.image_size, values["batch_size"]
-    network = start.trainee.to(compute.device).to(memory_format=compute.memory_format).train()
+    network = compute.place(start.trainee).train()
     images = torch.randn(batch, 3, size, size, device=compute.device)
     images = images.contiguous(memory_format=compute.memory_format)
     labels = torch.randint(0, K, (batch,), device=compute.device)
@@ -101,7 +100,7 @@ def main() -> None:
     values = resolve(find_recipe("ce"), "cifar", {"batch_size": given.batch_size, "lr": 1e-4})
     print(f"{given.model}, batches of {given.batch_size}, {device}, threads {given.threads}")
     for precision in given.precision.split(","):
-        compute = choose_compute(device, precision, values["channels_last"])
+        compute = choose_compute(device, precision, channels_last=values["channels_last"])
         contenders = [make(given.model, given.steps, values, compute) for make in (ours, bare)]
         for contender in contenders:
             contender()

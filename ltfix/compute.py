@@ -1,69 +1,147 @@
-"""What the backbone computes in, and how many images at once."""
+"""Where and in what torch computes: the device, the precision, the memory format and the threads."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
 
-from ltfix.errors import UsageError, nearest
+from ltfix.errors import EnvironmentFault, UsageError, nearest
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+MOST_THREADS = 4096
+Module = TypeVar("Module", bound=nn.Module)
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # pixels and images of one batch; beyond it a CPU falls out of its cache and into the allocator
 _BATCH = {"cuda": (256 * 224**2, 1024), "mps": (64 * 224**2, 256), "cpu": (16 * 224**2, 64)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Compute:
-    """Where and in what the backbone computes.
+    """Where and in what a network or a head is run or trained.
 
     Attributes:
         device: torch's.
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "bf16" or "fp16"; weights and their updates are float32 in all three.
+        channels_last: memory format of images and convolutions.
     """
 
     device: torch.device
-    precision: str
+    precision: str = "fp32"
+    channels_last: bool = False
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Of images and convolutions."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def place(self, module: Module) -> Module:
+        """The module itself, moved to the device and laid out in the memory format."""
+        return module.to(self.device).to(memory_format=self.memory_format)
+
+    def autocast(self) -> torch.autocast:
+        """The context of a forward pass in the precision."""
+        half = _HALF.get(self.precision)
+        return torch.autocast(self.device.type, dtype=half, enabled=half is not None)
+
+    def scaler(self) -> GradScaler:
+        """Loss scaling, which fp16 alone needs."""
+        return GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """No gradients, autocast where the precision asks for it, and the same result every time.
-
-        float32 means float32: TF32, which cuDNN would use by default, is off.
-        """
-        half = _TYPES.get(self.precision)
-        autocast = torch.autocast(self.device.type, dtype=half, enabled=half is not None)
+    def reproducible(self) -> Iterator[None]:
+        """The same result every time on one device; float32 means float32, without TF32."""
         matmul = torch.backends.cuda.matmul
         tf32 = matmul.allow_tf32
         matmul.allow_tf32 = False
         try:
-            with (
-                torch.inference_mode(),
-                autocast,
-                torch.backends.cudnn.flags(
-                    enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-                ),
+            with torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
             ):
                 yield
         finally:
             matmul.allow_tf32 = tf32
 
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        """A reproducible forward pass in the precision, without gradients."""
+        with torch.inference_mode(), self.autocast(), self.reproducible():
+            yield
 
-def resolve_precision(name: str, device: torch.device) -> str:
-    """``auto`` is bf16 on a GPU that has it, else fp32.
+
+def choose_compute(
+    device: torch.device, precision: str = "auto", *, channels_last: bool = False, emulated: bool = False
+) -> Compute:
+    """The record for a device and a precision; ``auto`` is bf16 on a GPU that has it, else fp32.
+
+    Args:
+        emulated: allow bf16 where the processor only emulates it, which is slower than fp32.
 
     Raises:
-        UsageError: unknown precision.
+        UsageError: an unknown precision.
+        EnvironmentFault: bf16 on a processor without it.
     """
-    if name not in PRECISIONS:
-        raise UsageError("unknown precision", where=name, hint=nearest(name, PRECISIONS))
-    if name != "auto":
-        return name
-    has = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16" if has else "fp32"
+    if precision not in PRECISIONS:
+        raise UsageError("unknown precision", where=precision, hint=nearest(precision, PRECISIONS))
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and _has_bf16(device) else "fp32"
+    if precision == "bf16" and not emulated and not _has_bf16(device):
+        raise EnvironmentFault("this processor has no bfloat16", where="--precision bf16", hint="use fp32")
+    return Compute(device, precision, channels_last)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "mps" or _cpu_has_bf16()
+
+
+def _cpu_has_bf16() -> bool:
+    """What the kernel says of an x86 processor's flags; an Arm one's feature is spelled the same."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called ``auto`` (a GPU if there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or
+    ``mps``.
+
+    Raises:
+        UsageError: another word.
+        EnvironmentFault: this machine has no such device.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
+        raise UsageError(f"unknown device {name!r}", where="--device", hint="auto, cpu, cuda, cuda:N or mps")
+    if kind == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(number or 0) >= there:
+        raise EnvironmentFault(
+            f"there is no device {name}", where="--device", hint="use --device auto or cpu"
+        )
+    return torch.device(name)
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with so many CPU threads; None leaves torch's own choice.
+
+    Raises:
+        UsageError: more than any machine can start.
+    """
+    if threads is not None:
+        if threads > MOST_THREADS:
+            raise UsageError(f"{threads} threads are more than {MOST_THREADS}", where="--threads")
+        torch.set_num_threads(threads)
 
 
 def default_batch_size(device: torch.device, image_size: int, views: int) -> int:

@@ -1,4 +1,4 @@
-"""ltfix.compute: what auto means, and that global switches come back."""
+"""ltfix.compute: what auto means, what a machine lacks, and that global switches come back."""
 
 from __future__ import annotations
 
@@ -6,18 +6,58 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from ltfix.compute import Compute, default_batch_size, resolve_precision
-from ltfix.errors import UsageError
+from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
+from ltfix.errors import EnvironmentFault, UsageError
 
 CPU = torch.device("cpu")
 
 
 def test_auto_is_float32_on_the_cpu():
-    assert resolve_precision("auto", CPU) == "fp32"
-    assert resolve_precision("bf16", CPU) == "bf16"
+    assert choose_compute(CPU, "auto", channels_last=True) == Compute(CPU, "fp32", True)
+    assert choose_compute(CPU) == Compute(CPU, "fp32", False)
+
+
+def test_unknown_and_emulated_precisions_are_refused(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(UsageError, match=r"unknown precision \(fp64\): did you mean fp16"):
-        resolve_precision("fp64", CPU)
+        choose_compute(CPU, "fp64")
+    monkeypatch.setattr("ltfix.compute._cpu_has_bf16", lambda: False)
+    with pytest.raises(EnvironmentFault, match="no bfloat16"):
+        choose_compute(CPU, "bf16")
+    assert choose_compute(CPU, "bf16", emulated=True).precision == "bf16"
+
+
+def test_devices_by_name():
+    assert resolve_device("cpu") == CPU
+    assert resolve_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(UsageError, match="unknown device 'gpu'"):
+        resolve_device("gpu")
+    with pytest.raises(EnvironmentFault, match="there is no device cuda:99"):
+        resolve_device("cuda:99")
+
+
+def test_more_threads_than_any_machine_can_start_are_refused():
+    with pytest.raises(UsageError, match="5000 threads"):
+        use_threads(5000)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "scaled"),
+    [("fp32", torch.float32, False), ("bf16", torch.bfloat16, False), ("fp16", torch.float16, True)],
+)
+def test_the_forward_pass_is_in_its_precision(precision: str, dtype: torch.dtype, scaled: bool):
+    compute = Compute(CPU, precision)
+    with compute.autocast():
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
+    assert compute.scaler().is_enabled() is scaled
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_a_module_is_placed_in_the_memory_format(channels_last: bool):
+    convolution = nn.Conv2d(3, 4, 3)
+    assert Compute(CPU, channels_last=channels_last).place(convolution) is convolution
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last) is channels_last
 
 
 @given(st.sampled_from(["cpu", "cuda", "mps", "xpu"]), st.integers(1, 2000), st.integers(1, 64))
@@ -28,13 +68,13 @@ def test_batches_are_powers_of_two(kind: str, size: int, views: int):
     assert n >= default_batch_size(torch.device(kind), size + 1, views)
 
 
-def test_running_restores_what_it_sets():
+def test_inference_restores_what_it_sets():
     linear, x = torch.nn.Linear(3, 3), torch.rand(2, 3)
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark
-    with Compute(CPU, "bf16").running():
+    with Compute(CPU, "bf16").inference():
         assert linear(x).dtype == torch.bfloat16
         assert not torch.is_grad_enabled()
-    with Compute(CPU, "fp32").running():
+    with Compute(CPU, "fp32").inference():
         assert linear(x).dtype == torch.float32
         assert not torch.backends.cuda.matmul.allow_tf32
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark) == before

@@ -68,7 +68,7 @@ def compare(
     )
     held = locate_val(val, train, work)
 
-    from ltfix.device import resolve_device, use_threads
+    from ltfix.compute import resolve_device, use_threads
     from ltfix.stage2.methods.options import Options
     from ltfix.stage2.tables.compare import compare as run
 

@@ -113,7 +113,7 @@ def fit(
             loss = None
         given, origins = given_values(with_loss(entry, loss), typed, set_ or [])
 
-    from ltfix.device import resolve_device, use_threads
+    from ltfix.compute import resolve_device, use_threads
     from ltfix.stage2.fit import Options, fit_seeds
 
     use_threads(threads)

@@ -81,7 +81,7 @@ def sweep(
     cache, held = locate(train, work, "train", "--train CACHE"), locate_val(val, train, work)
     tested = None if test is None else locate(test, work, "test", "--test CACHE")
 
-    from ltfix.device import resolve_device, use_threads
+    from ltfix.compute import resolve_device, use_threads
     from ltfix.stage2.methods.options import Options
     from ltfix.stage2.tables.sweep import sweep as run
 

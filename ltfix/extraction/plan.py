@@ -11,8 +11,7 @@ import torch
 
 from ltfix import files
 from ltfix.backbones.load import Backbone, load_backbone
-from ltfix.compute import Compute, default_batch_size, resolve_precision
-from ltfix.device import resolve_device, use_threads
+from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
 from ltfix.extraction.request import Request
 from ltfix.extraction.splits import check_present, choose_splits
 from ltfix.features.layout import CachePlan
@@ -65,8 +64,9 @@ def prepare(request: Request) -> Extraction:
     """
     request.check()
     views = parse_views(request.views)
-    device = resolve_device(request.device)
-    compute = Compute(device, resolve_precision(request.precision, device))
+    compute = choose_compute(
+        resolve_device(request.device), request.precision, channels_last=True, emulated=True
+    )
     use_threads(request.threads)
     source = open_source(request.data, root=request.root, split=request.split)
     chosen = choose_splits(

@@ -94,8 +94,7 @@ def _open_writer(extraction: Extraction, job: Job, progress: Progress) -> CacheW
 
 def _ready(extraction: Extraction) -> nn.Module:
     """The model on its device; the backbone's own object, so nothing is kept twice."""
-    model = extraction.backbone.model.to(extraction.compute.device)
-    model = model.to(memory_format=torch.channels_last)
+    model = extraction.compute.place(extraction.backbone.model)
     if extraction.request.compile:
         model.compile()
     return model
@@ -148,7 +147,7 @@ def _forward(extraction: Extraction, model: nn.Module, pixels: np.ndarray) -> np
     """[B, V, S, S, 3] uint8 to features [B·V, D] float32."""
     compute, size = extraction.compute, pixels.shape[2]
     try:
-        with compute.running():
+        with compute.inference():
             images = torch.from_numpy(pixels.reshape(-1, size, size, 3)).to(compute.device)
             features = model(extraction.backbone.preprocess.normalize(images))
             array: np.ndarray = features.float().cpu().numpy()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ltfix.device import resolve_device
+from ltfix.compute import resolve_device
 from ltfix.errors import LtfixError, UsageError
 
 T = TypeVar("T")

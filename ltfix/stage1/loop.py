@@ -15,10 +15,11 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from ltfix import seeds
+from ltfix.compute import Compute
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import Progress
+from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.batches import Batch, ImageStream
-from ltfix.stage1.average import Compute, MovingAverage
 from ltfix.stage1.distributed import Processes
 from ltfix.stage1.network import Trainee
 from ltfix.stage1.objectives import Objective, Part

@@ -16,11 +16,11 @@ import torchvision
 
 from ltfix import seeds
 from ltfix._version import __version__
+from ltfix.compute import Compute, choose_compute
 from ltfix.images.longtail import cut_long_tail
 from ltfix.images.source import open_source, read_classes
 from ltfix.images.split import Split
 from ltfix.stage1 import augment, recipes
-from ltfix.stage1.average import Compute, choose_compute
 from ltfix.stage1.network import Start
 from ltfix.stage1.objectives import extras
 from ltfix.stage1.table import Recipe
@@ -127,7 +127,7 @@ def make_plan(
     preset = recipes.choose_preset(preset, start.preprocess.image_size, train.n_classes)
     values = recipes.resolve(recipe, preset, given)
     augment.parse(values["augment"])
-    compute = choose_compute(device, values["precision"], values["channels_last"])
+    compute = choose_compute(device, values["precision"], channels_last=values["channels_last"])
     values["precision"] = compute.precision
     with seeds.seeded(seed, "extras"):
         start.trainee.extras.update(extras(recipe, values, start.dim))

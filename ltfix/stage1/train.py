@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.device import use_threads
+from ltfix.compute import use_threads
 from ltfix.evaluation.scores import shot_accuracy
 from ltfix.extraction.decode import available_workers
 from ltfix.heads.head import STAGE1, Head
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress
 from ltfix.stage1 import augment, checkpoint, events, network, recipes
-from ltfix.stage1.batches import ImageStream, open_stream
 from ltfix.stage1.average import MovingAverage
+from ltfix.stage1.batches import ImageStream, open_stream
 from ltfix.stage1.distributed import Processes, joined
 from ltfix.stage1.heads import CosineClassifier
 from ltfix.stage1.loop import EpochResult, Pace, Trainer, predict
@@ -175,7 +175,7 @@ class _Training:
 
     def _trainer(self) -> Trainer:
         plan, values, compute = self.plan, self.plan.values, self.plan.compute
-        trainee = plan.start.trainee.to(compute.device).to(memory_format=compute.memory_format)
+        trainee = compute.place(plan.start.trainee)
         optimizer = build_sgd(trainee, values)
         if values["compile"]:
             trainee.extractor.compile()

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from told import Told, same
 
 import ltfix
-from ltfix.device import demand_bf16
+from ltfix.compute import choose_compute
 from ltfix.errors import EnvironmentFault, UsageError
 from ltfix.stage1.train import train_backbone
 
@@ -105,7 +105,7 @@ def test_other_arithmetic_gives_nearly_the_same(
 ) -> None:
     if "precision" in more:
         try:
-            demand_bf16(torch.device("cpu"))
+            choose_compute(torch.device("cpu"), "bf16")
         except EnvironmentFault:
             pytest.skip("no bfloat16")
     plain = train_backbone(photos, out=tmp_path / "plain", **{**tiny, "epochs": 1, "lr": 0.01})

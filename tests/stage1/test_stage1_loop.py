@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ltfix import seeds
+from ltfix.compute import Compute
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import SILENT
-from ltfix.stage1.average import Compute, MovingAverage
+from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import Processes
 from ltfix.stage1.loop import Pace, Trainer, predict, steps_of
 from ltfix.stage1.network import Trainee

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import torch
 
-from ltfix.device import demand_bf16, resolve_device
+from ltfix.compute import choose_compute, resolve_device
 from ltfix.errors import InputError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
@@ -57,10 +57,8 @@ class Material:
 
     def __post_init__(self) -> None:
         _check_caches(self.train, self.held)
-        device = resolve_device(self.options.device)
-        self.options = dataclasses.replace(self.options, device=str(device))
-        if self.options.precision == "bf16":
-            demand_bf16(device)
+        compute = choose_compute(resolve_device(self.options.device), self.options.precision)
+        self.options = dataclasses.replace(self.options, device=str(compute.device))
         self.data = Features.of(self.train, self.options.views_used, self.options.stream)
         self.natural = natural(self.data.some_rows())
         self._continued = self.train.head
