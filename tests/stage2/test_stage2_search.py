@@ -36,7 +36,7 @@ def at(lr: float, share: float, drift: float) -> Trial:
 
 def test_a_rate_that_fails_with_some_seed_is_dropped_and_so_are_higher_ones(monkeypatch):
     trials = [at(0.01, 0.7, 1), at(0.1, 0.9, 2), at(1.0, 0.8, 3)]
-    monkeypatch.setattr(search, "_is_steady", lambda material, t, *_: t.candidate.values["lr"] < 0.1)
+    monkeypatch.setattr(search, "_is_steady", lambda material, c, *_: c.values["lr"] < 0.1)
     marked, taken, rule = search.settle(None, trials, LABELS, right(0.5), 0)
     assert (taken, rule) == (0, GAIN)
     assert [t.steady for t in marked] == [True, False, False]
@@ -74,7 +74,7 @@ def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeyp
         ]
 
     monkeypatch.setattr(Fitter, "fit", spoil)
-    chosen = Trial(Candidate(resolve(find_method("ce"), {})), np.ones(len(labels), bool))
+    chosen = Candidate(resolve(find_method("ce"), {}))
     assert search._is_steady(material, chosen, labels, 0) == (spoilt is None)
 
 

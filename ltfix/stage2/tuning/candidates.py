@@ -11,18 +11,17 @@ from ltfix.stage2.methods.registry import Method
 from ltfix.stage2.methods.values import Values
 
 RATES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
-"""--tune tries these multiples of a method's rate with every value of the method's grid …"""
+"""Multiples of a method's learning rate that are tried, each with every value of the method's grid."""
 DIRECTION_RATES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-"""… (these for heads over directions, which take and need higher rates) …"""
+"""The same for heads over directions, which need higher rates."""
 SCALES = (0.5, 1.0, 2.0)
-"""… and, at the published values, with these multiples of the feature scale, and with standardised features
-(with plain ones, where they are standardised anyhow): to heads over directions or norms, another origin. …"""
+"""Multiples of the feature scale that are tried with the published values."""
 FRESH = "random"
-"""… A fresh head is also tried from stage 1, since few samples do not train one."""
+"""The start of a fresh head. The stage-1 classifier is also tried: few samples do not train a fresh one."""
 ORIGIN = ("tau-norm", "mult-la")
-"""Post-hoc steps that depend on where the features' origin lies."""
+"""Post-hoc steps whose result depends on where the features' origin lies."""
 UNSCALED = ("cosine", "causal")
-"""Heads over directions: the feature scale does nothing that the rate does not do."""
+"""Heads over directions: on them the feature scale does nothing that the learning rate does not do."""
 
 Ground = tuple[str, float, str]
 
@@ -43,7 +42,7 @@ class Candidate:
 
     @property
     def ground(self) -> Ground:
-        """What a :class:`~ltfix.stage2.fitting.runs.Fitter` is made for."""
+        """Start, scale and normalisation: candidates that share them can train in one batch."""
         return self.init, self.scale, self.normalize
 
 
@@ -58,9 +57,10 @@ def candidates(
 ) -> list[Candidate]:
     """The settings to try: the grids of values without a default, and with ``tune`` the method's grid too.
 
-    The rate is tried with every value of the grid and every start; scales and another normalisation only
-    beside the published values, since they act much like a rate (but not on heads over directions). A value
-    that was given is not searched.
+    The rate is tried with every value of the grid and every start. The feature scale and another
+    normalisation act much like a rate, so they are tried with the published values only (but with every
+    value by heads over directions and post-hoc steps, on which they act otherwise). A value that was given is
+    not searched.
 
     Args:
         init: the start that was asked for; None: the method's own is open.
@@ -71,24 +71,24 @@ def candidates(
     grids = _grids(values, tune)
     own = init or method.init
     inits = (own, "stage1") if tune and init is None and own == FRESH else (own,)
-    scales = SCALES if tune and scaled and method.loss is not None and method.head not in UNSCALED else ()
+    trained_scale = method.loss is not None and method.head not in UNSCALED
+    scales = [scale for scale in SCALES if scale != 1] if tune and scaled and trained_scale else []
     usual = "none" if keeps_features(values) else normalize
     other = "none" if usual == "standardize" else "standardize"
     shifts = [other] if tune and normalized and _has_origin(values) else []
-    every = method.loss is None or method.head in UNSCALED
-    beside = [] if every else [name for name in grids if name != "lr"]
+    published = [name for name in grids if name != "lr"] if trained_scale else []
     found = []
     for point in itertools.product(*grids.values()):
         chosen = values.choose(**dict(zip(grids, point, strict=True)))
         found += [Candidate(chosen, 1.0, start, usual) for start in inits]
-        if all(chosen[name] == values[name] for name in beside):
-            found += [Candidate(chosen, scale, own, usual) for scale in scales if scale != 1]
+        if all(chosen[name] == values[name] for name in published):
+            found += [Candidate(chosen, scale, own, usual) for scale in scales]
             found += [Candidate(chosen, 1.0, own, shift) for shift in shifts]
     return found
 
 
 def searches(method: Method) -> bool:
-    """Whether ``--tune`` tries more for a method than it does for itself."""
+    """Whether tuning tries more for a method than it does for itself."""
     return bool(method.loss or method.grid or method.posthoc in ORIGIN)
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from ltfix.stage2.tuning.candidates import Candidate
 
 TOLERANCE = 0.5
-"""Candidates within so many standard errors of the best one count as equally good."""
+"""Candidates that the best one leads by at most this many standard errors count as equally good."""
 EVIDENCE = 1.64
-"""So many standard errors the best must lead the start for a gain to be seen: one in twenty by chance."""
+"""By this many standard errors the best must lead the start for a gain to be seen. Chance alone leads by more
+once in twenty."""
 BEST = "highest score"
 GAIN = f"nearest to the start of those within {TOLERANCE} standard errors of the best"
 UNSTEADY = "none does alike with every seed, so the first choice stays"
@@ -64,34 +65,29 @@ def lead(ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> tuple[flo
 def choose(
     trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray, *, tuned: bool = True
 ) -> tuple[int, str]:
-    """Which trial to take: the rule of the module, or of a method's own open values the best score.
+    """Which trial to take by the rule of this module.
 
     Args:
         labels: [N] of the validation samples. start: [N] whether the untouched start is right.
-        tuned: whether more is open than what the method itself leaves to validation (its τ).
+        tuned: false where only what the method itself leaves to validation is open (its τ). Then the highest
+            score decides alone.
 
     Returns:
-        Its index, and the rule that took it; where that does not decide, the higher score, then the first.
+        The index of the trial, and in words what took it. Where the rule does not decide, the higher score
+        does, and then the lower index.
     """
     weights = class_weights(labels)
-    right = [trial.correct if trial.steady else None for trial in trials]
-    scores = [-1.0 if correct is None else float(weights @ correct) for correct in right]
-    best = int(np.argmax(scores))
-    winner = right[best]
-    if winner is None or not tuned:
+    right = {i: t.correct for i, t in enumerate(trials) if t.steady and t.correct is not None}
+    if not right:
+        return 0, BEST
+    scores = {i: float(weights @ correct) for i, correct in right.items()}
+    best = max(scores, key=scores.__getitem__)
+    if not tuned:
         return best, BEST
-
-    def near(errors: float, floor: float = 0.0) -> list[int]:
-        found = []
-        for number, correct in enumerate(right):
-            if correct is not None and scores[number] >= floor:
-                ahead, error = lead(winner, correct, weights)
-                if ahead <= errors * error:
-                    found.append(number)
-        return found
-
-    ahead, error = lead(winner, start, weights)
+    ahead, error = lead(right[best], start, weights)
     gain = ahead > EVIDENCE * error
-    good = near(TOLERANCE, floor=float(weights @ start)) if gain else near(EVIDENCE)
-    taken = min(good, key=lambda i: (round(trials[i].drift, 6), -scores[i], i))
+    errors, floor = (TOLERANCE, float(weights @ start)) if gain else (EVIDENCE, 0.0)
+    behind = {i: lead(right[best], correct, weights) for i, correct in right.items()}
+    near = [i for i, (gap, error) in behind.items() if gap <= errors * error and scores[i] >= floor]
+    taken = min(near, key=lambda i: (round(trials[i].drift, 6), -scores[i], i))
     return taken, GAIN if gain else NO_GAIN

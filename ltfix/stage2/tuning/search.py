@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.fitting.validation import BY
+from ltfix.stage2.fitting.validation import BY, Validation
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Linear
 from ltfix.stage2.methods.values import CHOSEN
@@ -18,9 +18,12 @@ from ltfix.stage2.tuning.candidates import Candidate, Ground
 from ltfix.stage2.tuning.rule import UNSTEADY, Trial, choose, class_weights, lead
 
 SEEDS = 5
-"""The choice is fitted with so many seeds on all samples, and dropped where one of them …"""
-STEADY = 0.01, 3.25
-"""… is behind the best by more than a point and by so many standard errors: by chance, one choice in 100."""
+"""So many seeds fit the chosen setting on all samples, to see whether it does alike with each."""
+STEADY_POINTS, STEADY_ERRORS = 0.01, 3.25
+"""A seed may fall behind the best one by a point, and by this many standard errors where that is more. By
+chance alone one choice in 100 fails that."""
+VARIED = {"scale": "feature_scale", "init": "init", "normalize": "normalize"}
+"""What candidates may differ in beside their values, and what a head file calls it."""
 
 
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
@@ -63,41 +66,44 @@ def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
 def settle(
     material: Material, trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray, seed: int
 ) -> tuple[list[Trial], int, str]:
-    """:func:`choose` until all seeds do alike, marking what they do not with, and all higher rates.
+    """Choose by the rule, and choose again without what does not do alike with every seed.
+
+    A choice that is not steady is dropped, and so is the same setting at all higher rates. Where nothing is
+    steady, the first choice stays.
 
     Returns:
-        The trials, the index of the one that is taken, and the rule that took it.
+        The trials with those that were dropped marked, the index of the one taken, and what took it.
     """
     marked = list(trials)
     while any(trial.steady and trial.correct is not None for trial in marked):
         taken, rule = choose(marked, labels, start)
-        found = marked[taken]
+        found = marked[taken].candidate
         if _is_steady(material, found, labels, seed):
             return marked, taken, rule
-        marked = [dataclasses.replace(t, steady=t.steady and not _as_fast(t, found)) for t in marked]
+        marked = [
+            dataclasses.replace(t, steady=t.steady and not _as_fast(t.candidate, found)) for t in marked
+        ]
     taken, rule = choose(trials, labels, start)
     return marked, taken, rule if trials[taken].correct is None else UNSTEADY
 
 
-def _is_steady(material: Material, trial: Trial, labels: np.ndarray, seed: int) -> bool:
+def _is_steady(material: Material, candidate: Candidate, labels: np.ndarray, seed: int) -> bool:
     """Whether fits on all samples do alike on the validation samples, which they may have seen."""
-    values = trial.candidate.values
-    if trial.correct is None or values.method.loss is None:
+    if candidate.values.method.loss is None:
         return True
-    fitted = side_by_side(material, material.data, [trial.candidate], range(seed, seed + SEEDS))
+    fitted = side_by_side(material, material.data, [candidate], range(seed, seed + SEEDS))
     right = [_joined([fold.correct(linear) for fold in material.folds()]) for _, linear in fitted]
     known = [found for found in right if found is not None]
     if len(known) < len(right):
         return False
-    weights, (points, errors) = class_weights(labels), STEADY
+    weights = class_weights(labels)
     best = max(known, key=lambda found: float(weights @ found))
     gaps = [lead(best, found, weights) for found in known]
-    return all(behind <= max(points, errors * error) for behind, error in gaps)
+    return all(behind <= max(STEADY_POINTS, STEADY_ERRORS * error) for behind, error in gaps)
 
 
-def _as_fast(trial: Trial, other: Trial) -> bool:
-    """Whether a trial is another one at the same or a higher rate."""
-    ours, theirs = trial.candidate, other.candidate
+def _as_fast(ours: Candidate, theirs: Candidate) -> bool:
+    """Whether a candidate is another one at the same or a higher rate."""
     rate = theirs.values["lr"]
     same = ours.values.choose(lr=rate).values == theirs.values.choose(lr=rate).values
     return same and ours.ground == theirs.ground and ours.values["lr"] >= rate
@@ -112,13 +118,10 @@ def describe(
     def score(correct: np.ndarray | None) -> float | None:
         return None if correct is None else round(float(weights @ correct), 6)
 
-    taken = trials[chosen].candidate
-    names = [name for name, origin in taken.values.origin.items() if origin == CHOSEN]
-    scaled = len({t.candidate.scale for t in trials}) > 1
-    started = len({t.candidate.init for t in trials}) > 1
-    shifted = len({t.candidate.normalize for t in trials}) > 1
+    names = [name for name, origin in trials[chosen].candidate.values.origin.items() if origin == CHOSEN]
+    varied = [key for key in VARIED if len({getattr(t.candidate, key) for t in trials}) > 1]
     return {
-        "chosen": names + ["feature_scale"] * scaled + ["init"] * started + ["normalize"] * shifted,
+        "chosen": names + [VARIED[key] for key in varied],
         "by": BY,
         "on": on,
         "rule": rule,
@@ -127,9 +130,7 @@ def describe(
         "tried": [
             {
                 **{name: t.candidate.values[name] for name in names},
-                **({"scale": t.candidate.scale} if scaled else {}),
-                **({"init": t.candidate.init} if started else {}),
-                **({"normalize": t.candidate.normalize} if shifted else {}),
+                **{key: getattr(t.candidate, key) for key in varied},
                 "score": score(t.correct),
                 **({} if t.steady else {"steady": False}),
             }
@@ -140,21 +141,21 @@ def describe(
 
 def best_epoch(material: Material, candidate: Candidate, seed: int) -> tuple[int, list[float], np.ndarray]:
     """The number of epochs after which a run scores best, the score after each, and its correctness then."""
-    after: list[list[np.ndarray | None]] = []
-
-    for fold in material.folds():
-        epochs: list[np.ndarray | None] = []
-
-        def watch(epoch: int, found: list[list[Linear]], fold: Any = fold, epochs: Any = epochs) -> None:
-            epochs.append(fold.correct(found[0][0]))
-
-        fitter = material.fitter(fold.train, *candidate.ground)
-        fitter.watch = watch
-        fitter.fit([candidate.values], [seed])
-        after.append(epochs)
+    folds = [_right_by_epoch(material, fold, candidate, seed) for fold in material.folds()]
     weights = class_weights(material.held_labels())
-    joined = [_joined(parts) for parts in zip(*after, strict=True)]
+    joined = [_joined(parts) for parts in zip(*folds, strict=True)]
     right = [np.zeros(len(weights), bool) if part is None else part for part in joined]
     scores = [float(weights @ part) for part in right]
     best = int(np.argmax(scores))
     return best + 1, scores, right[best]
+
+
+def _right_by_epoch(
+    material: Material, fold: Validation, candidate: Candidate, seed: int
+) -> list[np.ndarray | None]:
+    """After every epoch, [n] whether a run is right on each sample that the fold holds out."""
+    found: list[np.ndarray | None] = []
+    fitter = material.fitter(fold.train, *candidate.ground)
+    fitter.watch = lambda _, heads: found.append(fold.correct(heads[0][0]))
+    fitter.fit([candidate.values], [seed])
+    return found
