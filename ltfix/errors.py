@@ -26,7 +26,7 @@ class LtfixError(Exception):
 
 
 class GateMissed(LtfixError):
-    """A bar given by --fail-under was not reached (exit code 1)."""
+    """A head is below a bar that it was held to (exit code 1)."""
 
     exit_code = 1
 

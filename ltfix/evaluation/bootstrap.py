@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ltfix.evaluation.shots import SHOTS
@@ -47,27 +49,27 @@ def paired_difference(
     won = np.bincount(labels[ours & ~theirs], minlength=n_classes)
     lost = np.bincount(labels[theirs & ~ours], minlength=n_classes)
     observed = _summaries((won - lost)[None], tested, shots)
-    share = np.stack([won, lost, tested - won - lost], 1) / np.maximum(tested, 1)[:, None]
-    share[tested == 0] = (0, 0, 1)
-    rng = np.random.default_rng(seed)
-    step = max(1, _CHUNK_VALUES // (3 * n_classes))
-    drawn = [
-        _summaries(_draw(rng, tested, share, min(step, resamples - start)), tested, shots)
-        for start in range(0, resamples, step)
-    ]
+    drawn = [_summaries(sums, tested, shots) for sums in _resampled(won, lost, tested, resamples, seed)]
     tails = [100 * (1 - level) / 2, 100 * (1 + level) / 2]
     found: dict[str, Interval | None] = {}
-    for name, values in observed.items():
+    for name, (value,) in observed.items():
         low, high = np.percentile(np.concatenate([chunk[name] for chunk in drawn]), tails)
-        known = not np.isnan(values[0])
-        found[name] = {"value": float(values[0]), "low": float(low), "high": float(high)} if known else None
+        known = {"value": float(value), "low": float(low), "high": float(high)}
+        found[name] = None if np.isnan(value) else known
     return found
 
 
-def _draw(rng: np.random.Generator, tested: np.ndarray, share: np.ndarray, size: int) -> np.ndarray:
-    """[size, K] resampled sums of won minus lost samples."""
-    counted = rng.multinomial(tested, share, size=(size, len(tested)))
-    return np.asarray(counted[..., 0] - counted[..., 1])
+def _resampled(
+    won: np.ndarray, lost: np.ndarray, tested: np.ndarray, resamples: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Resampled sums of won minus lost samples, [R, K] in chunks whose size does not grow with K."""
+    share = np.stack([won, lost, tested - won - lost], 1) / np.maximum(tested, 1)[:, None]
+    share[tested == 0] = (0, 0, 1)
+    rng = np.random.default_rng(seed)
+    step = max(1, _CHUNK_VALUES // (3 * len(tested)))
+    for start in range(0, resamples, step):
+        counted = rng.multinomial(tested, share, size=(min(step, resamples - start), len(tested)))
+        yield counted[..., 0] - counted[..., 1]
 
 
 def _summaries(sums: np.ndarray, tested: np.ndarray, shots: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Bars that a head must reach: ``--fail-under few=20,all=45``, in percent."""
+"""Bars that a head must reach: ``few=20,all=45``, in percent."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def refuse_empty(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]])
             raise UsageError(
                 f"no tested class is {name}, so {name}={bar:g} cannot be held",
                 where="--fail-under",
-                hint="leave it out, or move the boundaries with --many and --few",
+                hint="leave it out, or move the boundaries: many=N, few=N",
             )
 
 

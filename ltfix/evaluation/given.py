@@ -22,13 +22,21 @@ class NamedHead:
 
     Attributes:
         name: the head file's stem, or "stage-1".
-        path: the head's file, None for a head in memory and for a cache's own classifier.
         head: the classifier.
     """
 
     name: str
-    path: str | None
     head: Head
+
+    @property
+    def path(self) -> str | None:
+        """The head's file, None for a head in memory and for a cache's own classifier."""
+        return None if self.head.path is None else str(self.head.path)
+
+    @property
+    def where(self) -> str:
+        """What an error calls it: its file, else its name."""
+        return self.path or self.name
 
     @property
     def is_stage1(self) -> bool:
@@ -73,10 +81,14 @@ def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[
     """
     opened = [open_given(item) if isinstance(item, str | Path) else item for item in as_list(heads)]
     caches = [item for item in opened if isinstance(item, FeatureCache)]
-    rows = [_named(item) for item in opened if isinstance(item, Head)]
-    baselines = [NamedHead(STAGE1, None, item.head) for item in caches if item.head is not None]
+    rows = [
+        NamedHead(STAGE1 if item.method == STAGE1 else item.name, item)
+        for item in opened
+        if isinstance(item, Head)
+    ]
+    baselines = [NamedHead(STAGE1, item.head) for item in caches if item.head is not None]
     if not baselines and not any(row.is_stage1 for row in rows) and cache.head is not None:
-        baselines = [NamedHead(STAGE1, None, cache.head)]
+        baselines = [NamedHead(STAGE1, cache.head)]
     rows = [*baselines, *sorted(rows, key=lambda row: not row.is_stage1)]
     if not rows:
         raise InputError(
@@ -91,15 +103,10 @@ def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[
     return rows, counts
 
 
-def _named(head: Head) -> NamedHead:
-    path = None if head.path is None else str(head.path)
-    return NamedHead(STAGE1 if head.method == STAGE1 else head.name, path, head)
-
-
 def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCache) -> np.ndarray:
     given = [(str(item.path), training_counts(item)) for item in caches]
-    fitted = [(row.path or row.name, row.head.counts) for row in rows if not row.is_stage1]
-    first = [(row.path or row.name, row.head.counts) for row in rows if row.is_stage1]
+    fitted = [(row.where, row.head.counts) for row in rows if not row.is_stage1]
+    first = [(row.where, row.head.counts) for row in rows if row.is_stage1]
     own = [(str(cache.path), None if cache.head is None else cache.head.counts)]
     for group in (given, fitted, first, own):
         known = [(name, counts) for name, counts in group if counts is not None]
@@ -114,7 +121,7 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
     raise InputError(
         "the training counts are unknown, so no class has a shot",
         where=rows[0].path or cache.path,
-        hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD --cache TEST`",
+        hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD`",
     )
 
 
@@ -135,7 +142,7 @@ def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:
     Raises:
         InputError: D or K differ; both files are named.
     """
-    head, where = row.head, row.path or row.name
+    head, where = row.head, row.where
     if head.dim != cache.dim:
         raise InputError(
             f"the head {where} has D = {head.dim}, the cache {cache.path} has D = {cache.dim}",
@@ -154,7 +161,7 @@ def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:
 
 
 def _check_names(rows: list[NamedHead], cache: FeatureCache) -> None:
-    named = [(row.path or row.name, row.head.classes) for row in rows]
+    named = [(row.where, row.head.classes) for row in rows]
     known = [(name, classes) for name, classes in [*named, (str(cache.path), cache.classes)] if classes]
     for name, classes in known[1:]:
         for index, (ours, theirs) in enumerate(zip(known[0][1], classes, strict=False)):

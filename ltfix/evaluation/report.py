@@ -1,26 +1,22 @@
-"""Evaluate heads on a cache: the one entry to every report."""
+"""What an evaluation found, as every report gives it: one JSON document, and its tables."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
-from ltfix.errors import UsageError
-from ltfix.evaluation import reports
-from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
-from ltfix.evaluation.given import Given, NamedHead, check_fit, class_names, gather, open_given
-from ltfix.evaluation.scores import check_tta
-from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
-from ltfix.evaluation.table import Column, Result, Table
-from ltfix.evaluation.testset import TestSet
-from ltfix.features.read import FeatureCache, open_cache
-from ltfix.heads.head import STAGE1, Head
-from ltfix.progress import SILENT, Progress
+from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES
+from ltfix.evaluation.shots import SHOTS, Shots
+from ltfix.evaluation.table import Column, Kind, Result, Table
 
 FORMAT = "ltfix-report/1"
 FORMATS = ("table", "json", "csv", "markdown")
+HEAD_COLUMNS = (
+    Column("name", "Head"),
+    Column("path", "", csv_only=True),
+    Column("method", "", csv_only=True),
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +29,7 @@ class Report(Result):
         shots: the shot of each class and the rule.
         heads: one mapping a head, stage 1 first: name, path, method and what was measured.
         about: what was measured on the cache alone; further keys of the JSON.
+        layout: makes the table of this kind of report.
         title: the cache and how its views were treated, for people.
     """
 
@@ -41,7 +38,8 @@ class Report(Result):
     shots: Shots
     heads: list[dict[str, Any]]
     about: dict[str, Any]
-    title: str = ""
+    layout: Callable[[Report], Table]
+    title: str
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of docs/format.md: fractions, None where there is no value."""
@@ -56,108 +54,16 @@ class Report(Result):
 
     def tables(self) -> list[Table]:
         """What people read: the report's table, and the differences where a head was compared with."""
-        main = reports.lookup(self.kind).table(self)
+        main = self.layout(self)
         main = dataclasses.replace(main, title=main.title or self.title)
         return [main, _differences(self)] if "against" in self.about else [main]
 
 
-def evaluate(
-    heads: Given | Sequence[Given] | None,
-    cache: FeatureCache | str | Path,
-    report: str = "many-medium-few",
-    *,
-    many: int = MANY,
-    few: int = FEW,
-    tta: str = "mean",
-    against: Given | None = None,
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> Report:
-    """Measure heads on a feature cache.
-
-    Args:
-        heads: one or several of: a Head, the path of one, or a training cache, which stands for its
-            stage-1 classifier and its counts. None or empty: the cache's own stage-1 classifier.
-        cache: the features to measure on, or their path.
-        report: a name of ``ltfix.evaluation.reports.names()``, or of an installed extension's.
-        many, few: Many is n > many, Few is n < few, n the training samples of a class.
-        tta: with several views, the "mean" of their logits or the "first" view alone.
-        against: a head, or the name of a row, that every head is compared with: the difference of All
-            and of each shot with its paired bootstrap interval.
-        seed: of the bootstrap.
-        progress: told of the samples of every head.
-
-    Raises:
-        UsageError: an unknown report or ``tta``, or overlapping shot boundaries.
-        InputError: a missing or wrong file; heads and cache that differ in D, K or class names; training
-            counts that are unknown or contradict each other; a feature that is not finite.
-    """
-    measured = reports.lookup(report)
-    check_tta(tta)
-    cache = cache if isinstance(cache, FeatureCache) else open_cache(cache)
-    rows, counts = gather(heads, cache)
-    test = TestSet(cache, group(counts, many, few), class_names(rows, cache), tta, progress)
-    progress.start(f"evaluate {cache.path}", cache.n * len(rows), "samples")
-    found = [{**row.to_dict(), **measured.measure(row.head, test)} for row in rows]
-    about = measured.about(test)
-    progress.advance(sum(cache.n for row in rows if not test.told(row.head)))
-    if against is not None:
-        baseline = _baseline(against, rows, test)
-        about["against"] = {
-            **baseline.to_dict(),
-            "level": LEVEL,
-            "resamples": RESAMPLES,
-            "seed": seed,
-        }
-        for entry, row in zip(found, rows, strict=True):
-            entry["difference"] = _difference(row, baseline, test, seed)
-    progress.finish()
-    return Report(report, _describe(test), test.shots, found, about, _title(test, rows))
-
-
-def _describe(test: TestSet) -> dict[str, Any]:
-    return {
-        "path": str(test.cache.path),
-        "n": test.cache.n,
-        "classes": test.cache.n_classes,
-        "fingerprint": test.cache.fingerprint,
-    }
-
-
-def _title(test: TestSet, rows: Sequence[NamedHead]) -> str:
-    own = test.cache.fingerprint
-    seen = own is not None and any(row.head.meta.get("cache") == own for row in rows)
-    samples = f"{test.cache.n} samples{' that heads here were fitted on' if seen else ''}"
-    parts = [samples, f"{test.cache.n_classes} classes", test.views()]
-    return f"{test.cache.path}: {', '.join(part for part in parts if part)}"
-
-
-def _baseline(against: Given, rows: list[NamedHead], test: TestSet) -> NamedHead:
-    """The head to compare with: a row by its name, or one more head."""
-    for row in rows:
-        if against is row.head or (isinstance(against, str | Path) and str(against) in (row.name, row.path)):
-            return row
-    if str(against) == STAGE1 and not Path(STAGE1).exists():
-        raise UsageError(
-            "no cache here has a stage-1 classifier",
-            where="--against stage-1",
-            hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD --cache TEST`",
-        )
-    opened = against if isinstance(against, Head | FeatureCache) else open_given(against)
-    head = opened.head if isinstance(opened, FeatureCache) else opened
-    if head is None:
-        raise UsageError("the cache to compare with has no stage-1 classifier", where=against)
-    path = str(head.path) if isinstance(opened, Head) and head.path is not None else None
-    baseline = NamedHead(head.name, path, head)
-    check_fit(baseline, test.cache, test.n_classes)
-    return baseline
-
-
-def _difference(row: NamedHead, baseline: NamedHead, test: TestSet, seed: int) -> dict[str, Any] | None:
-    if row.head is baseline.head:
-        return None
-    ours, theirs = (test.predictions(which.head) == test.labels for which in (row, baseline))
-    return dict(paired_difference(ours, theirs, test.labels, test.shots.of, seed=seed))
+def shot_columns(
+    kind: Kind, best: Literal["max", "min"] | None = None, prefix: str = ""
+) -> tuple[Column, ...]:
+    """One column a shot, whose values stand under its name behind ``prefix``."""
+    return tuple(Column(prefix + shot, shot.capitalize(), kind, best) for shot in SHOTS)
 
 
 def _differences(report: Report) -> Table:

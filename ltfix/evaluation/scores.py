@@ -22,6 +22,9 @@ TITLES = {
     "harmonic_mean": "Harmonic",
     "worst_class": "Worst class",
 }
+LogitBlocks = Iterable[tuple[slice, np.ndarray]]
+"""The logits of a cache in consecutive blocks: a slice of the samples, and their logits [m, K]."""
+
 _BLOCK_VALUES = 1 << 22  # 16 MiB of float32 logits, whatever K is
 _RECALL_FLOOR = 1e-5
 

@@ -16,14 +16,14 @@ from ltfix.progress import SILENT, Progress
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class TestSet:
-    """A cache to measure heads on.
+    """A cache to measure heads on. What a head predicts is computed once and kept.
 
     Attributes:
         cache: features [N, V, D] and labels [N].
         shots: the shot of each of the K classes, and their training counts.
         classes: the K class names, or None.
         tta: "mean" of the views' logits, or the "first" view.
-        progress: told of every sample, once a head.
+        progress: advanced by every sample, once a head, however often a report passes over them.
     """
 
     cache: FeatureCache
@@ -31,8 +31,8 @@ class TestSet:
     classes: tuple[str, ...] | None = None
     tta: str = "mean"
     progress: Progress = SILENT
-    _told: set[int] = dataclasses.field(default_factory=set)
-    _made: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    _counted: set[Head] = dataclasses.field(default_factory=set)
+    _predicted: dict[Head, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def n_classes(self) -> int:
@@ -51,23 +51,23 @@ class TestSet:
         return np.pad(counts, (0, self.n_classes - len(counts)))
 
     def blocks(self, head: Head) -> Iterator[tuple[slice, np.ndarray]]:
-        """The head's logits in consecutive blocks: (slice of samples, [m, K])."""
-        tell = id(head) not in self._told
-        self._told.add(id(head))
+        """The head's logits in consecutive blocks: (slice of samples, [m, K] float32)."""
+        first = head not in self._counted
+        self._counted.add(head)
         for where, logits in logit_blocks(head, self.cache, self.tta):
             yield where, logits
-            if tell:
+            if first:
                 self.progress.advance(len(logits))
 
-    def told(self, head: Head) -> bool:
-        """Whether the progress has heard of this head's samples."""
-        return id(head) in self._told
+    def counted(self, head: Head) -> bool:
+        """Whether the progress has advanced by this head's samples; a report may need none of its logits."""
+        return head in self._counted
 
     def predictions(self, head: Head) -> np.ndarray:
         """[N] predicted classes of a head, computed once; the lower index where logits are equal."""
-        if id(head) not in self._made:
-            self._made[id(head)] = np.concatenate([logits.argmax(1) for _, logits in self.blocks(head)])
-        return self._made[id(head)]
+        if head not in self._predicted:
+            self._predicted[head] = np.concatenate([logits.argmax(1) for _, logits in self.blocks(head)])
+        return self._predicted[head]
 
     def recall(self, head: Head) -> np.ndarray:
         """[K] accuracy per class, NaN for a class without samples."""
@@ -75,8 +75,7 @@ class TestSet:
 
     def class_name(self, index: int) -> str | None:
         """The name of a class, where names are known."""
-        known = self.classes is not None and index < len(self.classes)
-        return self.classes[index] if self.classes is not None and known else None
+        return self.classes[index] if self.classes is not None and index < len(self.classes) else None
 
     def shot_name(self, index: int) -> str:
         """The shot of a class."""

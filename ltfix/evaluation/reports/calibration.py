@@ -1,22 +1,27 @@
-"""Expected calibration error, log-likelihood, Brier score, and the temperature that calibrates best."""
+"""How far a head's probabilities can be trusted: calibration errors, likelihood, Brier score, temperature."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ltfix.evaluation.calibration import BINS, best_temperature, calibrate, expected_calibration_error
-from ltfix.evaluation.report import Report
+import numpy as np
+
+from ltfix.evaluation.report import HEAD_COLUMNS, Report, shot_columns
+from ltfix.evaluation.scores import LogitBlocks
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
+BINS = 15
+_COARSE = 2.0 ** np.arange(-8, 8.01, 0.25)
+_FINE = 2.0 ** np.linspace(-0.25, 0.25, 17)
 _COLUMNS = (
-    Column("name", "Head"),
-    Column("path", "", csv_only=True),
-    Column("method", "", csv_only=True),
+    *HEAD_COLUMNS,
     Column("ece", "ECE", "percent", "min"),
-    *(Column(f"ece_{shot}", shot.capitalize(), "percent", "min") for shot in SHOTS),
+    *shot_columns("percent", "min", "ece_"),
     Column("nll", "NLL", "number", "min"),
     Column("brier", "Brier", "number", "min"),
     Column("temperature", "Best T", "number"),
@@ -28,17 +33,16 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """ECE of all samples and of each shot's, NLL (nats), Brier score, the temperature of least ECE."""
     found = calibrate(test.blocks(head), test.labels)
     shot = test.shots.of[test.labels]
-    by_shot: dict[str, float | None] = {}
-    for index, name in enumerate(SHOTS):
-        mine = shot == index
-        known = (
-            expected_calibration_error(found.confidence[mine], found.correct[mine]) if mine.any() else None
-        )
-        by_shot[f"ece_{name}"] = known
+
+    def ece(mine: np.ndarray) -> float | None:
+        if not mine.any():
+            return None
+        return expected_calibration_error(found.confidence[mine], found.correct[mine])
+
     temperature, least = best_temperature(lambda: test.blocks(head), test.labels)
     return {
         "ece": expected_calibration_error(found.confidence, found.correct),
-        **by_shot,
+        **{f"ece_{name}": ece(shot == index) for index, name in enumerate(SHOTS)},
         "nll": found.nll,
         "brier": found.brier,
         "temperature": temperature,
@@ -58,3 +62,108 @@ def table(report: Report) -> Table:
         f"{report.shots.rule()}.",
     )
     return Table(_COLUMNS, report.heads, notes=notes)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Calibration:
+    """Confidence and correctness of every sample, and the proper scores.
+
+    Attributes:
+        confidence: [N] largest probability.
+        correct: [N] bool, whether the class of largest logit is the true one.
+        nll: mean negative log-likelihood, in nats.
+        brier: mean over samples of the squared distance between probabilities and one-hot label (0 to 2).
+    """
+
+    confidence: np.ndarray
+    correct: np.ndarray
+    nll: float
+    brier: float
+
+
+def calibrate(blocks: LogitBlocks, labels: np.ndarray) -> Calibration:
+    """Confidence, correctness and scores of logits against ``labels`` [N], in one pass over the blocks.
+
+    Where the probability of the true class underflows, its logarithm still counts exactly.
+    """
+    confidence, correct = np.empty(len(labels)), np.empty(len(labels), bool)
+    nll = brier = 0.0
+    for where, logits in blocks:
+        mine, rows = labels[where], np.arange(len(logits))
+        shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+        p = np.exp(shifted)
+        total = p.sum(1)
+        p /= total[:, None]
+        nll += float(np.sum(np.log(total) - shifted[rows, mine]))
+        brier += float(np.sum(p * p) + np.sum(1 - 2 * p[rows, mine]))
+        confidence[where] = 1 / total
+        correct[where] = logits.argmax(1) == mine
+    return Calibration(confidence, correct, nll / len(labels), brier / len(labels))
+
+
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
+    """ECE with equal-width bins (Guo et al., 2017).
+
+    The mean over samples of the gap between accuracy and mean confidence of their bin. Bins are
+    (i/bins, (i+1)/bins], as published code for long-tailed calibration has them.
+
+    Args:
+        confidence: [N] in (0, 1].
+        correct: [N] bool.
+        bins: how many.
+    """
+    index = _bin(confidence, bins)
+    gap = np.bincount(index, correct - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+def _bin(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """The bin (i/bins, (i+1)/bins] of each confidence, [m] int64."""
+    return np.asarray(np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1))
+
+
+def best_temperature(
+    blocks: Callable[[], LogitBlocks], labels: np.ndarray, bins: int = BINS
+) -> tuple[float, float]:
+    """The temperature T at which softmax(z / T) has the least ECE, and that ECE.
+
+    ECE jumps where a sample changes its bin, so a grid is searched (2^-8 to 2^8 by quarter octaves,
+    then 1/32 octaves around the best); of equal ones the nearest to 1 is taken. Being chosen on the
+    same samples it is a lower bound, not what a validation split would give.
+
+    Args:
+        blocks: makes a fresh iteration over blocks of logits; called twice.
+        labels: [N] true classes.
+        bins: of the ECE.
+    """
+    coarse = _ece_at(blocks(), labels, _COARSE, bins)
+    around = _closest_to_one(_COARSE, coarse)
+    grid = around * _FINE
+    fine = _ece_at(blocks(), labels, grid, bins)
+    best = _closest_to_one(grid, fine)
+    return float(best), float(fine.min())
+
+
+def _closest_to_one(temperatures: np.ndarray, ece: np.ndarray) -> float:
+    equal = temperatures[ece == ece.min()]
+    return float(equal[np.abs(np.log(equal)).argmin()])
+
+
+def _ece_at(blocks: LogitBlocks, labels: np.ndarray, temperatures: np.ndarray, bins: int) -> np.ndarray:
+    """ECE at each temperature in one pass; only the bins' sums are kept."""
+    gaps = np.zeros((len(temperatures), bins))
+    for where, logits in blocks:
+        correct = logits.argmax(1) == labels[where]
+        for index, confidence in enumerate(_confidences(logits, temperatures)):
+            gaps[index] += np.bincount(_bin(confidence, bins), correct - confidence, minlength=bins)
+    ece: np.ndarray = np.abs(gaps).sum(1) / len(labels)
+    return ece
+
+
+def _confidences(logits: np.ndarray, temperatures: np.ndarray) -> Iterator[np.ndarray]:
+    """The largest softmax probability [m] of logits / T for each T."""
+    below = logits - logits.max(1, keepdims=True)
+    scratch = np.empty_like(below)
+    for temperature in temperatures:
+        np.exp(np.divide(below, np.float32(temperature), out=scratch), out=scratch)
+        yield 1 / scratch.sum(1, dtype=np.float64)

@@ -1,25 +1,31 @@
-"""The geometry of the evaluated features, and the row norms of the heads against the class counts."""
+"""The geometry of the evaluated features, and the row norms of the heads against the class counts.
+
+Sums over the samples run in float64 and take two passes, so the features are never in memory at once.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.neuralcollapse import between_cosine, class_means, fisher_ratio, within_cosine
-from ltfix.evaluation.report import Report
+from ltfix.evaluation.report import Report, shot_columns
 from ltfix.evaluation.scores import known, summary
-from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.evaluation.testset import TestSet
-from ltfix.heads.head import Head
+from ltfix.features.read import FeatureCache
+from ltfix.heads.head import NORM_FLOOR, Head
 
+_CONSTANT = 1e-3
+_ROWS = 4096
 _COLUMNS = (
     Column("of", "Of"),
     Column("path", "", csv_only=True),
     Column("measure", "Measure"),
     Column("all", "All", "number"),
-    *(Column(shot, shot.capitalize(), "number") for shot in SHOTS),
+    *shot_columns("number"),
 )
 _MEASURES = {
     "norm": "feature norm",
@@ -75,3 +81,124 @@ def table(report: Report) -> Table:
             "FDR is taken on its range."
         )
     return Table(_COLUMNS, rows, notes=tuple(notes))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ClassMeans:
+    """What one pass over the features gives.
+
+    Attributes:
+        counts: [K] samples per class.
+        mean: [K, D] class means of the features (zero where a class has none).
+        unit: [K, D] class means of the features scaled to norm 1.
+        norm: [K] mean feature norm per class, NaN where a class has no sample.
+        varying: [D] bool, dimensions that are not (nearly) constant.
+    """
+
+    counts: np.ndarray
+    mean: np.ndarray
+    unit: np.ndarray
+    norm: np.ndarray
+    varying: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FisherRatio:
+    """tr(S_W⁻¹ S_B), and on how much of the feature space.
+
+    Attributes:
+        value: the ratio, or NaN where no direction has within-class scatter.
+        dims: dimensions left after the constant ones were dropped.
+        rank: rank of the within-class scatter; below ``dims`` the pseudo-inverse was used.
+    """
+
+    value: float
+    dims: int
+    rank: int
+
+
+def feature_blocks(cache: FeatureCache, tta: str = "mean") -> Iterator[tuple[slice, np.ndarray]]:
+    """Blocks [m, D] float64 of the mean over the views, or of the first."""
+    for where, block in cache.blocks(_ROWS):
+        x = block[:, 0] if tta == "first" else block.mean(1, dtype=np.float64)
+        yield where, x.astype(np.float64, copy=False)
+
+
+def class_means(cache: FeatureCache, n_classes: int, tta: str = "mean") -> ClassMeans:
+    """Class means, mean norms, and which dimensions vary.
+
+    A dimension counts as constant where it never differs from its first value by more than 1e-3 of its
+    mean's size, as in the published code of Hasegawa & Sato ("Exploring weight balancing", 2024).
+    """
+    counts = np.bincount(cache.labels, minlength=n_classes)
+    mean, unit = np.zeros((n_classes, cache.dim)), np.zeros((n_classes, cache.dim))
+    norm, first = np.zeros(n_classes), None
+    low, high = np.full(cache.dim, np.inf), np.full(cache.dim, -np.inf)
+    for where, x in feature_blocks(cache, tta):
+        labels = cache.labels[where]
+        length = np.sqrt(np.einsum("id,id->i", x, x))
+        first = x[0].copy() if first is None else first
+        low, high = np.minimum(low, x.min(0)), np.maximum(high, x.max(0))
+        norm += np.bincount(labels, length, minlength=n_classes)
+        _add_rows(mean, labels, x)
+        _add_rows(unit, labels, x / np.maximum(length, NORM_FLOOR)[:, None])
+    centre = mean.sum(0) / cache.n
+    safe = np.maximum(counts, 1)[:, None]
+    assert first is not None  # a cache has at least one sample
+    varying = np.maximum(high - first, first - low) > _CONSTANT * np.abs(centre)
+    seen = np.where(counts > 0, counts, np.nan)
+    return ClassMeans(counts, mean / safe, unit / safe, norm / seen, varying)
+
+
+def _add_rows(total: np.ndarray, labels: np.ndarray, x: np.ndarray) -> None:
+    """``total[labels] += x`` with repeated labels added up, by runs of equal labels."""
+    order = np.argsort(labels, kind="stable")
+    ordered = labels[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    total[ordered[starts]] += np.add.reduceat(x[order], starts, axis=0)
+
+
+def fisher_ratio(cache: FeatureCache, means: ClassMeans, tta: str = "mean") -> FisherRatio:
+    """tr(S_W⁻¹ S_B) in float64, S_W = Σ (x-μ_y)(x-μ_y)ᵀ, S_B = Σ_k n_k (μ_k-μ)(μ_k-μ)ᵀ, μ the sample mean.
+
+    It does not change under invertible linear maps of the features, so each dimension is first scaled
+    to unit within-class scatter. Where S_W has no full rank (fewer samples than dimensions, or
+    collapsed features) the ratio is taken on its range by the pseudo-inverse.
+    """
+    keep = means.varying
+    class_mean = means.mean[:, keep]
+    dims = int(keep.sum())
+    scatter = np.zeros((dims, dims))
+    for where, x in feature_blocks(cache, tta):
+        centred = x[:, keep] - class_mean[cache.labels[where]]
+        scatter += centred.T @ centred
+    overall = means.counts @ class_mean / cache.n
+    spread = np.sqrt(means.counts)[:, None] * (class_mean - overall)
+    scale = np.sqrt(np.diag(scatter)) if dims else np.zeros(0)
+    scale[scale == 0] = 1
+    values, vectors = np.linalg.eigh(scatter / np.outer(scale, scale)) if dims else (scale, scatter)
+    usable = values > max(values, default=0.0) * dims * np.finfo(np.float64).eps
+    usable &= values > 0
+    along = (spread / scale) @ vectors[:, usable]
+    ratio = float(np.sum(along * along / values[usable])) if usable.any() else float("nan")
+    return FisherRatio(ratio, dims, int(usable.sum()))
+
+
+def within_cosine(means: ClassMeans) -> np.ndarray:
+    """[K] mean cosine similarity of two different samples of a class; NaN with fewer than two."""
+    n = means.counts.astype(np.float64)
+    pairs = np.where(n > 1, n * (n - 1), np.nan)
+    square = np.einsum("kd,kd->k", means.unit, means.unit) * n * n
+    return np.asarray((square - n) / pairs)
+
+
+def between_cosine(means: ClassMeans) -> np.ndarray:
+    """[K] mean cosine similarity of a class's samples with those of every other class; NaN alone or empty.
+
+    Every other class counts equally, whatever its number of samples.
+    """
+    seen = means.counts > 0
+    others = max(int(seen.sum()) - 1, 0)
+    total = means.unit[seen].sum(0)
+    found = means.unit @ total - np.einsum("kd,kd->k", means.unit, means.unit)
+    return np.where(seen & (others > 0), found / max(others, 1), np.nan)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.report import Report
+from ltfix.evaluation.report import HEAD_COLUMNS, Report
 from ltfix.evaluation.scores import TITLES, harmonic_mean, shot_means
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
@@ -34,6 +34,6 @@ def about(test: TestSet) -> dict[str, Any]:
 
 def table(report: Report) -> Table:
     """One row a head."""
-    names = (Column("name", "Head"), Column("path", "", csv_only=True), Column("method", "", csv_only=True))
     scores = tuple(Column(key, TITLES[key], "percent", "max") for key in _SCORES)
-    return Table((*names, *scores), report.heads, notes=(f"{report.shots.rule()}.",), essential=5)  # to Few
+    columns = (*HEAD_COLUMNS, *scores)  # a narrow terminal shows them up to Few
+    return Table(columns, report.heads, notes=(f"{report.shots.rule()}.",), essential=5)

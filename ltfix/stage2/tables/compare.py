@@ -14,7 +14,7 @@ from typing import Any
 
 from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
-from ltfix.evaluation.report import evaluate
+from ltfix.evaluation import evaluate
 from ltfix.evaluation.scores import TITLES, spread
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots
 from ltfix.evaluation.table import Column, Result, Table

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from evaluation_samples import cache_of
 
-from ltfix.evaluation import neuralcollapse
-from ltfix.evaluation.neuralcollapse import between_cosine, class_means, fisher_ratio, within_cosine
+from ltfix.evaluation.reports import features
+from ltfix.evaluation.reports.features import between_cosine, class_means, fisher_ratio, within_cosine
 
 
 def drawn(seed: int = 0, n: int = 120, d: int = 6, k: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -16,7 +16,7 @@ def drawn(seed: int = 0, n: int = 120, d: int = 6, k: int = 4) -> tuple[np.ndarr
     return (rng.normal(size=(k, d))[labels] + rng.normal(size=(n, d))).astype(np.float32), labels
 
 
-def ratio(x: np.ndarray, labels: np.ndarray, k: int = 4) -> neuralcollapse.FisherRatio:
+def ratio(x: np.ndarray, labels: np.ndarray, k: int = 4) -> features.FisherRatio:
     cache = cache_of(x, labels)
     return fisher_ratio(cache, class_means(cache, k))
 
@@ -25,7 +25,7 @@ def ratio(x: np.ndarray, labels: np.ndarray, k: int = 4) -> neuralcollapse.Fishe
 def test_golden_fisher_ratio(
     golden: Callable[[str], dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch, rows: int
 ):
-    monkeypatch.setattr(neuralcollapse, "_ROWS", rows)
+    monkeypatch.setattr(features, "_ROWS", rows)
     given = golden("heads_official")
     found = ratio(given["train_X"], given["train_y"], 10)
     assert found.value == pytest.approx(float(given["fdr.train"]), rel=1e-9)

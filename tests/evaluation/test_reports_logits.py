@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ltfix.evaluation.logits import margins
+from ltfix.evaluation.reports.logits import margins
 
 
 def split(z: np.ndarray, size: int) -> list[tuple[slice, np.ndarray]]:

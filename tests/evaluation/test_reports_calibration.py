@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from ltfix.evaluation.calibration import (
+from ltfix.evaluation.reports.calibration import (
     BINS,
     best_temperature,
     calibrate,
