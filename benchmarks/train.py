@@ -21,12 +21,12 @@ from torch.nn import functional as F
 from ltfix.compute import Compute, choose_compute, resolve_device
 from ltfix.progress import SILENT
 from ltfix.stage1 import augment
-from ltfix.stage1.batches import Normaliser, ResidentImages
 from ltfix.stage1.loop import Pace, Trainer
-from ltfix.stage1.network import build
 from ltfix.stage1.objectives import build_objective
 from ltfix.stage1.optimise import build_sgd
 from ltfix.stage1.recipes import find_recipe, resolve
+from ltfix.stage1.streams import Normaliser, ResidentImages
+from ltfix.stage1.trainee import build
 
 BAR = 0.95
 K = 100

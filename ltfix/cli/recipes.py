@@ -12,7 +12,7 @@ from ltfix.cli.methods import value_rows
 from ltfix.cli.options import ListFormat, PlainFormat
 
 if TYPE_CHECKING:
-    from ltfix.stage1.table import Recipe
+    from ltfix.stage1.entries import Recipe
 
 
 def recipes(

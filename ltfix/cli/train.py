@@ -13,7 +13,7 @@ from ltfix.cli import options as opt
 from ltfix.cli import parsing as texts
 
 if TYPE_CHECKING:
-    from ltfix.stage1.run import Run
+    from ltfix.stage1.run_folder import Run
 
 _VALUES = (
     "epochs", "batch_size", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule",

@@ -17,7 +17,7 @@ from ltfix.extraction.extract import extract
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
-from ltfix.stage1.run import Run
+from ltfix.stage1.run_folder import Run
 from ltfix.stage1.train import train_backbone
 from ltfix.stage2.fit import fit
 

@@ -19,10 +19,10 @@ from ltfix.compute import Compute
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import Progress
 from ltfix.stage1.average import MovingAverage
-from ltfix.stage1.batches import Batch, ImageStream
 from ltfix.stage1.distributed import Processes
-from ltfix.stage1.network import Trainee
 from ltfix.stage1.objectives import Objective, Part
+from ltfix.stage1.streams import Batch, ImageStream
+from ltfix.stage1.trainee import Trainee
 from ltfix.stage2.loop import samplers
 
 TELL_SECONDS = 1.0  # between two live words, each of which waits for the device

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from ltfix.seeds import derive
 from ltfix.stage1 import mixing
-from ltfix.stage1.network import Trainee
-from ltfix.stage1.table import Recipe
+from ltfix.stage1.entries import Recipe
+from ltfix.stage1.trainee import Trainee
 from ltfix.stage2.loop.samplers import by_power
 from ltfix.stage2.losses.build import build_loss
 from ltfix.stage2.losses.formulas import Deferred, Loss

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
-from ltfix.stage1.table import PRESETS, RECIPES, Recipe, Values
+from ltfix.stage1.entries import PRESETS, RECIPES, Recipe, Values
 from ltfix.stage2.methods.parts import Value, clash
 from ltfix.stage2.methods.values import read_value
 

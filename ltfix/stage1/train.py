@@ -15,17 +15,19 @@ from ltfix.extraction.decode import available_workers
 from ltfix.heads.head import STAGE1, Head
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress
-from ltfix.stage1 import augment, checkpoint, events, network, recipes
+from ltfix.stage1 import augment, events, recipes
+from ltfix.stage1 import state as checkpoint
+from ltfix.stage1 import trainee as network
 from ltfix.stage1.average import MovingAverage
-from ltfix.stage1.batches import ImageStream, open_stream
 from ltfix.stage1.distributed import Processes, joined
 from ltfix.stage1.heads import CosineClassifier
 from ltfix.stage1.loop import EpochResult, Pace, Trainer, predict
 from ltfix.stage1.objectives import build_objective
 from ltfix.stage1.optimise import build_sgd
-from ltfix.stage1.plan import Data, Plan, make_plan, versions
-from ltfix.stage1.run import Run, RunFolder
+from ltfix.stage1.preparation import Data, Plan, make_plan, versions
+from ltfix.stage1.run_folder import Run, RunFolder
 from ltfix.stage1.schedule import rate_at
+from ltfix.stage1.streams import ImageStream, open_stream
 
 VAL_BATCH = 256
 _PACE = ("sampler", "batch_size", "accumulate", "epochs", "clip_grad")

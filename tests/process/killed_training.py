@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from ltfix.errors import UsageError
-from ltfix.stage1.checkpoint import read_checkpoint
+from ltfix.stage1.state import read_checkpoint
 from ltfix.stage1.train import train_backbone
 
 

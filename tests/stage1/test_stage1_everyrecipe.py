@@ -76,7 +76,7 @@ def test_large_images_take_the_same_recipes(
     """Without a resident set the images come through a loader; without augmentation they are the same."""
     given = options(tiny, "glmc", epochs=1, augment="none", workers=0)
     resident = train_backbone(photos, out=tmp_path / "resident", **given)
-    monkeypatch.setattr("ltfix.stage1.batches.RESIDENT_BYTES", 1000)
+    monkeypatch.setattr("ltfix.stage1.streams.RESIDENT_BYTES", 1000)
     loaded = train_backbone(photos, out=tmp_path / "loaded", **given)
     assert same(resident.path, loaded.path)
 

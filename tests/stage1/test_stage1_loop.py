@@ -15,8 +15,8 @@ from ltfix.progress import SILENT
 from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import Processes
 from ltfix.stage1.loop import Pace, Trainer, predict, steps_of
-from ltfix.stage1.network import Trainee
 from ltfix.stage1.objectives import Classify
+from ltfix.stage1.trainee import Trainee
 from ltfix.stage2.loop import samplers
 from ltfix.stage2.losses.formulas import SoftmaxLoss
 

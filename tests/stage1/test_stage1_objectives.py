@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltfix.stage1 import mixing, objectives
-from ltfix.stage1.network import Trainee
 from ltfix.stage1.objectives import Classify, Glmc, Part, build_objective
 from ltfix.stage1.recipes import find_recipe, resolve
+from ltfix.stage1.trainee import Trainee
 from ltfix.stage2.losses.formulas import SoftmaxLoss
 
 COUNTS = np.array([50, 20, 5])

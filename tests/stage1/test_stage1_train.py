@@ -60,7 +60,7 @@ def test_loaded_images_learn_and_resume_too(
     photos: Path, tmp_path: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout draws from torch's global generator, the augmentation in worker processes."""
-    monkeypatch.setattr("ltfix.stage1.batches.RESIDENT_BYTES", 1000)
+    monkeypatch.setattr("ltfix.stage1.streams.RESIDENT_BYTES", 1000)
     tiny["model_args"] = {**tiny["model_args"], "drop_rate": 0.2}
     options = {**tiny, "augment": "resized-crop,flip", "workers": 1}
     train_backbone(photos, out=tmp_path / "whole", **options)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from ltfix.errors import InputError, UsageError
-from ltfix.stage1.network import Start, build
+from ltfix.stage1.trainee import Start, build
 
 SMALL = {"model_args": {"depths": [1, 1], "widths": [4, 8]}, "preprocess": {"image_size": 8}}
 

@@ -13,8 +13,8 @@ from ltfix.errors import InputError
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.progress import SILENT
-from ltfix.stage1 import batches
-from ltfix.stage1.batches import AugmentedImages, LoadedImages, Normaliser, ResidentImages, open_stream
+from ltfix.stage1 import streams as batches
+from ltfix.stage1.streams import AugmentedImages, LoadedImages, Normaliser, ResidentImages, open_stream
 
 CPU = torch.device("cpu")
 PREPROCESS = Preprocess(8, 1.0, (0.3, 0.4, 0.5), (0.2, 0.3, 0.4), "bilinear")

@@ -21,9 +21,9 @@ from ltfix.images.longtail import cut_long_tail
 from ltfix.images.source import open_source, read_classes
 from ltfix.images.split import Split
 from ltfix.stage1 import augment, recipes
-from ltfix.stage1.network import Start
+from ltfix.stage1.entries import Recipe
 from ltfix.stage1.objectives import extras
-from ltfix.stage1.table import Recipe
+from ltfix.stage1.trainee import Start
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ltfix.stage1.entries import COMMON, PRESETS, RECIPES
 from ltfix.stage1.recipes import find_recipe, resolve
-from ltfix.stage1.table import COMMON, PRESETS, RECIPES
 from ltfix.stage2.losses.build import NAMES
 
 LDAM = {"lr": 0.1, "batch_size": 128, "weight_decay": 2e-4, "warmup_epochs": 5, "epochs": 200}

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ltfix.errors import InputError
-from ltfix.stage1 import checkpoint
+from ltfix.stage1 import state as checkpoint
 
 
 def network(width: int = 3) -> tuple[nn.Module, torch.optim.SGD]:

@@ -10,8 +10,8 @@ import pytest
 
 from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import Head, load_head
-from ltfix.stage1.checkpoint import Checkpoint
-from ltfix.stage1.run import RunFolder
+from ltfix.stage1.run_folder import RunFolder
+from ltfix.stage1.state import Checkpoint
 
 DECIDES = {"values": {"lr": 0.1}, "seed": 0}
 INFO = {"model": "m", "model_args": {}, "preprocess": {}, "versions": {}}

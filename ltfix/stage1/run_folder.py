@@ -13,8 +13,9 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import Head
-from ltfix.stage1 import checkpoint, events
-from ltfix.stage1.checkpoint import Checkpoint
+from ltfix.stage1 import events
+from ltfix.stage1 import state as checkpoint
+from ltfix.stage1.state import Checkpoint
 
 FORMAT = "ltfix-run/1"
 BACKBONE_FORMAT = "ltfix-backbone/1"
