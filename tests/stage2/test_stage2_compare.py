@@ -257,7 +257,7 @@ def test_several_fits_at_once_give_the_same_table(pair, monkeypatch: pytest.Monk
         return [{k: v for k, v in row.items() if k != "fit_seconds"} for row in found]
 
     alone = rows()
-    monkeypatch.setattr(module.Crew, "of", classmethod(lambda cls, _: cls(3)))
+    monkeypatch.setattr(module, "threads_for", lambda _: 3)
     assert rows() == alone
 
 

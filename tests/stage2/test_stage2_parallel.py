@@ -7,10 +7,11 @@ import threading
 import pytest
 import torch
 
+from ltfix.errors import InputError, UsageError
 from ltfix.progress import SILENT
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.tuning.parallel import Crew, Stopped, Teller
+from ltfix.stage2.tuning.parallel import SharedProgress, Stopped, run_each, threads_for
 
 
 class Count:
@@ -32,53 +33,69 @@ class Count:
         self.open -= 1
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
-def test_every_item_is_done_once_and_counted(jobs: int):
-    count, done = Count(), []
-    teller = Teller(count)
-    with teller.task("work", 20, "items"):
-        Crew(jobs).each(done.append, list(range(20)), teller)
-    assert sorted(done) == list(range(20))
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_item_is_done_once_and_counted(threads: int):
+    count = Count()
+    found = run_each(lambda i: 2 * i, list(range(20)), SharedProgress(count), "work", threads)
+    assert found == list(range(0, 40, 2))
     assert (count.done, count.open) == (20, 0)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_cannot_run_is_answered_by_its_error(threads: int):
+    def work(item: int) -> int:
+        if item == 1:
+            raise InputError("no simplex")
+        if item == 2:
+            raise UsageError("no such part")
+        return item
+
+    count = Count()
+    found = run_each(work, [0, 1, 2, 3], SharedProgress(count), "work", threads)
+    assert (found[0], found[3]) == (0, 3)
+    assert [str(error) for error in found[1:3]] == ["no simplex", "no such part"]
+    assert (count.done, count.open) == (4, 0)
+
+
 def test_threads_share_torch_and_give_it_back():
-    before, seen = torch.get_num_threads(), []
-    Crew(2).each(lambda _: seen.append(torch.get_num_threads()), [1, 2, 3], Teller(SILENT))
+    before = torch.get_num_threads()
+    seen = run_each(lambda _: torch.get_num_threads(), [1, 2, 3], SharedProgress(SILENT), "work", 2)
     assert set(seen) == {1}
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_the_first_error_stops_the_others_at_their_next_epoch(jobs: int):
-    teller, stopped, started = Teller(SILENT), [], threading.Event()
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_first_error_stops_the_others_at_their_next_epoch(threads: int):
+    count, stopped, started = Count(), [], threading.Event()
+    shared = SharedProgress(count)
 
     def work(item: int) -> None:
         if item == 0:
-            if jobs > 1:
+            if threads > 1:
                 assert started.wait(10)
             raise RuntimeError("broken")
         started.set()
         try:
             while True:
-                teller.within("other").advance()
+                shared.within("other").advance()
         except Stopped:
             stopped.append(item)
             raise
 
     with pytest.raises(RuntimeError, match="broken"):
-        Crew(jobs).each(work, [0, 1, 2, 3], teller)
-    assert len(stopped) <= 2  # those that had begun
+        run_each(work, [0, 1, 2, 3], shared, "work", threads)
+    assert threads - 1 <= len(stopped) <= threads  # those that had begun
+    assert count.open == 0
 
 
 def test_notes_name_their_method_and_are_said_once():
     count = Count()
-    teller = Teller(count)
-    teller.within("los").note("2 of 4 classes have no training sample")
-    teller.within("los").note("2 of 4 classes have no training sample")
-    teller.within("ce").note("ce is worse on the validation samples")
-    teller.within(None).note("of all")
-    teller.within("quiet", quiet=True).note("nothing")
+    shared = SharedProgress(count)
+    shared.within("los").note("2 of 4 classes have no training sample")
+    shared.within("los").note("2 of 4 classes have no training sample")
+    shared.within("ce").note("ce is worse on the validation samples")
+    shared.within(None).note("of all")
+    shared.within("quiet", quiet=True).note("nothing")
     assert count.said == [
         "los: 2 of 4 classes have no training sample",
         "ce is worse on the validation samples",
@@ -89,7 +106,7 @@ def test_notes_name_their_method_and_are_said_once():
 def test_large_heads_and_streams_go_one_by_one(draw_cache, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     small = Material(draw_cache([6, 4]), None, Options(), 0)
-    assert Crew.of(small).jobs == 4
-    assert Crew.of(Material(draw_cache([6, 4]), None, Options(stream="always"), 0)).jobs == 1
+    assert threads_for(small) == 4
+    assert threads_for(Material(draw_cache([6, 4]), None, Options(stream="always"), 0)) == 1
     monkeypatch.setattr("ltfix.stage2.tuning.parallel.SMALL", 15)
-    assert Crew.of(small).jobs == 1
+    assert threads_for(small) == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ltfix._version import __version__
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import InputError, LtfixError, UsageError
 from ltfix.evaluation import evaluate
 from ltfix.evaluation.scores import TITLES, spread
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots
@@ -31,7 +31,7 @@ from ltfix.stage2.methods.values import Values, resolve
 from ltfix.stage2.tables.store import Run, Store, digest
 from ltfix.stage2.tuning.candidates import searches
 from ltfix.stage2.tuning.job import Job
-from ltfix.stage2.tuning.parallel import Crew, Teller
+from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 
 FORMAT = "ltfix-compare/1"
 SCORES = ("all", *SHOTS, "worst_class")
@@ -164,10 +164,10 @@ def compare(
     opened, tested = (open_cache(c) if isinstance(c, Path | str) else c for c in (train, test))
     held = open_cache(val) if isinstance(val, Path | str) else val
     check_pair(opened, tested, "test")
-    teller = Teller(progress)
-    material = Material(opened, held, options, numbers[0], teller.within(None))
+    shared = SharedProgress(progress)
+    material = Material(opened, held, options, numbers[0], shared.within(None))
     bench = _Bench(material, tested, Store(None if folder is None else Path(folder), overwrite), many, few)
-    return bench.run(wanted, numbers, teller)
+    return bench.run(wanted, numbers, shared)
 
 
 @dataclasses.dataclass(slots=True)
@@ -181,7 +181,7 @@ class _Bench:
     few: int
     common: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def run(self, wanted: Sequence[Entry], seeds: Sequence[int], teller: Teller) -> Comparison:
+    def run(self, wanted: Sequence[Entry], seeds: Sequence[int], shared: SharedProgress) -> Comparison:
         start, shots = self._start_row()
         self.common = self._common()
         finished = {
@@ -191,29 +191,25 @@ class _Bench:
         todo = [entry for entry in wanted if not all(finished[entry.name].values())]
         kept = sum(run is not None for runs in finished.values() for run in runs.values())
         if kept:
-            teller.note(f"{kept} finished heads are taken from {self.store.folder}")
+            shared.note(f"{kept} finished heads are taken from {self.store.folder}")
         if any(_is_open(entry.values) for entry in todo) or self.material.options.tune:
             with contextlib.suppress(InputError):  # said of the methods that need it
                 self.material.warm_up()
-        left_out: dict[str, str] = {}
 
-        def work(entry: Entry) -> None:
-            missing = [seed for seed, run in finished[entry.name].items() if run is None]
-            try:
-                finished[entry.name] |= self._fit(entry, missing, teller)
-            except (InputError, UsageError) as err:
-                left_out[entry.name] = err.what
+        def work(entry: Entry) -> dict[int, Run | None]:
+            runs = finished[entry.name]
+            return runs | self._fit(entry, [seed for seed, run in runs.items() if run is None], shared)
 
-        with teller.task("compare", len(todo), "methods"):
-            Crew.of(self.material).each(work, todo, teller)
+        found = run_each(work, todo, shared, "compare", threads_for(self.material))
+        left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
+        finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
         rows = [start, *(_row(e, finished[e.name]) for e in wanted if e.name not in left_out)]
         if len(rows) == 1:
             name, why = next(iter(left_out.items()))
             where, hint = self.material.train.path, f"{name}: {why}"
             raise UsageError("no method can run on this cache", where=where, hint=hint)
         rows.sort(key=lambda row: -row["all"]["mean"])
-        ordered = {e.name: left_out[e.name] for e in wanted if e.name in left_out}
-        return Comparison(rows, ordered, self._about(seeds, shots), self._title(), self._notes(seeds, shots))
+        return Comparison(rows, left_out, self._about(seeds, shots), self._title(), self._notes(seeds, shots))
 
     def _start_row(self) -> tuple[dict[str, Any], Shots]:
         """The row of stage 1, else of the probe; and the shots."""
@@ -231,9 +227,9 @@ class _Bench:
         row |= {key: spread([scores[key]]) for key in SCORES}
         return row | {"fit_seconds": 0.0 if own == STAGE1 else seconds}, report.shots
 
-    def _fit(self, entry: Entry, seeds: Sequence[int], teller: Teller) -> dict[int, Run]:
+    def _fit(self, entry: Entry, seeds: Sequence[int], shared: SharedProgress) -> dict[int, Run]:
         """Fit the missing seeds side by side, score and keep them."""
-        material = self.material.telling(teller.within(entry.name))
+        material = self.material.telling(shared.within(entry.name))
         began = time.perf_counter()
         job = Job(material, entry.values)
         heads = job.train(job.choose(), seeds)

@@ -1,4 +1,4 @@
-"""``--method auto``: every method that fits the case, tuned, and the one that validation samples justify.
+"""The method ``auto``: every method that fits the case, tuned, and the one that validation samples justify.
 
 Tuned methods differ by less than the noise of a validation cut, and a cut that the backbone has seen
 flatters those that train longest on it. So the highest score alone does not win: of all methods within one
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ltfix._version import __version__
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import LtfixError
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.validation import BY
@@ -24,12 +24,13 @@ from ltfix.stage2.methods.parts import PLAIN_HEADS
 from ltfix.stage2.methods.registry import Method, methods
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning.job import Choice, Job
-from ltfix.stage2.tuning.parallel import Crew, Teller
+from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 from ltfix.stage2.tuning.rule import EVIDENCE, class_weights, lead
 
 NAME = "auto"
 UNCHANGED = "unchanged"
 TOLERANCE = 1.0
+"""Methods that the best one leads by at most this many standard errors count as equally good."""
 CHANGES = ("nothing", "a correction of the given layer", "a layer that is trained", "a layer of another form")
 """What a method changes, from least to most."""
 
@@ -63,26 +64,21 @@ def fit_auto(material: Material, seeds: Sequence[int]) -> list[Head]:
     material.options = dataclasses.replace(material.options, tune=True)
     material.warm_up()
     labels, start = material.held_labels(), material.reference()
-    teller = Teller(material.progress)
-    contenders, left_out = {}, {}
+    shared = SharedProgress(material.progress)
 
-    def enter(method: Method) -> None:
-        try:
-            job = Job(material.telling(teller.within(method.name, quiet=True)), resolve(method, {}))
-            choice = job.choose(scored=True)
-        except (InputError, UsageError) as err:
-            left_out[method.name] = err.what
-            return
-        if choice.correct is not None:
-            contenders[method.name] = Contender(method.name, _change(method), choice.correct, job, choice)
+    def tune(method: Method) -> Contender | None:
+        job = Job(material.telling(shared.within(method.name, quiet=True)), resolve(method, {}))
+        choice = job.choose(scored=True)
+        if choice.correct is None:
+            return None
+        return Contender(method.name, _change(method), choice.correct, job, choice)
 
     every = methods()
-    with teller.task("methods tuned", len(every), "methods"):
-        Crew.of(material).each(enter, every, teller)
-    field = [Contender(UNCHANGED, 0, start), *(contenders[m.name] for m in every if m.name in contenders)]
+    found = run_each(tune, every, shared, "methods tuned", threads_for(material))
+    left_out = {m.name: e.what for m, e in zip(every, found, strict=True) if isinstance(e, LtfixError)}
+    field = [Contender(UNCHANGED, 0, start), *(c for c in found if isinstance(c, Contender))]
     taken, table, why = decide(field, labels)
-    ordered = {m.name: left_out[m.name] for m in every if m.name in left_out}
-    record = {"by": BY, "on": material.folds()[0].where, "tried": table, "left_out": ordered, "why": why}
+    record = {"by": BY, "on": material.folds()[0].where, "tried": table, "left_out": left_out, "why": why}
     if taken.job is None or taken.choice is None:
         return [_untouched(material, seed, record) for seed in seeds]
     job = dataclasses.replace(taken.job, material=material)

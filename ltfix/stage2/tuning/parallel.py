@@ -6,30 +6,31 @@ features and need no start-up.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TypeVar
 
 import torch
 
+from ltfix.errors import InputError, UsageError
 from ltfix.progress import Progress
 from ltfix.stage2.fitting.context import Material
 
-MOST_JOBS = 4
+MOST_THREADS = 4
 SMALL = 1 << 16
 """Weights of a head, below which one fit does not keep several cores busy."""
 
-Item = TypeVar("Item")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Stopped(Exception):
     """Another fit failed, or the user interrupted: this one ends at its next epoch."""
 
 
-class Teller:
+class SharedProgress:
     """One progress for many fits: it counts finished ones, and passes on what each says, once.
 
     Args:
@@ -52,24 +53,15 @@ class Teller:
                 self._said.add(text)
                 self.progress.note(text)
 
-    @contextlib.contextmanager
-    def task(self, what: str, total: int, unit: str) -> Iterator[None]:
-        """A task of ``total`` units, ended also by an error."""
-        self.progress.start(what, total, unit)
-        try:
-            yield
-        finally:
-            self.progress.finish()
-
     def advance(self) -> None:
-        """One unit more is done."""
+        """One fit more is done."""
         with self._lock:
             self.progress.advance(1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Within:
-    teller: Teller
+    shared: SharedProgress
     name: str | None
     quiet: bool
 
@@ -77,7 +69,7 @@ class _Within:
         self.advance(0)
 
     def advance(self, n: int = 1) -> None:
-        if self.teller.stopped.is_set():
+        if self.shared.stopped.is_set():
             raise Stopped
 
     def describe(self, text: str) -> None: ...
@@ -85,49 +77,63 @@ class _Within:
     def note(self, text: str) -> None:
         known = self.name is None or self.name in text
         if not self.quiet:
-            self.teller.note(text if known else f"{self.name}: {text}")
+            self.shared.note(text if known else f"{self.name}: {text}")
 
     def finish(self) -> None: ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Crew:
-    """So many threads, each with so many of torch's own."""
+def threads_for(material: Material) -> int:
+    """How many fits go at once: one on a GPU, for large heads, and for features that are streamed."""
+    small = material.n_classes * material.data.dim <= SMALL and not material.data.streamed
+    on_cpu = torch.device(material.options.device).type == "cpu"
+    return min(MOST_THREADS, torch.get_num_threads()) if small and on_cpu else 1
 
-    jobs: int
 
-    @classmethod
-    def of(cls, material: Material) -> Crew:
-        """As many as fit: one on a GPU, for large heads, and for features that are streamed."""
-        small = material.n_classes * material.data.dim <= SMALL and not material.data.streamed
-        on_cpu = torch.device(material.options.device).type == "cpu"
-        return cls(min(MOST_JOBS, torch.get_num_threads()) if small and on_cpu else 1)
+def run_each(
+    work: Callable[[T], R], items: Sequence[T], shared: SharedProgress, what: str, threads: int = 1
+) -> list[R | InputError | UsageError]:
+    """Do ``work`` on every method of ``items``, so many at once, and count those that are done.
 
-    def each(self, work: Callable[[Item], Any], items: Sequence[Item], teller: Teller) -> None:
-        """Do ``work`` on every item and count it; the first error stops all.
+    Returns:
+        What ``work`` made of each, in order; where a method cannot run on the cache, the error that says why.
 
-        Raises:
-            whatever ``work`` raised first.
-        """
-        if self.jobs == 1 or len(items) < 2:
-            for item in items:
-                work(item)
-                teller.advance()
-            return
-        threads = torch.get_num_threads()
-        with ThreadPoolExecutor(self.jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            try:
-                running = [pool.submit(self._one, work, item, teller) for item in items]
-                done, _ = wait(running, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
-            finally:
-                teller.stopped.set()
-                pool.shutdown(cancel_futures=True)
-                torch.set_num_threads(threads)
-        teller.stopped.clear()
+    Raises:
+        Whatever else ``work`` raised first; the others are stopped.
+    """
 
-    @staticmethod
-    def _one(work: Callable[[Item], Any], item: Item, teller: Teller) -> None:
-        work(item)
-        teller.advance()
+    def attempt(item: T) -> R | InputError | UsageError:
+        try:
+            return work(item)
+        except (InputError, UsageError) as err:
+            return err
+
+    shared.progress.start(what, len(items), "methods")
+    try:
+        if threads > 1 and len(items) > 1:
+            return _in_threads(attempt, items, shared, threads)
+        found = []
+        for item in items:
+            found.append(attempt(item))
+            shared.advance()
+        return found
+    finally:
+        shared.progress.finish()
+
+
+def _in_threads(work: Callable[[T], R], items: Sequence[T], shared: SharedProgress, threads: int) -> list[R]:
+    """Each thread has one of torch's own; they are given back at the end."""
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        running = [pool.submit(work, item) for item in items]
+        for future in as_completed(running):
+            future.result()
+            shared.advance()
+        return [future.result() for future in running]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        shared.stopped.set()
+        raise
+    finally:
+        pool.shutdown()
+        torch.set_num_threads(before)
