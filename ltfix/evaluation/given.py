@@ -61,13 +61,6 @@ def open_given(path: str | Path) -> Head | FeatureCache:
     return open_cache(path) if "features" in tensors else load_head(path)
 
 
-def as_list(heads: Given | Sequence[Given] | None) -> list[Given]:
-    """One, several or no heads as a list."""
-    if heads is None:
-        return []
-    return [heads] if isinstance(heads, Head | FeatureCache | str | Path) else list(heads)
-
-
 def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[list[NamedHead], np.ndarray]:
     """The rows of a report, stage 1 first, and the training counts that decide the shots.
 
@@ -79,7 +72,8 @@ def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[
         InputError: nothing to evaluate; unknown or contradicting counts; a head that differs from the
             cache in D, K or class names.
     """
-    opened = [open_given(item) if isinstance(item, str | Path) else item for item in as_list(heads)]
+    given = [heads] if isinstance(heads, Head | FeatureCache | str | Path) else heads or []
+    opened = [open_given(item) if isinstance(item, str | Path) else item for item in given]
     caches = [item for item in opened if isinstance(item, FeatureCache)]
     rows = [
         NamedHead(STAGE1 if item.method == STAGE1 else item.name, item)
@@ -104,6 +98,7 @@ def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[
 
 
 def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCache) -> np.ndarray:
+    """[K] training samples per class, of the first group that knows them; within it all must agree."""
     given = [(str(item.path), training_counts(item)) for item in caches]
     fitted = [(row.where, row.head.counts) for row in rows if not row.is_stage1]
     first = [(row.where, row.head.counts) for row in rows if row.is_stage1]
@@ -116,8 +111,9 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
                     f"{known[0][0]} and {name} come from different training counts",
                     hint="give the training cache whose counts shall decide the shots before the heads",
                 )
-        if known:
-            return _padded(known[0][1], rows[0].head.n_classes)
+        if known:  # a bare file without its last classes does not know of them: they have no sample
+            counts = known[0][1]
+            return np.pad(counts, (0, max(rows[0].head.n_classes - len(counts), 0)))
     raise InputError(
         "the training counts are unknown, so no class has a shot",
         where=rows[0].path or cache.path,
@@ -128,12 +124,6 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
 def training_counts(cache: FeatureCache) -> np.ndarray:
     """[K] samples per class of a training cache: those its classifier records, else its own."""
     return cache.counts if cache.head is None or cache.head.counts is None else cache.head.counts
-
-
-def _padded(counts: np.ndarray, n_classes: int) -> np.ndarray:
-    """A bare file without its last classes does not know of them: they have no training sample."""
-    short = n_classes - len(counts)
-    return np.pad(counts, (0, short)) if short > 0 else counts
 
 
 def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:

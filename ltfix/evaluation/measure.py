@@ -37,7 +37,7 @@ def evaluate(
         heads: one or several of: a Head, the path of one, or a training cache, which stands for its
             stage-1 classifier and its counts. None or empty: the cache's own stage-1 classifier.
         cache: the features to measure on, or their path.
-        report: a name of ``ltfix.evaluation.reports.names()``, or of an installed extension's.
+        report: a name of ``ltfix.evaluation.reports.BUILT_IN``, or of an installed extension's.
         many, few: Many is n > many, Few is n < few, n the training samples of a class.
         tta: with several views, the "mean" of their logits or the "first" view alone.
         against: a head, or the name of a row, that every head is compared with: the difference of All
@@ -81,8 +81,11 @@ def _title(test: TestSet, rows: Sequence[NamedHead]) -> str:
     own = test.cache.fingerprint
     seen = own is not None and any(row.head.meta.get("cache") == own for row in rows)
     samples = f"{test.cache.n} samples{' that heads here were fitted on' if seen else ''}"
-    parts = [samples, f"{test.cache.n_classes} classes", test.views()]
-    return f"{test.cache.path}: {', '.join(part for part in parts if part)}"
+    title = f"{test.cache.path}: {samples}, {test.cache.n_classes} classes"
+    if test.cache.views == 1:
+        return title
+    views = f"logits averaged over {test.cache.views} views" if test.tta == "mean" else "first view alone"
+    return f"{title}, {views}"
 
 
 def _baseline(against: Given, rows: list[NamedHead], test: TestSet) -> NamedHead:

@@ -59,6 +59,11 @@ class Report(Result):
         return [main, _differences(self)] if "against" in self.about else [main]
 
 
+def nothing_further(test: object) -> dict[str, Any]:
+    """The ``about`` of a report that measures nothing on the cache alone."""
+    return {}
+
+
 def shot_columns(
     kind: Kind, best: Literal["max", "min"] | None = None, prefix: str = ""
 ) -> tuple[Column, ...]:

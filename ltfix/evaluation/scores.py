@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ltfix.errors import UsageError, nearest
-from ltfix.evaluation.shots import FEW, MANY, SHOTS, shot_of
+from ltfix.evaluation.shots import FEW, MANY, SHOTS, group
 from ltfix.features.read import FeatureCache
 from ltfix.heads.head import Head
 
@@ -111,10 +111,10 @@ def shot_accuracy(
     Args:
         pred, labels: [N] predicted and true classes.
         counts: [K] training samples per class.
-        many, few: the boundaries of :func:`~ltfix.evaluation.shots.shot_of`.
+        many, few: the boundaries of :func:`~ltfix.evaluation.shots.group`.
     """
     recall = class_accuracy(pred, labels, len(counts))
-    means = shot_means(recall, shot_of(counts, many, few))
+    means = shot_means(recall, group(counts, many, few).of)
     return {"all": float(np.mean(pred == labels)), **means}
 
 

@@ -46,19 +46,15 @@ class Shots:
         return {"many": self.many, "few": self.few, "n_classes": self.n_classes}
 
 
-def shot_of(counts: np.ndarray, many: int = MANY, few: int = FEW) -> np.ndarray:
-    """The shot of each class: 0 where n > many, 2 where n < few, else 1.
+def group(counts: np.ndarray, many: int = MANY, few: int = FEW) -> Shots:
+    """The classes grouped by their training samples n: Many is n > ``many``, Few is n < ``few``.
 
     The defaults are those of the decoupling paper (Kang et al., 2020) and of most published code; the
     code of SAMN and GLMC counts n = 20 as Few, which is ``few=21``.
 
     Args:
         counts: [K] training samples per class; a class with none is Few.
-        many: Many is n > many.
-        few: Few is n < few.
-
-    Returns:
-        [K] int64, the index into ``SHOTS``.
+        many, few: the boundaries.
 
     Raises:
         UsageError: the boundaries overlap (a class could be Many and Few), or one is negative.
@@ -68,11 +64,5 @@ def shot_of(counts: np.ndarray, many: int = MANY, few: int = FEW) -> np.ndarray:
             f"the shot boundaries many = {many} and few = {few} overlap",
             hint="Many is n > many, Few is n < few: few may be at most many + 1",
         )
-    counts = np.asarray(counts)
-    return np.where(counts > many, 0, np.where(counts < few, 2, 1)).astype(np.int64)
-
-
-def group(counts: np.ndarray, many: int = MANY, few: int = FEW) -> Shots:
-    """The classes of ``counts`` [K] grouped by the rule of :func:`shot_of`."""
     counts = np.asarray(counts, np.int64)
-    return Shots(counts, many, few, shot_of(counts, many, few))
+    return Shots(counts, many, few, np.where(counts > many, 0, np.where(counts < few, 2, 1)))

@@ -15,6 +15,7 @@ from ltfix.errors import UsageError
 
 Kind = Literal["text", "count", "percent", "number", "value", "spread"]
 EMPTY = "–"
+_SPREAD = ("mean", "std")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -142,21 +143,11 @@ def to_csv(table: Table) -> str:
     """The raw values under a header of column keys: fractions, full precision, empty where there is none."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([name for column in table.columns for name in _names(column)])
-    for row in table.rows:
-        writer.writerow([value for column in table.columns for value in _raw(column, row.get(column.key))])
+    cells = [(c.key, part) for c in table.columns for part in (_SPREAD if c.kind == "spread" else ("",))]
+    writer.writerow([f"{key}_{part}" if part else key for key, part in cells])
+    for row in table.rows:  # the writer leaves None empty
+        writer.writerow([(row.get(key) or {}).get(part) if part else row.get(key) for key, part in cells])
     return out.getvalue()
-
-
-def _names(column: Column) -> list[str]:
-    return [f"{column.key}_mean", f"{column.key}_std"] if column.kind == "spread" else [column.key]
-
-
-def _raw(column: Column, value: Any) -> list[Any]:
-    if column.kind != "spread":
-        return ["" if value is None else value]
-    parts = value or {"mean": None, "std": None}
-    return ["" if parts[name] is None else parts[name] for name in ("mean", "std")]
 
 
 def to_markdown(tables: Iterable[Table]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ltfix.evaluation.scores import class_accuracy, logit_blocks
-from ltfix.evaluation.shots import SHOTS, Shots
+from ltfix.evaluation.shots import Shots
 from ltfix.features.read import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
@@ -76,13 +76,3 @@ class TestSet:
     def class_name(self, index: int) -> str | None:
         """The name of a class, where names are known."""
         return self.classes[index] if self.classes is not None and index < len(self.classes) else None
-
-    def shot_name(self, index: int) -> str:
-        """The shot of a class."""
-        return SHOTS[self.shots.of[index]]
-
-    def views(self) -> str:
-        """How several views were treated, for people; empty where there is one."""
-        if self.cache.views == 1:
-            return ""
-        return f"logits averaged over {self.cache.views} views" if self.tta == "mean" else "first view alone"

@@ -6,7 +6,7 @@ from evaluation_samples import COUNTS
 
 from ltfix.evaluation.bootstrap import paired_difference
 from ltfix.evaluation.scores import shot_accuracy
-from ltfix.evaluation.shots import shot_of
+from ltfix.evaluation.shots import group
 
 
 def sample(seed: int, n: int = 700) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -19,7 +19,7 @@ def sample(seed: int, n: int = 700) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def test_the_value_is_the_difference_of_the_accuracies():
     ours, theirs, labels = sample(0)
-    found = paired_difference(ours, theirs, labels, shot_of(COUNTS))
+    found = paired_difference(ours, theirs, labels, group(COUNTS).of)
     mine, other = (shot_accuracy(np.where(hit, labels, -1), labels, COUNTS) for hit in (ours, theirs))
     for shot in ("all", "many", "medium", "few"):
         assert found[shot]["value"] == pytest.approx(mine[shot] - other[shot], abs=1e-12)
@@ -32,7 +32,7 @@ def test_it_agrees_with_resampling_rows_one_by_one():
     rows = [np.flatnonzero(labels == k) for k in range(7)]
     gain = ours.astype(int) - theirs.astype(int)
     drawn = [np.mean([gain[rng.choice(r, len(r))].mean() for r in (rows[5], rows[6])]) for _ in range(4000)]
-    found = paired_difference(ours, theirs, labels, shot_of(COUNTS), resamples=4000)["few"]
+    found = paired_difference(ours, theirs, labels, group(COUNTS).of, resamples=4000)["few"]
     low, high = np.percentile(drawn, [2.5, 97.5])
     assert found["low"] == pytest.approx(low, abs=0.012)
     assert found["high"] == pytest.approx(high, abs=0.012)
@@ -41,22 +41,22 @@ def test_it_agrees_with_resampling_rows_one_by_one():
 def test_equal_heads_differ_by_nothing():
     ours, _, labels = sample(2)
     zero = {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert paired_difference(ours, ours, labels, shot_of(COUNTS))["all"] == zero
+    assert paired_difference(ours, ours, labels, group(COUNTS).of)["all"] == zero
 
 
 def test_a_seed_decides_the_draws():
     ours, theirs, labels = sample(3)
     first, again, other = (
-        paired_difference(ours, theirs, labels, shot_of(COUNTS), seed=seed) for seed in (0, 0, 1)
+        paired_difference(ours, theirs, labels, group(COUNTS).of, seed=seed) for seed in (0, 0, 1)
     )
     assert first == again != other
 
 
 def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch):
     ours, theirs, labels = sample(4)
-    whole = paired_difference(ours, theirs, labels, shot_of(COUNTS), resamples=300)
+    whole = paired_difference(ours, theirs, labels, group(COUNTS).of, resamples=300)
     monkeypatch.setattr("ltfix.evaluation.bootstrap._CHUNK_VALUES", 700)
-    assert paired_difference(ours, theirs, labels, shot_of(COUNTS), resamples=300) == whole
+    assert paired_difference(ours, theirs, labels, group(COUNTS).of, resamples=300) == whole
 
 
 def test_an_empty_shot_and_an_untested_class_are_left_out():

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltfix.errors import UsageError
-from ltfix.evaluation.shots import group, shot_of
+from ltfix.evaluation.shots import group
 
 
 def test_boundaries_belong_to_medium():
-    assert shot_of(np.array([101, 100, 20, 19, 0])).tolist() == [0, 1, 1, 2, 2]
+    assert group(np.array([101, 100, 20, 19, 0])).of.tolist() == [0, 1, 1, 2, 2]
 
 
 def test_the_rule_of_the_samn_code_is_few_21():
-    assert shot_of(np.array([21, 20]), few=21).tolist() == [1, 2]
+    assert group(np.array([21, 20]), few=21).of.tolist() == [1, 2]
 
 
 def test_published_group_sizes_of_cifar100_lt():
@@ -27,7 +27,7 @@ def test_published_group_sizes_of_cifar100_lt():
 def test_every_class_has_one_shot_in_count_order(counts: list[int], many: int, few: int):
     if few > many + 1:
         with pytest.raises(UsageError, match="overlap"):
-            shot_of(np.array(counts), many, few)
+            group(np.array(counts), many, few)
         return
     shots = group(np.array(counts), many, few)
     assert sum(shots.n_classes.values()) == len(counts)

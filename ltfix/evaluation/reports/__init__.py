@@ -14,14 +14,7 @@ if TYPE_CHECKING:
     from ltfix.heads.head import Head
 
 ENTRY_POINTS = "ltfix.reports"
-BUILT_IN = {
-    "many-medium-few": "accuracy of all samples and of classes with many, medium, few training samples",
-    "per-class": "training and test samples, recall and precision of every class",
-    "calibration": "how far probabilities can be trusted: ECE, NLL, Brier score, best temperature",
-    "confusion": "which classes are taken for which, between head and tail",
-    "logits": "how far the true class's logits stand out (LoMa), and their spread",
-    "features": "Fisher ratio, cosine similarities and norms of the features, row norms of the heads",
-}
+BUILT_IN = ("many-medium-few", "per-class", "calibration", "confusion", "logits", "features")
 
 
 class ReportKind(Protocol):
@@ -35,11 +28,6 @@ class ReportKind(Protocol):
 
     def table(self, report: Report) -> Table:
         """The table that people and csv readers get."""
-
-
-def names() -> tuple[str, ...]:
-    """The built-in reports."""
-    return tuple(BUILT_IN)
 
 
 def lookup(name: str) -> ReportKind:

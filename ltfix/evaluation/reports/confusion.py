@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.report import Report
+from ltfix.evaluation.report import Report, nothing_further
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.evaluation.testset import TestSet
@@ -25,6 +25,7 @@ _COLUMNS = (
     Column("samples", "Samples", "count"),
     Column("share", "Share", "percent"),
 )
+about = nothing_further
 
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
@@ -75,11 +76,6 @@ def _pair(test: TestSet, true: int, taken: int, samples: int) -> dict[str, Any]:
         "samples": samples,
         "share": float(samples / test.tested[true]),
     }
-
-
-def about(test: TestSet) -> dict[str, Any]:
-    """Nothing further."""
-    return {}
 
 
 def table(report: Report) -> Table:

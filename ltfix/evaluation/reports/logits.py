@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.report import HEAD_COLUMNS, Report, shot_columns
+from ltfix.evaluation.report import HEAD_COLUMNS, Report, nothing_further, shot_columns
 from ltfix.evaluation.scores import LogitBlocks, known, summary
 from ltfix.evaluation.table import Column, Table
 from ltfix.evaluation.testset import TestSet
@@ -26,6 +26,7 @@ _COLUMNS = (
     Column("all", "All", "number"),
     *shot_columns("number"),
 )
+about = nothing_further
 
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
@@ -35,11 +36,6 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
     means = {key: summary(values[key], test.shots.of) for key in _MEASURES}
     per_class = {key: [known(v) for v in value] for key, value in values.items()}
     return {**means, "classes": per_class}
-
-
-def about(test: TestSet) -> dict[str, Any]:
-    """Nothing further."""
-    return {}
 
 
 def table(report: Report) -> Table:

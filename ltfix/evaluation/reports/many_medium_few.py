@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.report import HEAD_COLUMNS, Report
+from ltfix.evaluation.report import HEAD_COLUMNS, Report, nothing_further
 from ltfix.evaluation.scores import TITLES, harmonic_mean, shot_means
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
@@ -14,6 +14,7 @@ from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
 _SCORES = ("all", *SHOTS, "harmonic_mean", "worst_class")
+about = nothing_further
 
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
@@ -25,11 +26,6 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
         "harmonic_mean": harmonic_mean(recall),
         "worst_class": float(np.nanmin(recall)),
     }
-
-
-def about(test: TestSet) -> dict[str, Any]:
-    """Nothing further."""
-    return {}
 
 
 def table(report: Report) -> Table:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.report import Report
+from ltfix.evaluation.report import Report, nothing_further
+from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
@@ -23,6 +24,7 @@ _COLUMNS = (
     Column("recall", "Recall", "percent"),
     Column("precision", "Precision", "percent"),
 )
+about = nothing_further
 
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
             {
                 "index": k,
                 "class": test.class_name(k),
-                "shot": test.shot_name(k),
+                "shot": SHOTS[test.shots.of[k]],
                 "train": int(test.shots.counts[k]),
                 "test": int(tested[k]),
                 "predicted": int(predicted[k]),
@@ -50,11 +52,6 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
             for k in range(test.n_classes)
         ]
     }
-
-
-def about(test: TestSet) -> dict[str, Any]:
-    """Nothing further."""
-    return {}
 
 
 def table(report: Report) -> Table:
