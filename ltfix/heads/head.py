@@ -34,7 +34,8 @@ class Head:
     Attributes:
         weight: [K, D] float32.
         bias: [K] float32.
-        method: the method that made it; "stage-1" for the classifier that came with a backbone.
+        method: the method that made it; "stage-1" for the classifier that came with a backbone, "" where
+            it is not known yet.
         classes: the K class names, or None where unknown.
         counts: [K] int64 training samples per class, or None where unknown.
         transform: None for a linear head, else ``{"kind": …}`` with kind ``l2`` (``groups`` H: each
@@ -49,7 +50,7 @@ class Head:
 
     weight: np.ndarray
     bias: np.ndarray
-    method: str
+    method: str = ""
     classes: tuple[str, ...] | None = None
     counts: np.ndarray | None = None
     transform: Mapping[str, Any] | None = None
@@ -66,6 +67,11 @@ class Head:
     def dim(self) -> int:
         """D, the columns of ``weight``."""
         return int(self.weight.shape[1])
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every number of it is finite: the run that made it did not diverge."""
+        return all(bool(np.isfinite(a).all()) for a in (self.weight, self.bias, *self.tensors.values()))
 
     def __repr__(self) -> str:
         kind = "linear" if self.transform is None else self.transform["kind"]

@@ -67,6 +67,21 @@ def multiply_prior(
 ABSENT = -1e4  # the logit of a class without training samples
 
 
+def class_means(
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]], n_classes: int, dim: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean feature of each class, [K, D] float64 (zero where there is no sample), and its samples, [K].
+
+    Args:
+        blocks: pieces of [n, D] features and [n] labels.
+    """
+    means, counts = np.zeros((n_classes, dim)), np.zeros(n_classes, np.int64)
+    for x, labels in blocks:
+        np.add.at(means, labels, x)
+        counts += np.bincount(labels, minlength=n_classes)
+    return means / np.maximum(counts, 1)[:, None], counts
+
+
 def nearest_class_mean(
     blocks: Blocks, n_classes: int, dim: int, transform: str = "cl2n", distance: str = "l2"
 ) -> tuple[np.ndarray, np.ndarray, dict[str, object] | None, dict[str, np.ndarray]]:
@@ -87,14 +102,14 @@ def nearest_class_mean(
         for x, _ in blocks():
             center, n = center + x.sum(0, dtype=np.float64), n + len(x)
         center /= n
-    centroids, counts = np.zeros((n_classes, dim)), np.zeros(n_classes, np.int64)
-    for x, labels in blocks():
-        t = x - center
+
+    def transformed(x: np.ndarray) -> np.ndarray:
+        t: np.ndarray = x - center
         if transform != "un":
             t /= np.maximum(np.linalg.norm(t, axis=1, keepdims=True), NORM_FLOOR)
-        np.add.at(centroids, labels, t)
-        counts += np.bincount(labels, minlength=n_classes)
-    centroids /= np.maximum(counts, 1)[:, None]
+        return t
+
+    centroids, counts = class_means(((transformed(x), labels) for x, labels in blocks()), n_classes, dim)
     if distance == "l2":
         weight, bias = 2 * centroids, -np.square(centroids).sum(1)
     else:

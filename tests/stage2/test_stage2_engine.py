@@ -83,8 +83,8 @@ def test_it_is_a_plain_loop_with_cosine_rate_by_epoch(draw_cache, head: str):
             sgd.step()
         cosine.step()
     weight, bias = module.folded() if head == "samn" else (module.weight, module.bias)
-    torch.testing.assert_close(found.weight[0, 0], weight.detach(), rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(found.bias[0, 0], bias.detach(), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(found["weight"][0, 0], weight.detach(), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(found["bias"][0, 0], bias.detach(), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -115,7 +115,7 @@ def test_runs_in_a_batch_equal_the_same_runs_alone(
                 seeds=seeds[s : s + 1],
                 dtype=dtype,
             ).folded()
-            for a, b in ((alone.weight, together.weight), (alone.bias, together.bias)):
+            for a, b in ((alone[name], together[name]) for name in together):
                 scale = float(a.abs().max())
                 torch.testing.assert_close(b[s, m], a[0, 0], rtol=1e-4, atol=1e-4 * scale)
 
@@ -123,9 +123,8 @@ def test_runs_in_a_batch_equal_the_same_runs_alone(
 def test_equal_seeds_are_equal_bit_for_bit_and_others_differ(draw_cache):
     cache = draw_cache(COUNTS, views=2)
     a, b, c = (run(cache, "samn", lr=[0.05], seeds=[s], dtype=torch.float32).folded() for s in (0, 0, 1))
-    assert torch.equal(a.weight, b.weight)
-    assert torch.equal(a.bias, b.bias)
-    assert not torch.equal(a.weight, c.weight)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["weight"], c["weight"])
 
 
 def test_cosine_goes_from_one_toward_zero_and_never_stands_still():
@@ -158,14 +157,13 @@ def test_the_diverging_one_of_several_settings_is_named(draw_cache):
 @pytest.mark.parametrize("counts", [[9, 4], [7, 7, 7], [9, 0, 4, 0], [1, 1], [5, 3, 3, 3, 1, 1]], ids=str)
 def test_two_classes_empty_classes_equal_counts_and_ties(draw_cache, head: str, counts: list[int]):
     folded = run(draw_cache(counts, views=2), head, lr=[0.05], seeds=[0, 1]).folded()
-    assert torch.isfinite(folded.weight).all()
-    assert torch.isfinite(folded.bias).all()
+    assert all(torch.isfinite(tensor).all() for tensor in folded.values())
 
 
 def test_row_norms_after_training_are_monotone_above_one_and_pooled(draw_cache):
     cache = draw_cache([60, 30, 30, 11, 4, 2], spread=2.0)
     folded = run(cache, "samn", lr=[0.05, 0.5], seeds=[0, 1], epochs=6).folded()
-    norms = folded.weight.norm(dim=-1)
+    norms = folded["weight"].norm(dim=-1)
     assert bool((norms.diff(dim=-1) >= -1e-12).all())  # counts fall with the class index, ties in order
     assert bool((norms > 1).all())
     pooled = norms.diff(dim=-1).abs() < 1e-12
@@ -176,9 +174,9 @@ def test_deferred_reweighting_starts_at_its_epoch(draw_cache):
     cache = draw_cache(COUNTS)
     values = {"ldam_s": 30.0, "max_margin": 0.5, "beta": 0.9999, "cosine": "plain", "s": 1.0}
     never, late, early = (
-        run(cache, "cosine", "ldam", [{**values, "drw_from": f}], lr=[0.1], seeds=[0], epochs=4)
-        .folded()
-        .weight
+        run(cache, "cosine", "ldam", [{**values, "drw_from": f}], lr=[0.1], seeds=[0], epochs=4).folded()[
+            "weight"
+        ]
         for f in (1.0, 0.75, 0.25)
     )
     assert not torch.equal(never, late)
@@ -191,7 +189,7 @@ def test_a_constraint_is_enforced_after_each_epoch_or_step(draw_cache):
         weight, _ = start_of(cache, 1, 1)
         constraint = MaxNorm.of(weight, every)
         folded = run(cache, lr=[0.5], seeds=[0], constraint=constraint).folded()
-        assert bool((folded.weight.norm(dim=-1) <= constraint.threshold[..., None] * (1 + 1e-9)).all())
+        assert bool((folded["weight"].norm(dim=-1) <= constraint.threshold[..., None] * (1 + 1e-9)).all())
 
 
 def test_after_epoch_sees_every_epoch_and_stop_ends_early(draw_cache):
@@ -210,13 +208,13 @@ def test_after_epoch_sees_every_epoch_and_stop_ends_early(draw_cache):
         loss,
         recipe,
         [0],
-        after_epoch=lambda e: states.append(head.folded().weight.clone()),
+        after_epoch=lambda e: states.append(head.folded()["weight"].clone()),
         **options,
     )
     short = build_head("linear", *start_of(cache, 1, 1), cache.counts, [{}])
     stopped = Recipe(recipe.plan, recipe.lr, recipe.weight_decay, 0.9, stop=2)
     train(Features.of(cache), short, loss, stopped, [0], **options)
-    assert torch.equal(short.folded().weight, states[1])
+    assert torch.equal(short.folded()["weight"], states[1])
 
 
 def test_one_step_is_the_formula():
@@ -228,7 +226,7 @@ def test_one_step_is_the_formula():
     loss = build_loss("ce", torch.tensor([1, 1]), [{}], dtype=torch.float64)
     engine.step(head, loss, x, y, engine.Sgd(0.1, 0.9))
     gradient = torch.tensor([[-0.5, 0.5], [0.5, -0.5]]).double().T @ x[0] / 2
-    torch.testing.assert_close(head.folded().weight[0, 0], -0.1 * gradient)
+    torch.testing.assert_close(head.folded()["weight"][0, 0], -0.1 * gradient)
 
 
 def test_a_small_fit_takes_one_thread_and_gives_the_others_back(draw_cache):

@@ -18,7 +18,9 @@ CPU = torch.device("cpu")
 
 def fitted(cache, views_used: str = "random"):
     data = Features.of(cache, views_used)
-    return data, *fit_probe(data, 0, CPU)
+    probe = fit_probe(data, CPU)
+    assert probe.meta["from"] == "probe"
+    return data, probe.weight, probe.bias, probe.meta["penalty"]
 
 
 def objective(data: Features, weight: np.ndarray, bias: np.ndarray, penalty: float) -> tuple[float, float]:
@@ -109,18 +111,18 @@ def test_streamed_features_give_the_same_probe(draw_cache, monkeypatch):
     monkeypatch.setattr(data_module, "BLOCK_ROWS", 16)
     monkeypatch.setattr(data_module, "CHUNK_VALUES", 1)
     cache = draw_cache([60, 20, 6, 2], spread=2.0)
-    kept, streamed = (fit_probe(Features.of(cache, stream=s), 0, CPU) for s in ("never", "always"))
-    assert streamed[2] == kept[2]
-    assert streamed[0] == pytest.approx(kept[0], abs=1e-3)
-    assert streamed[1] == pytest.approx(kept[1], abs=1e-3)
+    kept, streamed = (fit_probe(Features.of(cache, stream=s), CPU) for s in ("never", "always"))
+    assert streamed.meta == kept.meta
+    assert streamed.weight == pytest.approx(kept.weight, abs=1e-3)
+    assert streamed.bias == pytest.approx(kept.bias, abs=1e-3)
 
 
 def test_columns_of_different_units_cost_the_probe_nothing(draw_cache):
     mixed = draw_cache([60, 20, 6, 2], spread=2.0)
     mixed.shards[0][:, 0] *= np.array([1e3, 1, 1e-2, 1, 1, 1e-3, 1, 1], np.float32)
-    weight, bias, _ = fit_probe(Features.of(mixed), 0, CPU, normalize="standardize")
+    probe = fit_probe(Features.of(mixed), CPU, normalize="standardize")
     x, labels = mixed.features[:, 0].astype(np.float64), mixed.labels
-    found = x @ weight.T.astype(np.float64) + bias
+    found = x @ probe.weight.T.astype(np.float64) + probe.bias
     assert (found.argmax(1) == labels).mean() > 0.95
 
 

@@ -140,10 +140,10 @@ def test_scales_temperatures_and_the_folded_layer(at, k: str, metric: str, case:
     assert differ(1 / s_w - samn.EPS, g[f"{case}.temps_w"]) < 1e-6
     assert differ(bias, g[f"{case}.eff_bias"]) < 2e-6
     folded = g.head(case).folded()
-    assert differ(folded.bias[0, 0], g[f"{case}.eff_bias"]) < 2e-6
+    assert differ(folded["bias"][0, 0], g[f"{case}.eff_bias"]) < 2e-6
     if not case.endswith("mul"):
         assert differ(weight, g[f"{case}.eff_weight"]) < 2e-6
-        assert differ(folded.weight[0, 0], g[f"{case}.eff_weight"]) < 2e-6
+        assert differ(folded["weight"][0, 0], g[f"{case}.eff_weight"]) < 2e-6
 
 
 @every_head
@@ -185,7 +185,7 @@ def trajectory(g: Golden, face: str, rate: float) -> tuple[list[float], list[lis
     def record() -> None:
         own = [p.detach().clone() for p in module.parameters()] if face == "module" else parameters(head)
         states.append(own)
-        weight = module.folded()[0].detach() if face == "module" else head.folded().weight[0, 0]
+        weight = module.folded()[0].detach() if face == "module" else head.folded()["weight"][0, 0]
         folded.append(weight.clone())
 
     record()

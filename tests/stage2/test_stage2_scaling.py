@@ -10,7 +10,7 @@ import ltfix
 from ltfix.errors import UsageError
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.loop.scaling import REFERENCE_NORM, Coordinates, Linear, natural
+from ltfix.stage2.loop.scaling import REFERENCE_NORM, Coordinates, natural
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
@@ -23,9 +23,9 @@ def draw(n: int = 50, dim: int = 6, seed: int = 0) -> np.ndarray:
     return (rng.gamma(2.0, size=(n, dim)) * np.arange(1, dim + 1)).astype(np.float32)
 
 
-def linear(dim: int = 6, k: int = 4) -> Linear:
+def linear(dim: int = 6, k: int = 4) -> Head:
     rng = np.random.default_rng(1)
-    return Linear(rng.normal(size=(k, dim)).astype(np.float32), rng.normal(size=k).astype(np.float32))
+    return Head(rng.normal(size=(k, dim)).astype(np.float32), rng.normal(size=k).astype(np.float32))
 
 
 def test_features_get_the_reference_norm():
@@ -74,9 +74,8 @@ def test_every_kind_of_head_comes_back_to_raw_features(kind: str, normalize: str
     transform, tensors = TRANSFORMS[kind]
     x, inside = draw(), linear()
     coordinates = Coordinates.of(x, normalize=normalize)
-    found = coordinates.back(Linear(inside.weight, inside.bias, transform, tensors))
-    head = Head(found.weight, found.bias, "x", transform=found.transform, tensors=found.tensors)
-    there = Head(inside.weight, inside.bias, "x", transform=transform, tensors=tensors)
+    there = Head(inside.weight, inside.bias, transform=transform, tensors=tensors)
+    head = coordinates.back(there)
     expected = there.logits(coordinates.apply(torch.from_numpy(x)).numpy())
     assert head.logits(x) == pytest.approx(expected, rel=1e-4, abs=1e-3)
 
@@ -84,8 +83,7 @@ def test_every_kind_of_head_comes_back_to_raw_features(kind: str, normalize: str
 def test_l2_becomes_the_heads_transform():
     x, inside = draw(), linear()
     coordinates = Coordinates.of(x, normalize="l2")
-    found = coordinates.back(inside)
-    head = Head(found.weight, found.bias, "x", transform=found.transform)
+    head = coordinates.back(inside)
     z = coordinates.apply(torch.from_numpy(x)).numpy() @ inside.weight.T + inside.bias
     assert head.logits(x) == pytest.approx(z, rel=1e-4, abs=1e-3)
 
@@ -189,9 +187,10 @@ def test_a_validation_cut_is_normalised_as_the_whole(draw_cache):
 
 def test_a_head_with_its_own_transform_refuses_normalised_features():
     with pytest.raises(UsageError, match="--normalize"):
-        Coordinates.of(draw(), normalize="l2").back(Linear(*map(np.float32, ([[1, 2]], [0])), {"kind": "l2"}))
+        found = Head(*map(np.float32, ([[1, 2]], [0])), transform={"kind": "l2"})
+        Coordinates.of(draw(), normalize="l2").back(found)
     with pytest.raises(UsageError, match="--normalize"):
-        found = Linear(*map(np.float32, ([[1] * 6], [0])), {"kind": "capsule"})
+        found = Head(*map(np.float32, ([[1] * 6], [0])), transform={"kind": "capsule"})
         Coordinates.of(draw(), normalize="standardize").back(found)
 
 

@@ -66,8 +66,8 @@ def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeyp
     labels = material.held_labels()
     fit = Fitter.fit
 
-    def spoil(fitter: Fitter, settings, seeds):
-        rows = fit(fitter, settings, seeds)
+    def spoil(fitter: Fitter, settings, seeds, **how):
+        rows = fit(fitter, settings, seeds, **how)
         return [
             [dataclasses.replace(x, weight=-x.weight) for x in row] if seed == spoilt else row
             for seed, row in zip(seeds, rows, strict=True)

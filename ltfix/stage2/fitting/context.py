@@ -16,10 +16,10 @@ from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.probe import fit_probe
 from ltfix.stage2.fitting.runs import Fitter
-from ltfix.stage2.fitting.starts import Probe, find_start
+from ltfix.stage2.fitting.starts import find_start
 from ltfix.stage2.fitting.validation import FRACTION, Validation, validation_samples
 from ltfix.stage2.loop.data import Features
-from ltfix.stage2.loop.scaling import Coordinates, Linear, natural
+from ltfix.stage2.loop.scaling import Coordinates, natural
 from ltfix.stage2.methods.options import Options
 
 FOLDS = 5
@@ -49,7 +49,7 @@ class Material:
     data: Features = dataclasses.field(init=False)
     natural: str = dataclasses.field(init=False)
     _folds: list[Validation] | None = None
-    _probes: dict[int, tuple[Features, Probe]] = dataclasses.field(default_factory=dict)
+    _probes: dict[int, tuple[Features, Head]] = dataclasses.field(default_factory=dict)
     _reference: np.ndarray | None = None
     _directions: list[np.ndarray] | None = None
     _continued: Head | None = None
@@ -135,12 +135,9 @@ class Material:
             self._directions = [fold.directions(self.start(fold.train)) for fold in self.folds()]
         return self._directions
 
-    def start(self, data: Features) -> Linear:
+    def start(self, data: Features) -> Head:
         """The stage-1 classifier, else the linear probe of ``data``, for raw features."""
-        head = self.train.head
-        if head is not None:
-            return Linear(head.weight, head.bias, head.transform, head.tensors)
-        return Linear(*self._probe(data)[:2])
+        return self._probe(data) if self.train.head is None else self.train.head
 
     def fitter(self, data: Features, init: str, scale: float, normalize: str) -> Fitter:
         """What fits on ``data`` (all samples, or those a fold leaves).
@@ -152,16 +149,14 @@ class Material:
         o, device = self.options, torch.device(self.options.device)
         coordinates = Coordinates.of(data.some_rows(), o.feature_scale, normalize)
         coordinates = dataclasses.replace(coordinates, scale=coordinates.scale * scale)
-        start = find_start(
-            init, self._continued, data, coordinates, device=device, probe=lambda: self._probe(data)
-        )
+        start = find_start(init, data, coordinates, stage1=self._continued, probe=lambda: self._probe(data))
         return Fitter(data, start, coordinates, device, self.progress, o.precision)
 
-    def _probe(self, data: Features) -> Probe:
+    def _probe(self, data: Features) -> Head:
         with self._lock:  # several threads may ask for the same
             if id(data) not in self._probes:
                 device = torch.device(self.options.device)
-                found = fit_probe(data, 0, device, self.progress, normalize=self.natural)
+                found = fit_probe(data, device, normalize=self.natural, progress=self.progress)
                 self._probes[id(data)] = data, found
         return self._probes[id(data)][1]
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.validation import cut, mean_class_accuracy
 from ltfix.stage2.loop.data import Features
-from ltfix.stage2.loop.scaling import Coordinates, Linear
+from ltfix.stage2.loop.scaling import Coordinates
 
 PENALTIES = (1e-4, 1e-5, 1e-6, 1e-7)
 MAX_ITER, MAX_PASSES = 100, 125
@@ -46,13 +47,8 @@ class _Samples:
 
 
 def fit_probe(
-    data: Features,
-    seed: int,
-    device: torch.device,
-    progress: Progress = SILENT,
-    *,
-    normalize: str = "none",
-) -> tuple[np.ndarray, np.ndarray, float]:
+    data: Features, device: torch.device, *, normalize: str = "none", progress: Progress = SILENT
+) -> Head:
     """The linear probe: multinomial logistic regression with an L2 penalty, solved by L-BFGS.
 
     The problem is convex, so the solver decides nothing. The penalty, relative to features of unit mean
@@ -61,13 +57,13 @@ def fit_probe(
     Features that are streamed are read once a pass. ``normalize`` is done to them first, and folded back.
 
     Returns:
-        Weight [K, D] and bias [K] float32 over raw features, and the penalty.
+        A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …}``.
     """
     coordinates = Coordinates.of(data.some_rows(), "none", normalize)
     scale = _root_mean_square_norm(data, coordinates) or 1.0
     zero = torch.zeros(len(data.counts), data.dim + 1, device=device)
     progress.start("linear probe", (len(PENALTIES) + 1) * MAX_PASSES, "passes")
-    train, held = (data.subset(index) for index in cut(data, seed))
+    train, held = (data.subset(index) for index in cut(data, seed=0))
     penalty, start, best = PENALTIES[0], zero, -1.0
     if len(held):
         learn, score_on = (_Samples(part, coordinates, scale, device) for part in (train, held))
@@ -82,8 +78,8 @@ def fit_probe(
     found = _solve(_Samples(data, coordinates, scale, device), start, penalty, 1e-7, progress)
     progress.finish()
     theta = found.cpu().numpy()
-    probe = coordinates.back(Linear(theta[:, :-1] / scale, theta[:, -1]))
-    return probe.weight, probe.bias, penalty
+    meta = {"from": "probe", "penalty": penalty}
+    return coordinates.back(Head(theta[:, :-1] / scale, theta[:, -1], meta=meta))
 
 
 def _root_mean_square_norm(data: Features, coordinates: Coordinates) -> float:

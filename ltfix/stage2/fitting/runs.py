@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ltfix.heads import posthoc
+from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2.fitting.starts import Start
-from ltfix.stage2.layers.build import Folded, build_head
+from ltfix.stage2.layers.build import Parametrisation, build_head
 from ltfix.stage2.loop import engine
 from ltfix.stage2.loop.constraints import MaxNorm
 from ltfix.stage2.loop.data import Features, Plan
-from ltfix.stage2.loop.scaling import Coordinates, Linear
+from ltfix.stage2.loop.scaling import Coordinates
 from ltfix.stage2.losses import build as losses
 from ltfix.stage2.methods.values import Values
 
@@ -43,94 +43,100 @@ SIDE_BY_SIDE = frozenset(
 
 MAX_VALUES = 1 << 26  # of weights trained at once: 256 MB of float32
 
-Watch = Callable[[int, list[list[Linear]]], None]
+Heads = list[list[Head]]
+"""[seed][setting]."""
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Fitter:
     """What all runs on one cache share.
 
     Attributes:
-        data: the samples to train on. start: where runs begin.
+        data: the samples to train on. start: gives where the run of a seed begins, in ``coordinates``.
         coordinates: the scaling that runs train in; results are for raw features.
         precision: "fp32", or "bf16" for the matrix products (weights and the rest stay float32).
-        stop: train only so many epochs of the schedule (a length chosen on validation samples).
-        watch: called after every epoch with its index and the heads [seed][setting] so far.
-        tolerant: a setting that diverges comes back as NaN, in place of an error that ends them all.
     """
 
     data: Features
-    start: Start
+    start: Callable[[int], Head]
     coordinates: Coordinates
     device: torch.device
     progress: Progress = SILENT
     precision: str = "fp32"
-    stop: int | None = None
-    watch: Watch | None = None
-    tolerant: bool = False
 
-    def fit(self, settings: Sequence[Values], seeds: Sequence[int]) -> list[list[Linear]]:
-        """Fit every setting with every seed; heads for raw features as [seed][setting].
+    def fit(
+        self,
+        settings: Sequence[Values],
+        seeds: Sequence[int],
+        *,
+        stop: int | None = None,
+        watch: Callable[[int, Heads], None] | None = None,
+        tolerant: bool = False,
+    ) -> Heads:
+        """Fit every setting with every seed: heads for raw features, which know their start and scaling.
+
+        Args:
+            stop: train only so many epochs of the schedule (a length chosen on validation samples).
+            watch: called after every epoch with its index and the heads of a batch so far.
+            tolerant: a setting that diverges comes back as NaN, in place of an error that ends them all.
 
         Raises:
-            Diverged: a run did, and they are not ``tolerant``.
+            Diverged: a run did, and that is not tolerated.
         """
-        found: dict[int, list[Linear]] = {}
+        found: dict[int, list[Head]] = {}
+        waiting = self._batches(settings, len(seeds))
+        while waiting:
+            batch = waiting.pop()
+            try:
+                trained = self._train([settings[i] for i in batch], seeds, stop, watch)
+            except engine.Diverged:
+                if not tolerant:
+                    raise
+                if len(batch) > 1:  # halve it until those that diverge stand alone
+                    waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+                    continue
+                trained = [[self._lost()] for _ in seeds]
+            for place, number in enumerate(batch):
+                found[number] = [row[place] for row in trained]
+        return [[found[number][s] for number in range(len(settings))] for s in range(len(seeds))]
+
+    def _batches(self, settings: Sequence[Values], n_seeds: int) -> list[list[int]]:
+        """Which settings train side by side, the first batch last."""
         groups: dict[str, list[int]] = {}
         for number, values in enumerate(settings):
             groups.setdefault(_group(values), []).append(number)
-        room = max(1, MAX_VALUES // (len(seeds) * len(self.data.counts) * self.data.dim))
+        room = max(1, MAX_VALUES // (n_seeds * len(self.data.counts) * self.data.dim))
+        found = []
         for members in groups.values():
             members.sort(key=lambda i: settings[i].values.get("lr", 0.0))  # those that diverge lie together
-            for first in range(0, len(members), room):
-                batch = members[first : first + room]
-                trained = self._train_what_can([settings[i] for i in batch], seeds)
-                for place, number in enumerate(batch):
-                    found[number] = [row[place] for row in trained]
-        return [[found[number][s] for number in range(len(settings))] for s in range(len(seeds))]
+            found += [members[first : first + room] for first in range(0, len(members), room)]
+        return found[::-1]
 
-    def _train_what_can(self, settings: Sequence[Values], seeds: Sequence[int]) -> list[list[Linear]]:
-        """Train a batch; where it diverges and that is tolerated, halve it until they stand alone."""
-        try:
-            return self._train(settings, seeds)
-        except engine.Diverged:
-            if not self.tolerant:
-                raise
-        if len(settings) == 1:
-            shape = len(self.data.counts), self.data.dim
-            lost = Linear(np.full(shape, np.nan, np.float32), np.full(shape[:1], np.nan, np.float32))
-            return [[lost] for _ in seeds]
-        half = len(settings) // 2
-        parts = self._train_what_can(settings[:half], seeds), self._train_what_can(settings[half:], seeds)
-        return [low + high for low, high in zip(*parts, strict=True)]
-
-    def _train(self, settings: Sequence[Values], seeds: Sequence[int]) -> list[list[Linear]]:
-        first = settings[0]
+    def _train(
+        self,
+        settings: Sequence[Values],
+        seeds: Sequence[int],
+        stop: int | None,
+        watch: Callable[[int, Heads], None] | None,
+    ) -> Heads:
+        first, starts = settings[0], [self.start(seed) for seed in seeds]
         if first.method.loss is None:
-            starts = [self._of_seed(seed) for seed in seeds]
-            return [[self._finish(start, values) for values in settings] for start in starts]
+            return [[self._finish(start, start, values) for values in settings] for start in starts]
         like = torch.zeros((), device=self.device)
-        batches_like = like.bfloat16() if self.precision == "bf16" else like
-        weight, bias = self._stacked(settings, seeds, like)
+        weight, bias = _stacked(starts, len(settings), like)
         counts, tables = self.data.counts, [values.values for values in settings]
         head = build_head(first.method.head, weight, bias, counts, tables)
         loss = losses.build_loss(
             first.method.loss, torch.from_numpy(counts), tables, dtype=like.dtype, device=like.device
         )
-        constraint = MaxNorm.of(weight, first["every"]) if first.method.constraint == "maxnorm" else None
         recipe = engine.Recipe(
             plan=Plan(first["sampler"], first["batch_size"], first["epochs"]),
             lr=[values["lr"] for values in settings],
             weight_decay=[values["weight_decay"] for values in settings],
             momentum=first["momentum"],
             schedule=first["schedule"],
-            stop=self.stop,
+            stop=stop,
         )
-
-        def watch(epoch: int) -> None:
-            if self.watch is not None:
-                self.watch(epoch, self._collect(head.folded(), settings))
-
         engine.train(
             self.data,
             head,
@@ -138,67 +144,60 @@ class Fitter:
             recipe,
             seeds,
             coordinates=self.coordinates,
-            like=batches_like,
-            constraint=constraint,
-            after_epoch=watch,
+            like=like.bfloat16() if self.precision == "bf16" else like,
+            constraint=MaxNorm.of(weight, first["every"]) if first.method.constraint == "maxnorm" else None,
+            after_epoch=watch and (lambda epoch: watch(epoch, self._collect(head, starts, settings))),
             progress=self.progress,
         )
-        return self._collect(head.folded(), settings)
+        return self._collect(head, starts, settings)
 
-    def _of_seed(self, seed: int) -> Linear:
-        return self.start.of_seed(seed, len(self.data.counts), self.data.dim)
+    def _collect(self, head: Parametrisation, starts: Sequence[Head], settings: Sequence[Values]) -> Heads:
+        """A trained head as one of each seed and setting."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in head.folded().items()}
 
-    def _stacked(
-        self, settings: Sequence[Values], seeds: Sequence[int], like: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Start weights [S, M, K, D] and biases [S, M, K]."""
-        starts = [self._of_seed(seed) for seed in seeds]
-        weight = torch.from_numpy(np.stack([s.weight for s in starts])).to(like)
-        bias = torch.from_numpy(np.stack([s.bias for s in starts])).to(like)
-        m = len(settings)
-        return weight.unsqueeze(1).repeat(1, m, 1, 1), bias.unsqueeze(1).repeat(1, m, 1)
+        def one(s: int, m: int) -> Head:
+            own = {name: array[s, m] for name, array in arrays.items()}
+            return Head(own.pop("weight"), own.pop("bias"), transform=head.transform, tensors=own)
 
-    def _collect(self, folded: Folded, settings: Sequence[Values]) -> list[list[Linear]]:
-        weight, bias = folded.weight.cpu().numpy(), folded.bias.cpu().numpy()
-        tensors = {name: tensor.cpu().numpy() for name, tensor in folded.tensors.items()}
         return [
-            [
-                self._finish(
-                    Linear(
-                        weight[s, m],
-                        bias[s, m],
-                        folded.transform,
-                        {name: tensor[s, m] for name, tensor in tensors.items()},
-                    ),
-                    values,
-                )
-                for m, values in enumerate(settings)
-            ]
-            for s in range(len(weight))
+            [self._finish(one(s, m), start, values) for m, values in enumerate(settings)]
+            for s, start in enumerate(starts)
         ]
 
-    def _finish(self, linear: Linear, values: Values) -> Linear:
-        return self.coordinates.back(apply_posthoc(linear, values, self.data, self.coordinates))
+    def _finish(self, head: Head, start: Head, values: Values) -> Head:
+        """A head for raw features, after the method's post-hoc step, with what is known of its making."""
+        found = self.coordinates.back(apply_posthoc(head, values, self.data, self.coordinates))
+        meta = {"init": start.meta, "coordinates": self.coordinates.record()}
+        return dataclasses.replace(found, method=values.method.name, meta=meta)
+
+    def _lost(self) -> Head:
+        """What a run that diverged leaves: NaN."""
+        shape = len(self.data.counts), self.data.dim
+        return Head(np.full(shape, np.nan, np.float32), np.full(shape[:1], np.nan, np.float32))
 
 
-def apply_posthoc(linear: Linear, values: Values, data: Features, coordinates: Coordinates) -> Linear:
-    """The method's post-hoc step on a linear classifier in the fit's coordinates."""
+def _stacked(starts: Sequence[Head], n_settings: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Start weights [S, M, K, D] and biases [S, M, K]."""
+    weight = torch.from_numpy(np.stack([start.weight for start in starts])).to(like)
+    bias = torch.from_numpy(np.stack([start.bias for start in starts])).to(like)
+    return weight.unsqueeze(1).repeat(1, n_settings, 1, 1), bias.unsqueeze(1).repeat(1, n_settings, 1)
+
+
+def apply_posthoc(head: Head, values: Values, data: Features, coordinates: Coordinates) -> Head:
+    """The method's post-hoc step on a linear head in the fit's coordinates."""
     kind, v = values.method.posthoc, values.values
     if kind == "tau-norm":
-        return Linear(*posthoc.tau_norm(linear.weight, linear.bias, v["tau"], keep_bias=v["bias"] == "keep"))
+        return Head(*posthoc.tau_norm(head.weight, head.bias, v["tau"], keep_bias=v["bias"] == "keep"))
     if kind == "logit-adjust":
-        return Linear(*posthoc.logit_adjust(linear.weight, linear.bias, data.counts, v["tau"]))
+        return Head(*posthoc.logit_adjust(head.weight, head.bias, data.counts, v["tau"]))
     if kind == "mult-la":
-        return Linear(*posthoc.multiply_prior(linear.weight, linear.bias, data.counts, v["tau"], v["form"]))
+        return Head(*posthoc.multiply_prior(head.weight, head.bias, data.counts, v["tau"], v["form"]))
     if kind == "ncm":
-
-        def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for part, x in data.mean_views():
-                yield coordinates.apply(torch.from_numpy(x)).numpy(), data.labels[part]
-
-        shape = len(data.counts), data.dim
-        return Linear(*posthoc.nearest_class_mean(blocks, *shape, v["transform"], v["distance"]))
-    return linear
+        weight, bias, transform, tensors = posthoc.nearest_class_mean(
+            lambda: data.blocks(coordinates), len(data.counts), data.dim, v["transform"], v["distance"]
+        )
+        return Head(weight, bias, transform=transform, tensors=tensors)
+    return head
 
 
 def _group(values: Values) -> str:

@@ -12,7 +12,6 @@ from ltfix.heads.head import NORM_FLOOR, Head
 from ltfix.progress import Progress
 from ltfix.seeds import derive
 from ltfix.stage2.loop.data import Features
-from ltfix.stage2.loop.scaling import Linear
 
 FRACTION = 0.2
 BY = "mean class accuracy"
@@ -78,28 +77,27 @@ class Validation:
     def __post_init__(self) -> None:
         self._x = None if self.held.streamed else self.held.mean_view()
 
-    def score(self, linear: Linear) -> float:
+    def score(self, head: Head) -> float:
         """Mean class accuracy of a head for raw features; −1 where it is not finite."""
-        predicted = self.predict(linear)
+        predicted = self.predict(head)
         return -1.0 if predicted is None else mean_class_accuracy(predicted, self.held.labels)
 
-    def correct(self, linear: Linear) -> np.ndarray | None:
+    def correct(self, head: Head) -> np.ndarray | None:
         """[N] whether a head is right on each sample; None where it is not finite."""
-        predicted = self.predict(linear)
+        predicted = self.predict(head)
         return None if predicted is None else predicted == self.held.labels
 
-    def predict(self, linear: Linear) -> np.ndarray | None:
+    def predict(self, head: Head) -> np.ndarray | None:
         """The classes [N] that a head for raw features predicts; None where it is not finite."""
-        if not linear.is_finite:
+        if not head.is_finite:
             return None
-        rows = max(1, BLOCK_VALUES // max(linear.weight.shape))
+        rows = max(1, BLOCK_VALUES // max(head.weight.shape))
         blocks = [np.arange(i, min(i + rows, len(self.held))) for i in range(0, len(self.held), rows)]
-        return np.concatenate([self.logits(linear, block).argmax(-1) for block in blocks])
+        return np.concatenate([self.logits(head, block).argmax(-1) for block in blocks])
 
-    def logits(self, linear: Linear, index: np.ndarray) -> np.ndarray:
+    def logits(self, head: Head, index: np.ndarray) -> np.ndarray:
         """Logits [n, K] of the samples ``index``, their mean over the views."""
-        head = Head(linear.weight, linear.bias, "", transform=linear.transform, tensors=linear.tensors)
-        if linear.transform is None:
+        if head.transform is None:
             found: np.ndarray = head.logits(self.held.mean_of(index) if self._x is None else self._x[index])
         elif self.held.views_used == "random":
             found = head.logits(self.held.take(index)).mean(1)
@@ -108,10 +106,10 @@ class Validation:
         self.held.release()
         return found
 
-    def directions(self, linear: Linear) -> np.ndarray:
+    def directions(self, head: Head) -> np.ndarray:
         """[n, K] of evenly spaced samples, the centred logits at unit length: all but their scale."""
-        size = min(len(self.held), max(1, BLOCK_VALUES // max(linear.weight.shape)))
-        z = self.logits(linear, np.linspace(0, len(self.held) - 1, size).astype(np.int64))
+        size = min(len(self.held), max(1, BLOCK_VALUES // max(head.weight.shape)))
+        z = self.logits(head, np.linspace(0, len(self.held) - 1, size).astype(np.int64))
         z = z / np.maximum(np.abs(z).max(1, keepdims=True), NORM_FLOOR)  # a rate too high leaves 1e30
         z = z - z.mean(1, keepdims=True)
         return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), NORM_FLOOR))

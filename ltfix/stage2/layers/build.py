@@ -2,7 +2,7 @@
 
 All shapes carry S seeds and M settings, which train side by side: weight [S, M, K, D], logits
 [S, B, M, K], dz = B·∂L/∂z of the same shape. The engine calls ``logits`` and ``step`` in turn;
-``folded`` says what linear layer (and transform of x) the head comes to.
+``folded`` and ``transform`` say what linear layer, of which transform of x, the head comes to.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from ltfix.heads.head import NORM_FLOOR
-from ltfix.stage2.layers.linear import DisAlign, Folded, Linear, ScaledLogits
+from ltfix.stage2.layers.linear import DisAlign, Linear, ScaledLogits
 from ltfix.stage2.layers.rows import Causal, Cosine, Samn
 from ltfix.stage2.layers.sgd import Sgd
 
@@ -31,8 +31,12 @@ class Parametrisation(Protocol):
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
         """Pull ``dz`` back to the parameters and take one SGD step."""
 
-    def folded(self) -> Folded:
-        """The layer it equals."""
+    @property
+    def transform(self) -> Mapping[str, Any] | None:
+        """What is done to x before the linear layer, as a head file has it."""
+
+    def folded(self) -> dict[str, Tensor]:
+        """The head file's tensors that it comes to: weight, bias and its transform's, [S, M, ...] each."""
 
 
 def _samn(start: Start, counts: np.ndarray, values: Sequence[Values]) -> Samn:
@@ -91,4 +95,4 @@ def build_head(
     return _BUILD[name]((weight, bias), counts, values)
 
 
-__all__ = ["Folded", "Linear", "Parametrisation", "Samn", "Sgd", "build_head"]
+__all__ = ["Linear", "Parametrisation", "Samn", "Sgd", "build_head"]

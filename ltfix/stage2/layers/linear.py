@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ltfix.stage2.layers.sgd import Sgd
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Folded:
-    """Weight [S, M, K, D], bias [S, M, K]; the transform as the head file has it, its tensors [S, M, ...]."""
-
-    weight: Tensor
-    bias: Tensor
-    transform: Mapping[str, Any] | None = None
-    tensors: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
@@ -49,6 +37,8 @@ def accumulate_(velocity: Tensor, dz: Tensor, x: Tensor, momentum: float) -> Non
 
 class Linear:
     """z = W x + b, both trained (or, with ``train_weight`` false, b alone)."""
+
+    transform = None
 
     def __init__(self, weight: Tensor, bias: Tensor, train_weight: bool = True) -> None:
         self.weight, self.bias, self.train_weight = weight.clone(), bias.clone(), train_weight
@@ -81,9 +71,9 @@ class Linear:
         accumulate_(self._flat_velocity, dz.flatten(2).mT, x, sgd.momentum)
         sgd.finish(self.weight, self.v_weight)
 
-    def folded(self) -> Folded:
+    def folded(self) -> dict[str, Tensor]:
         """W and b themselves."""
-        return Folded(self.weight, self.bias)
+        return {"weight": self.weight, "bias": self.bias}
 
 
 class ScaledLogits:
@@ -92,6 +82,8 @@ class ScaledLogits:
     ∂L/∂ℓ_k = Σ_i dz_ik (w_k·x_i + b_k) / B. Kang et al. 2020 (the code scales the bias too); MiSLAS gives
     W and b the rate η·``lr_factor``.
     """
+
+    transform = None
 
     def __init__(self, weight: Tensor, bias: Tensor, lr_factor: float) -> None:
         self.linear = Linear(weight, bias)
@@ -111,9 +103,12 @@ class ScaledLogits:
             self.linear.step(x, dz * self.scale.unsqueeze(1), slower)
         sgd.update(self.scale, self.v_scale, gradient, batch=x.shape[1])
 
-    def folded(self) -> Folded:
+    def folded(self) -> dict[str, Tensor]:
         """ℓ_k w_k and ℓ_k b_k."""
-        return Folded(self.linear.weight * self.scale.unsqueeze(-1), self.linear.bias * self.scale)
+        return {
+            "weight": self.linear.weight * self.scale.unsqueeze(-1),
+            "bias": self.linear.bias * self.scale,
+        }
 
 
 class DisAlign:
@@ -122,6 +117,8 @@ class DisAlign:
     Zhang et al. 2021: ``form="paper"`` (o = 1, the identity at its start a = 1, m = 0) or the published
     classification code (o = 0: (1 + c·a) ⊙ z + c·m). v starts at 0.1, v₀ at 0.
     """
+
+    transform: ClassVar = {"kind": "disalign"}
 
     def __init__(self, weight: Tensor, bias: Tensor, form: str) -> None:
         self.frozen, self.offset = Linear(weight, bias), 1.0 if form == "paper" else 0.0
@@ -155,12 +152,13 @@ class DisAlign:
         for parameter, velocity, gradient in zip(self._parameters(), self.velocities, gradients, strict=True):
             sgd.update(parameter, velocity, gradient, batch=x.shape[1])
 
-    def folded(self) -> Folded:
-        """The frozen layer, with the transform ``disalign``."""
-        tensors = {
+    def folded(self) -> dict[str, Tensor]:
+        """The frozen layer, and what the transform ``disalign`` adds to it."""
+        return {
+            "weight": self.frozen.weight,
+            "bias": self.frozen.bias,
             "confidence_weight": self.confidence,
             "confidence_bias": self.confidence_bias,
             "logit_scale": self.gain - self.offset,
             "logit_bias": self.margin,
         }
-        return Folded(self.frozen.weight, self.frozen.bias, {"kind": "disalign"}, tensors)

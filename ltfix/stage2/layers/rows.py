@@ -14,7 +14,7 @@ from torch import Tensor
 from ltfix.errors import InputError
 from ltfix.heads.head import NORM_FLOOR
 from ltfix.stage2.layers import samn
-from ltfix.stage2.layers.linear import Folded, Linear, accumulate_, product, product_into
+from ltfix.stage2.layers.linear import Linear, accumulate_, product, product_into
 from ltfix.stage2.layers.sgd import Sgd
 
 
@@ -92,8 +92,9 @@ class Cosine:
         self.scale = scale.clone()  # [S, M]
         self.of_rho = torch.empty_like(weight[..., 0])
         self.v_scale, self.learn_scale, self.capsule = torch.zeros_like(scale), learn_scale, capsule
+        self.transform = {"kind": "capsule"} if capsule else {"kind": "l2", "groups": 1}
 
-    def transform(self, x: Tensor) -> Tensor:
+    def transformed(self, x: Tensor) -> Tensor:
         """x̂, or x/(1 + ‖x‖)."""
         norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         return x / (1 + norm) if self.capsule else x / norm.clamp_(min=NORM_FLOOR)
@@ -103,7 +104,7 @@ class Cosine:
 
     def logits(self, x: Tensor) -> Tensor:
         """s · T(x)·ŵ."""
-        self.input = self.transform(x)
+        self.input = self.transformed(x)
         return self.rows.project(self.input, self._rho())
 
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
@@ -112,11 +113,10 @@ class Cosine:
         if self.learn_scale:
             sgd.update(self.scale, self.v_scale, self.of_rho.sum(-1), batch=x.shape[1], decay=False)
 
-    def folded(self) -> Folded:
+    def folded(self) -> dict[str, Tensor]:
         """s·ŵ, over T(x)."""
         weight = self.rows.folded(self._rho())
-        kind = {"kind": "capsule"} if self.capsule else {"kind": "l2", "groups": 1}
-        return Folded(weight, torch.zeros_like(weight[..., 0]), kind)
+        return {"weight": weight, "bias": torch.zeros_like(weight[..., 0])}
 
 
 class Causal:
@@ -138,6 +138,7 @@ class Causal:
         self.heads, self.tau, self.gamma, self.alpha = heads, tau, gamma, alpha
         self.weight, self.velocity = weight.clone(), torch.zeros_like(weight)
         self.mean_momentum = mean_momentum
+        self.transform = {"kind": "l2", "groups": heads}
         self.mean = weight.new_zeros(weight.shape[0], weight.shape[-1])
 
     def _blocks(self, t: Tensor) -> Tensor:
@@ -174,14 +175,14 @@ class Causal:
         gradient = (g - inward) * ((self.tau / self.heads) / (n + self.gamma))
         sgd.update(self.weight, self.velocity, gradient.view_as(self.weight), batch=1)
 
-    def folded(self) -> Folded:
+    def folded(self) -> dict[str, Tensor]:
         """The total direct effect: the mean direction taken out of every row."""
         weight, _ = self._effective()
         mean = self._blocks(self._unit(self.mean))[:, None, None]
         blocks = self._blocks(weight)
         blocks = blocks - self.alpha * (blocks * mean).sum(-1, keepdim=True) * mean
         weight = blocks.reshape_as(weight)
-        return Folded(weight, torch.zeros_like(weight[..., 0]), {"kind": "l2", "groups": self.heads})
+        return {"weight": weight, "bias": torch.zeros_like(weight[..., 0])}
 
 
 class Samn:
@@ -195,6 +196,8 @@ class Samn:
         weight, bias: [S, M, K, D], [S, M, K], the start.
         metric: [S, M, K] float64 > 0.
     """
+
+    transform = None
 
     def __init__(
         self, weight: Tensor, bias: Tensor, metric: np.ndarray, *, variant: str, part: str, scale: str
@@ -241,7 +244,8 @@ class Samn:
         self.chain.pullback()
         sgd.update(self.vectors, self.velocities, self.gradients, batch=x.shape[1], axis=2)
 
-    def folded(self) -> Folded:
+    def folded(self) -> dict[str, Tensor]:
         """Ŵ and b̂."""
         rho = self._refresh()
-        return Folded(self.rows.folded(rho) if self.on_weight else self.linear.weight, self.shift)
+        weight = self.rows.folded(rho) if self.on_weight else self.linear.weight
+        return {"weight": weight, "bias": self.shift}

@@ -142,6 +142,11 @@ class Features:
             out[part] = x
         return out
 
+    def blocks(self, coordinates: Coordinates) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """:meth:`mean_views` in ``coordinates``, [n, D] float32, and their labels, [n]."""
+        for part, x in self.mean_views():
+            yield coordinates.apply(torch.from_numpy(x)).numpy(), self.labels[part]
+
     def some_rows(self) -> np.ndarray:
         """[n, D] float32: the first view of evenly spaced samples, enough for a mean and a deviation."""
         wanted = min(len(self), SCALE_ROWS, max(1024, CHUNK_VALUES // self.dim))

@@ -113,7 +113,7 @@ def step(head: Parametrisation, loss: Loss, x: Tensor, y: Tensor, sgd: Sgd) -> N
 def threads_for(head: Parametrisation, batch: int) -> Iterator[None]:
     """One CPU thread inside the block for small steps, of which awaiting others would be the greater part."""
     before = torch.get_num_threads()
-    if head.folded().weight.numel() * batch < SMALL_STEP:
+    if head.folded()["weight"].numel() * batch < SMALL_STEP:
         torch.set_num_threads(1)
     try:
         yield
@@ -134,8 +134,7 @@ def _number(values: Sequence[float], like: Tensor) -> Number:
 
 
 def _check_finite(head: Parametrisation, recipe: Recipe, epoch: int) -> None:
-    folded = head.folded()
-    arrays = (folded.weight, folded.bias, *folded.tensors.values())
+    arrays = head.folded().values()
     sound = torch.stack([torch.isfinite(a).reshape(*a.shape[:2], -1).all(-1) for a in arrays]).all(0)
     if not bool(sound.all()):
         setting = int((~sound).any(0).nonzero()[0])

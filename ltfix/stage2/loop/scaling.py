@@ -9,7 +9,6 @@ does not depend on the unit they come in.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,28 +16,13 @@ import torch
 from torch import Tensor
 
 from ltfix.errors import UsageError
-from ltfix.heads.head import NORM_FLOOR
+from ltfix.heads.head import NORM_FLOOR, Head
 
 REFERENCE_NORM = 14.0
 UNITS = 30.0
 """CIFAR ResNet-32 has 1.4, EfficientNet-Lite0 3.5; scikit-learn's wine, a table, 388."""
 MOVES = 1e-6
 """A dimension whose deviation is less than so many times its mean moves by rounding alone."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Linear:
-    """A classifier over T(x): weight [K, D], bias [K], and the transform T as the head file has it."""
-
-    weight: np.ndarray
-    bias: np.ndarray
-    transform: Mapping[str, Any] | None = None
-    tensors: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether every number of it is finite: the run that made it did not diverge."""
-        return all(bool(np.isfinite(a).all()) for a in (self.weight, self.bias, *self.tensors.values()))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,17 +72,17 @@ class Coordinates:
             t = t / torch.linalg.vector_norm(t, dim=-1, keepdim=True).clamp(min=NORM_FLOOR)
         return t / self.scale  # also by 1: the result is torch's own memory, aligned alike in every run
 
-    def into(self, start: Linear) -> Linear:
-        """A classifier of raw features, in these coordinates (for ``l2``: at features of typical norm)."""
+    def into(self, start: Head) -> Head:
+        """A linear head of raw features, in these coordinates (for ``l2``: at features of typical norm)."""
         weight, bias = start.weight.astype(np.float64), start.bias.astype(np.float64)
         if self.shift is not None and self.spread is not None:
             bias = bias + weight @ self.shift
             weight = weight * self.spread
         weight = weight * (self.scale * (self.typical if self.unit else 1.0))
-        return Linear(weight.astype(np.float32), bias.astype(np.float32))
+        return dataclasses.replace(start, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
 
-    def back(self, found: Linear) -> Linear:
-        """A classifier found in these coordinates, for raw features.
+    def back(self, found: Head) -> Head:
+        """A head found in these coordinates, for raw features.
 
         Raises:
             UsageError: a transform of its own that no head file can hold on top of the normalisation.
@@ -131,7 +115,13 @@ class Coordinates:
         if self.unit:
             transform = {"kind": "l2", "groups": 1}
         tensors = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
-        return Linear(weight.astype(np.float32), bias.astype(np.float32), transform, tensors)
+        return dataclasses.replace(
+            found,
+            weight=weight.astype(np.float32),
+            bias=bias.astype(np.float32),
+            transform=transform,
+            tensors=tensors,
+        )
 
     def record(self) -> dict[str, Any]:
         """What the head file keeps."""

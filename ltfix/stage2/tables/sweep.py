@@ -18,12 +18,12 @@ from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
 from ltfix.evaluation.table import Column, Result, Table
 from ltfix.features.cache import FeatureCache
 from ltfix.features.read import open_cache
+from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds
 from ltfix.stage2.fitting.context import Material, check_pair
 from ltfix.stage2.fitting.validation import BY, Validation
 from ltfix.stage2.loop.data import Features
-from ltfix.stage2.loop.scaling import Linear
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Value
 from ltfix.stage2.methods.registry import Method, find_method
@@ -158,7 +158,7 @@ def sweep(
         candidates(values, tune=False, init=options.init, normalize=material.normalize)[0]
         for values in settings
     ]
-    fitted: list[list[Linear]] = [[] for _ in tried]
+    fitted: list[list[Head]] = [[] for _ in tried]
     for number, linear in side_by_side(material, ground.train, tried, numbers):
         fitted[number].append(linear)
     points = [
@@ -216,7 +216,7 @@ def _test_ground(material: Material, tested: FeatureCache) -> Validation:
     return Validation(material.data, held, str(tested.path), False)
 
 
-def _point(runs: Sequence[Linear], ground: Validation, shots: Shots) -> dict[str, Any]:
+def _point(runs: Sequence[Head], ground: Validation, shots: Shots) -> dict[str, Any]:
     """Mean and deviation of every score over the seeds of one point; None of all where a run diverged."""
     scored = [_scores(linear, ground, shots) for linear in runs]
     sound = [scores for scores in scored if scores is not None]
@@ -225,7 +225,7 @@ def _point(runs: Sequence[Linear], ground: Validation, shots: Shots) -> dict[str
     return {**found, "diverged": lost}
 
 
-def _scores(linear: Linear, ground: Validation, shots: Shots) -> dict[str, Any] | None:
+def _scores(linear: Head, ground: Validation, shots: Shots) -> dict[str, Any] | None:
     predicted, labels = ground.predict(linear), ground.held.labels
     if predicted is None:
         return None

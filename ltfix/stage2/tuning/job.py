@@ -12,9 +12,7 @@ import torch
 from ltfix._version import __version__
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.fitting.runs import Fitter
 from ltfix.stage2.fitting.validation import BY
-from ltfix.stage2.loop.scaling import Linear
 from ltfix.stage2.methods.compatibility import demand_sense
 from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning import rule as rules
@@ -118,30 +116,23 @@ class Job:
         """
         material, candidate = self.material, choice.candidate
         fitter = material.fitter(material.data, *candidate.ground)
-        fitter.stop = choice.stop
-        runs = fitter.fit([candidate.values], seeds)
+        runs = fitter.fit([candidate.values], seeds, stop=choice.stop)
         empty = int((material.data.counts == 0).sum())
         if empty:
             material.progress.note(f"{empty} of {material.n_classes} classes have no training sample")
-        return [
-            self._head(row[0], seed, choice, fitter, empty) for row, seed in zip(runs, seeds, strict=True)
-        ]
+        return [self._head(row[0], seed, choice, empty) for row, seed in zip(runs, seeds, strict=True)]
 
-    def _head(self, linear: Linear, seed: int, choice: Choice, fitter: Fitter, empty: int) -> Head:
+    def _head(self, head: Head, seed: int, choice: Choice, empty: int) -> Head:
+        """A fitted head with all that its file holds."""
         method, train = self.values.method, self.material.train
-        return Head(
-            weight=linear.weight,
-            bias=linear.bias,
-            method=method.name,
+        return dataclasses.replace(
+            head,
             classes=train.classes,
             counts=train.counts,
-            transform=linear.transform,
-            tensors=linear.tensors,
             meta={
+                **head.meta,
                 "values": choice.candidate.values.record(),
-                "init": fitter.start.record(),
                 "parts": {"head": method.head, "loss": method.loss, "posthoc": method.posthoc},
-                "coordinates": fitter.coordinates.record(),
                 "views_used": self.material.options.views_used,
                 "seed": seed,
                 "selection": choice.record,

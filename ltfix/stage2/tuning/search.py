@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.validation import BY, Validation
 from ltfix.stage2.loop.data import Features
-from ltfix.stage2.loop.scaling import Linear
 from ltfix.stage2.methods.values import CHOSEN
 from ltfix.stage2.tuning.candidates import Candidate, Ground
 from ltfix.stage2.tuning.rule import UNSTEADY, Trial, choose, class_weights, lead
@@ -43,7 +43,7 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
 
 def side_by_side(
     material: Material, data: Features, tried: Sequence[Candidate], seeds: Sequence[int]
-) -> Iterator[tuple[int, Linear]]:
+) -> Iterator[tuple[int, Head]]:
     """Fit candidates, those of one ground together: the number of each and a fit of it, seed after seed.
 
     A fit that diverged is not finite.
@@ -53,8 +53,8 @@ def side_by_side(
         grounds.setdefault(candidate.ground, []).append(number)
     for ground, members in grounds.items():
         fitter = material.fitter(data, *ground)
-        fitter.tolerant = True
-        for fitted in fitter.fit([tried[number].values for number in members], seeds):
+        settings = [tried[number].values for number in members]
+        for fitted in fitter.fit(settings, seeds, tolerant=True):
             yield from zip(members, fitted, strict=True)
 
 
@@ -156,6 +156,5 @@ def _right_by_epoch(
     """After every epoch, [n] whether a run is right on each sample that the fold holds out."""
     found: list[np.ndarray | None] = []
     fitter = material.fitter(fold.train, *candidate.ground)
-    fitter.watch = lambda _, heads: found.append(fold.correct(heads[0][0]))
-    fitter.fit([candidate.values], [seed])
+    fitter.fit([candidate.values], [seed], watch=lambda _, heads: found.append(fold.correct(heads[0][0])))
     return found
