@@ -1,4 +1,4 @@
-"""``--method auto``: what it tries, what it takes, and why."""
+"""Method ``auto``: what it tries, what it takes, and why."""
 
 from __future__ import annotations
 
@@ -56,6 +56,27 @@ def test_without_a_gain_to_be_seen_the_start_stays():
     taken, _, why = decide(field, LABELS)
     assert taken.name == UNCHANGED
     assert "leads the untouched start by only 1.0 ± 0.7: no gain is to be seen" in why
+
+
+def test_on_the_whole_table_every_method_is_tuned_or_left_out_and_the_rule_decides(draw_cache):
+    cache, val = draw_cache([40, 12, 5], dim=6, spread=2.5), draw_cache([8] * 3, dim=6, spread=2.5, seed=5)
+    head = ltfix.fit(cache, "auto", val=val)
+    record = head.meta["selection"]["auto"]
+    rows = {row["method"]: row for row in record["tried"]}
+    assert set(record["left_out"]) == {"etf"}
+    assert "simplex" in record["left_out"]["etf"]
+    assert set(rows) == {UNCHANGED, *(m.name for m in ltfix.methods())} - {"etf"}
+    scores = [row["score"] for row in record["tried"]]
+    assert scores == sorted(scores, reverse=True)
+    changes = {name: CHANGES.index(row["changes"]) for name, row in rows.items()}
+    assert [changes[name] for name in (UNCHANGED, "tau-norm", "ce", "ncm", "causal")] == [0, 1, 2, 3, 3]
+    near = [name for name, r in rows.items() if r["behind"] <= r["error"] * (1 if changes[name] else 1.64)]
+    assert head.method == min(near, key=lambda name: (changes[name], -rows[name]["score"])) != UNCHANGED
+    for name in ("ce", "ncm", head.method):
+        own = ltfix.fit(cache, name, val=val, tune=True)
+        score = ltfix.evaluate([cache, own], val).heads[1]["all"]
+        assert rows[name]["score"] == pytest.approx(score, abs=1e-6)
+    assert np.array_equal(head.weight, own.weight)
 
 
 @pytest.fixture
