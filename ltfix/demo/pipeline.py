@@ -80,47 +80,40 @@ def run_demo(
         EnvironmentFault: it cannot be written.
     """
     folder = Path(folder)
-    clock = Clock()
+    seconds: dict[str, float] = {}
     common: dict[str, Any] = {"device": "cpu", "threads": threads, "overwrite": True}
     _claim(folder, seed, progress)
-    with clock("images"):
+    with _timed(seconds, "images"):
         write_images(folder / "digits", seed)
-    with clock("train-backbone"):
+    with _timed(seconds, "train-backbone"):
         run = train_backbone(
             folder / "digits",
             out=folder / "runs/digits",
             seed=seed,
-            progress=Bars(progress),
+            progress=Unannounced(progress),
             **TRAINING,
             **common,
         )
-    with clock("extract"):
+    with _timed(seconds, "extract"):
         extract(
             folder / "digits", backbone=str(run.path), out=folder / "features", progress=progress, **common
         )
-    with clock("fit"):
+    with _timed(seconds, "fit"):
         heads = fit_heads(folder, seed, progress)
-    with clock("evaluate"):
+    with _timed(seconds, "evaluate"):
         train, test = folder / "features/train", folder / "features/test"
         report = evaluate([train, *heads], test, many=MANY, few=FEW)
-    return Demo(folder, run, report, clock.seconds)
+    return Demo(folder, run, report, seconds)
 
 
-class Clock:
-    """Seconds by step: ``with clock("fit"): …``."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        """Time a block."""
-        began = time.perf_counter()
-        yield
-        self.seconds[step] = time.perf_counter() - began
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - began
 
 
-class Bars:
+class Unannounced:
     """Progress without its notes: thirty epochs of two seconds are not worth thirty lines."""
 
     def __init__(self, progress: Progress) -> None:
@@ -138,7 +131,7 @@ def _claim(folder: Path, seed: int, progress: Progress) -> None:
     with files.os_errors(folder):
         ours, filled = (folder / MARK).exists(), folder.exists() and any(folder.iterdir())
     if filled and not ours:
-        raise UsageError("the folder is not the demo's", where=folder, hint="choose another with --out")
+        raise UsageError("the folder is not the demo's", where=folder, hint="choose another by out=DIR")
     if ours:
         progress.note(f"{folder} is there from an earlier demo: its output is made anew")
     files.write_json(folder / MARK, {"format": FORMAT, "seed": seed})

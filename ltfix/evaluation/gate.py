@@ -24,11 +24,11 @@ def parse_gates(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, equals, number = (piece.strip() for piece in part.partition("="))
         if not name or not equals:
-            raise UsageError(f"not a bar: {part.strip()!r}", where="--fail-under", hint="write few=20,all=45")
+            raise UsageError(f"not a bar: {part.strip()!r}", where="fail_under", hint="write few=20,all=45")
         if name not in GATED:
-            raise UsageError(f"no shot {name!r}", where="--fail-under", hint=nearest(name, GATED))
+            raise UsageError(f"no shot {name!r}", where="fail_under", hint=nearest(name, GATED))
         if name in gates:
-            raise UsageError(f"{name} is given twice", where="--fail-under")
+            raise UsageError(f"{name} is given twice", where="fail_under")
         gates[name] = _percent(name, number)
     return gates
 
@@ -41,12 +41,12 @@ def _percent(name: str, number: str) -> float:
     if 0 <= bar <= 1:
         raise UsageError(
             f"{name}={number} is {bar:g} percent: was {100 * bar:g} percent meant?",
-            where="--fail-under",
+            where="fail_under",
             hint=f"bars are percent, as the tables print; write {name}={100 * bar:g}",
         )
     if not 1 < bar <= 100:
         raise UsageError(
-            f"{name}={number} is no percentage", where="--fail-under", hint="a number above 1, up to 100"
+            f"{name}={number} is no percentage", where="fail_under", hint="a number above 1, up to 100"
         )
     return bar
 
@@ -65,8 +65,8 @@ def refuse_empty(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]])
         if any(head[name] is None for head in heads):
             raise UsageError(
                 f"no tested class is {name}, so {name}={bar:g} cannot be held",
-                where="--fail-under",
-                hint="leave it out, or move the boundaries: many=N, few=N",
+                where="fail_under",
+                hint="leave it out, or move the boundaries that many and few set",
             )
 
 

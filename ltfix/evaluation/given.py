@@ -117,7 +117,7 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
     raise InputError(
         "the training counts are unknown, so no class has a shot",
         where=rows[0].path or cache.path,
-        hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD`",
+        hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD cache=TEST`",
     )
 
 

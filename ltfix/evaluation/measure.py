@@ -96,8 +96,8 @@ def _baseline(against: Given, rows: list[NamedHead], test: TestSet) -> NamedHead
     if str(against) == STAGE1 and not Path(STAGE1).exists():
         raise UsageError(
             "no cache here has a stage-1 classifier",
-            where="--against stage-1",
-            hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD`",
+            where="against=stage-1",
+            hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD cache=TEST`",
         )
     opened = against if isinstance(against, Head | FeatureCache) else open_given(against)
     head = opened.head if isinstance(opened, FeatureCache) else opened

@@ -84,8 +84,9 @@ def _open_writer(extraction: Extraction, job: Job, progress: Progress) -> CacheW
         return None
     writer = CacheWriter(job.folder, job.plan, overwrite=extraction.request.overwrite and job.state == "todo")
     if writer.resumed:
-        done = len(writer.shards()) - len(writer.pending())
-        progress.note(f"{job.folder} is unfinished: going on after {done} of {len(writer.shards())} shards")
+        n = len(writer.plan.shards())
+        done = n - len(writer.pending())
+        progress.note(f"{job.folder} is unfinished: going on after {done} of {n} shards")
         asked = extraction.request.batch_size
         if asked is not None and asked != writer.run["batch_size"]:
             progress.note(f"the batch size stays {writer.run['batch_size']}, as at the first start")
@@ -177,7 +178,7 @@ def _decode(
 
 def _kept_counts(writer: CacheWriter) -> np.ndarray:
     """[K] samples per class in the shards: those skipped are not training samples."""
-    labels = [load_tensors(writer.folder / shard.file)[0]["labels"] for shard in writer.shards()]
+    labels = [load_tensors(writer.folder / shard.file)[0]["labels"] for shard in writer.plan.shards()]
     return np.bincount(np.concatenate(labels), minlength=len(writer.plan.classes))
 
 

@@ -29,7 +29,7 @@ class FeatureCache:
         labels: [N] int64 in 0..K-1.
         counts: [K] int64 samples per class in this cache.
         n_classes: K.
-        classes: class names in index order, or None.
+        classes: class names in index order (by default the manifest's), or None.
         head: the stage-1 classifier that came along (its ``counts`` are the training counts, its
             ``path`` is None), or None.
         fingerprint: what decided the bytes, or None for a bare file.
@@ -51,14 +51,15 @@ class FeatureCache:
         head: Head | None = None,
         manifest: Manifest | None = None,
     ) -> None:
-        self.path, self.shards, self.classes, self.head, self.manifest = path, shards, classes, head, manifest
+        self.path, self.shards, self.head, self.manifest = path, shards, head, manifest
+        self.classes = manifest.class_names if classes is None and manifest is not None else classes
         if not len(labels):
             raise InputError("the cache has no samples", where=path)
         self.labels = labels
         self.n, self.views, self.dim = len(labels), int(shards[0].shape[1]), int(shards[0].shape[2])
         if head is not None and head.dim != self.dim:
             raise InputError(f"its classifier has D = {head.dim}, its features D = {self.dim}", where=path)
-        self.n_classes = _class_count(path, labels, classes, head, manifest)
+        self.n_classes = _class_count(path, labels, self.classes, head, manifest)
         self.counts: np.ndarray = np.bincount(labels, minlength=self.n_classes).astype(np.int64)
         self.fingerprint = None if manifest is None else manifest.fingerprint
         self._starts = np.concatenate([[0], np.cumsum([len(shard) for shard in shards])])
@@ -95,8 +96,7 @@ class FeatureCache:
         Raises:
             InputError: a value is not finite; its row is named.
         """
-        for index in range(len(self.shards)):
-            self._check(index)
+        self.check()
         return self.shards[0] if len(self.shards) == 1 else np.concatenate(self.shards)
 
     def blocks(self, rows: int = 4096) -> Iterator[tuple[slice, np.ndarray]]:
@@ -151,8 +151,7 @@ class FeatureCache:
         Raises:
             InputError: a shard that differs, a value that is not finite, samples.txt too short.
         """
-        for index in range(len(self.shards)):
-            self._check(index)
+        self.check()
         shards = self.manifest.shards if self.manifest is not None and self.path.is_dir() else []
         for shard in shards:
             path = self.path / shard["file"]

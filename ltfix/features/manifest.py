@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import types
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,6 @@ PARTIAL = "partial.json"
 SAMPLES = "samples.txt"
 HEAD = "head.safetensors"
 _SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors", re.ASCII)
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "n": int,
-    "dim": int,
-    "views": int,
-    "dtype": str,
-    "classes": (list, type(None)),
-    "counts": list,
-    "shards": list,
-    "backbone": dict,
-    "preprocess": dict,
-    "source": dict,
-    "fingerprint": str,
-    "created_by": str,
-    "skipped": list,
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +32,7 @@ class Manifest:
         backbone, preprocess, source: provenance, as `extract` resolved it.
         fingerprint: SHA-256 of all that decides the bytes.
         created_by: the program and its version.
-        skipped: source-relative paths left out with ``--on-error skip``.
+        skipped: source-relative paths that could not be read and were left out.
     """
 
     n: int
@@ -62,6 +49,11 @@ class Manifest:
     created_by: str
     skipped: list[str] = dataclasses.field(default_factory=list)
 
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The K class names, or None."""
+        return None if self.classes is None else tuple(self.classes)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object, with ``format``."""
         return {"format": FORMAT, **dataclasses.asdict(self)}
@@ -76,12 +68,13 @@ class Manifest:
         if not isinstance(value, dict):
             raise InputError("the manifest is not a JSON object", where=where)
         check_format(value.get("format"), FORMAT, where)
-        missing = [name for name in _KINDS if name not in value and name != "skipped"]
+        kinds = typing.get_type_hints(cls)
+        missing = [name for name in kinds if name not in value and name != "skipped"]
         if missing:
             raise InputError(f"the manifest lacks {', '.join(missing)}", where=where)
-        known = {name: value[name] for name in _KINDS if name in value}
+        known = {name: value[name] for name in kinds if name in value}
         for name, entry in known.items():
-            if not isinstance(entry, _KINDS[name]) or isinstance(entry, bool):
+            if not _is_of(entry, kinds[name]):
                 raise InputError(f"the manifest's {name} is of the wrong kind", where=where)
         manifest = cls(**known)
         manifest._check(where)
@@ -104,6 +97,12 @@ class Manifest:
             _check_shard(shard, where)
         if self.shards and sum(shard["n"] for shard in self.shards) != self.n:
             raise InputError("the manifest's shards do not add up to its n", where=where)
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    """Whether a JSON value is of an annotated kind; what a list or an object holds is not looked at."""
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return type(value) in [typing.get_origin(k) or k for k in kinds]
 
 
 def _check_shard(shard: Any, where: object) -> None:

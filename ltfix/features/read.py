@@ -15,7 +15,7 @@ from ltfix.features import manifest as manifests
 from ltfix.features.cache import FeatureCache
 from ltfix.features.manifest import Manifest, read_manifest
 from ltfix.heads.head import FORMAT as HEAD_FORMAT
-from ltfix.heads.head import STAGE1, head_of, load_head
+from ltfix.heads.head import STAGE1, Head, head_of, load_head
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 __all__ = ["FeatureCache", "assemble", "open_cache"]
@@ -57,51 +57,51 @@ def assemble(path: Path, manifest: Manifest) -> FeatureCache:
     """
     if not manifest.shards:
         raise InputError("the manifest lists no shard", where=path / manifests.NAME)
-    shards, labels = [], []
+    parts = []
     for entry in manifest.shards:
         file = path / entry["file"]
         tensors, metadata = load_tensors(file)
         if ltfix_metadata(metadata, file).get("fingerprint", manifest.fingerprint) != manifest.fingerprint:
             raise InputError("the shard belongs to another extraction", where=file, hint="extract again")
-        features, label = foreign.features_and_labels(tensors, file)
-        _compare(features, (entry["n"], manifest.views, manifest.dim), manifest, file)
-        shards.append(features)
-        labels.append(label)
+        parts.append(_samples(tensors, file, manifest, entry["n"]))
     head_file = path / manifests.HEAD
     with files.os_errors(head_file):
         head = load_head(head_file) if head_file.exists() else None
-    return FeatureCache(
-        path,
-        shards,
-        np.concatenate(labels),
-        classes=None if manifest.classes is None else tuple(manifest.classes),
-        head=None if head is None else dataclasses.replace(head, path=None),
-        manifest=manifest,
-    )
+    return _cache(path, parts, head, manifest)
 
 
-def _compare(features: np.ndarray, expected: tuple[int, int, int], manifest: Manifest, file: Path) -> None:
-    if features.shape != expected or str(features.dtype) != manifest.dtype:
-        raise InputError(
-            f"the manifest says {manifest.dtype} {list(expected)}, the file holds "
-            f"{features.dtype} {list(features.shape)}",
-            where=file,
-        )
+def _samples(
+    tensors: Mapping[str, np.ndarray], file: Path, manifest: Manifest | None, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features [n, V, D] and labels [n] of one file, held against the manifest where there is one."""
+    features, labels = foreign.features_and_labels(tensors, file)
+    if manifest is None:
+        return features, labels
+    said = f"{manifest.dtype} {[n, manifest.views, manifest.dim]}"
+    found = f"{features.dtype} {list(features.shape)}"
+    if said != found:
+        raise InputError(f"the manifest says {said}, the file holds {found}", where=file)
+    return features, labels
+
+
+def _cache(
+    path: Path, parts: list[tuple[np.ndarray, np.ndarray]], head: Head | None, manifest: Manifest | None
+) -> FeatureCache:
+    shards, labels = zip(*parts, strict=True)
+    head = None if head is None else dataclasses.replace(head, path=None)  # named by its method, not its file
+    return FeatureCache(path, list(shards), np.concatenate(labels), head=head, manifest=manifest)
 
 
 def _open_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: Mapping[str, str]) -> FeatureCache:
-    manifest, classes, head = None, None, None
+    manifest, head = None, None
     if "ltfix" in metadata:
         value = ltfix_metadata(metadata, path)
         if "fingerprint" in value and "format" not in value:
             raise InputError("one shard of a feature cache", where=path, hint=f"open {path.parent}")
         manifest = Manifest.from_dict(value, path)
-        classes = None if manifest.classes is None else tuple(manifest.classes)
-    features, labels = foreign.features_and_labels(tensors, path)
-    if manifest is not None:
-        _compare(features, (manifest.n, manifest.views, manifest.dim), manifest, path)
+    parts = [_samples(tensors, path, manifest, 0 if manifest is None else manifest.n)]
     if "head.weight" in tensors:
         own = {name.removeprefix("head."): tensors[name] for name in tensors if name.startswith("head.")}
+        classes = None if manifest is None else manifest.class_names
         head = head_of(own, {"format": HEAD_FORMAT, "method": STAGE1, "classes": classes}, path)
-        head = dataclasses.replace(head, path=None)
-    return FeatureCache(path, [features], labels, classes=classes, head=head, manifest=manifest)
+    return _cache(path, parts, head, manifest)

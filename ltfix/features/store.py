@@ -14,30 +14,16 @@ from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
 from ltfix.features import manifest as manifests
 from ltfix.features.cache import FeatureCache, first_not_finite
-from ltfix.features.layout import SHARD_ROWS, CachePlan, Shard, differences
+from ltfix.features.layout import CachePlan, Shard, differences
 from ltfix.features.manifest import PARTIAL, Manifest
 from ltfix.features.read import assemble
 from ltfix.heads.head import Head
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
-__all__ = [
-    "PARTIAL",
-    "SHARD_ROWS",
-    "CachePlan",
-    "CacheWriter",
-    "Shard",
-    "State",
-    "cache_state",
-    "read_partial",
-]
-
 _OWN_FILE = re.compile(r"manifest\.json|partial\.json|samples\.txt|head\.safetensors|shard-\d+\.safetensors")
 
 
-State = Literal["absent", "partial", "finished"]
-
-
-def cache_state(folder: Path) -> tuple[State, str | None]:
+def cache_state(folder: Path) -> tuple[Literal["absent", "partial", "finished"], str | None]:
     """What lies in ``folder``: nothing, an unfinished or a finished cache, with its fingerprint.
 
     A manifest beside partial.json is unfinished: its writer was stopped between its last two steps,
@@ -98,7 +84,7 @@ class CacheWriter:
             state = "absent"
         if state == "finished":
             raise UsageError(
-                "a finished feature cache is there", where=self.folder, hint="--overwrite replaces it"
+                "a finished feature cache is there", where=self.folder, hint="overwrite=True replaces it"
             )
         self.resumed = state == "partial"
         if self.resumed and found != self.fingerprint:
@@ -109,13 +95,9 @@ class CacheWriter:
         self.run: dict[str, Any] = read_partial(self.folder)["run"]
         files.sweep(self.folder)
 
-    def shards(self) -> list[Shard]:
-        """All shards of the plan."""
-        return self.plan.shards()
-
     def pending(self) -> list[Shard]:
         """The shards that are not written yet, by this run or the one it resumes."""
-        return [shard for shard in self.shards() if not self._written(shard)]
+        return [shard for shard in self.plan.shards() if not self._written(shard)]
 
     def write_shard(self, shard: Shard, features: np.ndarray, skipped: Sequence[int] = ()) -> None:
         """Write the features [stop - start - skipped, V, D] of one shard atomically.
@@ -142,7 +124,7 @@ class CacheWriter:
             raise InputError(
                 "a feature overflows float16" if overflow else "the backbone gave NaN or Inf",
                 where=self.plan.samples[kept[row]],
-                hint="use --dtype float32" if overflow else "check the checkpoint, or use --precision fp32",
+                hint="use dtype=float32" if overflow else "check the checkpoint, or use precision=fp32",
             )
         self._check_owner()
         if not self._written(shard):
@@ -164,7 +146,7 @@ class CacheWriter:
         """
         self._check_owner()
         entries, skipped = [], []
-        for shard in self.shards():
+        for shard in self.plan.shards():
             left_out = self._skipped(shard)
             sha256 = files.sha256_file(self.folder / shard.file)
             entries.append(
@@ -187,20 +169,16 @@ class CacheWriter:
 
     def _manifest(self, kept: np.ndarray, skipped: list[int], entries: list[dict[str, Any]]) -> Manifest:
         plan = self.plan
+        same = ("dim", "views", "dtype", "backbone", "preprocess", "source")
         return Manifest(
             n=len(kept),
-            dim=plan.dim,
-            views=plan.views,
-            dtype=plan.dtype,
             classes=list(plan.classes),
             counts=np.bincount(np.asarray(plan.labels)[kept], minlength=len(plan.classes)).tolist(),
             shards=entries,
-            backbone=plan.backbone,
-            preprocess=plan.preprocess,
-            source=plan.source,
             fingerprint=self.fingerprint,
             created_by=f"ltfix {__version__}",
             skipped=[plan.samples[i] for i in skipped],
+            **{name: getattr(plan, name) for name in same},
         )
 
     def _metadata(self, shard: Shard) -> dict[str, Any]:
@@ -238,20 +216,20 @@ class CacheWriter:
         return InputError(
             f"an unfinished cache of another extraction is there; {told}",
             where=self.folder,
-            hint="run its command again, or --overwrite",
+            hint="run its command again; overwrite=True replaces it",
         )
 
     def _refuse_other_files(self, overwrite: bool) -> None:
         with files.os_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             found = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
-        if overwrite:  # an interrupted --overwrite leaves shards alone
+        if overwrite:  # interrupted while overwriting, a writer leaves shards alone
             found = [name for name in found if not _OWN_FILE.fullmatch(name)]
         if found:
             raise UsageError(
                 f"the folder holds other files ({', '.join(found[:3])})",
                 where=self.folder,
-                hint="choose an empty folder with --out",
+                hint="choose an empty folder by out=DIR",
             )
 
     def _clear(self) -> None:

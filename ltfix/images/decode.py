@@ -77,7 +77,7 @@ def decode(data: bytes, where: object) -> Image:
     except Exception as err:  # Pillow's readers raise whatever their parsing trips over
         what = "not an image file" if isinstance(err, UnidentifiedImageError) else f"a corrupt image: {err}"
         raise InputError(
-            what, where=where, hint="replace it, or leave such files out with --on-error skip"
+            what, where=where, hint="replace it, or leave such files out by on_error=skip"
         ) from err
 
 

@@ -120,7 +120,7 @@ def open_lists(rest: str, *, root: Path | None = None, split: Sequence[str] = ()
     """
     if root is not None and not root.is_dir():
         raise InputError(
-            "no such folder", where=root, hint="--root is the folder that the list's paths start from"
+            "no such folder", where=root, hint="root=DIR is the folder that the list's paths start from"
         )
     if not re.match(r"[\w-]+=", rest):
         parts = {bare_name(split, f"list:{rest}"): Path(rest)}

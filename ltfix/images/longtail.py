@@ -28,7 +28,7 @@ def exponential_counts(counts: np.ndarray, imbalance_factor: float) -> np.ndarra
     """
     if not imbalance_factor >= 1:
         raise UsageError(
-            f"it is n_max / n_min and at least 1, not {imbalance_factor:g}", where="--imbalance-factor"
+            f"it is n_max / n_min and at least 1, not {imbalance_factor:g}", where="imbalance_factor"
         )
     counts = np.asarray(counts, np.int64)
     rank = np.empty(len(counts), np.int64)

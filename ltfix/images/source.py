@@ -55,7 +55,7 @@ Opener = Callable[..., Source]
 
 
 def open_source(spec: str | Path, *, root: Path | str | None = None, split: Sequence[str] = ()) -> Source:
-    """Open ``--data``: a folder, ``list:FILE``, ``list:train=F,test=G`` or another ``prefix:rest``.
+    """Open images: a folder, ``list:FILE``, ``list:train=F,test=G`` or another ``prefix:rest``.
 
     Args:
         spec: what to open.

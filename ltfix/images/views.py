@@ -54,7 +54,7 @@ class Views:
 
 
 def parse_views(text: str) -> Views:
-    """Read ``--views``: ``center`` or ``center,hflip``.
+    """Read the names of views: ``center`` or ``center,hflip``.
 
     ``hflip`` mirrors the finished centre crop, as flip-averaged evaluation does.
 
@@ -64,7 +64,7 @@ def parse_views(text: str) -> Views:
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in _VIEWS:
-            raise UsageError("unknown view", where=name or "--views", hint=nearest(name, _VIEWS))
+            raise UsageError("unknown view", where=name or "views", hint=nearest(name, _VIEWS))
     if len(set(names)) != len(names):
         raise UsageError("a view is there twice", where=text)
     return Views(names)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ltfix.cli import run
-from ltfix.features.store import CachePlan, CacheWriter
+from ltfix.features.layout import CachePlan
+from ltfix.features.store import CacheWriter
 from ltfix.heads.head import Head
 
 NAMES = ("apple", "bear", "cup")

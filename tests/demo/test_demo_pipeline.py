@@ -32,7 +32,7 @@ def test_it_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("dear")
-    with pytest.raises(UsageError, match=r"not the demo's .*--out"):
+    with pytest.raises(UsageError, match=r"not the demo's .*out=DIR"):
         run_demo(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 
 from ltfix.errors import InputError
 from ltfix.evaluation.describe import describe
-from ltfix.features.store import CachePlan, CacheWriter
+from ltfix.features.layout import CachePlan
+from ltfix.features.store import CacheWriter
 
 
 def plan(n: int = 10, **more) -> CachePlan:

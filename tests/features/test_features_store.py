@@ -67,7 +67,7 @@ def test_finished_folder(tmp_path: Path) -> None:
     ]
     assert cache_state(tmp_path / "c") == ("finished", cache.fingerprint)
     assert not any(str(tmp_path).encode() in data for data in contents(tmp_path / "c").values())
-    with pytest.raises(UsageError, match=r"finished feature cache is there .*--overwrite replaces it"):
+    with pytest.raises(UsageError, match=r"finished feature cache is there .*overwrite=True replaces it"):
         CacheWriter(tmp_path / "c", make_plan())
 
 
@@ -220,7 +220,7 @@ class TestWriteShard:
         writer = CacheWriter(tmp_path, make_plan())
         features = make_features(writer.plan)[:10]
         features[7, 0, 0] = 7e4
-        with pytest.raises(InputError, match=r"overflows float16 \(class-1/007.png\): use --dtype float32"):
+        with pytest.raises(InputError, match=r"overflows float16 \(class-1/007.png\): use dtype=float32"):
             writer.write_shard(writer.pending()[0], features)
 
     def test_shapes_and_skips_must_fit(self, tmp_path: Path) -> None:

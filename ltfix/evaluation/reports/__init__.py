@@ -44,7 +44,7 @@ def lookup(name: str) -> ReportKind:
 
     found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in found:
-        raise UsageError(f"no report {name!r}", where="--report", hint=nearest(name, {*BUILT_IN, *found}))
+        raise UsageError(f"no report {name!r}", where="report", hint=nearest(name, {*BUILT_IN, *found}))
     try:
         kind = found[name].load()
     except Exception as err:
