@@ -33,6 +33,18 @@ def evaluate(
 ) -> Report:
     """Measure heads on a feature cache.
 
+    >>> import numpy as np, ltfix
+    >>> np.savez("test.npz", features=np.eye(3)[[0, 0, 1, 1, 2, 0]], labels=[0, 0, 1, 1, 2, 2])
+    >>> head = ltfix.Head(np.eye(3), np.zeros(3), "mine", counts=np.array([500, 50, 5]))
+    >>> report = ltfix.evaluate(head, "test.npz")
+    >>> {shot: report.heads[0][shot] for shot in ("many", "medium", "few")}
+    {'many': 1.0, 'medium': 1.0, 'few': 0.5}
+    >>> print(report.render("markdown"))  # doctest: +ELLIPSIS
+    **test.npz: 6 samples, 3 classes**
+    ...
+    | mine | 83.3 | 100.0 | 100.0 | 50.0 | 75.0 | 50.0 |
+    ...
+
     Args:
         heads: one or several of: a Head, the path of one, or a training cache, which stands for its
             stage-1 classifier and its counts. None or empty: the cache's own stage-1 classifier.

@@ -23,6 +23,12 @@ _CHECK_ROWS = 2048
 class FeatureCache:
     """Features and labels of one split, memory-mapped.
 
+    >>> import numpy as np, ltfix
+    >>> np.savez("train.npz", features=np.ones((5, 2, 8), np.float16), labels=[0, 0, 0, 1, 2])
+    >>> cache = ltfix.open_cache("train.npz")
+    >>> [(rows, features.shape) for rows, features in cache.blocks(3)]
+    [(slice(0, 3, None), (3, 2, 8)), (slice(3, 5, None), (2, 2, 8))]
+
     Attributes:
         path: the folder or file.
         n, views, dim: N samples, V views of each, D dimensions.

@@ -27,6 +27,14 @@ def open_cache(path: Path | str) -> FeatureCache:
     A file needs ``features`` [n, D] or [n, V, D] (float16, float32 or float64) and integer ``labels``
     [n]; ``head.weight`` [K, D] and ``head.bias`` [K] are taken as the stage-1 classifier.
 
+    >>> import numpy as np, ltfix
+    >>> np.savez("train.npz", features=np.eye(3, 8)[[0, 0, 0, 1, 2]], labels=[0, 0, 0, 1, 2])
+    >>> cache = ltfix.open_cache("train.npz")
+    >>> cache
+    FeatureCache('train.npz', n=5, views=1, dim=8, K=3)
+    >>> cache.counts
+    array([3, 1, 1])
+
     Raises:
         InputError: missing, unfinished, torn, of a newer format, or with shapes, dtypes or labels that
             do not fit; the file, and where it applies the row, is named.
