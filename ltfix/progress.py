@@ -1,4 +1,4 @@
-"""How the library tells of its progress: it calls these, whoever shows them implements them."""
+"""How long work reports its progress: it calls a ``Progress``; whoever passed it decides what is shown."""
 
 from __future__ import annotations
 
