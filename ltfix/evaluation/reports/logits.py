@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -31,11 +30,9 @@ about = nothing_further
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """Class means of each statistic over all classes and by shot, and the statistics per class."""
-    found = margins(test.blocks(head), test.labels, test.n_classes)
-    values = {key: getattr(found, key) for key in (*_MEASURES, "std_pos", "regularised_std_pos")}
+    values = margins(test.blocks(head), test.labels, test.n_classes)
     means = {key: summary(values[key], test.shots.of) for key in _MEASURES}
-    per_class = {key: [known(v) for v in value] for key, value in values.items()}
-    return {**means, "classes": per_class}
+    return {**means, "classes": {key: [known(v) for v in value] for key, value in values.items()}}
 
 
 def table(report: Report) -> Table:
@@ -53,47 +50,23 @@ def table(report: Report) -> Table:
     return Table(_COLUMNS, rows, notes=notes)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Margins:
-    """Per-class statistics of logits z [N, K] with labels y [N]; NaN where a class has no sample.
-
-    Attributes:
-        loma: [K] column reading of the logit margin: mean of z_ik over samples of class k minus its mean
-            over all others (Sun et al., "Rethinking classifier re-training in long-tailed recognition",
-            2025, state it in prose; there is no published code).
-        loma_row: [K] the other reading: over the samples of class k, the mean of z_ik minus the mean of
-            the sample's other logits.
-        std: [K] population standard deviation of z_ik over all samples.
-        std_pos: [K] the same over the samples of class k.
-    """
-
-    loma: np.ndarray
-    loma_row: np.ndarray
-    std: np.ndarray
-    std_pos: np.ndarray
-
-    @property
-    def regularised_std(self) -> np.ndarray:
-        """[K] ``std / loma``: the spread in units of the margin; NaN where the margin is about zero."""
-        return _ratio(self.std, self.loma)
-
-    @property
-    def regularised_std_pos(self) -> np.ndarray:
-        """[K] ``std_pos / loma``."""
-        return _ratio(self.std_pos, self.loma)
-
-
-def _ratio(std: np.ndarray, loma: np.ndarray) -> np.ndarray:
-    safe = np.abs(loma) > _SMALLEST_MARGIN  # False for NaN
-    ratio = np.full(len(loma), np.nan)
-    np.divide(std, loma, out=ratio, where=safe)
-    return ratio
-
-
-def margins(blocks: LogitBlocks, labels: np.ndarray, n_classes: int) -> Margins:
-    """Margins and spreads of logits against ``labels`` [N], in one pass over the blocks.
+def margins(blocks: LogitBlocks, labels: np.ndarray, n_classes: int) -> dict[str, np.ndarray]:
+    """Statistics of each class's logits z_ik, [K] each; NaN where a class has no sample. One pass.
 
     Sums run in float64 around the first block's means, so logits far from zero lose no digits.
+
+    Args:
+        blocks: the logits z [N, K] of all samples.
+        labels: [N] true classes y.
+        n_classes: K.
+
+    Returns:
+        ``loma``, the logit margin by its column: mean of z_ik over samples of class k minus its mean over all
+        others (Sun et al., "Rethinking classifier re-training in long-tailed recognition", 2025, state it in
+        prose; there is no published code). ``loma_row``, the other reading: over the samples of class k, the
+        mean of z_ik minus the mean of the sample's other logits. ``std`` and ``std_pos``, the population
+        standard deviation of z_ik over all samples and over those of class k; ``regularised_std`` and
+        ``regularised_std_pos``, the same in units of ``loma`` (NaN where that is about zero).
     """
     centre: np.ndarray | None = None
     total, square = np.zeros(n_classes), np.zeros(n_classes)
@@ -115,12 +88,23 @@ def margins(blocks: LogitBlocks, labels: np.ndarray, n_classes: int) -> Margins:
     inside[inside == 0] = np.nan
     outside = n - inside
     outside[outside == 0] = np.nan
-    return Margins(
-        loma=own / inside - (total - own) / outside,
-        loma_row=row / inside,
-        std=_std(total / n, square / n),
-        std_pos=_std(own / inside, own_square / inside),
-    )
+    loma = own / inside - (total - own) / outside
+    std, std_pos = _std(total / n, square / n), _std(own / inside, own_square / inside)
+    return {
+        "loma": loma,
+        "loma_row": row / inside,
+        "regularised_std": _ratio(std, loma),
+        "std": std,
+        "std_pos": std_pos,
+        "regularised_std_pos": _ratio(std_pos, loma),
+    }
+
+
+def _ratio(std: np.ndarray, loma: np.ndarray) -> np.ndarray:
+    safe = np.abs(loma) > _SMALLEST_MARGIN  # False for NaN
+    ratio = np.full(len(loma), np.nan)
+    np.divide(std, loma, out=ratio, where=safe)
+    return ratio
 
 
 def _std(mean: np.ndarray, mean_square: np.ndarray) -> np.ndarray:
