@@ -25,22 +25,28 @@ from ltfix.stage1.loop import Pace, Trainer
 from ltfix.stage1.objectives import build_objective
 from ltfix.stage1.optimise import build_sgd
 from ltfix.stage1.recipes import find_recipe, resolve
+from ltfix.stage1.request import TrainingRequest
 from ltfix.stage1.streams import Normaliser, ResidentImages
-from ltfix.stage1.trainee import build
+from ltfix.stage1.trainee import TrainingStart, build_start
 
 BAR = 0.95
 K = 100
 
 
+def build(model: str) -> TrainingStart:
+    """The network of recipe ce, as a run would start from it."""
+    return build_start(TrainingRequest(data="", out="", model=model), find_recipe("ce"), K)
+
+
 def ours(model: str, steps: int, values: dict, compute: Compute) -> Callable[[], float]:
     """A call trains one epoch and returns its seconds."""
-    start = build(model, n_classes=K, heads=("fc",))
+    start = build(model)
     size, n = start.preprocess.image_size, steps * values["batch_size"]
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (n, 3, size, size), np.uint8)
     labels = rng.integers(0, K, n)
     trainee = compute.place(start.trainee)
-    normalise = Normaliser(start.preprocess, compute.device, compute.memory_format)
+    normalise = Normaliser(start.preprocess, compute)
     counts = np.bincount(labels, minlength=K)
     trainer = Trainer(
         trainee=trainee,
@@ -56,7 +62,7 @@ def ours(model: str, steps: int, values: dict, compute: Compute) -> Callable[[],
 
 def bare(model: str, steps: int, values: dict, compute: Compute) -> Callable[[], float]:
     """The same without data, as one would write it by hand."""
-    start = build(model, n_classes=K, heads=("fc",))
+    start = build(model)
     size, batch = start.preprocess.image_size, values["batch_size"]
     network = compute.place(start.trainee).train()
     images = torch.randn(batch, 3, size, size, device=compute.device)

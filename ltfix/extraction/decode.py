@@ -21,7 +21,7 @@ AHEAD = 2  # batches decoded beyond the one in use
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class DecodedBatch:
     """Decoded images.
 
     Attributes:
@@ -43,7 +43,7 @@ def available_workers() -> int:
 
 def decode_batches(
     batches: Iterable[Sequence[int]], render: Callable[[int], np.ndarray], workers: int
-) -> Generator[Batch, None, None]:
+) -> Generator[DecodedBatch, None, None]:
     """Render every sample of every batch, ahead of the consumer.
 
     Args:
@@ -52,7 +52,7 @@ def decode_batches(
         workers: threads; 0 decodes in the caller's own.
 
     Yields:
-        One :class:`Batch` for each of ``batches``, in order.
+        One :class:`DecodedBatch` for each of ``batches``, in order.
     """
 
     def attempt(index: int) -> np.ndarray | InputError:
@@ -82,7 +82,7 @@ def decode_batches(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _collate(batch: Sequence[int], rendered: Iterable[np.ndarray | InputError]) -> Batch:
+def _collate(batch: Sequence[int], rendered: Iterable[np.ndarray | InputError]) -> DecodedBatch:
     kept, arrays, failed = [], [], []
     for index, result in zip(batch, rendered, strict=True):
         if isinstance(result, InputError):
@@ -90,4 +90,4 @@ def _collate(batch: Sequence[int], rendered: Iterable[np.ndarray | InputError]) 
         else:
             kept.append(index)
             arrays.append(result)
-    return Batch(kept, np.stack(arrays) if arrays else None, failed)
+    return DecodedBatch(kept, np.stack(arrays) if arrays else None, failed)

@@ -20,11 +20,11 @@ from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.images.views import Views, parse_views
 
-State = Literal["todo", "resume", "done", "taken"]
+JobState = Literal["todo", "resume", "done", "taken"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Job:
+class SplitJob:
     """One split to extract, all decided.
 
     Attributes:
@@ -35,7 +35,7 @@ class Job:
     split: Split
     plan: CachePlan
     folder: Path
-    state: State
+    state: JobState
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class Extraction:
     backbone: Backbone
     compute: Compute
     views: Views
-    jobs: list[Job]
+    jobs: list[SplitJob]
     train_counts: np.ndarray | None
 
 
@@ -69,15 +69,7 @@ def prepare(request: Request) -> Extraction:
     )
     use_threads(request.threads)
     source = open_source(request.data, root=request.root, split=request.split)
-    chosen = choose_splits(
-        source,
-        request.split,
-        Path(request.out),
-        classes=None if request.classes is None else Path(request.classes),
-        imbalance_factor=request.imbalance_factor,
-        imbalance_seed=request.imbalance_seed,
-        limit=request.limit,
-    )
+    chosen = choose_splits(source, request)
     if request.on_error == "error":
         for split in chosen.splits:
             check_present(split)
@@ -86,9 +78,7 @@ def prepare(request: Request) -> Extraction:
         checkpoint=request.checkpoint,
         pretrained=request.pretrained,
         model_args=request.model_args,
-        preprocess={
-            key: getattr(request, key) for key in ("image_size", "crop_pct", "mean", "std", "interpolation")
-        },
+        preprocess=request.preprocess(),
         seed=request.seed,
     )
     _match_classifier(backbone, chosen.splits[0].classes)
@@ -111,7 +101,7 @@ def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:
     backbone.notes.append(note)
 
 
-def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, views: Views) -> Job:
+def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, views: Views) -> SplitJob:
     import PIL
 
     size = backbone.preprocess.image_size
@@ -150,10 +140,10 @@ def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, v
         shard_rows=request.shard_rows,
     )
     folder = Path(request.out) / split.name
-    return Job(split, plan, folder, _state(folder, plan, request.overwrite))
+    return SplitJob(split, plan, folder, _state(folder, plan, request.overwrite))
 
 
-def _state(folder: Path, plan: CachePlan, overwrite: bool) -> State:
+def _state(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
     found, fingerprint = cache_state(folder)
     same = fingerprint == files.sha256_json(plan.decisions())
     if found == "partial" and same:  # with --overwrite, too: it is that command's own unfinished output

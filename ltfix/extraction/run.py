@@ -11,8 +11,8 @@ from torch import nn
 
 from ltfix.backbones.load import Backbone
 from ltfix.errors import EnvironmentFault, InputError, UsageError
-from ltfix.extraction.decode import Batch, available_workers, decode_batches
-from ltfix.extraction.plan import Extraction, Job
+from ltfix.extraction.decode import DecodedBatch, available_workers, decode_batches
+from ltfix.extraction.plan import Extraction, SplitJob
 from ltfix.features.layout import Shard
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import CacheWriter
@@ -57,7 +57,7 @@ def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, F
     return caches
 
 
-def refuse_finished(jobs: list[Job]) -> None:
+def refuse_finished(jobs: list[SplitJob]) -> None:
     """Finished caches are kept: what remains is done beside them, and there must be something.
 
     Raises:
@@ -78,7 +78,7 @@ def refuse_finished(jobs: list[Job]) -> None:
         )
 
 
-def _open_writer(extraction: Extraction, job: Job, progress: Progress) -> CacheWriter | None:
+def _open_writer(extraction: Extraction, job: SplitJob, progress: Progress) -> CacheWriter | None:
     if job.state == "done":
         progress.note(f"{job.folder} is finished already and kept")
         return None
@@ -123,7 +123,11 @@ def _write_shards(
 
 
 def _shard(
-    extraction: Extraction, shard: Shard, batches: Iterator[Batch], model: nn.Module, progress: Progress
+    extraction: Extraction,
+    shard: Shard,
+    batches: Iterator[DecodedBatch],
+    model: nn.Module,
+    progress: Progress,
 ) -> tuple[np.ndarray, list[int]]:
     """Features [kept, V, D] float32 of one shard, and the samples without."""
     views, dim = len(extraction.views), extraction.backbone.dim
@@ -161,7 +165,7 @@ def _forward(extraction: Extraction, model: nn.Module, pixels: np.ndarray) -> np
 
 def _decode(
     extraction: Extraction, split: Split, ranges: list[range], workers: int
-) -> Generator[Batch, None, None]:
+) -> Generator[DecodedBatch, None, None]:
     crop, views = extraction.backbone.preprocess.crop, extraction.views
     register_formats()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ltfix.errors import InputError, UsageError
+from ltfix.extraction.request import ImageRequest, Request
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import cache_state
 from ltfix.images.longtail import cut_long_tail
@@ -29,60 +30,56 @@ class Chosen:
     train_counts: np.ndarray | None
 
 
-def choose_splits(
-    source: Source,
-    names: Sequence[str],
-    out: Path,
-    *,
-    classes: Path | None = None,
-    imbalance_factor: float | None = None,
-    imbalance_seed: int = 0,
-    limit: int | None = None,
-) -> Chosen:
-    """Open the splits ``names`` (default: all of the source) with one common list of classes.
+def choose_splits(source: Source, request: Request) -> Chosen:
+    """Open the splits asked for (default: all of the source) with one common list of classes.
 
-    The classes are those of ``classes``, else of the training split when it is among ``names``, else
-    of the training cache in ``out``, else of the source's training split.
-
-    Args:
-        source: the data set.
-        names: the splits asked for.
-        out: the folder of the caches, one a split.
-        classes: a file of class names, one a line.
-        imbalance_factor: cut the training split to this long tail.
-        imbalance_seed: decides which of its images stay.
-        limit: at most so many samples a split, evenly spaced.
+    The classes are those that the request names, else of the training split when it is asked for, else
+    of the training cache beside which the others go, else of the source's training split.
 
     Raises:
-        UsageError: the classes of a split other than train cannot be known; a limit below 1.
+        UsageError: the classes of a split other than train cannot be known.
         InputError: a split, a class or an image is missing.
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"the limit must be at least 1, not {limit}")
-    ordered = order_splits(list(names) or source.splits())
-    cached = _train_cache(out)
-    order = _classes(source, ordered, classes, cached)
+    ordered = order_splits(list(request.split) or source.splits())
+    cached = _train_cache(Path(request.out))
+    classes = class_names(request) or _classes(source, ordered, cached)
     train = None
     if "train" in source.splits() and ("train" in ordered or cached is None):
-        train = source.split("train", order)
-        if imbalance_factor is not None:
-            train = cut_long_tail(train, imbalance_factor, imbalance_seed)
-        train = train.limit(limit)
+        train = cut_training_split(source.split("train", classes), request)
     counts = train.counts if train is not None else None
-    if "train" not in ordered and cached is not None and cached.classes == order:
+    if "train" not in ordered and cached is not None and cached.classes == classes:
         counts = cached.counts
-    splits = []
-    for name in ordered:
-        split = train if name == "train" and train is not None else source.split(name, order).limit(limit)
-        splits.append(split)
+    splits = [
+        train if name == "train" and train is not None else source.split(name, classes).limit(request.limit)
+        for name in ordered
+    ]
     return Chosen(splits, counts)
 
 
-def _classes(
-    source: Source, names: Sequence[str], file: Path | None, cached: FeatureCache | None
-) -> tuple[str, ...]:
-    if file is not None:
-        return read_classes(file)
+def class_names(request: ImageRequest) -> tuple[str, ...] | None:
+    """The class names that the request gives, or None where the data says them.
+
+    Raises:
+        InputError: the file is missing, or its names are no list of classes.
+    """
+    given = request.classes
+    if given is None:
+        return None
+    return read_classes(given) if isinstance(given, str | Path) else tuple(given)
+
+
+def cut_training_split(split: Split, request: ImageRequest) -> Split:
+    """The training split cut to the long tail and the number of samples that were asked for.
+
+    Raises:
+        UsageError: an imbalance factor below 1.
+    """
+    if request.imbalance_factor is not None:
+        split = cut_long_tail(split, request.imbalance_factor, request.imbalance_seed)
+    return split.limit(request.limit)
+
+
+def _classes(source: Source, names: Sequence[str], cached: FeatureCache | None) -> tuple[str, ...]:
     if "train" in names:
         return source.classes("train")
     if cached is not None and cached.classes is not None:

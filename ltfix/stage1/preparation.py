@@ -6,8 +6,6 @@ import dataclasses
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -17,49 +15,14 @@ import torchvision
 from ltfix import seeds
 from ltfix._version import __version__
 from ltfix.compute import Compute, choose_compute
-from ltfix.images.longtail import cut_long_tail
-from ltfix.images.source import open_source, read_classes
+from ltfix.extraction.splits import class_names, cut_training_split
+from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.stage1 import augment, recipes
 from ltfix.stage1.entries import Recipe
 from ltfix.stage1.objectives import extras
-from ltfix.stage1.trainee import Start
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Data:
-    """Which images to train on.
-
-    Attributes:
-        spec: a folder, ``list:FILE``, ….
-        split: the split to train on.
-        root: the folder that a list's paths start from.
-        classes: names in index order, or a file of them.
-        imbalance_factor, imbalance_seed: cut the split to the exponential profile first.
-        limit: at most so many images.
-    """
-
-    spec: str | Path
-    split: str = "train"
-    root: str | Path | None = None
-    classes: str | Path | Sequence[str] | None = None
-    imbalance_factor: float | None = None
-    imbalance_seed: int = 0
-    limit: int | None = None
-
-    def open(self) -> tuple[Split, Split | None]:
-        """The training images, and those of the split ``val`` where there is one.
-
-        Raises:
-            UsageError, InputError: as :func:`ltfix.images.source.open_source`.
-        """
-        source = open_source(self.spec, root=self.root, split=(self.split,))
-        named = isinstance(self.classes, str | Path)
-        train = source.split(self.split, read_classes(self.classes) if named else self.classes)  # type: ignore[arg-type]
-        if self.imbalance_factor is not None:
-            train = cut_long_tail(train, self.imbalance_factor, self.imbalance_seed)
-        has_val = self.split != "val" and "val" in source.splits()
-        return train.limit(self.limit), source.split("val", train.classes) if has_val else None
+from ltfix.stage1.request import TrainingRequest
+from ltfix.stage1.trainee import TrainingStart, build_start
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -67,28 +30,42 @@ class Plan:
     """A run before its first epoch.
 
     Attributes:
-        recipe: the recipe's record.
-        values: every value.
+        request: what was asked for.
+        recipe: the recipe's record. preset: the preset's name. values: every value.
         train, val: the images.
         start: the network before training.
         compute: where and in what it is trained.
-        seed: of everything random.
-        decides: what decides the weights, as JSON.
     """
 
+    request: TrainingRequest
     recipe: Recipe
+    preset: str
     values: dict[str, Any]
     train: Split
     val: Split | None
-    start: Start
+    start: TrainingStart
     compute: Compute
-    seed: int
-    decides: dict[str, Any]
+
+    def decides(self) -> dict[str, Any]:
+        """What decides the weights, as JSON: a checkpoint of other decisions is another run's."""
+        start, train = self.start, self.train
+        return {
+            "model": self.request.model,
+            "model_args": dict(self.request.model_args),
+            "recipe": self.recipe.name,
+            "preset": self.preset,
+            "values": self.values,
+            "preprocess": start.preprocess.to_dict(),
+            "start": start.weights if start.weights == "random" else {start.weights: start.weights_sha256},
+            "data": {"kind": train.kind, "root": train.root, "n": len(train), "digest": train.digest},
+            "classes": list(train.classes),
+            "seed": self.request.seed,
+        }
 
     def describe(self, processes: int) -> dict[str, Any]:
         """What ``run.json`` says: all that decides the weights, what they fit, and where they were made."""
         return {
-            **self.decides,
+            **self.decides(),
             "counts": self.train.counts.tolist(),
             "test_head": self.recipe.test_head,
             "heads": list(self.recipe.heads),
@@ -105,45 +82,37 @@ class Plan:
         }
 
 
-def make_plan(
-    recipe: Recipe,
-    images: tuple[Split, Split | None],
-    start: Start,
-    *,
-    preset: str | None,
-    given: Mapping[str, Any],
-    seed: int,
-    device: torch.device,
-) -> Plan:
-    """Resolve a recipe's values for these images, this network and this device.
-
-    The network gets the modules that only the recipe's objective uses.
+def prepare_training(request: TrainingRequest, device: torch.device) -> Plan:
+    """Open the images, build the network and resolve the recipe's values for both and for this device.
 
     Raises:
-        UsageError: an unknown preset, value or augmentation.
-        EnvironmentFault: a precision that the device has not.
+        UsageError: an unknown recipe, preset, value, augmentation or model.
+        InputError: images or a checkpoint that are missing or wrong.
+        EnvironmentFault: a precision that the device has not; weights that cannot be downloaded.
     """
-    train, val = images
-    preset = recipes.choose_preset(preset, start.preprocess.image_size, train.n_classes)
-    values = recipes.resolve(recipe, preset, given)
+    recipe = recipes.find_recipe(request.recipe)
+    train, val = open_images(request)
+    start = build_start(request, recipe, train.n_classes)
+    preset = recipes.choose_preset(request.preset, start.preprocess.image_size, train.n_classes)
+    values = recipes.resolve(recipe, preset, request.values)
     augment.parse(values["augment"])
     compute = choose_compute(device, values["precision"], channels_last=values["channels_last"])
     values["precision"] = compute.precision
-    with seeds.seeded(seed, "extras"):
+    with seeds.seeded(request.seed, "extras"):
         start.trainee.extras.update(extras(recipe, values, start.dim))
-    decides = {
-        "model": start.name,
-        "model_args": start.arguments,
-        "recipe": recipe.name,
-        "preset": preset,
-        "values": values,
-        "preprocess": start.preprocess.to_dict(),
-        "start": start.weights if start.weights == "random" else {start.weights: start.weights_sha256},
-        "data": {"kind": train.kind, "root": train.root, "n": len(train), "digest": train.digest},
-        "classes": list(train.classes),
-        "seed": seed,
-    }
-    return Plan(recipe, values, train, val, start, compute, seed, decides)
+    return Plan(request, recipe, preset, values, train, val, start, compute)
+
+
+def open_images(request: TrainingRequest) -> tuple[Split, Split | None]:
+    """The training images, and those of the split ``val`` where there is one.
+
+    Raises:
+        UsageError, InputError: as :func:`ltfix.images.source.open_source`.
+    """
+    source = open_source(request.data, root=request.root, split=(request.split,))
+    train = cut_training_split(source.split(request.split, class_names(request)), request)
+    has_val = request.split != "val" and "val" in source.splits()
+    return train, source.split("val", train.classes) if has_val else None
 
 
 def versions() -> dict[str, str]:

@@ -14,8 +14,8 @@ from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import Head
 from ltfix.stage1 import events
-from ltfix.stage1 import state as checkpoint
-from ltfix.stage1.state import Checkpoint
+from ltfix.stage1.state import NAME as STATE
+from ltfix.stage1.state import TrainingState, differences, read_state
 
 FORMAT = "ltfix-run/1"
 BACKBONE_FORMAT = "ltfix-backbone/1"
@@ -25,7 +25,7 @@ RUN, METRICS, BACKBONE, CLASSIFIER = (
     "backbone.safetensors",
     "classifier.safetensors",
 )
-_WRITTEN = (RUN, METRICS, BACKBONE, CLASSIFIER, checkpoint.NAME)
+_WRITTEN = (RUN, METRICS, BACKBONE, CLASSIFIER, STATE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,19 +60,19 @@ class RunFolder:
 
     def __init__(self, path: Path, decides: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
         self.path, self.decides = path, decides
-        self.checkpoint: Checkpoint | None = None
+        self.state: TrainingState | None = None
         with files.os_errors(path):
             found = path.exists() and any(path.iterdir())
         if found:
             self._reuse(overwrite)
-        if resume and self.checkpoint is None:
+        if resume and self.state is None:
             raise UsageError(
                 "there is no unfinished run to resume", where=path, hint="leave --resume out to start one"
             )
         self.metrics = self._read_metrics()
 
     def _reuse(self, overwrite: bool) -> None:
-        ours = (self.path / RUN).exists() or (self.path / checkpoint.NAME).exists()
+        ours = (self.path / RUN).exists() or (self.path / STATE).exists()
         if not ours:
             raise UsageError("the folder holds other files", where=self.path, hint="choose another --out")
         if overwrite:
@@ -85,10 +85,10 @@ class RunFolder:
                 "a finished run is there already", where=self.path, hint="--overwrite replaces it"
             )
         files.sweep(self.path)
-        self.checkpoint = checkpoint.read_checkpoint(self.path)
-        if self.checkpoint is None:
+        self.state = read_state(self.path)
+        if self.state is None:
             return
-        differing = checkpoint.differences(self.decides, self.checkpoint.decides)
+        differing = differences(self.decides, self.state.decides)
         if differing:
             raise InputError(
                 "another run is unfinished there; it differs in " + "; ".join(differing[:6]),
@@ -97,7 +97,7 @@ class RunFolder:
             )
 
     def _read_metrics(self) -> list[dict[str, Any]]:
-        path, done = self.path / METRICS, 0 if self.checkpoint is None else self.checkpoint.epoch
+        path, done = self.path / METRICS, 0 if self.state is None else self.state.epoch
         if done == 0 or not path.exists():
             return []
         with files.os_errors(path):
@@ -108,7 +108,7 @@ class RunFolder:
         """Write ``run.json`` of an unfinished run."""
         files.write_json(self.path / RUN, {"format": FORMAT, "finished": False, **info})
 
-    def commit(self, entry: dict[str, Any], state: Checkpoint) -> None:
+    def commit(self, entry: dict[str, Any], state: TrainingState) -> None:
         """Add an epoch's metrics, then its checkpoint: a kill between the two repeats the epoch."""
         self.metrics.append(entry)
         text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self.metrics)

@@ -30,7 +30,7 @@ _SCALER = ("scale", "_growth_tracker")  # what moves in a GradScaler's state
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Checkpoint:
+class TrainingState:
     """A run's state after ``epoch`` epochs.
 
     Attributes:
@@ -49,7 +49,7 @@ class Checkpoint:
         files.write_safetensors(folder / NAME, self.arrays, meta)
 
 
-def read_checkpoint(folder: Path) -> Checkpoint | None:
+def read_state(folder: Path) -> TrainingState | None:
     """The last checkpoint of a run folder, or None.
 
     Raises:
@@ -61,7 +61,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     arrays, metadata = load_tensors(path)
     meta = ltfix_metadata(metadata, path)
     check_format(str(meta.get("format", "")), FORMAT, path)
-    return Checkpoint(int(meta["epoch"]), meta["decides"], arrays)
+    return TrainingState(int(meta["epoch"]), meta["decides"], arrays)
 
 
 def capture(
@@ -72,7 +72,7 @@ def capture(
     *,
     average: MovingAverage | None = None,
     scaler: GradScaler | None = None,
-) -> Checkpoint:
+) -> TrainingState:
     """The state of a run after ``epoch`` epochs."""
     tensors: dict[str, Tensor] = {f"model/{name}": value for name, value in model.state_dict().items()}
     for name, parameter in model.named_parameters():
@@ -83,13 +83,13 @@ def capture(
         tensors |= {f"average/{name}": value for name, value in average.tensors.items()}
     arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
     if scaler is not None and scaler.is_enabled():
-        state = scaler.state_dict()
-        arrays |= {f"scaler/{name}": np.asarray(state[name]) for name in _SCALER}
-    return Checkpoint(epoch, decides, arrays)
+        scales = scaler.state_dict()
+        arrays |= {f"scaler/{name}": np.asarray(scales[name]) for name in _SCALER}
+    return TrainingState(epoch, decides, arrays)
 
 
 def restore(
-    checkpoint: Checkpoint,
+    state: TrainingState,
     model: nn.Module,
     optimizer: Optimizer,
     *,
@@ -102,27 +102,27 @@ def restore(
         InputError: its names or shapes are not the model's.
     """
     try:
-        model.load_state_dict(_below("model", checkpoint))
+        model.load_state_dict(_below("model", state))
         if average is not None:
-            average.load(_below("average", checkpoint))
+            average.load(_below("average", state))
     except (RuntimeError, KeyError) as err:
         raise InputError(
             "the checkpoint is of another network", where=NAME, hint="--overwrite starts anew"
         ) from err
-    momentum = _below("momentum", checkpoint)
+    momentum = _below("momentum", state)
     for name, parameter in model.named_parameters():
         if name in momentum:
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
             optimizer.state[parameter]["momentum_buffer"] = buffer
-    scaling = _below("scaler", checkpoint)
+    scaling = _below("scaler", state)
     if scaler is not None and scaler.is_enabled() and scaling:
         scaler.load_state_dict({**scaler.state_dict(), **{key: scaling[key].item() for key in _SCALER}})
 
 
-def _below(group: str, checkpoint: Checkpoint) -> dict[str, Tensor]:
+def _below(group: str, state: TrainingState) -> dict[str, Tensor]:
     """The tensors of one group by their own names."""
     start = f"{group}/"
-    found = {name: value for name, value in checkpoint.arrays.items() if name.startswith(start)}
+    found = {name: value for name, value in state.arrays.items() if name.startswith(start)}
     return {name.removeprefix(start): torch.tensor(value) for name, value in found.items()}
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ltfix import seeds
 from ltfix.backbones.preprocess import Preprocess
+from ltfix.compute import Compute
 from ltfix.errors import LtfixError
 from ltfix.images.split import Split
 from ltfix.progress import Progress
@@ -24,7 +25,7 @@ from ltfix.stage1 import augment
 RESIDENT_BYTES = 2 << 30  # of uint8 pixels
 PREFETCH = 4
 Batch = tuple[list[Tensor], Tensor]
-Item = tuple[Tensor, int] | LtfixError
+Sample = tuple[Tensor, int] | LtfixError
 
 
 class ImageStream(Protocol):
@@ -49,19 +50,13 @@ class Normaliser:
 
     Args:
         preprocess: its mean and std.
-        device: where batches are.
-        memory_format: of the batches.
+        compute: the device and memory format of the batches.
     """
 
-    def __init__(
-        self,
-        preprocess: Preprocess,
-        device: torch.device,
-        memory_format: torch.memory_format = torch.contiguous_format,
-    ) -> None:
-        self.device, self.memory_format = device, memory_format
-        self.mean = torch.tensor(preprocess.mean, device=device).mul_(255)[:, None, None]
-        self.scale = torch.tensor(preprocess.std, device=device).mul_(255).reciprocal_()[:, None, None]
+    def __init__(self, preprocess: Preprocess, compute: Compute) -> None:
+        self.device, self.memory_format = compute.device, compute.memory_format
+        self.mean = torch.tensor(preprocess.mean, device=self.device).mul_(255)[:, None, None]
+        self.scale = torch.tensor(preprocess.std, device=self.device).mul_(255).reciprocal_()[:, None, None]
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] uint8 to float32."""
@@ -99,7 +94,7 @@ class ResidentImages:
             yield images, self.labels[rows]
 
 
-class AugmentedImages(Dataset[Item]):
+class AugmentedImages(Dataset[Sample]):
     """Decodes and augments single images; an item is (sample, seed, views), so workers have no state.
 
     Args:
@@ -116,7 +111,7 @@ class AugmentedImages(Dataset[Item]):
             names, preprocess.image_size, crop_pad, preprocess.interpolation
         )
 
-    def __getitem__(self, item: tuple[int, int, int]) -> Item:
+    def __getitem__(self, item: tuple[int, int, int]) -> Sample:
         from PIL import Image
 
         sample, seed, views = item
@@ -131,7 +126,7 @@ class AugmentedImages(Dataset[Item]):
         return pixels, int(self.split.labels[sample])
 
 
-def _collate(items: list[Item]) -> tuple[Tensor, Tensor] | LtfixError:
+def _collate(items: list[Sample]) -> tuple[Tensor, Tensor] | LtfixError:
     for item in items:
         if isinstance(item, LtfixError):
             return item
@@ -198,16 +193,15 @@ def decode(split: Split, preprocess: Preprocess, progress: Progress) -> np.ndarr
 def open_stream(
     split: Split,
     preprocess: Preprocess,
+    compute: Compute,
     *,
     names: tuple[str, ...],
     crop_pad: int,
-    device: torch.device,
-    memory_format: torch.memory_format = torch.contiguous_format,
     workers: int,
     progress: Progress,
 ) -> ImageStream:
     """The stream that suits a split: resident where it fits and is augmented by crop and flip alone."""
-    normalise = Normaliser(preprocess, device, memory_format)
+    normalise = Normaliser(preprocess, compute)
     pad = crop_pad if "crop" in names else 0
     if (
         augment.BATCHED.issuperset(names)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ltfix.compute import use_threads
 from ltfix.evaluation.scores import shot_accuracy
@@ -15,18 +13,18 @@ from ltfix.extraction.decode import available_workers
 from ltfix.heads.head import STAGE1, Head
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress
-from ltfix.stage1 import augment, events, recipes
-from ltfix.stage1 import state as checkpoint
-from ltfix.stage1 import trainee as network
+from ltfix.stage1 import augment, events
 from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import Processes, joined
 from ltfix.stage1.heads import CosineClassifier
 from ltfix.stage1.loop import EpochResult, Pace, Trainer, predict
 from ltfix.stage1.objectives import build_objective
 from ltfix.stage1.optimise import build_sgd
-from ltfix.stage1.preparation import Data, Plan, make_plan, versions
+from ltfix.stage1.preparation import Plan, prepare_training, versions
+from ltfix.stage1.request import TrainingRequest
 from ltfix.stage1.run_folder import Run, RunFolder
 from ltfix.stage1.schedule import rate_at
+from ltfix.stage1.state import capture, restore
 from ltfix.stage1.streams import ImageStream, open_stream
 
 VAL_BATCH = 256
@@ -39,26 +37,9 @@ def train_backbone(
     out: str | Path,
     model: str = "cifar_resnet32",
     recipe: str = "ce",
-    preset: str | None = None,
-    split: str = "train",
-    root: str | Path | None = None,
-    classes: str | Path | Sequence[str] | None = None,
-    imbalance_factor: float | None = None,
-    imbalance_seed: int = 0,
-    limit: int | None = None,
-    pretrained: bool = False,
-    checkpoint: str | Path | None = None,
-    model_args: Mapping[str, Any] | None = None,
     preprocess: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    threads: int | None = None,
-    workers: int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    tensorboard: bool = False,
     progress: Progress = SILENT,
-    **values: Any,
+    **options: Any,
 ) -> Run:
     """Train a backbone and its classifier from images, and return the finished run.
 
@@ -73,67 +54,52 @@ def train_backbone(
         out: the run folder.
         model: a timm name or ``torchvision:NAME``.
         recipe: a name of :func:`ltfix.stage1.recipes.recipes`.
-        preset: "cifar", "imagenet-lt" or "inat"; default: by image size and K.
-        split: the split to train on.
-        root, classes: where a list's paths start; class names in index order, or a file of them.
-        imbalance_factor, imbalance_seed, limit: cut to the exponential profile; at most so many images.
-        pretrained, checkpoint: start from the model's own weights, or from a file.
-        model_args, preprocess: for its constructor; image_size, crop_pct, mean, std, interpolation.
-        seed: of everything random.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        threads: CPU threads.
-        workers: decoding processes where the images are not resident; None: one per CPU.
-        overwrite, resume: replace a run that is there; demand an unfinished one.
-        tensorboard: write event files into the run folder too.
+        preprocess: image_size, crop_pct, mean, std, interpolation, where they are not options of their own.
         progress: told of images and epochs.
-        values: of the recipe: epochs, lr, batch_size, weight_decay, augment, precision, ….
+        options: further fields of :class:`TrainingRequest`, and values of the recipe: epochs, lr, ….
 
     Raises:
         UsageError: unknown names or values, a finished run in ``out``, nothing to resume.
         InputError: images, a checkpoint or an unfinished run that do not fit; a loss that diverges.
         EnvironmentFault: no such device or precision; ``out`` cannot be written.
     """
-    use_threads(threads)
-    chosen = recipes.find_recipe(recipe)
-    if tensorboard:
+    given = {**options, **(preprocess or {})}
+    return train(TrainingRequest.of(data=data, out=out, model=model, recipe=recipe, **given), progress)
+
+
+def train(request: TrainingRequest, progress: Progress = SILENT) -> Run:
+    """Run a request for training to its end, in this process of possibly several.
+
+    Raises:
+        UsageError, InputError, EnvironmentFault: as :func:`train_backbone`.
+    """
+    request.check()
+    use_threads(request.threads)
+    if request.tensorboard:
         events.demand()
-    with joined(device) as (processes, place):
-        images = Data(data, split, root, classes, imbalance_factor, imbalance_seed, limit).open()
-        start = network.build(
-            model,
-            n_classes=images[0].n_classes,
-            heads=chosen.heads,
-            kind=chosen.head,
-            pretrained=pretrained,
-            checkpoint=checkpoint,
-            model_args=model_args,
-            preprocess=preprocess,
-            seed=seed,
-        )
-        plan = make_plan(chosen, images, start, preset=preset, given=values, seed=seed, device=place)
-        training = _Training(plan, processes, workers, progress if processes.first else SILENT)
-        return training.run(Path(out), overwrite=overwrite, resume=resume, tensorboard=tensorboard)
+    with joined(request.device) as (processes, device):
+        plan = prepare_training(request, device)
+        return _Training(plan, processes, progress if processes.first else SILENT).run()
 
 
 class _Training:
     """One run from its plan to its published folder, in one process of possibly several."""
 
-    def __init__(self, plan: Plan, processes: Processes, workers: int | None, progress: Progress) -> None:
+    def __init__(self, plan: Plan, processes: Processes, progress: Progress) -> None:
         self.plan, self.processes, self.progress = plan, processes, progress
-        self.workers = available_workers() // processes.size if workers is None else workers
 
-    def run(self, out: Path, *, overwrite: bool, resume: bool, tensorboard: bool) -> Run:
-        plan, processes, progress = self.plan, self.processes, self.progress
-        folder = processes.by_first(lambda: RunFolder(out, plan.decides, overwrite=overwrite, resume=resume))
+    def run(self) -> Run:
+        plan, processes = self.plan, self.processes
+        folder = processes.by_first(lambda: _open_folder(plan))
         info = plan.describe(processes.size)
         trainer, done = self._trainer(), 0
-        if folder.checkpoint is not None:
-            done = folder.checkpoint.epoch
-            checkpoint.restore(folder.checkpoint, trainer.trainee, trainer.optimizer, **_state(trainer))
-            progress.note(f"resuming {folder.path} after epoch {done} of {plan.values['epochs']}")
+        if folder.state is not None:
+            done = folder.state.epoch
+            restore(folder.state, trainer.trainee, trainer.optimizer, **_moving(trainer))
+            self.progress.note(f"resuming {folder.path} after epoch {done} of {plan.values['epochs']}")
         if processes.first:
             folder.begin(info)
-        told = events.Events(out, done) if tensorboard and processes.first else None
+        told = events.Events(folder.path, done) if plan.request.tensorboard and processes.first else None
         self._epochs(trainer, folder, done, told)
         if told is not None:
             told.close()
@@ -147,7 +113,7 @@ class _Training:
         val = None
         if plan.val is not None and self.processes.first:
             val = self._stream(plan.val, (), 0)
-        progress.start(f"train {plan.start.name}", (epochs - done) * len(plan.train), "images")
+        progress.start(f"train {plan.request.model}", (epochs - done) * len(plan.train), "images")
         for epoch in range(done, epochs):
             rate = rate_at(epoch, plan.values)
             entry = _entry(epoch, rate, trainer.epoch(epoch, rate, progress))
@@ -156,10 +122,10 @@ class _Training:
                     entry["val"] = self._validate(trainer, val, plan.val)
             progress.note(_line(entry, epochs))
             if self.processes.first:
-                state = checkpoint.capture(
-                    epoch + 1, plan.decides, trainer.trainee, trainer.optimizer, **_state(trainer)
+                moving = _moving(trainer)
+                folder.commit(
+                    entry, capture(epoch + 1, folder.decides, trainer.trainee, trainer.optimizer, **moving)
                 )
-                folder.commit(entry, state)
                 if told is not None:
                     told.write(entry)
         progress.finish()
@@ -172,8 +138,8 @@ class _Training:
         return shot_accuracy(found, split.labels, counts)
 
     def _publish(self, folder: RunFolder, info: dict[str, Any]) -> Run:
-        heads = self.plan.start.head_arrays()
-        return folder.publish(info, self.plan.start.backbone_arrays(), _classifier(self.plan, heads), heads)
+        start = self.plan.start
+        return folder.publish(info, start.backbone_arrays(), _classifier(self.plan), start.head_arrays())
 
     def _trainer(self) -> Trainer:
         plan, values, compute = self.plan, self.plan.values, self.plan.compute
@@ -181,7 +147,7 @@ class _Training:
         optimizer = build_sgd(trainee, values)
         if values["compile"]:
             trainee.extractor.compile()
-        pace = Pace(**{key: values[key] for key in _PACE}, seed=plan.seed)
+        pace = Pace(**{key: values[key] for key in _PACE}, seed=plan.request.seed)
         return Trainer(
             trainee=trainee,
             optimizer=optimizer,
@@ -195,16 +161,21 @@ class _Training:
         )
 
     def _stream(self, split: Split, names: tuple[str, ...], crop_pad: int) -> ImageStream:
+        workers = self.plan.request.workers
         return open_stream(
             split,
             self.plan.start.preprocess,
+            self.plan.compute,
             names=names,
             crop_pad=crop_pad,
-            device=self.plan.compute.device,
-            memory_format=self.plan.compute.memory_format,
-            workers=self.workers,
+            workers=available_workers() // self.processes.size if workers is None else workers,
             progress=self.progress,
         )
+
+
+def _open_folder(plan: Plan) -> RunFolder:
+    request = plan.request
+    return RunFolder(Path(request.out), plan.decides(), overwrite=request.overwrite, resume=request.resume)
 
 
 def _kept(trainer: Trainer) -> contextlib.AbstractContextManager[None]:
@@ -212,8 +183,8 @@ def _kept(trainer: Trainer) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if trainer.average is None else trainer.average.applied()
 
 
-def _state(trainer: Trainer) -> dict[str, Any]:
-    """What a checkpoint holds besides the network and its optimizer."""
+def _moving(trainer: Trainer) -> dict[str, Any]:
+    """What a training state holds besides the network and its optimizer."""
     return {"average": trainer.average, "scaler": trainer.scaler}
 
 
@@ -240,20 +211,23 @@ def _line(entry: Mapping[str, Any], epochs: int) -> str:
     return ", ".join(parts)
 
 
-def _classifier(plan: Plan, heads: Mapping[str, np.ndarray]) -> Head:
+def _classifier(plan: Plan) -> Head:
     """The test head as a head file has it."""
     test = plan.recipe.test_head
-    module = plan.start.trainee.heads[test]
-    weight, bias, transform = heads[f"{test}.weight"], heads.get(f"{test}.bias"), None
-    if isinstance(module, CosineClassifier):
-        rows, zeros, transform = module.head()
-        weight, bias = rows.cpu().numpy(), zeros.cpu().numpy()
+    module: Any = plan.start.trainee.heads[test]
+    cosine = isinstance(module, CosineClassifier)
+    weight, bias, transform = module.head() if cosine else (module.weight, module.bias, None)
     return Head(
-        weight=weight,
-        bias=np.zeros(len(weight), np.float32) if bias is None else bias,
+        weight=weight.detach().cpu().numpy(),
+        bias=bias.detach().cpu().numpy(),
         method=STAGE1,
         classes=plan.train.classes,
         counts=plan.train.counts,
         transform=transform,
-        meta={"recipe": plan.recipe.name, "test_head": test, "seed": plan.seed, "versions": versions()},
+        meta={
+            "recipe": plan.recipe.name,
+            "test_head": test,
+            "seed": plan.request.seed,
+            "versions": versions(),
+        },
     )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ltfix import seeds
@@ -17,8 +15,10 @@ from ltfix.backbones.load import hash_weights, open_network
 from ltfix.backbones.network import Network, probe
 from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.torchvision_models import replace
+from ltfix.stage1.entries import Recipe
 from ltfix.stage1.heads import KINDS
 from ltfix.stage1.recipes import SMALL_IMAGE
+from ltfix.stage1.request import TrainingRequest
 
 
 class Trainee(nn.Module):
@@ -45,11 +45,10 @@ class Trainee(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Start:
+class TrainingStart:
     """What training starts from.
 
     Attributes:
-        name, arguments: of the model.
         trainee: on the CPU, in evaluation mode.
         body: the module within it that has the library's own names; its classifier is taken out.
         dim: D.
@@ -58,8 +57,6 @@ class Start:
         weights_sha256: of the backbone at the start; random weights are decided by the seed.
     """
 
-    name: str
-    arguments: dict[str, Any]
     trainee: Trainee
     body: nn.Module
     dim: int
@@ -80,87 +77,56 @@ def _arrays(module: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
 
 
-def build(
-    name: str,
-    *,
-    n_classes: int,
-    heads: Sequence[str],
-    kind: str = "linear",
-    pretrained: bool = False,
-    checkpoint: Path | str | None = None,
-    model_args: Mapping[str, Any] | None = None,
-    preprocess: Mapping[str, Any] | None = None,
-    seed: int = 0,
-) -> Start:
-    """Build a network and load what it starts from.
-
-    Args:
-        name: a timm name or ``torchvision:NAME``.
-        n_classes: K.
-        heads: names of the classifiers to put on the feature.
-        kind: their form: "linear", "cosine" or "etf".
-        pretrained: start from the model's own weights.
-        checkpoint: start from this file.
-        model_args: for the model's constructor.
-        preprocess: overrides: image_size, crop_pct, mean, std, interpolation (None: not given).
-        seed: of random weights.
+def build_start(request: TrainingRequest, recipe: Recipe, n_classes: int) -> TrainingStart:
+    """Build the network that was asked for, with the recipe's classifiers, and load what it starts from.
 
     Raises:
         UsageError: unknown model or argument; no pretrained weights exist; a simplex that does not fit.
         InputError: a checkpoint that is missing, torn or of another architecture.
         EnvironmentFault: pretrained weights cannot be downloaded.
     """
-    overrides, arguments = dict(preprocess or {}), dict(model_args or {})
-    fresh = not pretrained and checkpoint is None
-    # a classifier of the right size comes with the model's own initialisation
-    own_size = {"num_classes": n_classes} if fresh else {}
-    network = open_network(
-        name,
-        pretrained and checkpoint is None,
-        {**arguments, **own_size},
-        overrides,
-        seeds.derive(seed, "init"),
-    )
-    metadata: Mapping[str, str] = {}
-    if checkpoint is not None:
-        loaded = read_checkpoint(checkpoint)
-        load_weights(network.body, loaded, network.classifiers)
-        metadata = loaded.metadata
-    resolved = _resolve(network, metadata, overrides, checkpoint or name)
+    network, preprocess, weights = _open(request, n_classes)
     network.extractor.eval()
-    dim, _ = probe(network, resolved.image_size)
-    for classifier in _present(network):
+    dim, _ = probe(network, preprocess.image_size)
+    modules = dict(network.body.named_modules())
+    for classifier in (name for name in network.classifiers if name in modules):
         replace(network.body, classifier, nn.Identity())
-    own = network.classifier if fresh else None
-    with seeds.seeded(seed, "heads"):
-        built = {
-            head: _classifier(kind, dim, n_classes, own if not i else None) for i, head in enumerate(heads)
-        }
-    return Start(
-        name=name,
-        arguments=arguments,
-        trainee=Trainee(network.extractor, built),
+    own = network.classifier if _is_fresh(request) else None
+    with seeds.seeded(request.seed, "heads"):
+        first, *others = recipe.heads
+        heads = {first: _classifier(recipe.head, dim, n_classes, own)}
+        heads |= {name: _classifier(recipe.head, dim, n_classes, None) for name in others}
+    return TrainingStart(
+        trainee=Trainee(network.extractor, heads),
         body=network.body,
         dim=dim,
-        preprocess=resolved,
-        weights="random" if fresh else Path(checkpoint).name if checkpoint is not None else "pretrained",
+        preprocess=preprocess,
+        weights=weights,
         weights_sha256=hash_weights(network.body, network.classifiers),
     )
 
 
-def _resolve(
-    network: Network, metadata: Mapping[str, str], overrides: Mapping[str, Any], where: object
-) -> Preprocess:
-    """The model's preprocessing; small images, which have no border to spare, are not cropped."""
-    resolved = resolve_preprocess(network.config, metadata, overrides, where)
-    if resolved.image_size <= SMALL_IMAGE and overrides.get("crop_pct") is None:
-        return dataclasses.replace(resolved, crop_pct=1.0)
-    return resolved
+def _is_fresh(request: TrainingRequest) -> bool:
+    """Whether training starts from random weights."""
+    return request.checkpoint is None and not request.pretrained
 
 
-def _present(network: Network) -> list[str]:
-    modules = dict(network.body.named_modules())
-    return [name for name in network.classifiers if name in modules]
+def _open(request: TrainingRequest, n_classes: int) -> tuple[Network, Preprocess, str]:
+    """The network with its weights, how it sees images, and where the weights are from."""
+    given, arguments, checkpoint = request.preprocess(), dict(request.model_args), request.checkpoint
+    if _is_fresh(request):  # a classifier of the right size comes with the model's own initialisation
+        arguments["num_classes"] = n_classes
+    pretrained, seed = request.pretrained and checkpoint is None, seeds.derive(request.seed, "init")
+    network = open_network(request.model, pretrained, arguments, given, seed)
+    source, metadata = "pretrained" if pretrained else "random", dict[str, str]()
+    if checkpoint is not None:
+        loaded = read_checkpoint(checkpoint)
+        load_weights(network.body, loaded, network.classifiers)
+        source, metadata = Path(checkpoint).name, dict(loaded.metadata)
+    preprocess = resolve_preprocess(network.config, metadata, given, checkpoint or request.model)
+    if preprocess.image_size <= SMALL_IMAGE and given["crop_pct"] is None:  # no border to spare
+        preprocess = dataclasses.replace(preprocess, crop_pct=1.0)
+    return network, preprocess, source
 
 
 def _classifier(kind: str, dim: int, n_classes: int, own: nn.Linear | None) -> nn.Module:
@@ -170,8 +136,3 @@ def _classifier(kind: str, dim: int, n_classes: int, own: nn.Linear | None) -> n
     if own is not None and (own.out_features, own.in_features) == (n_classes, dim) and own.bias is not None:
         return own
     return nn.Linear(dim, n_classes)
-
-
-def finite(network: nn.Module) -> bool:
-    """Whether every parameter and statistic is finite."""
-    return all(bool(torch.isfinite(value).all()) for value in network.state_dict().values())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,13 @@ from caches import write_cache
 from pictures import write_photos
 
 from ltfix.errors import InputError, UsageError
-from ltfix.extraction.splits import check_present, choose_splits
-from ltfix.images.source import open_source
+from ltfix.extraction.request import Request
+from ltfix.extraction.splits import Chosen, check_present, choose_splits
+from ltfix.images.source import Source, open_source
+
+
+def choose(source: Source, out: Path, split: Sequence[str] = (), **given: Any) -> Chosen:
+    return choose_splits(source, Request(data="", backbone="", out=out, split=split, **given))
 
 
 def cache_train(out: Path, classes: list[str]) -> None:
@@ -20,7 +27,7 @@ def cache_train(out: Path, classes: list[str]) -> None:
 
 
 def test_all_splits_train_first(photos: Path, tmp_path: Path):
-    chosen = choose_splits(open_source(photos), [], tmp_path)
+    chosen = choose(open_source(photos), tmp_path)
     assert [split.name for split in chosen.splits] == ["train", "test"]
     assert all(split.classes == ("Zebra", "ant", "bee") for split in chosen.splits)
     assert chosen.train_counts is not None
@@ -28,7 +35,7 @@ def test_all_splits_train_first(photos: Path, tmp_path: Path):
 
 
 def test_test_alone_takes_the_train_folders_classes(photos: Path, tmp_path: Path):
-    chosen = choose_splits(open_source(photos, split=["test"]), ["test"], tmp_path)
+    chosen = choose(open_source(photos, split=["test"]), tmp_path, ["test"])
     assert [split.name for split in chosen.splits] == ["test"]
     assert chosen.train_counts is not None
     assert chosen.train_counts.tolist() == [4, 3, 2]
@@ -36,12 +43,12 @@ def test_test_alone_takes_the_train_folders_classes(photos: Path, tmp_path: Path
 
 def test_the_training_cache_comes_before_the_train_folder(photos: Path, tmp_path: Path):
     cache_train(tmp_path, ["bee", "ant", "Zebra", "wasp"])
-    chosen = choose_splits(open_source(photos, split=["test"]), ["test"], tmp_path)
+    chosen = choose(open_source(photos, split=["test"]), tmp_path, ["test"])
     assert chosen.splits[0].classes == ("bee", "ant", "Zebra", "wasp")
     assert chosen.splits[0].counts.tolist() == [2, 2, 2, 0]
     assert chosen.train_counts is not None
     assert len(chosen.train_counts) == 4
-    assert choose_splits(open_source(photos), [], tmp_path).splits[1].classes == ("Zebra", "ant", "bee")
+    assert choose(open_source(photos), tmp_path).splits[1].classes == ("Zebra", "ant", "bee")
 
 
 def test_a_class_file_comes_before_all(photos: Path, tmp_path: Path):
@@ -49,8 +56,10 @@ def test_a_class_file_comes_before_all(photos: Path, tmp_path: Path):
     names = tmp_path / "classes.txt"
     names.write_text("ant\nZebra\nbee\n")
     for wanted in ([], ["test"]):
-        chosen = choose_splits(open_source(photos, split=wanted), wanted, tmp_path, classes=names)
+        chosen = choose(open_source(photos, split=wanted), tmp_path, wanted, classes=names)
         assert {split.classes for split in chosen.splits} == {("ant", "Zebra", "bee")}
+    named = choose(open_source(photos), tmp_path, classes=["bee", "Zebra", "ant"])
+    assert {split.classes for split in named.splits} == {("bee", "Zebra", "ant")}
 
 
 def test_a_bare_test_split_needs_classes_from_somewhere(photos: Path, tmp_path: Path):
@@ -58,29 +67,27 @@ def test_a_bare_test_split_needs_classes_from_somewhere(photos: Path, tmp_path: 
     with pytest.raises(
         UsageError, match=r"classes of split 'test'.*extract train first, or .*--classes FILE"
     ):
-        choose_splits(source, ["test"], tmp_path)
+        choose(source, tmp_path, ["test"])
     cache_train(tmp_path, ["Zebra", "ant", "bee"])
-    assert choose_splits(source, ["test"], tmp_path).splits[0].counts.tolist() == [2, 2, 2]
+    assert choose(source, tmp_path, ["test"]).splits[0].counts.tolist() == [2, 2, 2]
 
 
 def test_an_unknown_class_in_test_is_an_error(tmp_path: Path):
     write_photos(tmp_path, {"train": {"ant": 1, "bee": 1}, "test": {"ant": 1, "been": 1}})
     with pytest.raises(InputError, match=r"class 'been' is not among the 2 classes.*did you mean bee"):
-        choose_splits(open_source(tmp_path), [], tmp_path / "out")
+        choose(open_source(tmp_path), tmp_path / "out")
 
 
 def test_the_cut_is_for_train_and_the_limit_for_all(tmp_path: Path):
     write_photos(
         tmp_path, {"train": {"a": 20, "b": 20, "c": 20}, "test": {"a": 4, "b": 4, "c": 4}}, size=(4, 4)
     )
-    chosen = choose_splits(open_source(tmp_path), [], tmp_path / "out", imbalance_factor=10)
+    chosen = choose(open_source(tmp_path), tmp_path / "out", imbalance_factor=10)
     assert [split.counts.tolist() for split in chosen.splits] == [[20, 6, 2], [4, 4, 4]]
     assert chosen.train_counts is not None
     assert chosen.train_counts.tolist() == [20, 6, 2]
-    limited = choose_splits(open_source(tmp_path), [], tmp_path / "out", limit=6)
+    limited = choose(open_source(tmp_path), tmp_path / "out", limit=6)
     assert [split.counts.tolist() for split in limited.splits] == [[2, 2, 2], [2, 2, 2]]
-    with pytest.raises(UsageError, match="limit must be at least 1"):
-        choose_splits(open_source(tmp_path), [], tmp_path / "out", limit=0)
 
 
 def test_missing_files_are_counted_at_once(photos: Path):

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from ltfix.errors import UsageError
-from ltfix.stage1.state import read_checkpoint
+from ltfix.stage1.state import read_state
 from ltfix.stage1.train import train_backbone
 
 
@@ -37,7 +37,7 @@ def train(images: str, out: Path, resume: bool) -> None:
 
 def child(images: str, out: Path) -> int:
     """Train in a forked process, with ``resume`` once there is a checkpoint; returns its id."""
-    resume = read_checkpoint(out) is not None
+    resume = read_state(out) is not None
     pid = os.fork()
     if pid == 0:
         try:
@@ -52,7 +52,7 @@ def child(images: str, out: Path) -> int:
 
 
 def epochs_done(out: Path) -> int:
-    state = read_checkpoint(out)
+    state = read_state(out)
     return 0 if state is None else state.epoch
 
 

@@ -11,7 +11,7 @@ import pytest
 from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import Head, load_head
 from ltfix.stage1.run_folder import RunFolder
-from ltfix.stage1.state import Checkpoint
+from ltfix.stage1.state import TrainingState
 
 DECIDES = {"values": {"lr": 0.1}, "seed": 0}
 INFO = {"model": "m", "model_args": {}, "preprocess": {}, "versions": {}}
@@ -21,8 +21,8 @@ def folder(path: Path, *, overwrite: bool = False, resume: bool = False, **decid
     return RunFolder(path, {**DECIDES, **decides}, overwrite=overwrite, resume=resume)
 
 
-def state(epoch: int) -> Checkpoint:
-    return Checkpoint(epoch, DECIDES, {"model/w": np.ones(3, np.float32)})
+def state(epoch: int) -> TrainingState:
+    return TrainingState(epoch, DECIDES, {"model/w": np.ones(3, np.float32)})
 
 
 def finish(run: RunFolder) -> None:
@@ -36,7 +36,7 @@ def test_an_unfinished_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     run.begin(INFO)
     run.commit({"epoch": 1}, state(1))
     again = folder(tmp_path / "a", resume=True)
-    assert again.checkpoint is not None and again.checkpoint.epoch == 1
+    assert again.state is not None and again.state.epoch == 1
     assert again.metrics == [{"epoch": 1}]
 
 
@@ -54,7 +54,7 @@ def test_an_unfinished_run_of_other_values_is_refused(tmp_path: Path) -> None:
     run.commit({"epoch": 1}, state(1))
     with pytest.raises(InputError, match=r"differs in seed: 0 there, 1 now .*--overwrite"):
         folder(tmp_path, seed=1)
-    assert folder(tmp_path, seed=1, overwrite=True).checkpoint is None
+    assert folder(tmp_path, seed=1, overwrite=True).state is None
     assert not (tmp_path / "checkpoint-last.safetensors").exists()
 
 

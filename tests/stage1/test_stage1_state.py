@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ltfix.errors import InputError
-from ltfix.stage1 import state as checkpoint
+from ltfix.stage1 import state
 
 
 def network(width: int = 3) -> tuple[nn.Module, torch.optim.SGD]:
@@ -27,12 +27,12 @@ def train(model: nn.Module, optimizer: torch.optim.SGD, steps: int) -> None:
 def test_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
     model, optimizer = network()
     train(model, optimizer, 3)
-    checkpoint.capture(2, {"seed": 0}, model, optimizer).save(tmp_path)
+    state.capture(2, {"seed": 0}, model, optimizer).save(tmp_path)
     train(model, optimizer, 3)
     other, its_optimizer = network()
-    found = checkpoint.read_checkpoint(tmp_path)
+    found = state.read_state(tmp_path)
     assert found is not None and (found.epoch, found.decides) == (2, {"seed": 0})
-    checkpoint.restore(found, other, its_optimizer)
+    state.restore(found, other, its_optimizer)
     train(other, its_optimizer, 3)
     for name, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
@@ -43,26 +43,26 @@ def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
     train(model, optimizer, 1)
     written = []
     for _ in range(2):
-        checkpoint.capture(1, {"b": 1, "a": 2}, model, optimizer).save(tmp_path)
-        written.append((tmp_path / checkpoint.NAME).read_bytes())
+        state.capture(1, {"b": 1, "a": 2}, model, optimizer).save(tmp_path)
+        written.append((tmp_path / state.NAME).read_bytes())
     assert written[0] == written[1]
 
 
 def test_a_torn_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
-    assert checkpoint.read_checkpoint(tmp_path) is None
+    assert state.read_state(tmp_path) is None
     model, optimizer = network()
-    checkpoint.capture(0, {}, model, optimizer).save(tmp_path)
-    found = checkpoint.read_checkpoint(tmp_path)
+    state.capture(0, {}, model, optimizer).save(tmp_path)
+    found = state.read_state(tmp_path)
     assert found is not None
     with pytest.raises(InputError, match="another network"):
-        checkpoint.restore(found, *network(width=5))
-    path = tmp_path / checkpoint.NAME
+        state.restore(found, *network(width=5))
+    path = tmp_path / state.NAME
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match="torn"):
-        checkpoint.read_checkpoint(tmp_path)
+        state.read_state(tmp_path)
 
 
 def test_differences_name_the_key_and_both_values() -> None:
     ours, theirs = {"values": {"lr": 0.1}, "seed": 1}, {"values": {"lr": 0.2}, "seed": 1}
-    assert checkpoint.differences(ours, theirs) == ["values.lr: 0.2 there, 0.1 now"]
-    assert checkpoint.differences(ours, ours) == []
+    assert state.differences(ours, theirs) == ["values.lr: 0.2 there, 0.1 now"]
+    assert state.differences(ours, ours) == []

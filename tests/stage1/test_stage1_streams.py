@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from ltfix.backbones.preprocess import Preprocess
+from ltfix.compute import Compute
 from ltfix.errors import InputError
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.progress import SILENT
-from ltfix.stage1 import streams as batches
+from ltfix.stage1 import streams
 from ltfix.stage1.streams import AugmentedImages, LoadedImages, Normaliser, ResidentImages, open_stream
 
-CPU = torch.device("cpu")
+COMPUTE = Compute(torch.device("cpu"))
 PREPROCESS = Preprocess(8, 1.0, (0.3, 0.4, 0.5), (0.2, 0.3, 0.4), "bilinear")
 STEPS = [slice(0, 16), slice(16, 32), slice(32, 40)]
 
@@ -26,10 +27,8 @@ def split(photos: Path) -> Split:
     return open_source(photos).split("train")
 
 
-def stream(split: Split, names: tuple[str, ...] = ("crop", "flip"), workers: int = 0) -> batches.ImageStream:
-    return open_stream(
-        split, PREPROCESS, names=names, crop_pad=1, device=CPU, workers=workers, progress=SILENT
-    )
+def stream(split: Split, names: tuple[str, ...] = ("crop", "flip"), workers: int = 0) -> streams.ImageStream:
+    return open_stream(split, PREPROCESS, COMPUTE, names=names, crop_pad=1, workers=workers, progress=SILENT)
 
 
 def test_without_augmentation_batches_are_the_preprocessed_images(split: Split) -> None:
@@ -62,7 +61,7 @@ def test_large_sets_are_loaded_and_workers_change_nothing(
     split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(stream(split), ResidentImages)
-    monkeypatch.setattr(batches, "RESIDENT_BYTES", 1000)
+    monkeypatch.setattr(streams, "RESIDENT_BYTES", 1000)
     alone, helped = stream(split), stream(split, workers=2)
     assert isinstance(alone, LoadedImages) and isinstance(helped, LoadedImages)
     for seed in (1, 2):
@@ -85,6 +84,8 @@ def test_a_corrupt_image_is_named_through_the_loader(tmp_path: Path, workers: in
         (tmp_path / label).mkdir()
         (tmp_path / label / "broken.png").write_bytes(b"no image")
     broken = open_source(tmp_path).split("train")
-    images = LoadedImages(AugmentedImages(broken, (), 0, PREPROCESS), Normaliser(PREPROCESS, CPU), workers)
+    images = LoadedImages(
+        AugmentedImages(broken, (), 0, PREPROCESS), Normaliser(PREPROCESS, COMPUTE), workers
+    )
     with pytest.raises(InputError, match=r"^not an image file \(.*broken\.png\)"):
         list(images.stream(torch.arange(2), [slice(0, 2)], seed=0))

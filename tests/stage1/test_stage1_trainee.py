@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -10,13 +11,16 @@ import torch
 from safetensors.torch import save_file
 
 from ltfix.errors import InputError, UsageError
-from ltfix.stage1.trainee import Start, build
+from ltfix.stage1.recipes import find_recipe
+from ltfix.stage1.request import TrainingRequest
+from ltfix.stage1.trainee import TrainingStart, build_start
 
-SMALL = {"model_args": {"depths": [1, 1], "widths": [4, 8]}, "preprocess": {"image_size": 8}}
+SMALL = {"model_args": {"depths": [1, 1], "widths": [4, 8]}, "image_size": 8}
 
 
-def start(name: str = "cifar_resnet32", **options: object) -> Start:
-    return build(name, n_classes=5, heads=("fc",), **{**SMALL, **options})  # type: ignore[arg-type]
+def start(model: str = "cifar_resnet32", n_classes: int = 5, **options: Any) -> TrainingStart:
+    request = TrainingRequest(data="", out="", model=model, **{**SMALL, **options})
+    return build_start(request, find_recipe("ce"), n_classes)
 
 
 def test_one_seed_decides_all_weights() -> None:
@@ -41,7 +45,7 @@ def test_the_classifier_is_the_models_own_where_it_is_linear() -> None:
 )
 def test_timm_models_keep_their_names_without_the_classifier(name: str) -> None:
     size = 32 if name == "cifar_resnet32" else 64 if "vit" not in name else 224
-    built = build(name, n_classes=5, heads=("fc",), preprocess={"image_size": size})
+    built = start(name, model_args={}, image_size=size)
     twin = timm.create_model(name, num_classes=0).eval()
     arrays = built.backbone_arrays()
     twin.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()}, strict=True)
@@ -53,7 +57,7 @@ def test_timm_models_keep_their_names_without_the_classifier(name: str) -> None:
 
 
 def test_torchvision_models_train_too() -> None:
-    built = start("torchvision:resnet18", model_args={}, preprocess={"image_size": 32})
+    built = start("torchvision:resnet18", model_args={}, image_size=32)
     features, logits = built.trainee(torch.randn(2, 3, 32, 32))
     assert features.shape == (2, 512) and logits["fc"].shape == (2, 5)
     assert not any(name.startswith("fc.") for name in built.backbone_arrays())
@@ -77,7 +81,7 @@ def test_a_checkpoint_is_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("size", "cropped"), [(32, False), (224, True)])
 def test_small_images_are_not_cropped(size: int, cropped: bool) -> None:
-    built = build("resnet18", n_classes=2, heads=("fc",), preprocess={"image_size": size})
+    built = start("resnet18", 2, model_args={}, image_size=size)
     assert (built.preprocess.crop_pct < 1.0) is cropped
 
 

@@ -1,0 +1,44 @@
+"""Everything that the training of a backbone can be told; neither numpy nor torch is needed to say it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ltfix.extraction.request import ImageRequest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingRequest(ImageRequest):
+    """The options of a training run; the defaults are the command line's.
+
+    Attributes:
+        out: the run folder.
+        model: a timm name or ``torchvision:NAME``.
+        recipe: a name of :func:`ltfix.stage1.recipes.recipes`.
+        preset: "cifar", "imagenet-lt" or "inat"; None chooses by image size and K.
+        split: the split to train on.
+        pretrained: start from the model's own weights.
+        resume: demand an unfinished run in ``out`` (one that is there is continued anyway).
+        tensorboard: write event files into the run folder too.
+        values: of the recipe: epochs, lr, batch_size, weight_decay, augment, precision, ….
+    """
+
+    out: str | Path
+    model: str = "cifar_resnet32"
+    recipe: str = "ce"
+    preset: str | None = None
+    split: str = "train"
+    pretrained: bool = False
+    resume: bool = False
+    tensorboard: bool = False
+    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, **given: Any) -> TrainingRequest:
+        """The request of options by name: those that are no field here are values of the recipe."""
+        fields = {field.name for field in dataclasses.fields(cls)} - {"values"}
+        values = {name: value for name, value in given.items() if name not in fields}
+        return cls(**{name: value for name, value in given.items() if name in fields}, values=values)
