@@ -93,7 +93,7 @@ def test_another_cache_is_seen(photos: Path, tmp_path: Path):
         ({"device": "cuda:²"}, UsageError, "unknown device"),
         ({"threads": 10**12}, UsageError, "threads are more than"),
         ({"device": "cuda:9"}, EnvironmentFault, "no device cuda:9"),
-        ({"imbalance_factor": 0.5}, UsageError, "--imbalance-factor"),
+        ({"imbalance_factor": 0.5}, UsageError, "imbalance_factor"),
         ({"split": ["val"]}, InputError, "no split 'val'"),
         ({"classes": "none.txt"}, InputError, "no such file"),
     ],
