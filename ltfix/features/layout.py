@@ -11,18 +11,17 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError
+from ltfix.features.manifest import Contents
 
 SHARD_ROWS = 1024
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CachePlan:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CachePlan(Contents):
     """All that is known of a cache before its first feature.
 
     Attributes:
         samples: N source-relative paths in order. labels: [N] int64. classes: class names.
-        dim, views, dtype: D, V, "float16" or "float32".
-        backbone, preprocess, source: provenance for the manifest (JSON values, no absolute paths).
         decides: every further choice that decides the bytes; with the above it makes the fingerprint.
         run: choices that a resumed run takes over (resolved batch size, threads, device kind, precision).
         shard_rows: samples a shard.
@@ -31,12 +30,6 @@ class CachePlan:
     samples: Sequence[str]
     labels: np.ndarray
     classes: Sequence[str]
-    dim: int
-    views: int
-    dtype: str
-    backbone: dict[str, Any]
-    preprocess: dict[str, Any]
-    source: dict[str, Any]
     decides: dict[str, Any]
     run: dict[str, Any]
     shard_rows: int = SHARD_ROWS

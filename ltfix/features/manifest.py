@@ -21,30 +21,39 @@ HEAD = "head.safetensors"
 _SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors", re.ASCII)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Manifest:
-    """The content of ``manifest.json`` (docs/format.md); paths in it are relative.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What the features of a cache are and how they came to be, planned or written.
 
     Attributes:
-        n: samples. dim: D. views: V. dtype: "float16" or "float32".
-        classes: class names in index order, or None. counts: samples per class in this cache.
+        dim, views: D and V. dtype: "float16" or "float32".
+        backbone, preprocess, source: as `extract` resolved them; JSON values, paths in them are relative.
+    """
+
+    dim: int
+    views: int
+    dtype: str
+    backbone: dict[str, Any]
+    preprocess: dict[str, Any]
+    source: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest(Contents):
+    """The content of ``manifest.json`` (docs/format.md).
+
+    Attributes:
+        n: samples. classes: class names in index order, or None. counts: samples per class in this cache.
         shards: ``{"file", "n", "sha256"}`` each, in order; empty in a single file.
-        backbone, preprocess, source: provenance, as `extract` resolved it.
         fingerprint: SHA-256 of all that decides the bytes.
         created_by: the program and its version.
         skipped: source-relative paths that could not be read and were left out.
     """
 
     n: int
-    dim: int
-    views: int
-    dtype: str
     classes: list[str] | None
     counts: list[int]
     shards: list[dict[str, Any]]
-    backbone: dict[str, Any]
-    preprocess: dict[str, Any]
-    source: dict[str, Any]
     fingerprint: str
     created_by: str
     skipped: list[str] = dataclasses.field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.features import manifest as manifests
 from ltfix.features.cache import FeatureCache, first_not_finite
 from ltfix.features.layout import CachePlan, Shard, differences
-from ltfix.features.manifest import PARTIAL, Manifest
+from ltfix.features.manifest import PARTIAL, Contents, Manifest
 from ltfix.features.read import assemble
 from ltfix.heads.head import Head
 from ltfix.tensorfile import load_tensors, ltfix_metadata
@@ -169,7 +170,6 @@ class CacheWriter:
 
     def _manifest(self, kept: np.ndarray, skipped: list[int], entries: list[dict[str, Any]]) -> Manifest:
         plan = self.plan
-        same = ("dim", "views", "dtype", "backbone", "preprocess", "source")
         return Manifest(
             n=len(kept),
             classes=list(plan.classes),
@@ -178,7 +178,7 @@ class CacheWriter:
             fingerprint=self.fingerprint,
             created_by=f"ltfix {__version__}",
             skipped=[plan.samples[i] for i in skipped],
-            **{name: getattr(plan, name) for name in same},
+            **{field.name: getattr(plan, field.name) for field in dataclasses.fields(Contents)},
         )
 
     def _metadata(self, shard: Shard) -> dict[str, Any]:
