@@ -32,7 +32,7 @@ from ltfix.errors import LtfixError
 from ltfix.evaluation.scores import class_accuracy, predictions
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import STAGE1, Head
-from ltfix.stage2.fit import fit_seeds
+from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.methods.options import Options
 
@@ -84,7 +84,7 @@ def fitted(
 ) -> str | float:
     """Mean over seeds, each with its own validation cut; or why there is none."""
     try:
-        heads = [fit_seeds(train, method, seeds=[seed], tune=tune)[0] for seed in seeds]
+        heads = [plan_fit(method, {"tune": tune}).train(train, [seed])[0] for seed in seeds]
     except LtfixError as err:
         return err.what
     return float(np.mean([accuracy(head, test) for head in heads]))
@@ -93,7 +93,7 @@ def fitted(
 def measure(name: str, pair: Pair, methods: Sequence[str], seeds: Sequence[int], auto: bool) -> int:
     """Print one set; the number of methods below the bar."""
     train, test = pair
-    start = Material(train, None, Options(), 0)
+    start = Material.of(train, None, Options(), 0)
     linear = start.start(start.data)
     base = accuracy(Head(linear.weight, linear.bias, STAGE1), test)
     began, below = time.perf_counter(), 0

@@ -182,13 +182,13 @@ def measure(specs: Sequence[str]) -> dict[str, Row]:
 
 def fitted(train: Any, spec: str) -> list[Any]:
     """The heads of a row, one a seed; where something is chosen, each seed chooses for itself."""
-    from ltfix.stage2.fit import fit, fit_seeds
+    from ltfix.stage2.fit import fit, plan_fit
     from ltfix.stage2.methods.registry import find_method
 
     method, *pairs = spec.split()
     given: dict[str, Any] = dict(pair.split("=") for pair in pairs)
     if find_method(method).loss is not None:
-        return fit_seeds(train, method, seeds=SEEDS, **given)
+        return plan_fit(method, given).train(train, SEEDS)
     return [fit(train, method, seed=seed, **given) for seed in SEEDS]
 
 

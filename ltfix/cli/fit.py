@@ -16,7 +16,6 @@ from ltfix.cli.caches import locate, locate_val
 if TYPE_CHECKING:
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
-    from ltfix.stage2.fit import Options
 
 AUTO = "auto"
 _VALUES = ("lr", "epochs", "batch_size", "momentum", "weight_decay", "schedule", "sampler", "metric")
@@ -97,24 +96,26 @@ def fit(
     """
     from time import perf_counter
 
-    from ltfix.stage2.methods.registry import find_method
+    from ltfix.stage2.methods.registry import Method, find_method
     from ltfix.stage2.methods.values import with_loss
 
     typed = {name: value for name, value in locals().items() if name in _VALUES and value is not None}
+    entry: Method | str = method
     given: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if method == AUTO:
         config.refuse_unused([*typed, *(["loss"] if loss else []), *(["set"] if set_ else [])], "method auto")
         loss = None
     else:
-        entry = find_method(method)
-        if loss is not None and entry.loss is None:
-            config.refuse_unused(["loss"], f"method {entry.name}")
+        found = find_method(method)
+        if loss is not None and found.loss is None:
+            config.refuse_unused(["loss"], f"method {found.name}")
             loss = None
-        given, origins = given_values(with_loss(entry, loss), typed, set_ or [])
+        entry = with_loss(found, loss)
+        given, origins = given_values(entry, typed, set_ or [])
 
-    from ltfix.compute import resolve_device, use_threads
-    from ltfix.stage2.fit import Options, fit_seeds
+    from ltfix.compute import use_threads
+    from ltfix.stage2.fit import Options, plan_fit
 
     use_threads(threads)
     options = Options(
@@ -127,26 +128,17 @@ def fit(
         val_fraction=val_fraction,
         val_per_class=val_per_class,
         stream=stream,
-        device=str(resolve_device(device)),
+        device=device,
         precision=precision,
     )
+    plan = plan_fit(entry, given, loss=loss, origins=origins, options=options)
     numbers = [seed] if seeds is None else list(range(seed, seed + seeds))
     train, held = locate(cache, work, "train", "ltfix fit CACHE"), locate_val(val, cache, work)
-    places = _places(out, work, _name(method, given, loss, options), numbers, many=seeds is not None)
+    places = _places(out, work, plan.name, numbers, many=seeds is not None)
     for place in places:
         console.claim(place, overwrite=overwrite)
     began = perf_counter()
-    heads = fit_seeds(
-        train,
-        method,
-        seeds=numbers,
-        val=held,
-        loss=loss,
-        origins=origins,
-        progress=console.progress(),
-        options=options,
-        **given,
-    )
+    heads = plan.train(train, numbers, val=held, progress=console.progress())
     seconds = perf_counter() - began
     for head, place in zip(heads, places, strict=True):
         head.save(place)
@@ -178,18 +170,6 @@ def given_values(
         else:
             given[key], origins[key] = value, source
     return given, origins
-
-
-def _name(method: str, given: Mapping[str, Any], loss: str | None, options: Options) -> str:
-    """The head's default name."""
-    if method == AUTO:
-        return AUTO
-    from ltfix.stage2.methods.naming import head_name
-    from ltfix.stage2.methods.registry import find_method
-    from ltfix.stage2.methods.values import resolve, with_loss
-
-    values = resolve(with_loss(find_method(method), loss), given)
-    return head_name(values, loss=loss, tuned=options.tune, options=options)
 
 
 def _places(out: Path | None, work: Path, name: str, seeds: Sequence[int], *, many: bool) -> list[Path]:

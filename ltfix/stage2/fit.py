@@ -13,13 +13,83 @@ from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.methods.registry import find_method
-from ltfix.stage2.methods.values import resolve, with_loss
+from ltfix.stage2.methods.registry import Method, find_method
+from ltfix.stage2.methods.values import Values, resolve, with_loss
 from ltfix.stage2.tuning import auto
-from ltfix.stage2.tuning.job import Job
+from ltfix.stage2.tuning.method_fit import MethodFit
 
-__all__ = ["Options", "fit", "fit_seeds"]
+__all__ = ["FitPlan", "Options", "fit", "plan_fit"]
+NOTHING: Mapping[str, Any] = {}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FitPlan:
+    """What is to be fitted, whatever the cache; made by :func:`plan_fit`.
+
+    Attributes:
+        values: the method and its values; None: all methods are tuned and one is chosen ("auto").
+        options: how to fit. loss: what replaced the method's own loss, if that was asked for.
+    """
+
+    values: Values | None
+    options: Options
+    loss: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What a head of it is called when nobody names it."""
+        if self.values is None:
+            return auto.NAME
+        return head_name(self.values, loss=self.loss, tuned=self.options.tune, options=self.options)
+
+    def train(
+        self,
+        cache: FeatureCache | Path | str,
+        seeds: Sequence[int],
+        *,
+        val: FeatureCache | Path | str | None = None,
+        progress: Progress = SILENT,
+    ) -> list[Head]:
+        """Fit one head per seed, side by side; what is open is chosen once, with the first seed.
+
+        Raises:
+            UsageError: parts that make no sense together on this cache.
+            InputError: a cache that is wrong or does not fit, one class only, a fit that diverges.
+        """
+        train = cache if isinstance(cache, FeatureCache) else open_cache(cache)
+        held = open_cache(val) if isinstance(val, Path | str) else val
+        material = Material.of(train, held, self.options, seeds[0], progress)
+        if self.values is None:
+            return auto.fit_auto(material, seeds)
+        task = MethodFit.of(material, self.values)
+        return task.train(task.choose(), seeds)
+
+
+def plan_fit(
+    method: Method | str,
+    values: Mapping[str, Any] = NOTHING,
+    *,
+    loss: str | None = None,
+    origins: Mapping[str, str] | None = None,
+    options: Options | None = None,
+) -> FitPlan:
+    """What :func:`fit` does with any cache: names and values are looked up and checked here, once.
+
+    Raises:
+        UsageError: an unknown method, value, loss or option, or parts that make no sense together.
+    """
+    fields = {field.name for field in dataclasses.fields(Options)}
+    options = dataclasses.replace(options or Options(), **{k: v for k, v in values.items() if k in fields})
+    given = {name: value for name, value in values.items() if name not in fields}
+    if method != auto.NAME:
+        entry = find_method(method) if isinstance(method, str) else method
+        return FitPlan(resolve(with_loss(entry, loss), given, origins), options, loss)
+    if given or loss is not None:
+        names = ", ".join([*given, *(["loss"] if loss is not None else [])])
+        raise UsageError(f"method auto chooses {names} itself", where="method=auto", hint="leave it out")
+    return FitPlan(None, options)
 
 
 def fit(
@@ -55,45 +125,5 @@ def fit(
         UsageError: an unknown method, value, loss or option, or parts that make no sense together.
         InputError: a cache that is wrong or does not fit, one class only, a fit that diverges.
     """
-    return fit_seeds(
-        cache,
-        method,
-        seeds=[seed],
-        val=val,
-        loss=loss,
-        origins=origins,
-        progress=progress,
-        options=options,
-        **values,
-    )[0]
-
-
-def fit_seeds(
-    cache: FeatureCache | Path | str,
-    method: str = "samn",
-    *,
-    seeds: Sequence[int],
-    val: FeatureCache | Path | str | None = None,
-    loss: str | None = None,
-    origins: Mapping[str, str] | None = None,
-    progress: Progress = SILENT,
-    options: Options | None = None,
-    **values: Any,
-) -> list[Head]:
-    """As :func:`fit`, one head per seed, trained side by side; choices are made once, with the first seed."""
-    fields = {field.name for field in dataclasses.fields(Options)}
-    chosen = {name: values.pop(name) for name in fields & set(values)}
-    options = dataclasses.replace(options or Options(), **chosen)
-    resolved = None
-    if method != auto.NAME:
-        resolved = resolve(with_loss(find_method(method), loss), values, origins)
-    elif values or loss is not None:
-        given = ", ".join([*values, *(["loss"] if loss is not None else [])])
-        raise UsageError(f"method auto chooses {given} itself", where="--method auto", hint="leave it out")
-    train = cache if isinstance(cache, FeatureCache) else open_cache(cache)
-    held = open_cache(val) if isinstance(val, Path | str) else val
-    material = Material(train, held, options, seeds[0], progress)
-    if resolved is None:
-        return auto.fit_auto(material, seeds)
-    job = Job(material, resolved)
-    return job.train(job.choose(), seeds)
+    plan = plan_fit(method, values, loss=loss, origins=origins, options=options)
+    return plan.train(cache, [seed], val=val, progress=progress)[0]

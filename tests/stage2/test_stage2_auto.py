@@ -7,6 +7,7 @@ import pytest
 
 import ltfix
 from ltfix.errors import InputError, UsageError
+from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.tuning import auto
 from ltfix.stage2.tuning.auto import CHANGES, UNCHANGED, Contender, decide
 
@@ -113,9 +114,7 @@ def test_an_untouched_start_is_a_head_too(draw_cache, monkeypatch: pytest.Monkey
 
 
 def test_seeds_share_one_choice(draw_cache, few_methods):
-    from ltfix.stage2.fit import fit_seeds
-
-    heads = fit_seeds(draw_cache([200, 60, 20, 6], spread=2.5), "auto", seeds=[0, 1])
+    heads = plan_fit("auto").train(draw_cache([200, 60, 20, 6], spread=2.5), [0, 1])
     assert len({head.method for head in heads}) == 1
     assert heads[0].meta["selection"] == heads[1].meta["selection"]
     assert [head.meta["seed"] for head in heads] == [0, 1]

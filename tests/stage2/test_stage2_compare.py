@@ -19,7 +19,7 @@ from ltfix.features.cache import FeatureCache
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables import compare as module
 from ltfix.stage2.tables.compare import compare, entries
-from ltfix.stage2.tuning.job import Job
+from ltfix.stage2.tuning.method_fit import MethodFit
 
 COUNTS = [120, 40, 12, 5]
 Draw = Callable[..., FeatureCache]
@@ -36,13 +36,13 @@ def pair(draw_cache: Draw) -> tuple[FeatureCache, FeatureCache]:
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:
     """What is fitted: (method, seeds), in order."""
     done: list[tuple[str, tuple[int, ...]]] = []
-    train = Job.train
+    train = MethodFit.train
 
     def counted(self, choice, seeds):
         done.append((self.values.method.name, tuple(seeds)))
         return train(self, choice, seeds)
 
-    monkeypatch.setattr(Job, "train", counted)
+    monkeypatch.setattr(MethodFit, "train", counted)
     return done
 
 

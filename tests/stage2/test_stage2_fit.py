@@ -14,7 +14,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.features.read import FeatureCache
 from ltfix.heads.head import load_head
 from ltfix.progress import Progress
-from ltfix.stage2.fit import Options, fit_seeds
+from ltfix.stage2.fit import Options, plan_fit
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.layers.samn import SAMNLinear
 from ltfix.stage2.loop import data
@@ -73,7 +73,7 @@ def test_a_saved_samn_head_equals_the_modules_own_forward(draw_cache):
 
 def test_seeds_side_by_side_are_the_seeds_alone(draw_cache):
     cache = draw_cache(COUNTS, views=2)
-    for head, seed in zip(fit_seeds(cache, "samn", seeds=[3, 4], epochs=3), (3, 4), strict=True):
+    for head, seed in zip(plan_fit("samn", {"epochs": 3}).train(cache, [3, 4]), (3, 4), strict=True):
         alone = ltfix.fit(cache, "samn", seed=seed, epochs=3)
         assert head.weight == pytest.approx(alone.weight, rel=1e-4, abs=1e-5)
         assert head.meta["seed"] == alone.meta["seed"] == seed
@@ -200,7 +200,7 @@ def test_a_fit_that_loses_on_validation_says_so(draw_cache):
     notes = Notes()
     cache, val = draw_cache([60, 20, 6], spread=2.0), draw_cache([30, 30, 30], spread=2.0, seed=3)
     ltfix.fit(cache, "ce", val=val, lr=300.0, momentum=0.99, progress=notes, epochs=3)
-    assert any("worse on the validation samples" in text and "--tune" in text for text in notes.said)
+    assert any("worse on the validation samples" in text and "tune=True" in text for text in notes.said)
 
 
 def test_the_length_liked_best_by_validation(draw_cache):
@@ -316,7 +316,7 @@ def test_ncm_picks_the_nearest_class_mean(draw_cache, monkeypatch, transform: st
 
 def test_ncm_fits_no_probe(draw_cache, monkeypatch):
     monkeypatch.setattr(
-        "ltfix.stage2.fitting.context.fit_probe", lambda *_: pytest.fail("the probe was asked for")
+        "ltfix.stage2.fitting.context.fit_probe", lambda *_, **__: pytest.fail("the probe was asked for")
     )
     assert ltfix.fit(draw_cache([30, 12, 5, 2]), "ncm").meta["init"] == {"from": "class-mean"}
 
@@ -338,9 +338,9 @@ def test_a_streamed_cache_gives_what_a_resident_one_does(draw_cache, monkeypatch
 
 def test_a_validation_cache_is_streamed_as_the_training_cache_is(draw_cache):
     cache, val = draw_cache([30, 12, 5]), draw_cache([9, 9, 9], seed=1)
-    material = Material(cache, val, Options(stream="always"), 0)
+    material = Material.of(cache, val, Options(stream="always"), 0)
     assert [fold.held.streamed for fold in material.folds()] == [True]
-    assert not Material(cache, val, Options(stream="never"), 0).folds()[0].held.streamed
+    assert not Material.of(cache, val, Options(stream="never"), 0).folds()[0].held.streamed
 
 
 def test_a_device_that_does_not_exist_is_refused(draw_cache):

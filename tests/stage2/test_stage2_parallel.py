@@ -105,8 +105,8 @@ def test_notes_name_their_method_and_are_said_once():
 
 def test_large_heads_and_streams_go_one_by_one(draw_cache, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    small = Material(draw_cache([6, 4]), None, Options(), 0)
+    small = Material.of(draw_cache([6, 4]), None, Options(), 0)
     assert threads_for(small) == 4
-    assert threads_for(Material(draw_cache([6, 4]), None, Options(stream="always"), 0)) == 1
+    assert threads_for(Material.of(draw_cache([6, 4]), None, Options(stream="always"), 0)) == 1
     monkeypatch.setattr("ltfix.stage2.tuning.parallel.SMALL", 15)
     assert threads_for(small) == 1

@@ -10,7 +10,7 @@ import pytest
 import ltfix
 from ltfix.evaluation.scores import predictions, shot_accuracy
 from ltfix.features.cache import FeatureCache
-from ltfix.stage2.fit import fit_seeds
+from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.layers.samn import order
 
 # All, Many, Medium, Few of plain autograd runs of the published heads on these features, both views averaged
@@ -35,7 +35,7 @@ def splits(shared_data: Path) -> tuple[FeatureCache, FeatureCache]:
 def test_accuracies_are_those_of_the_published_code(splits, name: str):
     train, test = splits
     method, values, seeds, expected = REFERENCE[name]
-    heads = fit_seeds(train, method, seeds=range(seeds), **values)
+    heads = plan_fit(method, values).train(train, range(seeds))
     rows = [shot_accuracy(predictions(head, test), test.labels, train.counts) for head in heads]
     overall, many, _, few = (
         100 * np.mean([row[shot] for row in rows]) for shot in ("all", "many", "medium", "few")

@@ -179,7 +179,7 @@ def test_a_validation_cut_is_normalised_as_the_whole(draw_cache):
     values = resolve(find_method("samn"), {})
     tried = candidates(values, tune=True, normalize="standardize", normalized=True)
     assert {candidate.normalize for candidate in tried} == {"standardize", "none"}
-    material = Material(cache, None, Options(), 0)
+    material = Material.of(cache, None, Options(), 0)
     for fold in material.folds():
         fitter = material.fitter(fold.train, "stage1", 1.0, material.normalize)
         assert fitter.coordinates.record()["normalize"] == "standardize"

@@ -62,7 +62,7 @@ def test_where_all_diverged_nothing_is_checked(monkeypatch):
 
 @pytest.mark.parametrize("spoilt", [None, 2])
 def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeypatch, spoilt: int | None):
-    material = Material(draw_cache([40, 30, 20]), None, Options(tune=True), 0)
+    material = Material.of(draw_cache([40, 30, 20]), None, Options(tune=True), 0)
     labels = material.held_labels()
     fit = Fitter.fit
 
@@ -79,7 +79,7 @@ def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeyp
 
 
 def test_the_search_outlives_candidates_that_diverge(draw_cache):
-    material = Material(draw_cache([40, 12, 4]), None, Options(tune=True), 0)
+    material = Material.of(draw_cache([40, 12, 4]), None, Options(tune=True), 0)
     settings = [
         Candidate(resolve(find_method("ce"), {"lr": lr, "momentum": 0.99, "weight_decay": 1e4, "epochs": 3}))
         for lr in (1e-4, 1e30, 1e-5)
@@ -90,19 +90,19 @@ def test_the_search_outlives_candidates_that_diverge(draw_cache):
 
 
 def test_a_slow_rate_drifts_less_than_a_fast_one(draw_cache):
-    material = Material(draw_cache([40, 12, 4], spread=2.0), None, Options(tune=True), 0)
+    material = Material.of(draw_cache([40, 12, 4], spread=2.0), None, Options(tune=True), 0)
     settings = [Candidate(resolve(find_method("los"), {"lr": lr, "delta": 0.9})) for lr in (1e-6, 1e-2)]
     slow, fast = search.search(material, settings, 0)
     assert 0 <= slow.drift < 1e-3 < fast.drift <= 2
 
 
 def test_a_small_set_is_cut_several_times_into_other_samples(draw_cache):
-    material = Material(draw_cache([40, 10, 5]), None, Options(), 0)
+    material = Material.of(draw_cache([40, 10, 5]), None, Options(), 0)
     folds = material.folds()
     assert len(folds) == 5
     assert "5 class-wise cuts" in folds[0].where
     assert sorted(np.concatenate([fold.held.rows for fold in folds]).tolist()) == list(range(55))
-    val = Material(draw_cache([40, 10, 5]), draw_cache([5, 5, 5], seed=1), Options(), 0)
+    val = Material.of(draw_cache([40, 10, 5]), draw_cache([5, 5, 5], seed=1), Options(), 0)
     assert len(val.folds()) == 1
 
 

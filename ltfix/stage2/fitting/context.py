@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import threading
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
-from ltfix.compute import choose_compute, resolve_device
+from ltfix.compute import Compute, choose_compute, resolve_device
 from ltfix.errors import InputError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
@@ -22,61 +23,74 @@ from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Coordinates, natural
 from ltfix.stage2.methods.options import Options
 
+T = TypeVar("T")
+
 FOLDS = 5
 FOLD_SAMPLES = 10_000
 """So many samples, at most ``FOLDS`` times over, are fitted to choose: a small cut is noisy, and cheap."""
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True)
 class Material:
-    """A training cache, and what is found out about it once for all fits.
+    """A training cache, and what is found out about it once for all fits, by whichever thread asks first.
+
+    A copy for another listener (``dataclasses.replace(material, progress=…)``) shares what was found.
 
     Attributes:
         train: the cache. held: the validation cache, if there is one.
-        options: how to fit. seed: of the validation cuts and of the probe's.
+        options: how to fit. compute: on what device, in what precision. seed: of the validation cuts.
+        progress: who listens.
         data: the training samples. natural: how such features are normalised (``normalize="auto"``).
-
-    Raises:
-        InputError: caches that do not fit each other, one class only, a feature that is not finite.
-        UsageError, EnvironmentFault: there is no such device, or it lacks the precision.
+        stage1: the classifier that came with them, where it is linear.
     """
 
     train: FeatureCache
     held: FeatureCache | None
     options: Options
+    compute: Compute
     seed: int
-    progress: Progress = SILENT
-    data: Features = dataclasses.field(init=False)
-    natural: str = dataclasses.field(init=False)
-    _folds: list[Validation] | None = None
-    _probes: dict[int, tuple[Features, Head]] = dataclasses.field(default_factory=dict)
-    _reference: np.ndarray | None = None
-    _directions: list[np.ndarray] | None = None
-    _continued: Head | None = None
-    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    progress: Progress
+    data: Features
+    natural: str
+    stage1: Head | None
+    _found: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False)
+    _lock: AbstractContextManager[Any] = dataclasses.field(default_factory=threading.RLock, repr=False)
 
-    def __post_init__(self) -> None:
-        _check_caches(self.train, self.held)
-        compute = choose_compute(resolve_device(self.options.device), self.options.precision)
-        self.options = dataclasses.replace(self.options, device=str(compute.device))
-        self.data = Features.of(self.train, self.options.views_used, self.options.stream)
-        self.natural = natural(self.data.some_rows())
-        self._continued = self.train.head
-        if self._continued is not None and self._continued.transform is not None:
-            kind = self._continued.transform["kind"]
-            self.progress.note(
-                f"the stage-1 classifier is not linear ({kind}): the linear probe stands in for it"
-            )
-            self._continued = None
+    @classmethod
+    def of(
+        cls,
+        train: FeatureCache,
+        held: FeatureCache | None,
+        options: Options,
+        seed: int,
+        progress: Progress = SILENT,
+    ) -> Material:
+        """What can be said before anything is fitted.
 
-    def telling(self, progress: Progress) -> Material:
-        """The same for another listener; what was found out so far is shared."""
-        other = copy.copy(self)
-        other.progress = progress
-        return other
+        Raises:
+            InputError: caches that do not fit each other, one class only, a feature that is not finite.
+            UsageError, EnvironmentFault: there is no such device, or it lacks the precision.
+        """
+        _check_caches(train, held)
+        compute = choose_compute(resolve_device(options.device), options.precision)
+        data = Features.of(train, options.views_used, options.stream)
+        stage1 = train.head
+        if stage1 is not None and stage1.transform is not None:
+            kind = stage1.transform["kind"]
+            progress.note(f"the stage-1 classifier is not linear ({kind}): the linear probe stands in for it")
+            stage1 = None
+        return cls(train, held, options, compute, seed, progress, data, natural(data.some_rows()), stage1)
+
+    def _once(self, what: Hashable, find: Callable[[], T]) -> T:
+        """What ``find`` gives, which is asked for the first time only."""
+        with self._lock:
+            if what not in self._found:
+                self._found[what] = find()
+            found: T = self._found[what]
+            return found
 
     def warm_up(self) -> None:
-        """Find out once what all fits will ask for, before several threads do.
+        """Find out what all fits will ask for, before several threads do.
 
         Raises:
             InputError: nothing can be held out.
@@ -100,19 +114,21 @@ class Material:
         Raises:
             InputError: every class has one sample. UsageError: both a cache and a cut are asked for.
         """
-        if self._folds is None:
-            self._folds = validation_samples(
+        o = self.options
+        return self._once(
+            "folds",
+            lambda: validation_samples(
                 self.data,
                 self.held,
                 seed=self.seed,
                 seen=self.train.head is not None,
-                fraction=self.options.val_fraction or FRACTION,
-                per_class=self.options.val_per_class,
-                stream=self.options.stream,
+                fraction=o.val_fraction or FRACTION,
+                per_class=o.val_per_class,
+                stream=o.stream,
                 folds=int(np.clip(round(FOLD_SAMPLES / len(self.data)), 1, FOLDS)),
                 progress=self.progress,
-            )
-        return self._folds
+            ),
+        )
 
     def held_labels(self) -> np.ndarray:
         """[N] labels of the validation samples, fold after fold."""
@@ -120,20 +136,18 @@ class Material:
 
     def reference(self) -> np.ndarray:
         """[N] whether stage 1 (else the probe) is right on the validation samples, fold after fold."""
-        if self._reference is None:
-            right = []
-            for fold in self.folds():
-                start = self.start(fold.train)
-                found = fold.correct(start)
-                right.append(np.zeros(len(fold.held), bool) if found is None else found)
-            self._reference = np.concatenate(right)
-        return self._reference
+
+        def right(fold: Validation) -> np.ndarray:
+            found = fold.correct(self.start(fold.train))
+            return np.zeros(len(fold.held), bool) if found is None else found
+
+        return self._once("reference", lambda: np.concatenate([right(fold) for fold in self.folds()]))
 
     def start_directions(self) -> list[np.ndarray]:
         """[n, K] a fold: what stage 1 (else the probe) says of its validation samples."""
-        if self._directions is None:
-            self._directions = [fold.directions(self.start(fold.train)) for fold in self.folds()]
-        return self._directions
+        return self._once(
+            "directions", lambda: [fold.directions(self.start(fold.train)) for fold in self.folds()]
+        )
 
     def start(self, data: Features) -> Head:
         """The stage-1 classifier, else the linear probe of ``data``, for raw features."""
@@ -146,19 +160,16 @@ class Material:
             init: where it starts. scale: so many times the usual feature scale.
             normalize: what is done to the features first: "none", "standardize" or "l2".
         """
-        o, device = self.options, torch.device(self.options.device)
-        coordinates = Coordinates.of(data.some_rows(), o.feature_scale, normalize)
+        coordinates = Coordinates.of(data.some_rows(), self.options.feature_scale, normalize)
         coordinates = dataclasses.replace(coordinates, scale=coordinates.scale * scale)
-        start = find_start(init, data, coordinates, stage1=self._continued, probe=lambda: self._probe(data))
-        return Fitter(data, start, coordinates, device, self.progress, o.precision)
+        start = find_start(init, data, coordinates, stage1=self.stage1, probe=lambda: self._probe(data))
+        return Fitter(data, start, coordinates, self.compute, self.progress)
 
     def _probe(self, data: Features) -> Head:
-        with self._lock:  # several threads may ask for the same
-            if id(data) not in self._probes:
-                device = torch.device(self.options.device)
-                found = fit_probe(data, device, normalize=self.natural, progress=self.progress)
-                self._probes[id(data)] = data, found
-        return self._probes[id(data)][1]
+        return self._once(
+            data,
+            lambda: fit_probe(data, self.compute.device, normalize=self.natural, progress=self.progress),
+        )
 
 
 def _check_caches(train: FeatureCache, held: FeatureCache | None) -> None:

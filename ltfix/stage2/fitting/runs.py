@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltfix.compute import Compute
 from ltfix.heads import posthoc
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
@@ -54,15 +55,14 @@ class Fitter:
     Attributes:
         data: the samples to train on. start: gives where the run of a seed begins, in ``coordinates``.
         coordinates: the scaling that runs train in; results are for raw features.
-        precision: "fp32", or "bf16" for the matrix products (weights and the rest stay float32).
+        compute: where, and in what precision the matrix products are (weights and the rest stay float32).
     """
 
     data: Features
     start: Callable[[int], Head]
     coordinates: Coordinates
-    device: torch.device
+    compute: Compute
     progress: Progress = SILENT
-    precision: str = "fp32"
 
     def fit(
         self,
@@ -122,7 +122,7 @@ class Fitter:
         first, starts = settings[0], [self.start(seed) for seed in seeds]
         if first.method.loss is None:
             return [[self._finish(start, start, values) for values in settings] for start in starts]
-        like = torch.zeros((), device=self.device)
+        like = torch.zeros((), device=self.compute.device)
         weight, bias = _stacked(starts, len(settings), like)
         counts, tables = self.data.counts, [values.values for values in settings]
         head = build_head(first.method.head, weight, bias, counts, tables)
@@ -144,7 +144,7 @@ class Fitter:
             recipe,
             seeds,
             coordinates=self.coordinates,
-            like=like.bfloat16() if self.precision == "bf16" else like,
+            like=like.bfloat16() if self.compute.precision == "bf16" else like,
             constraint=MaxNorm.of(weight, first["every"]) if first.method.constraint == "maxnorm" else None,
             after_epoch=watch and (lambda epoch: watch(epoch, self._collect(head, starts, settings))),
             progress=self.progress,

@@ -37,7 +37,7 @@ class Plan:
     epochs: int
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """Training samples of a cache, or a part of them.
 

@@ -30,7 +30,7 @@ from ltfix.stage2.methods.registry import find_method, methods
 from ltfix.stage2.methods.values import Values, resolve
 from ltfix.stage2.tables.store import Run, Store, digest
 from ltfix.stage2.tuning.candidates import searches
-from ltfix.stage2.tuning.job import Job
+from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 
 FORMAT = "ltfix-compare/1"
@@ -165,7 +165,7 @@ def compare(
     held = open_cache(val) if isinstance(val, Path | str) else val
     check_pair(opened, tested, "test")
     shared = SharedProgress(progress)
-    material = Material(opened, held, options, numbers[0], shared.within(None))
+    material = Material.of(opened, held, options, numbers[0], shared.within(None))
     bench = _Bench(material, tested, Store(None if folder is None else Path(folder), overwrite), many, few)
     return bench.run(wanted, numbers, shared)
 
@@ -229,10 +229,10 @@ class _Bench:
 
     def _fit(self, entry: Entry, seeds: Sequence[int], shared: SharedProgress) -> dict[int, Run]:
         """Fit the missing seeds side by side, score and keep them."""
-        material = self.material.telling(shared.within(entry.name))
+        material = dataclasses.replace(self.material, progress=shared.within(entry.name))
         began = time.perf_counter()
-        job = Job(material, entry.values)
-        heads = job.train(job.choose(), seeds)
+        fit = MethodFit.of(material, entry.values)
+        heads = fit.train(fit.choose(), seeds)
         seconds = (time.perf_counter() - began) / len(seeds)
         report = evaluate([self.material.train, *heads], self.test, many=self.many, few=self.few).heads
         found = {}

@@ -30,7 +30,7 @@ from ltfix.stage2.methods.registry import Method, find_method
 from ltfix.stage2.methods.values import Values, resolve, with_loss
 from ltfix.stage2.tables.ranges import MOST_POINTS, read_points
 from ltfix.stage2.tuning.candidates import candidates
-from ltfix.stage2.tuning.job import Job
+from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.search import side_by_side
 
 FORMAT = "ltfix-sweep/1"
@@ -149,8 +149,8 @@ def sweep(
     }
     opened = open_cache(train) if isinstance(train, Path | str) else train
     held, tested = (open_cache(c) if isinstance(c, Path | str) else c for c in (val, test))
-    material = Material(opened, held, options, numbers[0], progress)
-    settings = [Job(material, values).values for values in _settings(entry, given, grid, origins)]
+    material = Material.of(opened, held, options, numbers[0], progress)
+    settings = [MethodFit.of(material, values).values for values in _settings(entry, given, grid, origins)]
     _refuse_open(settings[0])
     ground = material.folds()[0] if tested is None else _test_ground(material, tested)
     shots = group(training_counts(opened), many, few)

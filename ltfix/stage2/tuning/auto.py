@@ -23,7 +23,7 @@ from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.methods.parts import PLAIN_HEADS
 from ltfix.stage2.methods.registry import Method, methods
 from ltfix.stage2.methods.values import resolve
-from ltfix.stage2.tuning.job import Choice, Job
+from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 from ltfix.stage2.tuning.rule import EVIDENCE, class_weights, lead
 
@@ -37,7 +37,7 @@ CHANGES = ("nothing", "a correction of the given layer", "a layer that is traine
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Contender:
-    """A tuned method, or the untouched start (without a job).
+    """A tuned method, or the untouched start (without a fit).
 
     Attributes:
         change: index into ``CHANGES``. correct: [N] whether it is right on each validation sample.
@@ -46,7 +46,7 @@ class Contender:
     name: str
     change: int
     correct: np.ndarray
-    job: Job | None = None
+    fit: MethodFit | None = None
     choice: Choice | None = None
 
 
@@ -60,18 +60,18 @@ def fit_auto(material: Material, seeds: Sequence[int]) -> list[Head]:
     Raises:
         InputError: nothing can be held out to choose on.
     """
-    material = material.telling(material.progress)
-    material.options = dataclasses.replace(material.options, tune=True)
+    material = dataclasses.replace(material, options=dataclasses.replace(material.options, tune=True))
     material.warm_up()
     labels, start = material.held_labels(), material.reference()
     shared = SharedProgress(material.progress)
 
     def tune(method: Method) -> Contender | None:
-        job = Job(material.telling(shared.within(method.name, quiet=True)), resolve(method, {}))
-        choice = job.choose(scored=True)
+        quiet = dataclasses.replace(material, progress=shared.within(method.name, quiet=True))
+        fit = MethodFit.of(quiet, resolve(method, {}))
+        choice = fit.choose(scored=True)
         if choice.correct is None:
             return None
-        return Contender(method.name, _change(method), choice.correct, job, choice)
+        return Contender(method.name, _change(method), choice.correct, fit, choice)
 
     every = methods()
     found = run_each(tune, every, shared, "methods tuned", threads_for(material))
@@ -79,11 +79,11 @@ def fit_auto(material: Material, seeds: Sequence[int]) -> list[Head]:
     field = [Contender(UNCHANGED, 0, start), *(c for c in found if isinstance(c, Contender))]
     taken, table, why = decide(field, labels)
     record = {"by": BY, "on": material.folds()[0].where, "tried": table, "left_out": left_out, "why": why}
-    if taken.job is None or taken.choice is None:
+    if taken.fit is None or taken.choice is None:
         return [_untouched(material, seed, record) for seed in seeds]
-    job = dataclasses.replace(taken.job, material=material)
+    fit = dataclasses.replace(taken.fit, material=material)
     choice = dataclasses.replace(taken.choice, record={**taken.choice.record, "auto": record})
-    return job.train(choice, seeds)
+    return fit.train(choice, seeds)
 
 
 def _change(method: Method) -> int:

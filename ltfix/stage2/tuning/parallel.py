@@ -85,7 +85,7 @@ class _Within:
 def threads_for(material: Material) -> int:
     """How many fits go at once: one on a GPU, for large heads, and for features that are streamed."""
     small = material.n_classes * material.data.dim <= SMALL and not material.data.streamed
-    on_cpu = torch.device(material.options.device).type == "cpu"
+    on_cpu = material.compute.device.type == "cpu"
     return min(MOST_THREADS, torch.get_num_threads()) if small and on_cpu else 1
 
 

@@ -18,7 +18,7 @@ from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning import rule as rules
 from ltfix.stage2.tuning import search
 from ltfix.stage2.tuning.candidates import Candidate, candidates, searches
-from ltfix.stage2.tuning.rule import Trial, class_weights
+from ltfix.stage2.tuning.rule import class_weights
 
 LARGE_K = 1000
 
@@ -28,37 +28,39 @@ class Choice:
     """What was chosen, and how.
 
     Attributes:
-        candidate: values, feature scale and start. stop: the epochs to run; None: all.
-        record: for the head file.
+        candidate: values, feature scale and start. record: for the head file.
         correct: [N] whether the chosen fit is right on each validation sample; None where none was looked at.
+        stop: the epochs to run; None: all.
     """
 
     candidate: Candidate
-    stop: int | None
     record: dict[str, Any]
     correct: np.ndarray | None = None
+    stop: int | None = None
 
 
-@dataclasses.dataclass(slots=True)
-class Job:
-    """A method with its values, on a training cache.
-
-    Raises:
-        InputError: the method cannot run on this cache.
-    """
+@dataclasses.dataclass(frozen=True, slots=True)
+class MethodFit:
+    """A method with its values, on a training cache."""
 
     material: Material
     values: Values
 
-    def __post_init__(self) -> None:
-        if "delta" in self.values and self.values["delta"] is None:
-            delta = 0.99 if self.material.n_classes >= LARGE_K else 0.98
-            self.values = self.values.choose("default", delta=delta)
-        demand_sense(self.values, self.material.options, self.material.train)
+    @classmethod
+    def of(cls, material: Material, values: Values) -> MethodFit:
+        """With the values that the cache decides.
+
+        Raises:
+            InputError, UsageError: the method cannot run on this cache.
+        """
+        if "delta" in values and values["delta"] is None:
+            values = values.choose("default", delta=0.99 if material.n_classes >= LARGE_K else 0.98)
+        demand_sense(values, material.options, material.train)
+        return cls(material, values)
 
     def choose(self, *, scored: bool = False) -> Choice:
         """Fill in what is open, on validation samples; ``scored``: look at them even where nothing is."""
-        material, o, method = self.material, self.material.options, self.values.method
+        material, o = self.material, self.material.options
         tried = candidates(
             self.values,
             tune=o.tune,
@@ -67,39 +69,46 @@ class Job:
             scaled=o.feature_scale == "auto",
             normalized=o.normalize == o.feature_scale == "auto",
         )
-        by_epoch = o.select == "best-val" and method.loss is not None
+        by_epoch = o.select == "best-val" and self.values.method.loss is not None
         asked = scored or material.held is not None or bool(o.val_fraction or o.val_per_class)
         if len(tried) == 1 and not by_epoch and not asked:
-            return Choice(tried[0], None, {"epoch": "last"})
-        trials = [Trial(tried[0], None)]
+            return Choice(tried[0], {"epoch": "last"})
+        choice = Choice(tried[0], {"by": BY, "on": material.folds()[0].where})
         if len(tried) > 1 or not by_epoch:
-            trials = search.search(material, tried, material.seed)
-        labels, start, on = material.held_labels(), material.reference(), material.folds()[0].where
-        taken, record = 0, {"by": BY, "on": on}
-        if len(trials) > 1:
-            if o.tune:
-                trials, taken, rule = search.settle(material, trials, labels, start, material.seed)
-                if rule == rules.UNSTEADY:
-                    material.progress.note(f"{method.name}: at no rate that was tried do all seeds do alike")
-            else:
-                taken, rule = rules.choose(trials, labels, start, tuned=False)
-            record = search.describe(trials, taken, rule, labels=labels, start=start, on=on)
-        choice = Choice(trials[taken].candidate, None, record | {"epoch": "last"}, trials[taken].correct)
+            choice = self._best(tried)
         if by_epoch:
             stop, scores, correct = search.best_epoch(material, choice.candidate, material.seed)
-            rounded = {"epoch": stop, "epoch_scores": [round(score, 6) for score in scores]}
-            choice = dataclasses.replace(choice, stop=stop, record=record | rounded, correct=correct)
-        return self._beside_start(choice, labels, start)
+            record = {"epoch": stop, "epoch_scores": [round(score, 6) for score in scores]}
+            choice = dataclasses.replace(choice, stop=stop, record=choice.record | record, correct=correct)
+        return self._beside_start(choice)
 
-    def _beside_start(self, choice: Choice, labels: np.ndarray, start: np.ndarray) -> Choice:
+    def _best(self, tried: Sequence[Candidate]) -> Choice:
+        """The candidate that validation samples like best."""
+        material = self.material
+        labels, start, on = material.held_labels(), material.reference(), material.folds()[0].where
+        trials = search.search(material, tried, material.seed)
+        record: dict[str, Any] = {"by": BY, "on": on}
+        taken = 0
+        if len(trials) > 1:
+            if material.options.tune:
+                trials, taken, rule = search.settle(material, trials, labels, start, material.seed)
+            else:
+                taken, rule = rules.choose(trials, labels, start, tuned=False)
+            if rule == rules.UNSTEADY:
+                name = self.values.method.name
+                material.progress.note(f"{name}: at no rate that was tried do all seeds do alike")
+            record = search.describe(trials, taken, rule, labels=labels, start=start, on=on)
+        return Choice(trials[taken].candidate, record | {"epoch": "last"}, trials[taken].correct)
+
+    def _beside_start(self, choice: Choice) -> Choice:
         """Whether the fit beats the untouched start on the validation samples; says so where it does not."""
         if choice.correct is None:
             return choice
-        weights = class_weights(labels)
-        fitted, before = float(weights @ choice.correct), float(weights @ start)
+        weights = class_weights(self.material.held_labels())
+        fitted, before = float(weights @ choice.correct), float(weights @ self.material.reference())
         if fitted < before:
             tunable = searches(self.values.method) and not self.material.options.tune
-            advice = "; --tune searches for values that suit these features" if tunable else ""
+            advice = "; tune=True searches for values that suit these features" if tunable else ""
             name = "the linear probe" if self.material.train.head is None else "the stage-1 classifier"
             self.material.progress.note(
                 f"{self.values.method.name} is worse on the validation samples than {name}: "
