@@ -78,7 +78,10 @@ class Shard:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """In words, what differs between two sets of decisions; nested keys are joined by dots."""
+    """In words, what differs between two sets of decisions: of an unfinished cache or training, say.
+
+    Nested keys are joined by dots; ``before`` comes from JSON, ``now`` may hold tuples and numpy's numbers.
+    """
     old, new = dict(_flatten(before)), dict(_flatten(json.loads(files.to_json(now))))
     keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     told = [_difference(key, old.get(key), new.get(key)) for key in keys[:4]]

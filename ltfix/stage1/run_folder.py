@@ -12,10 +12,11 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError, UsageError
+from ltfix.features.layout import differences
 from ltfix.heads.head import Head
 from ltfix.stage1 import events
 from ltfix.stage1.state import NAME as STATE
-from ltfix.stage1.state import TrainingState, differences, read_state
+from ltfix.stage1.state import TrainingState, read_state
 
 FORMAT = "ltfix-run/1"
 BACKBONE_FORMAT = "ltfix-backbone/1"
@@ -88,10 +89,10 @@ class RunFolder:
         self.state = read_state(self.path)
         if self.state is None:
             return
-        differing = differences(self.decides, self.state.decides)
-        if differing:
+        told = differences(self.state.decides, self.decides)
+        if told:
             raise InputError(
-                "another run is unfinished there; it differs in " + "; ".join(differing[:6]),
+                f"another run is unfinished there; {told}",
                 where=self.path,
                 hint="repeat its values, choose another --out, or --overwrite",
             )

@@ -124,18 +124,3 @@ def _below(group: str, state: TrainingState) -> dict[str, Tensor]:
     start = f"{group}/"
     found = {name: value for name, value in state.arrays.items() if name.startswith(start)}
     return {name.removeprefix(start): torch.tensor(value) for name, value in found.items()}
-
-
-def differences(ours: Any, theirs: Any, name: str = "") -> list[str]:
-    """Where two JSON values differ, one line each: ``name: theirs there, ours now``."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        keys = sorted({*ours, *theirs})
-        return [
-            line
-            for key in keys
-            for line in differences(ours.get(key), theirs.get(key), f"{name}.{key}".lstrip("."))
-        ]
-    if ours == theirs:
-        return []
-    there, now = (text if len(text := repr(value)) <= 40 else text[:37] + "…" for value in (theirs, ours))
-    return [f"{name}: {there} there, {now} now"]

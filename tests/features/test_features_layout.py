@@ -54,6 +54,9 @@ def test_differences_are_told_by_name_and_value() -> None:
     assert differences(before, now) == (
         'limit was 5, is null, precision was null, is "fp32", preprocess.size was 32, is 64, samples differs'
     )
+    assert differences({"values": {"lr": 0.1}, "seed": 1}, {"values": {"lr": 0.2}, "seed": 1}) == (
+        "values.lr was 0.1, is 0.2"
+    )
     assert differences({str(i): i for i in range(9)}, {}).endswith("and 5 more")
     assert differences(before, before) == ""
 

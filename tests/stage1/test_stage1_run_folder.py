@@ -52,7 +52,7 @@ def test_an_unfinished_run_of_other_values_is_refused(tmp_path: Path) -> None:
     run = folder(tmp_path)
     run.begin(INFO)
     run.commit({"epoch": 1}, state(1))
-    with pytest.raises(InputError, match=r"differs in seed: 0 there, 1 now .*--overwrite"):
+    with pytest.raises(InputError, match=r"seed was 0, is 1 .*--overwrite"):
         folder(tmp_path, seed=1)
     assert folder(tmp_path, seed=1, overwrite=True).state is None
     assert not (tmp_path / "checkpoint-last.safetensors").exists()

@@ -60,9 +60,3 @@ def test_a_torn_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match="torn"):
         state.read_state(tmp_path)
-
-
-def test_differences_name_the_key_and_both_values() -> None:
-    ours, theirs = {"values": {"lr": 0.1}, "seed": 1}, {"values": {"lr": 0.2}, "seed": 1}
-    assert state.differences(ours, theirs) == ["values.lr: 0.2 there, 0.1 now"]
-    assert state.differences(ours, ours) == []

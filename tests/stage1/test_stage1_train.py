@@ -73,7 +73,7 @@ def test_loaded_images_learn_and_resume_too(
 def test_other_values_do_not_continue_a_run(photos: Path, tmp_path: Path, tiny: dict[str, Any]) -> None:
     with pytest.raises(KeyboardInterrupt):
         train_backbone(photos, out=tmp_path, **tiny, progress=Told("epoch 2/3"))
-    with pytest.raises(InputError, match=r"values\.lr: 0\.1 there, 0\.2 now"):
+    with pytest.raises(InputError, match=r"values\.lr was 0\.1, is 0\.2"):
         train_backbone(photos, out=tmp_path, **{**tiny, "lr": 0.2})
     with pytest.raises(InputError, match="the training run is unfinished"):
         ltfix.extract(photos, backbone=str(tmp_path), out=tmp_path / "features")
