@@ -65,8 +65,14 @@ class FeatureCache:
         self.n, self.views, self.dim = len(labels), int(shards[0].shape[1]), int(shards[0].shape[2])
         if head is not None and head.dim != self.dim:
             raise InputError(f"its classifier has D = {head.dim}, its features D = {self.dim}", where=path)
-        self.n_classes = _class_count(path, labels, self.classes, head, manifest)
+        said = _said_classes(path, self.classes, head, manifest)
+        self.n_classes = min(int(labels.max()) + 1, _MOST_CLASSES) if said is None else said
+        _check_labels(path, labels, self.n_classes)
         self.counts: np.ndarray = np.bincount(labels, minlength=self.n_classes).astype(np.int64)
+        if manifest is not None and self.counts.tolist() != manifest.counts:
+            k = int(np.flatnonzero(self.counts != manifest.counts)[0])
+            told = f"class {k} has {self.counts[k]} samples, the manifest says {manifest.counts[k]}"
+            raise InputError(told, where=path)
         self.fingerprint = None if manifest is None else manifest.fingerprint
         self._starts = np.concatenate([[0], np.cumsum([len(shard) for shard in shards])])
         self._checked = [False] * len(shards)
@@ -202,14 +208,10 @@ def first_not_finite(block: np.ndarray) -> int | None:
     return int(np.flatnonzero(bad.any(axis=(1, 2)))[0])
 
 
-def _class_count(
-    path: Path,
-    labels: np.ndarray,
-    classes: tuple[str, ...] | None,
-    head: Head | None,
-    manifest: Manifest | None,
-) -> int:
-    """K: what names, manifest and classifier agree on, else the largest label + 1."""
+def _said_classes(
+    path: Path, classes: tuple[str, ...] | None, head: Head | None, manifest: Manifest | None
+) -> int | None:
+    """K, on which class names, manifest and classifier agree; None where there is none of them."""
     said = {
         "class names": None if classes is None else len(classes),
         "manifest": None if manifest is None else len(manifest.counts),
@@ -219,19 +221,11 @@ def _class_count(
     if len(set(known.values())) > 1:
         told = ", ".join(f"{name} K = {k}" for name, k in known.items())
         raise InputError(f"its parts disagree on the number of classes: {told}", where=path)
-    n_classes = next(iter(known.values()), min(int(labels.max()) + 1, _MOST_CLASSES))
-    for bad, what in (
-        (labels < 0, "is negative"),
-        (labels >= n_classes, f"is not below K = {n_classes}"),
-    ):
+    return next(iter(known.values()), None)
+
+
+def _check_labels(path: Path, labels: np.ndarray, n_classes: int) -> None:
+    for bad, what in ((labels < 0, "is negative"), (labels >= n_classes, f"is not below K = {n_classes}")):
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise InputError(f"label {int(labels[row])} of row {row} {what}", where=path)
-    if manifest is not None:
-        counts = np.bincount(labels, minlength=n_classes)
-        if counts.tolist() != manifest.counts:
-            k = int(np.flatnonzero(counts != manifest.counts)[0])
-            raise InputError(
-                f"class {k} has {counts[k]} samples, the manifest says {manifest.counts[k]}", where=path
-            )
-    return n_classes
