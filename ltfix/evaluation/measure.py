@@ -64,7 +64,7 @@ def evaluate(
     """
     kind = reports.lookup(report)
     check_tta(tta)
-    cache = cache if isinstance(cache, FeatureCache) else open_cache(cache)
+    cache = open_cache(cache)
     rows, counts = gather(heads, cache)
     test = TestSet(cache, group(counts, many, few), class_names(rows, cache), tta, progress)
     progress.start(f"evaluate {cache.path}", cache.n * len(rows), "samples")
@@ -77,10 +77,11 @@ def evaluate(
         for entry, row in zip(found, rows, strict=True):
             entry["difference"] = _difference(row, baseline, test, seed)
     progress.finish()
-    return Report(report, _describe(cache), test.shots, found, about, kind.table, _title(test, rows))
+    return Report(report, describe_cache(cache), test.shots, found, about, kind.table, _title(test, rows))
 
 
-def _describe(cache: FeatureCache) -> dict[str, Any]:
+def describe_cache(cache: FeatureCache) -> dict[str, Any]:
+    """A cache in the JSON of a result: path, n, classes and fingerprint."""
     return {
         "path": str(cache.path),
         "n": cache.n,

@@ -21,8 +21,8 @@ from ltfix.tensorfile import load_tensors, ltfix_metadata
 __all__ = ["FeatureCache", "assemble", "open_cache"]
 
 
-def open_cache(path: Path | str) -> FeatureCache:
-    """Open a feature cache folder, a single ``.safetensors`` file or an ``.npz`` for reading.
+def open_cache(path: FeatureCache | Path | str) -> FeatureCache:
+    """Open a feature cache folder, a single ``.safetensors`` file or an ``.npz``; an open cache stays.
 
     A file needs ``features`` [n, D] or [n, V, D] (float16, float32 or float64) and integer ``labels``
     [n]; ``head.weight`` [K, D] and ``head.bias`` [K] are taken as the stage-1 classifier.
@@ -40,6 +40,8 @@ def open_cache(path: Path | str) -> FeatureCache:
             do not fit; the file, and where it applies the row, is named.
         EnvironmentFault: no permission to read it.
     """
+    if isinstance(path, FeatureCache):
+        return path
     path = Path(path)
     with files.os_errors(path):
         if not path.exists():

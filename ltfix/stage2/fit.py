@@ -58,8 +58,8 @@ class FitPlan:
             UsageError: parts that make no sense together on this cache.
             InputError: a cache that is wrong or does not fit, one class only, a fit that diverges.
         """
-        train = cache if isinstance(cache, FeatureCache) else open_cache(cache)
-        held = open_cache(val) if isinstance(val, Path | str) else val
+        train = open_cache(cache)
+        held = None if val is None else open_cache(val)
         material = Material.of(train, held, self.options, seeds[0], progress)
         if self.values is None:
             return auto.fit_auto(material, seeds)

@@ -18,7 +18,8 @@ from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables import compare as module
-from ltfix.stage2.tables.compare import compare, entries
+from ltfix.stage2.tables.compare import compare
+from ltfix.stage2.tables.entries import entries
 from ltfix.stage2.tuning.method_fit import MethodFit
 
 COUNTS = [120, 40, 12, 5]

@@ -12,10 +12,10 @@ from ltfix import files
 from ltfix.errors import UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
-from ltfix.stage2.tables.store import Run, Store, digest
+from ltfix.stage2.tables.store import Finished, Store, digest
 
 SETTINGS = {"caches": {"train": "a"}, "seed": 3}
-RUN = Run({"all": 0.4, "few": None}, 1.5)
+RUN = Finished({"all": 0.4, "few": None}, 1.5)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_writer_killed_between_its_files_loses_only_that_run(
 
 def test_heads_of_others_stay(tmp_path: Path, head: Head):
     head.save(tmp_path / "ce-s0.safetensors")
-    with pytest.raises(UsageError, match=r"not from a comparison .*ce-s0\.safetensors.*--overwrite"):
+    with pytest.raises(UsageError, match=r"not from a comparison .*ce-s0\.safetensors.*overwrite=True"):
         Store(tmp_path).find("ce-s0", SETTINGS)
     assert Store(tmp_path, overwrite=True).find("ce-s0", SETTINGS) is None
     (tmp_path / "los-s0.json").write_text('{"format": "mine"}')

@@ -69,7 +69,7 @@ def test_two_points_a_decade():
     ],
 )
 def test_no_points(text: str):
-    with pytest.raises(UsageError, match="--over"):
+    with pytest.raises(UsageError, match="over="):
         parse_over(text)
 
 

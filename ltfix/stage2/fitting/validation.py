@@ -77,20 +77,12 @@ class Validation:
     def __post_init__(self) -> None:
         self._x = None if self.held.streamed else self.held.mean_view()
 
-    def score(self, head: Head) -> float:
-        """Mean class accuracy of a head for raw features; −1 where it is not finite."""
-        predicted = self.predict(head)
-        return -1.0 if predicted is None else mean_class_accuracy(predicted, self.held.labels)
-
     def correct(self, head: Head) -> np.ndarray | None:
-        """[N] whether a head is right on each sample; None where it is not finite."""
-        predicted = self.predict(head)
-        return None if predicted is None else predicted == self.held.labels
+        """[N] whether a head for raw features is right on each sample; None where the head is not finite."""
+        return self.predict(head) == self.held.labels if head.is_finite else None
 
-    def predict(self, head: Head) -> np.ndarray | None:
-        """The classes [N] that a head for raw features predicts; None where it is not finite."""
-        if not head.is_finite:
-            return None
+    def predict(self, head: Head) -> np.ndarray:
+        """The classes [N] that a head for raw features predicts."""
         rows = max(1, BLOCK_VALUES // max(head.weight.shape))
         blocks = [np.arange(i, min(i + rows, len(self.held))) for i in range(0, len(self.held), rows)]
         return np.concatenate([self.logits(head, block).argmax(-1) for block in blocks])

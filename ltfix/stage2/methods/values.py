@@ -34,6 +34,13 @@ class Values:
     def __contains__(self, name: str) -> bool:
         return name in self.values
 
+    @property
+    def open(self) -> list[str]:
+        """The values without a default, which are found on validation samples."""
+        return [
+            name for name, spec in self.method.values().items() if self.values[name] is None and spec.grid
+        ]
+
     def choose(self, origin: str = CHOSEN, **found: Any) -> Values:
         """The same with some values filled in."""
         return Values(self.method, {**self.values, **found}, {**self.origin, **dict.fromkeys(found, origin)})

@@ -14,22 +14,16 @@ from typing import Any
 
 from ltfix._version import __version__
 from ltfix.errors import InputError, LtfixError, UsageError
-from ltfix.evaluation import evaluate
-from ltfix.evaluation.scores import TITLES, spread
-from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots
+from ltfix.evaluation.measure import describe_cache
+from ltfix.evaluation.shots import FEW, MANY, SHOTS
 from ltfix.evaluation.table import Column, Result, Table
-from ltfix.features.cache import FeatureCache
-from ltfix.features.read import open_cache
-from ltfix.heads.head import STAGE1, Head
+from ltfix.heads.head import STAGE1
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds
-from ltfix.stage2.fitting.context import Material, check_pair
-from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.methods.registry import find_method, methods
-from ltfix.stage2.methods.values import Values, resolve
-from ltfix.stage2.tables.store import Run, Store, digest
-from ltfix.stage2.tuning.candidates import searches
+from ltfix.stage2.tables.bench import Bench, Cache, score_columns, seeds_note, spreads
+from ltfix.stage2.tables.entries import Entry, entries
+from ltfix.stage2.tables.store import Finished, Store, digest
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 
@@ -71,7 +65,7 @@ class Comparison(Result):
             Column("name", "Method"),
             Column("method", "", csv_only=True),
             Column("seeds", "Seeds", "count"),
-            *(Column(key, TITLES[key], "spread", "max") for key in SCORES),
+            *score_columns(SCORES),
             Column("fit_seconds", "Fit s", "number"),
         )
         left_out = tuple(f"Left out: {name}: {why}." for name, why in self.left_out.items())
@@ -79,60 +73,13 @@ class Comparison(Result):
         return Table(columns, self.rows, title=self.title, notes=notes, essential=6)  # to Few
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
-    """A row that is asked for: a method with its values, and the name that its heads get."""
-
-    name: str
-    values: Values
-
-
-def entries(asked: Sequence[str] | None, shared: Mapping[str, Any], *, tune: bool) -> list[Entry]:
-    """The rows that are asked for.
-
-    Args:
-        asked: ``NAME`` or ``NAME:KEY=VALUE:…`` each, so that a method may appear with several values;
-            None: every method of the table.
-        shared: values for every method that takes them.
-
-    Raises:
-        UsageError: an unknown method or value, the same row twice, a shared value that no method takes.
-    """
-    found: dict[str, Entry] = {}
-    unused = set(shared)
-    for text in [method.name for method in methods()] if asked is None else asked:
-        name, *pairs = text.split(":")
-        if name == "auto":
-            raise UsageError(
-                "auto is no row but a choice among them", where="--methods", hint="use fit --method auto"
-            )
-        method, given = find_method(name, "--methods"), {}
-        for pair in pairs:
-            key, equals, value = pair.partition("=")
-            if not equals:
-                raise UsageError(f"{pair!r} is no KEY=VALUE", where=text, hint="write NAME:KEY=VALUE")
-            given[key.replace("-", "_")] = value
-        usable = {key: value for key, value in shared.items() if key in method.values()}
-        unused -= set(usable)
-        values = resolve(method, {**usable, **given})
-        entry = Entry(head_name(values, tuned=tune and searches(method)), values)
-        if entry.name in found:
-            raise UsageError(f"{entry.name} is asked for twice", where="--methods")
-        found[entry.name] = entry
-    if unused:
-        raise UsageError(f"no method here takes {', '.join(sorted(unused))}", where="--set")
-    if not found:
-        raise UsageError("no method is named", where="--methods")
-    return list(found.values())
-
-
 def compare(
-    train: FeatureCache | Path | str,
-    test: FeatureCache | Path | str,
+    train: Cache,
+    test: Cache,
     asked: Sequence[str] | None = None,
     *,
     seeds: int | Sequence[int] = SEEDS,
-    val: FeatureCache | Path | str | None = None,
+    val: Cache | None = None,
     values: Mapping[str, Any] | None = None,
     options: Options | None = None,
     folder: Path | str | None = None,
@@ -161,139 +108,122 @@ def compare(
     """
     numbers, options = list_seeds(seeds), options or Options()
     wanted = entries(asked, values or {}, tune=options.tune)
-    opened, tested = (open_cache(c) if isinstance(c, Path | str) else c for c in (train, test))
-    held = open_cache(val) if isinstance(val, Path | str) else val
-    check_pair(opened, tested, "test")
     shared = SharedProgress(progress)
-    material = Material.of(opened, held, options, numbers[0], shared.within(None))
-    bench = _Bench(material, tested, Store(None if folder is None else Path(folder), overwrite), many, few)
-    return bench.run(wanted, numbers, shared)
+    bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
+    start = _start_row(bench)
+    fits = _Fits(bench, Store(None if folder is None else Path(folder), overwrite), shared)
+    finished = {entry.name: fits.kept(entry, numbers) for entry in wanted}
+    kept = sum(run is not None for runs in finished.values() for run in runs.values())
+    if kept:
+        shared.note(f"{kept} finished heads are taken from {folder}")
+    todo = [entry for entry in wanted if not all(finished[entry.name].values())]
+    if options.tune or any(entry.values.open for entry in todo):
+        with contextlib.suppress(InputError):  # said of the methods that need it
+            bench.material.warm_up()
+    found = run_each(
+        lambda entry: fits.fit(entry, finished[entry.name]),
+        todo,
+        shared,
+        "compare",
+        threads_for(bench.material),
+    )
+    left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
+    finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
+    rows = [start, *(_row(e, finished[e.name]) for e in wanted if e.name not in left_out)]
+    if len(rows) == 1:
+        name, why = next(iter(left_out.items()))
+        raise UsageError(
+            "no method can run on this cache", where=bench.material.train.path, hint=f"{name}: {why}"
+        )
+    rows.sort(key=lambda row: -row["all"]["mean"])
+    return Comparison(rows, left_out, _about(bench, numbers), _title(bench), _notes(bench, numbers))
 
 
-@dataclasses.dataclass(slots=True)
-class _Bench:
-    """One pair of caches, on which entries are fitted and scored."""
+def _start_row(bench: Bench) -> dict[str, Any]:
+    """The row of stage 1, else of the probe."""
+    began = time.perf_counter()
+    head = bench.material.start(bench.material.data)
+    seconds = time.perf_counter() - began
+    name, seconds = (PROBE, seconds) if bench.material.train.head is None else (STAGE1, 0.0)
+    scored = spreads([bench.scores(head)], SCORES)
+    return {"method": name, "name": name, "seeds": 1, **scored, "fit_seconds": seconds}
 
-    material: Material
-    test: FeatureCache
-    store: Store
-    many: int
-    few: int
-    common: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def run(self, wanted: Sequence[Entry], seeds: Sequence[int], shared: SharedProgress) -> Comparison:
-        start, shots = self._start_row()
-        self.common = self._common()
-        finished = {
-            e.name: {seed: self.store.find(_file(e, seed), self._settings(e, seed)) for seed in seeds}
-            for e in wanted
-        }
-        todo = [entry for entry in wanted if not all(finished[entry.name].values())]
-        kept = sum(run is not None for runs in finished.values() for run in runs.values())
-        if kept:
-            shared.note(f"{kept} finished heads are taken from {self.store.folder}")
-        if any(_is_open(entry.values) for entry in todo) or self.material.options.tune:
-            with contextlib.suppress(InputError):  # said of the methods that need it
-                self.material.warm_up()
+class _Fits:
+    """The fits of all rows: found in the folder, or made, scored and kept there."""
 
-        def work(entry: Entry) -> dict[int, Run | None]:
-            runs = finished[entry.name]
-            return runs | self._fit(entry, [seed for seed, run in runs.items() if run is None], shared)
-
-        found = run_each(work, todo, shared, "compare", threads_for(self.material))
-        left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
-        finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
-        rows = [start, *(_row(e, finished[e.name]) for e in wanted if e.name not in left_out)]
-        if len(rows) == 1:
-            name, why = next(iter(left_out.items()))
-            where, hint = self.material.train.path, f"{name}: {why}"
-            raise UsageError("no method can run on this cache", where=where, hint=hint)
-        rows.sort(key=lambda row: -row["all"]["mean"])
-        return Comparison(rows, left_out, self._about(seeds, shots), self._title(), self._notes(seeds, shots))
-
-    def _start_row(self) -> tuple[dict[str, Any], Shots]:
-        """The row of stage 1, else of the probe; and the shots."""
-        train = self.material.train
-        began = time.perf_counter()
-        heads: list[Any] = [train]
-        if train.head is None:
-            probe = self.material.start(self.material.data)
-            heads.append(Head(probe.weight, probe.bias, PROBE, classes=train.classes, counts=train.counts))
-        seconds = time.perf_counter() - began
-        report = evaluate(heads, self.test, many=self.many, few=self.few)
-        own = STAGE1 if train.head is not None else PROBE
-        scores = next(head for head in report.heads if head["method"] == own)
-        row = {"method": own, "name": own, "seeds": 1}
-        row |= {key: spread([scores[key]]) for key in SCORES}
-        return row | {"fit_seconds": 0.0 if own == STAGE1 else seconds}, report.shots
-
-    def _fit(self, entry: Entry, seeds: Sequence[int], shared: SharedProgress) -> dict[int, Run]:
-        """Fit the missing seeds side by side, score and keep them."""
-        material = dataclasses.replace(self.material, progress=shared.within(entry.name))
-        began = time.perf_counter()
-        fit = MethodFit.of(material, entry.values)
-        heads = fit.train(fit.choose(), seeds)
-        seconds = (time.perf_counter() - began) / len(seeds)
-        report = evaluate([self.material.train, *heads], self.test, many=self.many, few=self.few).heads
-        found = {}
-        for seed, head, scores in zip(seeds, heads, report[-len(heads) :], strict=True):
-            found[seed] = Run({key: scores[key] for key in SCORES}, seconds)
-            self.store.save(_file(entry, seed), self._settings(entry, seed), head, found[seed])
-        return found
-
-    def _common(self) -> dict[str, Any]:
-        """What decides every run: the caches, how to fit, how to score."""
-        caches = {"train": self.material.train, "test": self.test, "val": self.material.held}
-        options = {k: v for k, v in dataclasses.asdict(self.material.options).items() if k != "device"}
-        kept = self.store.folder is not None
-        return {
-            "caches": {k: None if c is None or not kept else digest(c) for k, c in caches.items()},
-            "options": options,
-            "choices_by_seed": self.material.seed,
-            "shots": {"many": self.many, "few": self.few},
+    def __init__(self, bench: Bench, store: Store, shared: SharedProgress) -> None:
+        self.bench, self.store, self.shared = bench, store, shared
+        material, shots = bench.material, bench.shots
+        caches = {"train": material.train, "test": bench.test, "val": material.held}
+        self.common = {
+            "caches": {
+                k: None if c is None or store.folder is None else digest(c) for k, c in caches.items()
+            },
+            "options": {k: v for k, v in dataclasses.asdict(material.options).items() if k != "device"},
+            "choices_by_seed": material.seed,
+            "shots": {"many": shots.many, "few": shots.few},
             "version": __version__,
         }
 
-    def _settings(self, entry: Entry, seed: int) -> dict[str, Any]:
-        """All that decides one run."""
+    def settings(self, entry: Entry, seed: int) -> dict[str, Any]:
+        """All that decides one fit and its scores."""
         method = dataclasses.asdict(entry.values.method)
         return {**self.common, "method": method, "values": entry.values.record(), "seed": seed}
 
-    def _about(self, seeds: Sequence[int], shots: Shots) -> dict[str, Any]:
-        tuned, train = self.material.options.tune, self.material.train
-        caches = {
-            name: {"path": str(c.path), "n": c.n, "classes": c.n_classes, "fingerprint": c.fingerprint}
-            for name, c in (("train", train), ("test", self.test))
-        }
-        chosen_on = self.material.folds()[0].where if tuned else None
-        about = {"shots": shots.to_dict(), "seeds": list(seeds), "tuned": tuned, "chosen_on": chosen_on}
-        return {**caches, **about}
+    def kept(self, entry: Entry, seeds: Sequence[int]) -> dict[int, Finished | None]:
+        """What the folder has of each seed."""
+        return {seed: self.store.find(_file(entry, seed), self.settings(entry, seed)) for seed in seeds}
 
-    def _title(self) -> str:
-        how = "tuned" if self.material.options.tune else "published values"
-        return f"{self.test.path}: {self.test.n} samples; heads of {self.material.train.path}, {how}"
-
-    def _notes(self, seeds: Sequence[int], shots: Shots) -> tuple[str, ...]:
-        tuned = self.material.options.tune
-        runs = f"Mean ± standard deviation over {len(seeds)} seeds. " if len(seeds) > 1 else ""
-        cost = "Fit s: wall seconds of all seeds together" + (", tuning included." if tuned else ".")
-        chosen = (f"Chosen on: {self.material.folds()[0].where}.",) if tuned else ()
-        same = self.test.path.resolve() == self.material.train.path.resolve()
-        seen = ("These are the training samples: the scores say nothing of others.",) if same else ()
-        return (f"{shots.rule()}.", runs + cost, *chosen, *seen)
-
-
-def _is_open(values: Values) -> bool:
-    """Whether a value has no default and is found on validation samples."""
-    return any(values[name] is None and spec.grid for name, spec in values.method.values().items())
+    def fit(self, entry: Entry, runs: Mapping[int, Finished | None]) -> dict[int, Finished | None]:
+        """The runs with those that were missing, fitted side by side."""
+        seeds = [seed for seed, run in runs.items() if run is None]
+        began = time.perf_counter()
+        material = dataclasses.replace(self.bench.material, progress=self.shared.within(entry.name))
+        fit = MethodFit.of(material, entry.values)
+        heads = fit.train(fit.choose(), seeds)
+        seconds = (time.perf_counter() - began) / len(seeds)
+        found = dict(runs)
+        for seed, head in zip(seeds, heads, strict=True):
+            scores = self.bench.scores(head)
+            run = Finished({key: scores[key] for key in SCORES}, seconds)
+            self.store.save(_file(entry, seed), self.settings(entry, seed), head, run)
+            found[seed] = run
+        return found
 
 
 def _file(entry: Entry, seed: int) -> str:
     return f"{entry.name}-s{seed}"
 
 
-def _row(entry: Entry, runs: Mapping[int, Run | None]) -> dict[str, Any]:
+def _row(entry: Entry, runs: Mapping[int, Finished | None]) -> dict[str, Any]:
     done = [run for run in runs.values() if run is not None]
-    row: dict[str, Any] = {"method": entry.values.method.name, "name": entry.name, "seeds": len(done)}
-    row |= {key: spread(run.scores[key] for run in done) for key in SCORES}
+    scored = spreads([run.scores for run in done], SCORES)
+    row = {"method": entry.values.method.name, "name": entry.name, "seeds": len(done), **scored}
     return row | {"fit_seconds": sum(run.seconds for run in done)}
+
+
+def _about(bench: Bench, seeds: Sequence[int]) -> dict[str, Any]:
+    material, tuned = bench.material, bench.material.options.tune
+    caches = {"train": material.train, "test": bench.test}
+    return {
+        **{name: describe_cache(cache) for name, cache in caches.items() if cache is not None},
+        "shots": bench.shots.to_dict(),
+        "seeds": list(seeds),
+        "tuned": tuned,
+        "chosen_on": material.folds()[0].where if tuned else None,
+    }
+
+
+def _title(bench: Bench) -> str:
+    how = "tuned" if bench.material.options.tune else "published values"
+    return f"{bench.where}: {len(bench.labels)} samples; heads of {bench.material.train.path}, {how}"
+
+
+def _notes(bench: Bench, seeds: Sequence[int]) -> tuple[str, ...]:
+    material, tuned = bench.material, bench.material.options.tune
+    cost = "Fit s: wall seconds of all seeds together" + (", tuning included." if tuned else ".")
+    chosen = [f"Chosen on: {material.folds()[0].where}."] if tuned else []
+    same = Path(bench.where).resolve() == material.train.path.resolve()
+    seen = ["These are the training samples: the scores say nothing of others."] if same else []
+    return (f"{bench.shots.rule()}.", " ".join([*seeds_note(seeds), cost]), *chosen, *seen)

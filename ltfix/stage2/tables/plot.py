@@ -28,12 +28,10 @@ def demand_plotting(path: Path) -> None:
         EnvironmentFault: matplotlib is not installed. UsageError: a file of another kind.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(
-            f"no picture is called {path.name}", where="--plot", hint=f"use {', '.join(SUFFIXES)}"
-        )
+        raise UsageError(f"no picture is called {path.name}", where="plot", hint=f"use {', '.join(SUFFIXES)}")
     if importlib.util.find_spec("matplotlib") is None:
-        hint = "pip install 'ltfix[plot]', or take --format csv to another program"
-        raise EnvironmentFault("matplotlib is not installed", where="--plot", hint=hint)
+        hint = "pip install 'ltfix[plot]', or draw the csv elsewhere"
+        raise EnvironmentFault("matplotlib is not installed", where="plot", hint=hint)
 
 
 def plot(found: Sweep, path: Path, score: str | None = None) -> None:
@@ -71,7 +69,7 @@ def _draw(axes: Axes, found: Sweep, key: str) -> None:
     lines = list(itertools.product(*(found.over[name] for name in others)))
     if len(lines) > MOST_LINES:
         hint = "sweep the value with most points first, and fewer of the others"
-        raise UsageError(f"{len(lines)} lines are too many to tell apart", where="--plot", hint=hint)
+        raise UsageError(f"{len(lines)} lines are too many to tell apart", where="plot", hint=hint)
     x, ticks = _places(found.over[first])
     for line in lines:
         rows = [p for p in found.points if [p["values"][name] for name in others] == list(line)]

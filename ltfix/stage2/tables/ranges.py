@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,10 @@ def parse_over(text: str) -> tuple[str, list[str]]:
         UsageError: neither; an end that is no positive number; fewer than two points.
     """
     name, equals, points = text.partition("=")
-    where = f"--over {text}"
+    where = f"over={text}"
     if not equals or not name.strip() or not points.strip():
-        raise UsageError(
-            "--over takes NAME=LIST or NAME=LOW..HIGH", where=where, hint="lr=1e-5..1e-1, delta=0.5,0.9"
-        )
+        hint = "lr=1e-5..1e-1, delta=0.5,0.9"
+        raise UsageError("this is no NAME=LIST or NAME=LOW..HIGH", where=where, hint=hint)
     key = name.strip().replace("-", "_")
     found = _range(points, where) if ".." in points else [point.strip() for point in points.split(",")]
     if "" in found or len(found) < 2 or len(set(found)) < len(found):
@@ -55,25 +54,24 @@ def _range(text: str, where: str) -> list[str]:
     return [f"{value:.6g}" for value in np.geomspace(low, high, n)]
 
 
-def read_points(name: str, points: Sequence[Any], specs: Mapping[str, Value]) -> list[Any]:
+def read_points(name: str, points: Sequence[Any], spec: Value) -> list[Any]:
     """The points of one value, checked and in its own kind; whole-number values are rounded.
 
     Raises:
-        UsageError: the method has no such value, or a point is none it may have.
+        UsageError: a point is none that the value may have.
     """
-    spec = specs[name]
     whole = isinstance(spec.default, int) and not spec.choices
     found = []
     for point in points:
-        rounded = round(float(point)) if whole and _is_range_point(point) else point
-        value = read_value(name, rounded, spec)
+        value = read_value(name, _rounded(point) if whole else point, spec)
         if value not in found:
             found.append(value)
     return found
 
 
-def _is_range_point(point: Any) -> bool:
+def _rounded(point: Any) -> Any:
+    """The nearest whole number; what is no number stays for others to refuse."""
     try:
-        return math.isfinite(float(point))
-    except (TypeError, ValueError):
-        return False
+        return round(float(point))
+    except (TypeError, ValueError, OverflowError):
+        return point

@@ -25,7 +25,7 @@ _ROWS = 4096
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Run:
+class Finished:
     """One finished head: its scores on the test cache as fractions, and its share of the fit's seconds."""
 
     scores: Mapping[str, float | None]
@@ -44,7 +44,7 @@ class Store:
     folder: Path | None
     overwrite: bool = False
 
-    def find(self, name: str, settings: Mapping[str, Any]) -> Run | None:
+    def find(self, name: str, settings: Mapping[str, Any]) -> Finished | None:
         """The finished run of that name, if it was made with exactly these settings.
 
         Raises:
@@ -61,15 +61,15 @@ class Store:
             if files.sha256_file(head) != found["head_sha256"]:
                 self._refuse(head)
             elif found.get("key") == files.sha256_json(settings):
-                return Run(found["scores"], found["seconds"])
+                return Finished(found["scores"], found["seconds"])
         return None
 
     def _refuse(self, path: Path) -> None:
         if path.exists() and not self.overwrite:
-            hint = "name another folder with --save-heads, or --overwrite replaces it"
+            hint = "name another folder, or overwrite=True replaces it"
             raise UsageError("already there, and not from a comparison", where=path, hint=hint)
 
-    def save(self, name: str, settings: Mapping[str, Any], head: Head, run: Run) -> None:
+    def save(self, name: str, settings: Mapping[str, Any], head: Head, run: Finished) -> None:
         """Keep a finished run."""
         if self.folder is None:
             return

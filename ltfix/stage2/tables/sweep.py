@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ltfix.errors import UsageError, nearest
-from ltfix.evaluation.given import training_counts
-from ltfix.evaluation.scores import TITLES, class_accuracy, shot_means, spread
-from ltfix.evaluation.shots import FEW, MANY, SHOTS, Shots, group
+from ltfix.evaluation.scores import TITLES
+from ltfix.evaluation.shots import FEW, MANY, SHOTS
 from ltfix.evaluation.table import Column, Result, Table
-from ltfix.features.cache import FeatureCache
-from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds
-from ltfix.stage2.fitting.context import Material, check_pair
-from ltfix.stage2.fitting.validation import BY, Validation
-from ltfix.stage2.loop.data import Features
+from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.methods.parts import Value
-from ltfix.stage2.methods.registry import Method, find_method
-from ltfix.stage2.methods.values import Values, resolve, with_loss
-from ltfix.stage2.tables.ranges import MOST_POINTS, read_points
+from ltfix.stage2.methods.registry import find_method
+from ltfix.stage2.methods.values import with_loss
+from ltfix.stage2.tables.bench import Bench, Cache, score_columns, seeds_note, spreads
+from ltfix.stage2.tables.entries import grid_points, read_grid
 from ltfix.stage2.tuning.candidates import candidates
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.search import side_by_side
@@ -77,10 +68,9 @@ class Sweep(Result):
     def tables(self) -> list[Table]:
         """The points, and by how much each value moves the result."""
         swept = tuple(Column(name, name.replace("_", "-"), "value") for name in self.over)
-        scores = tuple(Column(key, TITLES[key], "spread", "max") for key in SCORES)
         lost = (Column("diverged", "", "text", csv_only=True),)
         rows = [{**point["values"], **point} for point in self.points]
-        first = Table((*swept, *scores, *lost), rows, title=self._title(), notes=self.notes)
+        first = Table((*swept, *score_columns(SCORES), *lost), rows, title=self._title(), notes=self.notes)
         moves = [
             {"value": move["value"], "score": TITLES[key], **move[key]}
             for move in self.spreads
@@ -106,16 +96,15 @@ class Sweep(Result):
 
 
 def sweep(
-    train: FeatureCache | Path | str,
+    train: Cache,
     method: str,
     over: Mapping[str, Sequence[Any]],
     *,
     seeds: int | Sequence[int] = 1,
-    test: FeatureCache | Path | str | None = None,
-    val: FeatureCache | Path | str | None = None,
+    test: Cache | None = None,
+    val: Cache | None = None,
     loss: str | None = None,
     values: Mapping[str, Any] | None = None,
-    origins: Mapping[str, str] | None = None,
     options: Options | None = None,
     many: int = MANY,
     few: int = FEW,
@@ -139,30 +128,19 @@ def sweep(
     """
     numbers, given, options = list_seeds(seeds), dict(values or {}), options or Options()
     entry = with_loss(find_method(method), loss)
-    grid = {name: list(points) for name, points in over.items()}
-    for name in grid:
-        if name in given:
-            raise UsageError(f"{name} is swept and given", where=f"--over {name}", hint="leave one out")
-    specs = entry.values(given)
-    grid = {
-        name: read_points(name, points, specs) for name, points in grid.items() if _known(name, entry, specs)
-    }
-    opened = open_cache(train) if isinstance(train, Path | str) else train
-    held, tested = (open_cache(c) if isinstance(c, Path | str) else c for c in (val, test))
-    material = Material.of(opened, held, options, numbers[0], progress)
-    settings = [MethodFit.of(material, values).values for values in _settings(entry, given, grid, origins)]
-    _refuse_open(settings[0])
-    ground = material.folds()[0] if tested is None else _test_ground(material, tested)
-    shots = group(training_counts(opened), many, few)
+    grid = read_grid(entry, over, given)
+    asked = grid_points(entry, grid, given)
+    bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=progress)
+    settings = [MethodFit.of(bench.material, values).values for values in asked]
     tried = [
-        candidates(values, tune=False, init=options.init, normalize=material.normalize)[0]
+        candidates(values, tune=False, init=options.init, normalize=bench.material.normalize)[0]
         for values in settings
     ]
     fitted: list[list[Head]] = [[] for _ in tried]
-    for number, linear in side_by_side(material, ground.train, tried, numbers):
-        fitted[number].append(linear)
+    for number, head in side_by_side(bench.material, bench.data, tried, numbers):
+        fitted[number].append(head)
     points = [
-        {"values": {name: values[name] for name in grid}, **_point(runs, ground, shots)}
+        {"values": {name: values[name] for name in grid}, **_point(bench, runs)}
         for values, runs in zip(settings, fitted, strict=True)
     ]
     return Sweep(
@@ -170,68 +148,22 @@ def sweep(
         over=grid,
         points=points,
         spreads=[_move(name, grid, points) for name in grid],
-        scored_on=ground.where,
-        on_test=tested is not None,
-        about={"seeds": numbers, "train": str(opened.path), "shots": shots.to_dict()},
-        notes=_notes(shots, numbers, points, balanced=len(set(np.bincount(ground.held.labels))) == 1),
+        scored_on=bench.where,
+        on_test=bench.test is not None,
+        about={
+            "seeds": numbers,
+            "train": str(bench.material.train.path),
+            "shots": bench.shots.to_dict(),
+        },
+        notes=_notes(bench, numbers, points),
     )
 
 
-def _known(name: str, entry: Method, specs: Mapping[str, Value]) -> bool:
-    if name not in specs:
-        raise UsageError(
-            f"method {entry.name} has no value {name!r}", where=f"--over {name}", hint=nearest(name, specs)
-        )
-    return True
-
-
-def _settings(
-    entry: Method,
-    given: Mapping[str, Any],
-    grid: Mapping[str, Sequence[Any]],
-    origins: Mapping[str, str] | None,
-) -> list[Values]:
-    size = math.prod(len(points) for points in grid.values())
-    if size > MOST_POINTS:
-        raise UsageError(f"a grid of {size} points", where="--over", hint=f"at most {MOST_POINTS}")
-    swept = {**(origins or {}), **dict.fromkeys(grid, "swept")}
-    return [
-        resolve(entry, {**given, **dict(zip(grid, point, strict=True))}, swept)
-        for point in itertools.product(*grid.values())
-    ]
-
-
-def _refuse_open(values: Values) -> None:
-    for name, spec in values.method.values().items():
-        if values[name] is None and spec.grid:
-            hint = f"sweep it, or give it with --set {name}=…"
-            raise UsageError(f"{values.method.name} needs a value for {name}", where="--over", hint=hint)
-
-
-def _test_ground(material: Material, tested: FeatureCache) -> Validation:
-    """All training samples to fit on, the test cache to score on."""
-    check_pair(material.train, tested, "test")
-    views = "first" if material.options.views_used == "first" else "random"
-    held = Features.of(tested, views, material.options.stream)
-    return Validation(material.data, held, str(tested.path), False)
-
-
-def _point(runs: Sequence[Head], ground: Validation, shots: Shots) -> dict[str, Any]:
+def _point(bench: Bench, runs: Sequence[Head]) -> dict[str, Any]:
     """Mean and deviation of every score over the seeds of one point; None of all where a run diverged."""
-    scored = [_scores(linear, ground, shots) for linear in runs]
-    sound = [scores for scores in scored if scores is not None]
-    lost = len(sound) < len(scored)
-    found = {key: None if lost else spread(scores[key] for scores in sound) for key in SCORES}
-    return {**found, "diverged": lost}
-
-
-def _scores(linear: Head, ground: Validation, shots: Shots) -> dict[str, Any] | None:
-    predicted, labels = ground.predict(linear), ground.held.labels
-    if predicted is None:
-        return None
-    recall = class_accuracy(predicted, labels, len(shots.counts))
-    overall = {"all": float(np.mean(predicted == labels)), "class_mean": float(np.nanmean(recall))}
-    return {**overall, **shot_means(recall, shots.of)}
+    diverged = not all(head.is_finite for head in runs)
+    scored = [] if diverged else [bench.scores(head) for head in runs]
+    return {**spreads(scored, SCORES), "diverged": diverged}
 
 
 def _move(name: str, grid: Mapping[str, Sequence[Any]], points: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -240,31 +172,25 @@ def _move(name: str, grid: Mapping[str, Sequence[Any]], points: Sequence[dict[st
     ``best`` and ``worst`` are where the mean over the others is largest and smallest. Points that diverged
     are counted, and left out of the rest.
     """
-    shape = [len(values) for values in grid.values()]
-    axis = list(grid).index(name)
     found: dict[str, Any] = {"value": name, "diverged": sum(point["diverged"] for point in points)}
+    shape = [len(values) for values in grid.values()]
     for key in SUMMED:
         means = np.array([np.nan if p[key] is None else p[key]["mean"] for p in points]).reshape(shape)
-        lines = np.moveaxis(means, axis, -1).reshape(-1, shape[axis])
+        lines = np.moveaxis(means, list(grid).index(name), -1).reshape(-1, len(grid[name]))
         ranges = [np.nanmax(line) - np.nanmin(line) for line in lines if np.isfinite(line).any()]
-        columns = [column[np.isfinite(column)] for column in lines.T]
-        level = {i: float(column.mean()) for i, column in enumerate(columns) if len(column)}
-        best, worst = (
-            (max(level, key=level.__getitem__), min(level, key=level.__getitem__)) if level else (None, None)
-        )
+        sound = [column[np.isfinite(column)] for column in lines.T]
+        level = {p: float(column.mean()) for p, column in zip(grid[name], sound, strict=True) if len(column)}
         found[key] = {
             "range": float(np.mean(ranges)) if ranges else None,
-            "best": None if best is None else grid[name][best],
-            "worst": None if worst is None else grid[name][worst],
+            "best": max(level, key=level.__getitem__, default=None),
+            "worst": min(level, key=level.__getitem__, default=None),
         }
     return found
 
 
-def _notes(
-    shots: Shots, seeds: Sequence[int], points: Sequence[dict[str, Any]], *, balanced: bool
-) -> tuple[str, ...]:
-    runs = [f"Mean ± standard deviation over {len(seeds)} seeds."] if len(seeds) > 1 else []
+def _notes(bench: Bench, seeds: Sequence[int], points: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    balanced = len(set(np.bincount(bench.labels))) == 1
     uneven = [f"These samples are uneven: go by the class mean ({BY}), not by All."] if not balanced else []
     lost = sum(point["diverged"] for point in points)
     diverged = [f"{lost} of {len(points)} points diverged (–)."] if lost else []
-    return (f"{shots.rule()}.", *runs, *uneven, *diverged)
+    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *uneven, *diverged)

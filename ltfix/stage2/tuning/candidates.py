@@ -100,10 +100,8 @@ def _has_origin(values: Values) -> bool:
 
 def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
     """What is tried of each open value, its default among it."""
-    grids: dict[str, list[Any]] = {}
-    for name, spec in values.method.values().items():
-        if values[name] is None and spec.grid:
-            grids[name] = list(spec.grid)
+    specs = values.method.values()
+    grids: dict[str, list[Any]] = {name: list(specs[name].grid) for name in values.open}
     if not tune:
         return grids
     for name, tried in values.method.grid.items():

@@ -1,0 +1,94 @@
+"""What the rows of a table share: caches to fit on, samples to score on, and the form of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltfix.evaluation.given import training_counts
+from ltfix.evaluation.scores import TITLES, class_accuracy, predictions, shot_means, spread
+from ltfix.evaluation.shots import group
+from ltfix.evaluation.table import Column
+from ltfix.features.cache import FeatureCache
+from ltfix.features.read import open_cache
+from ltfix.heads.head import Head
+from ltfix.progress import Progress
+from ltfix.stage2.fitting.context import Material, check_pair
+from ltfix.stage2.methods.options import Options
+
+Cache = FeatureCache | Path | str
+Scores = Mapping[str, float | None]
+
+
+class Bench:
+    """Where the rows of a table are fitted and scored.
+
+    Args:
+        train: the training cache. test: the cache that scores; None: ``val`` does, else a class-wise cut of
+            the training samples, which is left out of the fits.
+        options: how to fit. seed: of the cut. many, few: Many is n > many, Few is n < few.
+
+    Attributes:
+        material: what all fits share. test: the opened cache that scores; None where validation samples do.
+        data: what is fitted. labels: [N] of the samples that score. where: these samples in words.
+        shots: the shot of each of the K classes.
+
+    Raises:
+        InputError: caches that are wrong or do not fit each other.
+    """
+
+    def __init__(
+        self,
+        train: Cache,
+        test: Cache | None,
+        val: Cache | None,
+        options: Options,
+        seed: int,
+        *,
+        many: int,
+        few: int,
+        progress: Progress,
+    ) -> None:
+        opened, held = open_cache(train), None if val is None else open_cache(val)
+        self.test = None if test is None else open_cache(test)
+        if self.test is not None:
+            check_pair(opened, self.test, "test")
+        self.material = Material.of(opened, held, options, seed, progress)
+        self.shots = group(training_counts(opened), many, few)
+        if self.test is not None:
+            self.data, self.labels, self.where = self.material.data, self.test.labels, str(self.test.path)
+        else:
+            fold = self.material.folds()[0]
+            self.data, self.labels, self.where = fold.train, fold.held.labels, fold.where
+
+    def scores(self, head: Head) -> Scores:
+        """Accuracies of a head as fractions: over samples, by shot, and of classes the mean and the worst."""
+        if self.test is not None:
+            predicted = predictions(head, self.test)
+        else:
+            predicted = self.material.folds()[0].predict(head)
+        recall = class_accuracy(predicted, self.labels, len(self.shots.counts))
+        return {
+            "all": float(np.mean(predicted == self.labels)),
+            **shot_means(recall, self.shots.of),
+            "class_mean": float(np.nanmean(recall)),
+            "worst_class": float(np.nanmin(recall)),
+        }
+
+
+def spreads(runs: Sequence[Scores], keys: Iterable[str]) -> dict[str, Any]:
+    """Mean and deviation of every score over the runs of one row."""
+    return {key: spread(scores[key] for scores in runs) for key in keys}
+
+
+def score_columns(keys: Iterable[str]) -> tuple[Column, ...]:
+    """The columns of these scores."""
+    return tuple(Column(key, TITLES[key], "spread", "max") for key in keys)
+
+
+def seeds_note(seeds: Sequence[int]) -> list[str]:
+    """What ± means, where there is something to deviate."""
+    return [f"Mean ± standard deviation over {len(seeds)} seeds."] if len(seeds) > 1 else []
