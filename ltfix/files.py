@@ -12,6 +12,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -217,6 +218,24 @@ def parse_json(raw: str | bytes, where: object) -> Any:
         return json.loads(raw)
     except (ValueError, RecursionError) as err:
         raise InputError(f"not JSON: {err}", where=where) from err
+
+
+def check_format(found: object, expected: str, where: object) -> None:
+    """Refuse another kind of file, or a newer version of this kind.
+
+    Raises:
+        InputError: saying which.
+    """
+    kind, _, version = (found if isinstance(found, str) else "").partition("/")
+    wanted, _, newest = expected.partition("/")
+    if kind != wanted or not re.fullmatch("[1-9][0-9]{0,8}", version):
+        raise InputError(f"its format is {found!r}, expected {expected!r}", where=where)
+    if int(version) > int(newest):
+        raise InputError(
+            f"its format {found!r} is newer than this ltfix reads ({expected!r})",
+            where=where,
+            hint="update ltfix",
+        )
 
 
 def write_safetensors(

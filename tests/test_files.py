@@ -255,3 +255,14 @@ def test_remove_is_silent_about_nothing(tmp_path: Path) -> None:
     files.remove(tmp_path / "x")
     with pytest.raises(InputError):
         files.remove(tmp_path / "x" / "y" if (tmp_path / "x").write_bytes(b"") == 0 else tmp_path)
+
+
+@pytest.mark.parametrize("found", ["a/1", "a/3"])
+def test_known_and_older_formats_pass(found: str) -> None:
+    files.check_format(found, "a/3", "x")
+
+
+@pytest.mark.parametrize("found", ["a/4", "b/1", "a/", "a/01", "a/1.5", "a", "", 1, None, ["a/1"]])
+def test_other_formats_do_not(found: object) -> None:
+    with pytest.raises(InputError, match=r"format .*\(x\)"):
+        files.check_format(found, "a/3", "x")

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ltfix"
 LAYERS = [
     {"_version", "errors", "progress"},
     {"files"},
-    {"_pava", "_pava_py", "tensorfile", "seeds", "compute"},
+    {"_pava", "_pava_py", "tensorfile", "runfile", "seeds", "compute"},
     {"_samn", "_samn_py"},
     {"pava"},
     {"heads"},

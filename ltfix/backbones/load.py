@@ -14,16 +14,14 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from ltfix import files
+from ltfix import runfile
 from ltfix.backbones.checkpoint import Checkpoint, load_weights, read_checkpoint
 from ltfix.backbones.network import Network, freeze, probe
 from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.timm_models import HUB, open_timm
 from ltfix.backbones.torchvision_models import PREFIX, open_torchvision
 from ltfix.errors import InputError, UsageError
-from ltfix.heads.head import Head, check_format, load_head
-
-RUN_FORMAT = "ltfix-run/1"
+from ltfix.heads.head import Head, load_head
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -217,18 +215,17 @@ def _load_run(
     folder: Path, checkpoint: Path | str | None, arguments: dict[str, Any], overrides: dict[str, Any]
 ) -> Backbone:
     """A run folder: its model, arguments, preprocessing, weights and the classifier it is tested with."""
-    run = read_run(folder)
+    run = _finished_run(folder)
     if checkpoint is not None:
-        raise UsageError("a run folder brings its own weights", where=folder, hint="leave --checkpoint out")
+        raise UsageError("a run folder brings its own weights", where=folder, hint="leave checkpoint out")
     arguments = {**run["model_args"], **arguments}
     overrides = {**run["preprocess"], **{k: v for k, v in overrides.items() if v is not None}}
     network = open_network(run["model"], False, arguments, overrides, seed=0)
-    backbone = _assemble(
-        run["model"], network, read_checkpoint(folder / "backbone.safetensors"), arguments, overrides
-    )
+    weights = read_checkpoint(folder / runfile.BACKBONE)
+    backbone = _assemble(run["model"], network, weights, arguments, overrides)
     backbone.info["run"] = folder.resolve().name
     backbone.notes = []
-    classifier = folder / "classifier.safetensors"
+    classifier = folder / runfile.CLASSIFIER
     if classifier.exists():
         head = load_head(classifier)
         backbone.head, backbone.classifier = (head.weight, head.bias), head
@@ -236,30 +233,10 @@ def _load_run(
     return backbone
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """``run.json`` of a finished training run.
-
-    Raises:
-        InputError: there is none, it is unfinished, of a newer format, or lacks something.
-    """
-    path = folder / "run.json"
-    if not path.exists():
-        raise InputError(
-            "no such run folder" if not folder.exists() else "not a run folder: it has no run.json",
-            where=folder,
-        )
-    run = files.read_json(path)
-    if not isinstance(run, dict):
-        raise InputError("not a run's description", where=path)
-    check_format(str(run.get("format", "")), RUN_FORMAT, path)
-    if not run.get("finished", True):
-        raise InputError(
-            "the training run is unfinished", where=folder, hint="run the same train-backbone again"
-        )
-    kinds = {"model": str, "model_args": dict, "preprocess": dict}
-    lacking = [key for key, kind in kinds.items() if not isinstance(run.get(key), kind)]
-    if lacking:
-        raise InputError(f"the run lacks {', '.join(lacking)}", where=path)
-    if not isinstance(run.get("classes") or [], list):
-        raise InputError("the run's classes are not a list of names", where=path)
-    return run
+def _finished_run(folder: Path) -> dict[str, Any]:
+    run = runfile.read_run(folder)
+    if not run.finished:
+        hint = "run the same train-backbone again"
+        raise InputError("the training run is unfinished", where=folder, hint=hint)
+    run.demand(("model", "model_args", "preprocess"))
+    return run.content

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ltfix import files
+from ltfix import files, runfile
 from ltfix.errors import InputError
 from ltfix.evaluation.shots import group
 from ltfix.features import manifest as manifests
@@ -19,7 +19,6 @@ from ltfix.heads.head import Head, load_head
 from ltfix.tensorfile import ltfix_metadata
 
 FORMAT = "ltfix-inspect/1"
-RUN_FILE = "run.json"
 
 
 def describe(path: Path | str, *, verify: bool = False) -> dict[str, Any]:
@@ -54,12 +53,12 @@ def _folder(path: Path, verify: bool) -> dict[str, Any]:
         return _cache(open_cache(path), verify)
     if (path / manifests.PARTIAL).exists():
         return _unfinished(path)
-    if (path / RUN_FILE).exists():
+    if (path / runfile.NAME).exists():
         return _run(path)
     inside = sorted(
         p.name
         for p in path.iterdir()
-        if (p / manifests.NAME).exists() or (p / RUN_FILE).exists() or p.suffix == ".safetensors"
+        if (p / manifests.NAME).exists() or (p / runfile.NAME).exists() or p.suffix == ".safetensors"
     )
     raise InputError(
         "neither a feature cache nor a run",
@@ -171,23 +170,19 @@ def _unfinished(path: Path) -> dict[str, Any]:
 
 
 def _run(path: Path) -> dict[str, Any]:
-    run = files.read_json(path / RUN_FILE)
-    if not isinstance(run, dict):
-        raise InputError("it holds no JSON object", where=path / RUN_FILE)
-    counts, classes = run.get("counts"), run.get("classes")
-    if counts is not None and not (isinstance(counts, list) and all(type(n) is int for n in counts)):
-        raise InputError("its counts are not a list of whole numbers", where=path / RUN_FILE)
-    if classes is not None and not (isinstance(classes, list) and all(isinstance(n, str) for n in classes)):
-        raise InputError("its classes are not a list of names", where=path / RUN_FILE)
+    run = runfile.read_run(path)
+    counts, classes = run.content.get("counts"), run.content.get("classes")
     found: dict[str, Any] = {
         "kind": "run",
-        "finished": bool(run.get("finished")),
+        "finished": run.finished,
         "class_names": classes,
         "counts": counts,
         "shots": None if counts is None else {**group(np.asarray(counts)).to_dict(), "of": "training counts"},
         "files": sorted(p.name for p in path.iterdir() if p.is_file() and not p.name.startswith(".")),
-        "run": {key: value for key, value in run.items() if key not in ("classes", "counts", "format")},
+        "run": {
+            key: value for key, value in run.content.items() if key not in ("classes", "counts", "format")
+        },
     }
-    classifier = path / "classifier.safetensors"
+    classifier = path / runfile.CLASSIFIER
     found["stage1"] = _classifier(load_head(classifier)) if classifier.exists() else None
     return found

@@ -11,7 +11,6 @@ from typing import Any
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.heads.head import check_format
 
 FORMAT = "ltfix-features/1"
 NAME = "manifest.json"
@@ -76,7 +75,7 @@ class Manifest(Contents):
         """
         if not isinstance(value, dict):
             raise InputError("the manifest is not a JSON object", where=where)
-        check_format(value.get("format"), FORMAT, where)
+        files.check_format(value.get("format"), FORMAT, where)
         kinds = typing.get_type_hints(cls)
         missing = [name for name in kinds if name not in value and name != "skipped"]
         if missing:

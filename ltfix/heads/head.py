@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -184,7 +183,7 @@ def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path 
     Raises:
         InputError: as :func:`load_head`.
     """
-    check_format(meta.get("format"), FORMAT, path)
+    files.check_format(meta.get("format"), FORMAT, path)
     classes, counts = meta.get("classes"), meta.get("counts")
     transform: Any = meta.get("transform")
     _check_values(classes, counts, transform, path)
@@ -279,21 +278,3 @@ def _check(head: Head, where: object) -> None:
         or not NORM_FLOOR <= float(unit) <= 1 / NORM_FLOOR
     ):
         raise InputError(f"the capsule's unit = {unit!r} is not a positive number", where=where)
-
-
-def check_format(found: object, expected: str, where: object) -> None:
-    """Refuse another kind of file, or a newer version of this kind.
-
-    Raises:
-        InputError: saying which.
-    """
-    kind, _, version = (found if isinstance(found, str) else "").partition("/")
-    wanted, _, newest = expected.partition("/")
-    if kind != wanted or not re.fullmatch("[1-9][0-9]{0,8}", version):
-        raise InputError(f"its format is {found!r}, expected {expected!r}", where=where)
-    if int(version) > int(newest):
-        raise InputError(
-            f"its format {found!r} is newer than this ltfix reads ({expected!r})",
-            where=where,
-            hint="update ltfix",
-        )

@@ -14,18 +14,13 @@ from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.features.layout import differences
 from ltfix.heads.head import Head
+from ltfix.runfile import BACKBONE, CLASSIFIER, FORMAT, METRICS, read_run
+from ltfix.runfile import NAME as RUN
 from ltfix.stage1 import events
 from ltfix.stage1.state import NAME as STATE
 from ltfix.stage1.state import TrainingState, read_state
 
-FORMAT = "ltfix-run/1"
 BACKBONE_FORMAT = "ltfix-backbone/1"
-RUN, METRICS, BACKBONE, CLASSIFIER = (
-    "run.json",
-    "metrics.jsonl",
-    "backbone.safetensors",
-    "classifier.safetensors",
-)
 _WRITTEN = (RUN, METRICS, BACKBONE, CLASSIFIER, STATE)
 
 
@@ -81,7 +76,7 @@ class RunFolder:
                 files.remove(self.path / name)
             events.remove(self.path)
             return
-        if finished(self.path):
+        if (self.path / RUN).exists() and read_run(self.path).finished:
             raise UsageError(
                 "a finished run is there already", where=self.path, hint="--overwrite replaces it"
             )
@@ -135,8 +130,3 @@ class RunFolder:
         done = {"format": FORMAT, "finished": True, **info}
         files.write_json(self.path / RUN, done)
         return Run(self.path, done, self.metrics)
-
-
-def finished(path: Path) -> bool:
-    """Whether a folder holds a finished run."""
-    return (path / RUN).exists() and bool(files.read_json(path / RUN).get("finished"))

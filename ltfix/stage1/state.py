@@ -20,7 +20,6 @@ from torch.optim import Optimizer
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.heads.head import check_format
 from ltfix.stage1.average import MovingAverage
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
@@ -60,7 +59,7 @@ def read_state(folder: Path) -> TrainingState | None:
         return None
     arrays, metadata = load_tensors(path)
     meta = ltfix_metadata(metadata, path)
-    check_format(str(meta.get("format", "")), FORMAT, path)
+    files.check_format(str(meta.get("format", "")), FORMAT, path)
     return TrainingState(int(meta["epoch"]), meta["decides"], arrays)
 
 

@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.heads.head import Head, check_format, load_head
+from ltfix.heads.head import Head, load_head
 
 K, D = 7, 12
 
@@ -274,14 +274,3 @@ def test_other_files(tmp_path: Path) -> None:
     files.write_safetensors(tmp_path / "x", {"features": WEIGHT}, VALID)
     with pytest.raises(InputError, match="not a head file"):
         load_head(tmp_path / "x")
-
-
-@pytest.mark.parametrize("found", ["a/1", "a/3"])
-def test_known_and_older_formats_pass(found: str) -> None:
-    check_format(found, "a/3", "x")
-
-
-@pytest.mark.parametrize("found", ["a/4", "b/1", "a/", "a/01", "a/1.5", "a", "", 1, None, ["a/1"]])
-def test_other_formats_do_not(found: object) -> None:
-    with pytest.raises(InputError, match=r"format .*\(x\)"):
-        check_format(found, "a/3", "x")
