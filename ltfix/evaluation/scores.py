@@ -43,8 +43,7 @@ def logit_blocks(head: Head, cache: FeatureCache, tta: str = "mean") -> Iterator
     """Logits of a whole cache in consecutive blocks, so memory does not grow with N or K.
 
     With several views the logits (not the probabilities) are averaged, as published long-tail code
-    does for an image and its mirror. A linear head has equal logits on the mean feature, which costs
-    one product instead of V.
+    does for an image and its mirror.
 
     Args:
         head: the classifier.
@@ -62,15 +61,7 @@ def logit_blocks(head: Head, cache: FeatureCache, tta: str = "mean") -> Iterator
     widest = max(head.n_classes, cache.views * cache.dim)
     rows = int(np.clip(_BLOCK_VALUES // widest, 16, 4096))
     for where, block in cache.blocks(rows):
-        if tta == "first" or cache.views == 1:
-            yield where, head.logits(block[:, 0])
-        elif head.transform is None:
-            yield where, head.logits(block.mean(1, dtype=np.float32))
-        else:
-            total: np.ndarray = head.logits(block[:, 0])
-            for view in range(1, cache.views):
-                total += head.logits(block[:, view])
-            yield where, total / np.float32(cache.views)
+        yield where, head.mean_logits(block[:, :1] if tta == "first" else block)
 
 
 def predictions(head: Head, cache: FeatureCache, tta: str = "mean") -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -137,13 +137,9 @@ class FeatureCache:
         index = np.asarray(index, np.int64)
         if len(index) and not 0 <= index.min() <= index.max() < self.n:
             raise IndexError(f"samples are 0 to {self.n - 1}, asked for {index.min()} to {index.max()}")
-        out = np.empty((len(index), self.views, self.dim), self.shards[0].dtype)
-        owner = np.searchsorted(self._starts, index, side="right") - 1
-        for shard in np.unique(owner):
+        for shard in np.unique(np.searchsorted(self._starts, index, side="right") - 1):
             self._check(int(shard))
-            mine = owner == shard
-            out[mine] = self.shards[shard][index[mine] - self._starts[shard]]
-        return out
+        return gather(self.shards, index)
 
     def check(self) -> None:
         """Read every value once; nothing of it stays in memory.
@@ -195,6 +191,29 @@ class FeatureCache:
         with contextlib.suppress(InputError):
             return "" if self.samples is None else f", {self.samples[row]},"
         return ""
+
+
+def gather(shards: Sequence[np.ndarray], rows: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
+    """Rows [...] of a cache, counted through its shards, as stored; only their pages are read.
+
+    Args:
+        shards: [n_i, V, D] each.
+        view: [...], which view of each row.
+
+    Returns:
+        [..., V, D], or [..., D] with ``view``.
+    """
+    if len(shards) == 1:
+        found: np.ndarray = shards[0][rows] if view is None else shards[0][rows, view]
+        return found
+    starts = np.cumsum([0, *(len(shard) for shard in shards)])
+    owner = np.searchsorted(starts, rows, side="right") - 1
+    out = np.empty((*rows.shape, *shards[0].shape[1 if view is None else 2 :]), shards[0].dtype)
+    for number in np.unique(owner):
+        mine = owner == number
+        local = rows[mine] - starts[number]
+        out[mine] = shards[number][local] if view is None else shards[number][local, view[mine]]
+    return out
 
 
 def first_not_finite(block: np.ndarray) -> int | None:

@@ -17,13 +17,14 @@ from ltfix.tensorfile import load_tensors, ltfix_metadata
 FORMAT = "ltfix-head/1"
 STAGE1 = "stage-1"  # the method of a classifier that came with its backbone
 NORM_FLOOR = 1e-12
-_TRANSFORM_TENSORS: dict[str, tuple[str, ...]] = {
-    "l2": (),
-    "capsule": (),
-    "center+l2": ("center",),
-    "standardize+l2": ("center", "spread"),
-    "disalign": ("confidence_weight", "confidence_bias", "logit_scale", "logit_bias"),
+_TRANSFORMS: dict[str, dict[str, str]] = {  # the tensors of each kind, and their axes
+    "l2": {},
+    "capsule": {},
+    "center+l2": {"center": "D"},
+    "standardize+l2": {"center": "D", "spread": "D"},
+    "disalign": {"confidence_weight": "D", "confidence_bias": "", "logit_scale": "K", "logit_bias": "K"},
 }
+_AXES = {"weight": "KD"} | {name: axes for own in _TRANSFORMS.values() for name, axes in own.items()}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +101,19 @@ class Head:
 
         wide = x if x.dtype == torch.float64 else x.float()
         return _apply(self, wide, lambda array: torch.as_tensor(array).to(wide), torch.exp)
+
+    def mean_logits(self, x: np.ndarray) -> np.ndarray:
+        """Logits of features ``x`` [n, V, D], their mean over the V views, [n, K].
+
+        Of a linear head they are those of the mean feature, which costs one product in place of V.
+        """
+        views = x.shape[1]
+        if views > 1 and self.transform is None:
+            return np.asarray(self.logits(x.mean(1, dtype=np.float32)))
+        total: np.ndarray = self.logits(x[:, 0])
+        for view in range(1, views):
+            total += self.logits(x[:, view])
+        return total if views == 1 else total / np.float32(views)
 
     def save(self, path: Path | str) -> None:
         """Write the head file atomically; equal heads give equal bytes.
@@ -187,7 +201,7 @@ def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path 
     classes, counts = meta.get("classes"), meta.get("counts")
     transform: Any = meta.get("transform")
     _check_values(classes, counts, transform, path)
-    own = () if transform is None else _TRANSFORM_TENSORS[transform["kind"]]
+    own = () if transform is None else _TRANSFORMS[transform["kind"]]
     missing = [name for name in own if name not in tensors]
     if missing:
         raise InputError(f"its transform {transform['kind']!r} lacks {', '.join(missing)}", where=path)
@@ -226,7 +240,7 @@ def _check_values(classes: Any, counts: Any, transform: Any, where: object) -> N
     if transform is None:
         return
     kind = transform.get("kind") if isinstance(transform, dict) else transform
-    if not isinstance(transform, dict) or not isinstance(kind, str) or kind not in _TRANSFORM_TENSORS:
+    if not isinstance(transform, dict) or not isinstance(kind, str) or kind not in _TRANSFORMS:
         raise InputError(f"unknown transform {kind!r}", where=where, hint="made by a newer ltfix?")
 
 
@@ -249,20 +263,11 @@ def _check(head: Head, where: object) -> None:
         shapes["counts"] = np.shape(head.counts)
     if head.classes is not None:
         shapes["classes"] = (len(head.classes),)
-    own: dict[str, tuple[int, ...]] = {
-        "weight": (k, dim),
-        "center": (dim,),
-        "spread": (dim,),
-        "confidence_weight": (dim,),
-        "confidence_bias": (),
-    }
     for name, found in shapes.items():
-        expected = own.get(name, (k,))
-        if found != expected:
-            raise InputError(
-                f"{name} must be {list(expected)} for a weight of {[k, dim]}, found {list(found)}",
-                where=where,
-            )
+        expected = [k if axis == "K" else dim for axis in _AXES.get(name, "K")]
+        if list(found) != expected:
+            told = f"{name} must be {expected} for a weight of {[k, dim]}, found {list(found)}"
+            raise InputError(told, where=where)
     for name, value in arrays.items():
         if not np.isfinite(value).all():
             raise InputError(f"{name} holds values that are not finite", where=where)

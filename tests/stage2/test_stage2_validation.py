@@ -73,7 +73,6 @@ def test_a_validation_cache_leaves_training_whole(draw_cache):
     (found,) = validation_samples(data, held, seed=0, seen=True, progress=SILENT)
     assert len(found.train) == 14
     assert len(found.held) == 9
-    assert not found.is_cut
     with pytest.raises(UsageError, match="nothing is cut"):
         validation_samples(data, held, seed=0, seen=True, per_class=2, progress=SILENT)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -59,23 +60,22 @@ def mean_class_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     return float((hits[present] / total[present]).mean())
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True)
 class Validation:
     """Samples to choose on: a validation cache, or one of the class-wise cuts.
 
     Attributes:
         train: what may be fitted on while choosing. held: what is scored. where: in words.
-        is_cut: ``held`` was cut from the training samples, so the final fit takes all of them again.
     """
 
     train: Features
     held: Features
     where: str
-    is_cut: bool
-    _x: np.ndarray | None = dataclasses.field(init=False)
 
-    def __post_init__(self) -> None:
-        self._x = None if self.held.streamed else self.held.mean_view()
+    @functools.cached_property
+    def _x(self) -> np.ndarray | None:
+        """[N, D], the mean over the views, which many heads are asked about."""
+        return None if self.held.streamed else self.held.mean_view()
 
     def correct(self, head: Head) -> np.ndarray | None:
         """[N] whether a head for raw features is right on each sample; None where the head is not finite."""
@@ -90,11 +90,9 @@ class Validation:
     def logits(self, head: Head, index: np.ndarray) -> np.ndarray:
         """Logits [n, K] of the samples ``index``, their mean over the views."""
         if head.transform is None:
-            found: np.ndarray = head.logits(self.held.mean_of(index) if self._x is None else self._x[index])
-        elif self.held.views_used == "random":
-            found = head.logits(self.held.take(index)).mean(1)
-        else:
-            found = head.logits(self.held.take(index, np.zeros(len(index), int)))
+            x = self.held.mean_of(index) if self._x is None else self._x[index]
+            return np.asarray(head.logits(x))
+        found = head.mean_logits(self.held.views_of(index))
         self.held.release()
         return found
 
@@ -130,16 +128,14 @@ def validation_samples(
     """
     if held is not None:
         if per_class is not None:
-            raise UsageError("a validation cache is given, so nothing is cut", where="--val-per-class")
+            raise UsageError("a validation cache is given, so nothing is cut", where="val_per_class")
         views = "first" if data.views_used == "first" else "random"
-        return [
-            Validation(data, Features.of(held, views, stream), f"validation cache {held.path.name}", False)
-        ]
+        return [Validation(data, Features.of(held, views, stream), f"validation cache {held.path.name}")]
     parts = [cut(data, seed, fraction, per_class, fold) for fold in range(folds)]
     if not len(parts[0][1]):
         raise InputError(
             "every class has one sample, so none can be held out to choose on",
-            hint="give --val, or the values themselves",
+            hint="give val, or the values themselves",
         )
     short = int((data.counts[data.counts > 0] < (2 if per_class is None else per_class + 1)).sum())
     if short:
@@ -149,4 +145,4 @@ def validation_samples(
     where = f"{cuts} of the training samples ({share})"
     if seen:
         where += ", which the backbone has seen: its level is inflated, only the order counts"
-    return [Validation(data.subset(train), data.subset(aside), where, True) for train, aside in parts]
+    return [Validation(data.subset(train), data.subset(aside), where) for train, aside in parts]

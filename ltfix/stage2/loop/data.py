@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ltfix import tensorfile
 from ltfix.errors import UsageError
-from ltfix.features.read import FeatureCache
+from ltfix.features.cache import FeatureCache, gather
 from ltfix.seeds import derive
 from ltfix.stage2.loop import samplers
 from ltfix.stage2.loop.scaling import Coordinates
@@ -99,32 +99,21 @@ class Features:
 
     def take(self, index: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
         """One view of each sample ``index`` [...] as [..., D], or all views as [..., V, D], as stored."""
-        return self._stored(self.rows[index], index % self.views if self.views_used == "all" else view)
+        view = index % self.views if self.views_used == "all" else view
+        return gather(self.shards, self.rows[index], view)
 
-    def _stored(self, rows: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
-        """:meth:`take` by cache rows."""
-        if len(self.shards) == 1:
-            found: np.ndarray = self.shards[0][rows] if view is None else self.shards[0][rows, view]
-            return found
-        starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
-        owner = np.searchsorted(starts, rows, side="right") - 1
-        tail = (self.views, self.dim) if view is None else (self.dim,)
-        out = np.empty((*rows.shape, *tail), self.shards[0].dtype)
-        for number in np.unique(owner):
-            mine = owner == number
-            local = rows[mine] - starts[number]
-            shard = self.shards[number]
-            out[mine] = shard[local] if view is None else shard[local, view[mine]]
-        return out
+    def views_of(self, index: np.ndarray) -> np.ndarray:
+        """All views that serve the samples ``index`` [n], as stored: [n, V, D], or [n, 1, D]."""
+        one = self.views_used != "random" or self.views == 1
+        return self.take(index, np.zeros(len(index), np.int64))[:, None] if one else self.take(index)
 
     def mean_of(self, index: np.ndarray) -> np.ndarray:
         """[n, D] float32 of the samples ``index``: the mean over the views used.
 
         For a linear head that is the feature of its mean logits.
         """
-        one = self.views_used != "random" or self.views == 1
-        x = self.take(index, np.zeros(len(index), np.int64) if one else None)
-        found: np.ndarray = x.astype(np.float32) if one else x.mean(1, dtype=np.float32)
+        x = self.views_of(index)
+        found: np.ndarray = x[:, 0].astype(np.float32) if x.shape[1] == 1 else x.mean(1, dtype=np.float32)
         self.release()
         return found
 
@@ -235,7 +224,7 @@ class Features:
         shard = np.empty((sum(map(len, used)), self.views, self.dim), self.shards[0].dtype)
         rows, filled = [], 0
         for block, mine in zip(index, used, strict=True):
-            shard[filled : filled + len(mine)] = self._stored(mine)
+            shard[filled : filled + len(mine)] = gather(self.shards, mine)
             rows.append(filled + np.searchsorted(mine, self.rows[block]))
             filled += len(mine)
             self.release()
