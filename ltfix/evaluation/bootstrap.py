@@ -64,7 +64,6 @@ def _resampled(
 ) -> Iterator[np.ndarray]:
     """Resampled sums of won minus lost samples, [R, K] in chunks whose size does not grow with K."""
     share = np.stack([won, lost, tested - won - lost], 1) / np.maximum(tested, 1)[:, None]
-    share[tested == 0] = (0, 0, 1)
     rng = np.random.default_rng(seed)
     step = max(1, _CHUNK_VALUES // (3 * len(tested)))
     for start in range(0, resamples, step):

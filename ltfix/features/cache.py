@@ -35,7 +35,7 @@ class FeatureCache:
         labels: [N] int64 in 0..K-1.
         counts: [K] int64 samples per class in this cache.
         n_classes: K.
-        classes: class names in index order (by default the manifest's), or None.
+        classes: class names in index order (a manifest's, where there is one), or None.
         head: the stage-1 classifier that came along (its ``counts`` are the training counts, its
             ``path`` is None), or None.
         fingerprint: what decided the bytes, or None for a bare file.
@@ -58,7 +58,7 @@ class FeatureCache:
         manifest: Manifest | None = None,
     ) -> None:
         self.path, self.shards, self.head, self.manifest = path, shards, head, manifest
-        self.classes = manifest.class_names if classes is None and manifest is not None else classes
+        self.classes = classes if manifest is None else manifest.class_names
         if not len(labels):
             raise InputError("the cache has no samples", where=path)
         self.labels = labels

@@ -68,6 +68,22 @@ def test_a_stage_1_head_file_is_the_stage_1_row(tmp_path: Path):
     ]
 
 
+def test_a_given_stage_1_head_displaces_the_evaluated_caches_classifier():
+    cache, head = noisy(counts=COUNTS)
+    own, given = (dataclasses.replace(head, method="stage-1", bias=head.bias + i) for i in range(2))
+    rows, _ = gather([head, given], cache_of(cache.features, cache.labels, head=own))
+    assert [row.head for row in rows] == [given, head]
+
+
+def test_counts_that_no_row_knows_are_those_of_the_evaluated_caches_classifier():
+    cache, head = noisy()
+    given = dataclasses.replace(head, method="stage-1")
+    cache = cache_of(cache.features, cache.labels, head=dataclasses.replace(given, counts=COUNTS))
+    rows, counts = gather([head, given], cache)
+    assert [row.head for row in rows] == [given, head]
+    assert counts.tolist() == COUNTS.tolist()
+
+
 def test_last_classes_without_a_training_sample_count_zero():
     _, head = noisy()
     cache = cache_of(np.ones((3, 5)), [0, 1, 2])

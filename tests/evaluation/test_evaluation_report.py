@@ -156,6 +156,36 @@ def test_every_report_bears_classes_without_training_or_test_samples(kind: str):
         evaluate(head, cache, kind).render(form)
 
 
+class Counter:
+    """A Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.total, self.done, self.finished = 0, list[int](), False
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        self.total = total
+
+    def advance(self, n: int = 1) -> None:
+        self.done.append(n)
+
+    def describe(self, text: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+@pytest.mark.parametrize("kind", reports.BUILT_IN)
+def test_progress_hears_of_every_sample_of_every_head_once(kind: str):
+    cache, head = noisy(counts=COUNTS)
+    stage1 = dataclasses.replace(head, method="stage-1", bias=head.bias + 1)
+    progress = Counter()
+    evaluate([head, stage1], cache, kind, progress=progress)
+    assert sum(progress.done) == progress.total == 2 * cache.n
+    assert progress.finished
+
+
 def test_the_posthoc_reference_rows(shared_data: Path):
     train = open_cache(shared_data / "c100_if100_train.safetensors")
     assert train.head is not None

@@ -55,6 +55,13 @@ def test_csv_holds_raw_values():
     assert rows[1]["ece"] == rows[1]["path"] == ""
 
 
+def test_a_spread_is_two_columns_of_the_csv():
+    rows = [{"all": {"mean": 0.5, "std": 0.1}}, {"all": {"mean": 0.5, "std": None}}, {"all": None}]
+    table = Table((Column("all", "All", "spread"),), rows)
+    assert to_csv(table).splitlines() == ["all_mean,all_std", "0.5,0.1", "0.5,", ","]
+    assert table.cells() == [["50.0 ± 10.0"], ["50.0"], ["–"]]
+
+
 def test_markdown_escapes_and_marks():
     assert to_markdown([TABLE]).splitlines() == [
         "**t**",
