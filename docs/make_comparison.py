@@ -75,7 +75,7 @@ def compared(pair: Pair, options: str, work: Path | None) -> str:
     args = parser.parse_args(shlex.split(options))
     asked = args.methods and args.methods.split(",")
     found = compare(*pair, asked, seeds=args.seeds, options=Options(tune=args.tune), folder=work)
-    return to_markdown([dataclasses.replace(found.table(), title="", notes=())])
+    return to_markdown([dataclasses.replace(found.tables()[0], title="", notes=())])
 
 
 def swept(pair: Pair, options: str, work: Path | None) -> str:

@@ -12,6 +12,7 @@ def row(name: str, method: str = "samn", **scores: float | None) -> dict:
 
 def test_bars_are_read_in_percent():
     assert parse_gates("few=20, all = 45.5") == {"few": 20.0, "all": 45.5}
+    assert parse_gates("all=100,few=1.5") == {"all": 100.0, "few": 1.5}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ def test_a_wrong_bar_is_a_usage_error(text: str, message: str):
 
 def test_a_reached_bar_passes_despite_rounding():
     check_gates({"few": 29.0}, [row("a", few=sum([0.1, 0.2, 0.57]) / 3)])
+    check_gates({"few": 10.0}, [row("a", few=1 - 0.9)])  # 0.09999999999999998
 
 
 def test_a_missed_bar_names_head_and_figures():
@@ -53,6 +55,7 @@ def test_stage_1_is_gated_only_alone():
 
 
 def test_a_shot_without_a_class_cannot_be_gated():
-    with pytest.raises(UsageError, match="no tested class is few"):
-        refuse_empty({"few": 20}, [row("a", few=None)])
-    refuse_empty({"all": 20}, [row("a", few=None)])
+    for refuse in (refuse_empty, check_gates):
+        with pytest.raises(UsageError, match="no tested class is few"):
+            refuse({"few": 20}, [row("a"), row("b", few=None)])
+        refuse({"all": 20}, [row("a", few=None)])

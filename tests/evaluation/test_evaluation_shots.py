@@ -13,6 +13,14 @@ def test_boundaries_belong_to_medium():
     assert group(np.array([101, 100, 20, 19, 0])).of.tolist() == [0, 1, 1, 2, 2]
 
 
+def test_boundaries_may_meet_but_not_overlap():
+    assert group(np.array([10, 11]), many=10, few=11).of.tolist() == [2, 0]
+    assert group(np.array([0, 10]), many=10, few=0).of.tolist() == [1, 1]
+    for many, few in ((10, 12), (10, -1)):
+        with pytest.raises(UsageError, match=f"many = {many} and few = {few} overlap"):
+            group(np.array([10]), many, few)
+
+
 def test_the_rule_of_the_samn_code_is_few_21():
     assert group(np.array([21, 20]), few=21).of.tolist() == [1, 2]
 

@@ -52,6 +52,18 @@ def test_within_one_standard_error_the_least_change_wins():
     assert "tau changes least" in why
 
 
+def test_of_equal_scores_the_least_change_is_the_highest():
+    field = [
+        Contender(UNCHANGED, 0, right(0.5)),
+        Contender("ce", 2, right(0.9)),
+        Contender("la", 1, right(0.9)),
+    ]
+    taken, table, why = decide(field, LABELS)
+    assert taken.name == "la"
+    assert [row["method"] for row in table] == ["la", "ce", UNCHANGED]
+    assert why == "la has the highest mean class accuracy on the validation samples, 90.0"
+
+
 def test_without_a_gain_to_be_seen_the_start_stays():
     field = [Contender(UNCHANGED, 0, right(0.97)), Contender("ce", 2, right(0.98))]
     taken, _, why = decide(field, LABELS)

@@ -70,7 +70,7 @@ def test_scores_on_the_training_samples_are_called_so(tmp_path: Path, draw_cache
     train, test = draw_cache(COUNTS), draw_cache([9] * 4, seed=1)
     train.path, test.path = tmp_path / "train.npz", tmp_path / "test.npz"
     for scored, told in ((train, True), (test, False)):
-        notes = compare(train, scored, ["ce"], seeds=1, values=FAST).table().notes
+        notes = compare(train, scored, ["ce"], seeds=1, values=FAST).tables()[0].notes
         assert any("These are the training samples" in note for note in notes) == told
 
 
@@ -80,7 +80,7 @@ def test_every_method_that_can_run_is_there_and_the_others_are_named(draw_cache:
     assert set(found.left_out) == {"etf-epochs1"}
     assert "simplex" in found.left_out["etf-epochs1"]
     assert len(found.rows) == len(ltfix.methods())  # stage 1 in etf's place
-    assert any(note.startswith("Left out: etf") for note in found.table().notes)
+    assert any(note.startswith("Left out: etf") for note in found.tables()[0].notes)
 
 
 def test_without_a_stage_1_classifier_the_probe_is_a_row(draw_cache: Draw):

@@ -56,11 +56,7 @@ class Comparison(Result):
         return {"format": FORMAT, **self.about, "rows": self.rows, "left_out": self.left_out}
 
     def tables(self) -> list[Table]:
-        """The one table."""
-        return [self.table()]
-
-    def table(self) -> Table:
-        """What people read: the best of every score is marked."""
+        """The one table: the best of every score is marked."""
         columns = (
             Column("name", "Method"),
             Column("method", "", csv_only=True),
@@ -68,9 +64,9 @@ class Comparison(Result):
             *score_columns(SCORES),
             Column("fit_seconds", "Fit s", "number"),
         )
-        left_out = tuple(f"Left out: {name}: {why}." for name, why in self.left_out.items())
+        left_out = [f"Left out: {name}: {why}." for name, why in self.left_out.items()]
         notes = (*self.notes, *left_out)
-        return Table(columns, self.rows, title=self.title, notes=notes, essential=6)  # to Few
+        return [Table(columns, self.rows, title=self.title, notes=notes, essential=6)]  # to Few
 
 
 def compare(
@@ -120,21 +116,15 @@ def compare(
     if options.tune or any(entry.values.open for entry in todo):
         with contextlib.suppress(InputError):  # said of the methods that need it
             bench.material.warm_up()
-    found = run_each(
-        lambda entry: fits.fit(entry, finished[entry.name]),
-        todo,
-        shared,
-        "compare",
-        threads_for(bench.material),
-    )
+    threads = threads_for(bench.material)
+    found = run_each(lambda e: fits.fit(e, finished[e.name]), todo, shared, "compare", threads)
     left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
     finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
-    rows = [start, *(_row(e, finished[e.name]) for e in wanted if e.name not in left_out)]
-    if len(rows) == 1:
-        name, why = next(iter(left_out.items()))
-        raise UsageError(
-            "no method can run on this cache", where=bench.material.train.path, hint=f"{name}: {why}"
-        )
+    if len(left_out) == len(wanted):
+        where, hint = bench.material.train.path, ": ".join(next(iter(left_out.items())))
+        raise UsageError("no method can run on this cache", where=where, hint=hint)
+    done = [(entry, finished[entry.name]) for entry in wanted if entry.name not in left_out]
+    rows = [start, *(_row(e.values.method.name, e.name, list(runs.values())) for e, runs in done)]
     rows.sort(key=lambda row: -row["all"]["mean"])
     return Comparison(rows, left_out, _about(bench, numbers), _title(bench), _notes(bench, numbers))
 
@@ -145,8 +135,14 @@ def _start_row(bench: Bench) -> dict[str, Any]:
     head = bench.material.start(bench.material.data)
     seconds = time.perf_counter() - began
     name, seconds = (PROBE, seconds) if bench.material.train.head is None else (STAGE1, 0.0)
-    scored = spreads([bench.scores(head)], SCORES)
-    return {"method": name, "name": name, "seeds": 1, **scored, "fit_seconds": seconds}
+    return _row(name, name, [Finished(bench.scores(head), seconds)])
+
+
+def _row(method: str, name: str, runs: Sequence[Finished | None]) -> dict[str, Any]:
+    done = [run for run in runs if run is not None]
+    scored = spreads([run.scores for run in done], SCORES)
+    seconds = sum(run.seconds for run in done)
+    return {"method": method, "name": name, "seeds": len(done), **scored, "fit_seconds": seconds}
 
 
 class _Fits:
@@ -156,10 +152,9 @@ class _Fits:
         self.bench, self.store, self.shared = bench, store, shared
         material, shots = bench.material, bench.shots
         caches = {"train": material.train, "test": bench.test, "val": material.held}
+        kept = caches if store.folder is not None else {}
         self.common = {
-            "caches": {
-                k: None if c is None or store.folder is None else digest(c) for k, c in caches.items()
-            },
+            "caches": {k: None if c is None else digest(c) for k, c in kept.items()},
             "options": {k: v for k, v in dataclasses.asdict(material.options).items() if k != "device"},
             "choices_by_seed": material.seed,
             "shots": {"many": shots.many, "few": shots.few},
@@ -194,13 +189,6 @@ class _Fits:
 
 def _file(entry: Entry, seed: int) -> str:
     return f"{entry.name}-s{seed}"
-
-
-def _row(entry: Entry, runs: Mapping[int, Finished | None]) -> dict[str, Any]:
-    done = [run for run in runs.values() if run is not None]
-    scored = spreads([run.scores for run in done], SCORES)
-    row = {"method": entry.values.method.name, "name": entry.name, "seeds": len(done), **scored}
-    return row | {"fit_seconds": sum(run.seconds for run in done)}
 
 
 def _about(bench: Bench, seeds: Sequence[int]) -> dict[str, Any]:

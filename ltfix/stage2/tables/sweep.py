@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,13 @@ from ltfix.stage2.tuning.search import side_by_side
 FORMAT = "ltfix-sweep/1"
 SCORES = ("all", *SHOTS, "class_mean")
 SUMMED = ("all", "class_mean")
+MOVES = (
+    Column("value", "Swept"),
+    Column("score", "Score"),
+    Column("range", "Best − worst", "percent"),
+    Column("best", "Best at", "value"),
+    Column("worst", "Worst at", "value"),
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,31 +76,15 @@ class Sweep(Result):
     def tables(self) -> list[Table]:
         """The points, and by how much each value moves the result."""
         swept = tuple(Column(name, name.replace("_", "-"), "value") for name in self.over)
-        lost = (Column("diverged", "", "text", csv_only=True),)
+        columns = (*swept, *score_columns(SCORES), Column("diverged", "", csv_only=True))
         rows = [{**point["values"], **point} for point in self.points]
-        first = Table((*swept, *score_columns(SCORES), *lost), rows, title=self._title(), notes=self.notes)
-        moves = [
-            {"value": move["value"], "score": TITLES[key], **move[key]}
-            for move in self.spreads
-            for key in SUMMED
-        ]
-        second = Table(
-            (
-                Column("value", "Swept", "text"),
-                Column("score", "Score", "text"),
-                Column("range", "Best − worst", "percent"),
-                Column("best", "Best at", "value"),
-                Column("worst", "Worst at", "value"),
-            ),
-            moves,
-            title="By how much each value moves the result"
-            + (", the others fixed: mean over their settings" if len(self.over) > 1 else ""),
-        )
-        return [first, second]
-
-    def _title(self) -> str:
         label = "test cache, for reports only: nothing may be chosen on it" if self.on_test else "validation"
-        return f"{self.method} on {self.scored_on} ({label})"
+        title = f"{self.method} on {self.scored_on} ({label})"
+        first = Table(columns, rows, title=title, notes=self.notes)
+        moves = [{**move, "score": TITLES[key], **move[key]} for move in self.spreads for key in SUMMED]
+        beside = ", the others fixed: mean over their settings" if len(self.over) > 1 else ""
+        second = Table(MOVES, moves, title="By how much each value moves the result" + beside)
+        return [first, second]
 
 
 def sweep(
@@ -131,13 +123,12 @@ def sweep(
     grid = read_grid(entry, over, given)
     asked = grid_points(entry, grid, given)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=progress)
-    settings = [MethodFit.of(bench.material, values).values for values in asked]
-    tried = [
-        candidates(values, tune=False, init=options.init, normalize=bench.material.normalize)[0]
-        for values in settings
-    ]
+    material = bench.material
+    settings = [MethodFit.of(material, values).values for values in asked]
+    untuned = functools.partial(candidates, tune=False, init=options.init, normalize=material.normalize)
+    tried = [untuned(values)[0] for values in settings]
     fitted: list[list[Head]] = [[] for _ in tried]
-    for number, head in side_by_side(bench.material, bench.data, tried, numbers):
+    for number, head in side_by_side(material, bench.data, tried, numbers):
         fitted[number].append(head)
     points = [
         {"values": {name: values[name] for name in grid}, **_point(bench, runs)}
@@ -150,11 +141,7 @@ def sweep(
         spreads=[_move(name, grid, points) for name in grid],
         scored_on=bench.where,
         on_test=bench.test is not None,
-        about={
-            "seeds": numbers,
-            "train": str(bench.material.train.path),
-            "shots": bench.shots.to_dict(),
-        },
+        about={"seeds": numbers, "train": str(material.train.path), "shots": bench.shots.to_dict()},
         notes=_notes(bench, numbers, points),
     )
 
