@@ -69,9 +69,14 @@ class Head:
         return int(self.weight.shape[1])
 
     @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All its arrays by the names they have in the file."""
+        return {"weight": self.weight, "bias": self.bias, **self.tensors}
+
+    @property
     def is_finite(self) -> bool:
         """Whether every number of it is finite: the run that made it did not diverge."""
-        return all(bool(np.isfinite(a).all()) for a in (self.weight, self.bias, *self.tensors.values()))
+        return all(bool(np.isfinite(array).all()) for array in self.arrays.values())
 
     def __repr__(self) -> str:
         kind = "linear" if self.transform is None else self.transform["kind"]
@@ -123,11 +128,7 @@ class Head:
             EnvironmentFault: it cannot be written.
         """
         _check(self, path)
-        tensors = {
-            "weight": self.weight.astype(np.float32),
-            "bias": self.bias.astype(np.float32),
-            **{name: np.asarray(value, np.float32) for name, value in self.tensors.items()},
-        }
+        tensors = {name: np.asarray(array, np.float32) for name, array in self.arrays.items()}
         files.write_safetensors(path, tensors, self.metadata())
 
     def metadata(self) -> dict[str, Any]:
@@ -144,7 +145,8 @@ class Head:
 
 def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], Any]) -> Any:
     """The transform and the linear layer, in operators that numpy and torch share."""
-    kind = None if head.transform is None else head.transform["kind"]
+    transform = head.transform or {"kind": None}
+    kind = transform["kind"]
     tensors = {name: like(value) for name, value in head.tensors.items()}
     t = x
     if kind in ("center+l2", "standardize+l2"):
@@ -152,11 +154,11 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
     if kind == "standardize+l2":
         t = t / tensors["spread"]
     if kind in ("l2", "center+l2", "standardize+l2"):
-        groups = _groups(head.transform)
+        groups = transform.get("groups", 1)
         blocks = t.reshape(*t.shape[:-1], groups, head.dim // groups)
         t = (blocks / _norm(blocks).clip(NORM_FLOOR)).reshape(t.shape)
     elif kind == "capsule":
-        t = t / (float(_unit(head.transform)) + _norm(t))
+        t = t / (float(transform.get("unit", 1)) + _norm(t))
     z = t @ like(head.weight).T + like(head.bias)
     if kind == "disalign":
         gate = (x @ tensors["confidence_weight"] + tensors["confidence_bias"])[..., None]
@@ -167,14 +169,6 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
 
 def _norm(x: Any) -> Any:
     return (x * x).sum(-1, keepdims=True) ** 0.5
-
-
-def _groups(transform: Mapping[str, Any] | None) -> Any:
-    return (transform or {}).get("groups", 1)
-
-
-def _unit(transform: Mapping[str, Any] | None) -> Any:
-    return (transform or {}).get("unit", 1)
 
 
 def load_head(path: Path | str) -> Head:
@@ -257,29 +251,21 @@ def _check(head: Head, where: object) -> None:
     if head.weight.ndim != 2 or 0 in head.weight.shape:
         raise InputError(f"weight must be [K, D], found {list(head.weight.shape)}", where=where)
     k, dim = head.weight.shape
-    arrays = {"weight": head.weight, "bias": head.bias, **head.tensors}
-    shapes = {name: np.shape(value) for name, value in arrays.items()}
-    if head.counts is not None:
-        shapes["counts"] = np.shape(head.counts)
-    if head.classes is not None:
-        shapes["classes"] = (len(head.classes),)
-    for name, found in shapes.items():
+    known = {"counts": head.counts, "classes": head.classes, **head.arrays}
+    for name, found in ((name, np.shape(value)) for name, value in known.items() if value is not None):
         expected = [k if axis == "K" else dim for axis in _AXES.get(name, "K")]
         if list(found) != expected:
             told = f"{name} must be {expected} for a weight of {[k, dim]}, found {list(found)}"
             raise InputError(told, where=where)
-    for name, value in arrays.items():
+    for name, value in head.arrays.items():
         if not np.isfinite(value).all():
             raise InputError(f"{name} holds values that are not finite", where=where)
     if not (np.asarray(head.tensors.get("spread", 1.0)) > 0).all():
         raise InputError("spread holds values that are not positive", where=where)
-    groups = _groups(head.transform)
+    transform = head.transform or {}
+    groups, unit = transform.get("groups", 1), transform.get("unit", 1)
     if type(groups) is not int or groups < 1 or dim % groups:
         raise InputError(f"D = {dim} does not divide into groups = {groups!r}", where=where)
-    unit = _unit(head.transform)
-    if (
-        isinstance(unit, bool)
-        or not isinstance(unit, numbers.Real)
-        or not NORM_FLOOR <= float(unit) <= 1 / NORM_FLOOR
-    ):
+    number = isinstance(unit, numbers.Real) and not isinstance(unit, bool)
+    if not number or not NORM_FLOOR <= float(unit) <= 1 / NORM_FLOOR:
         raise InputError(f"the capsule's unit = {unit!r} is not a positive number", where=where)

@@ -186,10 +186,10 @@ def test_a_validation_cut_is_normalised_as_the_whole(draw_cache):
 
 
 def test_a_head_with_its_own_transform_refuses_normalised_features():
-    with pytest.raises(UsageError, match="--normalize"):
+    with pytest.raises(UsageError, match="normalize=none"):
         found = Head(*map(np.float32, ([[1, 2]], [0])), transform={"kind": "l2"})
         Coordinates.of(draw(), normalize="l2").back(found)
-    with pytest.raises(UsageError, match="--normalize"):
+    with pytest.raises(UsageError, match="normalize=none"):
         found = Head(*map(np.float32, ([[1] * 6], [0])), transform={"kind": "capsule"})
         Coordinates.of(draw(), normalize="standardize").back(found)
 

@@ -8,6 +8,7 @@ import functools
 import numpy as np
 
 from ltfix.errors import InputError, UsageError
+from ltfix.evaluation.scores import class_accuracy
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import NORM_FLOOR, Head
 from ltfix.progress import Progress
@@ -54,10 +55,8 @@ def cut(
 
 def mean_class_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     """Mean over the classes that occur in ``labels`` of their accuracy."""
-    total = np.bincount(labels)
-    hits = np.bincount(labels[predicted == labels], minlength=len(total))
-    present = total > 0
-    return float((hits[present] / total[present]).mean())
+    recall = class_accuracy(predicted, labels, int(labels.max()) + 1)
+    return float(recall[~np.isnan(recall)].mean())
 
 
 @dataclasses.dataclass(frozen=True)
