@@ -61,7 +61,7 @@ def open_given(path: str | Path) -> Head | FeatureCache:
     return open_cache(path) if "features" in tensors else load_head(path)
 
 
-def gather(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[list[NamedHead], np.ndarray]:
+def collect(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[list[NamedHead], np.ndarray]:
     """The rows of a report, stage 1 first, and the training counts that decide the shots.
 
     A cache among ``heads`` stands for its stage-1 classifier and its counts; without one the stage-1

@@ -9,7 +9,7 @@ from typing import Any
 from ltfix.errors import UsageError
 from ltfix.evaluation import reports
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
-from ltfix.evaluation.given import Given, NamedHead, check_fit, class_names, gather, open_given
+from ltfix.evaluation.given import Given, NamedHead, check_fit, class_names, collect, open_given
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.scores import check_tta
 from ltfix.evaluation.shots import FEW, MANY, group
@@ -65,7 +65,7 @@ def evaluate(
     kind = reports.lookup(report)
     check_tta(tta)
     cache = open_cache(cache)
-    rows, counts = gather(heads, cache)
+    rows, counts = collect(heads, cache)
     test = TestSet(cache, group(counts, many, few), class_names(rows, cache), tta, progress)
     progress.start(f"evaluate {cache.path}", cache.n * len(rows), "samples")
     found = [{**row.to_dict(), **kind.measure(row.head, test)} for row in rows]

@@ -8,7 +8,7 @@ import pytest
 from evaluation_samples import COUNTS, cache_of, head_of, noisy, write_cache
 
 from ltfix.errors import InputError
-from ltfix.evaluation.given import class_names, gather
+from ltfix.evaluation.given import class_names, collect
 
 
 def names(rows):
@@ -20,7 +20,7 @@ def test_stage_1_of_the_cache_comes_first(tmp_path: Path):
     stage1 = dataclasses.replace(head, method="stage-1")
     head.save(tmp_path / "samn-freq.safetensors")
     cache = cache_of(cache.features, cache.labels, head=stage1)
-    rows, counts = gather([tmp_path / "samn-freq.safetensors", head], cache)
+    rows, counts = collect([tmp_path / "samn-freq.safetensors", head], cache)
     path = str(tmp_path / "samn-freq.safetensors")
     assert names(rows) == [("stage-1", None, "stage-1"), ("samn-freq", path, "ce"), ("ce", None, "ce")]
     assert counts.tolist() == COUNTS.tolist()
@@ -30,7 +30,7 @@ def test_a_cache_in_place_of_a_head_stands_for_its_classifier_and_counts(tmp_pat
     cache, head = noisy()
     train, _ = noisy(n=900, seed=1)
     write_cache(tmp_path / "train.npz", train, head)
-    rows, counts = gather(str(tmp_path / "train.npz"), cache)
+    rows, counts = collect(str(tmp_path / "train.npz"), cache)
     assert names(rows) == [("stage-1", None, "stage-1")]
     assert counts.tolist() == np.bincount(train.labels).tolist()
 
@@ -38,7 +38,7 @@ def test_a_cache_in_place_of_a_head_stands_for_its_classifier_and_counts(tmp_pat
 def test_given_counts_decide_over_the_heads_own():
     cache, head = noisy(counts=COUNTS)
     train, _ = noisy(n=900, seed=1)
-    _, counts = gather([train, head], cache)
+    _, counts = collect([train, head], cache)
     assert counts.tolist() == train.counts.tolist()
 
 
@@ -47,13 +47,13 @@ def test_a_given_training_cache_displaces_the_evaluated_caches_classifier():
     own, given = (dataclasses.replace(head, method="stage-1", bias=head.bias + i) for i in range(2))
     cache = cache_of(cache.features, cache.labels, head=own)
     train = cache_of(cache.features, cache.labels, "train.npz", head=given)
-    rows, _ = gather(train, cache)
+    rows, _ = collect(train, cache)
     assert [row.head for row in rows] == [given]
 
 
 def test_a_training_cache_without_a_classifier_gives_its_counts_alone():
     cache, head = noisy()
-    rows, counts = gather([head, cache], cache)
+    rows, counts = collect([head, cache], cache)
     assert names(rows) == [("ce", None, "ce")]
     assert counts.tolist() == cache.counts.tolist()
 
@@ -61,7 +61,7 @@ def test_a_training_cache_without_a_classifier_gives_its_counts_alone():
 def test_a_stage_1_head_file_is_the_stage_1_row(tmp_path: Path):
     cache, head = noisy(counts=COUNTS)
     dataclasses.replace(head, method="stage-1").save(tmp_path / "head.safetensors")
-    rows, _ = gather([head, tmp_path / "head.safetensors"], cache)
+    rows, _ = collect([head, tmp_path / "head.safetensors"], cache)
     assert [(row.name, row.path) for row in rows] == [
         ("stage-1", str(tmp_path / "head.safetensors")),
         ("ce", None),
@@ -71,7 +71,7 @@ def test_a_stage_1_head_file_is_the_stage_1_row(tmp_path: Path):
 def test_a_given_stage_1_head_displaces_the_evaluated_caches_classifier():
     cache, head = noisy(counts=COUNTS)
     own, given = (dataclasses.replace(head, method="stage-1", bias=head.bias + i) for i in range(2))
-    rows, _ = gather([head, given], cache_of(cache.features, cache.labels, head=own))
+    rows, _ = collect([head, given], cache_of(cache.features, cache.labels, head=own))
     assert [row.head for row in rows] == [given, head]
 
 
@@ -79,7 +79,7 @@ def test_counts_that_no_row_knows_are_those_of_the_evaluated_caches_classifier()
     cache, head = noisy()
     given = dataclasses.replace(head, method="stage-1")
     cache = cache_of(cache.features, cache.labels, head=dataclasses.replace(given, counts=COUNTS))
-    rows, counts = gather([head, given], cache)
+    rows, counts = collect([head, given], cache)
     assert [row.head for row in rows] == [given, head]
     assert counts.tolist() == COUNTS.tolist()
 
@@ -87,14 +87,14 @@ def test_counts_that_no_row_knows_are_those_of_the_evaluated_caches_classifier()
 def test_last_classes_without_a_training_sample_count_zero():
     _, head = noisy()
     cache = cache_of(np.ones((3, 5)), [0, 1, 2])
-    _, counts = gather([cache, head], cache)
+    _, counts = collect([cache, head], cache)
     assert counts.tolist() == [1, 1, 1, 0, 0, 0, 0]
 
 
 def test_a_test_cache_may_hold_fewer_classes():
     _, head = noisy(counts=COUNTS, classes=tuple("abcdefg"))
     cache = cache_of(np.ones((2, 5)), [0, 1], classes=("a", "b"))
-    rows, _ = gather(head, cache)
+    rows, _ = collect(head, cache)
     assert class_names(rows, cache) == tuple("abcdefg")
 
 
@@ -117,22 +117,22 @@ def test_a_test_cache_may_hold_fewer_classes():
 def test_what_does_not_fit_is_an_input_error(head, message: str):
     cache, _ = noisy()
     with pytest.raises(InputError, match=message):
-        gather(head, cache)
+        collect(head, cache)
 
 
 def test_contradicting_counts_are_named():
     cache, head = noisy(counts=COUNTS)
     other = dataclasses.replace(head, method="los", counts=COUNTS[::-1])
     with pytest.raises(InputError, match="ce and los come from different training counts"):
-        gather([head, other], cache)
-    gather([cache, head, other], cache)
+        collect([head, other], cache)
+    collect([cache, head, other], cache)
 
 
 def test_different_class_names_are_named():
     cache, head = noisy(counts=COUNTS, classes=tuple("abcdefg"))
     cache = cache_of(cache.features, cache.labels, classes=tuple("abxdefg"))
     with pytest.raises(InputError, match=r"class 2 is 'c' in ce and 'x' in test\.npz"):
-        gather(head, cache)
+        collect(head, cache)
 
 
 def test_neither_head_nor_cache(tmp_path: Path):
@@ -140,4 +140,4 @@ def test_neither_head_nor_cache(tmp_path: Path):
     (tmp_path / "x.safetensors").write_bytes(b"nonsense")
     for path in ("x.safetensors", "absent.safetensors"):
         with pytest.raises(InputError, match=path):
-            gather(tmp_path / path, cache)
+            collect(tmp_path / path, cache)
