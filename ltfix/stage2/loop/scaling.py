@@ -21,8 +21,8 @@ from ltfix.heads.head import NORM_FLOOR, Head
 REFERENCE_NORM = 14.0
 UNITS = 30.0
 """Where one dimension deviates more than so many times as much as the median one, units differ. In features
-of networks it does not (1.4 times with a CIFAR ResNet-32, 3.5 with EfficientNet-Lite0); in a table it may: 388
-times in scikit-learn's wine."""
+of networks it does not (1.4 times with a CIFAR ResNet-32, 3.5 with EfficientNet-Lite0); in a table it may:
+388 times in scikit-learn's wine."""
 MOVES = 1e-6
 """A dimension that deviates less than so many times its mean is constant: the rest is rounding."""
 
