@@ -92,7 +92,7 @@ def choose_compute(
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" and _has_bf16(device) else "fp32"
     if precision == "bf16" and not emulated and not _has_bf16(device):
-        raise EnvironmentFault("this processor has no bfloat16", where="--precision bf16", hint="use fp32")
+        raise EnvironmentFault("this processor has no bfloat16", where="precision=bf16", hint="use fp32")
     return Compute(device, precision, channels_last)
 
 
@@ -121,13 +121,13 @@ def resolve_device(name: str) -> torch.device:
     """
     kind, _, number = name.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
-        raise UsageError(f"unknown device {name!r}", where="--device", hint="auto, cpu, cuda, cuda:N or mps")
+        raise UsageError(f"unknown device {name!r}", where="device", hint="auto, cpu, cuda, cuda:N or mps")
     if kind == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if int(number or 0) >= there:
         raise EnvironmentFault(
-            f"there is no device {name}", where="--device", hint="use --device auto or cpu"
+            f"there is no device {name}", where="device", hint="use device=auto or device=cpu"
         )
     return torch.device(name)
 
@@ -140,7 +140,7 @@ def use_threads(threads: int | None) -> None:
     """
     if threads is not None:
         if threads > MOST_THREADS:
-            raise UsageError(f"{threads} threads are more than {MOST_THREADS}", where="--threads")
+            raise UsageError(f"{threads} threads are more than {MOST_THREADS}", where="threads")
         torch.set_num_threads(threads)
 
 

@@ -19,7 +19,7 @@ def list_seeds(seeds: int | Sequence[int]) -> list[int]:
     """
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not numbers or len(set(numbers)) < len(numbers):
-        raise UsageError("seeds must differ, and there must be one", where="--seeds")
+        raise UsageError("seeds must differ, and there must be one", where="seeds")
     return numbers
 
 

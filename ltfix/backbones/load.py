@@ -185,7 +185,7 @@ def _check_architecture(loaded: Checkpoint, name: str, arguments: dict[str, Any]
     """Architectures can share every name and shape and still differ in padding: trust the file's word.
 
     Raises:
-        InputError: the file says it is of another architecture, and no --model-arg bridges the two.
+        InputError: the file says it is of another architecture, and no model_args bridge the two.
     """
     said = loaded.metadata.get("timm_model") or _architecture(loaded.metadata)
     ours = name.removeprefix(PREFIX).partition(".")[0]
@@ -194,7 +194,7 @@ def _check_architecture(loaded: Checkpoint, name: str, arguments: dict[str, Any]
     what = f"the checkpoint says it is of {said}, not of {name}"
     if not arguments:
         raise InputError(
-            what, where=loaded.path, hint=f"use --backbone {said}, or bridge the two by --model-arg"
+            what, where=loaded.path, hint=f"use backbone={said}, or bridge the two by model_args=…"
         )
     return [what]
 

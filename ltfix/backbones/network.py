@@ -58,15 +58,15 @@ def build(create: Callable[[], nn.Module], name: str, *, pretrained: bool, seed:
 def _explain(err: Exception, name: str, pretrained: bool) -> LtfixError:
     said = " ".join(str(err).split())[:160] or type(err).__name__
     if isinstance(err, TypeError | AssertionError | KeyError | NotImplementedError) or not pretrained:
-        return UsageError(f"the model cannot be built: {said}", where=name, hint="see --model-arg")
+        return UsageError(f"the model cannot be built: {said}", where=name, hint="see model_args=…")
     if "loading state_dict" in str(err):
-        return InputError(f"its pretrained weights do not fit: {said}", where=name, hint="see --model-arg")
+        return InputError(f"its pretrained weights do not fit: {said}", where=name, hint="see model_args=…")
     if type(err).__name__ == "LocalEntryNotFoundError":  # the hub client's, in three sentences
         said = "no connection, and they are not in the local cache"
     return EnvironmentFault(
         f"its pretrained weights could not be downloaded: {said}",
         where=name,
-        hint="give --checkpoint FILE, or --no-pretrained for random ones",
+        hint="give checkpoint=FILE, or pretrained=False for random ones",
     )
 
 

@@ -124,8 +124,8 @@ def from_dict(values: Mapping[str, Any]) -> Preprocess:
     return Preprocess(
         image_size=int(values["image_size"]),
         crop_pct=float(values["crop_pct"]),
-        mean=_triple(values["mean"], "--mean"),
-        std=_triple(values["std"], "--std"),
+        mean=_triple(values["mean"], "mean"),
+        std=_triple(values["std"], "std"),
         interpolation=str(values["interpolation"]),
         crop_mode=str(values.get("crop_mode", "center")),
     )

@@ -98,7 +98,7 @@ def check_name(name: str, pretrained: bool) -> None:
         raise UsageError(
             "the model has no pretrained weights",
             where=name,
-            hint="give --checkpoint FILE, or --no-pretrained",
+            hint="give checkpoint=FILE, or pretrained=False",
         )
 
 

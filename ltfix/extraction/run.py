@@ -68,13 +68,13 @@ def refuse_finished(jobs: list[SplitJob]) -> None:
             raise UsageError(
                 "a feature cache of another extraction is there",
                 where=job.folder,
-                hint="--overwrite replaces it, --out DIR writes elsewhere",
+                hint="overwrite=True replaces it, out=DIR writes elsewhere",
             )
     if all(job.state == "done" for job in jobs):
         raise UsageError(
             "finished already",
             where=", ".join(str(job.folder) for job in jobs),
-            hint="--overwrite replaces it",
+            hint="overwrite=True replaces it",
         )
 
 
@@ -159,7 +159,9 @@ def _forward(extraction: Extraction, model: nn.Module, pixels: np.ndarray) -> np
             return array
     except torch.cuda.OutOfMemoryError as err:
         raise EnvironmentFault(
-            f"out of memory with batches of {len(pixels)}", where=compute.device, hint="lower --batch-size"
+            f"out of memory with batches of {len(pixels)}",
+            where=compute.device,
+            hint=f"try batch_size={max(len(pixels) // 2, 1)}",
         ) from err
 
 

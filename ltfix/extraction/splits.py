@@ -89,7 +89,7 @@ def _classes(source: Source, names: Sequence[str], cached: FeatureCache | None) 
     raise UsageError(
         f"the classes of split {names[0]!r} are those of the training split, and there is none",
         where=source.root,
-        hint="extract train first, or name them with --classes FILE",
+        hint="extract train first, or name them with classes=FILE",
     )
 
 
@@ -109,5 +109,5 @@ def check_present(split: Split) -> None:
         raise InputError(
             f"{len(missing):,} of {len(split):,} images of {split.name} are not there",
             where=missing[0],
-            hint="--root names the folder that a list's paths start from; --on-error skip leaves them out",
+            hint="root=DIR says where a list's paths start from; on_error=skip leaves them out",
         )

@@ -42,25 +42,28 @@ class Processes:
         return self.rank == 0
 
     def parts(self, step: slice, accumulate: int) -> list[slice]:
-        """This process's parts of a batch, one after another: as equal as they can be, in order."""
+        """The positions of a batch that this process computes, in ``accumulate`` parts.
+
+        All processes' parts are as equal as they can be and cover the batch in order.
+        """
         pieces = split(step, self.size * accumulate)
         return pieces[self.rank * accumulate : (self.rank + 1) * accumulate]
 
     def wrap(self, module: nn.Module, device: torch.device) -> nn.Module:
-        """The module with its gradients averaged over processes; as it is for one."""
+        """A module whose gradients are averaged over the processes; for one process the module itself."""
         if self.size == 1:
             return module
         devices = [device] if device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=devices)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Summed over the processes, in place."""
+        """Sum a tensor over the processes, in place, and return it."""
         if self.size > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def by_first(self, act: Callable[[], T]) -> T:
-        """What process 0 gets of ``act``, in every process; so is an error that it raises."""
+        """Let process 0 act, and give its result, or the error that it raised, to every process."""
         if self.size == 1:
             return act()
         box: list[Any] = [None, None]
@@ -75,14 +78,9 @@ class Processes:
         result: T = box[0]
         return result
 
-    def wait(self) -> None:
-        """Until every process is here."""
-        if self.size > 1:
-            distributed.barrier()
-
 
 def split(step: slice, pieces: int) -> list[slice]:
-    """A slice in so many parts that differ by at most one position."""
+    """Cut a slice into so many parts, whose lengths differ by at most one."""
     n = step.stop - step.start
     edges = [step.start + n * i // pieces for i in range(pieces + 1)]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
@@ -90,14 +88,20 @@ def split(step: slice, pieces: int) -> list[slice]:
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
-    """This process's place and device; joins the others where ``torchrun`` started it.
+    """Join the processes that ``torchrun`` started together, and leave them at the end of the block.
+
+    A process that was started alone stays alone. Gradients travel by NCCL between GPUs, by gloo between
+    CPUs.
 
     Args:
-        device: as ``--device``. ``auto`` and ``cuda`` are a GPU of its own to each process (NCCL), else
-            the CPU (gloo).
+        device: "auto", "cpu" or "cuda"; alone also "cuda:N" or "mps". Of several processes each gets a GPU
+            of its own for "cuda" and, where there are GPUs, for "auto".
+
+    Yields:
+        Which process this is, and the device that it computes on.
 
     Raises:
-        UsageError: one GPU, or one that several processes cannot share, for many processes.
+        UsageError: several processes were given one device that they cannot share.
         EnvironmentFault: no such device.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
@@ -105,7 +109,7 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
         yield Processes(), resolve_device(device)
         return
     if ":" in device or device == "mps":
-        raise UsageError(f"{size} processes cannot share {device}", where="--device", hint="use auto or cpu")
+        raise UsageError(f"{size} processes cannot share {device}", where="device", hint="use auto or cpu")
     place = resolve_device(device)
     if place.type == "cuda":
         place = resolve_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")

@@ -101,7 +101,7 @@ class Recipe:
         }
 
     def to_dict(self, preset: str = "cifar") -> dict[str, Any]:
-        """The row of ``ltfix recipes --format json``."""
+        """The row of ``ltfix recipes`` as JSON."""
         defaults = {name: value.default for name, value in self.values(preset).items()}
         return {"name": self.name, "summary": self.summary, "source": self.source, "defaults": defaults}
 

@@ -55,7 +55,7 @@ def demand() -> None:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError as err:
         raise EnvironmentFault(
-            "TensorBoard is not installed", where="--tensorboard", hint="pip install 'ltfix[tb]'"
+            "TensorBoard is not installed", where="tensorboard", hint="pip install 'ltfix[tb]'"
         ) from err
 
 

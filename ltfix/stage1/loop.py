@@ -126,7 +126,7 @@ class Trainer:
         if pieces > 1 and min(pace.batch_size, len(labels)) < self.least:
             raise UsageError(
                 f"batches of {min(pace.batch_size, len(labels))} cannot be cut into {pieces} parts of two",
-                where="--batch-size",
+                where="batch_size",
             )
         self.learner = self.processes.wrap(Learner(trainee, objective, compute), compute.device)
 

@@ -30,7 +30,7 @@ def find_recipe(name: str) -> Recipe:
     """
     known = {recipe.name: recipe for recipe in RECIPES}
     if name not in known:
-        raise UsageError(f"unknown recipe {name!r}", where="--recipe", hint=nearest(name, known))
+        raise UsageError(f"unknown recipe {name!r}", where="recipe", hint=nearest(name, known))
     return known[name]
 
 
@@ -42,7 +42,7 @@ def choose_preset(name: str | None, image_size: int, n_classes: int) -> str:
     """
     if name is not None:
         if name not in PRESETS:
-            raise UsageError(f"unknown preset {name!r}", where="--preset", hint=nearest(name, PRESETS))
+            raise UsageError(f"unknown preset {name!r}", where="preset", hint=nearest(name, PRESETS))
         return name
     if image_size <= SMALL_IMAGE:
         return "cifar"
@@ -68,7 +68,7 @@ def resolve(recipe: Recipe, preset: str, given: Values) -> dict[str, Any]:
             continue
         if name not in spec:
             raise UsageError(
-                f"recipe {recipe.name} has no value {name!r}", where=f"--set {name}", hint=nearest(name, spec)
+                f"recipe {recipe.name} has no value {name!r}", where=name, hint=nearest(name, spec)
             )
         values[name] = _read(name, value, spec[name])
     if values["warmup_epochs"] > values["epochs"]:
@@ -87,7 +87,7 @@ def _read(name: str, value: Any, spec: Value) -> Any:
     if isinstance(spec.default, bool):
         word = str(value).lower()
         if word not in _TRUE + _FALSE:
-            raise UsageError(f"{name} must be true or false, found {value!r}", where=f"--set {name}")
+            raise UsageError(f"{name} must be true or false, found {value!r}", where=name)
         return word in _TRUE
     if isinstance(spec.default, str) and not spec.choices:
         return str(value)

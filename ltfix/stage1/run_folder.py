@@ -63,14 +63,14 @@ class RunFolder:
             self._reuse(overwrite)
         if resume and self.state is None:
             raise UsageError(
-                "there is no unfinished run to resume", where=path, hint="leave --resume out to start one"
+                "there is no unfinished run to resume", where=path, hint="leave resume out to start one"
             )
         self.metrics = self._read_metrics()
 
     def _reuse(self, overwrite: bool) -> None:
         ours = (self.path / RUN).exists() or (self.path / STATE).exists()
         if not ours:
-            raise UsageError("the folder holds other files", where=self.path, hint="choose another --out")
+            raise UsageError("the folder holds other files", where=self.path, hint="choose another folder")
         if overwrite:
             for name in _WRITTEN:
                 files.remove(self.path / name)
@@ -78,7 +78,7 @@ class RunFolder:
             return
         if (self.path / RUN).exists() and read_run(self.path).finished:
             raise UsageError(
-                "a finished run is there already", where=self.path, hint="--overwrite replaces it"
+                "a finished run is there already", where=self.path, hint="overwrite=True replaces it"
             )
         files.sweep(self.path)
         self.state = read_state(self.path)
@@ -89,7 +89,7 @@ class RunFolder:
             raise InputError(
                 f"another run is unfinished there; {told}",
                 where=self.path,
-                hint="repeat its values, choose another --out, or --overwrite",
+                hint="repeat its values, choose another folder, or overwrite=True",
             )
 
     def _read_metrics(self) -> list[dict[str, Any]]:

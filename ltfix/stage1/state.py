@@ -106,7 +106,7 @@ def restore(
             average.load(_below("average", state))
     except (RuntimeError, KeyError) as err:
         raise InputError(
-            "the checkpoint is of another network", where=NAME, hint="--overwrite starts anew"
+            "the checkpoint is of another network", where=NAME, hint="overwrite=True starts anew"
         ) from err
     momentum = _below("momentum", state)
     for name, parameter in model.named_parameters():

@@ -107,14 +107,14 @@ def test_a_checkpoint_without_classifier(tmp_path: Path):
     [
         ("resnet5O", {}, UsageError, r"unknown model \(resnet5O\): did you mean resnet50"),
         ("resnet50.a9_in1k", {}, UsageError, "has no weights 'a9_in1k'.*did you mean"),
-        ("cifar_resnet32", {}, UsageError, "has no pretrained weights.*--checkpoint"),
+        ("cifar_resnet32", {}, UsageError, "has no pretrained weights.*checkpoint=FILE"),
         ("torchvision:resnet19", {}, UsageError, "unknown torchvision model.*did you mean resnet18"),
         ("torchvision:squeezenet1_0", {"pretrained": False}, InputError, "no nn.Linear"),
         (
             "resnet10t",
             {"pretrained": False, "model_args": {"depth": 3}},
             UsageError,
-            "'depth'.*see --model-arg",
+            "'depth'.*see model_args=",
         ),
         ("resnet10t", {"checkpoint": "gone.pth"}, InputError, r"no such file or folder \(gone\.pth\)"),
         (

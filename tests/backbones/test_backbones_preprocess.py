@@ -111,7 +111,7 @@ def test_round_trip_through_json():
         ({"image_size": 0}, "image size"),
         ({"crop_pct": 0.0}, "crop_pct"),
         ({"crop_pct": 87.5}, "crop_pct"),
-        ({"mean": (0.5, 0.5)}, "one number is needed, or three, not 2 .--mean"),
+        ({"mean": (0.5, 0.5)}, "one number is needed, or three, not 2 .mean"),
         ({"std": (0.0, 1.0, 1.0)}, "std must be above 0"),
         ({"interpolation": "bicubik"}, "did you mean bicubic"),
     ],

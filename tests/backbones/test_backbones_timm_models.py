@@ -22,7 +22,7 @@ def test_no_network_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(timm_models, "_reachable", lambda host: False)
     with pytest.raises(
         EnvironmentFault,
-        match=r"could not be downloaded: no connection.*\(resnet10t\.c3_in1k\): give --checkpoint",
+        match=r"could not be downloaded: no connection.*\(resnet10t\.c3_in1k\): give checkpoint=FILE",
     ):
         load_backbone("resnet10t.c3_in1k")
     from huggingface_hub import constants

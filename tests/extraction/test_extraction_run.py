@@ -259,9 +259,9 @@ def test_finished_caches_are_kept(photos: Path, tmp_path: Path):
     assert list(extract(photos, tmp_path, progress=progress)) == ["train", "test"]
     assert any("finished already and kept" in note for note in progress.notes)
     assert {name: data for name, data in tree(tmp_path).items() if name.startswith("train")} == before
-    with pytest.raises(UsageError, match=r"finished already.*--overwrite"):
+    with pytest.raises(UsageError, match=r"finished already.*overwrite=True"):
         extract(photos, tmp_path)
-    with pytest.raises(UsageError, match=r"another extraction is there.*--overwrite"):
+    with pytest.raises(UsageError, match=r"another extraction is there.*overwrite=True"):
         extract(photos, tmp_path, seed=1)
     replaced = extract(photos, tmp_path, seed=1, overwrite=True)
     assert tree(tmp_path)["train/shard-00000.safetensors"] != before["train/shard-00000.safetensors"]

@@ -64,9 +64,7 @@ def test_a_class_file_comes_before_all(photos: Path, tmp_path: Path):
 
 def test_a_bare_test_split_needs_classes_from_somewhere(photos: Path, tmp_path: Path):
     source = open_source(photos / "test", split=["test"])
-    with pytest.raises(
-        UsageError, match=r"classes of split 'test'.*extract train first, or .*--classes FILE"
-    ):
+    with pytest.raises(UsageError, match=r"classes of split 'test'.*extract train first, or .*classes=FILE"):
         choose(source, tmp_path, ["test"])
     cache_train(tmp_path, ["Zebra", "ant", "bee"])
     assert choose(source, tmp_path, ["test"]).splits[0].counts.tolist() == [2, 2, 2]

@@ -52,7 +52,7 @@ def test_an_unfinished_run_of_other_values_is_refused(tmp_path: Path) -> None:
     run = folder(tmp_path)
     run.begin(INFO)
     run.commit({"epoch": 1}, state(1))
-    with pytest.raises(InputError, match=r"seed was 0, is 1 .*--overwrite"):
+    with pytest.raises(InputError, match=r"seed was 0, is 1 .*overwrite=True"):
         folder(tmp_path, seed=1)
     assert folder(tmp_path, seed=1, overwrite=True).state is None
     assert not (tmp_path / "checkpoint-last.safetensors").exists()
@@ -63,7 +63,7 @@ def test_a_finished_run_is_replaced_on_request_only(tmp_path: Path) -> None:
     run.begin(INFO)
     run.commit({"epoch": 1}, state(1))
     finish(run)
-    with pytest.raises(UsageError, match=r"finished run .*--overwrite"):
+    with pytest.raises(UsageError, match=r"finished run .*overwrite=True"):
         folder(tmp_path)
     assert folder(tmp_path, overwrite=True).metrics == []
     assert list(tmp_path.iterdir()) == []
