@@ -56,6 +56,10 @@ def isotonic(y: Any, weight: Any = None) -> Any:
     carries gradients: every member of a block of the solution gets ``weight_i / Σ_block weight ·
     Σ_block g``, the block's mean where there are no weights. Equal neighbours are separate blocks.
 
+    >>> import ltfix
+    >>> ltfix.isotonic([3, 1, 2, 4])
+    array([2., 2., 2., 4.])
+
     Args:
         y: shape [..., K], K ≥ 1: a torch tensor on any device, or anything numpy takes. float32 and
             float64 are computed as they are (sums in double), float16 and bfloat16 in float32 and

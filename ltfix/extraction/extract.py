@@ -25,6 +25,11 @@ def extract(
     An unfinished cache of the same request is resumed, and ends with the bytes that an uninterrupted
     run would have written.
 
+    For example::
+
+        caches = ltfix.extract("photos", backbone="resnet50", views="center,hflip", out="features")
+        head = ltfix.fit(caches["train"], "samn")
+
     Args:
         data: a folder, ``list:FILE``, ``list:train=F,test=G``, or another ``prefix:rest``.
         backbone: a timm name, ``torchvision:NAME``, or a run folder of train-backbone.

@@ -31,6 +31,13 @@ _AXES = {"weight": "KD"} | {name: axes for own in _TRANSFORMS.values() for name,
 class Head:
     """A classifier over features: ``logits = T(x) @ weight.T + bias``.
 
+    >>> import numpy as np, ltfix
+    >>> head = ltfix.Head(np.eye(3), np.zeros(3), "mine", classes=("cat", "dog", "owl"))
+    >>> head
+    Head('mine', method='mine', K=3, dim=3, linear)
+    >>> head.classes[head.logits(np.array([0.1, 0.2, 0.9])).argmax()]
+    'owl'
+
     Attributes:
         weight: [K, D] float32.
         bias: [K] float32.
@@ -173,6 +180,11 @@ def _norm(x: Any) -> Any:
 
 def load_head(path: Path | str) -> Head:
     """Read a head file.
+
+    >>> import numpy as np, ltfix
+    >>> ltfix.Head(np.eye(3), np.zeros(3), "mine").save("my-head.safetensors")
+    >>> ltfix.load_head("my-head.safetensors")
+    Head('my-head', method='mine', K=3, dim=3, linear)
 
     Raises:
         InputError: missing, torn, not an ltfix head, of a newer format, or with wrong shapes,

@@ -18,7 +18,12 @@ MANY_CLASSES = 5000  # from here the inat preset
 
 
 def recipes() -> list[Recipe]:
-    """All recipes, in the order of the documentation."""
+    """All recipes, in the order of the documentation.
+
+    >>> import ltfix
+    >>> [recipe.name for recipe in ltfix.recipes()][:3]
+    ['ce', 'mixup', 'balanced-softmax']
+    """
     return list(RECIPES)
 
 

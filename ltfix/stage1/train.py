@@ -49,6 +49,11 @@ def train_backbone(
     Under ``torchrun`` every process takes an equal part of each batch of ``batch_size`` images, so an
     update is the same for any number of processes but for batch norm, which sees a process's own part.
 
+    For example::
+
+        run = ltfix.train_backbone("photos", model="resnet18", recipe="balanced-softmax", out="runs/mine")
+        ltfix.extract("photos", backbone=str(run.path))
+
     Args:
         data: images, as `extract` takes them: a folder, ``list:FILE``, ….
         out: the run folder.

@@ -106,6 +106,15 @@ def fit(
 ) -> Head:
     """Retrain the classifier on a training cache.
 
+    >>> import numpy as np, ltfix
+    >>> labels = np.repeat([0, 1, 2], [40, 12, 4])
+    >>> stage1 = {"head.weight": np.eye(3, 8), "head.bias": np.zeros(3)}
+    >>> np.savez("train.npz", features=np.eye(3, 8)[labels], labels=labels, **stage1)
+    >>> head = ltfix.fit("train.npz", "samn", epochs=2)
+    >>> head
+    Head('samn', method='samn', K=3, dim=8, linear)
+    >>> head.save("heads/samn.safetensors")
+
     Args:
         cache: features [N, V, D] and labels of the training split; its stage-1 classifier is the start of
             every method that continues from one.

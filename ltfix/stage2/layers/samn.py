@@ -108,6 +108,11 @@ class ScaleChain:
 class SAMNLinear(nn.Module):
     """A drop-in for ``nn.Linear`` whose row norms and bias gains are monotone in a class metric.
 
+    >>> import torch, ltfix
+    >>> layer = ltfix.SAMNLinear(8, 3, metric_values=[500, 50, 5])
+    >>> layer(torch.ones(2, 8)).shape
+    torch.Size([2, 3])
+
     Args:
         in_features, out_features: D and K.
         metric_values: [K] > 0: training counts, or the row norms of a stage-1 classifier.

@@ -289,7 +289,12 @@ _METHODS = (
 
 
 def methods() -> list[Method]:
-    """The built-in methods, in the order of the documentation."""
+    """The built-in methods, in the order of the documentation.
+
+    >>> import ltfix
+    >>> [method.name for method in ltfix.methods()][:3]
+    ['ce', 'samn', 'samn+los']
+    """
     return list(_METHODS)
 
 
