@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltfix.errors import InputError
+from ltfix.features import cache as reading
 from ltfix.features.cache import FeatureCache, first_not_finite
 from ltfix.features.read import open_cache
 
@@ -77,6 +78,13 @@ class TestFinite:
         for read in (lambda: next(blocks), lambda: cache.rows(np.array([10])), cache.verify):
             with pytest.raises(InputError, match="feature row 14"):
                 read()
+
+    def test_each_shard_is_checked_once(self, tmp_path: Path, monkeypatch) -> None:
+        cache, checked = open_cache(write_cache(tmp_path).path), list[int]()
+        monkeypatch.setattr(reading, "first_not_finite", lambda block: checked.append(len(block)))
+        for read in (cache.check, cache.verify, lambda: list(cache.blocks()), lambda: cache.features):
+            read()
+        assert checked == [10, 10, 5]
 
     def test_without_sample_names(self, torn: Path) -> None:
         (torn / "samples.txt").unlink()

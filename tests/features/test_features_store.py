@@ -154,6 +154,20 @@ class TestOverwrite:
         CacheWriter(tmp_path / "c", make_plan(), overwrite=True)
         assert sorted(contents(tmp_path / "c")) == ["partial.json"]
 
+    def test_says_to_the_last_whose_shards_are_there(self, tmp_path: Path, monkeypatch) -> None:
+        writer, remove = CacheWriter(tmp_path, make_plan()), files.remove
+        fill(writer, writer.pending()[:2])
+
+        def killed(path: Path) -> None:
+            if path.name == "shard-00001.safetensors":
+                raise KeyboardInterrupt
+            remove(path)
+
+        monkeypatch.setattr(files, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            CacheWriter(tmp_path, make_plan(n=12), overwrite=True)
+        assert cache_state(tmp_path) == ("partial", writer.fingerprint)
+
     def test_keeps_what_is_not_its_own(self, tmp_path: Path) -> None:
         write_cache(tmp_path)
         (tmp_path / "notes.txt").write_bytes(b"mine")
