@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,17 @@ def test_within_one_standard_error_the_least_change_wins():
     assert taken.name == "tau"
     assert "cosine scores highest (90.0), but leads tau by only 1.0 ±" in why
     assert "tau changes least" in why
+
+
+def test_beyond_one_standard_error_the_better_method_wins_whatever_it_changes():
+    field = [
+        Contender(UNCHANGED, 0, right(0.5)),
+        Contender("cosine", 3, right(0.9)),
+        Contender("la", 1, right(0.89)),
+    ]
+    taken, table, _ = decide(field, LABELS)
+    assert table[1]["behind"] == pytest.approx(1.41 * table[1]["error"], rel=0.01)
+    assert taken.name == "cosine"
 
 
 def test_of_equal_scores_the_least_change_is_the_highest():
@@ -121,6 +134,8 @@ def test_an_untouched_start_is_a_head_too(draw_cache, monkeypatch: pytest.Monkey
     assert np.array_equal(head.weight, cache.head.weight)
     head.save(tmp_path / "auto.safetensors")
     assert ltfix.load_head(tmp_path / "auto.safetensors").meta["init"] == {"from": "stage1"}
+    cache.head = dataclasses.replace(cache.head, transform={"kind": "l2", "groups": 1})
+    assert ltfix.fit(cache, "auto").transform == {"kind": "l2", "groups": 1}
     probe = ltfix.fit(draw_cache([60, 20, 6], stage1=False), "auto")
     assert probe.meta["init"] == {"from": "probe"}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ltfix import files
 from ltfix.errors import EnvironmentFault, UsageError
 from ltfix.evaluation.scores import TITLES
+from ltfix.evaluation.table import format_value
 from ltfix.stage2.tables.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -70,25 +71,14 @@ def _draw(axes: Axes, found: Sweep, key: str) -> None:
     if len(lines) > MOST_LINES:
         hint = "sweep the value with most points first, and fewer of the others"
         raise UsageError(f"{len(lines)} lines are too many to tell apart", where="plot", hint=hint)
-    x, ticks = _places(found.over[first])
-    for line in lines:
-        rows = [p for p in found.points if [p["values"][name] for name in others] == list(line)]
-        spread = [p[key] or {"mean": math.nan, "std": None} for p in rows]
-        label = ", ".join(
-            f"{name.replace('_', '-')} {_short(v)}" for name, v in zip(others, line, strict=True)
-        )
-        axes.errorbar(
-            x,
-            [100 * s["mean"] for s in spread],
-            [100 * (s["std"] or 0.0) for s in spread],
-            marker="o",
-            markersize=4,
-            capsize=2,
-            label=label or None,
-        )
-    if ticks is not None:
-        axes.set_xticks(x, ticks)
-    elif _is_wide(x):
+    x = found.over[first]
+    for number, line in enumerate(lines):
+        spread = [p[key] or {"mean": math.nan, "std": None} for p in found.points[number :: len(lines)]]
+        means, deviations = [100 * s["mean"] for s in spread], [100 * (s["std"] or 0.0) for s in spread]
+        named = zip(others, line, strict=True)
+        label = ", ".join(f"{name.replace('_', '-')} {format_value(v, 'value')}" for name, v in named)
+        axes.errorbar(x, means, deviations, marker="o", markersize=4, capsize=2, label=label or None)
+    if _is_wide(x):
         axes.set_xscale("log")
     axes.set_xlabel(first.replace("_", "-"))
     axes.set_ylabel(f"{TITLES[key]}, percent")
@@ -97,16 +87,6 @@ def _draw(axes: Axes, found: Sweep, key: str) -> None:
         axes.legend(fontsize="small")
 
 
-def _places(points: Sequence[Any]) -> tuple[list[float], list[str] | None]:
-    """Where the points stand, and what is written there where they are words."""
-    if all(isinstance(point, int | float) for point in points):
-        return [float(point) for point in points], None
-    return [float(i) for i in range(len(points))], [str(point) for point in points]
-
-
-def _is_wide(x: Sequence[float]) -> bool:
-    return min(x) > 0 and max(x) / min(x) > 20
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _is_wide(x: Sequence[Any]) -> bool:
+    """Whether numbers lie so far apart that only their logarithms are told apart."""
+    return all(isinstance(point, int | float) for point in x) and min(x) > 0 and max(x) / min(x) > 20

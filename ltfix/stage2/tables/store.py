@@ -52,7 +52,7 @@ class Store:
         """
         if self.folder is None:
             return None
-        record, head = self._record(name), self._head(name)
+        record, head = _files(self.folder, name)
         found = _read(record)
         if found is None:
             self._refuse(record)
@@ -73,31 +73,21 @@ class Store:
         """Keep a finished run."""
         if self.folder is None:
             return
-        record = {"format": FORMAT, "key": files.sha256_json(settings), "settings": settings}
-        files.write_json(self._record(name), record)
-        head.save(self._head(name))
-        done = {
-            "scores": run.scores,
-            "seconds": run.seconds,
-            "head_sha256": files.sha256_file(self._head(name)),
-        }
-        files.write_json(self._record(name), record | done)
+        claim = {"format": FORMAT, "key": files.sha256_json(settings), "settings": settings}
+        record, tensors = _files(self.folder, name)
+        files.write_json(record, claim)
+        head.save(tensors)
+        done = {"scores": run.scores, "seconds": run.seconds, "head_sha256": files.sha256_file(tensors)}
+        files.write_json(record, claim | done)
 
-    def _record(self, name: str) -> Path:
-        return self._place(name, ".json")
 
-    def _head(self, name: str) -> Path:
-        return self._place(name, ".safetensors")
-
-    def _place(self, name: str, suffix: str) -> Path:
-        assert self.folder is not None
-        return self.folder / f"{name}{suffix}"
+def _files(folder: Path, name: str) -> tuple[Path, Path]:
+    """The record and the head of a run."""
+    return folder / f"{name}.json", folder / f"{name}.safetensors"
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     """A record of this module, or None where there is no such file or it is something else."""
-    if not path.exists():
-        return None
     try:
         found = files.read_json(path)
     except InputError:

@@ -134,11 +134,10 @@ def _why(
 
 
 def _untouched(material: Material, seed: int, record: dict[str, Any]) -> Head:
+    """The start as a head of its own."""
     train = material.train
-    start = material.start(material.data)
-    return Head(
-        weight=start.weight,
-        bias=start.bias,
+    return dataclasses.replace(
+        material.start(material.data),
         method=UNCHANGED,
         classes=train.classes,
         counts=train.counts,
