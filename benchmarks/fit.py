@@ -26,10 +26,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from ltfix import SAMNLinear
-from ltfix.stage2.layers.build import build_head
 from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
-from ltfix.stage2.losses.build import build_loss
+from ltfix.stage2.losses.loss import build_loss
+from ltfix.stage2.methods.catalog import HEADS
 
 SHAPES = ((100, 64, 64), (100, 256, 64), (100, 512, 64), (1000, 2048, 512), (8142, 2048, 512))
 SAMN = {"metric": "freq", "variant": "code", "part": "both", "scale": "exp"}
@@ -62,7 +62,7 @@ def steps(k: int, d: int, b: int, device: str) -> dict[str, Contender]:
     def ours(name: str, runs: int = 1, dtype: torch.dtype = torch.float32) -> Contender:
         values = [SAMN] * runs
         start = weight.expand(1, runs, k, d).contiguous(), bias.expand(1, runs, k).contiguous()
-        head = build_head(name, *start, counts.numpy(), values)
+        head = HEADS[name].function(*start, counts.numpy(), values)
         loss = build_loss("ce", counts, [{}] * runs, device=device)
         sgd, batches = Sgd(5e-4, 0.9), x.to(dtype)
         threads = functools.partial(engine.threads_for, head, b)

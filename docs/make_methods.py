@@ -83,7 +83,7 @@ def _glance(_: str) -> str:
         trained = m.loss is not None
         loss = f"{m.loss} + MaxNorm" if m.constraint else m.loss or "–"
         sampler = m.values()["sampler"].default if trained else "–"
-        start = "–" if m.posthoc == "ncm" else m.init
+        start = "–" if m.posthoc is not None and not m.posthoc.keeps_rows else m.init.name
         head = m.head if trained else "linear"
         link = f"[`{m.name}`](#{m.name.replace('+', '')})"
         lines.append(f"| {link} | {head} | {loss} | {sampler} | {m.posthoc or '–'} | {start} |")
@@ -91,7 +91,7 @@ def _glance(_: str) -> str:
 
 
 def _recipe(_: str) -> str:
-    from ltfix.stage2.methods.parts import TRAINING
+    from ltfix.stage2.methods.catalog import TRAINING
 
     lines = ["| value | default | meaning |", "|---|---|---|"]
     for name, value in TRAINING.items():
@@ -101,7 +101,7 @@ def _recipe(_: str) -> str:
 
 def _values(name: str) -> str:
     """A method's recipe in one line, and a table of the values that are its own."""
-    from ltfix.stage2.methods.parts import TRAINING
+    from ltfix.stage2.methods.catalog import TRAINING
     from ltfix.stage2.methods.registry import find_method
 
     method = find_method(name)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import ltfix
-from ltfix.stage2.losses import build as losses
-from ltfix.stage2.methods import parts
-from ltfix.stage2.methods import registry as table
+from ltfix.stage2.losses import softmax
+from ltfix.stage2.losses.loss import build_loss
+from ltfix.stage2.methods import catalog, entries, registry
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
@@ -30,8 +30,8 @@ def cache(tmp_path: Path):
 
 
 def test_an_entry_of_existing_parts(cache, monkeypatch):
-    method = eval(BLOCKS["ltfix/stage2/methods/registry.py"], vars(table))
-    monkeypatch.setattr(table, "_METHODS", (*table._METHODS, method))
+    method = eval(BLOCKS["ltfix/stage2/methods/entries.py"], vars(entries))
+    monkeypatch.setattr(registry, "METHODS", (*registry.METHODS, method))
     head = ltfix.fit(cache, "crt+los", delta=0.9, epochs=2)
     assert head.method == "crt+los"
     assert head.meta["values"]["sampler"]["value"] == "class-aware"
@@ -41,13 +41,14 @@ def test_an_entry_of_existing_parts(cache, monkeypatch):
 
 
 def test_a_new_loss(cache, monkeypatch):
-    added = eval(BLOCKS["ltfix/stage2/methods/parts.py, in LOSSES"], vars(parts))
-    monkeypatch.setitem(parts.LOSSES, "plain-margin", added["plain-margin"])
-    monkeypatch.setattr(losses, "_BUILD", dict(losses._BUILD))
-    exec(BLOCKS["ltfix/stage2/losses/build.py"], dict(vars(losses)))
+    added = eval(BLOCKS["ltfix/stage2/methods/catalog.py, in LOSSES"], vars(catalog))
+    monkeypatch.setitem(catalog.LOSSES, added.name, added)
+    module = dict(vars(softmax))
+    exec(BLOCKS["ltfix/stage2/losses/softmax.py"], module)
+    monkeypatch.setattr(softmax, "plain_margin", module["plain_margin"], raising=False)
     counts = torch.tensor([40, 12, 4])
     values = [{"max_margin": 0.5}, {"max_margin": 0.2}]
-    loss = losses.build_loss("plain-margin", counts, values, dtype=torch.float64)
+    loss = build_loss("plain-margin", counts, values, dtype=torch.float64)
     z = torch.randn(5, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = torch.tensor([0, 1, 2, 2, 0])
     z.requires_grad_()

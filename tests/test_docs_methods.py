@@ -9,7 +9,7 @@ import pytest
 from test_docs import script
 
 import ltfix
-from ltfix.stage2.methods.parts import LOSSES, SAMPLERS, TRAINING
+from ltfix.stage2.methods.catalog import LOSSES, SAMPLERS, TRAINING
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
 

@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ltfix.stage2.methods.parts import LOSSES, SAMPLERS, Value
+from ltfix.stage2.methods.catalog import LOSSES, SAMPLERS
+from ltfix.stage2.methods.parts import Value
 
 Values = Mapping[str, Any]
 
@@ -30,7 +31,7 @@ COMMON: Mapping[str, Value] = {
     "bn_scale": Value(1.0, "the scale of every batch norm with decay conv-fixed-bn", positive=True),
     "schedule": Value("cosine", "learning rate over the epochs", SCHEDULES),
     "warmup_epochs": Value(0, "epochs of linearly rising rate, part of epochs"),
-    "sampler": Value("instance", "how images are drawn", SAMPLERS),
+    "sampler": Value("instance", "how images are drawn", tuple(SAMPLERS)),
     "augment": Value("crop,flip", "augmentations in order, or none"),
     "crop_pad": Value(4, "pixels of zeros around an image before crop"),
     "mixup": Value(0.0, "α of MixUp within a batch; 0 is off"),
@@ -97,7 +98,7 @@ class Recipe:
         changed = {**PRESETS[preset], **self.defaults, **self.presets.get(preset, {})}
         return {
             name: dataclasses.replace(value, default=changed.get(name, value.default))
-            for name, value in {**COMMON, **LOSSES[self.loss], **self.own}.items()
+            for name, value in {**COMMON, **LOSSES[self.loss].values, **self.own}.items()
         }
 
     def to_dict(self, preset: str = "cifar") -> dict[str, Any]:

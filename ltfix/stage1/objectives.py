@@ -16,8 +16,8 @@ from ltfix.stage1 import mixing
 from ltfix.stage1.entries import Recipe
 from ltfix.stage1.trainee import Trainee
 from ltfix.stage2.loop.samplers import by_power
-from ltfix.stage2.losses.build import build_loss
-from ltfix.stage2.losses.formulas import Deferred, Loss
+from ltfix.stage2.losses.loss import Loss, build_loss
+from ltfix.stage2.losses.margin import Deferred
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ltfix.errors import UsageError, nearest
 from ltfix.stage1.entries import PRESETS, RECIPES, Recipe, Values
+from ltfix.stage2.methods.catalog import HEADS, LOSSES, SAMPLERS
 from ltfix.stage2.methods.parts import Value, clash
 from ltfix.stage2.methods.values import read_value
 
@@ -78,7 +79,8 @@ def resolve(recipe: Recipe, preset: str, given: Values) -> dict[str, Any]:
         values[name] = _read(name, value, spec[name])
     if values["warmup_epochs"] > values["epochs"]:
         raise UsageError(f"{values['warmup_epochs']} warm-up epochs are more than {values['epochs']} epochs")
-    why_not = clash(recipe.head, recipe.loss, values["sampler"], "plain" if recipe.head == "cosine" else None)
+    head = HEADS[recipe.head].under({"cosine": "plain"})
+    why_not = clash({"head": head, "loss": LOSSES[recipe.loss], "sampler": SAMPLERS[values["sampler"]]})
     if why_not is not None:
         raise UsageError(why_not, where=f"recipe {recipe.name}")
     return values

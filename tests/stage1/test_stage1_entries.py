@@ -8,7 +8,7 @@ import pytest
 
 from ltfix.stage1.entries import COMMON, PRESETS, RECIPES
 from ltfix.stage1.recipes import find_recipe, resolve
-from ltfix.stage2.losses.build import NAMES
+from ltfix.stage2.methods.catalog import LOSSES
 
 LDAM = {"lr": 0.1, "batch_size": 128, "weight_decay": 2e-4, "warmup_epochs": 5, "epochs": 200}
 GLMC_LARGE = {"batch_size": 120, "lr": 0.1, "epochs": 135, "weight_decay": 2e-4, "warmup_epochs": 10}
@@ -58,7 +58,7 @@ def test_published_values(name: str, preset: str, expected: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
 def test_a_recipe_is_made_of_what_there_is(recipe: Any) -> None:
-    assert recipe.loss in NAMES and recipe.test_head in recipe.heads
+    assert recipe.loss in LOSSES and recipe.test_head in recipe.heads
     known = set(recipe.values())
     changed = {*recipe.defaults, *(key for values in recipe.presets.values() for key in values)}
     assert changed <= known and set(COMMON) <= known and set(recipe.presets) <= set(PRESETS)

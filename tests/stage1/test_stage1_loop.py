@@ -18,7 +18,7 @@ from ltfix.stage1.loop import Pace, Trainer, predict, steps_of
 from ltfix.stage1.objectives import Classify
 from ltfix.stage1.trainee import Trainee
 from ltfix.stage2.loop import samplers
-from ltfix.stage2.losses.formulas import SoftmaxLoss
+from ltfix.stage2.losses.softmax import SoftmaxLoss
 
 CPU = Compute(torch.device("cpu"))
 

@@ -12,7 +12,7 @@ from ltfix.stage1 import mixing, objectives
 from ltfix.stage1.objectives import Classify, Glmc, Part, build_objective
 from ltfix.stage1.recipes import find_recipe, resolve
 from ltfix.stage1.trainee import Trainee
-from ltfix.stage2.losses.formulas import SoftmaxLoss
+from ltfix.stage2.losses.softmax import SoftmaxLoss
 
 COUNTS = np.array([50, 20, 5])
 CPU = torch.device("cpu")

@@ -11,14 +11,15 @@ from torch.nn import functional as F
 import ltfix
 from ltfix.errors import InputError
 from ltfix.features.read import FeatureCache
-from ltfix.stage2.layers.build import Parametrisation, build_head
+from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.layers.samn import SAMNLinear
 from ltfix.stage2.loop import engine
-from ltfix.stage2.loop.constraints import MaxNorm
+from ltfix.stage2.loop.constraints import MaxNorm, max_norm
 from ltfix.stage2.loop.data import Features, Plan
 from ltfix.stage2.loop.engine import Recipe, rate_factor, train
 from ltfix.stage2.loop.scaling import Coordinates
-from ltfix.stage2.losses.build import build_loss
+from ltfix.stage2.losses.loss import build_loss
+from ltfix.stage2.methods.catalog import HEADS
 
 PLAIN = Coordinates(scale=1.0, typical=1.0)
 SAMN = {"metric": "freq", "variant": "code", "part": "both", "scale": "exp"}
@@ -41,12 +42,13 @@ def run(
     seeds: list[int],
     epochs: int = 3,
     batch_size: int = 8,
+    every: str | None = None,
     dtype=torch.float64,
     **options,
 ) -> Parametrisation:
     """Train S = len(seeds) by M = len(lr) runs and return the head."""
     values = [{**SAMN, **v} for v in values or [{}] * len(lr)]
-    trained = build_head(head, *start_of(cache, len(seeds), len(lr), dtype), cache.counts, values)
+    trained = HEADS[head].function(*start_of(cache, len(seeds), len(lr), dtype), cache.counts, values)
     recipe = Recipe(
         Plan(options.pop("sampler", "instance"), batch_size, epochs), lr, decay or [0.0] * len(lr), 0.9
     )
@@ -58,6 +60,7 @@ def run(
         seeds,
         coordinates=PLAIN,
         like=torch.zeros((), dtype=dtype),
+        constraint=None if every is None else max_norm(trained, {"every": every}),
         **options,
     )
     return trained
@@ -187,16 +190,16 @@ def test_a_constraint_is_enforced_after_each_epoch_or_step(draw_cache):
     cache = draw_cache(COUNTS)
     for every in ("epoch", "step"):
         weight, _ = start_of(cache, 1, 1)
-        constraint = MaxNorm.of(weight, every)
-        folded = run(cache, lr=[0.5], seeds=[0], constraint=constraint).folded()
-        assert bool((folded["weight"].norm(dim=-1) <= constraint.threshold[..., None] * (1 + 1e-9)).all())
+        threshold = MaxNorm.of(weight, every).threshold
+        folded = run(cache, lr=[0.5], seeds=[0], every=every).folded()
+        assert bool((folded["weight"].norm(dim=-1) <= threshold[..., None] * (1 + 1e-9)).all())
 
 
 def test_after_epoch_sees_every_epoch_and_stop_ends_early(draw_cache):
     cache, seen = draw_cache(COUNTS), []
     run(cache, lr=[0.05], seeds=[0], epochs=5, after_epoch=seen.append)
     assert seen == [0, 1, 2, 3, 4]
-    head = build_head("linear", *start_of(cache, 1, 1), cache.counts, [{}])
+    head = HEADS["linear"].function(*start_of(cache, 1, 1), cache.counts, [{}])
     states: list[Tensor] = []
     loss = build_loss("ce", torch.from_numpy(cache.counts), [{}], dtype=torch.float64)
     recipe = Recipe(Plan("instance", 8, 5), [0.05], [0.0], 0.9)
@@ -211,7 +214,7 @@ def test_after_epoch_sees_every_epoch_and_stop_ends_early(draw_cache):
         after_epoch=lambda e: states.append(head.folded()["weight"].clone()),
         **options,
     )
-    short = build_head("linear", *start_of(cache, 1, 1), cache.counts, [{}])
+    short = HEADS["linear"].function(*start_of(cache, 1, 1), cache.counts, [{}])
     stopped = Recipe(recipe.plan, recipe.lr, recipe.weight_decay, 0.9, stop=2)
     train(Features.of(cache), short, loss, stopped, [0], **options)
     assert torch.equal(short.folded()["weight"], states[1])
@@ -220,9 +223,8 @@ def test_after_epoch_sees_every_epoch_and_stop_ends_early(draw_cache):
 def test_one_step_is_the_formula():
     x = torch.tensor([[[1.0, 2.0], [3.0, -1.0]]]).double()
     y = torch.tensor([[0, 1]])
-    head = build_head(
-        "linear", torch.zeros(1, 1, 2, 2).double(), torch.zeros(1, 1, 2).double(), np.array([1, 1]), [{}]
-    )
+    zero = torch.zeros(1, 1, 2, 2).double()
+    head = HEADS["linear"].function(zero, zero[..., 0], np.array([1, 1]), [{}])
     loss = build_loss("ce", torch.tensor([1, 1]), [{}], dtype=torch.float64)
     engine.step(head, loss, x, y, engine.Sgd(0.1, 0.9))
     gradient = torch.tensor([[-0.5, 0.5], [0.5, -0.5]]).double().T @ x[0] / 2

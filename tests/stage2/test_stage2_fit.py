@@ -20,8 +20,8 @@ from ltfix.stage2.layers.samn import SAMNLinear
 from ltfix.stage2.loop import data
 from ltfix.stage2.methods.registry import methods
 
-TRAINED = [m.name for m in methods() if m.loss is not None and m.head != "etf"]
-NAMES = [m.name for m in methods() if m.head != "etf"]
+TRAINED = [m.name for m in methods() if m.loss is not None and not m.head.simplex]
+NAMES = [m.name for m in methods() if not m.head.simplex]
 COUNTS = [40, 14, 6, 2]
 
 

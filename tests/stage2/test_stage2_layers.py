@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltfix.heads.head import Head
-from ltfix.stage2.layers.build import build_head
 from ltfix.stage2.layers.samn import PARTS, SCALES, VARIANTS, SAMNLinear
 from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
-from ltfix.stage2.losses.build import build_loss
+from ltfix.stage2.losses.loss import build_loss
+from ltfix.stage2.methods.catalog import HEADS
 
 COUNTS = np.array([40, 12, 12, 3, 1])
 K, D = len(COUNTS), 6
@@ -185,7 +185,7 @@ def test_steps_equal_autograd_and_torch_sgd(case: str):
     weight, bias = draw(2, 2, K, D), draw(2, 2, K)
     xs, test = draw(4, 2, 9, D) + 0.5, draw(11, D)
     ys = torch.randint(K, (4, 2, 9), generator=generator)
-    head = build_head(name, weight, bias, COUNTS, [values, values])
+    head = HEADS[name].function(weight, bias, COUNTS, [values, values])
     loss = build_loss("ce", torch.from_numpy(COUNTS), [{}, {}], dtype=torch.float64)
     sgd = Sgd(torch.tensor(RATES).double(), 0.9, torch.tensor(DECAYS).double())
     for x, y in zip(xs, ys, strict=True):
@@ -217,7 +217,7 @@ def test_one_number_for_all_settings_is_the_same_as_one_each(name: str):
     for sgd in (Sgd(0.1, 0.9, 0.01), Sgd(rates, 0.9, decays)):
         generator = torch.Generator().manual_seed(1)
         weight = torch.randn(1, 2, K, D, dtype=torch.float64, generator=generator)
-        head = build_head(name, weight, weight[..., 0].clone(), COUNTS, [values, values])
+        head = HEADS[name].function(weight, weight[..., 0].clone(), COUNTS, [values, values])
         loss = build_loss("ce", torch.from_numpy(COUNTS), [{}, {}], dtype=torch.float64)
         for _ in range(3):
             x = torch.randn(1, 7, D, dtype=torch.float64, generator=generator)
@@ -229,7 +229,7 @@ def test_one_number_for_all_settings_is_the_same_as_one_each(name: str):
 @pytest.mark.parametrize("name", ["linear", "samn"])
 def test_the_start_is_copied(name: str):
     weight, bias = torch.ones(1, 1, K, D), torch.zeros(1, 1, K)
-    head = build_head(name, weight, bias, COUNTS, [samn_values("freq", "code", "both", "exp")])
+    head = HEADS[name].function(weight, bias, COUNTS, [samn_values("freq", "code", "both", "exp")])
     loss = build_loss("ce", torch.from_numpy(COUNTS), [{}])
     engine.step(head, loss, torch.ones(1, 2, D), torch.tensor([[0, 1]]), Sgd(0.1, 0.9))
     assert bool((weight == 1).all())
@@ -242,7 +242,7 @@ def test_samn_with_zero_rows_two_classes_or_equal_counts_stays_finite(metric: st
         weight = torch.zeros(1, 1, len(counts), 4)
         weight[0, 0, 0] = 1.0
         values = samn_values(metric, "code", "both", "exp")
-        head = build_head("samn", weight, torch.zeros(1, 1, len(counts)), np.array(counts), [values])
+        head = HEADS["samn"].function(weight, torch.zeros(1, 1, len(counts)), np.array(counts), [values])
         loss = build_loss("ce", torch.tensor(counts), [{}])
         for _ in range(5):
             engine.step(head, loss, torch.randn(1, 6, 4), torch.arange(6)[None] % len(counts), Sgd(5e-4, 0.9))

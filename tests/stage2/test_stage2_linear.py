@@ -9,7 +9,7 @@ from torch import Tensor
 from ltfix.stage2.layers.linear import DisAlign, ScaledLogits
 from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
-from ltfix.stage2.losses.build import build_loss
+from ltfix.stage2.losses.loss import build_loss
 
 
 def batch(t: Tensor) -> Tensor:

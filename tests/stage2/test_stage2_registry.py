@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ltfix
 from ltfix.errors import UsageError
 from ltfix.stage2.loop.samplers import draw
-from ltfix.stage2.losses import build as losses
-from ltfix.stage2.methods import parts
+from ltfix.stage2.methods import catalog
+from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.registry import find_method, methods
 
 EXPECTED = {"ce", "samn", "los", "tau-norm", "logit-adjust"}
@@ -26,15 +27,8 @@ def test_methods_have_unique_names_sources_and_known_parts():
     for method in methods():
         assert method.summary
         assert method.source
-        assert method.head in parts.HEADS
-        assert method.loss is None or method.loss in parts.LOSSES
-        assert method.posthoc is None or method.posthoc in parts.POSTHOC
-        assert method.init in parts.INITS
-        assert set(method.defaults) | set(method.grid) <= set(method.values())
-        for condition, defaults in method.instead.items():
-            name, _, word = condition.partition("=")
-            assert word in method.values()[name].choices
-            assert set(defaults) <= set(method.values())
+        assert method.tested() is method
+        assert method.to_dict()["parts"]["init"]["name"] in catalog.STARTS
 
 
 def test_every_value_says_what_it_means():
@@ -45,16 +39,17 @@ def test_every_value_says_what_it_means():
 
 
 def test_tables_and_code_name_the_same_parts():
-    assert set(parts.LOSSES) == set(losses.NAMES)
-    import numpy as np
-
-    for name in parts.SAMPLERS:
+    for kind, table in catalog.PARTS.items():
+        for name, part in table.items():
+            assert (part.name, part.kind) == (name, kind)
+            assert callable(part.function)
+    for name in catalog.SAMPLERS:
         assert len(draw(name, np.array([0, 1, 1]), 0, 0, 1)) == 3
 
 
 def test_the_row_of_the_listing():
     row = find_method("samn").to_dict()
-    assert set(row) == {"name", "summary", "source", "defaults"}
+    assert set(row) == {"name", "summary", "source", "defaults", "parts"}
     assert row["defaults"]["metric"] == "freq"
     assert row["defaults"]["lr"] == 5e-4
 
@@ -104,3 +99,81 @@ def test_a_third_party_method_on_the_command_line(plugin, tmp_path: Path, ltfix)
     done = ltfix("methods", "half-los", env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert "over-smoothing, by half" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"loss": "lso"}, "method own names an unknown loss 'lso': did you mean los"),
+        ({"head": "liner"}, "names an unknown head 'liner': did you mean linear"),
+        ({"loss": None, "posthoc": "tau"}, "names an unknown post-hoc step 'tau': did you mean tau-norm"),
+        ({"constraint": "max-norm"}, "names an unknown constraint 'max-norm': did you mean maxnorm"),
+        ({"init": "stage-1"}, "names an unknown start 'stage-1': did you mean stage1"),
+        ({"sampler": "even"}, "names an unknown sampler 'even'"),
+        ({"loss": catalog.HEADS["etf"]}, "names an unknown loss 'etf'"),
+        (
+            {"head": "samn", "constraint": "maxnorm"},
+            "maxnorm moves rows, which the head samn has not free",
+        ),
+        ({"head": "etf", "constraint": "maxnorm"}, "which the head etf has not free"),
+        ({"head": "cosine", "posthoc": "tau-norm"}, "tau-norm needs a linear head, cosine is none"),
+        ({"loss": None, "constraint": "maxnorm"}, "it trains nothing, so its head or constraint"),
+        ({"loss": None, "head": "samn", "posthoc": "ncm"}, "it trains nothing"),
+        (
+            {"head": "lws", "init": "random"},
+            "and those of random are noise",
+        ),
+        (
+            {"head": "etf", "init": "probe"},
+            "so it does not start from probe",
+        ),
+        ({"loss": "ldam"}, "ldam has margins and a scale for cosines"),
+        ({"loss": "cb", "sampler": "class-aware"}, "would each correct the prior"),
+        ({"loss": "cb", "defaults": {"sampler": "class-aware"}}, "would each correct the prior"),
+        ({"defaults": {"delta": 0.5}}, "method own has no value 'delta'"),
+        ({"defaults": {"lr": "fast"}}, "lr must be a number, found 'fast' (method own)"),
+        ({"defaults": {"epochs": 1.5}}, "epochs must be a whole number, found 1.5 (method own)"),
+        ({"loss": "los", "defaults": {"delta": 2}}, "delta = 2 is out of range (method own)"),
+        ({"loss": "los", "grid": {"delta": (0.5, 2)}}, "delta = 2 is out of range (method own)"),
+        ({"grid": {"tau": (1.0,)}}, "method own has no value 'tau'"),
+        ({"loss": "cb", "instead": {"form=bec": {"lr": 1.0}}}, "method own: no value is ever form=bec"),
+        ({"loss": "cb", "instead": {"from=bce": {"lr": 1.0}}}, "method own: no value is ever from=bce"),
+        ({"loss": "cb", "instead": {"form=bce": {"delta": 1.0}}}, "method own has no value 'delta'"),
+    ],
+    ids=str,
+)
+def test_an_entry_is_checked_whole(entry: dict, message: str):
+    with pytest.raises(UsageError) as caught:
+        Method("own", "does", "nobody", **entry).tested()
+    assert message in str(caught.value)
+
+
+def test_a_part_of_another_package_is_treated_as_a_built_in_one(draw_cache, plugin, tmp_path: Path):
+    cache = draw_cache([20, 5, 2])
+    (tmp_path / "ltfix_half.py").write_text(
+        "from ltfix.stage2.losses.softmax import balanced_softmax\n"
+        "from ltfix.stage2.loop.samplers import class_aware\n"
+        "from ltfix.stage2.methods.registry import Method\n"
+        "from ltfix.stage2.methods.parts import Part\n"
+        'LOSS = Part("own-loss", "loss", balanced_softmax, corrects_prior=True)\n'
+        'SAMPLER = Part("own-sampler", "sampler", "ltfix_half:class_aware")\n'
+        'METHOD = Method("half-los", "by half", "nobody", loss=LOSS, sampler=SAMPLER, defaults={"lr": 1})\n'
+    )
+    head = ltfix.fit(cache, "half-los", epochs=2)
+    assert head.meta["parts"]["loss"] == "own-loss"
+    assert head.meta["values"]["sampler"]["value"] == "own-sampler"
+    assert head.meta["values"]["lr"] == {"value": 1.0, "from": "default"}
+    plain = find_method("balanced-softmax")
+    same = ltfix.fit(cache, "balanced-softmax", epochs=2, lr=1.0)
+    assert not (head.weight == same.weight).all()
+    assert (ltfix.fit(cache, "half-los", epochs=2, sampler="instance").weight == same.weight).all()
+    with pytest.raises(UsageError, match="would each correct the prior"):
+        ltfix.fit(cache, "half-los", sampler="class-aware")
+    assert find_method("half-los").to_dict()["parts"]["loss"]["traits"] == ["corrects_prior"]
+    assert plain.to_dict()["parts"]["loss"]["traits"] == ["corrects_prior"]
+
+
+def test_an_entry_point_that_is_no_method_is_refused(plugin, tmp_path: Path):
+    (tmp_path / "ltfix_half.py").write_text("METHOD = 3\n")
+    with pytest.raises(UsageError, match="the entry point half-los is of type int, not a Method"):
+        find_method("half-los")

@@ -12,7 +12,7 @@ from ltfix.stage2.layers.rows import Samn
 from ltfix.stage2.layers.samn import SAMNLinear
 from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
-from ltfix.stage2.losses.build import build_loss
+from ltfix.stage2.losses.loss import build_loss
 
 CASES = {"init": ("init.raw_w", "init.raw_b", "exp"), "randraw": ("rand", "rand", "exp")}
 CASES["randraw_mul"] = ("rand", "rand", "mul")

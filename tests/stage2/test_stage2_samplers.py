@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltfix.stage2.loop.samplers import CONSECUTIVE, draw
-from ltfix.stage2.methods.parts import SAMPLERS
+from ltfix.stage2.methods.catalog import SAMPLERS
 
 COUNTS = st.lists(st.integers(0, 30), min_size=2, max_size=8).filter(lambda n: sum(map(bool, n)) >= 2)
 every_sampler = pytest.mark.parametrize("name", SAMPLERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,23 +12,23 @@ from torch import Tensor
 from ltfix.stage2.losses import weights
 
 K = pytest.mark.parametrize("classes", ["k10", "k100"])
-LISTS = st.lists(st.integers(0, 5000), min_size=2, max_size=20).map(torch.tensor)
+LISTS = st.lists(st.integers(0, 5000), min_size=2, max_size=20).map(np.array)
 
 
-def near(found: Tensor, expected: Tensor, rtol: float = 2e-5) -> None:
-    torch.testing.assert_close(found, expected, rtol=rtol, atol=1e-3 * rtol)
+def near(found: np.ndarray, expected: Tensor, rtol: float = 2e-5) -> None:
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=rtol, atol=1e-3 * rtol)
 
 
 @K
 def test_published_weights_and_margins(golden64, classes: str):
     g = golden64("losses_official")
-    counts = g[f"{classes}.counts"]
+    counts = g[f"{classes}.counts"].numpy()
     near(weights.effective_number(counts, 0.9999), g[f"{classes}.drw_weights_b0.9999"], rtol=1e-4)
     near(weights.ldam_margins(counts, 0.5), g[f"{classes}.ldam.margins"])
-    near(weights.vs_scale(counts, 0.3), g[f"{classes}.vs_g0.3.delta"])
-    near(weights.log_prior(counts), g[f"{classes}.vs_t1.iota"])
+    near(1 / weights.vs_scale(counts, 0.3), g[f"{classes}.vs_g0.3.delta"])
+    near(weights.prior_shift(counts), g[f"{classes}.vs_t1.iota"])
     for tau in ("0.5", "1", "1.5"):
-        near(float(tau) * weights.log_prior(counts), g[f"{classes}.la_tau{tau}.adjust"])
+        near(weights.prior_shift(counts, float(tau)), g[f"{classes}.la_tau{tau}.adjust"])
 
 
 @K
@@ -36,63 +37,64 @@ def test_published_weights_and_margins(golden64, classes: str):
 def test_published_smoothing(golden64, classes: str, shape: str, ends: str):
     g = golden64("losses_official")
     head, tail = map(float, ends.split("_"))
-    found = weights.las_smoothing(g[f"{classes}.counts"], head, tail, shape, 1.5)
+    found = weights.las_smoothing(g[f"{classes}.counts"].numpy(), head, tail, shape, 1.5)
     near(found, g[f"{classes}.las_{shape}_{ends}.eps"])
 
 
 @settings(deadline=None)
 @given(counts=LISTS, beta=st.sampled_from([0.0, 0.9, 0.9999, 0.99999999, 1.0]))
-def test_effective_numbers_have_mean_one_and_fall_with_the_count(counts: Tensor, beta: float):
+def test_effective_numbers_have_mean_one_and_fall_with_the_count(counts: np.ndarray, beta: float):
     weight = weights.effective_number(counts, beta)
-    assert torch.isfinite(weight).all()
+    assert np.isfinite(weight).all()
     assert float(weight.mean()) == pytest.approx(1)
     ordered = weight[counts.argsort()]
-    assert bool((ordered.diff() <= 1e-9).all())
+    assert bool((np.diff(ordered) <= 1e-9).all())
 
 
 def test_limits_of_the_effective_number():
-    counts = torch.tensor([1000, 100, 10])
-    torch.testing.assert_close(weights.effective_number(counts, 0.0), torch.ones(3).double())
-    harmonic = 3 / (1 / counts.double()).sum()
-    torch.testing.assert_close(weights.effective_number(counts, 1.0), harmonic / counts.double())
+    counts = np.array([1000, 100, 10])
+    np.testing.assert_allclose(weights.effective_number(counts, 0.0), np.ones(3))
+    harmonic = 3 / (1 / counts).sum()
+    np.testing.assert_allclose(weights.effective_number(counts, 1.0), harmonic / counts)
     near_one = weights.effective_number(counts, 1 - 1e-12)  # (1 − β)/(1 − β^n) is 0/0 in naive float64
-    torch.testing.assert_close(near_one, weights.effective_number(counts, 1.0), rtol=1e-6, atol=0)
+    np.testing.assert_allclose(near_one, weights.effective_number(counts, 1.0), rtol=1e-6, atol=0)
 
 
 @settings(deadline=None)
 @given(counts=LISTS)
-def test_empty_classes_count_as_one_sample(counts: Tensor):
-    filled = counts.clamp(min=1)
+def test_empty_classes_count_as_one_sample(counts: np.ndarray):
+    filled = counts.clip(min=1)
     for make in (
-        weights.log_prior,
+        weights.prior,
+        weights.prior_shift,
         lambda n: weights.effective_number(n, 0.99),
         lambda n: weights.inverse_power(n, 1.2),
         lambda n: weights.ldam_margins(n, 0.5),
         lambda n: weights.vs_scale(n, 0.3),
     ):
-        assert torch.equal(make(counts), make(filled))
-        assert torch.isfinite(make(counts)).all()
+        assert np.array_equal(make(counts), make(filled))
+        assert np.isfinite(make(counts)).all()
 
 
 @settings(deadline=None)
 @given(counts=LISTS)
-def test_margins_and_scales_mark_the_rarest_class(counts: Tensor):
+def test_margins_and_scales_mark_the_rarest_class(counts: np.ndarray):
     margin, scale = weights.ldam_margins(counts, 0.5), weights.vs_scale(counts, 0.3)
     assert float(margin.max()) == pytest.approx(0.5)
-    assert float(scale.min()) == 1
-    assert int(margin.argmax()) == int(scale.argmax()) == int(counts.clamp(min=1).argmin())
+    assert float(scale.max()) == 1
+    assert int(margin.argmax()) == int(scale.argmin()) == int(counts.clip(min=1).argmin())
 
 
 @pytest.mark.parametrize("shape", weights.LAS_SHAPES)
 @settings(deadline=None)
 @given(counts=LISTS)
-def test_smoothing_runs_from_tail_to_head(shape: str, counts: Tensor):
+def test_smoothing_runs_from_tail_to_head(shape: str, counts: np.ndarray):
     smoothing = weights.las_smoothing(counts, 0.4, 0.1, shape)
     assert float(smoothing[counts.argmax()]) == pytest.approx(0.4)
     if counts.min() < counts.max():
         assert float(smoothing[counts.argmin()]) == pytest.approx(0.1)
-    assert bool((smoothing[counts.argsort()].diff() >= -1e-9).all())
+    assert bool((np.diff(smoothing[counts.argsort()]) >= -1e-9).all())
 
 
 def test_inverse_power_zero_is_no_weighting():
-    torch.testing.assert_close(weights.inverse_power(torch.tensor([7, 3]), 0.0), torch.ones(2).double())
+    np.testing.assert_allclose(weights.inverse_power(np.array([7, 3]), 0.0), np.ones(2))

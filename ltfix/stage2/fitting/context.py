@@ -17,11 +17,12 @@ from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.probe import fit_probe
 from ltfix.stage2.fitting.runs import Fitter
-from ltfix.stage2.fitting.starts import find_start
 from ltfix.stage2.fitting.validation import FRACTION, Validation, validation_samples
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Coordinates, natural
+from ltfix.stage2.methods.method import find_part
 from ltfix.stage2.methods.options import Options
+from ltfix.stage2.methods.parts import Part
 
 T = TypeVar("T")
 
@@ -153,7 +154,7 @@ class Material:
         """The stage-1 classifier, else the linear probe of ``data``, for raw features."""
         return self._probe(data) if self.train.head is None else self.train.head
 
-    def fitter(self, data: Features, init: str, scale: float, normalize: str) -> Fitter:
+    def fitter(self, data: Features, init: Part | str, scale: float, normalize: str) -> Fitter:
         """What fits on ``data`` (all samples, or those a fold leaves).
 
         Args:
@@ -162,7 +163,7 @@ class Material:
         """
         coordinates = Coordinates.of(data.some_rows(), self.options.feature_scale, normalize)
         coordinates = dataclasses.replace(coordinates, scale=coordinates.scale * scale)
-        start = find_start(init, data, coordinates, stage1=self.stage1, probe=lambda: self._probe(data))
+        start = find_part("start", init).function(data, coordinates, self.stage1, lambda: self._probe(data))
         return Fitter(data, start, coordinates, self.compute, self.progress)
 
     def _probe(self, data: Features) -> Head:

@@ -11,36 +11,14 @@ import torch
 from torch import Tensor
 
 from ltfix.compute import Compute
-from ltfix.heads import posthoc
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2.layers.build import Parametrisation, build_head
+from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.loop import engine
-from ltfix.stage2.loop.constraints import MaxNorm
 from ltfix.stage2.loop.data import Features, Plan
 from ltfix.stage2.loop.scaling import Coordinates
-from ltfix.stage2.losses import build as losses
+from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.values import Values
-
-SIDE_BY_SIDE = frozenset(
-    [
-        "lr",
-        "weight_decay",
-        "delta",
-        "eps_head",
-        "eps_tail",
-        "power",
-        "tau",
-        "gamma",
-        "rho",
-        "beta",
-        "max_margin",
-        "ldam_s",
-        "lade_weight",
-        "s",
-    ]
-)
-"""Values that may differ between settings that train in one batch."""
 
 MAX_VALUES = 1 << 26  # of weights trained at once: 256 MB of float32
 
@@ -120,17 +98,15 @@ class Fitter:
         watch: Callable[[int, Heads], None] | None,
     ) -> Heads:
         first, starts = settings[0], [self.start(seed) for seed in seeds]
-        if first.method.loss is None:
+        loss, bound = first.method.loss, first.method.constraint
+        if loss is None:
             return [[self._finish(start, start, values) for values in settings] for start in starts]
         like = torch.zeros((), device=self.compute.device)
         weight, bias = _stacked(starts, len(settings), like)
         counts, tables = self.data.counts, [values.values for values in settings]
-        head = build_head(first.method.head, weight, bias, counts, tables)
-        loss = losses.build_loss(
-            first.method.loss, torch.from_numpy(counts), tables, dtype=like.dtype, device=like.device
-        )
+        head: Parametrisation = first.method.head.function(weight, bias, counts, tables)
         recipe = engine.Recipe(
-            plan=Plan(first["sampler"], first["batch_size"], first["epochs"]),
+            plan=Plan(first.parts["sampler"], first["batch_size"], first["epochs"]),
             lr=[values["lr"] for values in settings],
             weight_decay=[values["weight_decay"] for values in settings],
             momentum=first["momentum"],
@@ -140,12 +116,12 @@ class Fitter:
         engine.train(
             self.data,
             head,
-            loss,
+            build_loss(loss, counts, tables, dtype=like.dtype, device=like.device),
             recipe,
             seeds,
             coordinates=self.coordinates,
             like=like.bfloat16() if self.compute.precision == "bf16" else like,
-            constraint=MaxNorm.of(weight, first["every"]) if first.method.constraint == "maxnorm" else None,
+            constraint=None if bound is None else bound.function(head, first.values),
             after_epoch=watch and (lambda epoch: watch(epoch, self._collect(head, starts, settings))),
             progress=self.progress,
         )
@@ -166,7 +142,10 @@ class Fitter:
 
     def _finish(self, head: Head, start: Head, values: Values) -> Head:
         """A head for raw features, after the method's post-hoc step, with what is known of its making."""
-        found = self.coordinates.back(apply_posthoc(head, values, self.data, self.coordinates))
+        step = values.method.posthoc
+        if step is not None:
+            head = step.function(head, values.values, self.data, self.coordinates)
+        found = self.coordinates.back(head)
         meta = {"init": start.meta, "coordinates": self.coordinates.record()}
         return dataclasses.replace(found, method=values.method.name, meta=meta)
 
@@ -183,24 +162,8 @@ def _stacked(starts: Sequence[Head], n_settings: int, like: Tensor) -> tuple[Ten
     return weight.unsqueeze(1).repeat(1, n_settings, 1, 1), bias.unsqueeze(1).repeat(1, n_settings, 1)
 
 
-def apply_posthoc(head: Head, values: Values, data: Features, coordinates: Coordinates) -> Head:
-    """The method's post-hoc step on a linear head in the fit's coordinates."""
-    kind, v = values.method.posthoc, values.values
-    if kind == "tau-norm":
-        return Head(*posthoc.tau_norm(head.weight, head.bias, v["tau"], keep_bias=v["bias"] == "keep"))
-    if kind == "logit-adjust":
-        return Head(*posthoc.logit_adjust(head.weight, head.bias, data.counts, v["tau"]))
-    if kind == "mult-la":
-        return Head(*posthoc.multiply_prior(head.weight, head.bias, data.counts, v["tau"], v["form"]))
-    if kind == "ncm":
-        weight, bias, transform, tensors = posthoc.nearest_class_mean(
-            lambda: data.blocks(coordinates), len(data.counts), data.dim, v["transform"], v["distance"]
-        )
-        return Head(weight, bias, transform=transform, tensors=tensors)
-    return head
-
-
 def _group(values: Values) -> str:
     """Settings with equal keys may train in one batch."""
-    same: dict[str, Any] = {name: v for name, v in values.values.items() if name not in SIDE_BY_SIDE}
-    return repr((values.method.name, values.method.loss, sorted(same.items())))
+    spec, loss = values.method.values(), values.method.loss
+    same: dict[str, Any] = {name: v for name, v in values.values.items() if not spec[name].side_by_side}
+    return repr((values.method.name, loss and loss.name, sorted(same.items())))

@@ -1,4 +1,9 @@
-"""Where training starts: the stage-1 classifier, the linear probe, class means or noise."""
+"""Where training starts: the stage-1 classifier, the linear probe, class means or noise.
+
+The record of a start names a function of this file. It gets the features, the scaling to start in, the
+classifier that came with the features (or None), and what gives their linear probe. It returns what gives
+the run of a seed its start: a linear head in that scaling, whose ``meta`` says what it is.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +18,35 @@ from ltfix.seeds import derive
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Coordinates
 
+Probe = Callable[[], Head]
+Starter = Callable[[int], Head]
 
-def find_start(
-    kind: str, data: Features, coordinates: Coordinates, *, stage1: Head | None, probe: Callable[[], Head]
-) -> Callable[[int], Head]:
-    """Where the run of a seed starts: a linear head in ``coordinates``, whose ``meta`` says what it is.
 
-    Args:
-        kind: "stage1", "probe", "class-mean" or "random".
-        stage1: the classifier that came with the features; without one, "stage1" means the probe.
-        probe: gives the linear probe of ``data``, for raw features.
-    """
-    if kind == "random":
-        return lambda seed: noise(seed, len(data.counts), data.dim)
-    if kind == "class-mean":
-        mean = class_means(data.blocks(coordinates), len(data.counts), data.dim)[0].astype(np.float32)
-        unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), NORM_FLOOR)
-        start = Head(unit, np.zeros(len(unit), np.float32), meta={"from": kind})
-    elif kind == "stage1" and stage1 is not None:
-        start = coordinates.into(Head(stage1.weight, stage1.bias, meta={"from": kind}))
-    else:
-        start = coordinates.into(probe())
+def stage1(data: Features, coordinates: Coordinates, given: Head | None, probed: Probe) -> Starter:
+    """The stage-1 classifier that came with the features, else the probe."""
+    if given is None:
+        return probe(data, coordinates, given, probed)
+    start = coordinates.into(Head(given.weight, given.bias, meta={"from": "stage1"}))
     return lambda seed: start
+
+
+def probe(data: Features, coordinates: Coordinates, given: Head | None, probed: Probe) -> Starter:
+    """The linear probe of the features."""
+    start = coordinates.into(probed())
+    return lambda seed: start
+
+
+def class_mean(data: Features, coordinates: Coordinates, given: Head | None, probed: Probe) -> Starter:
+    """The direction of each class's mean feature."""
+    mean = class_means(data.blocks(coordinates), len(data.counts), data.dim)[0].astype(np.float32)
+    unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), NORM_FLOOR)
+    start = Head(unit, np.zeros(len(unit), np.float32), meta={"from": "class-mean"})
+    return lambda seed: start
+
+
+def random(data: Features, coordinates: Coordinates, given: Head | None, probed: Probe) -> Starter:
+    """Noise, of each seed its own."""
+    return lambda seed: noise(seed, len(data.counts), data.dim)
 
 
 def noise(seed: int, n_classes: int, dim: int) -> Head:

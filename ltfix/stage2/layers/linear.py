@@ -1,13 +1,19 @@
-"""Trainable heads over logits: the linear layer, scaled logits, DisAlign. Shapes as in ``parametrise``."""
+"""Trainable heads over logits: the linear layer, scaled logits, DisAlign.
+
+Shapes as in ``parametrisation``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ltfix.stage2.layers.sgd import Sgd
+from ltfix.stage2.methods.parts import Given
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
@@ -162,3 +168,28 @@ class DisAlign:
             "logit_scale": self.gain - self.offset,
             "logit_bias": self.margin,
         }
+
+
+def linear(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> Linear:
+    """A linear layer that trains."""
+    return Linear(weight, bias)
+
+
+def etf(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> Linear:
+    """A linear layer whose rows, a simplex, stay: its bias trains."""
+    return Linear(weight, bias, train_weight=False)
+
+
+def lws(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> ScaledLogits:
+    """One learned factor a class on frozen logits."""
+    return ScaledLogits(weight, bias, lr_factor=0.0)
+
+
+def scaled(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> ScaledLogits:
+    """One learned factor a class over a layer that trains at a share of the rate."""
+    return ScaledLogits(weight, bias, lr_factor=values[0]["lr_factor"])
+
+
+def disalign(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> DisAlign:
+    """DisAlign in the form that ``variant`` asks for."""
+    return DisAlign(weight, bias, form=values[0]["variant"])

@@ -1,11 +1,12 @@
 """Trainable heads whose rows matter by their direction: cosine, causal, SAMN.
 
-Shapes as in ``parametrise``.
+Shapes as in ``parametrisation``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from ltfix.heads.head import NORM_FLOOR
 from ltfix.stage2.layers import samn
 from ltfix.stage2.layers.linear import Linear, accumulate_, product, product_into
 from ltfix.stage2.layers.sgd import Sgd
+from ltfix.stage2.methods.parts import Given
 
 
 @dataclasses.dataclass(slots=True)
@@ -249,3 +251,34 @@ class Samn:
         rho = self._refresh()
         weight = self.rows.folded(rho) if self.on_weight else self.linear.weight
         return {"weight": weight, "bias": self.shift}
+
+
+def cosine(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> Cosine:
+    """A cosine classifier in the form that ``cosine`` asks for."""
+    form = values[0]["cosine"]
+    scale = weight.new_tensor([1.0 if form == "plain" else float(v["s"]) for v in values])
+    scale = scale.expand(weight.shape[:2])
+    return Cosine(weight, scale, learn_scale=form == "learnable", capsule=form == "capsule")
+
+
+def causal(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> Causal:
+    """The causal classifier of the first setting's values."""
+    first = values[0]
+    return Causal(
+        weight,
+        tau=first["causal_tau"],
+        heads=first["heads"],
+        gamma=first["causal_gamma"],
+        alpha=first["alpha"],
+        mean_momentum=first["mean_momentum"],
+    )
+
+
+def samn_head(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> Samn:
+    """SAMN over the class metric that ``metric`` asks for."""
+    first = values[0]
+    if first["metric"] == "norm":
+        metric = weight.double().norm(dim=-1).clamp(min=NORM_FLOOR).cpu().numpy()
+    else:
+        metric = np.broadcast_to(np.maximum(counts, 1).astype(np.float64), bias.shape).copy()
+    return Samn(weight, bias, metric, variant=first["variant"], part=first["part"], scale=first["scale"])

@@ -1,13 +1,28 @@
-"""What is enforced on a linear head while it trains."""
+"""What is enforced on a head while it trains. A constraint is made of the head and the method's values."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ltfix.heads.head import NORM_FLOOR
+from ltfix.stage2.layers.linear import Linear
+from ltfix.stage2.methods.parts import Given
+
+
+class Constraint(Protocol):
+    """What the training loop asks of one."""
+
+    def after(self, moment: str) -> None:
+        """Called after every "step" and after every "epoch"."""
+
+
+def max_norm(head: Linear, values: Given) -> MaxNorm:
+    """The constraint that the rows of a head imply as they are when training starts."""
+    return MaxNorm.of(head.weight, values["every"])
 
 
 @dataclasses.dataclass(slots=True)
@@ -15,21 +30,28 @@ class MaxNorm:
     """w_k ← w_k · min(1, δ/‖w_k‖); the bias is never projected (Alshammari et al. 2022, weight balancing).
 
     Attributes:
+        rows: [S, M, K, D], shortened where they lie.
         threshold: δ, [S, M], from the start's rows: min‖w‖ + 0.1 (max‖w‖ − min‖w‖).
         every: "epoch", after the last step (the published code), or "step" (as the paper reads).
     """
 
+    rows: Tensor
     threshold: Tensor
     every: str
 
     @classmethod
-    def of(cls, weight: Tensor, every: str) -> MaxNorm:
-        """The constraint that a start [S, M, K, D] implies."""
-        norm = torch.linalg.vector_norm(weight, dim=-1)
+    def of(cls, rows: Tensor, every: str) -> MaxNorm:
+        """The constraint that rows [S, M, K, D] imply, on them."""
+        norm = torch.linalg.vector_norm(rows, dim=-1)
         low, high = norm.amin(-1), norm.amax(-1)
-        return cls(low + 0.1 * (high - low), every)
+        return cls(rows, low + 0.1 * (high - low), every)
 
-    def project_(self, weight: Tensor) -> None:
-        """Shorten the rows [S, M, K, D] that are longer than δ."""
-        norm = torch.linalg.vector_norm(weight, dim=-1).clamp(min=NORM_FLOOR)
-        weight.mul_((self.threshold.unsqueeze(-1) / norm).clamp(max=1).unsqueeze(-1))
+    def after(self, moment: str) -> None:
+        """Project where it is time to."""
+        if moment == self.every:
+            self.project_()
+
+    def project_(self) -> None:
+        """Shorten the rows that are longer than δ."""
+        norm = torch.linalg.vector_norm(self.rows, dim=-1).clamp(min=NORM_FLOOR)
+        self.rows.mul_((self.threshold.unsqueeze(-1) / norm).clamp(max=1).unsqueeze(-1))

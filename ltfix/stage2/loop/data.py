@@ -21,6 +21,8 @@ from ltfix.features.cache import FeatureCache, gather
 from ltfix.seeds import derive
 from ltfix.stage2.loop import samplers
 from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.methods.method import find_part
+from ltfix.stage2.methods.parts import Part
 
 CHUNK_VALUES = 1 << 22  # gathered at once: 16 MB of float32
 BUFFER_BYTES = 1 << 24
@@ -32,7 +34,7 @@ SCALE_ROWS = 16384
 class Plan:
     """How an epoch is visited: the sampler, B, and E (progressive sampling moves with the epoch)."""
 
-    sampler: str
+    sampler: Part | str
     batch_size: int
     epochs: int
 
@@ -197,10 +199,11 @@ class Features:
     def _streamed_chunks(
         self, plan: Plan, seeds: Sequence[int], epoch: int
     ) -> Iterator[tuple[Features, np.ndarray]]:
-        if plan.sampler != "instance":
+        sampler = find_part("sampler", plan.sampler)
+        if not sampler.every_sample:
             raise UsageError(
                 "a cache that is streamed is visited instance by instance",
-                where=f"--sampler {plan.sampler}",
+                where=f"--sampler {sampler.name}",
                 hint="use --sampler instance, or a machine with more memory",
             )
         blocks = np.random.default_rng(derive(0, "blocks", epoch))  # all seeds read the same blocks

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from ltfix.errors import InputError
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2.layers.build import Parametrisation
-from ltfix.stage2.layers.linear import Linear
+from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.layers.sgd import Number, Sgd
-from ltfix.stage2.loop.constraints import MaxNorm
+from ltfix.stage2.loop.constraints import Constraint
 from ltfix.stage2.loop.data import Features, Plan
 from ltfix.stage2.loop.scaling import Coordinates
-from ltfix.stage2.losses.formulas import Loss
+from ltfix.stage2.losses.loss import Loss
 
 SMALL_STEP = 1 << 21  # multiplications of a matrix product that gains nothing from a second thread
 
@@ -64,7 +63,7 @@ def train(
     *,
     coordinates: Coordinates,
     like: Tensor,
-    constraint: MaxNorm | None = None,
+    constraint: Constraint | None = None,
     after_epoch: Callable[[int], None] | None = None,
     progress: Progress = SILENT,
 ) -> None:
@@ -73,7 +72,7 @@ def train(
     Args:
         data: the samples; every seed shuffles them its own way.
         like: a tensor whose dtype and device the batches take.
-        constraint: enforced on a linear head after every epoch or step.
+        constraint: enforced on the head after every step or epoch.
         after_epoch: called with the epoch's index after its last step.
 
     Raises:
@@ -89,8 +88,10 @@ def train(
                 loss.start_epoch(epoch, epochs)
             for x, y in data.batches(recipe.plan, seeds, epoch, coordinates=coordinates, like=like):
                 step(head, loss, x, y, sgd)
-                _enforce(constraint, head, "step")
-            _enforce(constraint, head, "epoch")
+                if constraint is not None:
+                    constraint.after("step")
+            if constraint is not None:
+                constraint.after("epoch")
             _check_finite(head, recipe, epoch)
             if after_epoch is not None:
                 after_epoch(epoch)
@@ -119,11 +120,6 @@ def threads_for(head: Parametrisation, batch: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _enforce(constraint: MaxNorm | None, head: Parametrisation, moment: str) -> None:
-    if constraint is not None and constraint.every == moment and isinstance(head, Linear):
-        constraint.project_(head.weight)
 
 
 def _number(values: Sequence[float], like: Tensor) -> Number:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ltfix.seeds import derive
+from ltfix.stage2.methods.method import find_part
+from ltfix.stage2.methods.parts import Part
 
 CONSECUTIVE = 4  # draws a class gives at each visit of the class-aware sampler
 
@@ -68,22 +70,17 @@ def _members(labels: np.ndarray) -> list[np.ndarray]:
     return [m for m in np.split(order, np.cumsum(np.bincount(labels))[:-1]) if len(m)]
 
 
-_SAMPLERS: dict[str, Sampler] = {
-    "instance": instance,
-    "class-aware": class_aware,
-    "class-balanced": by_power(0.0),
-    "square-root": by_power(0.5),
-    "progressive": progressive,
-}
+class_balanced, square_root = by_power(0.0), by_power(0.5)
 
 
-def draw(name: str, labels: np.ndarray, seed: int, epoch: int, epochs: int) -> np.ndarray:
+def draw(sampler: Part | str, labels: np.ndarray, seed: int, epoch: int, epochs: int) -> np.ndarray:
     """Sample indices [N] of one epoch of one run; equal seeds draw alike.
 
     Args:
-        name: a sampler of the method table.
+        sampler: one of the method table.
         labels: [N] int64.
         epoch, epochs: which of how many; a progressive sampler moves with e/(E−1).
     """
     rng = np.random.default_rng(derive(seed, "sampler", epoch))
-    return _SAMPLERS[name](labels, rng, epoch / max(epochs - 1, 1))
+    function: Sampler = find_part("sampler", sampler).function
+    return function(labels, rng, epoch / max(epochs - 1, 1))

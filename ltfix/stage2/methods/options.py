@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ltfix.errors import UsageError
-from ltfix.stage2.methods.parts import INITS
+from ltfix.stage2.methods.catalog import STARTS
 
 VIEWS_USED = ("random", "first", "all")
 NORMALIZE = ("auto", "none", "standardize", "l2")
@@ -50,7 +50,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("init", self.init, (None, *INITS)),
+            ("init", self.init, (None, *STARTS)),
             ("views_used", self.views_used, VIEWS_USED),
             ("normalize", self.normalize, NORMALIZE),
             ("select", self.select, SELECT),

@@ -1,29 +1,35 @@
-"""What methods are made of, and the values each part takes. Strings and numbers only, no torch."""
+"""What methods are made of: the record of a value, and the record of a part that takes such values."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+import importlib
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ltfix.errors import UsageError, nearest
+from ltfix.errors import UsageError
 
-SAMPLERS = ("instance", "class-aware", "class-balanced", "square-root", "progressive")
-SCHEDULES = ("cosine", "constant")
-INITS = ("stage1", "probe", "random", "class-mean")
-PLAIN_HEADS = ("linear", "etf", "lws", "scaled", "samn")  # they fold into a plain linear layer
-BALANCED_SAMPLERS = ("class-aware", "class-balanced")
-CORRECTING = ("balanced-softmax", "logit-adjusted", "vs", "lade", "grw", "cb")
-NOT_LINEAR = ("cosine", "causal", "disalign")
+Given = Mapping[str, Any]
+"""The values of one setting, by name."""
+
 LARGEST = 1e38  # what float32 still holds
+LARGE_K = 1000  # so many classes are many
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Value:
-    """One value a part takes: its default, what it means, and the words or the range it may have.
+    """One value that a part takes: its default, what it means, and the words or the range it may have.
 
-    A default of None is found when fitting; ``grid`` holds what is then tried on validation samples.
-    ``only`` names the choice it goes with, ``form=focal``: with another it would do nothing.
+    Attributes:
+        default: what it is where nobody gives it. None is found when fitting: ``by_classes`` says it, else
+            the numbers of ``grid`` are tried on validation samples.
+        choices: the words it may be; a value without them is a number from ``low`` to ``high``.
+        positive: zero is not allowed either.
+        by_classes: the default below 1000 classes, and from there.
+        only: the choice it goes with, ``form=focal``; beside another it would do nothing.
+        side_by_side: runs that differ in it may train together, as settings of one batch.
     """
 
     default: Any
@@ -33,7 +39,9 @@ class Value:
     high: float = LARGEST
     positive: bool = False
     grid: tuple[float, ...] = ()
+    by_classes: tuple[float, float] | None = None
     only: str = ""
+    side_by_side: bool = False
 
     @property
     def allowed(self) -> str:
@@ -44,158 +52,136 @@ class Value:
             return f"{self.low:g} to {self.high:g}"
         return "above 0" if self.positive else f"{self.low:g} or more"
 
+    def read(self, name: str, value: Any, where: str | None = None) -> Any:
+        """A given value, checked and of the default's kind; text is read as that.
 
-TRAINING: Mapping[str, Value] = {
-    "lr": Value(5e-4, "learning rate", positive=True),
-    "momentum": Value(0.9, "SGD momentum", high=1),
-    "weight_decay": Value(0.0, "L2 penalty on what trains"),
-    "batch_size": Value(64, "samples a step", positive=True),
-    "epochs": Value(20, "passes over the features", positive=True),
-    "schedule": Value("cosine", "learning rate over the epochs", SCHEDULES),
-    "sampler": Value("instance", "how samples are drawn", SAMPLERS),
-}
-"""How every trained method trains unless its entry says otherwise: the stage-2 recipe of SAMN and LOS."""
+        Args:
+            where: what the message names; the value's name where it is None.
 
-HEADS: Mapping[str, Mapping[str, Value]] = {
-    "linear": {},
-    "etf": {},
-    "lws": {},
-    "scaled": {"lr_factor": Value(1.0, "rate of weight and bias, as a share of the scales'")},
-    "cosine": {
-        "cosine": Value(
-            "learnable",
-            "scale learned, fixed, in the loss (plain), or OLTR's capsule",
-            ("learnable", "fixed", "plain", "capsule"),
-        ),
-        "s": Value(
-            16.0,
-            "the scale, or where it starts",
-            positive=True,
-            only="cosine=learnable|fixed|capsule",
-        ),
-    },
-    "causal": {
-        "causal_tau": Value(16.0, "scale τ", positive=True),
-        "heads": Value(2, "blocks H that are normalised apart", positive=True),
-        "causal_gamma": Value(1 / 32, "γ, added to the norm of a row"),
-        "alpha": Value(3.0, "how much of the mean direction is taken out"),
-        "mean_momentum": Value(0.9, "momentum of the mean feature", high=1),
-    },
-    "disalign": {
-        "variant": Value("paper", "identity at the start, or the published code's", ("paper", "code"))
-    },
-    "samn": {
-        "metric": Value("freq", "class metric: training counts, or stage-1 row norms", ("freq", "norm")),
-        "variant": Value("code", "as published in code, or as the paper's text reads", ("code", "paper")),
-        "part": Value("both", "what is rescaled", ("both", "weight", "bias")),
-        "scale": Value("exp", "exp(S) or S itself", ("exp", "mul")),
-    },
-}
-
-_TAU = Value(1.0, "strength of the prior", high=4)
-_BETA = Value(0.9999, "β of the effective number; 1 weights by 1/n", high=1)
-
-LOSSES: Mapping[str, Mapping[str, Value]] = {
-    "ce": {},
-    "los": {"delta": Value(None, "label smoothing; 0.98, and 0.99 for 1000 classes or more", high=1)},
-    "las": {
-        "eps_head": Value(0.4, "smoothing of the most frequent class", high=1),
-        "eps_tail": Value(0.1, "smoothing of the rarest class", high=1),
-        "shape": Value("concave", "smoothing between them", ("concave", "linear", "convex", "exp")),
-        "power": Value(1.5, "exponent of the shape exp", only="shape=exp"),
-        "las_form": Value("code", "smoothed over all classes, or over the others", ("code", "paper")),
-    },
-    "balanced-softmax": {},
-    "logit-adjusted": {"tau": _TAU},
-    "vs": {"gamma": Value(0.3, "Δ_k = (n_max/n_k)^γ", high=2), "tau": _TAU},
-    "lade": {"lade_weight": Value(0.1, "weight of the regulariser")},
-    "grw": {"rho": Value(1.2, "weights ∝ prior^−ρ", high=4)},
-    "cb": {
-        "beta": _BETA,
-        "form": Value(
-            "softmax",
-            "softmax CE, the published port's BCE on softmax, sigmoid, or focal",
-            ("softmax", "bce", "sigmoid", "focal"),
-        ),
-        "mean": Value(
-            "weighted", "reduction of the softmax form", ("weighted", "plain"), only="form=softmax"
-        ),
-        "gamma": Value(2.0, "focusing of the focal form", high=10, only="form=focal"),
-    },
-    "focal": {
-        "gamma": Value(1.0, "focusing", high=10),
-        "definition": Value(
-            "softmax", "focal of the softmax (LDAM's code) or sigmoid", ("softmax", "sigmoid")
-        ),
-    },
-    "ldam": {
-        "max_margin": Value(0.5, "margin of the rarest class", high=2),
-        "ldam_s": Value(30.0, "scale s of the cosine", positive=True),
-        "drw_from": Value(1.0, "share of the epochs after which classes are re-weighted", high=1),
-        "beta": _BETA,
-    },
-}
-
-POSTHOC: Mapping[str, Mapping[str, Value]] = {
-    "tau-norm": {
-        "tau": Value(
-            None,
-            "exponent of the row norm; else chosen on validation samples",
-            high=4,
-            grid=tuple(round(0.1 * i, 1) for i in range(21)),
-        ),
-        "bias": Value("drop", "drop it (Decoupling) or keep it (weight balancing)", ("drop", "keep")),
-    },
-    "logit-adjust": {"tau": Value(1.0, "strength; 1 is Bayes-consistent for the balanced error", high=4)},
-    "mult-la": {
-        "tau": Value(
-            None,
-            "exponent of the prior; else chosen on validation samples",
-            high=4,
-            grid=tuple(round(0.05 * i, 2) for i in range(21)),
-        ),
-        "form": Value(
-            "code",
-            "whole logits (EWB's code), unit rows with the bias kept (EWB), or without (Kim & Kim)",
-            ("code", "ewb", "kim"),
-        ),
-    },
-    "ncm": {
-        "transform": Value(
-            "cl2n", "features as they are, of unit norm, or centred first", ("un", "l2n", "cl2n")
-        ),
-        "distance": Value("l2", "Euclidean, or the scaled dot product of the published code", ("l2", "cos")),
-    },
-}
+        Raises:
+            UsageError: not a number, not one of the words, or out of range.
+        """
+        where = where or name
+        if self.choices:
+            if value not in self.choices:
+                raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {self.allowed}")
+            return value
+        whole = isinstance(self.default, int)
+        try:
+            number = int(value) if whole else float(value)
+            if number != float(value) or not math.isfinite(number):  # 1.5 epochs, NaN, infinity
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            kind = "a whole number" if whole else "a number"
+            raise UsageError(f"{name} must be {kind}, found {value!r}", where=where) from None
+        if not self.low <= number <= self.high or (self.positive and number <= 0):
+            limit = f"at most {self.high:g}" if number > LARGEST else self.allowed
+            raise UsageError(f"{name} = {number:g} is out of range", where=where, hint=f"it must be {limit}")
+        return number
 
 
-def clash(head: str, loss: str | None, sampler: str | None, cosine: str | None) -> str | None:
-    """Why these parts make no sense together, or None.
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Part:
+    """A head, loss, sampler, constraint, start or post-hoc step: how it is built, what it takes, what it is.
+
+    Code elsewhere asks for traits, the boolean fields, never for names, so that a part of another package
+    is treated as a built-in one is.
+
+    Attributes:
+        name: what the user calls it. kind: a key of ``catalog.PARTS``.
+        build: the function behind it, or where it is, ``"module:function"``, imported when it is first
+            needed. What it is called with is said where the built-in ones of its kind stand.
+        values: the values it takes, by name.
+        when: traits that hold where a value is chosen so: ``{"cosine=plain": {"cosines": True}}``.
+        transforms: the head that comes of it transforms x first, so it is no plain linear layer.
+        free_rows: its rows are trained as they stand, so a constraint may move them.
+        keeps_rows: the rows it starts from stay, or are only stretched.
+        directions: only directions of rows count. It takes and needs higher rates, and the scale of the
+            features does nothing that the rate does not do.
+        origin: it matters to the step where the origin of the features lies.
+        raw_features: features must come as they are, neither standardised nor of unit norm.
+        mean_feature: it uses the mean feature, which is zero where features are standardised.
+        simplex: (head) its rows are the simplex that the backbone was trained with; (start) it may give such.
+        reads_norms: it takes the norms of the rows it starts from for a measure of the classes.
+        trained: (start) its rows were trained on these classes, so that their norms say something.
+        noise: (start) its rows are drawn at random.
+        cosines: (head) its logits are plain cosines, unscaled; (loss) it takes such, and scales them.
+        corrects_prior: (loss) it makes up for the classes' unequal frequency.
+        balanced: (sampler) so does it, by drawing all classes alike.
+        every_sample: (sampler) an epoch is every sample once, so it may be read as it lies on the disk.
+    """
+
+    name: str
+    kind: str
+    build: str | Callable[..., Any]
+    values: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    when: Mapping[str, Mapping[str, bool]] = dataclasses.field(default_factory=dict)
+    transforms: bool = False
+    free_rows: bool = False
+    keeps_rows: bool = False
+    directions: bool = False
+    origin: bool = False
+    raw_features: bool = False
+    mean_feature: bool = False
+    simplex: bool = False
+    reads_norms: bool = False
+    trained: bool = False
+    noise: bool = False
+    cosines: bool = False
+    corrects_prior: bool = False
+    balanced: bool = False
+    every_sample: bool = False
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What ``build`` names, imported now if it was not before."""
+        return _imported(self.build) if isinstance(self.build, str) else self.build
+
+    @property
+    def traits(self) -> list[str]:
+        """Names of the traits it has, whatever the values."""
+        return [field.name for field in dataclasses.fields(self) if getattr(self, field.name) is True]
+
+    def under(self, values: Given) -> Part:
+        """The part with the traits that it has at these values."""
+        found = self
+        for condition, traits in self.when.items():
+            if holds(condition, values):
+                changed: Mapping[str, Any] = traits
+                found = dataclasses.replace(found, **changed)
+        return found
+
+
+@functools.cache
+def _imported(build: str) -> Callable[..., Any]:
+    module, _, name = build.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def holds(condition: str, values: Given) -> bool:
+    """Whether values are as a condition has it: ``form=focal``, or ``cosine=learnable|fixed``."""
+    name, _, words = condition.partition("=")
+    return str(values.get(name)) in words.split("|")
+
+
+def clash(parts: Mapping[str, Part]) -> str | None:
+    """Why these parts, with the traits that their values give them, make no sense together; None: they do.
 
     Args:
-        cosine: the cosine head's form, where that is the head.
+        parts: by "head", and, where there are such, "loss" and "sampler".
     """
-    if loss == "ldam" and (head != "cosine" or cosine != "plain"):
-        return "LDAM's margins and its scale s are for cosines: it needs the cosine head in its plain form"
-    if head == "cosine" and cosine == "plain" and loss != "ldam":
-        return "the plain cosine head leaves its scale to LDAM's loss: use --set cosine=learnable or fixed"
-    if sampler in BALANCED_SAMPLERS and loss in CORRECTING:
-        return f"the loss {loss} and the sampler {sampler} would each correct the prior: use one of them"
+    head, loss, sampler = parts["head"], parts.get("loss"), parts.get("sampler")
+    scales = loss is not None and loss.cosines
+    if loss is not None and scales and not head.cosines:
+        return f"{loss.name} has margins and a scale for cosines: it needs the cosine head in its plain form"
+    if head.cosines and not scales:
+        which = f"the plain {head.name} head"
+        return f"{which} leaves its scale to LDAM's loss: use --set cosine=learnable or fixed"
+    if loss is not None and sampler is not None and sampler.balanced and loss.corrects_prior:
+        both = f"the loss {loss.name} and the sampler {sampler.name}"
+        return f"{both} would each correct the prior: use one of them"
     return None
-
-
-def check_parts(name: str, head: str, loss: str | None, posthoc: str | None) -> None:
-    """Refuse a method whose parts do not exist or cannot go together, as another package may define one.
-
-    Raises:
-        UsageError: the part is named.
-    """
-    for kind, part, known in (
-        ("head", head, HEADS),
-        ("loss", loss, LOSSES),
-        ("post-hoc step", posthoc, POSTHOC),
-    ):
-        if part is not None and part not in known:
-            raise UsageError(f"method {name} names an unknown {kind} {part!r}", hint=nearest(part, known))
-    if posthoc is not None and head in NOT_LINEAR:
-        raise UsageError(f"method {name}: {posthoc} needs a linear head, {head} is none")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
-from ltfix.stage2.methods.parts import LARGEST, LOSSES, TRAINING, Value, clash
-from ltfix.stage2.methods.registry import Method
+from ltfix.stage2.methods.catalog import LOSSES, TRAINING
+from ltfix.stage2.methods.method import Method
+from ltfix.stage2.methods.parts import LARGE_K, Part, Value, clash, holds
 
 CHOSEN = "chosen on validation"
 
@@ -41,6 +41,25 @@ class Values:
             name for name, spec in self.method.values().items() if self.values[name] is None and spec.grid
         ]
 
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The method's parts by role, with the traits that these values give them."""
+        return self.method.under(self.values)
+
+    def any(self, trait: str) -> bool:
+        """Whether a part has this trait, a boolean field of :class:`~ltfix.stage2.methods.parts.Part`."""
+        return any(getattr(part, trait) for part in self.parts.values())
+
+    def for_classes(self, n_classes: int) -> Values:
+        """The same with the defaults filled in that depend on the number of classes."""
+        spec = self.method.values()
+        found = {
+            name: by[n_classes >= LARGE_K]
+            for name, value in self.values.items()
+            if value is None and (by := spec[name].by_classes) is not None
+        }
+        return self.choose("default", **found)
+
     def choose(self, origin: str = CHOSEN, **found: Any) -> Values:
         """The same with some values filled in."""
         return Values(self.method, {**self.values, **found}, {**self.origin, **dict.fromkeys(found, origin)})
@@ -61,7 +80,7 @@ def with_loss(method: Method, loss: str | None) -> Method:
     Raises:
         UsageError: an unknown loss, or a method that trains nothing.
     """
-    if loss is None or loss == method.loss:
+    if loss is None or (method.loss is not None and loss == method.loss.name):
         return method
     if loss not in LOSSES:
         raise UsageError(f"unknown loss {loss!r}", where="--loss", hint=nearest(loss, LOSSES))
@@ -69,7 +88,7 @@ def with_loss(method: Method, loss: str | None) -> Method:
         raise UsageError(
             f"method {method.name} trains nothing, so no loss applies", where="--loss", hint="leave it out"
         )
-    old = LOSSES[method.loss]
+    old = method.loss.values
     defaults = {name: value for name, value in method.defaults.items() if name not in old}
     grid = {name: tried for name, tried in method.grid.items() if name not in old}
     return dataclasses.replace(method, loss=loss, defaults=defaults, grid=grid, instead={})
@@ -104,39 +123,23 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
                 where=f"--set {name}",
                 hint=f"it goes with {condition}={words.replace('|', ' or ')}",
             )
-    why_not = clash(method.head, method.loss, values.get("sampler"), values.get("cosine"))
+    found = Values(method, values, origin)
+    why_not = clash(found.parts)
     if why_not is not None:
-        parts = [p for p in (method.name, method.loss, values.get("sampler")) if p]
-        raise UsageError(why_not, where=" + ".join(dict.fromkeys(parts)))
-    return Values(method, values, origin)
+        names = [
+            method.name,
+            *(found.parts[role].name for role in ("loss", "sampler") if role in found.parts),
+        ]
+        raise UsageError(why_not, where=" + ".join(dict.fromkeys(names)))
+    return found
 
 
 def _idle(spec: Value, values: Mapping[str, Any]) -> bool:
     """Whether a value does nothing beside the others."""
-    condition, _, words = spec.only.partition("=")
-    return bool(condition) and values[condition] not in words.split("|")
+    return bool(spec.only) and not holds(spec.only, values)
 
 
 def read_value(name: str, value: Any, spec: Value) -> Any:
-    """One value, checked and in its own kind.
-
-    Raises:
-        UsageError: not a number, not one of the words, or out of range.
-    """
+    """:meth:`Value.read`, naming the option in the message."""
     where = f"--{name.replace('_', '-')}" if name in (*TRAINING, "metric") else f"--set {name}"
-    if spec.choices:
-        if value not in spec.choices:
-            raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {spec.allowed}")
-        return value
-    whole = isinstance(spec.default, int)
-    try:
-        number = int(value) if whole else float(value)
-        if number != float(value) or not math.isfinite(number):  # 1.5 epochs, NaN, infinity
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        kind = "a whole number" if whole else "a number"
-        raise UsageError(f"{name} must be {kind}, found {value!r}", where=where) from None
-    if not spec.low <= number <= spec.high or (spec.positive and number <= 0):
-        limit = f"at most {spec.high:g}" if number > LARGEST else spec.allowed
-        raise UsageError(f"{name} = {number:g} is out of range", where=where, hint=f"it must be {limit}")
-    return number
+    return spec.read(name, value, where)

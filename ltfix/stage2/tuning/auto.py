@@ -20,7 +20,6 @@ from ltfix.errors import LtfixError
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.validation import BY
-from ltfix.stage2.methods.parts import PLAIN_HEADS
 from ltfix.stage2.methods.registry import Method, methods
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
@@ -88,8 +87,8 @@ def fit_auto(material: Material, seeds: Sequence[int]) -> list[Head]:
 
 def _change(method: Method) -> int:
     if method.loss is None:
-        return 3 if method.posthoc == "ncm" else 1
-    return 2 if method.head in PLAIN_HEADS else 3
+        return 1 if method.keeps_start else 3
+    return 3 if method.head.transforms else 2
 
 
 def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, list[dict[str, Any]], str]:

@@ -6,8 +6,10 @@ import dataclasses
 import itertools
 from typing import Any
 
+from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.compatibility import keeps_features
-from ltfix.stage2.methods.registry import Method
+from ltfix.stage2.methods.method import Method
+from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import Values
 
 RATES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -16,14 +18,8 @@ DIRECTION_RATES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """The same for heads over directions, which need higher rates."""
 SCALES = (0.5, 1.0, 2.0)
 """Multiples of the feature scale that are tried with the published values."""
-FRESH = "random"
-"""The start of a fresh head. The stage-1 classifier is also tried: few samples do not train a fresh one."""
-ORIGIN = ("tau-norm", "mult-la")
-"""Post-hoc steps whose result depends on where the features' origin lies."""
-UNSCALED = ("cosine", "causal")
-"""Heads over directions: on them the feature scale does nothing that the learning rate does not do."""
 
-Ground = tuple[str, float, str]
+Ground = tuple[Part, float, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,7 +33,7 @@ class Candidate:
 
     values: Values
     scale: float = 1.0
-    init: str = "stage1"
+    init: Part = STARTS["stage1"]
     normalize: str = "none"
 
     @property
@@ -69,9 +65,9 @@ def candidates(
     """
     method = values.method
     grids = _grids(values, tune)
-    own = init or method.init
-    inits = (own, "stage1") if tune and init is None and own == FRESH else (own,)
-    trained_scale = method.loss is not None and method.head not in UNSCALED
+    own, stage1 = STARTS[init] if init else method.init, STARTS["stage1"]
+    inits = (own, stage1) if tune and init is None and own.noise else (own,)  # few samples train no noise
+    trained_scale = method.loss is not None and not method.head.directions
     scales = [scale for scale in SCALES if scale != 1] if tune and scaled and trained_scale else []
     usual = "none" if keeps_features(values) else normalize
     other = "none" if usual == "standardize" else "standardize"
@@ -89,13 +85,13 @@ def candidates(
 
 def searches(method: Method) -> bool:
     """Whether tuning tries more for a method than it does for itself."""
-    return bool(method.loss or method.grid or method.posthoc in ORIGIN)
+    return bool(method.loss or method.grid or any(part.origin for part in method.parts.values()))
 
 
 def _has_origin(values: Values) -> bool:
     """Whether it matters to a method where the features' origin lies, and another makes sense."""
     trained = values.method.loss is not None and not keeps_features(values)
-    return trained or values.method.posthoc in ORIGIN
+    return trained or values.any("origin")
 
 
 def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
@@ -109,6 +105,6 @@ def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
             more = [] if values[name] is None or values[name] in tried else [values[name]]
             grids[name] = [*tried, *more]
     if values.origin.get("lr") == "default":
-        factors = DIRECTION_RATES if values.method.head in UNSCALED else RATES
+        factors = DIRECTION_RATES if values.method.head.directions else RATES
         grids["lr"] = [factor * values["lr"] for factor in factors]
     return grids

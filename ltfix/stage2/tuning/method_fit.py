@@ -20,7 +20,8 @@ from ltfix.stage2.tuning import search
 from ltfix.stage2.tuning.candidates import Candidate, candidates, searches
 from ltfix.stage2.tuning.rule import class_weights
 
-LARGE_K = 1000
+KEPT = ("head", "loss", "posthoc")
+"""The parts that a head file names."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,8 +54,7 @@ class MethodFit:
         Raises:
             InputError, UsageError: the method cannot run on this cache.
         """
-        if "delta" in values and values["delta"] is None:
-            values = values.choose("default", delta=0.99 if material.n_classes >= LARGE_K else 0.98)
+        values = values.for_classes(material.n_classes)
         demand_sense(values, material.options, material.train)
         return cls(material, values)
 
@@ -133,7 +133,7 @@ class MethodFit:
 
     def _head(self, head: Head, seed: int, choice: Choice, empty: int) -> Head:
         """A fitted head with all that its file holds."""
-        method, train = self.values.method, self.material.train
+        parts, train = self.values.method.parts, self.material.train
         return dataclasses.replace(
             head,
             classes=train.classes,
@@ -141,7 +141,7 @@ class MethodFit:
             meta={
                 **head.meta,
                 "values": choice.candidate.values.record(),
-                "parts": {"head": method.head, "loss": method.loss, "posthoc": method.posthoc},
+                "parts": {name: parts[name].name if name in parts else None for name in KEPT},
                 "views_used": self.material.options.views_used,
                 "seed": seed,
                 "selection": choice.record,

@@ -13,6 +13,7 @@ from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.validation import BY, Validation
 from ltfix.stage2.loop.data import Features
+from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import CHOSEN
 from ltfix.stage2.tuning.candidates import Candidate, Ground
 from ltfix.stage2.tuning.rule import UNSTEADY, Trial, choose, class_weights, lead
@@ -118,6 +119,9 @@ def describe(
     def score(correct: np.ndarray | None) -> float | None:
         return None if correct is None else round(float(weights @ correct), 6)
 
+    def named(varied: Any) -> Any:
+        return varied.name if isinstance(varied, Part) else varied
+
     names = [name for name, origin in trials[chosen].candidate.values.origin.items() if origin == CHOSEN]
     varied = [key for key in VARIED if len({getattr(t.candidate, key) for t in trials}) > 1]
     return {
@@ -130,7 +134,7 @@ def describe(
         "tried": [
             {
                 **{name: t.candidate.values[name] for name in names},
-                **{key: getattr(t.candidate, key) for key in varied},
+                **{key: named(getattr(t.candidate, key)) for key in varied},
                 "score": score(t.correct),
                 **({} if t.steady else {"steady": False}),
             }

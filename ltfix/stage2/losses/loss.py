@@ -1,0 +1,104 @@
+"""What a loss is, and how one is made of class counts and of a method's values.
+
+Every loss has two faces over logits ``z`` [..., B, M, K] (M settings trained side by side, so every
+table is [M, K]) and labels ``y`` [..., B]:
+
+- ``value(z, y)``: [..., M], the literal formula, differentiable by autograd;
+- ``grad_(z, y)``: [..., B, M, K], B · ∂value/∂z by the closed form; it may overwrite ``z``.
+
+Batch means are left to the caller in ``grad_`` (it folds 1/B into a matrix product).
+
+The files beside this one hold a family each: its classes, and below them the functions that the records of
+``methods/catalog.py`` name. Each of these makes a loss of :class:`Settings`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ltfix.stage2.methods.method import find_part
+from ltfix.stage2.methods.parts import Given, Part
+
+
+class Loss(Protocol):
+    """What the engine needs of a loss."""
+
+    def value(self, z: Tensor, y: Tensor) -> Tensor:
+        """Mean loss per setting, [..., M]."""
+
+    def grad_(self, z: Tensor, y: Tensor) -> Tensor:
+        """B · ∂value/∂z, [..., B, M, K]; ``z`` may be overwritten."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """What losses are made of: the class counts, and the values of M settings that train side by side.
+
+    Attributes:
+        counts: [K] training samples per class.
+        values: M mappings of a loss's own values (``ltfix methods NAME`` lists them).
+        dtype, device: of the logits.
+    """
+
+    counts: np.ndarray
+    values: Sequence[Given]
+    dtype: torch.dtype = torch.float32
+    device: torch.device | str = "cpu"
+
+    def table(self, formula: Callable[..., np.ndarray], *names: str) -> Tensor:
+        """[M, K]: ``formula(counts, ...)`` of each setting's values of these names."""
+        rows = [formula(self.counts, *(v[name] for name in names)) for v in self.values]
+        return self._tensor(np.stack(rows))
+
+    def numbers(self, name: str) -> Tensor:
+        """[M]: one value of each setting."""
+        return self._tensor(np.array([float(v[name]) for v in self.values]))
+
+    def word(self, name: str) -> Any:
+        """A value that is the same in all settings, as words are."""
+        return self.values[0][name]
+
+    def _tensor(self, numbers: np.ndarray) -> Tensor:
+        return torch.from_numpy(numbers).to(device=self.device, dtype=self.dtype)
+
+
+def build_loss(
+    loss: Part | str,
+    counts: Tensor | np.ndarray,
+    values: Sequence[Given],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Loss:
+    """A loss of the method table for M settings at once; arguments as in :class:`Settings`."""
+    settings = Settings(np.asarray(counts), values, dtype, device)
+    found: Loss = find_part("loss", loss).function(settings)
+    return found
+
+
+def of(table: Tensor, y: Tensor) -> Tensor:
+    """Rows of a [M, K] table at the labels: [..., B, M]."""
+    return table.t()[y]
+
+
+def at(z: Tensor, y: Tensor) -> Tensor:
+    """An index that picks the true class of every sample and setting: [..., B, M, 1]."""
+    index = y.view(*y.shape, 1, 1)
+    return index if z.shape[-2] == 1 else index.expand(*z.shape[:-1], 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _minus_one(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((*shape, 1), -1.0, dtype=dtype, device=device)
+
+
+def subtract_hit_(s: Tensor, y: Tensor) -> Tensor:
+    """s − e_y in place."""
+    return s.scatter_add_(-1, at(s, y), _minus_one(s.shape[:-1], s.dtype, s.device))

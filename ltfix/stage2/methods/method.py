@@ -1,0 +1,184 @@
+"""The record of a stage-2 method: which parts it is made of, and what it changes in their values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar, cast
+
+from ltfix.errors import UsageError, nearest
+from ltfix.stage2.methods.catalog import PARTS, SAMPLERS, TRAINING
+from ltfix.stage2.methods.parts import Given, Part, Value, clash, holds
+
+NOTHING: Given = {}
+Kind = TypeVar("Kind", Part, "Part | None")
+
+
+def find_part(kind: str, part: Part | str, whose: str = "") -> Part:
+    """A part by its name, or the part itself.
+
+    Args:
+        kind: a key of ``PARTS``. whose: who names it, for the message.
+
+    Raises:
+        UsageError: there is no such part of this kind.
+    """
+    if isinstance(part, Part) and part.kind == kind:
+        return part
+    name = part.name if isinstance(part, Part) else part
+    if not isinstance(part, Part) and name in PARTS[kind]:
+        return PARTS[kind][name]
+    word = "post-hoc step" if kind == "posthoc" else kind
+    what = f"{whose} names an unknown {word} {name!r}" if whose else f"unknown {word} {name!r}"
+    raise UsageError(what, hint=nearest(str(name), PARTS[kind]))
+
+
+class _PartField(Generic[Kind]):
+    """A field of :class:`Method` that takes a part or the name of one, and holds the part."""
+
+    def __init__(self, kind: str, default: Kind | str) -> None:
+        self.kind = kind
+        self.default: Any = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, method: Any, owner: type | None = None) -> Kind:
+        found: Any = self.default if method is None else vars(method)[self.name]
+        return cast(Kind, found)
+
+    def __set__(self, method: Any, part: Kind | str) -> None:
+        whose = f"method {method.name}"
+        vars(method)[self.name] = None if part is None else find_part(self.kind, part, whose)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A stage-2 method: head × loss × sampler × constraint × post-hoc step, with its published defaults.
+
+    Parts are given by name, or as :class:`~ltfix.stage2.methods.parts.Part` records of one's own.
+
+    Attributes:
+        name, summary, source: what it is called, does, and where it was published.
+        head: what trains. loss: what it is trained on; None for a method without training.
+        posthoc: what is done to the trained (or the given) linear head at the end, or None.
+        constraint: what is enforced while it trains ("maxnorm"), or None.
+        init: what training starts from: "stage1" (else the probe), "probe", "random" or "class-mean".
+        defaults: what differs from the parts' own defaults and from the common recipe.
+        instead: ``{"form=bce": {...}}``: defaults that hold where a value is chosen so.
+        grid: the numbers or words that ``tune`` tries, per value.
+        sampler: how samples are drawn where nobody asks for another sampler.
+
+    Raises:
+        UsageError: it names a part that there is not.
+    """
+
+    name: str
+    summary: str
+    source: str
+    head: _PartField[Part] = _PartField("head", "linear")
+    loss: _PartField[Part | None] = _PartField("loss", "ce")
+    posthoc: _PartField[Part | None] = _PartField("posthoc", None)
+    constraint: _PartField[Part | None] = _PartField("constraint", None)
+    init: _PartField[Part] = _PartField("start", "stage1")
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    instead: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    grid: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+    sampler: _PartField[Part] = _PartField("sampler", "instance")
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Its parts by what they are to it: head, loss, posthoc, constraint, init, sampler."""
+        named = {
+            "head": self.head,
+            "loss": self.loss,
+            "posthoc": self.posthoc,
+            "constraint": self.constraint,
+            "init": self.init,
+            "sampler": None if self.loss is None else self.sampler,
+        }
+        return {name: part for name, part in named.items() if part is not None}
+
+    @property
+    def keeps_start(self) -> bool:
+        """Whether the head that comes of it still has the rows it starts from, stretched at most."""
+        untrained = self.loss is None and (self.posthoc is None or self.posthoc.keeps_rows)
+        return self.head.keeps_rows or untrained
+
+    def values(self, given: Given = NOTHING) -> dict[str, Value]:
+        """Every value the method takes, with the default it has here, as ``given`` choices move it."""
+        found = {**TRAINING} if self.loss is not None else {}
+        if self.loss is not None and self.sampler.name not in SAMPLERS:
+            choices = (*SAMPLERS, self.sampler.name)
+            found["sampler"] = dataclasses.replace(found["sampler"], choices=choices)
+        for part in self.parts.values():
+            found |= part.values
+        defaults = {"sampler": self.sampler.name} | {**self.defaults}
+        for condition, other in self.instead.items():
+            if holds(condition, given):
+                defaults |= other
+        for name in found.keys() & defaults.keys():
+            chosen = defaults[name]
+            read = None if chosen is None else found[name].read(name, chosen, f"method {self.name}")
+            found[name] = dataclasses.replace(found[name], default=read)
+        return found
+
+    def under(self, values: Given) -> dict[str, Part]:
+        """:attr:`parts` with the traits that they have at these values; the sampler is the one these name."""
+        found = {role: part.under(values) for role, part in self.parts.items()}
+        if "sampler" in found:
+            found["sampler"] = SAMPLERS.get(values["sampler"], self.sampler)
+        return found
+
+    def tested(self) -> Method:
+        """The method, once it is seen that its parts go together and take the values that it names.
+
+        Raises:
+            UsageError: they do not; what is wrong is named.
+        """
+        why = self._apart()
+        if why is not None:
+            raise UsageError(f"method {self.name}: {why}")
+        spec = self.values()
+        for condition in self.instead:
+            name, _, word = condition.partition("=")
+            if name not in spec or word not in spec[name].choices:
+                raise UsageError(f"method {self.name}: no value is ever {condition}")
+        for name, value in self._named():
+            if name not in spec:
+                raise UsageError(f"method {self.name} has no value {name!r}", hint=nearest(name, spec))
+            if value is not None:
+                spec[name].read(name, value, f"method {self.name}")
+        return self
+
+    def _named(self) -> Iterator[tuple[str, Any]]:
+        """Each name and value that the entry gives: as a default, beside a choice, to be tried."""
+        for defaults in (self.defaults, *self.instead.values()):
+            yield from defaults.items()
+        for name, tried in self.grid.items():
+            yield from ((name, value) for value in tried)
+
+    def _apart(self) -> str | None:
+        """Why its parts do not go together; None: they do."""
+        head, init = self.head, self.init
+        if self.posthoc is not None and head.transforms:
+            return f"{self.posthoc.name} needs a linear head, {head.name} is none"
+        if self.constraint is not None and not head.free_rows:
+            return f"{self.constraint.name} moves rows, which the head {head.name} has not free"
+        if self.loss is None and (self.constraint is not None or not head.free_rows):
+            return "it trains nothing, so its head or constraint would do nothing"
+        if init.noise and self.keeps_start:
+            return f"it keeps the rows it starts from, and those of {init.name} are noise"
+        if head.simplex and not init.simplex:
+            return f"{head.name} keeps the directions of stage 1, so it does not start from {init.name}"
+        return clash(self.under({name: value.default for name, value in self.values().items()}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row of ``ltfix methods --format json``."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "source": self.source,
+            "defaults": {name: value.default for name, value in self.values().items()},
+            "parts": {role: {"name": part.name, "traits": part.traits} for role, part in self.parts.items()},
+        }
