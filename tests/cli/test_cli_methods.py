@@ -19,7 +19,7 @@ def test_json_is_as_documented(capsys):
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"methods"}
     for row in found["methods"]:
-        assert set(row) == {"name", "summary", "source", "defaults"}
+        assert set(row) == {"name", "summary", "source", "defaults", "parts"}
     assert {row["name"]: row["defaults"] for row in found["methods"]}["samn"]["epochs"] == 20
 
 

@@ -135,6 +135,9 @@ class Part:
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def function(self) -> Callable[..., Any]:
         """What ``build`` names, imported now if it was not before."""
