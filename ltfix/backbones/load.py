@@ -21,7 +21,7 @@ from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.timm_models import HUB, open_timm
 from ltfix.backbones.torchvision_models import PREFIX, open_torchvision
 from ltfix.errors import InputError, UsageError
-from ltfix.heads.head import Head, load_head
+from ltfix.heads.head import STAGE1, Head, load_head
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -31,9 +31,7 @@ class Backbone:
     Attributes:
         model: normalised images [B, 3, S, S] to features [B, D]; in evaluation mode, without gradients.
         dim: D.
-        head: (weight [K, D], bias [K]) float32 of the stage-1 classifier, or None.
-        classifier: the head file of a run folder, where that classifier is more than weight and bias.
-        classes: the class names that the classifier's rows stand for, where known.
+        head: the stage-1 classifier, its class names where they are known, or None.
         preprocess: from an image to the model's input.
         info: the manifest's ``backbone``: name, args, hash of the weights, versions.
         notes: what the user should know, one line each.
@@ -41,12 +39,10 @@ class Backbone:
 
     model: nn.Module
     dim: int
-    head: tuple[np.ndarray, np.ndarray] | None
-    classes: tuple[str, ...] | None
+    head: Head | None
     preprocess: Preprocess
     info: dict[str, Any]
     notes: list[str]
-    classifier: Head | None = None
 
     def features(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, S, S] to features [B, D]."""
@@ -122,24 +118,25 @@ def _assemble(
     overrides: dict[str, Any],
 ) -> Backbone:
     freeze(network.extractor)
-    own = network.classifier
-    head = (own.weight, _bias(own)) if own is not None and network.trained else None
     metadata: Mapping[str, str] = {}
-    if loaded is not None:
-        head = load_weights(network.body, loaded, network.classifiers)
+    if loaded is None:
+        found = _own_classifier(network)
+    else:
+        found = load_weights(network.body, loaded, network.classifiers)
         metadata = loaded.metadata
     preprocess = resolve_preprocess(network.config, metadata, overrides, loaded.path if loaded else name)
     dim, linear = probe(network, preprocess.image_size)
-    notes = []
-    if head is not None and (not linear or head[0].shape[1] != dim):
-        head, notes = None, ["its classifier is more than one linear layer on the feature and is left out"]
-    elif head is None and loaded is not None:
+    head, notes = None, []
+    if found is not None and linear and found[0].shape[1] == dim:
+        head = Head(_array(found[0]), _array(found[1]), STAGE1)
+    elif found is not None:
+        notes = ["its classifier is more than one linear layer on the feature and is left out"]
+    elif loaded is not None:
         notes = ["the checkpoint holds no classifier: the cache has no stage-1 head"]
     return Backbone(
         model=network.extractor,
         dim=dim,
-        head=None if head is None else (_array(head[0]), _array(head[1])),
-        classes=None,
+        head=head,
         preprocess=preprocess,
         info=_info(name, network, loaded, arguments),
         notes=notes,
@@ -177,8 +174,12 @@ def _array(value: Tensor) -> np.ndarray:
     return array
 
 
-def _bias(linear: nn.Linear) -> Tensor:
-    return torch.zeros(linear.out_features) if linear.bias is None else linear.bias
+def _own_classifier(network: Network) -> tuple[Tensor, Tensor] | None:
+    """Weight [K, D] and bias [K] of a trained classifier that came with the model's own weights."""
+    linear = network.classifier
+    if linear is None or not network.trained:
+        return None
+    return linear.weight, torch.zeros(linear.out_features) if linear.bias is None else linear.bias
 
 
 def _check_architecture(loaded: Checkpoint, name: str, arguments: dict[str, Any]) -> list[str]:
@@ -227,9 +228,8 @@ def _load_run(
     backbone.notes = []
     classifier = folder / runfile.CLASSIFIER
     if classifier.exists():
-        head = load_head(classifier)
-        backbone.head, backbone.classifier = (head.weight, head.bias), head
-        backbone.classes = tuple(run["classes"]) if run.get("classes") else None
+        classes = tuple(run["classes"]) if run.get("classes") else None
+        backbone.head = dataclasses.replace(load_head(classifier), classes=classes)
     return backbone
 
 

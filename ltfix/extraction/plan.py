@@ -88,12 +88,15 @@ def prepare(request: Request) -> Extraction:
 
 def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:
     """Keep the stage-1 classifier only where its rows are the data's classes."""
-    if backbone.head is None:
+    head = backbone.head
+    if head is None:
         return
-    rows = len(backbone.head[0])
-    if rows != len(classes):
-        note = f"its classifier has {rows} classes, the data {len(classes)}: the cache has no stage-1 head"
-    elif backbone.classes is not None and backbone.classes != classes:
+    if head.n_classes != len(classes):
+        note = (
+            f"its classifier has {head.n_classes} classes, the data {len(classes)}: "
+            "the cache has no stage-1 head"
+        )
+    elif head.classes is not None and head.classes != classes:
         note = "its classifier was trained on other classes: the cache has no stage-1 head"
     else:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Generator, Iterator
 
 import numpy as np
@@ -189,19 +190,12 @@ def _kept_counts(writer: CacheWriter) -> np.ndarray:
 
 
 def _stage1_head(backbone: Backbone, split: Split, counts: np.ndarray | None) -> Head | None:
+    """The backbone's classifier as a cache keeps it, with the data's classes and training counts [K]."""
     if backbone.head is None:
         return None
-    weight, bias = backbone.head
-    whole = backbone.classifier
-    return Head(
-        weight,
-        bias,
-        STAGE1,
-        split.classes,
-        counts,
-        transform=None if whole is None else whole.transform,
-        tensors={} if whole is None else whole.tensors,
-        meta={"backbone": backbone.info},
+    meta = {"backbone": backbone.info}
+    return dataclasses.replace(
+        backbone.head, method=STAGE1, classes=split.classes, counts=counts, meta=meta, path=None
     )
 
 

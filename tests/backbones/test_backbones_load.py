@@ -37,7 +37,7 @@ def test_the_packed_network_with_its_classifier(packed: Path):
         "crop_mode": "center",
     }
     assert backbone.head is not None
-    weight, bias = backbone.head
+    weight, bias = backbone.head.weight, backbone.head.bias
     assert (weight.shape, bias.shape, weight.dtype) == ((100, 64), (100,), np.float32)
     assert (backbone.info["name"], backbone.info["weights"]) == ("cifar_resnet32", packed.name)
     assert not any("/" in str(value) for value in backbone.info.values())
@@ -166,8 +166,8 @@ def test_a_run_folder(tmp_path: Path):
     model = write_run(tmp_path / "mine")
     backbone = load_backbone(str(tmp_path / "mine"))
     assert backbone.head is not None
-    np.testing.assert_array_equal(backbone.head[0], model.fc.weight.detach().numpy())
-    assert backbone.classes == ("a", "b", "c")
+    np.testing.assert_array_equal(backbone.head.weight, model.fc.weight.detach().numpy())
+    assert backbone.head.classes == ("a", "b", "c")
     assert (backbone.preprocess.image_size, backbone.preprocess.interpolation) == (24, "bicubic")
     assert backbone.info["run"] == "mine"
     assert backbone.info["args"] == {"drop_rate": 0.1}

@@ -74,7 +74,7 @@ def test_a_models_own_weights_bring_their_classifier(tmp_path: Path):
     model = write_local(tmp_path / "mine")
     backbone = load_backbone(f"local-dir:{tmp_path / 'mine'}")
     assert backbone.head is not None
-    np.testing.assert_array_equal(backbone.head[0], model.fc.weight.detach().numpy())
+    np.testing.assert_array_equal(backbone.head.weight, model.fc.weight.detach().numpy())
     assert (backbone.preprocess.image_size, backbone.preprocess.mean) == (48, (0.1,) * 3)
     assert (backbone.info["name"], backbone.info["weights"]) == ("local-dir:mine", "pretrained")
 

@@ -43,4 +43,4 @@ def test_torchvision_checkpoints_keep_their_real_encoder(tmp_path: Path):
     torch.save({"state_dict": {f"module.{n}": v for n, v in model.state_dict().items()}}, tmp_path / "a.pth")
     backbone = load_backbone("torchvision:resnet18", checkpoint=tmp_path / "a.pth")
     assert backbone.head is not None
-    np.testing.assert_array_equal(backbone.head[0], model.fc.weight.detach().numpy())
+    np.testing.assert_array_equal(backbone.head.weight, model.fc.weight.detach().numpy())
