@@ -49,7 +49,6 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
 def about(test: TestSet) -> dict[str, Any]:
     """``features``: Fisher ratio, cosine similarities and norms of the evaluated cache."""
     means = class_means(test.cache, test.n_classes, test.tta)
-    fisher = fisher_ratio(test.cache, means, test.tta)
     values = {
         "norm": means.norm,
         "within_cosine": within_cosine(means),
@@ -57,9 +56,7 @@ def about(test: TestSet) -> dict[str, Any]:
     }
     return {
         "features": {
-            "fdr": known(fisher.value),
-            "fdr_dims": fisher.dims,
-            "fdr_rank": fisher.rank,
+            **fisher_ratio(test.cache, means, test.tta),
             **{key: summary(value, test.shots.of) for key, value in values.items()},
             "classes": {key: [known(v) for v in value] for key, value in values.items()},
         }
@@ -100,21 +97,6 @@ class ClassMeans:
     unit: np.ndarray
     norm: np.ndarray
     varying: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class FisherRatio:
-    """tr(S_W⁻¹ S_B), and on how much of the feature space.
-
-    Attributes:
-        value: the ratio, or NaN where no direction has within-class scatter.
-        dims: dimensions left after the constant ones were dropped.
-        rank: rank of the within-class scatter; below ``dims`` the pseudo-inverse was used.
-    """
-
-    value: float
-    dims: int
-    rank: int
 
 
 def feature_blocks(cache: FeatureCache, tta: str = "mean") -> Iterator[tuple[slice, np.ndarray]]:
@@ -158,12 +140,16 @@ def _add_rows(total: np.ndarray, labels: np.ndarray, x: np.ndarray) -> None:
     total[ordered[starts]] += np.add.reduceat(x[order], starts, axis=0)
 
 
-def fisher_ratio(cache: FeatureCache, means: ClassMeans, tta: str = "mean") -> FisherRatio:
+def fisher_ratio(cache: FeatureCache, means: ClassMeans, tta: str = "mean") -> dict[str, float | int | None]:
     """tr(S_W⁻¹ S_B) in float64, S_W = Σ (x-μ_y)(x-μ_y)ᵀ, S_B = Σ_k n_k (μ_k-μ)(μ_k-μ)ᵀ, μ the sample mean.
 
     It does not change under invertible linear maps of the features, so each dimension is first scaled
     to unit within-class scatter. Where S_W has no full rank (fewer samples than dimensions, or
     collapsed features) the ratio is taken on its range by the pseudo-inverse.
+
+    Returns:
+        ``fdr`` the ratio, None where no direction has within-class scatter; ``fdr_dims`` the dimensions left
+        after the constant ones were dropped; ``fdr_rank`` the rank of S_W.
     """
     keep = means.varying
     class_mean = means.mean[:, keep]
@@ -180,8 +166,8 @@ def fisher_ratio(cache: FeatureCache, means: ClassMeans, tta: str = "mean") -> F
     usable = values > max(values, default=0.0) * dims * np.finfo(np.float64).eps
     usable &= values > 0
     along = (spread / scale) @ vectors[:, usable]
-    ratio = float(np.sum(along * along / values[usable])) if usable.any() else float("nan")
-    return FisherRatio(ratio, dims, int(usable.sum()))
+    ratio = known(float(np.sum(along * along / values[usable]))) if usable.any() else None
+    return {"fdr": ratio, "fdr_dims": dims, "fdr_rank": int(usable.sum())}
 
 
 def within_cosine(means: ClassMeans) -> np.ndarray:
