@@ -196,7 +196,7 @@ def test_several_seeds_one_head_each(project: Path, capsys):
         (["--views-used", "second"], 2, "--views-used"),
         (["--device", "tpu"], 2, "unknown device 'tpu'"),
         (["--device", "cuda:99"], 4, "there is no device cuda:99"),
-        (["--lr", "1e38"], 3, "the loss became NaN in epoch 1 of 20 (lr 1e+38): try --lr 0.1"),
+        (["--lr", "1e38"], 3, "the loss became NaN in epoch 1 of 20 (--lr 1e+38): try --lr 0.1"),
         (["--method", "ce", "--lr", "1e38"], 3, "the loss became NaN in epoch"),
         (["--val", "none.npz"], 3, "no such feature cache (none.npz)"),
     ],

@@ -12,7 +12,7 @@ from torch import Tensor
 from ltfix.errors import InputError, UsageError
 from ltfix.features.read import FeatureCache
 from ltfix.stage2.loop import data as module
-from ltfix.stage2.loop.data import Features, Plan
+from ltfix.stage2.loop.data import Features, Visits
 from ltfix.stage2.loop.scaling import Coordinates
 
 PLAIN = Coordinates(scale=1.0, typical=1.0)
@@ -27,7 +27,7 @@ def numbered(n: int = 11, views: int = 3, dtype=np.float32, shards: int = 1) -> 
 
 def epoch_of(data: Features, batch_size: int = 4, seeds=(0,), epoch: int = 0, dtype=torch.float32, **plan):
     like = torch.zeros((), dtype=dtype)
-    how = Plan(plan.get("sampler", "instance"), batch_size, plan.get("epochs", 5))
+    how = Visits(plan.get("sampler", "instance"), batch_size, plan.get("epochs", 5))
     return list(data.batches(how, list(seeds), epoch, coordinates=PLAIN, like=like))
 
 
@@ -112,7 +112,7 @@ def test_small_chunks_and_buffers_change_nothing_but_the_order(monkeypatch):
 
 
 def test_streaming_visits_instances_only():
-    with pytest.raises(UsageError, match="--sampler class-aware"):
+    with pytest.raises(UsageError, match="sampler=class-aware"):
         epoch_of(Features.of(numbered(), stream="always"), sampler="class-aware")
 
 

@@ -15,8 +15,8 @@ from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.layers.samn import SAMNLinear
 from ltfix.stage2.loop import engine
 from ltfix.stage2.loop.constraints import MaxNorm, max_norm
-from ltfix.stage2.loop.data import Features, Plan
-from ltfix.stage2.loop.engine import Recipe, rate_factor, train
+from ltfix.stage2.loop.data import Features, Visits
+from ltfix.stage2.loop.engine import Schedule, rate_factor, train
 from ltfix.stage2.loop.scaling import Coordinates
 from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.catalog import HEADS
@@ -49,14 +49,14 @@ def run(
     """Train S = len(seeds) by M = len(lr) runs and return the head."""
     values = [{**SAMN, **v} for v in values or [{}] * len(lr)]
     trained = HEADS[head].function(*start_of(cache, len(seeds), len(lr), dtype), cache.counts, values)
-    recipe = Recipe(
-        Plan(options.pop("sampler", "instance"), batch_size, epochs), lr, decay or [0.0] * len(lr), 0.9
+    schedule = Schedule(
+        Visits(options.pop("sampler", "instance"), batch_size, epochs), lr, decay or [0.0] * len(lr), 0.9
     )
     train(
         Features.of(cache),
         trained,
         build_loss(loss, torch.from_numpy(cache.counts), values, dtype=dtype),
-        recipe,
+        schedule,
         seeds,
         coordinates=PLAIN,
         like=torch.zeros((), dtype=dtype),
@@ -79,8 +79,8 @@ def test_it_is_a_plain_loop_with_cosine_rate_by_epoch(draw_cache, head: str):
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 4)
     like = torch.zeros((), dtype=torch.float64)
     for epoch in range(4):
-        plan = Plan("instance", 8, 4)
-        for x, y in Features.of(cache).batches(plan, [4], epoch, coordinates=PLAIN, like=like):
+        visits = Visits("instance", 8, 4)
+        for x, y in Features.of(cache).batches(visits, [4], epoch, coordinates=PLAIN, like=like):
             sgd.zero_grad()
             F.cross_entropy(module(x[0]), y[0]).backward()
             sgd.step()
@@ -148,11 +148,11 @@ def test_a_run_that_diverges_names_epoch_and_a_lower_rate(draw_cache, method: st
     assert caught.value.exit_code == 3
     text = str(caught.value)
     assert "became NaN in epoch" in text
-    assert "of 7 (lr 1e+38): try --lr 0.1" in text
+    assert "of 7 (lr=1e+38): try lr=0.1" in text
 
 
 def test_the_diverging_one_of_several_settings_is_named(draw_cache):
-    with pytest.raises(InputError, match=r"\(lr 1e\+38\): try --lr 0\.1"):
+    with pytest.raises(InputError, match=r"\(lr=1e\+38\): try lr=0\.1"):
         run(draw_cache(COUNTS), "samn", lr=[1e-3, 1e38], seeds=[0, 1], dtype=torch.float32)
 
 
@@ -202,20 +202,20 @@ def test_after_epoch_sees_every_epoch_and_stop_ends_early(draw_cache):
     head = HEADS["linear"].function(*start_of(cache, 1, 1), cache.counts, [{}])
     states: list[Tensor] = []
     loss = build_loss("ce", torch.from_numpy(cache.counts), [{}], dtype=torch.float64)
-    recipe = Recipe(Plan("instance", 8, 5), [0.05], [0.0], 0.9)
+    schedule = Schedule(Visits("instance", 8, 5), [0.05], [0.0], 0.9)
     like = torch.zeros((), dtype=torch.float64)
     options = {"coordinates": PLAIN, "like": like}
     train(
         Features.of(cache),
         head,
         loss,
-        recipe,
+        schedule,
         [0],
         after_epoch=lambda e: states.append(head.folded()["weight"].clone()),
         **options,
     )
     short = HEADS["linear"].function(*start_of(cache, 1, 1), cache.counts, [{}])
-    stopped = Recipe(recipe.plan, recipe.lr, recipe.weight_decay, 0.9, stop=2)
+    stopped = Schedule(schedule.visits, schedule.lr, schedule.weight_decay, 0.9, stop=2)
     train(Features.of(cache), short, loss, stopped, [0], **options)
     assert torch.equal(short.folded()["weight"], states[1])
 

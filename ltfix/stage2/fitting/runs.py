@@ -15,7 +15,7 @@ from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.loop import engine
-from ltfix.stage2.loop.data import Features, Plan
+from ltfix.stage2.loop.data import Features, Visits
 from ltfix.stage2.loop.scaling import Coordinates
 from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.values import Values
@@ -105,19 +105,19 @@ class Fitter:
         weight, bias = _stacked(starts, len(settings), like)
         counts, tables = self.data.counts, [values.values for values in settings]
         head: Parametrisation = first.method.head.function(weight, bias, counts, tables)
-        recipe = engine.Recipe(
-            plan=Plan(first.parts["sampler"], first["batch_size"], first["epochs"]),
+        schedule = engine.Schedule(
+            visits=Visits(first.parts["sampler"], first["batch_size"], first["epochs"]),
             lr=[values["lr"] for values in settings],
             weight_decay=[values["weight_decay"] for values in settings],
             momentum=first["momentum"],
-            schedule=first["schedule"],
+            decline=first["schedule"],
             stop=stop,
         )
         engine.train(
             self.data,
             head,
             build_loss(loss, counts, tables, dtype=like.dtype, device=like.device),
-            recipe,
+            schedule,
             seeds,
             coordinates=self.coordinates,
             like=like.bfloat16() if self.compute.precision == "bf16" else like,

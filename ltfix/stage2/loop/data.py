@@ -31,8 +31,8 @@ SCALE_ROWS = 16384
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
-    """How an epoch is visited: the sampler, B, and E (progressive sampling moves with the epoch)."""
+class Visits:
+    """How samples are visited: the sampler, B at a time, for E epochs (which a progressive sampler reads)."""
 
     sampler: Part | str
     batch_size: int
@@ -156,7 +156,7 @@ class Features:
                 tensorfile.release(shard)
 
     def batches(
-        self, plan: Plan, seeds: Sequence[int], epoch: int, *, coordinates: Coordinates, like: Tensor
+        self, visits: Visits, seeds: Sequence[int], epoch: int, *, coordinates: Coordinates, like: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch: x [S, B, D] in ``coordinates`` and ``like``'s dtype and device, y [S, B].
 
@@ -165,7 +165,7 @@ class Features:
         held: tuple[Tensor, Tensor] | None = None
         visited = 0
         drawn = self._draw_views(seeds, epoch)
-        for source, index in self._chunks(plan, seeds, epoch):
+        for source, index in self._chunks(visits, seeds, epoch):
             end = visited + index.shape[1]
             view = np.zeros_like(index) if drawn is None else drawn[:, visited:end]
             visited = end
@@ -174,37 +174,39 @@ class Features:
             y = torch.from_numpy(source.labels[index]).to(like.device)
             if held is not None:
                 x, y = torch.cat([held[0], x], 1), torch.cat([held[1], y], 1)
-            whole = y.shape[1] // plan.batch_size * plan.batch_size
-            for first in range(0, whole, plan.batch_size):
-                yield x[:, first : first + plan.batch_size], y[:, first : first + plan.batch_size]
+            whole = y.shape[1] // visits.batch_size * visits.batch_size
+            for first in range(0, whole, visits.batch_size):
+                yield x[:, first : first + visits.batch_size], y[:, first : first + visits.batch_size]
             held = (x[:, whole:], y[:, whole:]) if whole < y.shape[1] else None
         if held is not None:
             yield held
 
-    def _chunks(self, plan: Plan, seeds: Sequence[int], epoch: int) -> Iterator[tuple[Features, np.ndarray]]:
+    def _chunks(
+        self, visits: Visits, seeds: Sequence[int], epoch: int
+    ) -> Iterator[tuple[Features, np.ndarray]]:
         """Samples and indices [S, n] of them: one epoch, in pieces that are gathered at once."""
         if self.streamed:
-            yield from self._streamed_chunks(plan, seeds, epoch)
+            yield from self._streamed_chunks(visits, seeds, epoch)
             return
-        drawn = [samplers.draw(plan.sampler, self.labels, seed, epoch, plan.epochs) for seed in seeds]
-        for piece in self._pieces(np.stack(drawn), plan, CHUNK_VALUES):
+        drawn = [samplers.draw(visits.sampler, self.labels, seed, epoch, visits.epochs) for seed in seeds]
+        for piece in self._pieces(np.stack(drawn), visits, CHUNK_VALUES):
             yield self, piece
 
-    def _pieces(self, order: np.ndarray, plan: Plan, values: int) -> Iterator[np.ndarray]:
+    def _pieces(self, order: np.ndarray, visits: Visits, values: int) -> Iterator[np.ndarray]:
         """``order`` [S, N] cut into whole batches of at most so many values."""
-        size = max(1, values // (self.dim * len(order) * plan.batch_size)) * plan.batch_size
+        size = max(1, values // (self.dim * len(order) * visits.batch_size)) * visits.batch_size
         for start in range(0, order.shape[1], size):
             yield order[:, start : start + size]
 
     def _streamed_chunks(
-        self, plan: Plan, seeds: Sequence[int], epoch: int
+        self, visits: Visits, seeds: Sequence[int], epoch: int
     ) -> Iterator[tuple[Features, np.ndarray]]:
-        sampler = find_part("sampler", plan.sampler)
+        sampler = find_part("sampler", visits.sampler)
         if not sampler.every_sample:
             raise UsageError(
                 "a cache that is streamed is visited instance by instance",
-                where=f"--sampler {sampler.name}",
-                hint="use --sampler instance, or a machine with more memory",
+                where=f"sampler={sampler.name}",
+                hint="use sampler=instance, or a machine with more memory",
             )
         blocks = np.random.default_rng(derive(0, "blocks", epoch))  # all seeds read the same blocks
         starts = blocks.permutation(np.arange(0, len(self), BLOCK_ROWS * self.copies))
@@ -216,7 +218,7 @@ class Features:
                 np.random.default_rng(derive(seed, "stream", epoch, first)).permutation(len(buffer))
                 for seed in seeds
             ]
-            for piece in self._pieces(np.stack(order), plan, CHUNK_VALUES // 4):
+            for piece in self._pieces(np.stack(order), visits, CHUNK_VALUES // 4):
                 yield buffer, piece
 
     def _copied(self, starts: np.ndarray) -> Features:

@@ -15,13 +15,11 @@ from ltfix.progress import SILENT, Progress
 from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.layers.sgd import Number, Sgd
 from ltfix.stage2.loop.constraints import Constraint
-from ltfix.stage2.loop.data import Features, Plan
+from ltfix.stage2.loop.data import Features, Visits
 from ltfix.stage2.loop.scaling import Coordinates
 from ltfix.stage2.losses.loss import Loss
 
 SMALL_STEP = 1 << 21  # multiplications of a matrix product that gains nothing from a second thread
-
-
 HIGHEST_USUAL = 0.1
 """No published method trains at a higher rate."""
 
@@ -31,34 +29,34 @@ class Diverged(InputError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to train. What may differ between the M settings is a sequence of M numbers.
+class Schedule:
+    """How M settings are trained side by side; what may differ between them is a sequence of M numbers.
 
     Attributes:
-        plan: sampler, batch size, epochs.
+        visits: how an epoch visits the samples, and how many epochs there are.
         lr, weight_decay: M numbers each.
-        momentum, schedule: the same for all.
-        stop: end after so many epochs of the schedule; None runs it out.
+        momentum: the same for all. decline: how the rate falls over the epochs, "cosine" or "constant".
+        stop: end after so many of the epochs; None: train them all.
     """
 
-    plan: Plan
+    visits: Visits
     lr: Sequence[float]
     weight_decay: Sequence[float]
     momentum: float
-    schedule: str = "cosine"
+    decline: str = "cosine"
     stop: int | None = None
 
 
-def rate_factor(schedule: str, epoch: int, epochs: int) -> float:
+def rate_factor(decline: str, epoch: int, epochs: int) -> float:
     """What the learning rate is multiplied with in epoch 0..E−1; cosine: ½(1 + cos(πe/E))."""
-    return 0.5 * (1 + math.cos(math.pi * epoch / epochs)) if schedule == "cosine" else 1.0
+    return 0.5 * (1 + math.cos(math.pi * epoch / epochs)) if decline == "cosine" else 1.0
 
 
 def train(
     data: Features,
     head: Parametrisation,
     loss: Loss,
-    recipe: Recipe,
+    schedule: Schedule,
     seeds: Sequence[int],
     *,
     coordinates: Coordinates,
@@ -67,10 +65,13 @@ def train(
     after_epoch: Callable[[int], None] | None = None,
     progress: Progress = SILENT,
 ) -> None:
-    """Train ``head`` in place.
+    """Train a head of S seeds and M settings in place.
 
     Args:
-        data: the samples; every seed shuffles them its own way.
+        data: the samples; every seed visits them in an order of its own.
+        head: the S × M runs, which share every matrix product. loss: of their logits [S, B, M, K].
+        seeds: S numbers.
+        coordinates: the scaling that features get first.
         like: a tensor whose dtype and device the batches take.
         constraint: enforced on the head after every step or epoch.
         after_epoch: called with the epoch's index after its last step.
@@ -78,21 +79,21 @@ def train(
     Raises:
         Diverged: the weights of a run are no longer finite.
     """
-    epochs = recipe.plan.epochs
-    lr, decay = _number(recipe.lr, like), _number(recipe.weight_decay, like)
-    progress.start("fit", recipe.stop or epochs, "epochs")
-    with threads_for(head, min(recipe.plan.batch_size, len(data))):
-        for epoch in range(recipe.stop or epochs):
-            sgd = Sgd(lr * rate_factor(recipe.schedule, epoch, epochs), recipe.momentum, decay)
+    epochs = schedule.visits.epochs
+    lr, decay = _number(schedule.lr, like), _number(schedule.weight_decay, like)
+    progress.start("fit", schedule.stop or epochs, "epochs")
+    with threads_for(head, min(schedule.visits.batch_size, len(data))):
+        for epoch in range(schedule.stop or epochs):
+            sgd = Sgd(lr * rate_factor(schedule.decline, epoch, epochs), schedule.momentum, decay)
             if hasattr(loss, "start_epoch"):
                 loss.start_epoch(epoch, epochs)
-            for x, y in data.batches(recipe.plan, seeds, epoch, coordinates=coordinates, like=like):
+            for x, y in data.batches(schedule.visits, seeds, epoch, coordinates=coordinates, like=like):
                 step(head, loss, x, y, sgd)
                 if constraint is not None:
                     constraint.after("step")
             if constraint is not None:
                 constraint.after("epoch")
-            _check_finite(head, recipe, epoch)
+            _check_finite(head, schedule, epoch)
             if after_epoch is not None:
                 after_epoch(epoch)
             progress.advance()
@@ -129,14 +130,14 @@ def _number(values: Sequence[float], like: Tensor) -> Number:
     return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
-def _check_finite(head: Parametrisation, recipe: Recipe, epoch: int) -> None:
+def _check_finite(head: Parametrisation, schedule: Schedule, epoch: int) -> None:
     arrays = head.folded().values()
     sound = torch.stack([torch.isfinite(a).reshape(*a.shape[:2], -1).all(-1) for a in arrays]).all(0)
     if not bool(sound.all()):
         setting = int((~sound).any(0).nonzero()[0])
-        rate = recipe.lr[setting]
+        rate = schedule.lr[setting]
         raise Diverged(
-            f"the loss became NaN in epoch {epoch + 1} of {recipe.plan.epochs}",
-            where=f"lr {rate:g}",
-            hint=f"try --lr {min(rate / 10, HIGHEST_USUAL):g}",
+            f"the loss became NaN in epoch {epoch + 1} of {schedule.visits.epochs}",
+            where=f"lr={rate:g}",
+            hint=f"try lr={min(rate / 10, HIGHEST_USUAL):g}",
         )
