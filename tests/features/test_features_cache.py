@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ltfix.errors import InputError
 from ltfix.features import cache as reading
-from ltfix.features.cache import FeatureCache, first_not_finite
+from ltfix.features.cache import FeatureCache, first_not_finite, gather
 from ltfix.features.read import open_cache
 
 
@@ -46,6 +46,15 @@ def test_rows_are_fancy_indexing(shard_sizes: list[int], data: st.DataObject) ->
     cache = in_memory(shard_sizes)
     index = np.array(data.draw(st.lists(st.integers(0, cache.n - 1), max_size=20)), np.int64)
     np.testing.assert_array_equal(cache.rows(index), cache.features[index])
+
+
+@given(sizes, st.data())
+def test_rows_of_any_shape_and_one_view_of_each(shard_sizes: list[int], data: st.DataObject) -> None:
+    cache = in_memory(shard_sizes)
+    rows = np.array(data.draw(st.lists(st.integers(0, cache.n - 1), min_size=6, max_size=6))).reshape(2, 3)
+    view = np.array(data.draw(st.lists(st.integers(0, 1), min_size=6, max_size=6))).reshape(2, 3)
+    np.testing.assert_array_equal(gather(cache.shards, rows), cache.features[rows])
+    np.testing.assert_array_equal(gather(cache.shards, rows, view), cache.features[rows, view])
 
 
 @pytest.mark.parametrize("index", [[-1], [5], [0, 99]])

@@ -53,6 +53,14 @@ HEADS = {
 }
 
 
+@pytest.mark.parametrize("views", [1, 2, 3])
+@pytest.mark.parametrize("kind", HEADS)
+def test_mean_logits_are_the_mean_of_each_views_logits(kind: str, views: int):
+    head, x = HEADS[kind], array(5, views, D)
+    expected = np.mean([head.logits(x[:, view]) for view in range(views)], axis=0)
+    assert head.mean_logits(x) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
 def by_hand(head: Head, x: np.ndarray) -> np.ndarray:
     """The formulas of docs/format.md, sample by sample in float64."""
     out = []

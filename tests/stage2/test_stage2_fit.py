@@ -346,3 +346,24 @@ def test_a_validation_cache_is_streamed_as_the_training_cache_is(draw_cache):
 def test_a_device_that_does_not_exist_is_refused(draw_cache):
     with pytest.raises(UsageError, match="unknown device 'tpu'"):
         ltfix.fit(draw_cache([4, 3]), "ce", device="tpu")
+
+
+def test_a_plan_names_and_trains_what_was_asked_for(draw_cache):
+    cache = draw_cache(COUNTS)
+    plan = plan_fit("ce", {"epochs": 2, "init": "probe"}, loss="los", origins={"epochs": "file"})
+    assert plan.name == "ce+los-epochs2-probe"
+    assert plan_fit("auto").name == "auto"
+    (head,) = plan.train(cache, [3])
+    same = ltfix.fit(cache, "ce", seed=3, loss="los", epochs=2, init="probe")
+    assert np.array_equal(head.weight, same.weight)
+    assert head.meta["values"]["epochs"] == {"value": 2, "from": "file"}
+    entry = next(method for method in methods() if method.name == "ce")
+    assert plan_fit(entry, {"epochs": 2}).values == plan_fit("ce", {"epochs": 2}).values
+
+
+def test_a_fitted_head_knows_its_start_and_its_scaling(draw_cache):
+    material = Material.of(draw_cache(COUNTS), None, Options(), 0)
+    fitter = material.fitter(material.data, "random", 1.0, "none")
+    (row,) = fitter.fit([plan_fit("ce", {"epochs": 1}).values], [0])
+    assert row[0].method == "ce"
+    assert row[0].meta == {"init": {"from": "random"}, "coordinates": fitter.coordinates.record()}
