@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ltfix.cli import COMMANDS
+from ltfix.cli.commands import COMMANDS
 
 LTFIX = [sys.executable, "-m", "ltfix"]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
 import sys
 from pathlib import Path
 
-from ltfix.cli import COMMANDS, load
+from ltfix.cli.commands import COMMANDS, load
 from ltfix.cli.signature import Parameter, arguments, options
 
 TARGET = Path(__file__).with_name("cli.md")
@@ -71,7 +70,7 @@ def _section(name: str) -> str:
     positional = arguments(function).values()
     usage = " ".join([f"ltfix {name}", *(_shown(p) for p in positional), "[OPTIONS]"])
     lines = [f"## ltfix {name}", "", "```", usage, "```", "", inspect.getdoc(function) or "", ""]
-    own = [p for p in options(function).values() if not p.hidden]
+    own = options(function).values()
     if positional or own:
         lines += ["| option | default | meaning |", "|---|---|---|"]
         lines += [f"| `{_shown(p)}` | {_default(p)} | {_cell(_help(p))} |" for p in positional]
@@ -88,27 +87,21 @@ def _shown(argument: Parameter) -> str:
 def _spelled(option: Parameter) -> str:
     if option.kind is bool:
         return option.spelled.replace("/", ", ")
-    return f"{option.spelled} {option.metavar or _kind(option)}" + (" …" if option.many else "")
-
-
-def _kind(option: Parameter) -> str:
-    if issubclass(option.kind, enum.Enum):
-        return "|".join(str(member.value) for member in option.kind)
-    return {int: "N", float: "X", Path: "PATH"}.get(option.kind, "TEXT")
+    return f"{option.spelled} {option.metavar}" + (" …" if option.many else "")
 
 
 def _default(option: Parameter) -> str:
-    _, mark, said = option.help.partition("[default:")
+    _, mark, said = option.option.help.partition("[default:")
     value = said.strip().rstrip("]") if mark else option.default
     if value is None or value is False or (option.many and not value and not mark):
         return ""
     if value is True:
         return "on"
-    return f"`{_cell(str(value.value if isinstance(value, enum.Enum) else value))}`"
+    return f"`{_cell(str(value))}`"
 
 
 def _help(option: Parameter) -> str:
-    return option.help.partition("[default:")[0].strip()
+    return option.option.help.partition("[default:")[0].strip()
 
 
 def _cell(text: str) -> str:

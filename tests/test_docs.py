@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 import ltfix
-from ltfix.cli import COMMANDS, load
+from ltfix.cli.commands import COMMANDS, load
 from ltfix.cli.signature import arguments, options
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,7 +36,7 @@ def test_every_command_says_what_it_does(name: str):
     first = (function.__doc__ or "").strip().splitlines()[0]
     assert first.endswith("."), "the first line of the help is one sentence"
     for parameter in [*options(function).values(), *arguments(function).values()]:
-        assert parameter.help, f"{name} {parameter.spelled} has no help"
+        assert parameter.option.help, f"{name} {parameter.spelled} has no help"
     prose = "".join(p.read_text(encoding="utf-8") for p in PAGES if p.name != "cli.md")
     assert f"ltfix {name}" in prose, "no page but the reference mentions it"
 

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ltfix"
 LAYERS = [
     {"_version", "errors", "progress"},
-    {"files"},
+    {"files", "option"},
     {"_pava", "_pava_py", "tensorfile", "runfile", "seeds", "compute"},
     {"_samn", "_samn_py"},
     {"pava"},

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ltfix.cli import config
 from ltfix.cli.spelling import spell_error
 from ltfix.errors import EnvironmentFault, LtfixError, UsageError, nearest
 
@@ -24,10 +25,7 @@ _PLAIN = {  # typer's words -> ours
     "Value error, ": "",
     "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
     "Input should be a valid number, unable to parse string as a number": "not a number",
-    "Input should be greater than or equal to": "it must be at least",
-    "Input should be less than or equal to": "it must be at most",
-    "Input should be greater than": "it must be over",
-    "Input should be less than": "it must be below",
+    "Input should be a valid boolean, unable to interpret input": "not a yes or no, write 1 or 0",
 }
 
 
@@ -63,8 +61,7 @@ def end_process(code: int) -> None:
 class Boundary:
     """``with Boundary() as outcome``: swallows every exception into ``outcome.code``."""
 
-    def __init__(self, *, debug: bool = False) -> None:
-        self.debug, self.code = debug, 0
+    code = 0
 
     def __enter__(self) -> Boundary:
         return self
@@ -76,7 +73,7 @@ class Boundary:
                 return True
         except BaseException as late:
             err = late
-        if self.debug and not isinstance(err, SystemExit | BrokenPipeError):
+        if config.current().debug and not isinstance(err, SystemExit | BrokenPipeError):
             traceback.print_exception(err)
         self.code = self._answer(err)
         return True
@@ -97,7 +94,7 @@ class Boundary:
         if known is not None:
             say(f"ltfix: error: {spell_error(known)}")
             return known.exit_code
-        hint = "" if self.debug else ": --debug shows the traceback"
+        hint = "" if config.current().debug else ": --debug shows the traceback"
         say(f"ltfix: error: unexpected {type(err).__name__}: {err}{hint}")
         return INTERNAL
 
@@ -143,8 +140,6 @@ def _from_os(err: OSError) -> LtfixError:
 
 def _usage(err: Any) -> UsageError:
     """Typer's message in the one-line form, with the nearest option for an unknown one."""
-    from ltfix.cli import config
-
     context = getattr(err, "ctx", None)
     where = getattr(context, "command_path", None) or f"ltfix {config.current().command}".strip()
     option, help_hint = getattr(err, "option_name", None), f"see `{where} --help`"
@@ -161,18 +156,10 @@ def _usage(err: Any) -> UsageError:
 
 def _place(err: Any, context: Any) -> str | None:
     """Where a wrong value stands if it was not typed: a variable, or a key of the file."""
-    from ltfix.cli import config
-    from ltfix.cli import invocation as frame
-
     parameter = getattr(err, "param", None)
-    if parameter is None or context is None or frame.is_typed(context, parameter.name):
+    if parameter is None or context is None:
         return None
-    key = max(parameter.opts, key=len).lstrip("-")
-    here = config.current()
-    variable = config.variable(here.command, key)
-    return {"file": f"{here.file}, {key}", "environment": f"{variable} in the environment"}.get(
-        config.origin(key)
-    )
+    return config.place(parameter.name, config.source_of(context, parameter.name))
 
 
 def say(text: str) -> None:

@@ -2,65 +2,60 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ltfix.cli import console
-from ltfix.cli import options as opt
-from ltfix.cli import parsing as texts
 from ltfix.cli.caches import locate, locate_val
+from ltfix.cli.options import (
+    FewBound,
+    ManyBound,
+    ResultFile,
+    TableFormat,
+    TrainCache,
+    ValCache,
+    WorkFolder,
+    pairs,
+)
+from ltfix.option import Option, RunOptions
+from ltfix.stage2.methods.options import Options
 
 
 def compare(
-    train: opt.TrainCache = None,
+    *,
+    train: TrainCache = None,
     test: Annotated[
-        Path | None,
-        typer.Option("--test", metavar="CACHE", help="Features to score on.  [default: features/test]"),
+        Path | None, Option("Features to score on.  [default: features/test]", metavar="CACHE")
     ] = None,
-    val: opt.ValCache = None,
+    val: ValCache = None,
     methods: Annotated[
         str | None,
-        typer.Option(
-            "--methods",
+        Option(
+            "Methods, each with values where wanted: los,los:delta=0.9.  [default: all that can run]",
             metavar="A,B,…",
-            help="Methods, each with values where wanted: los,los:delta=0.9.  [default: all that can run]",
         ),
     ] = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Seeds of each method, trained side by side.")
-    ] = 5,
-    tune: opt.Tune = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="For every method that takes it; repeatable."),
-    ] = None,
+    seeds: Annotated[int, Option("Seeds of each method, trained side by side.", low=1)] = 5,
+    options: Annotated[Options, ("tune", "feature_scale", "normalize")],
+    set_: Annotated[Mapping[str, str], pairs("For every method that takes it; repeatable.")],
     save_heads: Annotated[
-        Path | None,
-        typer.Option(
-            "--save-heads", metavar="DIR", help="Keep finished heads here.  [default: WORK/compare]"
-        ),
+        Path | None, Option("Keep finished heads here.  [default: WORK/compare]", metavar="DIR")
     ] = None,
-    feature_scale: opt.FeatureScale = "auto",
-    normalize: opt.Normalize = "auto",
-    format: opt.Format = opt.TableFormat.table,
-    output: opt.Output = None,
-    many: opt.Many = 100,
-    few: opt.Few = 20,
-    work: opt.Work = Path(),
-    seed: opt.Seed = 0,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    overwrite: opt.Overwrite = False,
+    format: TableFormat = "table",
+    output: ResultFile = None,
+    many: ManyBound = 100,
+    few: FewBound = 20,
+    work: WorkFolder = Path(),
+    run: RunOptions,
 ) -> None:
     """Fit all methods with several seeds, score them on the test features and print one table.
 
     Finished heads are kept: the same command after an interruption fits only what is missing, and
     --seeds 10 after --seeds 5 only five more. Nothing is chosen on the test features.
     """
-    console.claim(output, overwrite=overwrite)
-    shared = dict(texts.pair(text, "--set", "compare") for text in set_ or [])
+    console.claim(output, overwrite=run.overwrite)
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     caches = (
         locate(train, work, "train", "--train CACHE"),
@@ -69,28 +64,22 @@ def compare(
     held = locate_val(val, train, work)
 
     from ltfix.compute import resolve_device, use_threads
-    from ltfix.stage2.methods.options import Options
-    from ltfix.stage2.tables.compare import compare as run
+    from ltfix.stage2.tables import compare as tables
 
-    use_threads(threads)
+    use_threads(run.threads)
     folder = save_heads or work / "compare"
-    found = run(
+    found = tables.compare(
         *caches,
         asked,
-        seeds=range(seed, seed + seeds),
+        seeds=range(run.seed, run.seed + seeds),
         val=held,
-        values=shared,
-        options=Options(
-            tune=tune,
-            feature_scale=feature_scale,
-            normalize=normalize,
-            device=str(resolve_device(device)),
-        ),
+        values=set_,
+        options=dataclasses.replace(options, device=str(resolve_device(run.device))),
         folder=folder,
-        overwrite=overwrite,
+        overwrite=run.overwrite,
         many=many,
         few=few,
         progress=console.progress(),
     )
-    console.deliver_result(found, format, output, overwrite=overwrite)
+    console.deliver_result(found, format, output, overwrite=run.overwrite)
     console.note(f"heads are in {folder}")

@@ -1,7 +1,7 @@
 """Where an option's value comes from: option > environment > ltfix.toml > default.
 
-``defaults`` turns the environment and the file into the values that the parser takes for options
-that were not typed; ``origin`` tells a command afterwards which of the four it was.
+The parser takes the environment's values by itself and the file's from `read_values`; `origin` tells a
+command afterwards which of the four it was.
 """
 
 from __future__ import annotations
@@ -9,27 +9,26 @@ from __future__ import annotations
 import contextlib
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from ltfix.cli.commands import COMMANDS
 from ltfix.cli.signature import Parameter
 from ltfix.errors import InputError, UsageError, nearest
+
+if TYPE_CHECKING:
+    import typer
 
 Origin = Literal["option", "environment", "file", "default"]
 FILE_NAME = "ltfix.toml"
 SHARED_KEYS = ("work", "seed", "device", "threads")  # top-level keys, which serve every command
-_WORDS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
+_ORIGINS: Mapping[str, Origin] = {
+    "COMMANDLINE": "option",
+    "ENVIRONMENT": "environment",
+    "DEFAULT_MAP": "file",
 }
 
 
@@ -40,12 +39,23 @@ class Invocation:
     command: str = ""
     file: Path | None = None
     options: Mapping[str, Parameter] = field(default_factory=dict)  # of the command, by key
-    values: Mapping[str, Any] = field(default_factory=dict)  # what the parser made of them, by parameter
+    values: Mapping[str, Any] = field(default_factory=dict)  # what was typed or stands for it, by key
     origins: dict[str, Origin] = field(default_factory=dict)
     shared: set[str] = field(default_factory=set)  # set for every command, not for this one
     quiet: bool = False
-    notes: list[str] = field(default_factory=list)
+    debug: bool = False
     clean_up: list[Callable[[], None]] = field(default_factory=list)
+
+    def settle(self, context: typer.Context) -> None:
+        """Keep what the parser found."""
+        self.values, self.quiet = context.params, bool(context.params["quiet"])
+        found = {key: source_of(context, key) for key in self.options}
+        self.origins = {key: source for key, source in found.items() if source != "default"}
+        for key, source in found.items():
+            if source == "environment" and not os.environ.get(variable(self.command, key)):
+                self.shared.add(key)
+            elif source != "file":
+                self.shared.discard(key)
 
 
 _current: ContextVar[Invocation | None] = ContextVar("ltfix_invocation", default=None)
@@ -67,6 +77,11 @@ def started() -> Iterator[Invocation]:
         _current.reset(token)
 
 
+def source_of(context: typer.Context, key: str) -> Origin:
+    """Where the parser took an option's value from."""
+    return _ORIGINS.get(getattr(context.get_parameter_source(key), "name", ""), "default")
+
+
 def option(name: str) -> Parameter | None:
     """The running command's option that the library calls ``name``, if there is one."""
     options = current().options
@@ -75,40 +90,21 @@ def option(name: str) -> Parameter | None:
 
 def origin(name: str) -> Origin:
     """Where the running command's option ``name`` got its value: ``origin("batch_size")``."""
-    return current().origins.get(name.replace("-", "_"), "default")
+    return current().origins.get(name, "default")
 
 
 def origins() -> dict[str, Origin]:
-    """Every option of the running command and where its value came from."""
+    """Every option of the running command that is not at its default, and where its value came from."""
     return dict(current().origins)
 
 
-def refuse_unused(names: Iterable[str], user: str) -> None:
-    """Answer options that the chosen method does not use.
-
-    One that was typed is an error; one from the environment or the file, which serve many methods,
-    is a one-line note; one at its default, or set for every command alike, says nothing.
-
-    Args:
-        names: options, as ``weight_decay`` or ``weight-decay``.
-        user: what does not use them, for the message: ``"method tau-norm"``.
-
-    Raises:
-        UsageError: one of them was typed on the command line.
-    """
-    from ltfix.cli import console
-
-    for name in names:
-        option, source = "--" + name.replace("_", "-"), origin(name)
-        if source == "option":
-            raise UsageError(f"{user} does not use {option}", where=_where(), hint="leave it out")
-        if source != "default" and name.replace("-", "_") not in current().shared:
-            given = "the environment" if source == "environment" else current().file
-            console.note(f"{option} from {given} is not used by {user}")
-
-
-def _where() -> str:
-    return f"ltfix {current().command}".strip()
+def place(key: str, source: Origin) -> str | None:
+    """Where the value of an option stands if it was not typed: a variable, or a key of the file."""
+    here = current()
+    if source == "environment":
+        found = next(v for v in variables(here.command, key) if os.environ.get(v))
+        return f"{found} in the environment"
+    return f"{here.file}, {key}" if source == "file" else None
 
 
 def find_file(typed: str | None) -> Path | None:
@@ -121,36 +117,25 @@ def find_file(typed: str | None) -> Path | None:
     return Path(FILE_NAME) if Path(FILE_NAME).is_file() else None
 
 
-def defaults(
-    here: Invocation, parameters: Mapping[str, Parameter], commands: Iterable[str]
-) -> dict[str, Any]:
-    """Values for options that are not typed, by key.
-
-    Args:
-        here: its ``command`` and ``file`` are read, its ``origins`` and ``shared`` filled.
-        parameters: the command's options by key.
-        commands: every command's name: the tables that a file may have.
+def read_values(here: Invocation) -> dict[str, Any]:
+    """What the file says of the running command's options, by key; `shared` is filled.
 
     Raises:
         UsageError: an unknown key or table, a value of the wrong type.
         InputError: the file cannot be read or is not TOML.
     """
-    values: dict[str, Any] = {}
-    if here.file is not None:
-        content = read_file(here.file)
-        _check_top(content, here.file, set(commands))
-        for key in SHARED_KEYS:
-            if key in content and key in parameters:
-                values[key] = _from_toml(parameters[key], content[key], here.file, f"{here.file}, {key}")
-                here.shared.add(key)
-        own = _from_table(here.command, parameters, here.file, content)
-        here.origins.update(dict.fromkeys([*values, *own], "file"))
-        here.shared -= set(own)
-        values |= own
-    for key, (found, value) in _from_environment(here.command, parameters).items():
-        values[key], here.origins[key] = value, "environment"
-        (here.shared.discard if found.startswith(variable(here.command)) else here.shared.add)(key)
-    return values
+    if here.file is None:
+        return {}
+    content, parameters = read_file(here.file), here.options
+    _check_top(content, here.file, set(COMMANDS))
+    shared = {
+        key: _from_toml(parameters[key], content[key], here.file, f"{here.file}, {key}")
+        for key in SHARED_KEYS
+        if key in content and key in parameters
+    }
+    own = _from_table(here.command, parameters, here.file, content)
+    here.shared = set(shared) - set(own)
+    return {**shared, **own}
 
 
 def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list[str]:
@@ -161,31 +146,14 @@ def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list
     )
 
 
-def variable(command: str, name: str = "") -> str:
-    """The environment variable of a command's option; without ``name``, how those of the command begin."""
-    return f"LTFIX_{command}_{name}".replace("-", "_").upper()
+def variable(command: str, key: str = "") -> str:
+    """The environment variable of a command's option; without ``key``, how those of the command begin."""
+    return f"LTFIX_{command}_{key}".replace("-", "_").upper()
 
 
-def _from_environment(command: str, parameters: Mapping[str, Parameter]) -> dict[str, tuple[str, object]]:
-    """Key -> (variable, value) of what the environment sets."""
-    found = {}
-    for key, parameter in parameters.items():
-        shared = [f"LTFIX_{key.upper()}"] if key in SHARED_KEYS else []
-        for name in [variable(command, key), *shared]:
-            if text := os.environ.get(name):
-                found[key] = name, _from_text(parameter, text, name)
-                break
-    return found
-
-
-def _from_text(parameter: Parameter, text: str, where: str) -> object:
-    if parameter.many:
-        return text.split(os.pathsep) if parameter.kind is Path else text.split()
-    if parameter.kind is bool:
-        if text.lower() not in _WORDS:
-            raise UsageError(f"not a yes or no: {text!r}", where=where, hint="write 1 or 0")
-        return _WORDS[text.lower()]
-    return text
+def variables(command: str, key: str) -> list[str]:
+    """Every variable that sets a command's option, the one that wins first."""
+    return [variable(command, key), *([f"LTFIX_{key.upper()}"] if key in SHARED_KEYS else [])]
 
 
 def read_file(file: Path) -> dict[str, Any]:
@@ -250,8 +218,8 @@ def _scalar(parameter: Parameter, value: object, file: Path, where: str) -> obje
     if not fits:
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a string")
         raise UsageError(f"expected {wanted}, found {_shown(value)}", where=where)
-    if isinstance(value, str) and parameter.locate is not None:
-        return parameter.locate(value, file.parent)
+    if isinstance(value, str):
+        return parameter.move(value, file.parent)
     return value if kind in (bool, int, float) else str(value)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,30 @@ def note(text: str) -> None:
     """One line to the user on stderr; nothing with --quiet."""
     if not config.current().quiet:
         print("ltfix: " + " ".join(spell(text).split()), file=sys.stderr, flush=True)
+
+
+def refuse_unused(names: Iterable[str], user: str) -> None:
+    """Answer options that the chosen method does not use.
+
+    One that was typed is an error; one from the environment or the file, which serve many methods,
+    is a one-line note; one at its default, or set for every command alike, says nothing.
+
+    Args:
+        names: options, as ``weight_decay``.
+        user: what does not use them, for the message: ``"method tau-norm"``.
+
+    Raises:
+        UsageError: one of them was typed on the command line.
+    """
+    here = config.current()
+    for name in names:
+        option, source = "--" + name.replace("_", "-"), config.origin(name)
+        if source == "option":
+            where = f"ltfix {here.command}".strip()
+            raise UsageError(f"{user} does not use {option}", where=where, hint="leave it out")
+        if source != "default" and name not in here.shared:
+            given = "the environment" if source == "environment" else here.file
+            note(f"{option} from {given} is not used by {user}")
 
 
 def write(text: str) -> None:

@@ -6,20 +6,19 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ltfix.cli import console, tables
-from ltfix.cli.options import Seed
+from ltfix.cli.options import RandomSeed
+from ltfix.option import Option
 
 if TYPE_CHECKING:
     from ltfix.demo.pipeline import Demo
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where to write the demo's images and results.")
-    ] = Path("ltfix-demo"),
-    seed: Seed = 0,
+    out: Annotated[Path, Option("Where to write the demo's images and results.", metavar="DIR")] = Path(
+        "ltfix-demo"
+    ),
+    seed: RandomSeed = 0,
 ) -> None:
     """Run the whole pipeline on bundled images in about a minute.
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from ltfix.cli import config, console
-from ltfix.cli import options as opt
+from ltfix.cli import console
 from ltfix.cli.caches import locate
+from ltfix.cli.options import (
+    FewBound,
+    ManyBound,
+    MayOverwrite,
+    RandomSeed,
+    ResultFile,
+    TableFormat,
+    WorkFolder,
+)
+from ltfix.cli.signature import ARGUMENT
+from ltfix.option import Option
 from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
@@ -20,70 +27,51 @@ if TYPE_CHECKING:
     from ltfix.heads.head import Head
 
 
-_LONG = 1e10  # multiplications a head; below, a bar would be gone before it is read
-
-
-class Views(StrEnum):
-    """What is done with several views of a sample."""
-
-    mean = "mean"
-    first = "first"
-
-
-Heads = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="HEAD",
-        help="Head files; a training cache stands for its stage-1 classifier and its counts. "
-        "Default: every head in heads/ (without bars, those of this cache's D).",
-    ),
-]
-Cache = Annotated[
-    Path | None,
-    typer.Option("--cache", metavar="CACHE", help="Features to evaluate on.  [default: features/test]"),
-]
-Kind = Annotated[
-    str,
-    typer.Option(
-        "--report",
-        metavar="KIND",
-        help="many-medium-few, per-class, calibration, confusion, logits or features.",
-    ),
-]
-Bars = Annotated[
-    str | None,
-    typer.Option(
-        "--fail-under",
-        metavar="SHOT=PERCENT,…",
-        help="Exit with 1 where a fitted head is below, in percent: few=20,all=45.",
-    ),
-]
-Against = Annotated[
-    str | None,
-    typer.Option(
-        "--against",
-        metavar="HEAD",
-        help="Compare with this head (a file, or stage-1) by a paired bootstrap.",
-    ),
-    opt.NameOrPath,
-]
-Tta = Annotated[Views, typer.Option("--tta", help="Several views: mean of their logits, or the first.")]
+_LONG = 1e10  # multiplications a head; below, a progress bar would be gone before it is read
 
 
 def evaluate(
-    heads: Heads = None,
-    cache: Cache = None,
-    report: Kind = "many-medium-few",
-    format: opt.Format = opt.TableFormat.table,
-    output: opt.Output = None,
-    overwrite: opt.Overwrite = False,
-    fail_under: Bars = None,
-    against: Against = None,
-    many: opt.Many = 100,
-    few: opt.Few = 20,
-    tta: Tta = Views.mean,
-    seed: opt.Seed = 0,
-    work: opt.Work = Path(),
+    heads: Annotated[
+        list[Path] | None,
+        Option(
+            "Head files; a training cache stands for its stage-1 classifier and its counts. "
+            "Default: every head in heads/ (without --fail-under, those of this cache's D).",
+            metavar="HEAD",
+        ),
+        ARGUMENT,
+    ] = None,
+    cache: Annotated[
+        Path | None, Option("Features to evaluate on.  [default: features/test]", metavar="CACHE")
+    ] = None,
+    report: Annotated[
+        str,
+        Option("many-medium-few, per-class, calibration, confusion, logits or features.", metavar="KIND"),
+    ] = "many-medium-few",
+    format: TableFormat = "table",
+    output: ResultFile = None,
+    overwrite: MayOverwrite = False,
+    fail_under: Annotated[
+        str | None,
+        Option(
+            "Exit with 1 where a fitted head is below, in percent: few=20,all=45.",
+            metavar="SHOT=PERCENT,…",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        Option(
+            "Compare with this head (a file, or stage-1) by a paired bootstrap.",
+            metavar="HEAD",
+            path="model",
+        ),
+    ] = None,
+    many: ManyBound = 100,
+    few: FewBound = 20,
+    tta: Annotated[
+        str, Option("Several views: mean of their logits, or the first.", choices=("mean", "first"))
+    ] = "mean",
+    seed: RandomSeed = 0,
+    work: WorkFolder = Path(),
 ) -> None:
     """Print the accuracy of heads on cached features: many, medium and few-shot classes.
 
@@ -95,7 +83,7 @@ def evaluate(
 
     gates = {} if fail_under is None else gate.parse_gates(fail_under)
     if against is None:
-        config.refuse_unused(["seed"], "evaluate without --against")
+        console.refuse_unused(["seed"], "evaluate without --against")
     console.claim(output, overwrite=overwrite)
     opened = locate(cache, work, "test", "--cache CACHE")
     paths = heads or sorted((work / "heads").glob("*.safetensors"))
@@ -111,7 +99,7 @@ def evaluate(
             kind,
             many=many,
             few=few,
-            tta=tta.value,
+            tta=tta,
             against=against,
             seed=seed,
             progress=progress,

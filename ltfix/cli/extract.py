@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from ltfix.cli import console, tables
-from ltfix.cli import options as opt
-from ltfix.cli import parsing as texts
+from ltfix.cli import config, console, tables
+from ltfix.cli.options import WorkFolder
+from ltfix.extraction.request import Request
+from ltfix.option import Option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,115 +19,23 @@ if TYPE_CHECKING:
 
 
 def extract(
-    backbone: Annotated[
-        str | None,
-        typer.Option("--backbone", metavar="B", help="A timm name, torchvision:NAME, or a run folder."),
-        opt.NameOrPath,
-    ] = None,
-    data: opt.Data = None,
-    split: Annotated[
-        list[str] | None,
-        typer.Option("--split", metavar="NAME", help="Only this split; repeatable.  [default: all]"),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="Each split goes to DIR/<split>.  [default: WORK/features]"
-        ),
-    ] = None,
-    checkpoint: opt.Checkpoint = None,
-    pretrained: opt.Pretrained = True,
-    model_arg: opt.ModelArg = None,
-    root: opt.Root = None,
-    classes: opt.Classes = None,
-    image_size: opt.ImageSize = None,
-    crop_pct: opt.CropPct = None,
-    mean: opt.Mean = None,
-    std: opt.Std = None,
-    interpolation: opt.Interpolation = None,
-    views: Annotated[str, typer.Option("--views", help="center, or center,hflip.")] = "center",
-    imbalance_factor: opt.ImbalanceFactor = None,
-    imbalance_seed: opt.ImbalanceSeed = 0,
-    limit: opt.Limit = None,
-    precision: Annotated[
-        str,
-        typer.Option("--precision", help="auto, fp32, bf16 or fp16; auto: bf16 on a GPU that has it."),
-    ] = "auto",
-    dtype: Annotated[
-        str, typer.Option("--dtype", help="Of the stored features: float16, float32.")
-    ] = "float16",
-    batch_size: Annotated[str, typer.Option("--batch-size", help="Images a batch, or auto.")] = "auto",
-    workers: Annotated[
-        str, typer.Option("--workers", help="Decoding threads, or auto: one a core.")
-    ] = "auto",
-    compile_: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Run the model through torch.compile.")
-    ] = False,
-    on_error: Annotated[
-        str, typer.Option("--on-error", help="At an unreadable image: error, or skip and list it.")
-    ] = "error",
-    shard_rows: Annotated[
-        int,
-        typer.Option(
-            "--shard-rows", metavar="N", help="Samples a shard file; what an interruption can cost."
-        ),
-    ] = 1024,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and stop.")] = False,
-    work: opt.Work = Path(),
-    seed: opt.Seed = 0,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    overwrite: opt.Overwrite = False,
+    request: Request,
+    dry_run: Annotated[bool, Option("Say what would be written, and stop.")] = False,
+    work: WorkFolder = Path(),
 ) -> None:
     """Run a frozen backbone over images and cache its features, one cache a split.
 
     The same command again goes on where an interrupted one stopped.
     """
-    texts.demand("extract", backbone=backbone, data=data)
-    given: dict[str, Any] = {
-        "mean": texts.numbers(mean, "--mean"),
-        "std": texts.numbers(std, "--std"),
-        "model_args": texts.pairs(model_arg or [], "--model-arg", "extract"),
-        "batch_size": texts.count(batch_size, "--batch-size"),
-        "workers": texts.count(workers, "--workers"),
-    }
-
     import warnings
 
     from ltfix.extraction.plan import prepare
-    from ltfix.extraction.request import Request
     from ltfix.extraction.run import refuse_finished, run
 
     warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
-    extraction = prepare(
-        Request(
-            data=str(data),
-            backbone=str(backbone),
-            out=out or work / "features",
-            split=split or (),
-            root=root,
-            classes=classes,
-            checkpoint=checkpoint,
-            pretrained=pretrained,
-            image_size=image_size,
-            crop_pct=crop_pct,
-            interpolation=interpolation,
-            views=views,
-            imbalance_factor=imbalance_factor,
-            imbalance_seed=imbalance_seed,
-            limit=limit,
-            precision=precision,
-            dtype=dtype,
-            threads=threads,
-            device=device,
-            compile=compile_,
-            on_error=on_error,
-            seed=seed,
-            shard_rows=shard_rows,
-            overwrite=overwrite,
-            **given,
-        )
-    )
+    if config.origin("out") == "default":
+        request = dataclasses.replace(request, out=work / request.out)
+    extraction = prepare(request)
     if dry_run:
         _describe(extraction)
         return

@@ -2,93 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ltfix.cli import config, console
-from ltfix.cli import options as opt
-from ltfix.cli import parsing as texts
 from ltfix.cli.caches import locate, locate_val
+from ltfix.cli.options import LossName, ValCache, WorkFolder, pairs
+from ltfix.cli.signature import ARGUMENT
+from ltfix.option import Option, RunOptions
+from ltfix.stage2.methods.catalog import TRAINING
+from ltfix.stage2.methods.options import Options
+from ltfix.stage2.methods.registry import Method, find_method
 
 if TYPE_CHECKING:
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
 
 AUTO = "auto"
-_VALUES = ("lr", "epochs", "batch_size", "momentum", "weight_decay", "schedule", "sampler", "metric")
+OWN = {name: value for name, value in find_method("samn").values().items() if name in ("metric", *TRAINING)}
 
 
 def fit(
+    *,
     cache: Annotated[
-        Path | None,
-        typer.Argument(metavar="CACHE", help="Training features.  [default: features/train]"),
+        Path | None, Option("Training features.  [default: features/train]", metavar="CACHE"), ARGUMENT
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", metavar="M", help="What to fit (`ltfix methods` lists them), or auto.")
+        str, Option("What to fit (`ltfix methods` lists them), or auto.", metavar="M")
     ] = "samn",
-    metric: Annotated[
-        str | None, typer.Option("--metric", metavar="freq|norm", help="SAMN's class metric.")
-    ] = None,
+    values: Annotated[dict[str, Any], OWN],
+    loss: LossName = None,
+    set_: Annotated[Mapping[str, str], pairs("A value without an option of its own; repeatable.")],
+    options: Options,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="HEAD", help="The head file.  [default: heads/<name>.safetensors]"),
+        Path | None, Option("The head file.  [default: heads/<name>.safetensors]", metavar="HEAD")
     ] = None,
-    val: opt.ValCache = None,
-    val_fraction: Annotated[
-        float | None,
-        typer.Option("--val-fraction", help="Cut this share of every class from train.  [default: 0.2]"),
-    ] = None,
-    val_per_class: Annotated[
-        int | None, typer.Option("--val-per-class", min=1, help="Cut so many samples a class from train.")
-    ] = None,
-    tune: opt.Tune = False,
-    select: Annotated[
-        str,
-        typer.Option(
-            "--select", metavar="last|best-val", help="Keep the last epoch, or the best on validation."
-        ),
-    ] = "last",
-    seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Fit so many seeds; one head each and a summary.")
-    ] = None,
-    epochs: opt.Epochs = None,
-    lr: opt.Rate = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples a step.")] = None,
-    momentum: opt.Momentum = None,
-    weight_decay: Annotated[
-        float | None, typer.Option("--weight-decay", help="L2 penalty on what trains.")
-    ] = None,
-    schedule: Annotated[
-        str | None, typer.Option("--schedule", metavar="cosine|constant", help="Rate over the epochs.")
-    ] = None,
-    sampler: opt.Sampler = None,
-    loss: opt.Loss = None,
-    init: opt.Init = None,
-    views_used: Annotated[
-        str,
-        typer.Option(
-            "--views-used", metavar="KIND", help="Views: one at random per sample and step, first, or all."
-        ),
-    ] = "random",
-    feature_scale: opt.FeatureScale = "auto",
-    normalize: opt.Normalize = "auto",
-    precision: Annotated[
-        str,
-        typer.Option("--precision", metavar="fp32|bf16", help="Type of the matrix products."),
-    ] = "fp32",
-    stream: Annotated[
-        str,
-        typer.Option("--stream", metavar="WHEN", help="Read features block-wise: auto, always or never."),
-    ] = "auto",
-    set_: opt.OwnValues = None,
-    work: opt.Work = Path(),
-    seed: opt.Seed = 0,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    overwrite: opt.Overwrite = False,
+    val: ValCache = None,
+    seeds: Annotated[int | None, Option("Fit so many seeds; one head each and a summary.", low=1)] = None,
+    work: WorkFolder = Path(),
+    run: RunOptions,
 ) -> None:
     """Retrain the classifier on cached features with one method and write a head.
 
@@ -96,47 +50,34 @@ def fit(
     """
     from time import perf_counter
 
-    from ltfix.stage2.methods.registry import Method, find_method
     from ltfix.stage2.methods.values import with_loss
 
-    typed = {name: value for name, value in locals().items() if name in _VALUES and value is not None}
     entry: Method | str = method
     given: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if method == AUTO:
-        config.refuse_unused([*typed, *(["loss"] if loss else []), *(["set"] if set_ else [])], "method auto")
+        own = {"loss": loss, "set": set_}
+        console.refuse_unused([*values, *(name for name, value in own.items() if value)], "method auto")
         loss = None
     else:
         found = find_method(method)
         if loss is not None and found.loss is None:
-            config.refuse_unused(["loss"], f"method {found.name}")
+            console.refuse_unused(["loss"], f"method {found.name}")
             loss = None
         entry = with_loss(found, loss)
-        given, origins = given_values(entry, typed, set_ or [])
+        given, origins = given_values(entry, values, set_)
 
     from ltfix.compute import use_threads
-    from ltfix.stage2.fit import Options, plan_fit
+    from ltfix.stage2.fit import plan_fit
 
-    use_threads(threads)
-    options = Options(
-        init=init,
-        views_used=views_used,
-        feature_scale=feature_scale,
-        normalize=normalize,
-        tune=tune,
-        select=select,
-        val_fraction=val_fraction,
-        val_per_class=val_per_class,
-        stream=stream,
-        device=device,
-        precision=precision,
-    )
+    use_threads(run.threads)
+    options = dataclasses.replace(options, device=run.device)
     plan = plan_fit(entry, given, loss=loss, origins=origins, options=options)
-    numbers = [seed] if seeds is None else list(range(seed, seed + seeds))
+    numbers = [run.seed] if seeds is None else list(range(run.seed, run.seed + seeds))
     train, held = locate(cache, work, "train", "ltfix fit CACHE"), locate_val(val, cache, work)
     places = _places(out, work, plan.name, numbers, many=seeds is not None)
     for place in places:
-        console.claim(place, overwrite=overwrite)
+        console.claim(place, overwrite=run.overwrite)
     began = perf_counter()
     heads = plan.train(train, numbers, val=held, progress=console.progress())
     seconds = perf_counter() - began
@@ -148,21 +89,21 @@ def fit(
 
 
 def given_values(
-    entry: Any, typed: Mapping[str, Any], pairs: Sequence[str]
+    entry: Any, typed: Mapping[str, Any], pairs: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """What was asked of a method, by name, and where it came from: its own options, then ``--set`` pairs.
 
     Raises:
-        UsageError: an option the method does not use, or a pair without ``=``.
+        UsageError: an option the method does not use.
     """
     from ltfix.stage2.methods.registry import methods
 
     used = entry.values()
-    config.refuse_unused([name for name in typed if name not in used], f"method {entry.name}")
+    console.refuse_unused([name for name in typed if name not in used], f"method {entry.name}")
     given = {name: value for name, value in typed.items() if name in used}
     origins = {name: str(config.origin(name)) for name in given}
-    for pair in pairs:
-        (key, value), source = texts.pair(pair, "--set", "fit"), str(config.origin("set"))
+    source = str(config.origin("set"))
+    for key, value in pairs.items():
         if key not in used and source != "option" and any(key in m.values() for m in methods()):
             console.note(
                 f"--set {key.replace('_', '-')} from the {source} is not used by method {entry.name}"

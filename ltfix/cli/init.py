@@ -6,11 +6,11 @@ import textwrap
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ltfix.cli import config, console
-from ltfix.cli.options import Overwrite
+from ltfix.cli.commands import COMMANDS, load
+from ltfix.cli.options import MayOverwrite
 from ltfix.cli.signature import Parameter, options
+from ltfix.option import Option
 
 _HEAD = """\
 # ltfix.toml: values for the options of ltfix, read in the folder that ltfix runs in.
@@ -26,10 +26,10 @@ PER_RUN = ("overwrite", "dry_run", "verify", "output", "format")  # a choice of 
 
 
 def init(
-    output: Annotated[
-        Path, typer.Option("--output", metavar="FILE", help="Where to write it; - is stdout.")
-    ] = Path(config.FILE_NAME),
-    overwrite: Overwrite = False,
+    output: Annotated[Path, Option("Where to write it; - is stdout.", metavar="FILE")] = Path(
+        config.FILE_NAME
+    ),
+    overwrite: MayOverwrite = False,
 ) -> None:
     """Write a commented ltfix.toml.
 
@@ -43,8 +43,6 @@ def init(
 
 def example() -> str:
     """The text of the example file."""
-    from ltfix.cli import COMMANDS, load
-
     tables = {name: options(load(name)) for name in COMMANDS}
     shared = {key: p for table in tables.values() for key, p in table.items() if key in config.SHARED_KEYS}
     parts = [
@@ -52,14 +50,14 @@ def example() -> str:
         "# for every command\n" + "".join(_entry(shared[k]) for k in config.SHARED_KEYS if k in shared),
     ]
     for name, table in tables.items():
-        own = [p for key, p in table.items() if key not in (*config.SHARED_KEYS, *PER_RUN) and not p.hidden]
+        own = [p for key, p in table.items() if key not in (*config.SHARED_KEYS, *PER_RUN)]
         if own and name != "init":
             parts.append(f"[{name}]  # {COMMANDS[name].help}\n" + "".join(map(_entry, own)))
     return "\n".join(parts)
 
 
 def _entry(parameter: Parameter) -> str:
-    note = textwrap.wrap(parameter.help, 96, initial_indent="# ", subsequent_indent="# ")
+    note = textwrap.wrap(parameter.option.help, 96, initial_indent="# ", subsequent_indent="# ")
     line = f"#{parameter.flag.lstrip('-')} = {_value(parameter)}"
     return "\n".join([*note, line + "  # no default, or the method's own" * _unset(parameter), ""])
 

@@ -5,49 +5,36 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from ltfix.cli import bars, console, tables
-from ltfix.cli.options import ListFormat, PlainFormat, Work
+from ltfix.cli.options import ListFormat, WorkFolder
+from ltfix.cli.signature import ARGUMENT
+from ltfix.option import Option
 
 _PICKLED = (".pth", ".pt", ".bin", ".tar")
 _SHOWN_TENSORS = 12
 
 
-class Order(StrEnum):
-    """In what order class counts are drawn."""
-
-    by_count = "count"
-    by_index = "index"
-
-
 def inspect(
     path: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="PATH", help="A cache, head, run folder or checkpoint. Default: all there is."
-        ),
+        Option("A cache, head, run folder or checkpoint. Default: all there is.", metavar="PATH"),
+        ARGUMENT,
     ] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Compare recorded hashes and read every feature.")
-    ] = False,
-    order: Annotated[
-        Order, typer.Option("--order", help="Draw classes by count or by index.")
-    ] = Order.by_count,
-    every: Annotated[bool, typer.Option("--all", help="One line a class or tensor, however many.")] = False,
-    format: PlainFormat = ListFormat.table,
-    work: Work = Path(),
+    verify: Annotated[bool, Option("Compare recorded hashes and read every feature.")] = False,
+    order: Annotated[str, Option("Draw classes by count or by index.", choices=("count", "index"))] = "count",
+    every: Annotated[bool, Option("One line a class or tensor, however many.", flag="--all")] = False,
+    format: ListFormat = "table",
+    work: WorkFolder = Path(),
 ) -> None:
     """Show what a cache, head, run or checkpoint is: shapes, class counts as bars, provenance."""
     if path is None:
         _overview(work, verify, format)
         return
     found = _describe(path, verify)
-    if format == ListFormat.json:
+    if format == "json":
         console.write(json.dumps(found, indent=1, ensure_ascii=False))
         return
     lines = [f"{found['kind']}  {found['path']}", *_fields(found)]
@@ -80,7 +67,7 @@ def _pickled(path: Path) -> dict[str, tuple[str, list[int]]]:
     return {name: (str(t.dtype).removeprefix("torch."), list(t.shape)) for name, t in state.items()}
 
 
-def _overview(work: Path, verify: bool, format: ListFormat) -> None:
+def _overview(work: Path, verify: bool, format: str) -> None:
     from ltfix.errors import InputError
 
     places = ("features/*/", "heads/*.safetensors", "runs/*/")
@@ -92,7 +79,7 @@ def _overview(work: Path, verify: bool, format: ListFormat) -> None:
             hint="name a cache, head, run or checkpoint",
         )
     found = [_describe(path, verify) for path in paths]
-    if format == ListFormat.json:
+    if format == "json":
         from ltfix.evaluation.describe import FORMAT
 
         console.write(json.dumps({"format": FORMAT, "items": found}, indent=1, ensure_ascii=False))
@@ -198,9 +185,9 @@ def _other_facts(found: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _histogram(found: dict[str, Any], order: Order, every: bool) -> list[str]:
+def _histogram(found: dict[str, Any], order: str, every: bool) -> list[str]:
     counts = found["counts"]
-    where = "by count" if order == Order.by_count else "by index"
+    where = "by count" if order == "count" else "by index"
     positive = [n for n in counts if n]
     spread = f", {max(positive)} to {min(positive)}" if positive else ""
     empty = len(counts) - len(positive)
@@ -209,7 +196,7 @@ def _histogram(found: dict[str, Any], order: Order, every: bool) -> list[str]:
     drawn = bars.draw(
         counts,
         found.get("class_names"),
-        by_count=order == Order.by_count,
+        by_count=order == "count",
         every=every,
         ascii_only=_ascii_only(),
     )

@@ -3,118 +3,112 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from ltfix.cli import config, console, signature
+from ltfix.cli import config, console
+from ltfix.cli.signature import Parameter, bind, parameters
 from ltfix.errors import UsageError, nearest
+from ltfix.option import Option
 
-ConfigFile = Annotated[
-    str | None,
-    typer.Option("--config", metavar="FILE", help="Read this instead of ltfix.toml in the working folder."),
-]
+
+def _read_config(context: typer.Context, value: str | None) -> str | None:
+    """Read the file before the other options, which it has values for."""
+    if not context.resilient_parsing:
+        here = config.current()
+        here.file = config.find_file(value)
+        context.default_map = config.read_values(here)
+    return value
+
+
+def _debug(value: bool) -> bool:
+    config.current().debug = value
+    return value
+
+
+def _config_file(**more: Any) -> Any:
+    help = "Read this instead of ltfix.toml in the working folder."
+    return Annotated[str | None, typer.Option("--config", metavar="FILE", help=help, **more)]
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-_COMMON = {"config": (ConfigFile, None), "quiet": (Quiet, False), "debug": (Debug, False)}
+Debug = Annotated[
+    bool, typer.Option("--debug", is_eager=True, callback=_debug, help="Show the traceback of an error.")
+]
+_QUIET = Parameter("quiet", bool, False, False, Option("No progress and no notes."))
 
 
-@dataclass(frozen=True)
-class Call:
-    """A command line, understood as far as the frame needs."""
+def split(argv: Sequence[str], commands: Collection[str]) -> tuple[str | None, list[str]]:
+    """The command that ``argv`` names, and its own line: common options that stood before it follow it.
 
-    argv: list[str]
-    word: str | None  # what stands where a command should
-    command: str | None  # the same, if it is one
-    help: bool
-    debug: bool
-    config: str | None
-
-    def check(self, commands: Collection[str]) -> None:
-        """Refuse a command that does not exist.
-
-        Raises:
-            UsageError: offers the nearest ones.
-        """
-        if self.word is not None and self.word not in commands:
-            raise UsageError(f"no such command: {self.word}", hint=nearest(self.word, commands))
-        if self.command is None and self.config is not None:
-            raise UsageError("no command given", where="ltfix", hint="see `ltfix --help`")
-
-
-def split(argv: Sequence[str], commands: Collection[str]) -> Call:
-    """Find the command; put the common options that stand before it behind it."""
+    Raises:
+        UsageError: what stands in its place is no command; the nearest are offered.
+    """
     early: list[str] = []
     rest = list(argv)
     while rest and (rest[0] in ("--debug", "--quiet", "-q", "--config") or rest[0].startswith("--config=")):
         early.append(rest.pop(0))
         if early[-1] == "--config" and rest:
             early.append(rest.pop(0))
+    if rest and rest[0] in commands:
+        return rest[0], [*early, *rest[1:]]
     word = next((a for a in rest if not a.startswith("-")), None)
-    command = word if word in commands and rest[0] == word else None
-    line = [*rest[:1], *early, *rest[1:]] if command else [*early, *rest]
-    own = line[: line.index("--")] if "--" in line else line
-    named = [b for a, b in itertools.pairwise(own) if a == "--config"]
-    named += [a.partition("=")[2] for a in own if a.startswith("--config=")]
-    return Call(
-        argv=line,
-        word=word,
-        command=command,
-        help="--help" in own or "-h" in own,
-        debug="--debug" in own,
-        config=named[-1] if named else None,
-    )
+    if word is not None and word not in commands:
+        raise UsageError(f"no such command: {word}", hint=nearest(word, commands))
+    return None, [*early, *rest]
 
 
-def prepare(call: Call, function: Callable[..., Any], commands: Collection[str]) -> dict[str, Any]:
-    """The values that file and environment give this command's options, by parameter name.
-
-    Fills the running invocation with where each is from.
-    """
-    command, here = call.command or "", config.current()
-    options = {"quiet": _QUIET, **signature.options(function)}
-    here.command, here.options, here.file = command, options, config.find_file(call.config)
-    values = config.defaults(here, options, commands)
-    here.notes += [f"{v} is no option of ltfix {command}" for v in config.unknown_variables(command, options)]
-    return {options[key].name: value for key, value in values.items()}
-
-
-def framed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` as a typer command: the common options added, the origin of every value noted."""
-    own = inspect.signature(function, eval_str=True).parameters
-    keys = {option.name: key for key, option in signature.options(function).items()}
-    extra = {key: value for key, value in _COMMON.items() if key not in own}
+def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` as typer takes a command: the common options added, the origin of every value noted."""
+    known = {**parameters(function), "quiet": _QUIET}
+    options = {key: parameter for key, parameter in known.items() if not parameter.positional}
+    config.current().command, config.current().options = name, options
 
     def command(context: typer.Context, **values: Any) -> Any:
-        here = config.current()
-        for name in values:
-            if is_typed(context, name):
-                here.origins[keys.get(name, name)] = "option"
-        here.values = values
-        here.quiet = bool(values.get("quiet"))
-        for note in here.notes:
-            console.note(note)
-        return function(**{name: value for name, value in values.items() if name not in extra})
+        config.current().settle(context)
+        for variable in config.unknown_variables(name, options):
+            console.note(f"{variable} is no option of ltfix {name}")
+        try:
+            arguments = bind(function, values)
+        except UsageError as err:
+            raise UsageError(err.what, where=err.place or f"ltfix {name}", hint=err.hint) from err
+        return function(**arguments)
 
-    added = [
-        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for n, (kind, default) in extra.items()
-    ]
-    head = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    parameters = [head, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.values()), *added]
+    given: dict[str, Any] = {"context": typer.Context}
+    given |= {key: _annotation(name, parameter) for key, parameter in known.items()}
+    given["config"] = _config_file(is_eager=True, callback=_read_config)
+    given["debug"] = Debug
+    defaults = {"context": inspect.Parameter.empty, "config": None, "debug": False}
+    defaults |= {key: parameter.default for key, parameter in known.items()}
     command.__name__, command.__doc__ = function.__name__, function.__doc__
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=defaults[key], annotation=kind)
+            for key, kind in given.items()
+        ]
+    )
+    command.__annotations__ = given
     return command
 
 
-def is_typed(context: typer.Context, name: str) -> bool:
-    """Whether an option stood on the command line (as the parser's context has it)."""
-    return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+def _annotation(command: str, parameter: Parameter) -> Any:
+    """What typer reads of one option or argument."""
+    kind: Any = list[parameter.kind] if parameter.many else parameter.kind  # type: ignore[name-defined]
+    if parameter.default is None:
+        kind = kind | None
+    about: dict[str, Any] = {"help": parameter.option.help, "metavar": parameter.metavar}
+    about |= {"show_default": "[default:" not in parameter.option.help, "show_envvar": False}
+    if parameter.positional:
+        return Annotated[kind, typer.Argument(**about)]
+    about["envvar"] = config.variables(command, parameter.key)
+    words = parameter.option.choices
+    if words:
+        about["autocompletion"] = lambda incomplete: [w for w in words if w.startswith(incomplete)]
+    short = ["-q"] if parameter is _QUIET else []
+    return Annotated[kind, typer.Option(parameter.spelled, *short, **about)]
 
 
 def top(
@@ -122,7 +116,7 @@ def top(
     version: Annotated[bool, typer.Option("--version", help="Print versions and exit.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
-    config: ConfigFile = None,
+    config: _config_file() = None,  # type: ignore[valid-type]
 ) -> None:
     """Repair the bias of long-tailed classifiers: retrain the last layer on cached features.
 
@@ -133,9 +127,8 @@ def top(
         from ltfix.cli.version import versions
 
         console.write(versions())
+    elif config is not None:
+        raise UsageError("no command given", where="ltfix", hint="see `ltfix --help`")
     elif context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)
         raise SystemExit(UsageError.exit_code)
-
-
-_QUIET = signature.Parameter("quiet", "--quiet", "--quiet", bool, False, False, "No progress and no notes.")

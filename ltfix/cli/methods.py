@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from ltfix.cli import console
-from ltfix.cli.options import ListFormat, PlainFormat
+from ltfix.cli.options import EntryName, ListFormat
 
 if TYPE_CHECKING:
     from ltfix.stage2.methods.parts import Value
     from ltfix.stage2.methods.registry import Method
 
 
-def methods(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this one with its values.")] = None,
-    format: PlainFormat = ListFormat.table,
-) -> None:
+def methods(name: EntryName = None, format: ListFormat = "table") -> None:
     """List the stage-2 methods, or one with its values.
 
     A method without a row of its own is looked for among installed plug-ins.
@@ -28,7 +23,7 @@ def methods(
     from ltfix.stage2.methods.registry import find_method
 
     entries = ltfix.methods() if name is None else [find_method(name, "ltfix methods NAME")]
-    if format == ListFormat.json:
+    if format == "json":
         console.write(json.dumps({"methods": [m.to_dict() for m in entries]}, indent=1, ensure_ascii=False))
     elif name is None:
         console.table(["method", "what it does", "source"], [[m.name, m.summary, m.source] for m in entries])
@@ -44,7 +39,7 @@ def _describe(method: Method) -> None:
 
 def value_rows(command: str, values: Mapping[str, Value]) -> list[list[str]]:
     """Per value: the option of ``command`` that sets it, its default and its meaning."""
-    from ltfix.cli import load
+    from ltfix.cli.commands import load
     from ltfix.cli.signature import options
 
     own = {key: option.flag for key, option in options(load(command)).items()}

@@ -11,36 +11,19 @@ from ltfix.errors import UsageError
 _WORDS = {"true": True, "false": False, "none": None}
 
 
-def demand(command: str, **values: str | None) -> None:
-    """Refuse to start without an option that has no default.
-
-    Raises:
-        UsageError: naming the first one, and its place in ltfix.toml.
-    """
-    for name, value in values.items():
-        if not value:
-            raise UsageError(
-                f"--{name} is needed",
-                where=f"ltfix {command}",
-                hint=f"give it, or write {name} under [{command}] in ltfix.toml",
-            )
-
-
-def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-    """``0.5,0.5,0.5`` as numbers; None stays None.
+def numbers(text: str, flag: str) -> tuple[float, ...]:
+    """``0.5,0.5,0.5`` as numbers.
 
     Raises:
         UsageError: it is something else.
     """
-    if text is None:
-        return None
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as err:
-        raise UsageError(f"expected numbers like 0.5,0.5,0.5, found {text!r}", where=option) from err
+        raise UsageError(f"expected numbers like 0.5,0.5,0.5, found {text!r}", where=flag) from err
 
 
-def count(text: str, option: str) -> int | None:
+def count(text: str, flag: str) -> int | None:
     """A whole number; None for ``auto``.
 
     Raises:
@@ -49,25 +32,23 @@ def count(text: str, option: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdecimal():
-        raise UsageError(f"expected a whole number or auto, found {text!r}", where=option)
+        raise UsageError(f"expected a whole number or auto, found {text!r}", where=flag)
     return int(text)
 
 
-def pair(text: str, option: str, command: str) -> tuple[str, str]:
-    """``key=value`` as its two parts, ``-`` in the key read as ``_``.
+def pairs(items: Sequence[str], flag: str) -> dict[str, str]:
+    """``key=value`` items by key, ``-`` in a key read as ``_``; of a key that is there twice the last.
 
     Raises:
         UsageError: there is no ``=`` or no key.
     """
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UsageError(f"{option} takes KEY=VALUE, found {text!r}", where=f"ltfix {command}")
-    return name.replace("-", "_"), value
-
-
-def pairs(items: Sequence[str], option: str, command: str) -> dict[str, Any]:
-    """:func:`pair` items by key, values by :func:`literal`."""
-    return {key: literal(text) for key, text in (pair(item, option, command) for item in items)}
+    found = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{flag} takes KEY=VALUE, found {item!r}")
+        found[name.replace("-", "_")] = value
+    return found
 
 
 def literal(text: str) -> Any:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from ltfix.cli import console
 from ltfix.cli.methods import value_rows
-from ltfix.cli.options import ListFormat, PlainFormat
+from ltfix.cli.options import EntryName, ListFormat
 
 if TYPE_CHECKING:
     from ltfix.stage1.entries import Recipe
 
 
-def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this one with its values.")] = None,
-    format: PlainFormat = ListFormat.table,
-) -> None:
+def recipes(name: EntryName = None, format: ListFormat = "table") -> None:
     """List the stage-1 recipes, or one with its values.
 
     Defaults are those for small images (preset cifar); what the other presets change is said below them.
@@ -27,7 +22,7 @@ def recipes(
     from ltfix.stage1.recipes import find_recipe
 
     entries = ltfix.recipes() if name is None else [find_recipe(name)]
-    if format == ListFormat.json:
+    if format == "json":
         rows = [{**recipe.to_dict(), "presets": recipe.presets_given()} for recipe in entries]
         console.write(json.dumps({"recipes": rows}, indent=1, ensure_ascii=False))
     elif name is None:

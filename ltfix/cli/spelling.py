@@ -75,13 +75,13 @@ def _word(value: str) -> str:
 
 
 def _spell_name(name: str) -> str:
-    """A bare name: an option, a value, or something else that happens to be one word."""
+    """A bare name: an option (where it is set, if not typed), a value, or some other word."""
     here = config.current()
     if name in map(str, here.values.values()):  # a model called `views`, say: the user's word
         return name
     option = config.option(name)
     if option is not None:
-        return option.flag
+        return config.place(option.key, config.origin(option.key)) or option.flag
     return f"--set {name}" if _is_set(name) else name
 
 
@@ -91,7 +91,7 @@ def _is_set(name: str) -> bool:
     if pairs is None:
         return False
     if name in {
-        pair.partition("=")[0].replace("-", "_") for pair in config.current().values.get(pairs.name) or ()
+        pair.partition("=")[0].replace("-", "_") for pair in config.current().values.get(pairs.key) or ()
     }:
         return True
     from ltfix.stage1.recipes import recipes

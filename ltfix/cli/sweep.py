@@ -2,58 +2,57 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ltfix.cli import console
-from ltfix.cli import options as opt
-from ltfix.cli import parsing as texts
 from ltfix.cli.caches import locate, locate_val
+from ltfix.cli.options import (
+    FewBound,
+    LossName,
+    ManyBound,
+    ResultFile,
+    TableFormat,
+    TrainCache,
+    ValCache,
+    WorkFolder,
+    pairs,
+)
+from ltfix.option import Option, RunOptions
+from ltfix.stage2.methods.options import Options
 
 
 def sweep(
-    train: opt.TrainCache = None,
-    method: Annotated[
-        str, typer.Option("--method", metavar="M", help="What to fit (`ltfix methods` lists them).")
-    ] = "samn",
+    *,
+    train: TrainCache = None,
+    method: Annotated[str, Option("What to fit (`ltfix methods` lists them).", metavar="M")] = "samn",
     over: Annotated[
         list[str] | None,
-        typer.Option(
-            "--over",
-            metavar="KEY=POINTS",
-            help="A value and its points: delta=0.5,0.9, or lr=1e-5..1e-1[:N], a logarithmic range of N "
+        Option(
+            "A value and its points: delta=0.5,0.9, or lr=1e-5..1e-1[:N], a logarithmic range of N "
             "points, else two a decade; repeatable.",
+            metavar="KEY=POINTS",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds at every point.")] = 1,
+    seeds: Annotated[int, Option("Seeds at every point.", low=1)] = 1,
     test: Annotated[
-        Path | None,
-        typer.Option("--test", metavar="CACHE", help="Score on test features: for reports, never to choose."),
+        Path | None, Option("Score on test features: for reports, never to choose.", metavar="CACHE")
     ] = None,
-    val: opt.ValCache = None,
-    loss: opt.Loss = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A value that stays the same; repeatable."),
-    ] = None,
-    init: opt.Init = None,
-    feature_scale: opt.FeatureScale = "auto",
-    normalize: opt.Normalize = "auto",
+    val: ValCache = None,
+    loss: LossName = None,
+    set_: Annotated[Mapping[str, str], pairs("A value that stays the same; repeatable.")],
+    options: Annotated[Options, ("init", "feature_scale", "normalize")],
     plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw it: .png, .pdf or .svg (needs the extra `plot`)."),
+        Path | None, Option("Draw it: .png, .pdf or .svg (needs the extra `plot`).", metavar="FILE")
     ] = None,
-    format: opt.Format = opt.TableFormat.table,
-    output: opt.Output = None,
-    many: opt.Many = 100,
-    few: opt.Few = 20,
-    work: opt.Work = Path(),
-    seed: opt.Seed = 0,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    overwrite: opt.Overwrite = False,
+    format: TableFormat = "table",
+    output: ResultFile = None,
+    many: ManyBound = 100,
+    few: FewBound = 20,
+    work: WorkFolder = Path(),
+    run: RunOptions,
 ) -> None:
     """Fit one method at every point of a grid of its values and print how its accuracy depends on them.
 
@@ -66,7 +65,7 @@ def sweep(
     if not over:
         raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
     for place in (plot, output):
-        console.claim(place, overwrite=overwrite)
+        console.claim(place, overwrite=run.overwrite)
     grid: dict[str, list[str]] = {}
     for text in over:
         name, points = parse_over(text)
@@ -77,30 +76,23 @@ def sweep(
         from ltfix.stage2.tables.plot import demand_plotting
 
         demand_plotting(plot)
-    given = dict(texts.pair(text, "--set", "sweep") for text in set_ or [])
     cache, held = locate(train, work, "train", "--train CACHE"), locate_val(val, train, work)
     tested = None if test is None else locate(test, work, "test", "--test CACHE")
 
     from ltfix.compute import resolve_device, use_threads
-    from ltfix.stage2.methods.options import Options
-    from ltfix.stage2.tables.sweep import sweep as run
+    from ltfix.stage2.tables import sweep as tables
 
-    use_threads(threads)
-    found = run(
+    use_threads(run.threads)
+    found = tables.sweep(
         cache,
         method,
         grid,
-        seeds=range(seed, seed + seeds),
+        seeds=range(run.seed, run.seed + seeds),
         test=tested,
         val=held,
         loss=loss,
-        values=given,
-        options=Options(
-            init=init,
-            feature_scale=feature_scale,
-            normalize=normalize,
-            device=str(resolve_device(device)),
-        ),
+        values=set_,
+        options=dataclasses.replace(options, device=str(resolve_device(run.device))),
         many=many,
         few=few,
         progress=console.progress(),
@@ -110,4 +102,4 @@ def sweep(
 
         draw(found, plot)
         console.note(f"drawn in {plot}")
-    console.deliver_result(found, format, output, overwrite=overwrite)
+    console.deliver_result(found, format, output, overwrite=run.overwrite)

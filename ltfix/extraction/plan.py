@@ -62,7 +62,6 @@ def prepare(request: Request) -> Extraction:
     Raises:
         UsageError, InputError, EnvironmentFault: as :func:`extract`.
     """
-    request.check()
     views = parse_views(request.views)
     compute = choose_compute(
         resolve_device(request.device), request.precision, channels_last=True, emulated=True

@@ -6,15 +6,15 @@ Neither numpy nor torch is needed to say it, so the command line reads its optio
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ltfix.errors import UsageError, nearest
+from ltfix.option import RunOptions, option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageRequest:
+class ImageRequest(RunOptions):
     """Which images, which model and which machine: what extracting and training have in common.
 
     Attributes:
@@ -26,45 +26,40 @@ class ImageRequest:
         checkpoint: weights for the model.
         model_args: for the model's constructor.
         image_size, crop_pct, mean, std, interpolation: override the model's own preprocessing.
-        seed: of everything random.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        threads: of torch on the CPU; None leaves torch's own choice.
-        workers: how many decode; None is one a core.
-        overwrite: replace what is there.
+
+    Raises:
+        UsageError: a value that no extraction or training can have.
     """
 
-    data: str | Path
-    root: str | Path | None = None
-    classes: str | Path | Sequence[str] | None = None
-    imbalance_factor: float | None = None
-    imbalance_seed: int = 0
-    limit: int | None = None
-    checkpoint: str | Path | None = None
-    model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    image_size: int | None = None
-    crop_pct: float | None = None
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
-    interpolation: str | None = None
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    workers: int | None = None
-    overwrite: bool = False
-
-    def check(self) -> None:
-        """Refuse values that no extraction or training can have.
-
-        Raises:
-            UsageError: naming the option.
-        """
-        self._check_least(limit=1, workers=0, threads=1)
-
-    def _check_least(self, **least: int) -> None:
-        for option, bound in least.items():
-            number = getattr(self, option)
-            if number is not None and number < bound:
-                raise UsageError(f"must be at least {bound}, not {number}", where=option)
+    data: str | Path = option(
+        ..., "A folder of class folders, list:FILE or list:train=F,test=G.", metavar="SRC", path="data"
+    )
+    root: str | Path | None = option(None, "Where the paths of a list start from.", metavar="DIR")
+    classes: str | Path | Sequence[str] | None = option(
+        None, "Class names in index order, one a line.", metavar="FILE"
+    )
+    imbalance_factor: float | None = option(
+        None, "Cut training images to an exponential long tail n_max/n_min.", metavar="F"
+    )
+    imbalance_seed: int = option(0, "Decides which images the cut keeps.", low=0)
+    limit: int | None = option(None, "At most N samples a split, evenly spaced.", low=1)
+    checkpoint: str | Path | None = option(
+        None, "Weights for the model: safetensors or .pth.", metavar="FILE"
+    )
+    model_args: Mapping[str, Any] = option(
+        {}, "For the model's constructor; repeatable.", metavar="KEY=VALUE", flag="--model-arg"
+    )
+    image_size: int | None = option(None, "Side of the crop in pixels.  [default: the model's]", low=1)
+    crop_pct: float | None = option(
+        None, "Crop over resized shorter side.  [default: the model's]", metavar="F"
+    )
+    mean: Sequence[float] | None = option(
+        None, "Of pixels in 0..1, like 0.5,0.5,0.5.  [default: the model's]", metavar="R,G,B"
+    )
+    std: Sequence[float] | None = option(None, "Of pixels in 0..1.  [default: the model's]", metavar="R,G,B")
+    interpolation: str | None = option(
+        None, "Of the resize: bilinear, bicubic, …  [default: the model's]", metavar="NAME"
+    )
 
     def preprocess(self) -> dict[str, Any]:
         """What overrides the model's own preprocessing; None where nothing was given."""
@@ -74,46 +69,35 @@ class ImageRequest:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request(ImageRequest):
-    """The options of an extraction; the defaults are the command line's.
+    """The options of an extraction, which are the command line's; ``seed`` is that of random weights.
 
     Attributes:
         backbone: a timm name, ``torchvision:NAME``, or a run folder.
-        out: the folder of the caches; each split gets ``out/<split>/``.
         split: the splits to extract; none: all that the data has.
+        out: the folder of the caches; each split gets ``out/<split>/``.
         pretrained: without a checkpoint: the backbone's own weights, or random ones.
         views: ``center`` or ``center,hflip``.
-        precision: auto, fp32, bf16 or fp16, of the computation.
-        dtype: float16 or float32, of the cache.
+        precision: of the computation. dtype: of the cache.
         batch_size: images a batch; None fits it to device and image size.
+        workers: decoding threads; None is one a core.
         compile: run the model through torch.compile.
         on_error: "error" ends at an unreadable image, "skip" leaves it out and lists it in the manifest.
         shard_rows: samples a shard file; an interrupted extraction loses at most one shard.
     """
 
-    backbone: str
-    out: str | Path = "features"
-    split: Sequence[str] = ()
-    pretrained: bool = True
-    views: str = "center"
-    precision: str = "auto"
-    dtype: str = "float16"
-    batch_size: int | None = None
-    compile: bool = False
-    on_error: str = "error"
-    shard_rows: int = 1024
-
-    def check(self) -> None:
-        """Refuse values that no extraction can have.
-
-        Raises:
-            UsageError: naming the option.
-        """
-        super().check()
-        self._check_least(batch_size=1, shard_rows=1)
-        _check_known("dtype", self.dtype, ("float16", "float32"))
-        _check_known("on_error", self.on_error, ("error", "skip"))
-
-
-def _check_known(option: str, value: str, known: Iterable[str]) -> None:
-    if value not in known:
-        raise UsageError(f"unknown value {value!r}", where=option, hint=nearest(value, known))
+    backbone: str = option(..., "A timm name, torchvision:NAME, or a run folder.", metavar="B", path="model")
+    split: Sequence[str] = option((), "Only this split; repeatable.  [default: all]", metavar="NAME")
+    out: str | Path = option(
+        "features", "Each split goes to DIR/<split>.  [default: WORK/features]", metavar="DIR"
+    )
+    pretrained: bool = option(True, "The model's own weights, or random ones.", negatable=True)
+    views: str = option("center", "center, or center,hflip.")
+    precision: str = option("auto", "auto, fp32, bf16 or fp16; auto: bf16 on a GPU that has it.")
+    dtype: str = option("float16", "Of the stored features.", choices=("float16", "float32"))
+    batch_size: int | None = option(None, "Images a batch, or auto.", low=1, unset="auto")
+    workers: int | None = option(None, "Decoding threads, or auto: one a core.", low=0, unset="auto")
+    compile: bool = option(False, "Run the model through torch.compile.", negatable=True)
+    on_error: str = option(
+        "error", "At an unreadable image: error, or skip and list it.", choices=("error", "skip")
+    )
+    shard_rows: int = option(1024, "Samples a shard file; what an interruption can cost.", low=1)

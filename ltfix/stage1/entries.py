@@ -26,13 +26,16 @@ COMMON: Mapping[str, Value] = {
     "nesterov": Value(False, "Nesterov's momentum"),
     "weight_decay": Value(5e-3, "L2 penalty on what is decayed"),
     "decay": Value(
-        "all", "every parameter, convolutions alone, or these with batch-norm scales fixed", DECAYED
+        "all", "decay every parameter, convolutions alone, or these with batch-norm scales fixed", DECAYED
     ),
     "bn_scale": Value(1.0, "the scale of every batch norm with decay conv-fixed-bn", positive=True),
     "schedule": Value("cosine", "learning rate over the epochs", SCHEDULES),
     "warmup_epochs": Value(0, "epochs of linearly rising rate, part of epochs"),
     "sampler": Value("instance", "how images are drawn", tuple(SAMPLERS)),
-    "augment": Value("crop,flip", "augmentations in order, or none"),
+    "augment": Value(
+        "crop,flip",
+        "crop, flip, resized-crop, color-jitter, randaugment, autoaugment, in their order; or none",
+    ),
     "crop_pad": Value(4, "pixels of zeros around an image before crop"),
     "mixup": Value(0.0, "α of MixUp within a batch; 0 is off"),
     "cutmix": Value(0.0, "α of CutMix within a batch; 0 is off; with MixUp, one of the two a step"),

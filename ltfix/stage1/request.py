@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ltfix.extraction.request import ImageRequest
+from ltfix.option import option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,20 +21,26 @@ class TrainingRequest(ImageRequest):
         recipe: a name of :func:`ltfix.stage1.recipes.recipes`.
         preset: "cifar", "imagenet-lt" or "inat"; None chooses by image size and K.
         split: the split to train on.
+        workers: decoding processes where the images are not resident; None: one per CPU.
         pretrained: start from the model's own weights.
         resume: demand an unfinished run in ``out`` (one that is there is continued anyway).
         tensorboard: write event files into the run folder too.
         values: of the recipe: epochs, lr, batch_size, weight_decay, augment, precision, ….
     """
 
-    out: str | Path
-    model: str = "cifar_resnet32"
-    recipe: str = "ce"
-    preset: str | None = None
-    split: str = "train"
-    pretrained: bool = False
-    resume: bool = False
-    tensorboard: bool = False
+    model: str = option("cifar_resnet32", "A timm model, or torchvision:NAME.", metavar="NAME")
+    recipe: str = option("ce", "How to train it; `ltfix recipes`.", metavar="NAME")
+    preset: str | None = option(
+        None, "cifar, imagenet-lt or inat.  [default: by image size and classes]", metavar="NAME"
+    )
+    out: str | Path = option("runs", "The run folder.  [default: runs/<name>]", metavar="DIR")
+    split: str = option("train", "The split to train on.", metavar="NAME")
+    pretrained: bool = option(False, "Start from the model's own weights.", negatable=True)
+    workers: int | None = option(
+        None, "Decoding processes for large images; auto: one a core.", low=0, unset="auto"
+    )
+    resume: bool = option(False, "Demand an unfinished run (one that is there is continued anyway).")
+    tensorboard: bool = option(False, "Write event files too (pip install 'ltfix[tb]').")
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod

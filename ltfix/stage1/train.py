@@ -78,7 +78,6 @@ def train(request: TrainingRequest, progress: Progress = SILENT) -> Run:
     Raises:
         UsageError, InputError, EnvironmentFault: as :func:`train_backbone`.
     """
-    request.check()
     use_threads(request.threads)
     if request.tensorboard:
         events.demand()

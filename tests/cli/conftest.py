@@ -8,20 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-import typer
 
 from ltfix import cli
-from ltfix.cli import config
-from ltfix.cli.options import (
-    Format,
-    NameOrPath,
-    Overwrite,
-    Seed,
-    SourceSpec,
-    TableFormat,
-    Threads,
-    Work,
-)
+from ltfix.cli import commands, config
+from ltfix.cli.options import MayOverwrite, RandomSeed, TableFormat, WorkFolder
+from ltfix.cli.signature import ARGUMENT
+from ltfix.option import Option
 
 
 @dataclass
@@ -40,31 +32,31 @@ def probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Probe:
     seen = Probe()
 
     def function(
-        cache: Annotated[Path | None, typer.Argument(help="A cache.")] = None,
-        method: Annotated[str, typer.Option(help="The method.")] = "samn",
-        epochs: Annotated[int | None, typer.Option(min=1, help="Passes.")] = None,
-        weight_decay: Annotated[float | None, typer.Option(help="Decay.")] = None,
-        flip: Annotated[bool, typer.Option(help="Flip.")] = True,
-        set_: Annotated[list[str] | None, typer.Option("--set", help="Values.")] = None,
-        val: Annotated[Path | None, typer.Option(help="A cache.")] = None,
-        extra: Annotated[list[Path] | None, typer.Option(help="More caches.")] = None,
-        data: Annotated[str | None, SourceSpec, typer.Option(help="Images.")] = None,
-        backbone: Annotated[str | None, NameOrPath, typer.Option(help="A model.")] = None,
-        format: Format = TableFormat.table,
-        seed: Seed = 0,
-        threads: Threads = None,
-        work: Work = Path(),
-        overwrite: Overwrite = False,
+        cache: Annotated[Path | None, Option("A cache."), ARGUMENT] = None,
+        method: Annotated[str, Option("The method.")] = "samn",
+        epochs: Annotated[int | None, Option("Passes.", low=1)] = None,
+        weight_decay: Annotated[float | None, Option("Decay.")] = None,
+        flip: Annotated[bool, Option("Flip.", negatable=True)] = True,
+        set_: Annotated[list[str] | None, Option("Values.", flag="--set")] = None,
+        val: Annotated[Path | None, Option("A cache.")] = None,
+        extra: Annotated[list[Path] | None, Option("More caches.")] = None,
+        data: Annotated[str | None, Option("Images.", path="data")] = None,
+        backbone: Annotated[str | None, Option("A model.", path="model")] = None,
+        format: TableFormat = "table",
+        seed: RandomSeed = 0,
+        threads: Annotated[int | None, Option("CPU threads.", low=1)] = None,
+        work: WorkFolder = Path(),
+        overwrite: MayOverwrite = False,
     ) -> None:
         """Probe the frame."""
         seen.values = {k: v for k, v in locals().items() if k != "seen"}
         seen.origins = dict(config.origins())
         seen.act()
 
-    command = cli.Command("probe", "probe", "Probe the frame.")
-    monkeypatch.setitem(cli.COMMANDS, "probe", command)
-    real = cli.load
-    monkeypatch.setattr(cli, "load", lambda name: function if name == "probe" else real(name))
+    command = commands.Command("probe", "probe", "Probe the frame.")
+    monkeypatch.setitem(commands.COMMANDS, "probe", command)
+    real = commands.load
+    monkeypatch.setattr(commands, "load", lambda name: function if name == "probe" else real(name))
     for name in [n for n in config.os.environ if n.startswith("LTFIX_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "80")

@@ -126,14 +126,23 @@ def test_usage_errors_of_the_parser_have_the_same_form(probe, error, argv, line)
     )
 
 
-@pytest.mark.parametrize(
-    "argv", [["probe", "--epochs", "x"], ["probe", "--epochs", "0"], ["probe", "--format", "x"]]
-)
-def test_wrong_values_name_option_and_command(probe, error, argv):
-    code, line = error(*argv)
+def test_a_value_of_another_type_names_option_and_command(probe, error):
+    code, line = error("probe", "--epochs", "x")
     assert code == 2
-    assert argv[1] in line
+    assert "--epochs" in line
     assert line.endswith("(ltfix probe): see `ltfix probe --help`")
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--epochs", "0"], "epochs = 0 is out of range (--epochs): it must be at least 1"),
+        (["--format", "x"], "format is 'x' (--format): it may be table, json, csv, markdown"),
+        (["--threads", "-3"], "threads = -3 is out of range (--threads): it must be at least 1"),
+    ],
+)
+def test_a_value_out_of_range_names_what_it_may_be(probe, error, argv, line):
+    assert error("probe", *argv) == (2, line)
 
 
 def test_exit_codes_of_library_code_pass(probe):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ltfix import cli
-from ltfix.cli import config
+from ltfix.cli import config, console
 from ltfix.errors import UsageError
 
 Error = Callable[..., tuple[int, str]]
@@ -160,8 +160,15 @@ def test_a_value_out_of_range_in_the_environment_says_so(probe, error: Error, mo
     code, line = error("probe")
     assert code == 2
     assert "not a whole number (LTFIX_PROBE_EPOCHS in the environment)" in line
+    monkeypatch.setenv("LTFIX_PROBE_EPOCHS", "0")
+    code, line = error("probe")
+    assert code == 2
+    assert "out of range (LTFIX_PROBE_EPOCHS in the environment): it must be at least 1" in line
     monkeypatch.setenv("LTFIX_PROBE_FLIP", "perhaps")
-    assert error("probe") == (2, "not a yes or no: 'perhaps' (LTFIX_PROBE_FLIP): write 1 or 0")
+    code, line = error("probe")
+    assert code == 2
+    assert "--flip" in line
+    assert "(LTFIX_PROBE_FLIP in the environment)" in line
 
 
 def test_a_missing_or_broken_file_is_bad_input(probe, error: Error):
@@ -191,7 +198,7 @@ def test_a_variable_that_is_no_option_is_noted(probe, monkeypatch, capsys):
 
 
 def test_unused_options_typed_are_errors_and_others_are_notes(probe, error: Error, monkeypatch, capsys):
-    probe.act = lambda: config.refuse_unused(["weight_decay", "epochs"], "method tau-norm")
+    probe.act = lambda: console.refuse_unused(["weight_decay", "epochs"], "method tau-norm")
     assert cli.run(["probe"]) == 0
     assert capsys.readouterr().err == ""
     write("[probe]\nepochs = 3\n")
@@ -201,7 +208,7 @@ def test_unused_options_typed_are_errors_and_others_are_notes(probe, error: Erro
         "ltfix: --weight-decay from the environment is not used by method tau-norm\n"
         "ltfix: --epochs from ltfix.toml is not used by method tau-norm\n"
     )
-    probe.act = lambda: config.refuse_unused(["epochs"], "method tau-norm")
+    probe.act = lambda: console.refuse_unused(["epochs"], "method tau-norm")
     assert error("probe", "--epochs", "3") == (
         2,
         "method tau-norm does not use --epochs (ltfix probe): leave it out",
@@ -209,7 +216,7 @@ def test_unused_options_typed_are_errors_and_others_are_notes(probe, error: Erro
 
 
 def test_what_is_set_for_every_command_is_never_noted_as_unused(probe, monkeypatch, capsys):
-    probe.act = lambda: config.refuse_unused(["seed", "threads"], "method tau-norm")
+    probe.act = lambda: console.refuse_unused(["seed", "threads"], "method tau-norm")
     write("seed = 3\nthreads = 2\n")
     monkeypatch.setenv("LTFIX_SEED", "4")
     assert cli.run(["probe"]) == 0
@@ -223,10 +230,19 @@ def test_what_is_set_for_every_command_is_never_noted_as_unused(probe, monkeypat
     )
 
 
+def test_empty_variables_set_nothing(probe, monkeypatch):
+    write("[probe]\nepochs = 3\n")
+    monkeypatch.setenv("LTFIX_PROBE_EPOCHS", "")
+    monkeypatch.setenv("LTFIX_SEED", "")
+    assert cli.run(["probe"]) == 0
+    assert (probe.values["epochs"], probe.values["seed"]) == (3, 0)
+    assert probe.origins == {"epochs": "file"}
+
+
 def test_outside_a_command_everything_is_default():
     assert config.origin("epochs") == "default"
     assert config.origins() == {}
-    config.refuse_unused(["epochs"], "anything")
+    console.refuse_unused(["epochs"], "anything")
     with pytest.raises(UsageError), config.started() as here:
         here.origins["epochs"] = "option"
-        config.refuse_unused(["epochs"], "anything")
+        console.refuse_unused(["epochs"], "anything")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pictures import write_photos
 
 import ltfix
 from ltfix import cli
-from ltfix.cli.extract import extract
 from ltfix.errors import UsageError
-from ltfix.extraction.request import Request
 
 RANDOM = ["extract", "--backbone", "cifar_resnet32", "--no-pretrained", "--device", "cpu", "--threads", "1"]
 
@@ -107,19 +103,3 @@ def test_usage(project: Path, capsys: pytest.CaptureFixture[str], argv: list[str
     assert message in capsys.readouterr().err
     assert code == (3 if "dusk" in message else UsageError.exit_code)
     assert not Path("features").exists()
-
-
-def test_defaults_are_the_librarys():
-    """The command cannot import them: that would cost numpy for every --help."""
-    own = {name.rstrip("_"): p.default for name, p in inspect.signature(extract).parameters.items()}
-    spelled: dict[str, Any] = {
-        "batch_size": "auto",
-        "workers": "auto",
-        "model_args": {},
-        "split": (),
-        "out": "features",
-    }
-    for field, default in Request.__dataclass_fields__.items():
-        if field in own and field not in ("data", "backbone"):
-            wanted = spelled.get(field, default.default)
-            assert (own[field] or wanted) == wanted, field

@@ -8,6 +8,7 @@ import pytest
 
 from ltfix import cli
 from ltfix.cli import config, init
+from ltfix.cli.commands import COMMANDS, load
 from ltfix.cli.signature import options
 
 
@@ -21,13 +22,12 @@ def test_it_changes_nothing_until_edited():
     assert all(table == {} for table in content.values())
 
 
-@pytest.mark.parametrize("name", [n for n in cli.COMMANDS if n != "init"])
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n != "init"])
 def test_every_option_of_every_command_is_in_it_and_valid(name, tmp_path):
     file = tmp_path / "ltfix.toml"
     file.write_text(uncommented(), encoding="utf-8")
-    parameters = options(cli.load(name))
-    here = config.Invocation(name, file)
-    values = config.defaults(here, parameters, cli.COMMANDS)
+    parameters = options(load(name))
+    values = config.read_values(config.Invocation(name, file, parameters))
     left_out = {key for key in parameters if key in init.PER_RUN}
     assert set(values) == set(parameters) - left_out
 

@@ -1,27 +1,44 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from ltfix import cli
-from ltfix.cli import console
+from ltfix.cli import config, console
 from ltfix.cli import invocation as frame
 from ltfix.progress import SILENT
 
 
-def test_common_options_stand_before_or_after_the_command():
-    for argv in (["--config", "f", "-q", "--debug", "fit", "x"], ["fit", "--config=f", "-q", "--debug", "x"]):
-        call = frame.split(argv, ["fit"])
-        assert (call.command, call.config, call.debug, call.help) == ("fit", "f", True, False)
-        assert call.argv[0] == "fit"
-        assert call.argv[-1] == "x"
+def test_common_options_stand_before_or_after_the_command(probe, tmp_path):
+    (tmp_path / "f").write_text('[probe]\nmethod = "los"\n')
+    seen = []
+    probe.act = lambda: seen.append((config.current().quiet, config.current().debug, config.current().file))
+    for argv in (
+        ["--config", "f", "-q", "--debug", "probe", "x"],
+        ["probe", "--config=f", "-q", "--debug", "x"],
+        ["--debug", "probe", "x", "--quiet", "--config", "f"],
+    ):
+        assert cli.run(argv) == 0
+        assert (probe.values["cache"], probe.values["method"]) == (Path("x"), "los")
+    assert seen == [(True, True, Path("f"))] * 3
 
 
-def test_options_after_the_double_dash_are_arguments():
-    call = frame.split(["fit", "--", "--debug", "--help"], ["fit"])
-    assert not call.debug
-    assert not call.help
+def test_the_command_is_split_from_its_line():
+    early = ["--config", "f", "-q"]
+    assert frame.split([*early, "fit", "x"], ["fit"]) == ("fit", [*early, "x"])
+    assert frame.split(["fit", "x"], ["fit"]) == ("fit", ["x"])
+    assert frame.split(["--help"], ["fit"]) == (None, ["--help"])
+
+
+def test_options_after_the_double_dash_are_arguments(probe, capsys):
+    assert cli.run(["probe", "--", "--help"]) == 0
+    assert probe.values["cache"] == Path("--help")
+    seen = []
+    probe.act = lambda: seen.append(config.current().debug)
+    assert cli.run(["probe", "--", "--debug"]) == 0
+    assert seen == [False]
 
 
 def test_a_config_without_a_name_is_left_to_the_parser(probe, error):
@@ -65,7 +82,7 @@ def test_help_lists_every_command_in_one_line(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert cli.run(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for name, command in cli.COMMANDS.items():
+    for name, command in cli.commands.COMMANDS.items():
         assert [line.split() for line in lines if line.startswith(f"  {name} ")] == [
             [name, *command.help.split()]
         ]

@@ -6,24 +6,26 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-import typer
 
 from ltfix.cli import config, console
 from ltfix.cli.progress import Lines
 from ltfix.cli.signature import options
 from ltfix.cli.spelling import spell, spell_error
 from ltfix.errors import InputError, UsageError
+from ltfix.option import Option
 
 
 def command(
-    val_fraction: Annotated[float, typer.Option()] = 0.2,
-    normalize: Annotated[str, typer.Option()] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
-    pretrained: Annotated[bool, typer.Option()] = True,
-    few: Annotated[int, typer.Option()] = 20,
-    compile_: Annotated[bool, typer.Option("--compile/--no-compile")] = False,
-    fail_under: Annotated[str | None, typer.Option(metavar="SHOT=PERCENT,…")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    *,
+    val_fraction: Annotated[float, Option("f")] = 0.2,
+    normalize: Annotated[str, Option("n")] = "auto",
+    overwrite: Annotated[bool, Option("o")] = False,
+    pretrained: Annotated[bool, Option("p", negatable=True)] = True,
+    few: Annotated[int, Option("f")] = 20,
+    compile: Annotated[bool, Option("c", negatable=True)] = False,
+    fail_under: Annotated[str | None, Option("u", metavar="SHOT=PERCENT,…")] = None,
+    model_args: Annotated[list[str] | None, Option("m", flag="--model-arg")] = None,
+    set_: Annotated[list[str] | None, Option("s", flag="--set", metavar="KEY=VALUE")] = None,
 ) -> None: ...
 
 
@@ -31,7 +33,7 @@ def command(
 def running():
     """As if ``command`` ran, with ``--set varaint=3``."""
     with config.started() as here:
-        here.options, here.values = options(command), {"set_": ["varaint=3"], "normalize": "views"}
+        here.options, here.values = options(command), {"set": ["varaint=3"], "normalize": "views"}
         yield here
 
 
@@ -72,6 +74,7 @@ def test_pairs_are_spelled_as_options(running, text: str, spelled: str):
         ("delta", "--set delta"),
         ("varaint", "--set varaint"),
         ("set", "--set"),
+        ("model_args", "--model-arg"),
         ("compile", "--compile"),
         ("views", "views"),  # the user's own word, whatever it is
         ("samn", "samn"),
@@ -114,3 +117,15 @@ def test_errors_of_a_command_are_spelled(probe, error):
 
     probe.act = act
     assert error("probe") == (2, "too much (--weight-decay): try --weight-decay 0 or --overwrite")
+
+
+def test_a_place_that_was_not_typed_is_where_it_stands(probe, error, monkeypatch: pytest.MonkeyPatch):
+    def act() -> None:
+        raise UsageError("too much", where="weight_decay")
+
+    probe.act = act
+    Path("ltfix.toml").write_text("[probe]\nweight-decay = 3\n")
+    assert error("probe") == (2, "too much (ltfix.toml, weight_decay)")
+    monkeypatch.setenv("LTFIX_PROBE_WEIGHT_DECAY", "3")
+    assert error("probe") == (2, "too much (LTFIX_PROBE_WEIGHT_DECAY in the environment)")
+    assert error("probe", "--weight-decay", "3") == (2, "too much (--weight-decay)")

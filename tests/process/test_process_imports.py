@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ltfix.cli import COMMANDS
+from ltfix.cli.commands import COMMANDS
 
 HEAVY = {"torch", "torchvision", "timm", "numpy", "scipy", "sklearn", "PIL", "safetensors"}
 PROGRAM = """

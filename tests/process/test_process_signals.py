@@ -23,7 +23,7 @@ def init() -> None:
     finally:
         Path("cleaned").touch()
 
-cli.load = lambda name: init
+cli.commands.load = lambda name: init
 cli.main(["init"])
 """
 FLOODS = """
@@ -34,7 +34,7 @@ def init() -> None:
     for _ in range(100_000):
         console.write("x" * 100)
 
-cli.load = lambda name: init
+cli.commands.load = lambda name: init
 cli.main(["init"])
 """
 
@@ -110,7 +110,7 @@ from ltfix import cli
 def init() -> None:
     atexit.register(print, "registered in the run", flush=True)
     raise SystemExit(1)
-cli.load = lambda name: init
+cli.commands.load = lambda name: init
 print("printed before", end="; ")
 cli.script()
 """

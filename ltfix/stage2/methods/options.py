@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ltfix.errors import UsageError
+from ltfix.option import Checked, option
 from ltfix.stage2.methods.catalog import STARTS
 
 VIEWS_USED = ("random", "first", "all")
@@ -15,7 +16,7 @@ PRECISIONS = ("fp32", "bf16")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Options:
+class Options(Checked):
     """How to fit, whatever the method.
 
     Attributes:
@@ -36,38 +37,39 @@ class Options:
         UsageError: a value that is none of these.
     """
 
-    init: str | None = None
-    views_used: str = "random"
-    feature_scale: str | float = "auto"
-    normalize: str = "auto"
-    tune: bool = False
-    select: str = "last"
-    val_fraction: float | None = None
-    val_per_class: int | None = None
-    stream: str = "auto"
+    init: str | None = option(
+        None,
+        "Start: stage1 (else the probe), probe, random or class-mean.",
+        metavar="KIND",
+        choices=tuple(STARTS),
+    )
+    views_used: str = option(
+        "random",
+        "Views: one at random per sample and step, first, or all.",
+        metavar="KIND",
+        choices=VIEWS_USED,
+    )
+    feature_scale: str | float = option(
+        "auto", "Divide features by this while fitting.", metavar="auto|none|C"
+    )
+    normalize: str = option(
+        "auto", "Of features: auto, none, standardize or l2.", metavar="KIND", choices=NORMALIZE
+    )
+    tune: bool = option(False, "Choose rate, feature scale and a method's values on validation.")
+    select: str = option("last", "Keep the last epoch, or the best on validation.", choices=SELECT)
+    val_fraction: float | None = option(None, "Cut this share of every class from train.  [default: 0.2]")
+    val_per_class: int | None = option(None, "Cut so many samples a class from train.", low=1)
+    stream: str = option(
+        "auto", "Read features block-wise: auto, always or never.", metavar="WHEN", choices=STREAM
+    )
     device: str = "cpu"
-    precision: str = "fp32"
+    precision: str = option("fp32", "Type of the matrix products.", choices=PRECISIONS)
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("init", self.init, (None, *STARTS)),
-            ("views_used", self.views_used, VIEWS_USED),
-            ("normalize", self.normalize, NORMALIZE),
-            ("select", self.select, SELECT),
-            ("stream", self.stream, STREAM),
-            ("precision", self.precision, PRECISIONS),
-        ):
-            if value not in known:
-                words = ", ".join(word for word in known if word)
-                where = f"--{name.replace('_', '-')}"
-                raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {words}")
+        Checked.__post_init__(self)
         if self.val_fraction is not None and not 0 < self.val_fraction < 1:
             raise UsageError(
-                f"the fraction is {self.val_fraction:g}", where="--val-fraction", hint="between 0 and 1"
-            )
-        if self.val_per_class is not None and self.val_per_class < 1:
-            raise UsageError(
-                f"{self.val_per_class} samples a class", where="--val-per-class", hint="1 or more"
+                f"the fraction is {self.val_fraction:g}", where="val_fraction", hint="between 0 and 1"
             )
         if self.feature_scale not in ("auto", "none"):
             try:
@@ -77,6 +79,6 @@ class Options:
             if not ok:
                 raise UsageError(
                     f"the scale is {self.feature_scale!r}",
-                    where="--feature-scale",
+                    where="feature_scale",
                     hint="auto, none or a number > 0",
                 )
