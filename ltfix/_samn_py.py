@@ -7,6 +7,7 @@ of the C library there.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -98,17 +99,20 @@ def samn_pullback(upstream: Any, perm: Any, slope: Any, starts: Any, grad: Any, 
             out[r, order[r]] = np.repeat(np.add.reduceat(h, inner[:-1]) / lengths, lengths)
 
 
+def row_scale(softplus: Any, exp: Callable[[Any], Any], paper: bool, mul: bool) -> tuple[Any, Any]:
+    """SAMN's S and ρ of softplus(p), elementwise: arrays with numpy's exp, tensors with torch's."""
+    s = softplus if paper else 1 / (softplus + 2 * EPS)
+    return s, s.clip(EPS) if mul else exp(s.clip(max=MAX_EXPONENT))
+
+
 def scale_and_slope(p: np.ndarray, paper: bool, mul: bool) -> tuple[np.ndarray, np.ndarray]:
     """ρ and dρ/dp of projected raw numbers, elementwise."""
     linear = p > 20  # softplus(p) is p there, by the usual convention
     e = np.exp(np.where(linear, -p, p))
     softplus, sigmoid = np.where(linear, p, np.log1p(e)), np.where(linear, 1, e) / (1 + e)
-    s = softplus if paper else 1 / (softplus + 2 * EPS)
+    s, rho = row_scale(softplus, np.exp, paper, mul)
     slope = sigmoid if paper else -s * s * sigmoid
-    if mul:
-        return np.maximum(s, EPS), np.where(s > EPS, slope, 0.0)
-    rho = np.exp(np.minimum(s, MAX_EXPONENT))
-    return rho, np.where(s < MAX_EXPONENT, rho * slope, 0.0)
+    return rho, np.where(s > EPS, slope, 0.0) if mul else np.where(s < MAX_EXPONENT, rho * slope, 0.0)
 
 
 def _take(args: tuple[Any, ...], wanted: Wanted) -> list[memoryview]:

@@ -33,7 +33,11 @@ def methods(name: EntryName = None, format: ListFormat = "table") -> None:
 
 def _describe(method: Method) -> None:
     """One method: what it is, and how each of its values is set."""
-    console.write(f"{method.name}: {method.summary}\nsource: {method.source}\n")
+    console.write(f"{method.name}: {method.summary}\nsource: {method.source}")
+    for role, part in method.parts.items():
+        traits = ", ".join(part.traits).replace("_", " ")
+        console.write(f"{role}: {part.name}{traits and f' ({traits})'}")
+    console.write("")
     console.table(["set by", "default", "meaning"], value_rows("fit", method.values()))
 
 

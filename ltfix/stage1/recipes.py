@@ -12,7 +12,6 @@ from ltfix.errors import UsageError, nearest
 from ltfix.stage1.entries import PRESETS, RECIPES, Recipe, Values
 from ltfix.stage2.methods.catalog import HEADS, LOSSES, SAMPLERS
 from ltfix.stage2.methods.parts import Value, clash
-from ltfix.stage2.methods.values import read_value
 
 SMALL_IMAGE = 64  # pixels; up to here the cifar preset
 MANY_CLASSES = 5000  # from here the inat preset
@@ -98,4 +97,4 @@ def _read(name: str, value: Any, spec: Value) -> Any:
         return word in _TRUE
     if isinstance(spec.default, str) and not spec.choices:
         return str(value)
-    return read_value(name, value, spec)
+    return spec.read(name, value)

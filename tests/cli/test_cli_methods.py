@@ -43,3 +43,15 @@ def test_an_unknown_method_offers_the_nearest(error):
     code, line = error("methods", "sam")
     assert code == 2
     assert "did you mean samn" in line
+
+
+def test_one_method_with_its_parts_and_their_traits(capsys):
+    assert cli.run(["methods", "crt"]) == 0
+    out = capsys.readouterr().out
+    assert "\nhead: linear (free rows)\n" in out
+    assert "\ninit: random (noise)\n" in out
+    assert "\nsampler: class-aware (balanced)\n" in out
+    assert cli.run(["methods", "maxnorm", "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["methods"]
+    assert row["parts"]["constraint"] == {"name": "maxnorm", "traits": []}
+    assert row["parts"]["loss"] == {"name": "cb", "traits": ["corrects_prior"]}

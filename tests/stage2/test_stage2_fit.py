@@ -246,7 +246,7 @@ def one_class(draw: Callable[..., FeatureCache]) -> FeatureCache:
         ({"method": "samn", "loss": "ldam"}, UsageError, "cosine head"),
         ({"method": "causal", "heads": 3}, InputError, "does not divide into 3 blocks"),
         ({"method": "etf"}, InputError, "no simplex ETF"),
-        ({"method": "cosine", "normalize": "l2", "epochs": 1}, UsageError, "--normalize none"),
+        ({"method": "cosine", "normalize": "l2", "epochs": 1}, UsageError, "normalize=none"),
         ({"method": "causal", "normalize": "standardize", "epochs": 1}, UsageError, "mean feature"),
         ({"method": "etf", "normalize": "standardize"}, UsageError, "geometry of its features"),
     ],

@@ -64,7 +64,7 @@ def test_listing_needs_neither_torch_nor_numpy():
 
 
 def test_an_unknown_method_offers_the_nearest():
-    with pytest.raises(UsageError, match=r"unknown method 'smn' \(--method\): did you mean samn"):
+    with pytest.raises(UsageError, match=r"unknown method 'smn' \(method\): did you mean samn"):
         find_method("smn")
 
 

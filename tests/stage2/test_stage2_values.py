@@ -51,7 +51,7 @@ def test_texts_and_numbers_become_the_defaults_kind(method: str, given: dict, fo
 
 def test_an_unknown_name_offers_the_nearest():
     assert refused("samn", varaint="code").startswith(
-        "method samn has no value 'varaint' (--set varaint): did you mean variant"
+        "method samn has no value 'varaint' (varaint): did you mean variant"
     )
     assert "known: bias, tau" in refused("tau-norm", lr=1)
 
@@ -59,26 +59,26 @@ def test_an_unknown_name_offers_the_nearest():
 @pytest.mark.parametrize(
     ("method", "given", "message"),
     [
-        ("ce", {"lr": "fast"}, "lr must be a number, found 'fast' (--lr)"),
-        ("ce", {"lr": None}, "lr must be a number, found None (--lr)"),
-        ("ce", {"lr": float("nan")}, "lr must be a number, found nan (--lr)"),
-        ("ce", {"lr": "inf"}, "lr must be a number, found 'inf' (--lr)"),
-        ("ce", {"lr": 1e300}, "lr = 1e+300 is out of range (--lr)"),
-        ("ce", {"lr": 0}, "lr = 0 is out of range (--lr)"),
-        ("ce", {"lr": -1}, "lr = -1 is out of range (--lr)"),
-        ("ce", {"epochs": 1.5}, "epochs must be a whole number, found 1.5 (--epochs)"),
-        ("ce", {"epochs": "1.5"}, "epochs must be a whole number, found '1.5' (--epochs)"),
-        ("ce", {"epochs": float("inf")}, "epochs must be a whole number, found inf (--epochs)"),
-        ("ce", {"epochs": 0}, "epochs = 0 is out of range (--epochs): it must be above 0"),
-        ("ce", {"batch_size": 0}, "batch_size = 0 is out of range (--batch-size): it must be above 0"),
-        ("ce", {"weight_decay": -0.1}, "weight_decay = -0.1 is out of range (--weight-decay)"),
-        ("ce", {"momentum": 2}, "momentum = 2 is out of range (--momentum): it must be 0 to 1"),
-        ("ce", {"schedule": "step"}, "schedule is 'step' (--schedule): it may be cosine, constant"),
-        ("ce", {"sampler": "even"}, "sampler is 'even' (--sampler): it may be instance, class-aware"),
-        ("los", {"delta": 1.1}, "delta = 1.1 is out of range (--set delta): it must be 0 to 1"),
-        ("tau-norm", {"tau": 5}, "tau = 5 is out of range (--set tau): it must be 0 to 4"),
-        ("samn", {"metric": "count"}, "metric is 'count' (--metric): it may be freq, norm"),
-        ("samn", {"variant": True}, "variant is True (--set variant): it may be code, paper"),
+        ("ce", {"lr": "fast"}, "lr must be a number, found 'fast' (lr)"),
+        ("ce", {"lr": None}, "lr must be a number, found None (lr)"),
+        ("ce", {"lr": float("nan")}, "lr must be a number, found nan (lr)"),
+        ("ce", {"lr": "inf"}, "lr must be a number, found 'inf' (lr)"),
+        ("ce", {"lr": 1e300}, "lr = 1e+300 is out of range (lr)"),
+        ("ce", {"lr": 0}, "lr = 0 is out of range (lr)"),
+        ("ce", {"lr": -1}, "lr = -1 is out of range (lr)"),
+        ("ce", {"epochs": 1.5}, "epochs must be a whole number, found 1.5 (epochs)"),
+        ("ce", {"epochs": "1.5"}, "epochs must be a whole number, found '1.5' (epochs)"),
+        ("ce", {"epochs": float("inf")}, "epochs must be a whole number, found inf (epochs)"),
+        ("ce", {"epochs": 0}, "epochs = 0 is out of range (epochs): it must be above 0"),
+        ("ce", {"batch_size": 0}, "batch_size = 0 is out of range (batch_size): it must be above 0"),
+        ("ce", {"weight_decay": -0.1}, "weight_decay = -0.1 is out of range (weight_decay)"),
+        ("ce", {"momentum": 2}, "momentum = 2 is out of range (momentum): it must be 0 to 1"),
+        ("ce", {"schedule": "step"}, "schedule is 'step' (schedule): it may be cosine, constant"),
+        ("ce", {"sampler": "even"}, "sampler is 'even' (sampler): it may be instance, class-aware"),
+        ("los", {"delta": 1.1}, "delta = 1.1 is out of range (delta): it must be 0 to 1"),
+        ("tau-norm", {"tau": 5}, "tau = 5 is out of range (tau): it must be 0 to 4"),
+        ("samn", {"metric": "count"}, "metric is 'count' (metric): it may be freq, norm"),
+        ("samn", {"variant": True}, "variant is True (variant): it may be code, paper"),
     ],
     ids=str,
 )

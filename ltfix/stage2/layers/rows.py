@@ -135,7 +135,7 @@ class Causal:
         self, weight: Tensor, *, tau: float, heads: int, gamma: float, alpha: float, mean_momentum: float
     ) -> None:
         if weight.shape[-1] % heads:
-            hint = f"give --set heads= a divisor of {weight.shape[-1]}"
+            hint = f"heads must be a divisor of {weight.shape[-1]}"
             raise InputError(f"D = {weight.shape[-1]} does not divide into {heads} blocks", hint=hint)
         self.heads, self.tau, self.gamma, self.alpha = heads, tau, gamma, alpha
         self.weight, self.velocity = weight.clone(), torch.zeros_like(weight)

@@ -20,11 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ltfix._samn_py import EPS, row_scale
 from ltfix.heads.head import NORM_FLOOR
 from ltfix.pava import isotonic, samn_pullback, samn_scales
 
-EPS = 1e-6
-MAX_EXPONENT = 30.0  # exp(S) of float32 ends at 88; published settings stay below 2
 VARIANTS, PARTS, SCALES = ("code", "paper"), ("both", "weight", "bias"), ("exp", "mul")
 
 
@@ -207,8 +206,7 @@ class SAMNLinear(nn.Module):
     def scales(self, raw: Tensor) -> Tensor:
         """exp(S) (or S for ``scale="mul"``) of a raw vector [K], differentiable."""
         p = isotonic(raw[self.perm])
-        s = F.softplus(p) if self.variant == "paper" else 1 / (F.softplus(p) + 2 * EPS)
-        rho = s.clamp(min=EPS) if self.scale == "mul" else s.clamp(max=MAX_EXPONENT).exp()
+        _, rho = row_scale(F.softplus(p), torch.exp, self.variant == "paper", self.scale == "mul")
         return torch.zeros_like(rho).index_put((self.perm,), rho)
 
     def folded(self) -> tuple[Tensor, Tensor]:

@@ -22,21 +22,21 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
     start = method.init if options.init is None else STARTS[options.init]
     if start.noise and method.keeps_start:
         raise UsageError(
-            f"{method.name} keeps the rows it starts from, and these would be noise", where="--init"
+            f"{method.name} keeps the rows it starts from, and these would be noise", where="init"
         )
     if head.reads_norms and not start.trained:
         raise UsageError(
-            f"row norms say nothing of the classes with --init {start.name}",
-            where="--metric norm",
+            f"row norms say nothing of the classes with init={start.name}",
+            where="metric=norm",
             hint="use freq",
         )
     why = _against(values, options.normalize)
     if why is not None:
-        raise UsageError(why, where=f"--normalize {options.normalize}", hint="use --normalize none")
+        raise UsageError(why, where=f"normalize={options.normalize}", hint="use normalize=none")
     if head.simplex:
         if not start.simplex:
             why = f"{head.name} keeps the directions of stage 1"
-            raise UsageError(why, where=f"--init {start.name}", hint="leave it out")
+            raise UsageError(why, where=f"init={start.name}", hint="leave it out")
         _demand_simplex(head.name, train)
 
 
@@ -65,7 +65,7 @@ def _demand_simplex(name: str, train: FeatureCache) -> None:
     Raises:
         InputError: no stage-1 classifier, D < K − 1, or rows that are not a simplex ETF.
     """
-    hint = "train one with `ltfix train-backbone --recipe etf-fr`; elsewhere a fixed ETF is at chance"
+    hint = "train one with `ltfix train-backbone recipe=etf-fr`; elsewhere a fixed ETF is at chance"
     if train.head is None:
         raise InputError(
             f"{name} needs the stage-1 ETF classifier of its backbone", where=train.path, hint=hint

@@ -95,7 +95,9 @@ class Method:
             "posthoc": self.posthoc,
             "constraint": self.constraint,
             "init": self.init,
-            "sampler": None if self.loss is None else self.sampler,
+            "sampler": None
+            if self.loss is None
+            else SAMPLERS.get(self.defaults.get("sampler", ""), self.sampler),
         }
         return {name: part for name, part in named.items() if part is not None}
 

@@ -183,7 +183,7 @@ def clash(parts: Mapping[str, Part]) -> str | None:
         return f"{loss.name} has margins and a scale for cosines: it needs the cosine head in its plain form"
     if head.cosines and not scales:
         which = f"the plain {head.name} head"
-        return f"{which} leaves its scale to LDAM's loss: use --set cosine=learnable or fixed"
+        return f"{which} leaves its scale to LDAM's loss: use cosine=learnable or fixed"
     if loss is not None and sampler is not None and sampler.balanced and loss.corrects_prior:
         both = f"the loss {loss.name} and the sampler {sampler.name}"
         return f"{both} would each correct the prior: use one of them"

@@ -21,7 +21,7 @@ def methods() -> list[Method]:
     return list(METHODS)
 
 
-def find_method(name: str, where: str = "--method") -> Method:
+def find_method(name: str, where: str = "method") -> Method:
     """The method of that name, its entry checked whole.
 
     Args:

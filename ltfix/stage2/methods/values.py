@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
-from ltfix.stage2.methods.catalog import LOSSES, TRAINING
+from ltfix.stage2.methods.catalog import LOSSES
 from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.parts import LARGE_K, Part, Value, clash, holds
 
@@ -83,10 +83,10 @@ def with_loss(method: Method, loss: str | None) -> Method:
     if loss is None or (method.loss is not None and loss == method.loss.name):
         return method
     if loss not in LOSSES:
-        raise UsageError(f"unknown loss {loss!r}", where="--loss", hint=nearest(loss, LOSSES))
+        raise UsageError(f"unknown loss {loss!r}", where="loss", hint=nearest(loss, LOSSES))
     if method.loss is None:
         raise UsageError(
-            f"method {method.name} trains nothing, so no loss applies", where="--loss", hint="leave it out"
+            f"method {method.name} trains nothing, so no loss applies", where="loss", hint="leave it out"
         )
     old = method.loss.values
     defaults = {name: value for name, value in method.defaults.items() if name not in old}
@@ -99,7 +99,7 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
 
     Args:
         method: from :func:`ltfix.stage2.methods.registry.find_method`.
-        given: name -> value; text is read as the default's kind (so ``--set tau=0.7`` may pass strings).
+        given: name -> value; text is read as the default's kind (so that strings may be passed).
         origins: where each given value came from; "option" where it does not say.
 
     Raises:
@@ -112,15 +112,15 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
     for name, value in given.items():
         if name not in spec:
             hint = nearest(name, spec)
-            raise UsageError(f"method {method.name} has no value {name!r}", where=f"--set {name}", hint=hint)
-        values[name] = read_value(name, value, spec[name])
+            raise UsageError(f"method {method.name} has no value {name!r}", where=name, hint=hint)
+        values[name] = spec[name].read(name, value)
         origin[name] = (origins or {}).get(name, "option")
     for name in given:
         if _idle(spec[name], values) and values[name] != spec[name].default:
             condition, _, words = spec[name].only.partition("=")
             raise UsageError(
                 f"{name} is not used with {condition}={values[condition]}",
-                where=f"--set {name}",
+                where=name,
                 hint=f"it goes with {condition}={words.replace('|', ' or ')}",
             )
     found = Values(method, values, origin)
@@ -137,9 +137,3 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
 def _idle(spec: Value, values: Mapping[str, Any]) -> bool:
     """Whether a value does nothing beside the others."""
     return bool(spec.only) and not holds(spec.only, values)
-
-
-def read_value(name: str, value: Any, spec: Value) -> Any:
-    """:meth:`Value.read`, naming the option in the message."""
-    where = f"--{name.replace('_', '-')}" if name in (*TRAINING, "metric") else f"--set {name}"
-    return spec.read(name, value, where)

@@ -10,7 +10,6 @@ import numpy as np
 
 from ltfix.errors import UsageError
 from ltfix.stage2.methods.parts import Value
-from ltfix.stage2.methods.values import read_value
 
 STEPS_A_DECADE = 2
 MOST_POINTS = 10_000
@@ -63,7 +62,7 @@ def read_points(name: str, points: Sequence[Any], spec: Value) -> list[Any]:
     whole = isinstance(spec.default, int) and not spec.choices
     found = []
     for point in points:
-        value = read_value(name, _rounded(point) if whole else point, spec)
+        value = spec.read(name, _rounded(point) if whole else point)
         if value not in found:
             found.append(value)
     return found
