@@ -79,6 +79,9 @@ class Processes:
         return result
 
 
+ALONE = Processes()
+
+
 def split(step: slice, pieces: int) -> list[slice]:
     """Cut a slice into so many parts, whose lengths differ by at most one."""
     n = step.stop - step.start
@@ -106,7 +109,7 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if size == 1:
-        yield Processes(), resolve_device(device)
+        yield ALONE, resolve_device(device)
         return
     if ":" in device or device == "mps":
         raise UsageError(f"{size} processes cannot share {device}", where="device", hint="use auto or cpu")

@@ -12,8 +12,6 @@ from typing import Any
 from ltfix.stage2.methods.catalog import LOSSES, SAMPLERS
 from ltfix.stage2.methods.parts import Value
 
-Values = Mapping[str, Any]
-
 SCHEDULES = ("cosine", "constant", "steps", "gentle-steps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DECAYED = ("all", "conv", "conv-fixed-bn")
@@ -48,7 +46,7 @@ COMMON: Mapping[str, Value] = {
 }
 """What every recipe has, at its default for CIFAR: the setting of weight balancing, LOS and SAMN."""
 
-PRESETS: Mapping[str, Values] = {
+PRESETS: Mapping[str, Mapping[str, Any]] = {
     "cifar": {},
     "imagenet-lt": {
         "epochs": 90,
@@ -93,8 +91,8 @@ class Recipe:
     heads: tuple[str, ...] = ("fc",)
     test_head: str = "fc"
     own: Mapping[str, Value] = dataclasses.field(default_factory=dict)
-    defaults: Values = dataclasses.field(default_factory=dict)
-    presets: Mapping[str, Values] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def values(self, preset: str = "cifar") -> dict[str, Value]:
         """Every value the recipe takes, with its default under a preset."""

@@ -19,8 +19,8 @@ from ltfix.compute import Compute
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import Progress
 from ltfix.stage1.average import MovingAverage
-from ltfix.stage1.distributed import Processes
-from ltfix.stage1.objectives import Objective, Part
+from ltfix.stage1.distributed import ALONE, Processes
+from ltfix.stage1.objectives import BatchPart, Objective
 from ltfix.stage1.streams import Batch, ImageStream
 from ltfix.stage1.trainee import Trainee
 from ltfix.stage2.loop import samplers
@@ -62,7 +62,7 @@ class Learner(nn.Module):
         super().__init__()
         self.trainee, self.objective, self.compute = trainee, objective, compute
 
-    def forward(self, images: Sequence[Tensor], labels: Tensor, part: Part) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Sequence[Tensor], labels: Tensor, part: BatchPart) -> tuple[Tensor, Tensor]:
         """Mean loss and hits of a part of a batch."""
         with self.compute.autocast():
             return self.objective(self.trainee, images, labels, part)
@@ -89,10 +89,11 @@ class Pace:
     seed: int
 
 
+@dataclasses.dataclass(kw_only=True, eq=False)
 class Trainer:
     """A network, its optimizer and the images that it learns from, all on one device.
 
-    Args:
+    Attributes:
         trainee, optimizer, objective: what is trained, how, for what.
         images: the training images; ``labels`` [N] int64 are theirs, which samplers read.
         pace: batches and seeds.
@@ -104,31 +105,28 @@ class Trainer:
         UsageError: batches or images too few for the number of parts.
     """
 
-    def __init__(
-        self,
-        *,
-        trainee: Trainee,
-        optimizer: Optimizer,
-        objective: Objective,
-        images: ImageStream,
-        labels: np.ndarray,
-        pace: Pace,
-        compute: Compute,
-        processes: Processes | None = None,
-        average: MovingAverage | None = None,
-    ) -> None:
-        self.trainee, self.optimizer, self.objective = trainee, optimizer, objective
-        self.images, self.labels, self.pace, self.compute = images, labels, pace, compute
-        self.processes, self.average = processes or Processes(), average
-        self.scaler: GradScaler = compute.scaler()
-        pieces = self.processes.size * pace.accumulate
+    trainee: Trainee
+    optimizer: Optimizer
+    objective: Objective
+    images: ImageStream
+    labels: np.ndarray
+    pace: Pace
+    compute: Compute
+    processes: Processes = ALONE
+    average: MovingAverage | None = None
+
+    def __post_init__(self) -> None:
+        self.scaler: GradScaler = self.compute.scaler()
+        largest = min(self.pace.batch_size, len(self.labels))
+        pieces = self.processes.size * self.pace.accumulate
         self.least = 2 * pieces
-        if pieces > 1 and min(pace.batch_size, len(labels)) < self.least:
+        if pieces > 1 and largest < self.least:
             raise UsageError(
-                f"batches of {min(pace.batch_size, len(labels))} cannot be cut into {pieces} parts of two",
+                f"batches of {largest} cannot be cut into {pieces} parts of two",
                 where="batch_size",
             )
-        self.learner = self.processes.wrap(Learner(trainee, objective, compute), compute.device)
+        learner = Learner(self.trainee, self.objective, self.compute)
+        self.learner = self.processes.wrap(learner, self.compute.device)
 
     def epoch(self, number: int, rate: float, progress: Progress) -> EpochResult:
         """Train epoch ``number`` (from 0) at one learning rate.
@@ -190,7 +188,7 @@ class Trainer:
             images, labels = next(batches)
             count = part.stop - part.start
             with self._quiet(last=part is parts[-1]):
-                where = Part(self.pace.seed, number, at, part.start)
+                where = BatchPart(self.pace.seed, number, at, part.start)
                 loss, found = self.learner(images, labels, where)
                 # gradients are averaged over processes: with this factor they sum to the whole batch's mean
                 weighted = loss if n == count else loss * (count * size / n)

@@ -21,7 +21,7 @@ from ltfix.stage2.losses.margin import Deferred
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Part:
+class BatchPart:
     """Which part of which step is computed: all that its randomness comes from.
 
     Attributes:
@@ -65,7 +65,7 @@ class Objective(Protocol):
         """The second sampler's images [N] of an epoch, or None."""
 
     def __call__(
-        self, trainee: Trainee, images: Sequence[Tensor], labels: Tensor, part: Part
+        self, trainee: Trainee, images: Sequence[Tensor], labels: Tensor, part: BatchPart
     ) -> tuple[Tensor, Tensor]:
         """Mean loss of a part, and how many of its images the test head gets right (mixtures by share).
 
@@ -75,13 +75,14 @@ class Objective(Protocol):
         """
 
 
+@dataclasses.dataclass(slots=True, eq=False)
 class Classify:
     """A loss of stage 2 on one head, with mixed batches and a penalty on features where asked for.
 
     λ L(z, y) + (1 − λ) L(z, y′) for mixtures, which for cross-entropy is the loss of the mixed label;
     plus (λ_F/2)·mean ‖x‖² (feature regularisation, Hasegawa & Sato 2024).
 
-    Args:
+    Attributes:
         loss: of logits [B, 1, K].
         head: its name.
         epochs: E, for losses that move with the epoch.
@@ -89,20 +90,14 @@ class Classify:
         feature_decay: λ_F.
     """
 
-    views, draws = 1, 1
-
-    def __init__(
-        self,
-        loss: Loss,
-        head: str,
-        epochs: int,
-        *,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        feature_decay: float = 0.0,
-    ) -> None:
-        self.loss, self.head, self.epochs = loss, head, epochs
-        self.mixup, self.cutmix, self.feature_decay = mixup, cutmix, feature_decay
+    loss: Loss
+    head: str
+    epochs: int
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    feature_decay: float = 0.0
+    views: int = dataclasses.field(default=1, init=False)
+    draws: int = dataclasses.field(default=1, init=False)
 
     def start_epoch(self, epoch: int) -> None:
         """Switch a deferred loss over."""
@@ -114,7 +109,7 @@ class Classify:
         return None
 
     def __call__(
-        self, trainee: Trainee, images: Sequence[Tensor], labels: Tensor, part: Part
+        self, trainee: Trainee, images: Sequence[Tensor], labels: Tensor, part: BatchPart
     ) -> tuple[Tensor, Tensor]:
         """See :class:`Objective`."""
         (x,), share, other = images, 1.0, labels
@@ -185,7 +180,7 @@ class Glmc:
         return by_power(1 - self.q)(labels, rng, 0.0)
 
     def __call__(
-        self, trainee: Trainee, images: Sequence[Tensor], labels: Tensor, part: Part
+        self, trainee: Trainee, images: Sequence[Tensor], labels: Tensor, part: BatchPart
     ) -> tuple[Tensor, Tensor]:
         """See :class:`Objective`."""
         drawn = part.drawn(1.0, 0.0)

@@ -6,10 +6,11 @@ else the one in ``COMMON``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
-from ltfix.stage1.entries import PRESETS, RECIPES, Recipe, Values
+from ltfix.stage1.entries import PRESETS, RECIPES, Recipe
 from ltfix.stage2.methods.catalog import HEADS, LOSSES, SAMPLERS
 from ltfix.stage2.methods.parts import Value, clash
 
@@ -54,7 +55,7 @@ def choose_preset(name: str | None, image_size: int, n_classes: int) -> str:
     return "inat" if n_classes >= MANY_CLASSES else "imagenet-lt"
 
 
-def resolve(recipe: Recipe, preset: str, given: Values) -> dict[str, Any]:
+def resolve(recipe: Recipe, preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every value of a run.
 
     Args:

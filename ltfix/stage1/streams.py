@@ -203,15 +203,8 @@ def open_stream(
     """The stream that suits a split: resident where it fits and is augmented by crop and flip alone."""
     normalise = Normaliser(preprocess, compute)
     pad = crop_pad if "crop" in names else 0
-    if (
-        augment.BATCHED.issuperset(names)
-        and resident_bytes(len(split), preprocess.image_size, pad) <= RESIDENT_BYTES
-    ):
+    padded_bytes = 3 * len(split) * (preprocess.image_size + 2 * pad) ** 2
+    if augment.BATCHED.issuperset(names) and padded_bytes <= RESIDENT_BYTES:
         crop = augment.CropFlip(pad, "flip" in names)
         return ResidentImages(decode(split, preprocess, progress), split.labels, crop, normalise)
     return LoadedImages(AugmentedImages(split, names, crop_pad, preprocess), normalise, workers)
-
-
-def resident_bytes(n: int, size: int, pad: int) -> int:
-    """Bytes that ``n`` padded RGB images of ``size`` pixels take as uint8."""
-    return 3 * n * (size + 2 * pad) ** 2

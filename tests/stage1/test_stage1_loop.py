@@ -13,7 +13,7 @@ from ltfix.compute import Compute
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import SILENT
 from ltfix.stage1.average import MovingAverage
-from ltfix.stage1.distributed import Processes
+from ltfix.stage1.distributed import ALONE, Processes
 from ltfix.stage1.loop import Pace, Trainer, predict, steps_of
 from ltfix.stage1.objectives import Classify
 from ltfix.stage1.trainee import Trainee
@@ -40,7 +40,7 @@ def trainer(
     accumulate: int = 1,
     clip_grad: float = 0.0,
     ema: float = 0.0,
-    processes: Processes | None = None,
+    processes: Processes = ALONE,
     **sgd: float,
 ) -> Trainer:
     generator = torch.Generator().manual_seed(0)

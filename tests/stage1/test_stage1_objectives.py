@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltfix.stage1 import mixing, objectives
-from ltfix.stage1.objectives import Classify, Glmc, Part, build_objective
+from ltfix.stage1.objectives import BatchPart, Classify, Glmc, build_objective
 from ltfix.stage1.recipes import find_recipe, resolve
 from ltfix.stage1.trainee import Trainee
 from ltfix.stage2.losses.softmax import SoftmaxLoss
 
 COUNTS = np.array([50, 20, 5])
 CPU = torch.device("cpu")
-PART = Part(seed=0, epoch=0, step=0, start=0)
+PART = BatchPart(seed=0, epoch=0, step=0, start=0)
 
 
 def trainee(*heads: str) -> Trainee:
