@@ -11,7 +11,6 @@ from ltfix.evaluation.shots import SHOTS, Shots
 from ltfix.evaluation.table import Column, Kind, Result, Table
 
 FORMAT = "ltfix-report/1"
-FORMATS = ("table", "json", "csv", "markdown")
 HEAD_COLUMNS = (
     Column("name", "Head"),
     Column("path", "", csv_only=True),
