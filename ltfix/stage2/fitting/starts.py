@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ltfix.heads.head import NORM_FLOOR, Head
-from ltfix.heads.posthoc import class_means
 from ltfix.seeds import derive
+from ltfix.stage2.fitting.posthoc import class_means
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Coordinates
 

@@ -11,8 +11,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ltfix.heads.posthoc import log_prior
-
 PerClass = NDArray[np.float64]
 
 
@@ -32,7 +30,8 @@ def prior(counts: PerClass) -> PerClass:
 
 def prior_shift(counts: PerClass, tau: float = 1.0) -> PerClass:
     """τ log π_k, which balanced softmax and logit adjustment add to the logits."""
-    return np.asarray(tau * log_prior(counts), np.float64)
+    n = _at_least_one(counts)
+    return np.asarray(tau * np.log(n / n.sum()))
 
 
 def effective_number(counts: PerClass, beta: float) -> PerClass:
