@@ -136,6 +136,7 @@ def test_an_untouched_start_is_a_head_too(draw_cache, monkeypatch: pytest.Monkey
     assert ltfix.load_head(tmp_path / "auto.safetensors").meta["init"] == {"from": "stage1"}
     cache.head = dataclasses.replace(cache.head, transform={"kind": "l2", "groups": 1})
     assert ltfix.fit(cache, "auto").transform == {"kind": "l2", "groups": 1}
+    assert [h.meta["seed"] for h in plan_fit("auto").train(cache, [3, 5])] == [3, 5]
     probe = ltfix.fit(draw_cache([60, 20, 6], stage1=False), "auto")
     assert probe.meta["init"] == {"from": "probe"}
 

@@ -63,9 +63,38 @@ def test_of_those_about_as_good_as_the_best_the_nearest_to_the_start_is_taken():
     assert choose(trials, LABELS, right(0.5)) == (0, GAIN)
 
 
+def test_where_a_gain_is_seen_only_half_a_standard_error_is_given():
+    trials = [trial(0.9, drift=0.5), trial(0.895, drift=0.1)]  # 2 samples ahead, of 2: 1.4 standard errors
+    assert choose(trials, LABELS, right(0.5)) == (0, GAIN)
+
+
+def test_who_does_as_well_as_the_start_may_be_taken():
+    labels = np.repeat(np.arange(2), 256)  # shares of 512 are exact
+    best = np.tile(np.arange(256) < 130, 2)
+    start = np.tile(np.arange(256) < 126, 2)
+    candidate = trial(0.5).candidate
+    trials = [Trial(candidate, best, 0.5), Trial(candidate, ~best, 0.1)]
+    assert choose(trials, labels, start) == (1, GAIN)
+    below = np.where(np.arange(512) % 256 == 255, False, ~best)  # two fewer: still near the best one
+    assert choose([*trials, Trial(candidate, below, 0.0)], labels, start) == (1, GAIN)
+
+
+def test_at_equal_distance_the_better_is_taken_and_of_equals_the_first():
+    best, other = trial(0.9, 0.3), right(0.9)
+    other[[0, 1, 2, 197, 198]] ^= True  # three right samples fewer, two more
+    near = Trial(best.candidate, other, 0.3 - 1e-9)  # no nearer to speak of
+    assert choose([best, near], LABELS, right(0.5)) == (0, GAIN)
+    assert choose([near, best], LABELS, right(0.5)) == (1, GAIN)
+    assert choose([near, best, best], LABELS, right(0.5)) == (1, GAIN)
+
+
 def test_nobody_is_taken_who_scores_below_the_start():
     trials = [trial(0.49, 0), trial(0.9, 5), trial(0.2, 1)]
     assert choose(trials, LABELS, right(0.5))[0] == 1
+
+
+def test_a_setting_that_does_as_the_start_is_no_gain():
+    assert choose([trial(0.5)], LABELS, right(0.5)) == (0, NO_GAIN)
 
 
 def test_where_no_gain_is_to_be_seen_the_start_is_kept():

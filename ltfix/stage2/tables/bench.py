@@ -19,7 +19,7 @@ from ltfix.progress import Progress
 from ltfix.stage2.fitting.context import Material, check_pair
 from ltfix.stage2.methods.options import Options
 
-Cache = FeatureCache | Path | str
+CacheOrPath = FeatureCache | Path | str
 Scores = Mapping[str, float | None]
 
 
@@ -42,9 +42,9 @@ class Bench:
 
     def __init__(
         self,
-        train: Cache,
-        test: Cache | None,
-        val: Cache | None,
+        train: CacheOrPath,
+        test: CacheOrPath | None,
+        val: CacheOrPath | None,
         options: Options,
         seed: int,
         *,

@@ -21,7 +21,7 @@ from ltfix.heads.head import STAGE1
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.tables.bench import Bench, Cache, score_columns, seeds_note, spreads
+from ltfix.stage2.tables.bench import Bench, CacheOrPath, score_columns, seeds_note, spreads
 from ltfix.stage2.tables.entries import Entry, entries
 from ltfix.stage2.tables.store import Finished, Store, digest
 from ltfix.stage2.tuning.method_fit import MethodFit
@@ -70,12 +70,12 @@ class Comparison(Result):
 
 
 def compare(
-    train: Cache,
-    test: Cache,
+    train: CacheOrPath,
+    test: CacheOrPath,
     asked: Sequence[str] | None = None,
     *,
     seeds: int | Sequence[int] = SEEDS,
-    val: Cache | None = None,
+    val: CacheOrPath | None = None,
     values: Mapping[str, Any] | None = None,
     options: Options | None = None,
     folder: Path | str | None = None,

@@ -19,7 +19,7 @@ from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import with_loss
-from ltfix.stage2.tables.bench import Bench, Cache, score_columns, seeds_note, spreads
+from ltfix.stage2.tables.bench import Bench, CacheOrPath, score_columns, seeds_note, spreads
 from ltfix.stage2.tables.entries import grid_points, read_grid
 from ltfix.stage2.tuning.candidates import candidates
 from ltfix.stage2.tuning.method_fit import MethodFit
@@ -88,13 +88,13 @@ class Sweep(Result):
 
 
 def sweep(
-    train: Cache,
+    train: CacheOrPath,
     method: str,
     over: Mapping[str, Sequence[Any]],
     *,
     seeds: int | Sequence[int] = 1,
-    test: Cache | None = None,
-    val: Cache | None = None,
+    test: CacheOrPath | None = None,
+    val: CacheOrPath | None = None,
     loss: str | None = None,
     values: Mapping[str, Any] | None = None,
     options: Options | None = None,
