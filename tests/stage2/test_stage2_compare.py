@@ -124,6 +124,14 @@ def test_finished_runs_are_not_fitted_again(pair, tmp_path: Path, fits):
     assert np.array_equal(kept.weight, ltfix.fit(pair[0], "ce", seed=2, epochs=2).weight)
 
 
+def test_a_kept_run_names_parts_so_that_their_code_may_move(pair, tmp_path: Path):
+    compare(*pair, ["crt"], seeds=1, values=FAST, folder=tmp_path)
+    settings = json.loads((tmp_path / "crt-epochs2-s0.json").read_text())["settings"]
+    parts = {"head": "linear", "loss": "ce", "posthoc": None, "constraint": None, "init": "random"}
+    assert settings["method"].items() >= parts.items()
+    assert settings["values"]["sampler"]["value"] == "class-aware"
+
+
 def test_what_was_chosen_for_the_first_seeds_holds_for_later_ones(pair, tmp_path: Path):
     def run(seeds: int, folder: Path):
         return compare(

@@ -21,6 +21,7 @@ from ltfix.heads.head import STAGE1
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds
 from ltfix.stage2.methods.options import Options
+from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.tables.bench import Bench, CacheOrPath, score_columns, seeds_note, spreads
 from ltfix.stage2.tables.entries import Entry, entries
 from ltfix.stage2.tables.store import Finished, Store, digest
@@ -162,8 +163,9 @@ class _Fits:
         }
 
     def settings(self, entry: Entry, seed: int) -> dict[str, Any]:
-        """All that decides one fit and its scores."""
-        method = dataclasses.asdict(entry.values.method)
+        """All that decides one fit and its scores; parts by name, the sampler among the values."""
+        method = {k: v.name if isinstance(v, Part) else v for k, v in vars(entry.values.method).items()}
+        del method["sampler"]
         return {**self.common, "method": method, "values": entry.values.record(), "seed": seed}
 
     def kept(self, entry: Entry, seeds: Sequence[int]) -> dict[int, Finished | None]:
