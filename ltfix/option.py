@@ -27,8 +27,8 @@ class Option:
         metavar: what stands for its value in help: ``FILE``, ``R,G,B``.
         choices: the words that it may be; none: any.
         low, high: the least and the largest number that it may be.
-        flag: its long name where that is not the field's: ``--model-arg``.
-        negatable: a switch that also has a ``--no-`` form.
+        flag: its long name where that is not the field's: ``model-arg`` for model_args.
+        negatable: a switch that can also be switched off.
         unset: the word that stands for None: ``auto``.
         path: how a text names a path: "data" as a source of images does, "model" where it may be the name
             of a model too.

@@ -79,30 +79,18 @@ def evaluate(
     """
     from ltfix import evaluation
     from ltfix.evaluation import gate
-    from ltfix.heads.head import load_head
 
     gates = {} if fail_under is None else gate.parse_gates(fail_under)
     if against is None:
         console.refuse_unused(["seed"], "evaluate without --against")
     console.claim(output, overwrite=overwrite)
     opened = locate(cache, work, "test", "--cache CACHE")
-    paths = heads or sorted((work / "heads").glob("*.safetensors"))
-    chosen: Sequence[Path | Head] = paths
-    if not heads and not gates:
-        chosen = _of_these_features(map(load_head, paths), opened)
+    chosen = heads or _kept_heads(work, opened, whatever_they_fit=bool(gates))
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     def measured(kind: str, against: str | None = None) -> Report:
         return evaluation.evaluate(
-            chosen,
-            opened,
-            kind,
-            many=many,
-            few=few,
-            tta=tta,
-            against=against,
-            seed=seed,
-            progress=progress,
+            chosen, opened, kind, many=many, few=few, tta=tta, against=against, seed=seed, progress=progress
         )
 
     found = measured(report, against)
@@ -113,6 +101,14 @@ def evaluate(
     console.deliver_result(found, format, output, overwrite=overwrite)
     if gates:
         gate.check_gates(gates, accuracies)
+
+
+def _kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> Sequence[Path | Head]:
+    """The heads in heads/: those of the cache's D, or all, so that bars never pass for want of a head."""
+    from ltfix.heads.head import load_head
+
+    paths = sorted((work / "heads").glob("*.safetensors"))
+    return paths if whatever_they_fit else _of_these_features(map(load_head, paths), cache)
 
 
 def _of_these_features(found: Iterable[Head], cache: FeatureCache) -> list[Head]:

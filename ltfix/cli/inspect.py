@@ -25,7 +25,7 @@ def inspect(
     ] = None,
     verify: Annotated[bool, Option("Compare recorded hashes and read every feature.")] = False,
     order: Annotated[str, Option("Draw classes by count or by index.", choices=("count", "index"))] = "count",
-    every: Annotated[bool, Option("One line a class or tensor, however many.", flag="--all")] = False,
+    every: Annotated[bool, Option("One line a class or tensor, however many.", flag="all")] = False,
     format: ListFormat = "table",
     work: WorkFolder = Path(),
 ) -> None:

@@ -12,7 +12,7 @@ TABLE_FORMATS = ("table", "json", "csv", "markdown")
 LIST_FORMATS = ("table", "json")
 
 WorkFolder = Annotated[
-    Path, Option("Project folder: features/, heads/ and runs/ lie below it.", metavar="DIR", flag="--work")
+    Path, Option("Project folder: features/, heads/ and runs/ lie below it.", metavar="DIR", flag="work")
 ]
 RandomSeed = Annotated[int, options_of(RunOptions)["seed"]]
 MayOverwrite = Annotated[bool, options_of(RunOptions)["overwrite"]]
@@ -22,11 +22,11 @@ ResultFile = Annotated[Path | None, Option("Write the result here instead of std
 EntryName = Annotated[str | None, Option("Show this one with its values.", metavar="NAME"), ARGUMENT]
 
 TrainCache = Annotated[
-    Path | None, Option("Features to fit on.  [default: features/train]", metavar="CACHE", flag="--train")
+    Path | None, Option("Features to fit on.  [default: features/train]", metavar="CACHE", flag="train")
 ]
 ValCache = Annotated[
     Path | None,
-    Option("Validation features.  [default: features/val if there]", metavar="CACHE", flag="--val"),
+    Option("Validation features.  [default: features/val if there]", metavar="CACHE", flag="val"),
 ]
 LossName = Annotated[str | None, Option("Use this loss in the method's place.", metavar="NAME")]
 ManyBound = Annotated[int, Option("Many: more training samples than this.", low=0)]
@@ -35,4 +35,4 @@ FewBound = Annotated[int, Option("Few: fewer training samples than this.", low=0
 
 def pairs(help: str) -> Option:
     """``--set``, for what the command says of it."""
-    return Option(help, metavar="KEY=VALUE", flag="--set")
+    return Option(help, metavar="KEY=VALUE", flag="set")

@@ -59,7 +59,7 @@ class Parameter:
     @property
     def flag(self) -> str:
         """The long name: ``--batch-size``."""
-        return self.option.flag or "--" + self.name.rstrip("_").replace("_", "-")
+        return "--" + (self.option.flag or self.name.rstrip("_").replace("_", "-"))
 
     @property
     def key(self) -> str:

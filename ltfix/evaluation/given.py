@@ -13,7 +13,7 @@ from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import STAGE1, Head, load_head
 from ltfix.tensorfile import load_tensors
 
-Given = Head | FeatureCache | str | Path
+HeadOrPath = Head | FeatureCache | str | Path
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,9 @@ def open_given(path: str | Path) -> Head | FeatureCache:
     return open_cache(path) if "features" in tensors else load_head(path)
 
 
-def collect(heads: Given | Sequence[Given] | None, cache: FeatureCache) -> tuple[list[NamedHead], np.ndarray]:
+def collect(
+    heads: HeadOrPath | Sequence[HeadOrPath] | None, cache: FeatureCache
+) -> tuple[list[NamedHead], np.ndarray]:
     """The rows of a report, stage 1 first, and the training counts that decide the shots.
 
     A cache among ``heads`` stands for its stage-1 classifier and its counts; without one the stage-1

@@ -9,7 +9,7 @@ from typing import Any
 from ltfix.errors import UsageError
 from ltfix.evaluation import reports
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
-from ltfix.evaluation.given import Given, NamedHead, check_fit, class_names, collect, open_given
+from ltfix.evaluation.given import HeadOrPath, NamedHead, check_fit, class_names, collect, open_given
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.scores import check_tta
 from ltfix.evaluation.shots import FEW, MANY, group
@@ -20,14 +20,14 @@ from ltfix.progress import SILENT, Progress
 
 
 def evaluate(
-    heads: Given | Sequence[Given] | None,
+    heads: HeadOrPath | Sequence[HeadOrPath] | None,
     cache: FeatureCache | str | Path,
     report: str = "many-medium-few",
     *,
     many: int = MANY,
     few: int = FEW,
     tta: str = "mean",
-    against: Given | None = None,
+    against: HeadOrPath | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Report:
@@ -101,7 +101,7 @@ def _title(test: TestSet, rows: Sequence[NamedHead]) -> str:
     return f"{title}, {views}"
 
 
-def _baseline(against: Given, rows: list[NamedHead], test: TestSet) -> NamedHead:
+def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet) -> NamedHead:
     """The head to compare with: a row by its name, or one more head."""
     for row in rows:
         if against is row.head or (isinstance(against, str | Path) and str(against) in (row.name, row.path)):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES
 from ltfix.evaluation.shots import SHOTS, Shots
-from ltfix.evaluation.table import Column, Kind, Result, Table
+from ltfix.evaluation.table import Column, ColumnKind, Result, Table
 
 FORMAT = "ltfix-report/1"
 HEAD_COLUMNS = (
@@ -64,7 +64,7 @@ def nothing_further(test: object) -> dict[str, Any]:
 
 
 def shot_columns(
-    kind: Kind, best: Literal["max", "min"] | None = None, prefix: str = ""
+    kind: ColumnKind, best: Literal["max", "min"] | None = None, prefix: str = ""
 ) -> tuple[Column, ...]:
     """One column a shot, whose values stand under its name behind ``prefix``."""
     return tuple(Column(prefix + shot, shot.capitalize(), kind, best) for shot in SHOTS)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ltfix.errors import UsageError
 
-Kind = Literal["text", "count", "percent", "number", "value", "spread"]
+ColumnKind = Literal["text", "count", "percent", "number", "value", "spread"]
 EMPTY = "–"
 _SPREAD = ("mean", "std")
 
@@ -34,7 +34,7 @@ class Column:
 
     key: str
     title: str
-    kind: Kind = "text"
+    kind: ColumnKind = "text"
     best: Literal["max", "min"] | None = None
     csv_only: bool = False
 
@@ -121,7 +121,7 @@ def _rank(value: Any) -> Any:
     return value["mean"] if isinstance(value, dict) else value
 
 
-def format_value(value: Any, kind: Kind) -> str:
+def format_value(value: Any, kind: ColumnKind) -> str:
     """One value as people read it; ``–`` for None."""
     if value is None:
         return EMPTY

@@ -47,7 +47,7 @@ class ImageRequest(RunOptions):
         None, "Weights for the model: safetensors or .pth.", metavar="FILE"
     )
     model_args: Mapping[str, Any] = option(
-        {}, "For the model's constructor; repeatable.", metavar="KEY=VALUE", flag="--model-arg"
+        {}, "For the model's constructor; repeatable.", metavar="KEY=VALUE", flag="model-arg"
     )
     image_size: int | None = option(None, "Side of the crop in pixels.  [default: the model's]", low=1)
     crop_pct: float | None = option(

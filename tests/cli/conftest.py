@@ -37,7 +37,7 @@ def probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Probe:
         epochs: Annotated[int | None, Option("Passes.", low=1)] = None,
         weight_decay: Annotated[float | None, Option("Decay.")] = None,
         flip: Annotated[bool, Option("Flip.", negatable=True)] = True,
-        set_: Annotated[list[str] | None, Option("Values.", flag="--set")] = None,
+        set_: Annotated[list[str] | None, Option("Values.", flag="set")] = None,
         val: Annotated[Path | None, Option("A cache.")] = None,
         extra: Annotated[list[Path] | None, Option("More caches.")] = None,
         data: Annotated[str | None, Option("Images.", path="data")] = None,

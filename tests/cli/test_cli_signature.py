@@ -30,8 +30,8 @@ class Images(Checked):
 class Work(Images):
     model: str = option("resnet", "A model.", metavar="NAME", path="model")
     mean: Sequence[float] | None = option(None, "Of pixels.", metavar="R,G,B")
-    splits: Sequence[str] = option((), "Only these.", flag="--split")
-    model_args: Mapping[str, Any] = option({}, "For the model.", flag="--model-arg")
+    splits: Sequence[str] = option((), "Only these.", flag="split")
+    model_args: Mapping[str, Any] = option({}, "For the model.", flag="model-arg")
     batch_size: int | None = option(None, "Images a batch.", low=1, unset="auto")
     compile: bool = option(False, "Compile it.", negatable=True)
     kind: str = option("a", "A word.", choices=("a", "b"))
@@ -53,7 +53,7 @@ def command(
     heads: Annotated[list[Path] | None, Option("h", metavar="HEAD"), ARGUMENT] = None,
     work: Work,
     values: Annotated[dict[str, Any], VALUES],
-    set_: Annotated[Mapping[str, str], Option("s", flag="--set")],
+    set_: Annotated[Mapping[str, str], Option("s", flag="set")],
     run: Annotated[RunOptions, ("seed", "threads")],
     top: Annotated[int, Option("t", low=1, high=9)] = 3,
 ) -> None: ...

@@ -24,8 +24,8 @@ def command(
     few: Annotated[int, Option("f")] = 20,
     compile: Annotated[bool, Option("c", negatable=True)] = False,
     fail_under: Annotated[str | None, Option("u", metavar="SHOT=PERCENT,…")] = None,
-    model_args: Annotated[list[str] | None, Option("m", flag="--model-arg")] = None,
-    set_: Annotated[list[str] | None, Option("s", flag="--set", metavar="KEY=VALUE")] = None,
+    model_args: Annotated[list[str] | None, Option("m", flag="model-arg")] = None,
+    set_: Annotated[list[str] | None, Option("s", flag="set", metavar="KEY=VALUE")] = None,
 ) -> None: ...
 
 

@@ -176,7 +176,7 @@ class Method:
         return clash(self.under({name: value.default for name, value in self.values().items()}))
 
     def to_dict(self) -> dict[str, Any]:
-        """The row of ``ltfix methods --format json``."""
+        """The row of ``ltfix methods`` as JSON."""
         return {
             "name": self.name,
             "summary": self.summary,
