@@ -23,7 +23,7 @@ def near(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
 
 def test_published_weight_scaling(golden64):
     g = golden64("heads_official")
-    head = ScaledLogits(batch(g["W"]), batch(g["b"]), lr_factor=0.0)
+    head = ScaledLogits(batch(g["W"]), batch(g["b"]), g["counts"].numpy(), [{}])
     head.scale = batch(g["lws.scales"])
     x, y = g["test_X"][None], g["test_y"][None]
     loss = build_loss("ce", g["counts"], [{}], dtype=torch.float64)
@@ -39,7 +39,7 @@ def test_published_disalign(golden64, k: str):
     g = golden64("losses_official")
     x, y = g[f"{k}.X"][None], g[f"{k}.labels"][None]
     loss = build_loss("grw", g[f"{k}.counts"], [{"rho": 1.2}], dtype=torch.float64)
-    head = DisAlign(batch(g[f"{k}.W"]), batch(g[f"{k}.b"]), "code")
+    head = DisAlign(batch(g[f"{k}.W"]), batch(g[f"{k}.b"]), g[f"{k}.counts"].numpy(), [{"variant": "code"}])
     own = {"gain": "scale", "margin": "margin", "confidence": "conf_weight", "confidence_bias": "conf_bias"}
     before = {}
     for name, key in own.items():
@@ -59,7 +59,7 @@ def test_published_disalign(golden64, k: str):
 @pytest.mark.parametrize("k", ["k10", "k100"])
 def test_published_interpolating_disalign(golden64, k: str):
     g = golden64("losses_official")
-    head = DisAlign(batch(g[f"{k}.W"]), batch(g[f"{k}.b"]), "paper")
+    head = DisAlign(batch(g[f"{k}.W"]), batch(g[f"{k}.b"]), g[f"{k}.counts"].numpy(), [{"variant": "paper"}])
     x = g[f"{k}.X"][None]
     near(head.logits(x), head.frozen.logits(x), 1e-12)  # the identity at its start
     for name, key in (("gain", "scale"), ("margin", "margin"), ("confidence", "conf_weight")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from ltfix.heads.head import Head
 from ltfix.stage2.layers.rows import Causal, Cosine
 
-CAUSAL = {"tau": 16.0, "heads": 2, "gamma": 1 / 32, "alpha": 3.0, "mean_momentum": 0.9}
+CAUSAL = {"causal_tau": 16.0, "heads": 2, "causal_gamma": 1 / 32, "alpha": 3.0, "mean_momentum": 0.9}
 
 
 def head_of(trained: Cosine | Causal) -> Head:
@@ -27,15 +28,17 @@ def near(found: Tensor, expected: Tensor) -> None:
 )
 def test_published_cosine_heads(golden64, name: str, scale: float, capsule: bool):
     g = golden64("heads_official")
-    scales = torch.full((1, 1), scale, dtype=torch.float64)
-    head = Cosine(g["W"][None, None], scales, learn_scale=False, capsule=capsule)
+    n = len(g["W"])
+    values = {"cosine": "capsule" if capsule else "fixed", "s": scale}
+    head = Cosine(g["W"][None, None], torch.zeros(1, 1, n), np.ones(n), [values])
     near(head.logits(g["test_X"][None])[0, :, 0], g[name])
     near(head_of(head).logits(g["test_X"]), g[name])
 
 
 def test_the_published_causal_head(golden64):
     g = golden64("heads_official")
-    head = Causal(g["W"][None, None], **CAUSAL)
+    n = len(g["W"])
+    head = Causal(g["W"][None, None], torch.zeros(1, 1, n), np.ones(n), [CAUSAL])
     near(head.logits(g["test_X"][None])[0, :, 0], g["causal.train_logits"])
     head.mean = g["causal.embed"][None].clone()
     near(head_of(head).logits(g["test_X"]), g["causal.tde_logits"])

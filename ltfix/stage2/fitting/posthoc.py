@@ -14,7 +14,7 @@ from ltfix.heads.head import NORM_FLOOR, Head
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Coordinates
 from ltfix.stage2.losses.weights import prior_shift
-from ltfix.stage2.methods.parts import Given
+from ltfix.stage2.methods.parts import Setting
 
 ABSENT = -1e4  # the logit of a class without training samples
 _TRANSFORMS: dict[str, dict[str, object] | None] = {
@@ -24,7 +24,7 @@ _TRANSFORMS: dict[str, dict[str, object] | None] = {
 }
 
 
-def tau_norm(head: Head, v: Given, data: Features, coordinates: Coordinates) -> Head:
+def tau_norm(head: Head, v: Setting, data: Features, coordinates: Coordinates) -> Head:
     """τ-normalisation: w_k / ‖w_k‖^τ.
 
     Kang et al. 2020 (Decoupling), eq. 3, drops the bias; the code of Alshammari et al. 2022 (weight
@@ -41,12 +41,12 @@ def _shortened(weight: np.ndarray, tau: float) -> np.ndarray:
     return np.where(norm > 0, weight * scale, 0.0).astype(weight.dtype)
 
 
-def logit_adjust(head: Head, v: Given, data: Features, coordinates: Coordinates) -> Head:
+def logit_adjust(head: Head, v: Setting, data: Features, coordinates: Coordinates) -> Head:
     """Post-hoc logit adjustment: z_k − τ log π_k, folded into the bias (Menon et al. 2021, eq. 9)."""
     return Head(head.weight, head.bias - prior_shift(data.counts, v["tau"]))
 
 
-def multiply_prior(head: Head, v: Given, data: Features, coordinates: Coordinates) -> Head:
+def multiply_prior(head: Head, v: Setting, data: Features, coordinates: Coordinates) -> Head:
     """Multiplicative logit adjustment: logits times π_k^−τ.
 
     ``form=code`` multiplies the whole logit, bias included (the code of EWB, Hasegawa & Sato 2023);
@@ -61,7 +61,7 @@ def multiply_prior(head: Head, v: Given, data: Features, coordinates: Coordinate
     return Head(unit * factor[:, None], head.bias if form == "ewb" else np.zeros_like(head.bias))
 
 
-def nearest_class_mean(head: Head, v: Given, data: Features, coordinates: Coordinates) -> Head:
+def nearest_class_mean(head: Head, v: Setting, data: Features, coordinates: Coordinates) -> Head:
     """Nearest class mean as a head (Kang et al. 2020): −‖T(x) − c_k‖² = 2 T(x)·c_k − ‖c_k‖² + const.
 
     T(x) is x for ``transform=un``, x/‖x‖ for ``l2n``, and (x − m)/‖x − m‖, m the sample mean, for ``cl2n``,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ltfix.stage2.layers.sgd import Sgd
-from ltfix.stage2.methods.parts import Given
+from ltfix.stage2.methods.parts import Setting
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
@@ -42,12 +42,15 @@ def accumulate_(velocity: Tensor, dz: Tensor, x: Tensor, momentum: float) -> Non
 
 
 class Linear:
-    """z = W x + b, both trained (or, with ``train_weight`` false, b alone)."""
+    """z = W x + b, both trained (or, where not ``train_weight``, b alone)."""
 
     transform = None
+    train_weight = True
 
-    def __init__(self, weight: Tensor, bias: Tensor, train_weight: bool = True) -> None:
-        self.weight, self.bias, self.train_weight = weight.clone(), bias.clone(), train_weight
+    def __init__(
+        self, weight: Tensor, bias: Tensor, counts: np.ndarray | None = None, values: Sequence[Setting] = ()
+    ) -> None:
+        self.weight, self.bias = weight.clone(), bias.clone()
         self.v_weight, self.v_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         self.g_bias = torch.empty_like(bias)
         self._columns, self._row = self.weight.flatten(1, 2).mT, self.bias.flatten(1).unsqueeze(1)
@@ -82,19 +85,25 @@ class Linear:
         return {"weight": self.weight, "bias": self.bias}
 
 
+class FixedRows(Linear):
+    """A linear layer of which b alone trains: what remains to learn over the rows of a simplex."""
+
+    train_weight = False
+
+
 class ScaledLogits:
     """z = ℓ ⊙ (W x + b) with ℓ from 1: LWS where W and b stay, MiSLAS's head where they train too.
 
     ∂L/∂ℓ_k = Σ_i dz_ik (w_k·x_i + b_k) / B. Kang et al. 2020 (the code scales the bias too); MiSLAS gives
-    W and b the rate η·``lr_factor``.
+    W and b the rate η·``lr_factor``, and LWS, which has no such value, none.
     """
 
     transform = None
 
-    def __init__(self, weight: Tensor, bias: Tensor, lr_factor: float) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Setting]) -> None:
         self.linear = Linear(weight, bias)
         self.scale, self.v_scale = torch.ones_like(bias), torch.zeros_like(bias)
-        self.lr_factor = lr_factor
+        self.lr_factor = values[0].get("lr_factor", 0.0)
 
     def logits(self, x: Tensor) -> Tensor:
         """ℓ ⊙ (x Wᵀ + b)."""
@@ -120,14 +129,14 @@ class ScaledLogits:
 class DisAlign:
     """ẑ = z + c(x)·((a − o) ⊙ z + m), c = σ(v·x + v₀), over the frozen z = W x + b.
 
-    Zhang et al. 2021: ``form="paper"`` (o = 1, the identity at its start a = 1, m = 0) or the published
+    Zhang et al. 2021: ``variant="paper"`` (o = 1, the identity at its start a = 1, m = 0) or the published
     classification code (o = 0: (1 + c·a) ⊙ z + c·m). v starts at 0.1, v₀ at 0.
     """
 
     transform: ClassVar = {"kind": "disalign"}
 
-    def __init__(self, weight: Tensor, bias: Tensor, form: str) -> None:
-        self.frozen, self.offset = Linear(weight, bias), 1.0 if form == "paper" else 0.0
+    def __init__(self, weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Setting]) -> None:
+        self.frozen, self.offset = Linear(weight, bias), 1.0 if values[0]["variant"] == "paper" else 0.0
         self.gain, self.margin = torch.ones_like(bias), torch.zeros_like(bias)
         self.confidence = torch.full_like(weight[..., 0, :], 0.1)
         self.confidence_bias = torch.zeros_like(bias[..., 0])
@@ -168,28 +177,3 @@ class DisAlign:
             "logit_scale": self.gain - self.offset,
             "logit_bias": self.margin,
         }
-
-
-def linear(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> Linear:
-    """A linear layer that trains."""
-    return Linear(weight, bias)
-
-
-def etf(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> Linear:
-    """A linear layer whose rows, a simplex, stay: its bias trains."""
-    return Linear(weight, bias, train_weight=False)
-
-
-def lws(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> ScaledLogits:
-    """One learned factor a class on frozen logits."""
-    return ScaledLogits(weight, bias, lr_factor=0.0)
-
-
-def scaled(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> ScaledLogits:
-    """One learned factor a class over a layer that trains at a share of the rate."""
-    return ScaledLogits(weight, bias, lr_factor=values[0]["lr_factor"])
-
-
-def disalign(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> DisAlign:
-    """DisAlign in the form that ``variant`` asks for."""
-    return DisAlign(weight, bias, form=values[0]["variant"])

@@ -4,8 +4,8 @@ All shapes carry S seeds and M settings, which train side by side: weight [S, M,
 [S, B, M, K], dz = B·∂L/∂z of the same shape. The engine calls ``logits`` and ``step`` in turn;
 ``folded`` and ``transform`` say what linear layer, of which transform of x, the head comes to.
 
-Heads stand in ``linear.py`` and ``rows.py``, each with the function that its record in
-``methods/catalog.py`` names. That is called with weight [S, M, K, D] and bias [S, M, K], where each run
+Heads stand in ``linear.py`` and ``rows.py``, each named by its record in
+``methods/catalog.py``. Each is made of weight [S, M, K, D] and bias [S, M, K], where each run
 starts, with counts [K], the training samples per class, and with the values of each of the M settings;
 what shapes the head (words, numbers of blocks) is taken from the first.
 """

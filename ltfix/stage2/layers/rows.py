@@ -17,7 +17,7 @@ from ltfix.heads.head import NORM_FLOOR
 from ltfix.stage2.layers import samn
 from ltfix.stage2.layers.linear import Linear, accumulate_, product, product_into
 from ltfix.stage2.layers.sgd import Sgd
-from ltfix.stage2.methods.parts import Given
+from ltfix.stage2.methods.parts import Setting
 
 
 @dataclasses.dataclass(slots=True)
@@ -85,16 +85,18 @@ class Directions:
 class Cosine:
     """z = s·cos(x, w_k), or the capsule form s·‖x‖/(1 + ‖x‖)·cos(x, w_k); no bias.
 
-    ``scale`` s is fixed, or learned (and spared weight decay) with ``learn_scale``. LDAM's head is this
-    with s = 1 and the scale in its loss; LIFT's has s fixed; OLTR's is the capsule with s = 16.
+    The scale s is fixed, or learned (and spared weight decay). LDAM's head is this with s = 1 and the scale
+    in its loss (``cosine="plain"``); LIFT's has s fixed; OLTR's is the capsule with s = 16.
     """
 
-    def __init__(self, weight: Tensor, scale: Tensor, *, learn_scale: bool, capsule: bool) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Setting]) -> None:
+        form = values[0]["cosine"]
         self.rows = Directions(weight)
-        self.scale = scale.clone()  # [S, M]
-        self.of_rho = torch.empty_like(weight[..., 0])
-        self.v_scale, self.learn_scale, self.capsule = torch.zeros_like(scale), learn_scale, capsule
-        self.transform = {"kind": "capsule"} if capsule else {"kind": "l2", "groups": 1}
+        scale = weight.new_tensor([1.0 if form == "plain" else float(v["s"]) for v in values])
+        self.scale = scale.expand(weight.shape[:2]).clone()  # [S, M]
+        self.of_rho, self.v_scale = torch.empty_like(weight[..., 0]), torch.zeros_like(self.scale)
+        self.learn_scale, self.capsule = form == "learnable", form == "capsule"
+        self.transform = {"kind": "capsule"} if self.capsule else {"kind": "l2", "groups": 1}
 
     def transformed(self, x: Tensor) -> Tensor:
         """x̂, or x/(1 + ‖x‖)."""
@@ -131,16 +133,15 @@ class Causal:
         InputError: D does not divide into H blocks.
     """
 
-    def __init__(
-        self, weight: Tensor, *, tau: float, heads: int, gamma: float, alpha: float, mean_momentum: float
-    ) -> None:
-        if weight.shape[-1] % heads:
+    def __init__(self, weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Setting]) -> None:
+        v = values[0]
+        self.heads, self.tau, self.gamma = v["heads"], v["causal_tau"], v["causal_gamma"]
+        self.alpha, self.mean_momentum = v["alpha"], v["mean_momentum"]
+        if weight.shape[-1] % self.heads:
             hint = f"heads must be a divisor of {weight.shape[-1]}"
-            raise InputError(f"D = {weight.shape[-1]} does not divide into {heads} blocks", hint=hint)
-        self.heads, self.tau, self.gamma, self.alpha = heads, tau, gamma, alpha
+            raise InputError(f"D = {weight.shape[-1]} does not divide into {self.heads} blocks", hint=hint)
         self.weight, self.velocity = weight.clone(), torch.zeros_like(weight)
-        self.mean_momentum = mean_momentum
-        self.transform = {"kind": "l2", "groups": heads}
+        self.transform = {"kind": "l2", "groups": self.heads}
         self.mean = weight.new_zeros(weight.shape[0], weight.shape[-1])
 
     def _blocks(self, t: Tensor) -> Tensor:
@@ -253,28 +254,7 @@ class Samn:
         return {"weight": weight, "bias": self.shift}
 
 
-def cosine(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> Cosine:
-    """A cosine classifier in the form that ``cosine`` asks for."""
-    form = values[0]["cosine"]
-    scale = weight.new_tensor([1.0 if form == "plain" else float(v["s"]) for v in values])
-    scale = scale.expand(weight.shape[:2])
-    return Cosine(weight, scale, learn_scale=form == "learnable", capsule=form == "capsule")
-
-
-def causal(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> Causal:
-    """The causal classifier of the first setting's values."""
-    first = values[0]
-    return Causal(
-        weight,
-        tau=first["causal_tau"],
-        heads=first["heads"],
-        gamma=first["causal_gamma"],
-        alpha=first["alpha"],
-        mean_momentum=first["mean_momentum"],
-    )
-
-
-def samn_head(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Given]) -> Samn:
+def samn_head(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence[Setting]) -> Samn:
     """SAMN over the class metric that ``metric`` asks for."""
     first = values[0]
     if first["metric"] == "norm":

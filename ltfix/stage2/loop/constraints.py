@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ltfix.heads.head import NORM_FLOOR
 from ltfix.stage2.layers.linear import Linear
-from ltfix.stage2.methods.parts import Given
+from ltfix.stage2.methods.parts import Setting
 
 
 class Constraint(Protocol):
@@ -20,7 +20,7 @@ class Constraint(Protocol):
         """Called after every "step" and after every "epoch"."""
 
 
-def max_norm(head: Linear, values: Given) -> MaxNorm:
+def max_norm(head: Linear, values: Setting) -> MaxNorm:
     """The constraint that the rows of a head imply as they are when training starts."""
     return MaxNorm.of(head.weight, values["every"])
 

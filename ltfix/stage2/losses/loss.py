@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ltfix.stage2.methods.method import find_part
-from ltfix.stage2.methods.parts import Given, Part
+from ltfix.stage2.methods.parts import Part, Setting
 
 
 class Loss(Protocol):
@@ -48,7 +48,7 @@ class Settings:
     """
 
     counts: np.ndarray
-    values: Sequence[Given]
+    values: Sequence[Setting]
     dtype: torch.dtype = torch.float32
     device: torch.device | str = "cpu"
 
@@ -72,7 +72,7 @@ class Settings:
 def build_loss(
     loss: Part | str,
     counts: Tensor | np.ndarray,
-    values: Sequence[Given],
+    values: Sequence[Setting],
     *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",

@@ -49,19 +49,19 @@ TRAINING: Mapping[str, Value] = {
 """How every trained method trains unless its entry says otherwise: the stage-2 recipe of SAMN and LOS."""
 
 HEADS = _table(
-    Part("linear", "head", _LAYERS + "linear:linear", free_rows=True),
-    Part("etf", "head", _LAYERS + "linear:etf", keeps_rows=True, raw_features=True, simplex=True),
-    Part("lws", "head", _LAYERS + "linear:lws", keeps_rows=True),
+    Part("linear", "head", _LAYERS + "linear:Linear", free_rows=True),
+    Part("etf", "head", _LAYERS + "linear:FixedRows", keeps_rows=True, raw_features=True, simplex=True),
+    Part("lws", "head", _LAYERS + "linear:ScaledLogits", keeps_rows=True),
     Part(
         "scaled",
         "head",
-        _LAYERS + "linear:scaled",
+        _LAYERS + "linear:ScaledLogits",
         {"lr_factor": Value(1.0, "rate of weight and bias, as a share of the scales'")},
     ),
     Part(
         "cosine",
         "head",
-        _LAYERS + "rows:cosine",
+        _LAYERS + "rows:Cosine",
         {
             "cosine": Value(
                 "learnable",
@@ -83,7 +83,7 @@ HEADS = _table(
     Part(
         "causal",
         "head",
-        _LAYERS + "rows:causal",
+        _LAYERS + "rows:Causal",
         {
             "causal_tau": Value(16.0, "scale τ", positive=True),
             "heads": Value(2, "blocks H that are normalised apart", positive=True),
@@ -98,7 +98,7 @@ HEADS = _table(
     Part(
         "disalign",
         "head",
-        _LAYERS + "linear:disalign",
+        _LAYERS + "linear:DisAlign",
         {"variant": Value("paper", "identity at the start, or the published code's", ("paper", "code"))},
         transforms=True,
         keeps_rows=True,

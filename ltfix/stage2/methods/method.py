@@ -8,10 +8,10 @@ from typing import Any, Generic, TypeVar, cast
 
 from ltfix.errors import UsageError, nearest
 from ltfix.stage2.methods.catalog import PARTS, SAMPLERS, TRAINING
-from ltfix.stage2.methods.parts import Given, Part, Value, clash, holds
+from ltfix.stage2.methods.parts import Part, Setting, Value, clash, holds
 
-NOTHING: Given = {}
-Kind = TypeVar("Kind", Part, "Part | None")
+NOTHING: Setting = {}
+_Held = TypeVar("_Held", Part, "Part | None")
 
 
 def find_part(kind: str, part: Part | str, whose: str = "") -> Part:
@@ -33,21 +33,21 @@ def find_part(kind: str, part: Part | str, whose: str = "") -> Part:
     raise UsageError(what, hint=nearest(str(name), PARTS[kind]))
 
 
-class _PartField(Generic[Kind]):
+class _PartField(Generic[_Held]):
     """A field of :class:`Method` that takes a part or the name of one, and holds the part."""
 
-    def __init__(self, kind: str, default: Kind | str) -> None:
+    def __init__(self, kind: str, default: _Held | str) -> None:
         self.kind = kind
         self.default: Any = default
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, method: Any, owner: type | None = None) -> Kind:
+    def __get__(self, method: Any, owner: type | None = None) -> _Held:
         found: Any = self.default if method is None else vars(method)[self.name]
-        return cast(Kind, found)
+        return cast(_Held, found)
 
-    def __set__(self, method: Any, part: Kind | str) -> None:
+    def __set__(self, method: Any, part: _Held | str) -> None:
         whose = f"method {method.name}"
         vars(method)[self.name] = None if part is None else find_part(self.kind, part, whose)
 
@@ -107,7 +107,7 @@ class Method:
         untrained = self.loss is None and (self.posthoc is None or self.posthoc.keeps_rows)
         return self.head.keeps_rows or untrained
 
-    def values(self, given: Given = NOTHING) -> dict[str, Value]:
+    def values(self, given: Setting = NOTHING) -> dict[str, Value]:
         """Every value the method takes, with the default it has here, as ``given`` choices move it."""
         found = {**TRAINING} if self.loss is not None else {}
         if self.loss is not None and self.sampler.name not in SAMPLERS:
@@ -125,7 +125,7 @@ class Method:
             found[name] = dataclasses.replace(found[name], default=read)
         return found
 
-    def under(self, values: Given) -> dict[str, Part]:
+    def under(self, values: Setting) -> dict[str, Part]:
         """:attr:`parts` with the traits that they have at these values; the sampler is the one these name."""
         found = {role: part.under(values) for role, part in self.parts.items()}
         if "sampler" in found:

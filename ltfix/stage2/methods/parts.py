@@ -11,7 +11,7 @@ from typing import Any
 
 from ltfix.errors import UsageError
 
-Given = Mapping[str, Any]
+Setting = Mapping[str, Any]
 """The values of one setting, by name."""
 
 LARGEST = 1e38  # what float32 still holds
@@ -148,7 +148,7 @@ class Part:
         """Names of the traits it has, whatever the values."""
         return [field.name for field in dataclasses.fields(self) if getattr(self, field.name) is True]
 
-    def under(self, values: Given) -> Part:
+    def under(self, values: Setting) -> Part:
         """The part with the traits that it has at these values."""
         found = self
         for condition, traits in self.when.items():
@@ -165,7 +165,7 @@ def _imported(build: str) -> Callable[..., Any]:
     return found
 
 
-def holds(condition: str, values: Given) -> bool:
+def holds(condition: str, values: Setting) -> bool:
     """Whether values are as a condition has it: ``form=focal``, or ``cosine=learnable|fixed``."""
     name, _, words = condition.partition("=")
     return str(values.get(name)) in words.split("|")
