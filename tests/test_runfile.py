@@ -24,7 +24,7 @@ def write(folder: Path, **content: Any) -> Path:
 def test_a_run_that_does_not_say_finished_is_unfinished_to_all(tmp_path: Path, said: dict[str, Any]):
     write(tmp_path, model="cifar_resnet32", **said)
     assert read_run(tmp_path).finished is False
-    assert describe(tmp_path)["finished"] is False
+    assert describe(tmp_path).to_dict()["finished"] is False
     with pytest.raises(InputError, match="the training run is unfinished"):
         load_backbone(str(tmp_path))
     assert RunFolder(tmp_path, {}, overwrite=False, resume=False).state is None
@@ -32,7 +32,7 @@ def test_a_run_that_does_not_say_finished_is_unfinished_to_all(tmp_path: Path, s
 
 def test_a_finished_run_is_finished_to_all(tmp_path: Path):
     write(tmp_path, finished=True)
-    assert read_run(tmp_path).finished and describe(tmp_path)["finished"]
+    assert read_run(tmp_path).finished and describe(tmp_path).to_dict()["finished"]
     with pytest.raises(UsageError, match="a finished run is there already"):
         RunFolder(tmp_path, {}, overwrite=False, resume=False)
     with pytest.raises(InputError, match=r"the run lacks model \(.*run\.json\)"):

@@ -1,10 +1,11 @@
-"""What a path is: a feature cache, a head, a training run or a checkpoint, as one JSON value."""
+"""What a path is: a feature cache, a head, a training run or a checkpoint, in facts: text and JSON."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,49 @@ from ltfix.heads.head import Head, load_head
 from ltfix.tensorfile import ltfix_metadata
 
 FORMAT = "ltfix-inspect/1"
+Tensors = dict[str, tuple[str, list[int]]]  # dtype and shape by name
+_LONGEST = 60  # characters of a checkpoint's metadata
 
 
-def describe(path: Path | str, *, verify: bool = False) -> dict[str, Any]:
+class Fact(NamedTuple):
+    """One fact: what it is called and how it is told, and the JSON fields that it stands for.
+
+    Without a label it is JSON alone; with an empty text it is not told.
+    """
+
+    label: str
+    text: str
+    fields: dict[str, Any]
+
+
+class Description(NamedTuple):
+    """What lies at a path: its kind, its facts in order, and in a few words what it holds."""
+
+    path: Path
+    kind: str
+    facts: Sequence[Fact]
+    holds: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, or of all files below the folder."""
+        inside = [p for p in self.path.rglob("*") if p.is_file()] if self.path.is_dir() else [self.path]
+        return sum(p.stat().st_size for p in inside)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The facts that have something to say, by label."""
+        return {fact.label: fact.text for fact in self.facts if fact.label and fact.text}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts as ``ltfix inspect --format json`` writes them (docs/format.md)."""
+        found = {"format": FORMAT, "path": str(self.path), "bytes": self.size, "kind": self.kind}
+        for fact in self.facts:
+            found |= fact.fields
+        return found
+
+
+def describe(path: Path | str, *, verify: bool = False) -> Description:
     """Say what lies at ``path``, reading headers and manifests, and of a cache the labels.
 
     Args:
@@ -29,8 +70,7 @@ def describe(path: Path | str, *, verify: bool = False) -> dict[str, Any]:
         verify: also compare every hash that was recorded, and read every feature of a cache.
 
     Returns:
-        ``format``, ``kind`` ("cache", "unfinished cache", "head", "run", "checkpoint" or "file"), ``path``,
-        ``bytes`` and what the kind has (docs/format.md).
+        Its kind is "cache", "unfinished cache", "head", "run" or "checkpoint".
 
     Raises:
         InputError: it is missing, torn, nothing of ltfix, or not what was recorded.
@@ -38,19 +78,12 @@ def describe(path: Path | str, *, verify: bool = False) -> dict[str, Any]:
     path = Path(path)
     with files.os_errors(path):
         path.stat()
-    found = _folder(path, verify) if path.is_dir() else _file(path, verify)
-    return {"format": FORMAT, "path": str(path), "bytes": size_of(path), **found}
+    return _folder(path, verify) if path.is_dir() else _file(path, verify)
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
-    inside = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-    return sum(p.stat().st_size for p in inside)
-
-
-def _folder(path: Path, verify: bool) -> dict[str, Any]:
+def _folder(path: Path, verify: bool) -> Description:
     if (path / manifests.NAME).exists():
-        return _cache(open_cache(path), verify)
+        return _cache(path, open_cache(path), verify)
     if (path / manifests.PARTIAL).exists():
         return _unfinished(path)
     if (path / runfile.NAME).exists():
@@ -67,9 +100,9 @@ def _folder(path: Path, verify: bool) -> dict[str, Any]:
     )
 
 
-def _file(path: Path, verify: bool) -> dict[str, Any]:
+def _file(path: Path, verify: bool) -> Description:
     if path.suffix == ".npz":
-        return _cache(open_cache(path), verify)
+        return _cache(path, open_cache(path), verify)
     if path.suffix != ".safetensors":
         raise InputError(
             "not a kind of file that ltfix reads", where=path, hint="known: .safetensors, .npz, .pth, .pt"
@@ -77,13 +110,13 @@ def _file(path: Path, verify: bool) -> dict[str, Any]:
     tensors, metadata = safetensors_header(path)
     written = ltfix_metadata(metadata, path)
     if str(written.get("format", "")).startswith(HEAD_FORMAT.partition("/")[0] + "/"):
-        return _head(load_head(path))
+        return _head(path, load_head(path))
     if {"features", "labels"} <= tensors.keys():
-        return _cache(open_cache(path), verify)
-    return {"kind": "checkpoint", **checkpoint(tensors), "metadata": {**metadata, **written}}
+        return _cache(path, open_cache(path), verify)
+    return describe_tensors(path, tensors, {**metadata, **written})
 
 
-def safetensors_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str, str]]:
+def safetensors_header(path: Path) -> tuple[Tensors, dict[str, str]]:
     """Dtype and shape of every tensor, and the metadata, whatever the dtypes.
 
     Raises:
@@ -101,88 +134,155 @@ def safetensors_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], di
         raise InputError(f"torn or not a safetensors file: {err}", where=path) from err
 
 
-def checkpoint(tensors: dict[str, tuple[str, list[int]]]) -> dict[str, Any]:
-    """The tensors of a checkpoint, in order, and how many values they hold."""
-    return {
-        "parameters": sum(math.prod(shape) for _, shape in tensors.values()),
-        "tensors": [{"name": name, "dtype": d, "shape": shape} for name, (d, shape) in tensors.items()],
-    }
+def describe_tensors(path: Path, tensors: Tensors, metadata: dict[str, Any] | None = None) -> Description:
+    """A checkpoint: its tensors in order, how many values they hold, and what it says of itself."""
+    parameters = sum(math.prod(shape) for _, shape in tensors.values())
+    listed = [{"name": name, "dtype": d, "shape": shape} for name, (d, shape) in tensors.items()]
+    values = f"{parameters} in {len(tensors)} tensors"
+    facts = [_fact("values", values, parameters=parameters, tensors=listed)]
+    if metadata is not None:
+        facts.append(_fact(metadata=metadata))
+    for key, value in sorted((metadata or {}).items()):
+        text = _text(value)
+        if key != "ltfix":
+            facts.append(_fact(key, text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"))
+    return Description(path, "checkpoint", facts)
 
 
-def _cache(cache: FeatureCache, verify: bool) -> dict[str, Any]:
-    head, manifest = cache.head, cache.manifest
-    known = head is not None and head.counts is not None
-    training = head.counts if head is not None and head.counts is not None else cache.counts
-    found: dict[str, Any] = {
-        "kind": "cache",
-        "n": cache.n,
-        "views": cache.views,
-        "dim": cache.dim,
-        "dtype": str(cache.shards[0].dtype),
-        "classes": cache.n_classes,
-        "class_names": None if cache.classes is None else list(cache.classes),
-        "counts": cache.counts.tolist(),
-        "shots": {**group(training).to_dict(), "of": "training counts" if known else "this cache's counts"},
-        "stage1": None if head is None else _classifier(head),
-        "fingerprint": cache.fingerprint,
-    }
+def _fact(label: str = "", text: str = "", **fields: Any) -> Fact:
+    return Fact(label, text, fields)
+
+
+def _cache(path: Path, cache: FeatureCache, verify: bool) -> Description:
+    head, manifest, dtype = cache.head, cache.manifest, str(cache.shards[0].dtype)
+    training = None if head is None else head.counts
+    of = "training counts" if training is not None else "this cache's counts"
+    samples = f"{cache.n}, {cache.views} views" if cache.views > 1 else f"{cache.n}"
+    facts = [
+        _fact("samples", samples, n=cache.n, views=cache.views),
+        _fact("features", f"{cache.dim} dimensions, {dtype}", dim=cache.dim, dtype=dtype),
+        _fact(classes=cache.n_classes),
+        _class_names(cache.classes, cache.n_classes),
+        _fact(counts=cache.counts.tolist()),
+        _shots(cache.counts if training is None else training, of),
+        _stage1("stage 1", head, "no classifier"),
+        _fact("fingerprint", cache.fingerprint or "", fingerprint=cache.fingerprint),
+    ]
     if manifest is not None:
-        kept = ("backbone", "preprocess", "source", "created_by", "skipped")
-        found |= {key: getattr(manifest, key) for key in kept} | {"shards": len(manifest.shards)}
+        facts += [
+            _fact(name, _pairs(getattr(manifest, name)), **{name: getattr(manifest, name)})
+            for name in ("backbone", "preprocess", "source")
+        ]
+        skipped = manifest.skipped
+        facts += [
+            _fact("made by", manifest.created_by, created_by=manifest.created_by),
+            _fact("skipped", str(len(skipped)) if skipped else "", skipped=skipped),
+            _fact(shards=len(manifest.shards)),
+        ]
     if verify:
-        found["verified"] = {"hashes": cache.verify(), "finite": True}
-    return found
+        hashes = cache.verify()
+        text = f"{hashes} hashes equal, all features finite"
+        facts.append(_fact("verified", text, verified={"hashes": hashes, "finite": True}))
+    holds = f"{cache.n} samples, V {cache.views}, D {cache.dim}, K {cache.n_classes}"
+    return Description(path, "cache", facts, holds)
 
 
-def _classifier(head: Head) -> dict[str, Any]:
+def _classifier(head: Head) -> list[Fact]:
     norms = np.linalg.norm(head.weight.astype(np.float64), axis=1)
-    return {
-        "method": head.method,
-        "classes": head.n_classes,
-        "dim": head.dim,
-        "transform": None if head.transform is None else dict(head.transform),
-        "weight_norm": {"least": float(norms.min()), "mean": float(norms.mean()), "most": float(norms.max())},
-        "counts_known": head.counts is not None,
-    }
+    norm = {"least": float(norms.min()), "mean": float(norms.mean()), "most": float(norms.max())}
+    spread = f"{norm['least']:.2f} to {norm['most']:.2f}, mean {norm['mean']:.2f}"
+    transform = None if head.transform is None else dict(head.transform)
+    return [
+        _fact("method", head.method, method=head.method),
+        _fact("features", f"{head.dim} dimensions", classes=head.n_classes, dim=head.dim),
+        _fact("transform", _pairs(transform or {}), transform=transform),
+        _fact("row norms", f"K {head.n_classes}, rows of norm {spread}", weight_norm=norm),
+        _fact(counts_known=head.counts is not None),
+    ]
 
 
-def _head(head: Head) -> dict[str, Any]:
+def _stage1(label: str, head: Head | None, none: str = "") -> Fact:
+    if head is None:
+        return _fact(label, none, stage1=None)
+    facts = _classifier(head)
+    norms = next(fact.text for fact in facts if fact.label == "row norms")
+    return _fact(label, norms, stage1={key: value for f in facts for key, value in f.fields.items()})
+
+
+def _class_names(names: Sequence[str] | None, n: int) -> Fact:
+    text = f"{n}" + (f" ({names[0]} … {names[-1]})" if names else "")
+    return _fact("classes", text if n else "", class_names=None if names is None else list(names))
+
+
+def _shots(counts: Any, of: str = "training counts") -> Fact:
+    """The classes of each shot by training samples [K]; nothing where these are not known."""
+    if counts is None:
+        return _fact(shots=None)
+    shots: dict[str, Any] = {**group(np.asarray(counts)).to_dict(), "of": of}
+    size = shots["n_classes"]
+    text = (
+        f"{size['many']} Many (n > {shots['many']}), {size['medium']} Medium, "
+        f"{size['few']} Few (n < {shots['few']}), by {of}"
+    )
+    return _fact("shots", text, shots=shots)
+
+
+def _head(path: Path, head: Head) -> Description:
     counts = head.counts
-    return {
-        "kind": "head",
-        **_classifier(head),
-        "class_names": None if head.classes is None else list(head.classes),
-        "counts": None if counts is None else counts.tolist(),
-        "shots": None if counts is None else {**group(counts).to_dict(), "of": "training counts"},
-        "sha256": None if head.path is None else files.sha256_file(head.path),
-        "meta": dict(head.meta),
-    }
+    sha256 = None if head.path is None else files.sha256_file(head.path)
+    facts = [
+        *_classifier(head),
+        _class_names(head.classes, head.n_classes),
+        _fact(counts=None if counts is None else counts.tolist()),
+        _shots(counts),
+        _fact("sha256", sha256 or "", sha256=sha256),
+        _fact(meta=dict(head.meta)),
+        *(_fact(str(key).replace("_", " "), _text(value)) for key, value in head.meta.items()),
+    ]
+    return Description(path, "head", facts, f"{head.method}, D {head.dim}, K {head.n_classes}")
 
 
-def _unfinished(path: Path) -> dict[str, Any]:
-    partial = read_partial(path)
-    return {
-        "kind": "unfinished cache",
-        "shards": len(list(path.glob("shard-*.safetensors"))),
-        "fingerprint": partial["fingerprint"],
-        "run": partial["run"],
-    }
+def _unfinished(path: Path) -> Description:
+    partial, shards = read_partial(path), len(list(path.glob("shard-*.safetensors")))
+    facts = [
+        _fact("shards", f"{shards} so far", shards=shards),
+        _fact("fingerprint", partial["fingerprint"] or "", fingerprint=partial["fingerprint"]),
+        _fact("run", _pairs(partial["run"] or {}), run=partial["run"]),
+        _fact("next", "the same `ltfix extract` finishes it"),
+    ]
+    return Description(path, "unfinished cache", facts, f"{shards} shards so far")
 
 
-def _run(path: Path) -> dict[str, Any]:
+def _run(path: Path) -> Description:
     run = runfile.read_run(path)
     counts, classes = run.content.get("counts"), run.content.get("classes")
-    found: dict[str, Any] = {
-        "kind": "run",
-        "finished": run.finished,
-        "class_names": classes,
-        "counts": counts,
-        "shots": None if counts is None else {**group(np.asarray(counts)).to_dict(), "of": "training counts"},
-        "files": sorted(p.name for p in path.iterdir() if p.is_file() and not p.name.startswith(".")),
-        "run": {
-            key: value for key, value in run.content.items() if key not in ("classes", "counts", "format")
-        },
-    }
+    kept = {key: value for key, value in run.content.items() if key not in ("classes", "counts", "format")}
+    inside = sorted(p.name for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
     classifier = path / runfile.CLASSIFIER
-    found["stage1"] = _classifier(load_head(classifier)) if classifier.exists() else None
-    return found
+    unfinished = "no: the same `ltfix train-backbone` goes on with it"
+    facts = [
+        _fact("finished", "yes" if run.finished else unfinished, finished=run.finished),
+        _class_names(classes, len(classes or ())),
+        _fact(counts=counts),
+        _shots(counts),
+        _fact("files", ", ".join(inside), files=inside),
+        _fact(run=kept),
+        *(_fact(key, _text(value)) for key, value in kept.items() if key not in ("finished", "provenance")),
+        _stage1("classifier", load_head(classifier) if classifier.exists() else None),
+    ]
+    state = "finished" if run.finished else "unfinished"
+    holds = f"{kept.get('model', 'model')}, {kept.get('recipe', 'recipe')}, {state}"
+    return Description(path, "run", facts, holds)
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    said = {key: value for key, value in values.items() if value not in (None, "", {}, [])}
+    return ", ".join(f"{key} {_text(value)}" for key, value in said.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + _pairs(value) + ")" if value else ""
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    return "" if value is None else str(value)

@@ -9,9 +9,16 @@ from evaluation_samples import COUNTS, head_of, noisy, write_cache
 from safetensors.numpy import save_file
 
 from ltfix.errors import InputError
-from ltfix.evaluation.describe import describe
+from ltfix.evaluation import describe as module
 from ltfix.features.layout import CachePlan
 from ltfix.features.store import CacheWriter
+
+
+def describe(path: Path, **options) -> dict:
+    """The description as JSON has it; every fact that is told has one place in it."""
+    found = module.describe(path, **options)
+    assert all(found.told.values())
+    return found.to_dict()
 
 
 def plan(n: int = 10, **more) -> CachePlan:

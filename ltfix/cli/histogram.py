@@ -1,4 +1,4 @@
-"""Class counts as bars of text, for any number of classes in a screenful."""
+"""Class counts as a histogram in text, for any number of classes in a screenful."""
 
 from __future__ import annotations
 
