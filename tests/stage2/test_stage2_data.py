@@ -13,9 +13,9 @@ from ltfix.errors import InputError, UsageError
 from ltfix.features.read import FeatureCache
 from ltfix.stage2.loop import data as module
 from ltfix.stage2.loop.data import Features, Visits
-from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.loop.scaling import Scaling
 
-PLAIN = Coordinates(scale=1.0, typical=1.0)
+PLAIN = Scaling(scale=1.0, typical=1.0)
 
 
 def numbered(n: int = 11, views: int = 3, dtype=np.float32, shards: int = 1) -> FeatureCache:
@@ -28,7 +28,7 @@ def numbered(n: int = 11, views: int = 3, dtype=np.float32, shards: int = 1) -> 
 def epoch_of(data: Features, batch_size: int = 4, seeds=(0,), epoch: int = 0, dtype=torch.float32, **plan):
     like = torch.zeros((), dtype=dtype)
     how = Visits(plan.get("sampler", "instance"), batch_size, plan.get("epochs", 5))
-    return list(data.batches(how, list(seeds), epoch, coordinates=PLAIN, like=like))
+    return list(data.batches(how, list(seeds), epoch, scaling=PLAIN, like=like))
 
 
 def seen(batches: list[tuple[Tensor, Tensor]], row: int = 0) -> np.ndarray:

@@ -17,11 +17,11 @@ from ltfix.stage2.loop import engine
 from ltfix.stage2.loop.constraints import MaxNorm, max_norm
 from ltfix.stage2.loop.data import Features, Visits
 from ltfix.stage2.loop.engine import Schedule, rate_factor, train
-from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.loop.scaling import Scaling
 from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.catalog import HEADS
 
-PLAIN = Coordinates(scale=1.0, typical=1.0)
+PLAIN = Scaling(scale=1.0, typical=1.0)
 SAMN = {"metric": "freq", "variant": "code", "part": "both", "scale": "exp"}
 COUNTS = [30, 9, 9, 3]
 
@@ -58,7 +58,7 @@ def run(
         build_loss(loss, torch.from_numpy(cache.counts), values, dtype=dtype),
         schedule,
         seeds,
-        coordinates=PLAIN,
+        scaling=PLAIN,
         like=torch.zeros((), dtype=dtype),
         constraint=None if every is None else max_norm(trained, {"every": every}),
         **options,
@@ -80,7 +80,7 @@ def test_it_is_a_plain_loop_with_cosine_rate_by_epoch(draw_cache, head: str):
     like = torch.zeros((), dtype=torch.float64)
     for epoch in range(4):
         visits = Visits("instance", 8, 4)
-        for x, y in Features.of(cache).batches(visits, [4], epoch, coordinates=PLAIN, like=like):
+        for x, y in Features.of(cache).batches(visits, [4], epoch, scaling=PLAIN, like=like):
             sgd.zero_grad()
             F.cross_entropy(module(x[0]), y[0]).backward()
             sgd.step()
@@ -204,7 +204,7 @@ def test_after_epoch_sees_every_epoch_and_stop_ends_early(draw_cache):
     loss = build_loss("ce", torch.from_numpy(cache.counts), [{}], dtype=torch.float64)
     schedule = Schedule(Visits("instance", 8, 5), [0.05], [0.0], 0.9)
     like = torch.zeros((), dtype=torch.float64)
-    options = {"coordinates": PLAIN, "like": like}
+    options = {"scaling": PLAIN, "like": like}
     train(
         Features.of(cache),
         head,

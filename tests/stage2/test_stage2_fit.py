@@ -366,4 +366,4 @@ def test_a_fitted_head_knows_its_start_and_its_scaling(draw_cache):
     fitter = material.fitter(material.data, "random", 1.0, "none")
     (row,) = fitter.fit([plan_fit("ce", {"epochs": 1}).values], [0])
     assert row[0].method == "ce"
-    assert row[0].meta == {"init": {"from": "random"}, "coordinates": fitter.coordinates.record()}
+    assert row[0].meta == {"init": {"from": "random"}, "coordinates": fitter.scaling.record()}

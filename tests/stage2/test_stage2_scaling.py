@@ -1,4 +1,4 @@
-"""Coordinates: what is fitted in them works on raw features, and the unit of features does not matter."""
+"""Scaling: what is fitted on scaled features works on raw ones, and the unit of features does not matter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ltfix
 from ltfix.errors import UsageError
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.loop.scaling import REFERENCE_NORM, Coordinates, natural
+from ltfix.stage2.loop.scaling import REFERENCE_NORM, Scaling, natural
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
@@ -31,22 +31,22 @@ def linear(dim: int = 6, k: int = 4) -> Head:
 def test_features_get_the_reference_norm():
     x = draw()
     for normalize in ("none", "standardize", "l2"):
-        coordinates = Coordinates.of(x, normalize=normalize)
-        norm = coordinates.apply(torch.from_numpy(x)).norm(dim=1).mean()
+        scaling = Scaling.of(x, normalize=normalize)
+        norm = scaling.apply(torch.from_numpy(x)).norm(dim=1).mean()
         assert float(norm) == pytest.approx(REFERENCE_NORM, rel=1e-4)
-    assert Coordinates.of(x, "none").scale == 1
-    assert Coordinates.of(x, 3.5).scale == Coordinates.of(x, "3.5").scale == 3.5
+    assert Scaling.of(x, "none").scale == 1
+    assert Scaling.of(x, 3.5).scale == Scaling.of(x, "3.5").scale == 3.5
 
 
 @pytest.mark.parametrize("scale", ["auto", "none", 7.0])
 @pytest.mark.parametrize("normalize", ["none", "standardize"])
 def test_there_and_back_is_the_same_classifier(scale, normalize: str):
     x, start = draw(), linear()
-    coordinates = Coordinates.of(x, scale, normalize)
-    inside = coordinates.into(start)
-    z = coordinates.apply(torch.from_numpy(x)).numpy() @ inside.weight.T + inside.bias
+    scaling = Scaling.of(x, scale, normalize)
+    inside = scaling.into(start)
+    z = scaling.apply(torch.from_numpy(x)).numpy() @ inside.weight.T + inside.bias
     assert z == pytest.approx(x @ start.weight.T + start.bias, rel=1e-4, abs=1e-3)
-    back = coordinates.back(inside)
+    back = scaling.back(inside)
     assert back.weight == pytest.approx(start.weight, rel=1e-4, abs=1e-5)
     assert back.bias == pytest.approx(start.bias, rel=1e-3, abs=1e-3)
 
@@ -73,18 +73,18 @@ TRANSFORMS = {
 def test_every_kind_of_head_comes_back_to_raw_features(kind: str, normalize: str):
     transform, tensors = TRANSFORMS[kind]
     x, inside = draw(), linear()
-    coordinates = Coordinates.of(x, normalize=normalize)
+    scaling = Scaling.of(x, normalize=normalize)
     there = Head(inside.weight, inside.bias, transform=transform, tensors=tensors)
-    head = coordinates.back(there)
-    expected = there.logits(coordinates.apply(torch.from_numpy(x)).numpy())
+    head = scaling.back(there)
+    expected = there.logits(scaling.apply(torch.from_numpy(x)).numpy())
     assert head.logits(x) == pytest.approx(expected, rel=1e-4, abs=1e-3)
 
 
 def test_l2_becomes_the_heads_transform():
     x, inside = draw(), linear()
-    coordinates = Coordinates.of(x, normalize="l2")
-    head = coordinates.back(inside)
-    z = coordinates.apply(torch.from_numpy(x)).numpy() @ inside.weight.T + inside.bias
+    scaling = Scaling.of(x, normalize="l2")
+    head = scaling.back(inside)
+    z = scaling.apply(torch.from_numpy(x)).numpy() @ inside.weight.T + inside.bias
     assert head.logits(x) == pytest.approx(z, rel=1e-4, abs=1e-3)
 
 
@@ -103,11 +103,11 @@ def test_a_fit_does_not_depend_on_the_unit_of_features(draw_cache, method: str, 
 def test_constant_dimensions_and_zero_features_divide_by_nothing():
     x = draw()
     x[:, 2] = 5.0
-    coordinates = Coordinates.of(x, normalize="standardize")
-    assert torch.isfinite(coordinates.apply(torch.from_numpy(x))).all()
+    scaling = Scaling.of(x, normalize="standardize")
+    assert torch.isfinite(scaling.apply(torch.from_numpy(x))).all()
     zero = np.zeros((4, 3), np.float32)
     for normalize in ("none", "standardize", "l2"):
-        assert torch.isfinite(Coordinates.of(zero, normalize=normalize).apply(torch.from_numpy(zero))).all()
+        assert torch.isfinite(Scaling.of(zero, normalize=normalize).apply(torch.from_numpy(zero))).all()
 
 
 @pytest.mark.parametrize("method", ["cosine", "ldam", "disalign", "ncm", "tau-norm", "samn", "los", "lws"])
@@ -145,7 +145,7 @@ def test_columns_that_do_not_move_stay_as_they_are(level: float):
     x = draw(3000)
     x[:, 1:] = level
     assert natural(x) == "none"
-    inside = Coordinates.of(x, normalize="standardize")
+    inside = Scaling.of(x, normalize="standardize")
     assert inside.spread is not None
     assert inside.spread[1:].tolist() == [1.0] * (x.shape[1] - 1)
     assert np.isfinite(inside.apply(torch.from_numpy(x)).numpy()).all()
@@ -154,7 +154,7 @@ def test_columns_that_do_not_move_stay_as_they_are(level: float):
 def test_columns_of_any_size_are_standardised():
     x = draw(200)
     x[:, 0] *= np.float32(1e25)
-    inside = Coordinates.of(x, "none", natural(x)).apply(torch.from_numpy(x)).numpy()
+    inside = Scaling.of(x, "none", natural(x)).apply(torch.from_numpy(x)).numpy()
     assert inside.std(0) == pytest.approx(1, rel=1e-4)
 
 
@@ -182,20 +182,20 @@ def test_a_validation_cut_is_normalised_as_the_whole(draw_cache):
     material = Material.of(cache, None, Options(), 0)
     for fold in material.folds():
         fitter = material.fitter(fold.train, "stage1", 1.0, material.normalize)
-        assert fitter.coordinates.record()["normalize"] == "standardize"
+        assert fitter.scaling.record()["normalize"] == "standardize"
 
 
 def test_a_head_with_its_own_transform_refuses_normalised_features():
     with pytest.raises(UsageError, match="normalize=none"):
         found = Head(*map(np.float32, ([[1, 2]], [0])), transform={"kind": "l2"})
-        Coordinates.of(draw(), normalize="l2").back(found)
+        Scaling.of(draw(), normalize="l2").back(found)
     with pytest.raises(UsageError, match="normalize=none"):
         found = Head(*map(np.float32, ([[1] * 6], [0])), transform={"kind": "capsule"})
-        Coordinates.of(draw(), normalize="standardize").back(found)
+        Scaling.of(draw(), normalize="standardize").back(found)
 
 
 def test_the_record_says_what_was_done():
-    record = Coordinates.of(draw(), "none", "standardize").record()
+    record = Scaling.of(draw(), "none", "standardize").record()
     assert record["feature_scale"] == 1
     assert record["normalize"] == "standardize"
     assert record["mean_norm"] == pytest.approx(np.linalg.norm(draw(), axis=1).mean(), rel=1e-5)

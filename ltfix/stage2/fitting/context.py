@@ -19,7 +19,7 @@ from ltfix.stage2.fitting.probe import fit_probe
 from ltfix.stage2.fitting.runs import Fitter
 from ltfix.stage2.fitting.validation import FRACTION, Validation, validation_samples
 from ltfix.stage2.loop.data import Features
-from ltfix.stage2.loop.scaling import Coordinates, natural
+from ltfix.stage2.loop.scaling import Scaling, natural
 from ltfix.stage2.methods.method import find_part
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Part
@@ -161,10 +161,10 @@ class Material:
             init: where it starts. scale: so many times the usual feature scale.
             normalize: what is done to the features first: "none", "standardize" or "l2".
         """
-        coordinates = Coordinates.of(data.some_rows(), self.options.feature_scale, normalize)
-        coordinates = dataclasses.replace(coordinates, scale=coordinates.scale * scale)
-        start = find_part("start", init).function(data, coordinates, self.stage1, lambda: self._probe(data))
-        return Fitter(data, start, coordinates, self.compute, self.progress)
+        scaling = Scaling.of(data.some_rows(), self.options.feature_scale, normalize)
+        scaling = dataclasses.replace(scaling, scale=scaling.scale * scale)
+        start = find_part("start", init).function(data, scaling, self.stage1, lambda: self._probe(data))
+        return Fitter(data, start, scaling, self.compute, self.progress)
 
     def _probe(self, data: Features) -> Head:
         return self._once(

@@ -1,7 +1,7 @@
 """The post-hoc steps of the method table, which need no training: a linear head in, a linear head out.
 
-Each is called with the head, the method's values, the training samples and the scaling that head and samples
-get. All are numpy; K classes, D dimensions.
+Each is called with the head, the method's values, the training samples and the scaling, for which the head is
+and which the samples get. All are numpy; K classes, D dimensions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from ltfix.heads.head import NORM_FLOOR, Head
 from ltfix.stage2.loop.data import Features
-from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.loop.scaling import Scaling
 from ltfix.stage2.losses.weights import prior_shift
 from ltfix.stage2.methods.parts import Setting
 
@@ -24,7 +24,7 @@ _TRANSFORMS: dict[str, dict[str, object] | None] = {
 }
 
 
-def tau_norm(head: Head, v: Setting, data: Features, coordinates: Coordinates) -> Head:
+def tau_norm(head: Head, v: Setting, data: Features, scaling: Scaling) -> Head:
     """τ-normalisation: w_k / ‖w_k‖^τ.
 
     Kang et al. 2020 (Decoupling), eq. 3, drops the bias; the code of Alshammari et al. 2022 (weight
@@ -41,12 +41,12 @@ def _shortened(weight: np.ndarray, tau: float) -> np.ndarray:
     return np.where(norm > 0, weight * scale, 0.0).astype(weight.dtype)
 
 
-def logit_adjust(head: Head, v: Setting, data: Features, coordinates: Coordinates) -> Head:
+def logit_adjust(head: Head, v: Setting, data: Features, scaling: Scaling) -> Head:
     """Post-hoc logit adjustment: z_k − τ log π_k, folded into the bias (Menon et al. 2021, eq. 9)."""
     return Head(head.weight, head.bias - prior_shift(data.counts, v["tau"]))
 
 
-def multiply_prior(head: Head, v: Setting, data: Features, coordinates: Coordinates) -> Head:
+def multiply_prior(head: Head, v: Setting, data: Features, scaling: Scaling) -> Head:
     """Multiplicative logit adjustment: logits times π_k^−τ.
 
     ``form=code`` multiplies the whole logit, bias included (the code of EWB, Hasegawa & Sato 2023);
@@ -61,7 +61,7 @@ def multiply_prior(head: Head, v: Setting, data: Features, coordinates: Coordina
     return Head(unit * factor[:, None], head.bias if form == "ewb" else np.zeros_like(head.bias))
 
 
-def nearest_class_mean(head: Head, v: Setting, data: Features, coordinates: Coordinates) -> Head:
+def nearest_class_mean(head: Head, v: Setting, data: Features, scaling: Scaling) -> Head:
     """Nearest class mean as a head (Kang et al. 2020): −‖T(x) − c_k‖² = 2 T(x)·c_k − ‖c_k‖² + const.
 
     T(x) is x for ``transform=un``, x/‖x‖ for ``l2n``, and (x − m)/‖x − m‖, m the sample mean, for ``cl2n``,
@@ -71,7 +71,7 @@ def nearest_class_mean(head: Head, v: Setting, data: Features, coordinates: Coor
     transform, shape = v["transform"], (len(data.counts), data.dim)
     center = np.zeros(data.dim)
     if transform == "cl2n":
-        center = sum((x.sum(0, dtype=np.float64) for x, _ in data.blocks(coordinates)), center) / len(data)
+        center = sum((x.sum(0, dtype=np.float64) for x, _ in data.blocks(scaling)), center) / len(data)
 
     def transformed(x: np.ndarray) -> np.ndarray:
         t: np.ndarray = x - center
@@ -79,7 +79,7 @@ def nearest_class_mean(head: Head, v: Setting, data: Features, coordinates: Coor
             t /= np.maximum(np.linalg.norm(t, axis=1, keepdims=True), NORM_FLOOR)
         return t
 
-    centroids, counts = class_means(((transformed(x), y) for x, y in data.blocks(coordinates)), *shape)
+    centroids, counts = class_means(((transformed(x), y) for x, y in data.blocks(scaling)), *shape)
     if v["distance"] == "l2":
         weight, bias = 2 * centroids, -np.square(centroids).sum(1)
     else:

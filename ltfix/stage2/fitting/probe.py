@@ -14,7 +14,7 @@ from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.validation import cut, mean_class_accuracy
 from ltfix.stage2.loop.data import Features
-from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.loop.scaling import Scaling
 
 PENALTIES = (1e-4, 1e-5, 1e-6, 1e-7)
 MAX_ITER, MAX_PASSES = 100, 125
@@ -25,7 +25,7 @@ class _Samples:
     """x/scale and labels: read block by block at every pass where they are streamed, else one block."""
 
     data: Features
-    coordinates: Coordinates
+    scaling: Scaling
     scale: float
     device: torch.device
     kept: list[tuple[Tensor, Tensor]] | None = None
@@ -41,7 +41,7 @@ class _Samples:
     def _read(self) -> Iterator[tuple[Tensor, Tensor]]:
         for part, x in self.data.mean_views():
             labels = torch.from_numpy(self.data.labels[part])
-            inside = self.coordinates.apply(torch.from_numpy(x).to(self.device))
+            inside = self.scaling.apply(torch.from_numpy(x).to(self.device))
             # divided: torch's own memory, whose alignment, and so the rounding, is the same in every run
             yield inside / self.scale, labels.to(self.device)
 
@@ -59,14 +59,14 @@ def fit_probe(
     Returns:
         A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …}``.
     """
-    coordinates = Coordinates.of(data.some_rows(), "none", normalize)
-    scale = _root_mean_square_norm(data, coordinates) or 1.0
+    scaling = Scaling.of(data.some_rows(), "none", normalize)
+    scale = _root_mean_square_norm(data, scaling) or 1.0
     zero = torch.zeros(len(data.counts), data.dim + 1, device=device)
     progress.start("linear probe", (len(PENALTIES) + 1) * MAX_PASSES, "passes")
     train, held = (data.subset(index) for index in cut(data, seed=0))
     penalty, start, best = PENALTIES[0], zero, -1.0
     if len(held):
-        learn, score_on = (_Samples(part, coordinates, scale, device) for part in (train, held))
+        learn, score_on = (_Samples(part, scaling, scale, device) for part in (train, held))
         warm = zero
         for tried in PENALTIES:
             warm = _solve(learn, warm, tried, 1e-5, progress)
@@ -75,16 +75,15 @@ def fit_probe(
                 break
             penalty, start, best = tried, warm, score
         del learn, score_on
-    found = _solve(_Samples(data, coordinates, scale, device), start, penalty, 1e-7, progress)
+    found = _solve(_Samples(data, scaling, scale, device), start, penalty, 1e-7, progress)
     progress.finish()
     theta = found.cpu().numpy()
     meta = {"from": "probe", "penalty": penalty}
-    return coordinates.back(Head(theta[:, :-1] / scale, theta[:, -1], meta=meta))
+    return scaling.back(Head(theta[:, :-1] / scale, theta[:, -1], meta=meta))
 
 
-def _root_mean_square_norm(data: Features, coordinates: Coordinates) -> float:
-    inside = (coordinates.apply(torch.from_numpy(x)).numpy() for _, x in data.mean_views())
-    total = sum(float(np.square(x, dtype=np.float64).sum()) for x in inside)
+def _root_mean_square_norm(data: Features, scaling: Scaling) -> float:
+    total = sum(float(np.square(x, dtype=np.float64).sum()) for x, _ in data.blocks(scaling))
     return float(np.sqrt(total / len(data)))
 
 

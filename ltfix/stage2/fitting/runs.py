@@ -16,14 +16,14 @@ from ltfix.progress import SILENT, Progress
 from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.loop import engine
 from ltfix.stage2.loop.data import Features, Visits
-from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.loop.scaling import Scaling
 from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.values import Values
 
 MAX_VALUES = 1 << 26  # of weights trained at once: 256 MB of float32
 
-Heads = list[list[Head]]
-"""[seed][setting]."""
+Grid = list[list[Head]]
+"""Heads as [seed][setting]."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class Fitter:
     """What all runs on one cache share.
 
     Attributes:
-        data: the samples to train on. start: gives where the run of a seed begins, in ``coordinates``.
-        coordinates: the scaling that runs train in; results are for raw features.
+        data: the samples to train on. start: gives where the run of a seed begins, for scaled features.
+        scaling: what is done to the features; results are for raw ones.
         compute: where, and in what precision the matrix products are (weights and the rest stay float32).
     """
 
     data: Features
     start: Callable[[int], Head]
-    coordinates: Coordinates
+    scaling: Scaling
     compute: Compute
     progress: Progress = SILENT
 
@@ -48,9 +48,9 @@ class Fitter:
         seeds: Sequence[int],
         *,
         stop: int | None = None,
-        watch: Callable[[int, Heads], None] | None = None,
+        watch: Callable[[int, Grid], None] | None = None,
         tolerant: bool = False,
-    ) -> Heads:
+    ) -> Grid:
         """Fit every setting with every seed: heads for raw features, which know their start and scaling.
 
         Args:
@@ -95,8 +95,8 @@ class Fitter:
         settings: Sequence[Values],
         seeds: Sequence[int],
         stop: int | None,
-        watch: Callable[[int, Heads], None] | None,
-    ) -> Heads:
+        watch: Callable[[int, Grid], None] | None,
+    ) -> Grid:
         first, starts = settings[0], [self.start(seed) for seed in seeds]
         loss, bound = first.method.loss, first.method.constraint
         if loss is None:
@@ -119,7 +119,7 @@ class Fitter:
             build_loss(loss, counts, tables, dtype=like.dtype, device=like.device),
             schedule,
             seeds,
-            coordinates=self.coordinates,
+            scaling=self.scaling,
             like=like.bfloat16() if self.compute.precision == "bf16" else like,
             constraint=None if bound is None else bound.function(head, first.values),
             after_epoch=watch and (lambda epoch: watch(epoch, self._collect(head, starts, settings))),
@@ -127,7 +127,7 @@ class Fitter:
         )
         return self._collect(head, starts, settings)
 
-    def _collect(self, head: Parametrisation, starts: Sequence[Head], settings: Sequence[Values]) -> Heads:
+    def _collect(self, head: Parametrisation, starts: Sequence[Head], settings: Sequence[Values]) -> Grid:
         """A trained head as one of each seed and setting."""
         arrays = {name: tensor.cpu().numpy() for name, tensor in head.folded().items()}
 
@@ -144,9 +144,9 @@ class Fitter:
         """A head for raw features, after the method's post-hoc step, with what is known of its making."""
         step = values.method.posthoc
         if step is not None:
-            head = step.function(head, values.values, self.data, self.coordinates)
-        found = self.coordinates.back(head)
-        meta = {"init": start.meta, "coordinates": self.coordinates.record()}
+            head = step.function(head, values.values, self.data, self.scaling)
+        found = self.scaling.back(head)
+        meta = {"init": start.meta, "coordinates": self.scaling.record()}
         return dataclasses.replace(found, method=values.method.name, meta=meta)
 
     def _lost(self) -> Head:

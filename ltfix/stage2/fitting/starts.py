@@ -16,35 +16,35 @@ from ltfix.heads.head import NORM_FLOOR, Head
 from ltfix.seeds import derive
 from ltfix.stage2.fitting.posthoc import class_means
 from ltfix.stage2.loop.data import Features
-from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.loop.scaling import Scaling
 
 Probe = Callable[[], Head]
 Starter = Callable[[int], Head]
 
 
-def stage1(data: Features, coordinates: Coordinates, given: Head | None, probed: Probe) -> Starter:
+def stage1(data: Features, scaling: Scaling, given: Head | None, probed: Probe) -> Starter:
     """The stage-1 classifier that came with the features, else the probe."""
     if given is None:
-        return probe(data, coordinates, given, probed)
-    start = coordinates.into(Head(given.weight, given.bias, meta={"from": "stage1"}))
+        return probe(data, scaling, given, probed)
+    start = scaling.into(Head(given.weight, given.bias, meta={"from": "stage1"}))
     return lambda seed: start
 
 
-def probe(data: Features, coordinates: Coordinates, given: Head | None, probed: Probe) -> Starter:
+def probe(data: Features, scaling: Scaling, given: Head | None, probed: Probe) -> Starter:
     """The linear probe of the features."""
-    start = coordinates.into(probed())
+    start = scaling.into(probed())
     return lambda seed: start
 
 
-def class_mean(data: Features, coordinates: Coordinates, given: Head | None, probed: Probe) -> Starter:
+def class_mean(data: Features, scaling: Scaling, given: Head | None, probed: Probe) -> Starter:
     """The direction of each class's mean feature."""
-    mean = class_means(data.blocks(coordinates), len(data.counts), data.dim)[0].astype(np.float32)
+    mean = class_means(data.blocks(scaling), len(data.counts), data.dim)[0].astype(np.float32)
     unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), NORM_FLOOR)
     start = Head(unit, np.zeros(len(unit), np.float32), meta={"from": "class-mean"})
     return lambda seed: start
 
 
-def random(data: Features, coordinates: Coordinates, given: Head | None, probed: Probe) -> Starter:
+def random(data: Features, scaling: Scaling, given: Head | None, probed: Probe) -> Starter:
     """Noise, of each seed its own."""
     return lambda seed: noise(seed, len(data.counts), data.dim)
 

@@ -20,7 +20,7 @@ from ltfix.errors import UsageError
 from ltfix.features.cache import FeatureCache, gather
 from ltfix.seeds import derive
 from ltfix.stage2.loop import samplers
-from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.loop.scaling import Scaling
 from ltfix.stage2.methods.method import find_part
 from ltfix.stage2.methods.parts import Part
 
@@ -133,10 +133,10 @@ class Features:
             out[part] = x
         return out
 
-    def blocks(self, coordinates: Coordinates) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """:meth:`mean_views` in ``coordinates``, [n, D] float32, and their labels, [n]."""
+    def blocks(self, scaling: Scaling) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All samples as :meth:`mean_of` has them, scaled, [n, D] float32, and their labels, [n]."""
         for part, x in self.mean_views():
-            yield coordinates.apply(torch.from_numpy(x)).numpy(), self.labels[part]
+            yield scaling.apply(torch.from_numpy(x)).numpy(), self.labels[part]
 
     def some_rows(self) -> np.ndarray:
         """[n, D] float32: the first view of evenly spaced samples, enough for a mean and a deviation."""
@@ -156,9 +156,9 @@ class Features:
                 tensorfile.release(shard)
 
     def batches(
-        self, visits: Visits, seeds: Sequence[int], epoch: int, *, coordinates: Coordinates, like: Tensor
+        self, visits: Visits, seeds: Sequence[int], epoch: int, *, scaling: Scaling, like: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch: x [S, B, D] in ``coordinates`` and ``like``'s dtype and device, y [S, B].
+        """The batches of one epoch: x [S, B, D], scaled, in ``like``'s dtype and device, y [S, B].
 
         The last may be short.
         """
@@ -170,7 +170,7 @@ class Features:
             view = np.zeros_like(index) if drawn is None else drawn[:, visited:end]
             visited = end
             raw = torch.from_numpy(source.take(index, view)).to(like.device)
-            x = coordinates.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
+            x = scaling.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
             y = torch.from_numpy(source.labels[index]).to(like.device)
             if held is not None:
                 x, y = torch.cat([held[0], x], 1), torch.cat([held[1], y], 1)

@@ -16,7 +16,7 @@ from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.layers.sgd import Number, Sgd
 from ltfix.stage2.loop.constraints import Constraint
 from ltfix.stage2.loop.data import Features, Visits
-from ltfix.stage2.loop.scaling import Coordinates
+from ltfix.stage2.loop.scaling import Scaling
 from ltfix.stage2.losses.loss import Loss
 
 SMALL_STEP = 1 << 21  # multiplications of a matrix product that gains nothing from a second thread
@@ -59,7 +59,7 @@ def train(
     schedule: Schedule,
     seeds: Sequence[int],
     *,
-    coordinates: Coordinates,
+    scaling: Scaling,
     like: Tensor,
     constraint: Constraint | None = None,
     after_epoch: Callable[[int], None] | None = None,
@@ -71,7 +71,7 @@ def train(
         data: the samples; every seed visits them in an order of its own.
         head: the S × M runs, which share every matrix product. loss: of their logits [S, B, M, K].
         seeds: S numbers.
-        coordinates: the scaling that features get first.
+        scaling: what is done to the features first.
         like: a tensor whose dtype and device the batches take.
         constraint: enforced on the head after every step or epoch.
         after_epoch: called with the epoch's index after its last step.
@@ -87,7 +87,7 @@ def train(
             sgd = Sgd(lr * rate_factor(schedule.decline, epoch, epochs), schedule.momentum, decay)
             if hasattr(loss, "start_epoch"):
                 loss.start_epoch(epoch, epochs)
-            for x, y in data.batches(schedule.visits, seeds, epoch, coordinates=coordinates, like=like):
+            for x, y in data.batches(schedule.visits, seeds, epoch, scaling=scaling, like=like):
                 step(head, loss, x, y, sgd)
                 if constraint is not None:
                     constraint.after("step")

@@ -1,4 +1,4 @@
-"""The coordinates a fit works in: features scaled (and, if asked, normalised), and the way back.
+"""What is done to features before a fit: they are scaled and, if asked, normalised; and the way back.
 
 Published rates and SAMN's range of norms assume features like those of the CIFAR networks. Everything is
 therefore fitted on T(x)/c with one scalar c that gives the training features the mean norm
@@ -28,7 +28,7 @@ MOVES = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Coordinates:
+class Scaling:
     """x ↦ (x − shift) / spread / scale, or x/‖x‖ / scale.
 
     Attributes:
@@ -44,8 +44,8 @@ class Coordinates:
     unit: bool = False
 
     @classmethod
-    def of(cls, x: np.ndarray, feature_scale: str | float = "auto", normalize: str = "none") -> Coordinates:
-        """The coordinates that training features imply.
+    def of(cls, x: np.ndarray, feature_scale: str | float = "auto", normalize: str = "none") -> Scaling:
+        """The scaling that training features ask for.
 
         Args:
             x: [n, D] raw training features, or enough of them.
@@ -66,7 +66,7 @@ class Coordinates:
         return cls(scale or 1.0, typical, shift, spread, normalize == "l2")
 
     def apply(self, x: Tensor) -> Tensor:
-        """Features [..., D] in these coordinates, float32 (float64 stays)."""
+        """Features [..., D], scaled, float32 (float64 stays)."""
         t = x if x.dtype == torch.float64 else x.float()
         if self.shift is not None and self.spread is not None:
             t = (t - torch.from_numpy(self.shift).to(t)) / torch.from_numpy(self.spread).to(t)
@@ -75,7 +75,7 @@ class Coordinates:
         return t / self.scale  # also by 1: the result is torch's own memory, aligned alike in every run
 
     def into(self, start: Head) -> Head:
-        """A linear head of raw features, in these coordinates (for ``l2``: at features of typical norm)."""
+        """The head of scaled features that a linear head of raw ones is (for ``l2``: at a typical norm)."""
         weight, bias = start.weight.astype(np.float64), start.bias.astype(np.float64)
         if self.shift is not None and self.spread is not None:
             bias = bias + weight @ self.shift
@@ -84,7 +84,7 @@ class Coordinates:
         return dataclasses.replace(start, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
 
     def back(self, found: Head) -> Head:
-        """A head found in these coordinates, for raw features.
+        """The head of raw features that a head of scaled ones is.
 
         Raises:
             UsageError: a transform of its own that no head file can hold on top of the normalisation.
