@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltfix.heads.head import Head
-from ltfix.stage2.layers.samn import PARTS, SCALES, VARIANTS, SAMNLinear
+from ltfix.stage2.layers.samn import CHOICES, SAMNLinear
 from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
 from ltfix.stage2.losses.loss import build_loss
@@ -164,9 +164,9 @@ CASES: dict[str, tuple[str, Callable[..., Reference], dict[str, Any]]] = {
     },
     **{
         f"samn {variant} {part} {scale}": ("samn", Samn, samn_values("freq", variant, part, scale))
-        for variant in VARIANTS
-        for part in PARTS
-        for scale in SCALES
+        for variant in CHOICES["variant"]
+        for part in CHOICES["part"]
+        for scale in CHOICES["scale"]
     },
     "samn norm": ("samn", Samn, samn_values("norm", "code", "both", "exp")),
 }

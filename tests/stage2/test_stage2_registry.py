@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,16 @@ import pytest
 
 import ltfix
 from ltfix.errors import UsageError
+from ltfix.heads.head import Head
+from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.loop.samplers import draw
 from ltfix.stage2.methods import catalog
 from ltfix.stage2.methods.method import Method
+from ltfix.stage2.methods.options import Options
+from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.registry import find_method, methods
+from ltfix.stage2.methods.values import resolve
+from ltfix.stage2.tuning.method_fit import MethodFit
 
 EXPECTED = {"ce", "samn", "los", "tau-norm", "logit-adjust"}
 
@@ -177,3 +184,55 @@ def test_an_entry_point_that_is_no_method_is_refused(plugin, tmp_path: Path):
     (tmp_path / "ltfix_half.py").write_text("METHOD = 3\n")
     with pytest.raises(UsageError, match="the entry point half-los is of type int, not a Method"):
         find_method("half-los")
+
+
+def test_an_entry_point_that_does_not_load_says_why(plugin, tmp_path: Path):
+    (tmp_path / "ltfix_half.py").write_text("import no_such_module\n")
+    with pytest.raises(
+        UsageError, match=r"half-los does not load: No module named 'no_such_module' \(ltfix_half"
+    ):
+        find_method("half-los")
+
+
+def test_a_plug_in_that_names_no_such_part_is_refused_when_it_is_found(plugin, tmp_path: Path):
+    (tmp_path / "ltfix_half.py").write_text(
+        "from ltfix.stage2.methods.registry import Method\n"
+        'METHOD = Method("half-los", "by half", "nobody", head="samn", constraint="maxnorm")\n'
+    )
+    with pytest.raises(UsageError, match="maxnorm moves rows, which the head samn has not free"):
+        find_method("half-los")
+    (tmp_path / "ltfix_half.py").write_text(
+        "from ltfix.stage2.methods.registry import Method\n"
+        'METHOD = Method("half-los", "by half", "nobody", init="cold")\n'
+    )
+    sys.modules.pop("ltfix_half")
+    importlib.invalidate_caches()
+    with pytest.raises(UsageError, match="method half-los names an unknown start 'cold'"):
+        find_method("half-los")
+
+
+def test_a_plug_ins_own_constraint_and_start_are_used(draw_cache):
+    cache = draw_cache([20, 5, 2])
+    calls = []
+
+    class Watched:
+        def after(self, moment: str) -> None:
+            calls.append(moment)
+
+    def mirrored(data, coordinates, given, probed):
+        start = coordinates.into(Head(-given.weight, -given.bias, meta={"from": "mirrored"}))
+        return lambda seed: start
+
+    method = Method(
+        "own",
+        "does",
+        "nobody",
+        constraint=Part("watched", "constraint", lambda head, values: Watched()),
+        init=Part("mirrored", "start", mirrored),
+        defaults={"epochs": 2, "batch_size": 9},
+    ).tested()
+    material = Material.of(cache, None, Options(), 0)
+    one = MethodFit.of(material, resolve(method, {}))
+    (head,) = one.train(one.choose(), [0])
+    assert head.meta["init"] == {"from": "mirrored"}
+    assert calls == ["step"] * 3 + ["epoch"] + ["step"] * 3 + ["epoch"]

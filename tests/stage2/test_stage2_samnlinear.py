@@ -36,7 +36,7 @@ def trained(counts: list[int], seed: int, rate: float = 0.5, **options) -> tuple
 
 
 @settings(max_examples=30, deadline=None)
-@given(counts=COUNTS, seed=st.integers(0, 2**31), variant=st.sampled_from(samn.VARIANTS))
+@given(counts=COUNTS, seed=st.integers(0, 2**31), variant=st.sampled_from(samn.CHOICES["variant"]))
 def test_row_norms_stay_monotone_in_the_metric(counts: list[int], seed: int, variant: str):
     module, metric = trained(counts, seed, variant=variant)
     weight, _ = module.folded()
@@ -76,8 +76,8 @@ def test_a_constant_metric_scales_all_rows_alike(metric: list[float]):
     assert module.folded()[0].norm(dim=1).tolist() == pytest.approx([4.232] * len(metric), abs=1e-3)
 
 
-@pytest.mark.parametrize("scale", samn.SCALES)
-@pytest.mark.parametrize("variant", samn.VARIANTS)
+@pytest.mark.parametrize("scale", samn.CHOICES["scale"])
+@pytest.mark.parametrize("variant", samn.CHOICES["variant"])
 @pytest.mark.parametrize("value", [-1000.0, -30.0, -4.0, 30.0, 1000.0])
 def test_far_raw_values_stay_finite(variant: str, scale: str, value: float):
     module = SAMNLinear(3, 4, [1, 2, 3, 4], variant=variant, scale=scale)
@@ -92,7 +92,7 @@ def test_far_raw_values_stay_finite(variant: str, scale: str, value: float):
 
 def test_gradcheck():
     torch.manual_seed(0)
-    for variant in samn.VARIANTS:
+    for variant in samn.CHOICES["variant"]:
         module = SAMNLinear(3, 5, [9, 1, 4, 4, 2], variant=variant).double()
         raw = torch.tensor([0.9, 0.35, 0.1, 0.7, 0.5], dtype=torch.float64)
         x = torch.randn(4, 3, dtype=torch.float64)

@@ -23,8 +23,10 @@ from torch.nn import functional as F
 from ltfix._samn_py import EPS, row_scale
 from ltfix.heads.head import NORM_FLOOR
 from ltfix.pava import isotonic, samn_pullback, samn_scales
+from ltfix.stage2.methods.catalog import HEADS
 
-VARIANTS, PARTS, SCALES = ("code", "paper"), ("both", "weight", "bias"), ("exp", "mul")
+CHOICES = {name: value.choices for name, value in HEADS["samn"].values.items()}
+"""The words that ``metric``, ``variant``, ``part`` and ``scale`` may be."""
 
 
 def order(metric: np.ndarray, variant: str = "code") -> np.ndarray:
@@ -143,13 +145,9 @@ class SAMNLinear(nn.Module):
             raise ValueError(
                 f"metric_values must be {out_features} positive numbers, found {metric_values!r}"
             )
-        for name, value, known in (
-            ("variant", variant, VARIANTS),
-            ("part", part, PARTS),
-            ("scale", scale, SCALES),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, found {value!r}")
+        for name, value in (("variant", variant), ("part", part), ("scale", scale)):
+            if value not in CHOICES[name]:
+                raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}, found {value!r}")
         self.in_features, self.out_features = in_features, out_features
         self.variant, self.part, self.scale = variant, part, scale
         self.register_buffer("metric_values", torch.from_numpy(metric))

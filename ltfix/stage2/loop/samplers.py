@@ -13,6 +13,7 @@ from ltfix.stage2.methods.parts import Part
 CONSECUTIVE = 4  # draws a class gives at each visit of the class-aware sampler
 
 Sampler = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
+"""Labels [N], a generator, and how far training is (0 in the first epoch, 1 in the last), to indices [N]."""
 
 
 def instance(labels: np.ndarray, rng: np.random.Generator, progress: float) -> np.ndarray:

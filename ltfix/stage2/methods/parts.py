@@ -94,7 +94,7 @@ class Part:
         values: the values it takes, by name.
         when: traits that hold where a value is chosen so: ``{"cosine=plain": {"cosines": True}}``.
         transforms: the head that comes of it transforms x first, so it is no plain linear layer.
-        free_rows: its rows are trained as they stand, so a constraint may move them.
+        free_rows: (head) its rows train as they stand, in ``weight``, so a constraint may move them.
         keeps_rows: the rows it starts from stay, or are only stretched.
         directions: only directions of rows count. It takes and needs higher rates, and the scale of the
             features does nothing that the rate does not do.

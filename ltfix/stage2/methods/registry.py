@@ -36,7 +36,10 @@ def find_method(name: str, where: str = "method") -> Method:
     from importlib.metadata import entry_points
 
     for point in entry_points(group=ENTRY_POINTS, name=name):
-        found = point.load()
+        try:
+            found = point.load()
+        except (ImportError, AttributeError) as err:
+            raise UsageError(f"the plug-in method {name} does not load: {err}", where=point.value) from err
         if not isinstance(found, Method):
             raise UsageError(f"the entry point {name} is of type {type(found).__name__}, not a Method")
         return found.tested()
