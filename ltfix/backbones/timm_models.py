@@ -49,9 +49,8 @@ def open_timm(
         EnvironmentFault: the weights cannot be downloaded.
     """
     check_name(name, pretrained)
-    chosen = dict(arguments)
-    if image_size is not None and "img_size" not in chosen and _one_size(name):
-        chosen["img_size"] = image_size
+    fixed = image_size is not None and "img_size" not in arguments and _one_size(name)
+    chosen = {**arguments, "img_size": image_size} if fixed else dict(arguments)
     with _fail_fast() if pretrained else contextlib.nullcontext():
         model: Any = build(
             lambda: timm.create_model(name, pretrained=pretrained, **chosen),
@@ -61,11 +60,7 @@ def open_timm(
         )
     if not hasattr(model, "forward_head"):
         raise UsageError("this timm model is no image classifier", where=name)
-    config = dict(model.pretrained_cfg)
-    if "img_size" in arguments:
-        side = arguments["img_size"]
-        config["input_size"] = (3, *side) if isinstance(side, list | tuple) else (3, side, side)
-    classifier = model.get_classifier()
+    config, classifier = _config(model, arguments), model.get_classifier()
     return Network(
         extractor=TimmFeatures(model),
         body=model,
@@ -77,6 +72,15 @@ def open_timm(
         trained=pretrained and getattr(model, "num_classes", None) == config.get("num_classes"),
         config=config,
     )
+
+
+def _config(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """timm's ``pretrained_cfg``, for the image size that the constructor was given."""
+    config = dict(model.pretrained_cfg)
+    if "img_size" in arguments:
+        side = arguments["img_size"]
+        config["input_size"] = (3, *side) if isinstance(side, list | tuple) else (3, side, side)
+    return config
 
 
 def check_name(name: str, pretrained: bool) -> None:

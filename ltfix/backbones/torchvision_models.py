@@ -15,12 +15,12 @@ PREFIX = "torchvision:"
 
 
 class TorchvisionFeatures(nn.Module):
-    """A torchvision model whose last nn.Linear hands its input through."""
+    """A torchvision model whose last nn.Linear, called ``name`` in it, hands its input through."""
 
     def __init__(self, model: nn.Module, name: str) -> None:
         super().__init__()
         self.model, self.name = model, name
-        self.linear = model.get_submodule(name)
+        self.linear: nn.Linear = model.get_submodule(name)  # type: ignore[assignment]
         replace(model, name, nn.Identity())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class TorchvisionFeatures(nn.Module):
         """[B, 3, S, S] -> [B, K], with the classifier back in its place."""
         replace(self.model, self.name, self.linear)
         try:
-            return self.model(images)  # type: ignore[no-any-return]
+            return self.forward(images)
         finally:
             replace(self.model, self.name, nn.Identity())
 
@@ -54,24 +54,22 @@ def open_torchvision(name: str, *, pretrained: bool, arguments: Mapping[str, Any
     if name not in known:
         raise UsageError("unknown torchvision model", where=name, hint=nearest(name, known))
     weights = torchvision.models.get_model_weights(name).DEFAULT
+    chosen, given = weights if pretrained else None, {"progress": False, **arguments}
     model = build(
-        lambda: torchvision.models.get_model(
-            name, weights=weights if pretrained else None, **({"progress": False} | dict(arguments))
-        ),
+        lambda: torchvision.models.get_model(name, weights=chosen, **given),
         PREFIX + name,
         pretrained=pretrained,
         seed=seed,
     )
-    last = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not last:
+    linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
         raise InputError("the model has no nn.Linear, so no feature before one", where=PREFIX + name)
-    extractor = TorchvisionFeatures(model, last[-1])
-    linear = extractor.linear
+    extractor = TorchvisionFeatures(model, linear[-1])
     return Network(
         extractor=extractor,
         body=model,
-        classifiers=(last[-1],),
-        classifier=linear if isinstance(linear, nn.Linear) else None,
+        classifiers=(linear[-1],),
+        classifier=extractor.linear,
         logits=extractor.logits,
         pretrained=pretrained,
         trained=pretrained,

@@ -107,16 +107,6 @@ def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, v
     import PIL
 
     size = backbone.preprocess.image_size
-    source: dict[str, Any] = {
-        "kind": split.kind,
-        "root": split.root,
-        "split": split.name,
-        "digest": split.digest,
-    }
-    if request.imbalance_factor is not None and split.name == "train":
-        source |= {"imbalance_factor": request.imbalance_factor, "imbalance_seed": request.imbalance_seed}
-    if request.limit is not None:
-        source["limit"] = request.limit
     plan = CachePlan(
         samples=split.samples,
         labels=split.labels,
@@ -126,7 +116,7 @@ def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, v
         dtype=request.dtype,
         backbone=backbone.info,
         preprocess={**backbone.preprocess.to_dict(), "views": str(views), "pillow": PIL.__version__},
-        source=source,
+        source=_source(request, split),
         decides={
             "precision": compute.precision,
             "device": compute.device.type,
@@ -145,10 +135,23 @@ def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, v
     return SplitJob(split, plan, folder, _state(folder, plan, request.overwrite))
 
 
+def _source(request: Request, split: Split) -> dict[str, Any]:
+    """Which images a cache is of, and what was cut from them."""
+    source: dict[str, Any] = {
+        "kind": split.kind,
+        "root": split.root,
+        "split": split.name,
+        "digest": split.digest,
+    }
+    if request.imbalance_factor is not None and split.name == "train":
+        source |= {"imbalance_factor": request.imbalance_factor, "imbalance_seed": request.imbalance_seed}
+    return source if request.limit is None else {**source, "limit": request.limit}
+
+
 def _state(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
     found, fingerprint = cache_state(folder)
     same = fingerprint == files.sha256_json(plan.decisions())
-    if found == "partial" and same:  # with --overwrite, too: it is that command's own unfinished output
+    if found == "partial" and same:  # with overwrite, too: it is that command's own unfinished output
         return "resume"
     if found == "absent" or overwrite:
         return "todo"

@@ -45,7 +45,11 @@ class TrainingRequest(ImageRequest):
 
     @classmethod
     def of(cls, **given: Any) -> TrainingRequest:
-        """The request of options by name: those that are no field here are values of the recipe."""
+        """The request of options by name: those that are no field here are values of the recipe.
+
+        None is "not given".
+        """
+        said = {name: value for name, value in given.items() if value is not None}
         fields = {field.name for field in dataclasses.fields(cls)} - {"values"}
-        values = {name: value for name, value in given.items() if name not in fields}
-        return cls(**{name: value for name, value in given.items() if name in fields}, values=values)
+        own = {name: said.pop(name) for name in fields & said.keys()}
+        return cls(**own, values=said)
