@@ -55,7 +55,7 @@ class Description(NamedTuple):
         return {fact.label: fact.text for fact in self.facts if fact.label and fact.text}
 
     def to_dict(self) -> dict[str, Any]:
-        """The facts as ``ltfix inspect --format json`` writes them (docs/format.md)."""
+        """The facts as ``ltfix inspect`` writes them in JSON (docs/format.md)."""
         found = {"format": FORMAT, "path": str(self.path), "bytes": self.size, "kind": self.kind}
         for fact in self.facts:
             found |= fact.fields
