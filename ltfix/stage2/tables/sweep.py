@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,6 @@ from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import with_loss
 from ltfix.stage2.tables.bench import Bench, CacheOrPath, score_columns, seeds_note, spreads
 from ltfix.stage2.tables.entries import grid_points, read_grid
-from ltfix.stage2.tuning.candidates import candidates
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.search import side_by_side
 
@@ -62,16 +60,9 @@ class Sweep(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of docs/format.md."""
-        return {
-            "format": FORMAT,
-            "method": self.method,
-            "scored_on": self.scored_on,
-            "on_test": self.on_test,
-            **self.about,
-            "over": {name: list(points) for name, points in self.over.items()},
-            "points": self.points,
-            "spreads": self.spreads,
-        }
+        where = {"scored_on": self.scored_on, "on_test": self.on_test}
+        found = {"over": self.over, "points": self.points, "spreads": self.spreads}
+        return {"format": FORMAT, "method": self.method, **where, **self.about, **found}
 
     def tables(self) -> list[Table]:
         """The points, and by how much each value moves the result."""
@@ -118,21 +109,20 @@ def sweep(
         UsageError: an unknown method or value; a value that is swept and given; a value left open.
         InputError: caches that are wrong or do not fit each other.
     """
-    numbers, given, options = list_seeds(seeds), dict(values or {}), options or Options()
+    numbers, given = list_seeds(seeds), dict(values or {})
+    untuned = dataclasses.replace(options or Options(), tune=False)
     entry = with_loss(find_method(method), loss)
     grid = read_grid(entry, over, given)
     asked = grid_points(entry, grid, given)
-    bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=progress)
+    bench = Bench(train, test, val, untuned, numbers[0], many=many, few=few, progress=progress)
     material = bench.material
-    settings = [MethodFit.of(material, values).values for values in asked]
-    untuned = functools.partial(candidates, tune=False, init=options.init, normalize=material.normalize)
-    tried = [untuned(values)[0] for values in settings]
+    tried = [MethodFit.of(material, values).candidates()[0] for values in asked]
     fitted: list[list[Head]] = [[] for _ in tried]
     for number, head in side_by_side(material, bench.data, tried, numbers):
         fitted[number].append(head)
     points = [
-        {"values": {name: values[name] for name in grid}, **_point(bench, runs)}
-        for values, runs in zip(settings, fitted, strict=True)
+        {"values": {name: setting.values[name] for name in grid}, **_point(bench, runs)}
+        for setting, runs in zip(tried, fitted, strict=True)
     ]
     return Sweep(
         method=entry.name if loss is None else f"{entry.name} with {loss}",

@@ -58,17 +58,22 @@ class MethodFit:
         demand_sense(values, material.options, material.train)
         return cls(material, values)
 
-    def choose(self, *, scored: bool = False) -> Choice:
-        """Fill in what is open, on validation samples; ``scored``: look at them even where nothing is."""
-        material, o = self.material, self.material.options
-        tried = candidates(
+    def candidates(self) -> list[Candidate]:
+        """The settings to try; one where nothing is open."""
+        o = self.material.options
+        return candidates(
             self.values,
             tune=o.tune,
             init=o.init,
-            normalize=material.normalize,
+            normalize=self.material.normalize,
             scaled=o.feature_scale == "auto",
             normalized=o.normalize == o.feature_scale == "auto",
         )
+
+    def choose(self, *, scored: bool = False) -> Choice:
+        """Fill in what is open, on validation samples; ``scored``: look at them even where nothing is."""
+        material, o = self.material, self.material.options
+        tried = self.candidates()
         by_epoch = o.select == "best-val" and self.values.method.loss is not None
         asked = scored or material.held is not None or bool(o.val_fraction or o.val_per_class)
         if len(tried) == 1 and not by_epoch and not asked:
