@@ -6,16 +6,30 @@ its traits. A new part is its function and its record here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ltfix.stage2.methods.parts import Part, Value
 
 SCHEDULES = ("cosine", "constant")
-_LAYERS = "ltfix.stage2.layers."
-_LOSSES = "ltfix.stage2.losses."
-_SAMPLERS = "ltfix.stage2.loop.samplers:"
-_STARTS = "ltfix.stage2.fitting.starts:"
-_POSTHOC = "ltfix.stage2.fitting.posthoc:"
+
+
+def _records(kind: str, place: str) -> Callable[..., Part]:
+    """Makes the records of one kind, whose functions stand in one place."""
+
+    def record(name: str, build: str, values: Mapping[str, Value] | None = None, **traits: Any) -> Part:
+        return Part(name, kind, place + build, values or {}, **traits)
+
+    return record
+
+
+_head = _records("head", "ltfix.stage2.layers.")
+_loss = _records("loss", "ltfix.stage2.losses.")
+_sampler = _records("sampler", "ltfix.stage2.loop.samplers:")
+_start = _records("start", "ltfix.stage2.fitting.starts:")
+_posthoc = _records("posthoc", "ltfix.stage2.fitting.posthoc:")
+_number = functools.partial(Value, side_by_side=True)  # it may differ between runs that train together
 
 
 def _table(*parts: Part) -> Mapping[str, Part]:
@@ -23,24 +37,24 @@ def _table(*parts: Part) -> Mapping[str, Part]:
 
 
 SAMPLERS = _table(
-    Part("instance", "sampler", _SAMPLERS + "instance", every_sample=True),
-    Part("class-aware", "sampler", _SAMPLERS + "class_aware", balanced=True),
-    Part("class-balanced", "sampler", _SAMPLERS + "class_balanced", balanced=True),
-    Part("square-root", "sampler", _SAMPLERS + "square_root"),
-    Part("progressive", "sampler", _SAMPLERS + "progressive"),
+    _sampler("instance", "instance", every_sample=True),
+    _sampler("class-aware", "class_aware", balanced=True),
+    _sampler("class-balanced", "class_balanced", balanced=True),
+    _sampler("square-root", "square_root"),
+    _sampler("progressive", "progressive"),
 )
 
 STARTS = _table(
-    Part("stage1", "start", _STARTS + "stage1", trained=True, simplex=True),
-    Part("probe", "start", _STARTS + "probe", trained=True),
-    Part("random", "start", _STARTS + "random", noise=True),
-    Part("class-mean", "start", _STARTS + "class_mean"),
+    _start("stage1", "stage1", trained=True, simplex=True),
+    _start("probe", "probe", trained=True),
+    _start("random", "random", noise=True),
+    _start("class-mean", "class_mean"),
 )
 
 TRAINING: Mapping[str, Value] = {
-    "lr": Value(5e-4, "learning rate", positive=True, side_by_side=True),
+    "lr": _number(5e-4, "learning rate", positive=True),
     "momentum": Value(0.9, "SGD momentum", high=1),
-    "weight_decay": Value(0.0, "L2 penalty on what trains", side_by_side=True),
+    "weight_decay": _number(0.0, "L2 penalty on what trains"),
     "batch_size": Value(64, "samples a step", positive=True),
     "epochs": Value(20, "passes over the features", positive=True),
     "schedule": Value("cosine", "learning rate over the epochs", SCHEDULES),
@@ -49,41 +63,34 @@ TRAINING: Mapping[str, Value] = {
 """How every trained method trains unless its entry says otherwise: the stage-2 recipe of SAMN and LOS."""
 
 HEADS = _table(
-    Part("linear", "head", _LAYERS + "linear:Linear", free_rows=True),
-    Part("etf", "head", _LAYERS + "linear:FixedRows", keeps_rows=True, raw_features=True, simplex=True),
-    Part("lws", "head", _LAYERS + "linear:ScaledLogits", keeps_rows=True),
-    Part(
+    _head("linear", "linear:Linear", free_rows=True),
+    _head("etf", "linear:FixedRows", keeps_rows=True, raw_features=True, simplex=True),
+    _head("lws", "linear:ScaledLogits", keeps_rows=True),
+    _head(
         "scaled",
-        "head",
-        _LAYERS + "linear:ScaledLogits",
+        "linear:ScaledLogits",
         {"lr_factor": Value(1.0, "rate of weight and bias, as a share of the scales'")},
     ),
-    Part(
+    _head(
         "cosine",
-        "head",
-        _LAYERS + "rows:Cosine",
+        "rows:Cosine",
         {
             "cosine": Value(
                 "learnable",
                 "scale learned, fixed, in the loss (plain), or OLTR's capsule",
                 ("learnable", "fixed", "plain", "capsule"),
             ),
-            "s": Value(
-                16.0,
-                "the scale, or where it starts",
-                positive=True,
-                only="cosine=learnable|fixed|capsule",
-                side_by_side=True,
+            "s": _number(
+                16.0, "the scale, or where it starts", positive=True, only="cosine=learnable|fixed|capsule"
             ),
         },
         when={"cosine=plain": {"cosines": True}, "cosine=capsule": {"raw_features": True}},
         transforms=True,
         directions=True,
     ),
-    Part(
+    _head(
         "causal",
-        "head",
-        _LAYERS + "rows:Causal",
+        "rows:Causal",
         {
             "causal_tau": Value(16.0, "scale τ", positive=True),
             "heads": Value(2, "blocks H that are normalised apart", positive=True),
@@ -95,18 +102,16 @@ HEADS = _table(
         directions=True,
         mean_feature=True,
     ),
-    Part(
+    _head(
         "disalign",
-        "head",
-        _LAYERS + "linear:DisAlign",
+        "linear:DisAlign",
         {"variant": Value("paper", "identity at the start, or the published code's", ("paper", "code"))},
         transforms=True,
         keeps_rows=True,
     ),
-    Part(
+    _head(
         "samn",
-        "head",
-        _LAYERS + "rows:samn_head",
+        "rows:samn_head",
         {
             "metric": Value("freq", "class metric: training counts, or stage-1 row norms", ("freq", "norm")),
             "variant": Value("code", "as published in code, or as the paper's text reads", ("code", "paper")),
@@ -117,64 +122,51 @@ HEADS = _table(
     ),
 )
 
-_TAU = Value(1.0, "strength of the prior", high=4, side_by_side=True)
-_BETA = Value(0.9999, "β of the effective number; 1 weights by 1/n", high=1, side_by_side=True)
+_TAU = _number(1.0, "strength of the prior", high=4)
+_BETA = _number(0.9999, "β of the effective number; 1 weights by 1/n", high=1)
 
 LOSSES = _table(
-    Part("ce", "loss", _LOSSES + "softmax:cross_entropy"),
-    Part(
+    _loss("ce", "softmax:cross_entropy"),
+    _loss(
         "los",
-        "loss",
-        _LOSSES + "softmax:over_smoothed",
+        "softmax:over_smoothed",
         {
-            "delta": Value(
+            "delta": _number(
                 None,
                 "label smoothing; 0.98, and 0.99 for 1000 classes or more",
                 high=1,
                 by_classes=(0.98, 0.99),
-                side_by_side=True,
             )
         },
     ),
-    Part(
+    _loss(
         "las",
-        "loss",
-        _LOSSES + "softmax:label_aware",
+        "softmax:label_aware",
         {
-            "eps_head": Value(0.4, "smoothing of the most frequent class", high=1, side_by_side=True),
-            "eps_tail": Value(0.1, "smoothing of the rarest class", high=1, side_by_side=True),
+            "eps_head": _number(0.4, "smoothing of the most frequent class", high=1),
+            "eps_tail": _number(0.1, "smoothing of the rarest class", high=1),
             "shape": Value("concave", "smoothing between them", ("concave", "linear", "convex", "exp")),
-            "power": Value(1.5, "exponent of the shape exp", only="shape=exp", side_by_side=True),
+            "power": _number(1.5, "exponent of the shape exp", only="shape=exp"),
             "las_form": Value("code", "smoothed over all classes, or over the others", ("code", "paper")),
         },
     ),
-    Part("balanced-softmax", "loss", _LOSSES + "softmax:balanced_softmax", corrects_prior=True),
-    Part("logit-adjusted", "loss", _LOSSES + "softmax:logit_adjusted", {"tau": _TAU}, corrects_prior=True),
-    Part(
+    _loss("balanced-softmax", "softmax:balanced_softmax", corrects_prior=True),
+    _loss("logit-adjusted", "softmax:logit_adjusted", {"tau": _TAU}, corrects_prior=True),
+    _loss(
         "vs",
-        "loss",
-        _LOSSES + "softmax:vector_scaling",
-        {"gamma": Value(0.3, "Δ_k = (n_max/n_k)^γ", high=2, side_by_side=True), "tau": _TAU},
+        "softmax:vector_scaling",
+        {"gamma": _number(0.3, "Δ_k = (n_max/n_k)^γ", high=2), "tau": _TAU},
         corrects_prior=True,
     ),
-    Part(
-        "lade",
-        "loss",
-        _LOSSES + "lade:lade",
-        {"lade_weight": Value(0.1, "weight of the regulariser", side_by_side=True)},
-        corrects_prior=True,
+    _loss(
+        "lade", "lade:lade", {"lade_weight": _number(0.1, "weight of the regulariser")}, corrects_prior=True
     ),
-    Part(
-        "grw",
-        "loss",
-        _LOSSES + "softmax:reweighted",
-        {"rho": Value(1.2, "weights ∝ prior^−ρ", high=4, side_by_side=True)},
-        corrects_prior=True,
+    _loss(
+        "grw", "softmax:reweighted", {"rho": _number(1.2, "weights ∝ prior^−ρ", high=4)}, corrects_prior=True
     ),
-    Part(
+    _loss(
         "cb",
-        "loss",
-        _LOSSES + "balanced:class_balanced",
+        "balanced:class_balanced",
         {
             "beta": _BETA,
             "form": Value(
@@ -185,28 +177,26 @@ LOSSES = _table(
             "mean": Value(
                 "weighted", "reduction of the softmax form", ("weighted", "plain"), only="form=softmax"
             ),
-            "gamma": Value(2.0, "focusing of the focal form", high=10, only="form=focal", side_by_side=True),
+            "gamma": _number(2.0, "focusing of the focal form", high=10, only="form=focal"),
         },
         corrects_prior=True,
     ),
-    Part(
+    _loss(
         "focal",
-        "loss",
-        _LOSSES + "focal:focal",
+        "focal:focal",
         {
-            "gamma": Value(1.0, "focusing", high=10, side_by_side=True),
+            "gamma": _number(1.0, "focusing", high=10),
             "definition": Value(
                 "softmax", "focal of the softmax (LDAM's code) or sigmoid", ("softmax", "sigmoid")
             ),
         },
     ),
-    Part(
+    _loss(
         "ldam",
-        "loss",
-        _LOSSES + "margin:ldam",
+        "margin:ldam",
         {
-            "max_margin": Value(0.5, "margin of the rarest class", high=2, side_by_side=True),
-            "ldam_s": Value(30.0, "scale s of the cosine", positive=True, side_by_side=True),
+            "max_margin": _number(0.5, "margin of the rarest class", high=2),
+            "ldam_s": _number(30.0, "scale s of the cosine", positive=True),
             "drw_from": Value(1.0, "share of the epochs after which classes are re-weighted", high=1),
             "beta": _BETA,
         },
@@ -220,49 +210,40 @@ CONSTRAINTS = _table(
         "constraint",
         "ltfix.stage2.loop.constraints:max_norm",
         {"every": Value("epoch", "when rows are projected", ("epoch", "step"))},
-    ),
+    )
 )
 
 POSTHOC = _table(
-    Part(
+    _posthoc(
         "tau-norm",
-        "posthoc",
-        _POSTHOC + "tau_norm",
+        "tau_norm",
         {
-            "tau": Value(
+            "tau": _number(
                 None,
                 "exponent of the row norm; else chosen on validation samples",
                 high=4,
                 grid=tuple(round(0.1 * i, 1) for i in range(21)),
-                side_by_side=True,
             ),
             "bias": Value("drop", "drop it (Decoupling) or keep it (weight balancing)", ("drop", "keep")),
         },
         keeps_rows=True,
         origin=True,
     ),
-    Part(
+    _posthoc(
         "logit-adjust",
-        "posthoc",
-        _POSTHOC + "logit_adjust",
-        {
-            "tau": Value(
-                1.0, "strength; 1 is Bayes-consistent for the balanced error", high=4, side_by_side=True
-            )
-        },
+        "logit_adjust",
+        {"tau": _number(1.0, "strength; 1 is Bayes-consistent for the balanced error", high=4)},
         keeps_rows=True,
     ),
-    Part(
+    _posthoc(
         "mult-la",
-        "posthoc",
-        _POSTHOC + "multiply_prior",
+        "multiply_prior",
         {
-            "tau": Value(
+            "tau": _number(
                 None,
                 "exponent of the prior; else chosen on validation samples",
                 high=4,
                 grid=tuple(round(0.05 * i, 2) for i in range(21)),
-                side_by_side=True,
             ),
             "form": Value(
                 "code",
@@ -273,10 +254,9 @@ POSTHOC = _table(
         keeps_rows=True,
         origin=True,
     ),
-    Part(
+    _posthoc(
         "ncm",
-        "posthoc",
-        _POSTHOC + "nearest_class_mean",
+        "nearest_class_mean",
         {
             "transform": Value(
                 "cl2n", "features as they are, of unit norm, or centred first", ("un", "l2n", "cl2n")

@@ -14,11 +14,7 @@ _WEIGHT_BALANCING = {"lr": 0.01, "weight_decay": 0.1, "epochs": 10}
 
 
 def _untrained(
-    name: str,
-    summary: str,
-    source: str,
-    grid: Mapping[str, Sequence[Any]] = NOTHING,
-    init: str = "stage1",
+    name: str, summary: str, source: str, grid: Mapping[str, Sequence[Any]] = NOTHING, init: str = "stage1"
 ) -> Method:
     """The post-hoc step of that name, on the classifier as it is."""
     return Method(name, f"{summary}; no training", source, loss=None, posthoc=name, grid=grid, init=init)
