@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -24,11 +25,27 @@ from ltfix.stage2.methods.method import find_part
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Part
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 FOLDS = 5
 FOLD_SAMPLES = 10_000
 """So many samples, at most ``FOLDS`` times over, are fitted to choose: a small cut is noisy, and cheap."""
+
+
+def _once(find: Callable[Concatenate[Material, P], T]) -> Callable[Concatenate[Material, P], T]:
+    """A method that finds its answer once for all copies of a record, whichever thread asks first."""
+
+    @functools.wraps(find)
+    def asked(material: Material, /, *given: P.args, **named: P.kwargs) -> T:
+        what = (find.__name__, *given)
+        with material._lock:
+            if what not in material._found:
+                material._found[what] = find(material, *given, **named)
+            found: T = material._found[what]
+            return found
+
+    return asked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +99,6 @@ class Material:
             stage1 = None
         return cls(train, held, options, compute, seed, progress, data, natural(data.some_rows()), stage1)
 
-    def _once(self, what: Hashable, find: Callable[[], T]) -> T:
-        """What ``find`` gives, which is asked for the first time only."""
-        with self._lock:
-            if what not in self._found:
-                self._found[what] = find()
-            found: T = self._found[what]
-            return found
-
     def warm_up(self) -> None:
         """Find out what all fits will ask for, before several threads do.
 
@@ -109,46 +118,39 @@ class Material:
         """K."""
         return len(self.data.counts)
 
+    @_once
     def folds(self) -> list[Validation]:
         """The validation cache, or the cuts of the training samples.
 
         Raises:
             InputError: every class has one sample. UsageError: both a cache and a cut are asked for.
         """
-        o = self.options
-        return self._once(
-            "folds",
-            lambda: validation_samples(
-                self.data,
-                self.held,
-                seed=self.seed,
-                seen=self.train.head is not None,
-                fraction=o.val_fraction or FRACTION,
-                per_class=o.val_per_class,
-                stream=o.stream,
-                folds=int(np.clip(round(FOLD_SAMPLES / len(self.data)), 1, FOLDS)),
-                progress=self.progress,
-            ),
+        return validation_samples(
+            self.data,
+            self.held,
+            seed=self.seed,
+            seen=self.train.head is not None,
+            fraction=self.options.val_fraction or FRACTION,
+            per_class=self.options.val_per_class,
+            stream=self.options.stream,
+            folds=int(np.clip(round(FOLD_SAMPLES / len(self.data)), 1, FOLDS)),
+            progress=self.progress,
         )
 
     def held_labels(self) -> np.ndarray:
         """[N] labels of the validation samples, fold after fold."""
         return np.concatenate([fold.held.labels for fold in self.folds()])
 
+    @_once
     def reference(self) -> np.ndarray:
         """[N] whether stage 1 (else the probe) is right on the validation samples, fold after fold."""
+        right = [(fold, fold.correct(self.start(fold.train))) for fold in self.folds()]
+        return np.concatenate([np.zeros(len(fold.held), bool) if r is None else r for fold, r in right])
 
-        def right(fold: Validation) -> np.ndarray:
-            found = fold.correct(self.start(fold.train))
-            return np.zeros(len(fold.held), bool) if found is None else found
-
-        return self._once("reference", lambda: np.concatenate([right(fold) for fold in self.folds()]))
-
+    @_once
     def start_directions(self) -> list[np.ndarray]:
         """[n, K] a fold: what stage 1 (else the probe) says of its validation samples."""
-        return self._once(
-            "directions", lambda: [fold.directions(self.start(fold.train)) for fold in self.folds()]
-        )
+        return [fold.directions(self.start(fold.train)) for fold in self.folds()]
 
     def start(self, data: Features) -> Head:
         """The stage-1 classifier, else the linear probe of ``data``, for raw features."""
@@ -166,11 +168,9 @@ class Material:
         start = find_part("start", init).function(data, scaling, self.stage1, lambda: self._probe(data))
         return Fitter(data, start, scaling, self.compute, self.progress)
 
+    @_once
     def _probe(self, data: Features) -> Head:
-        return self._once(
-            data,
-            lambda: fit_probe(data, self.compute.device, normalize=self.natural, progress=self.progress),
-        )
+        return fit_probe(data, self.compute.device, normalize=self.natural, progress=self.progress)
 
 
 def _check_caches(train: FeatureCache, held: FeatureCache | None) -> None:

@@ -23,14 +23,14 @@ BLOCK_VALUES = 1 << 22  # of logits at once: 16 MB
 def class_wise_cut(
     labels: np.ndarray, seed: int, fraction: float = FRACTION, per_class: int | None = None, fold: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split sample indices class by class into training and validation, each sorted.
+    """Split samples by their ``labels`` [N], class by class, into training and validation.
 
     Every class of two samples or more gives max(1, round(``fraction`` · n)) of them, or ``per_class``
     (but leaves one to train on); a class of one stays in training and out of the score. Folds of one seed
     hold other samples of a class, as long as there are any that none has held yet.
 
     Returns:
-        Indices to train on, and indices to validate on.
+        Indices to train on, and indices to validate on, each sorted.
     """
     held: list[np.ndarray] = []
     rng = np.random.default_rng(derive(seed, "validation"))
@@ -54,7 +54,7 @@ def cut(
 
 
 def mean_class_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes that occur in ``labels`` of their accuracy."""
+    """Mean accuracy of the classes that occur in ``labels`` [N], where ``predicted`` [N] are said to be."""
     recall = class_accuracy(predicted, labels, int(labels.max()) + 1)
     return float(recall[~np.isnan(recall)].mean())
 

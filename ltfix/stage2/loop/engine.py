@@ -113,7 +113,7 @@ def step(head: Parametrisation, loss: Loss, x: Tensor, y: Tensor, sgd: Sgd) -> N
 
 @contextlib.contextmanager
 def threads_for(head: Parametrisation, batch: int) -> Iterator[None]:
-    """One CPU thread inside the block for small steps, of which awaiting others would be the greater part."""
+    """One CPU thread inside the block where steps are small: several would mostly wait for each other."""
     before = torch.get_num_threads()
     if head.folded()["weight"].numel() * batch < SMALL_STEP:
         torch.set_num_threads(1)
@@ -131,6 +131,7 @@ def _number(values: Sequence[float], like: Tensor) -> Number:
 
 
 def _check_finite(head: Parametrisation, schedule: Schedule, epoch: int) -> None:
+    """Every run is finite, or the first setting that is not is named."""
     arrays = head.folded().values()
     sound = torch.stack([torch.isfinite(a).reshape(*a.shape[:2], -1).all(-1) for a in arrays]).all(0)
     if not bool(sound.all()):

@@ -1,4 +1,4 @@
-"""One method on one training cache: choose what is open, train, fold into heads."""
+"""One method on one training cache: choose the values that are open, train, and record both in the heads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MethodFit:
-    """A method with its values, on a training cache."""
+    """A method with its values, on a training cache; :meth:`of` makes one."""
 
     material: Material
     values: Values
