@@ -105,11 +105,11 @@ def progress(quiet: bool = False) -> Progress:
     if quiet or config.current().quiet:
         return SILENT
     if sys.stderr.isatty():
-        from ltfix.cli.progress import Bar
+        from ltfix.cli.progress import ProgressBar
 
-        bar = Bar()
-        config.current().clean_up.append(bar.finish)  # a bar left open hides the cursor
+        bar = ProgressBar()
+        config.current().clean_up.append(bar.finish)  # a progress bar left open hides the cursor
         return bar
-    from ltfix.cli.progress import Lines
+    from ltfix.cli.progress import ProgressLines
 
-    return Lines(lambda text: print(text, file=sys.stderr, flush=True))
+    return ProgressLines(lambda text: print(text, file=sys.stderr, flush=True))

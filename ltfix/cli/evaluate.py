@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +23,6 @@ from ltfix.option import Option
 from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
-    from ltfix.evaluation import Report
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
 
@@ -88,15 +88,13 @@ def evaluate(
     chosen = heads or _kept_heads(work, opened, whatever_they_fit=bool(gates))
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
-    def measured(kind: str, against: str | None = None) -> Report:
-        return evaluation.evaluate(
-            chosen, opened, kind, many=many, few=few, tta=tta, against=against, seed=seed, progress=progress
-        )
-
-    found = measured(report, against)
+    measure = functools.partial(
+        evaluation.evaluate, chosen, opened, many=many, few=few, tta=tta, seed=seed, progress=progress
+    )
+    found = measure(report, against=against)
     accuracies = found.heads
     if gates:
-        accuracies = found.heads if report == "many-medium-few" else measured("many-medium-few").heads
+        accuracies = found.heads if report == "many-medium-few" else measure("many-medium-few").heads
         gate.refuse_empty(gates, accuracies)
     console.deliver_result(found, format, output, overwrite=overwrite)
     if gates:

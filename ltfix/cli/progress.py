@@ -1,4 +1,4 @@
-"""Two faces of ``ltfix.progress.Progress``: a rich bar for terminals, plain lines for logs."""
+"""How far the work is, shown to the user: a moving bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rate(done: float, seconds: float, unit: str) -> str:
     return f"{speed:.0f} {unit}/s" if speed >= 100 else f"{speed:.3g} {unit}/s"
 
 
-class Lines:
+class ProgressLines:
     """Progress as a line every ten seconds or tenth part; short tasks say nothing.
 
     Args:
@@ -90,7 +90,7 @@ class Lines:
         self._what = ""
 
 
-class Bar:
+class ProgressBar:
     """Progress as a rich bar on stderr: count, rate, time left."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -59,19 +59,9 @@ def sweep(
     Without --test, points are scored on validation features, or on a class-wise cut of the training
     features that is left out of the fits.
     """
-    from ltfix.errors import UsageError
-    from ltfix.stage2.tables.ranges import parse_over
-
-    if not over:
-        raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
+    grid = _grid(over or [])
     for place in (plot, output):
         console.claim(place, overwrite=run.overwrite)
-    grid: dict[str, list[str]] = {}
-    for text in over:
-        name, points = parse_over(text)
-        if name in grid:
-            raise UsageError(f"{name} is swept twice", where=f"--over {text}")
-        grid[name] = points
     if plot is not None:
         from ltfix.stage2.tables.plot import demand_plotting
 
@@ -103,3 +93,23 @@ def sweep(
         draw(found, plot)
         console.note(f"drawn in {plot}")
     console.deliver_result(found, format, output, overwrite=run.overwrite)
+
+
+def _grid(over: Sequence[str]) -> dict[str, list[str]]:
+    """The points of every value that is swept, of ``--over`` texts.
+
+    Raises:
+        UsageError: there is none, one is there twice, or one cannot be read.
+    """
+    from ltfix.errors import UsageError
+    from ltfix.stage2.tables.ranges import parse_over
+
+    if not over:
+        raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
+    grid: dict[str, list[str]] = {}
+    for text in over:
+        name, points = parse_over(text)
+        if name in grid:
+            raise UsageError(f"{name} is swept twice", where=f"--over {text}")
+        grid[name] = points
+    return grid

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ltfix.cli.progress import Bar, Lines, duration, rate
+from ltfix.cli.progress import ProgressBar, ProgressLines, duration, rate
 
 
 class Clock:
@@ -15,7 +15,7 @@ class Clock:
 def lines(seconds_per_step: float, steps: int, total: int) -> list[str]:
     said: list[str] = []
     clock = Clock()
-    progress = Lines(said.append, clock)
+    progress = ProgressLines(said.append, clock)
     progress.start("train", total, "images")
     for _ in range(steps):
         clock.now += seconds_per_step
@@ -44,7 +44,7 @@ def test_a_long_task_says_a_line_every_ten_seconds():
 def test_a_total_of_zero_and_an_early_end():
     clock = Clock()
     said: list[str] = []
-    progress = Lines(said.append, clock)
+    progress = ProgressLines(said.append, clock)
     progress.start("x", 0, "rows")
     progress.advance(0)
     clock.now = 3
@@ -57,7 +57,7 @@ def test_a_total_of_zero_and_an_early_end():
 def test_a_task_that_describes_itself_leaves_logs_to_its_notes():
     said: list[str] = []
     clock = Clock()
-    progress = Lines(said.append, clock)
+    progress = ProgressLines(said.append, clock)
     progress.start("train", 100, "images")
     for _ in range(100):
         clock.now += 1
@@ -70,7 +70,7 @@ def test_a_task_that_describes_itself_leaves_logs_to_its_notes():
 
 def test_the_bar_shows_words_beside_the_count(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    bar = Bar()
+    bar = ProgressBar()
     bar.describe("nothing runs yet")
     bar.start("train", 4, "images")
     bar.describe("epoch 1/2: loss 2.310")
@@ -81,12 +81,12 @@ def test_the_bar_shows_words_beside_the_count(capsys, monkeypatch):
 
 def test_notes_are_one_line():
     said: list[str] = []
-    Lines(said.append).note("a\nb")
+    ProgressLines(said.append).note("a\nb")
     assert said == ["ltfix: a b"]
 
 
 def test_the_bar_counts_notes_and_ends(capsys):
-    bar = Bar()
+    bar = ProgressBar()
     bar.note("before")
     bar.start("train", 4, "images")
     bar.advance(3)
