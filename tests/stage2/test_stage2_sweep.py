@@ -16,6 +16,7 @@ import pytest
 import ltfix
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.features.cache import FeatureCache
+from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables.plot import plot
 from ltfix.stage2.tables.ranges import parse_over
 from ltfix.stage2.tables.sweep import sweep
@@ -92,6 +93,16 @@ def test_points_are_those_of_fit(pair):
         assert point["class_mean"]["mean"] == pytest.approx(point["all"]["mean"])
     assert found.on_test
     assert "nothing may be chosen" in found.tables()[0].title
+
+
+def test_a_test_cache_of_several_views_is_scored_as_evaluate_scores_it(draw_cache: Draw):
+    train = draw_cache(COUNTS, views=2, spread=2.5)
+    test = draw_cache([30] * 4, views=2, spread=2.5, seed=1, stage1=False)
+    how = {"options": Options(views_used="first")}
+    found = sweep(train, "cosine", {"lr": [1e-3, 1e-2]}, test=test, values={"epochs": 1}, **how)
+    for point in found.points:
+        head = ltfix.fit(train, "cosine", epochs=1, **point["values"], **how)
+        assert point["all"]["mean"] == ltfix.evaluate([train, head], test).heads[1]["all"]
 
 
 def test_a_cut_is_scored_by_default_and_stays_out_of_the_fits(pair):
