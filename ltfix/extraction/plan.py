@@ -68,9 +68,9 @@ def prepare(request: Request) -> Extraction:
     )
     use_threads(request.threads)
     source = open_source(request.data, root=request.root, split=request.split)
-    chosen = choose_splits(source, request)
+    splits, train_counts = choose_splits(source, request)
     if request.on_error == "error":
-        for split in chosen.splits:
+        for split in splits:
             check_present(split)
     backbone = load_backbone(
         request.backbone,
@@ -80,9 +80,9 @@ def prepare(request: Request) -> Extraction:
         preprocess=request.preprocess(),
         seed=request.seed,
     )
-    _match_classifier(backbone, chosen.splits[0].classes)
-    jobs = [_job(request, split, backbone, compute, views) for split in chosen.splits]
-    return Extraction(request, backbone, compute, views, jobs, chosen.train_counts)
+    _match_classifier(backbone, splits[0].classes)
+    jobs = [_job(request, split, backbone, compute, views) for split in splits]
+    return Extraction(request, backbone, compute, views, jobs, train_counts)
 
 
 def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:

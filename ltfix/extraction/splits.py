@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,24 +16,15 @@ from ltfix.images.source import Source, order_splits, read_classes
 from ltfix.images.split import ABSENT, Split
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Chosen:
-    """The splits to extract.
-
-    Attributes:
-        splits: in order, train first.
-        train_counts: [K] training samples per class, or None where there is no training split to count.
-    """
-
-    splits: list[Split]
-    train_counts: np.ndarray | None
-
-
-def choose_splits(source: Source, request: Request) -> Chosen:
+def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.ndarray | None]:
     """Open the splits asked for (default: all of the source) with one common list of classes.
 
     The classes are those that the request names, else of the training split when it is asked for, else
     of the training cache beside which the others go, else of the source's training split.
+
+    Returns:
+        The splits, train first, and the training samples per class [K], or None where there is no training
+        split to count.
 
     Raises:
         UsageError: the classes of a split other than train cannot be known.
@@ -53,7 +43,7 @@ def choose_splits(source: Source, request: Request) -> Chosen:
         train if name == "train" and train is not None else source.split(name, classes).limit(request.limit)
         for name in ordered
     ]
-    return Chosen(splits, counts)
+    return splits, counts
 
 
 def class_names(request: ImageRequest) -> tuple[str, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,12 +13,20 @@ from pictures import write_photos
 
 from ltfix.errors import InputError, UsageError
 from ltfix.extraction.request import Request
-from ltfix.extraction.splits import Chosen, check_present, choose_splits
+from ltfix.extraction.splits import check_present, choose_splits
 from ltfix.images.source import Source, open_source
+from ltfix.images.split import Split
+
+
+class Chosen(NamedTuple):
+    """What choose_splits returns."""
+
+    splits: list[Split]
+    train_counts: np.ndarray | None
 
 
 def choose(source: Source, out: Path, split: Sequence[str] = (), **given: Any) -> Chosen:
-    return choose_splits(source, Request(data="", backbone="", out=out, split=split, **given))
+    return Chosen(*choose_splits(source, Request(data="", backbone="", out=out, split=split, **given)))
 
 
 def cache_train(out: Path, classes: list[str]) -> None:
