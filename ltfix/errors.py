@@ -26,7 +26,7 @@ class LtfixError(Exception):
 
 
 class GateMissed(LtfixError):
-    """A head is below a bar that it was held to (exit code 1)."""
+    """A head is below a gate that it was held to (exit code 1)."""
 
     exit_code = 1
 

@@ -102,7 +102,7 @@ def evaluate(
 
 
 def _kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> Sequence[Path | Head]:
-    """The heads in heads/: those of the cache's D, or all, so that bars never pass for want of a head."""
+    """The heads in heads/: those of the cache's D, or all, so that gates never pass for want of a head."""
     from ltfix.heads.head import load_head
 
     paths = sorted((work / "heads").glob("*.safetensors"))

@@ -137,10 +137,10 @@ def test_output_goes_to_a_file_once(project: Path, capsys: pytest.CaptureFixture
     ("argv", "code", "message"),
     [
         (["--fail-under", "few=2,all=10"], 0, None),
-        (["--fail-under", "all=99.9"], 1, r"bar missed (ce: all "),
+        (["--fail-under", "all=99.9"], 1, r"gate missed (ce: all "),
         (["--fail-under", "all=99.9", "--report", "per-class"], 1, "; tau-norm: all "),
         (["--fail-under", "fewest=20"], 2, "no shot 'fewest' (--fail-under): did you mean few?"),
-        (["--fail-under", ""], 2, "not a bar: ''"),
+        (["--fail-under", ""], 2, "not a gate: ''"),
         (["--fail-under", "few=0.2"], 2, "was 20 percent meant?"),
         (["--fail-under", "few=20", "--few", "2"], 2, "no tested class is few"),
         (["--report", "per-clas"], 2, "did you mean per-class?"),
@@ -254,7 +254,7 @@ def test_piped_and_broken(project: Path, ltfix: Run):
     missed = ltfix("evaluate", "--cache", "test.npz", "--fail-under", "all=99.9", cwd=project)
     assert missed.returncode == 1
     assert missed.stdout.startswith("test.npz: 300 samples")
-    assert missed.stderr.startswith("ltfix: error: bar missed")
+    assert missed.stderr.startswith("ltfix: error: gate missed")
 
 
 def test_a_terminal_of_80_columns_without_colour(project: Path):

@@ -123,3 +123,20 @@ def test_an_open_bar_is_closed_before_the_error_is_told(probe, capsys, monkeypat
     assert cli.run(["probe"]) == 130
     assert probe.values["bar"]._bar is None
     assert capsys.readouterr().err.endswith("ltfix: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("ltfix prob", ["probe"]),
+        ("ltfix probe --weight", ["--weight-decay"]),
+        ("ltfix probe --format m", ["markdown"]),
+        ("ltfix fit --select b", ["best-val"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_words(probe, capsys, monkeypatch, words, completed):
+    monkeypatch.setenv("_LTFIX_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert cli.run([]) == 0
+    assert capsys.readouterr().out.split() == completed
