@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import numpy as np
 
@@ -59,7 +58,7 @@ def mean_class_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     return float(recall[~np.isnan(recall)].mean())
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True, eq=False)
 class Validation:
     """Samples to choose on: a validation cache, or one of the class-wise cuts.
 
@@ -71,10 +70,10 @@ class Validation:
     held: Features
     where: str
 
-    @functools.cached_property
-    def _x(self) -> np.ndarray | None:
-        """[N, D], the mean over the views, which many heads are asked about."""
-        return None if self.held.streamed else self.held.mean_view()
+    _x: np.ndarray | None = dataclasses.field(init=False, repr=False)  # [N, D], the mean over the views
+
+    def __post_init__(self) -> None:
+        self._x = None if self.held.streamed else self.held.mean_view()
 
     def correct(self, head: Head) -> np.ndarray | None:
         """[N] whether a head for raw features is right on each sample; None where the head is not finite."""
