@@ -147,6 +147,13 @@ def test_what_was_chosen_for_the_first_seeds_holds_for_later_ones(pair, tmp_path
     assert grown.rows[0]["all"]["mean"] == pytest.approx(whole.rows[0]["all"]["mean"], abs=0.01)
 
 
+def test_runs_whose_choices_another_seed_made_are_fitted_again(pair, tmp_path: Path, fits):
+    for seeds in ([0, 1], [1]):
+        fits.clear()
+        compare(*pair, ["ce"], seeds=seeds, values=FAST, folder=tmp_path)
+    assert fits == [("ce", (1,))]
+
+
 def test_a_changed_cache_value_or_shot_is_fitted_again(pair, tmp_path: Path, fits, draw_cache: Draw):
     train, test = pair
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,6 +77,36 @@ def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeyp
     monkeypatch.setattr(Fitter, "fit", spoil)
     chosen = Candidate(resolve(find_method("ce"), {}))
     assert search._is_steady(material, chosen, labels, 0) == (spoilt is None)
+
+
+@pytest.mark.parametrize(
+    ("size", "behind", "steady"),
+    [
+        (4000, 20, True),  # half a point, though 4.5 standard errors
+        (400, 8, True),  # 2.8 standard errors, though two points
+        (400, 16, False),  # 4 standard errors, and four points
+        (400, None, False),  # diverged
+    ],
+)
+def test_a_seed_may_fall_behind_by_a_point_or_by_noise(
+    monkeypatch, size: int, behind: int | None, steady: bool
+):
+    best = np.ones(size, bool)
+    seeds = [best, best, None if behind is None else np.arange(size) >= behind, best]
+    monkeypatch.setattr(search, "side_by_side", lambda *_: enumerate(seeds))
+    material = SimpleNamespace(data=None, folds=lambda: [SimpleNamespace(correct=lambda found: found)])
+    candidate = Candidate(resolve(find_method("ce"), {}))
+    assert search._is_steady(material, candidate, np.zeros(size, int), 0) == steady
+
+
+def test_only_the_same_setting_at_no_lower_rate_is_as_fast():
+    def los(lr: float, delta: float = 0.9, scale: float = 1.0) -> Candidate:
+        return Candidate(resolve(find_method("los"), {"lr": lr, "delta": delta}), scale)
+
+    assert search._as_fast(los(0.1), los(0.1))
+    assert search._as_fast(los(1.0), los(0.1))
+    for other in (los(0.01), los(1.0, delta=0.5), los(1.0, scale=2.0)):
+        assert not search._as_fast(other, los(0.1))
 
 
 def test_the_search_outlives_candidates_that_diverge(draw_cache):
