@@ -9,27 +9,16 @@ from typing import Annotated
 
 from ltfix.cli import console
 from ltfix.cli.caches import locate, locate_val
-from ltfix.cli.options import (
-    FewBound,
-    ManyBound,
-    ResultFile,
-    TableFormat,
-    TrainCache,
-    ValCache,
-    WorkFolder,
-    pairs,
-)
+from ltfix.cli.options import TableOptions, pairs
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
 
 
 def compare(
     *,
-    train: TrainCache = None,
     test: Annotated[
         Path | None, Option("Features to score on.  [default: features/test]", metavar="CACHE")
     ] = None,
-    val: ValCache = None,
     methods: Annotated[
         str | None,
         Option(
@@ -43,11 +32,7 @@ def compare(
     save_heads: Annotated[
         Path | None, Option("Keep finished heads here.  [default: WORK/compare]", metavar="DIR")
     ] = None,
-    format: TableFormat = "table",
-    output: ResultFile = None,
-    many: ManyBound = 100,
-    few: FewBound = 20,
-    work: WorkFolder = Path(),
+    table: TableOptions,
     run: RunOptions,
 ) -> None:
     """Fit all methods with several seeds, score them on the test features and print one table.
@@ -55,19 +40,19 @@ def compare(
     Finished heads are kept: the same command after an interruption fits only what is missing, and
     --seeds 10 after --seeds 5 only five more. Nothing is chosen on the test features.
     """
-    console.claim(output, overwrite=run.overwrite)
+    console.claim(table.output, overwrite=run.overwrite)
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     caches = (
-        locate(train, work, "train", "--train CACHE"),
-        locate(test, work, "test", "--test CACHE"),
+        locate(table.train, table.work, "train", "--train CACHE"),
+        locate(test, table.work, "test", "--test CACHE"),
     )
-    held = locate_val(val, train, work)
+    held = locate_val(table.val, table.train, table.work)
 
     from ltfix.compute import resolve_device, use_threads
     from ltfix.stage2.tables import compare as tables
 
     use_threads(run.threads)
-    folder = save_heads or work / "compare"
+    folder = save_heads or table.work / "compare"
     found = tables.compare(
         *caches,
         asked,
@@ -77,9 +62,9 @@ def compare(
         options=dataclasses.replace(options, device=str(resolve_device(run.device))),
         folder=folder,
         overwrite=run.overwrite,
-        many=many,
-        few=few,
+        many=table.many,
+        few=table.few,
         progress=console.progress(),
     )
-    console.deliver_result(found, format, output, overwrite=run.overwrite)
+    console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
     console.note(f"heads are in {folder}")

@@ -93,11 +93,6 @@ def origin(name: str) -> Origin:
     return current().origins.get(name, "default")
 
 
-def origins() -> dict[str, Origin]:
-    """Every option of the running command that is not at its default, and where its value came from."""
-    return dict(current().origins)
-
-
 def place(key: str, source: Origin) -> str | None:
     """Where the value of an option stands if it was not typed: a variable, or a key of the file."""
     here = current()

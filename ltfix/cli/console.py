@@ -95,14 +95,14 @@ def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: 
     deliver(text, output, overwrite=overwrite)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a plain table to stdout (see ``tables.draw``)."""
-    write(tables.draw(columns, rows, title=title))
+    write(tables.draw(columns, rows))
 
 
-def progress(quiet: bool = False) -> Progress:
+def progress() -> Progress:
     """Progress on stderr: a bar on a terminal, a line now and then elsewhere, nothing with --quiet."""
-    if quiet or config.current().quiet:
+    if config.current().quiet:
         return SILENT
     if sys.stderr.isatty():
         from ltfix.cli.progress import ProgressBar

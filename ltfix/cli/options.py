@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli.signature import ARGUMENT
-from ltfix.option import Option, RunOptions, options_of
+from ltfix.option import Checked, Option, RunOptions, option, options_of
 
 TABLE_FORMATS = ("table", "json", "csv", "markdown")
 LIST_FORMATS = ("table", "json")
 
-WorkFolder = Annotated[
-    Path, Option("Project folder: features/, heads/ and runs/ lie below it.", metavar="DIR", flag="work")
-]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TableOptions(Checked):
+    """What compare and sweep have in common: the features that they fit on, and the table they print."""
+
+    train: Path | None = option(None, "Features to fit on.  [default: features/train]", metavar="CACHE")
+    val: Path | None = option(None, "Validation features.  [default: features/val if there]", metavar="CACHE")
+    format: str = option("table", "How the result is printed.", choices=TABLE_FORMATS)
+    output: Path | None = option(None, "Write the result here instead of stdout (-).", metavar="FILE")
+    many: int = option(100, "Many: more training samples than this.", low=0)
+    few: int = option(20, "Few: fewer training samples than this.", low=0)
+    work: Path = option(Path(), "Project folder: features/, heads/ and runs/ lie below it.", metavar="DIR")
+
+
+_SHARED = options_of(TableOptions)
+WorkFolder = Annotated[Path, _SHARED["work"]]
+TableFormat = Annotated[str, _SHARED["format"]]
+ResultFile = Annotated[Path | None, _SHARED["output"]]
+ValCache = Annotated[Path | None, _SHARED["val"]]
+ManyBound = Annotated[int, _SHARED["many"]]
+FewBound = Annotated[int, _SHARED["few"]]
 RandomSeed = Annotated[int, options_of(RunOptions)["seed"]]
 MayOverwrite = Annotated[bool, options_of(RunOptions)["overwrite"]]
-TableFormat = Annotated[str, Option("How the result is printed.", choices=TABLE_FORMATS)]
 ListFormat = Annotated[str, Option("How the list is printed.", choices=LIST_FORMATS)]
-ResultFile = Annotated[Path | None, Option("Write the result here instead of stdout (-).", metavar="FILE")]
 EntryName = Annotated[str | None, Option("Show this one with its values.", metavar="NAME"), ARGUMENT]
-
-TrainCache = Annotated[
-    Path | None, Option("Features to fit on.  [default: features/train]", metavar="CACHE", flag="train")
-]
-ValCache = Annotated[
-    Path | None,
-    Option("Validation features.  [default: features/val if there]", metavar="CACHE", flag="val"),
-]
 LossName = Annotated[str | None, Option("Use this loss in the method's place.", metavar="NAME")]
-ManyBound = Annotated[int, Option("Many: more training samples than this.", low=0)]
-FewBound = Annotated[int, Option("Few: fewer training samples than this.", low=0)]
 
 
 def pairs(help: str) -> Option:

@@ -9,24 +9,13 @@ from typing import Annotated
 
 from ltfix.cli import console
 from ltfix.cli.caches import locate, locate_val
-from ltfix.cli.options import (
-    FewBound,
-    LossName,
-    ManyBound,
-    ResultFile,
-    TableFormat,
-    TrainCache,
-    ValCache,
-    WorkFolder,
-    pairs,
-)
+from ltfix.cli.options import LossName, TableOptions, pairs
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
 
 
 def sweep(
     *,
-    train: TrainCache = None,
     method: Annotated[str, Option("What to fit (`ltfix methods` lists them).", metavar="M")] = "samn",
     over: Annotated[
         list[str] | None,
@@ -40,18 +29,13 @@ def sweep(
     test: Annotated[
         Path | None, Option("Score on test features: for reports, never to choose.", metavar="CACHE")
     ] = None,
-    val: ValCache = None,
     loss: LossName = None,
     set_: Annotated[Mapping[str, str], pairs("A value that stays the same; repeatable.")],
     options: Annotated[Options, ("init", "feature_scale", "normalize")],
     plot: Annotated[
         Path | None, Option("Draw it: .png, .pdf or .svg (needs the extra `plot`).", metavar="FILE")
     ] = None,
-    format: TableFormat = "table",
-    output: ResultFile = None,
-    many: ManyBound = 100,
-    few: FewBound = 20,
-    work: WorkFolder = Path(),
+    table: TableOptions,
     run: RunOptions,
 ) -> None:
     """Fit one method at every point of a grid of its values and print how its accuracy depends on them.
@@ -60,14 +44,17 @@ def sweep(
     features that is left out of the fits.
     """
     grid = _grid(over or [])
-    for place in (plot, output):
+    for place in (plot, table.output):
         console.claim(place, overwrite=run.overwrite)
     if plot is not None:
         from ltfix.stage2.tables.plot import demand_plotting
 
         demand_plotting(plot)
-    cache, held = locate(train, work, "train", "--train CACHE"), locate_val(val, train, work)
-    tested = None if test is None else locate(test, work, "test", "--test CACHE")
+    cache, held = (
+        locate(table.train, table.work, "train", "--train CACHE"),
+        locate_val(table.val, table.train, table.work),
+    )
+    tested = None if test is None else locate(test, table.work, "test", "--test CACHE")
 
     from ltfix.compute import resolve_device, use_threads
     from ltfix.stage2.tables import sweep as tables
@@ -83,8 +70,8 @@ def sweep(
         loss=loss,
         values=set_,
         options=dataclasses.replace(options, device=str(resolve_device(run.device))),
-        many=many,
-        few=few,
+        many=table.many,
+        few=table.few,
         progress=console.progress(),
     )
     if plot is not None:
@@ -92,7 +79,7 @@ def sweep(
 
         draw(found, plot)
         console.note(f"drawn in {plot}")
-    console.deliver_result(found, format, output, overwrite=run.overwrite)
+    console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
 
 
 def _grid(over: Sequence[str]) -> dict[str, list[str]]:

@@ -50,7 +50,7 @@ def probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Probe:
     ) -> None:
         """Probe the frame."""
         seen.values = {k: v for k, v in locals().items() if k != "seen"}
-        seen.origins = dict(config.origins())
+        seen.origins = dict(config.current().origins)
         seen.act()
 
     command = commands.Command("probe", "probe", "Probe the frame.")

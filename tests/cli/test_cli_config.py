@@ -241,7 +241,7 @@ def test_empty_variables_set_nothing(probe, monkeypatch):
 
 def test_outside_a_command_everything_is_default():
     assert config.origin("epochs") == "default"
-    assert config.origins() == {}
+    assert config.current().origins == {}
     console.refuse_unused(["epochs"], "anything")
     with pytest.raises(UsageError), config.started() as here:
         here.origins["epochs"] = "option"

@@ -61,7 +61,6 @@ def test_quiet_silences_notes_and_progress(probe, capsys):
         assert cli.run(argv) == 0
         assert capsys.readouterr().err == ""
         assert probe.values["progress"] is SILENT
-    assert console.progress(quiet=True) is SILENT
 
 
 def test_quiet_from_the_file(probe, capsys, tmp_path):
