@@ -154,6 +154,22 @@ def test_runs_whose_choices_another_seed_made_are_fitted_again(pair, tmp_path: P
     assert fits == [("ce", (1,))]
 
 
+def test_runs_of_another_version_or_under_another_seeds_name_are_fitted_again(
+    pair, tmp_path: Path, fits, monkeypatch: pytest.MonkeyPatch
+):
+    def run(*seeds: int) -> list:
+        fits.clear()
+        compare(*pair, ["ce"], seeds=seeds, values=FAST, folder=tmp_path)
+        return [*fits]
+
+    assert (run(0), run(0)) == ([("ce", (0,))], [])
+    monkeypatch.setattr(module, "__version__", "0.0.0")
+    assert (run(0), run(0)) == ([("ce", (0,))], [])
+    for suffix in ("json", "safetensors"):
+        (tmp_path / f"ce-epochs2-s0.{suffix}").rename(tmp_path / f"ce-epochs2-s1.{suffix}")
+    assert run(0, 1) == [("ce", (0, 1))]
+
+
 def test_a_changed_cache_value_or_shot_is_fitted_again(pair, tmp_path: Path, fits, draw_cache: Draw):
     train, test = pair
 

@@ -120,6 +120,11 @@ def test_the_search_outlives_candidates_that_diverge(draw_cache):
     assert len(found[0].correct) == len(material.held_labels())
 
 
+def test_what_diverged_in_one_fold_has_no_score():
+    assert search._joined([np.ones(2, bool), np.zeros(1, bool)]).tolist() == [True, True, False]
+    assert search._joined([np.ones(2, bool), None]) is None
+
+
 def test_a_slow_rate_drifts_less_than_a_fast_one(draw_cache):
     material = Material.of(draw_cache([40, 12, 4], spread=2.0), None, Options(tune=True), 0)
     settings = [Candidate(resolve(find_method("los"), {"lr": lr, "delta": 0.9})) for lr in (1e-6, 1e-2)]
