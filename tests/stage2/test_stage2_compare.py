@@ -189,6 +189,7 @@ def test_a_changed_cache_value_or_shot_is_fitted_again(pair, tmp_path: Path, fit
     other = draw_cache([29] * 4, spread=2.5, seed=1, stage1=False)
     assert run(test=other) == 1
     assert run(test=other, val=other, options=Options(tune=True)) == 1
+    assert run(test=other, val=test, options=Options(tune=True)) == 1
 
 
 def test_heads_of_others_are_not_replaced(pair, tmp_path: Path):
