@@ -7,7 +7,7 @@ import pytest
 import ltfix
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
-from ltfix.stage2.tuning.candidates import RATES, SCALES, Candidate, candidates
+from ltfix.stage2.tuning.candidates import DIRECTION_RATES, RATES, SCALES, Candidate, candidates
 
 TRAINED = [m for m in ltfix.methods() if m.loss is not None]
 
@@ -32,6 +32,8 @@ def test_rates_go_with_every_value_and_scales_with_the_published_ones():
     assert {c.scale for c in found if c.values["delta"] == 0.98} == set(SCALES)
     assert {c.scale for c in found if c.values["delta"] != 0.98} == {1.0}
     assert {c.scale for c in tried("cosine")} == {1.0}
+    published = resolve(find_method("cosine"), {})["lr"]
+    assert {c.values["lr"] for c in tried("cosine")} == {published * r for r in DIRECTION_RATES}
     assert {c.normalize for c in found if c.values["delta"] == 0.98} == {"none", "standardize"}
     assert {c.normalize for c in found if c.values["delta"] != 0.98} == {"none"}
     assert {c.values["max_margin"] for c in tried("ldam") if c.normalize == "standardize"} == {0.3, 0.5}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -17,6 +18,7 @@ import ltfix
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.stage2.methods.options import Options
+from ltfix.stage2.tables import sweep as module
 from ltfix.stage2.tables.plot import plot
 from ltfix.stage2.tables.ranges import parse_over
 from ltfix.stage2.tables.sweep import sweep
@@ -143,6 +145,21 @@ def test_points_that_diverge_are_shown_as_such(pair):
     assert found.spreads[0]["all"]["best"] == 1e-5
     assert any("1 of 2 points diverged" in note for note in found.notes)
     assert json.loads(found.render("json"))["points"][1]["all"] is None
+
+
+def test_one_seed_that_diverges_spoils_its_point_and_the_cut_stays_out(pair, monkeypatch: pytest.MonkeyPatch):
+    fitted: list[int] = []
+    fit = module.side_by_side
+
+    def spoil(material, data, tried, seeds):
+        fitted.append(len(data))
+        for i, (number, head) in enumerate(fit(material, data, tried, seeds)):
+            yield number, dataclasses.replace(head, weight=head.weight * np.nan) if i == 0 else head
+
+    monkeypatch.setattr(module, "side_by_side", spoil)
+    found = sweep(pair[0], "ce", {"lr": [1e-3, 1e-2]}, seeds=2, values={"epochs": 1})
+    assert [(p["diverged"], p["all"] is None) for p in found.points] == [(True, True), (False, False)]
+    assert fitted[0] < sum(COUNTS)
 
 
 def test_methods_without_training_and_whole_numbers(pair):
