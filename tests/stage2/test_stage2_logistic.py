@@ -1,0 +1,97 @@
+"""Logistic regression in few passes: literal values and gradients, an independent solver's optimum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch.nn import functional as F
+
+from ltfix.stage2.fitting import logistic
+from ltfix.stage2.fitting.logistic import Point, Problem, approach, finish
+from ltfix.stage2.loop.data import Features
+from ltfix.stage2.loop.scaling import Scaling
+
+CPU = torch.device("cpu")
+
+
+def clouds(n: int, dim: int, classes: int, seed: int = 0) -> Features:
+    """A long tail of overlapping clouds whose dimensions fade by a power law, off the origin."""
+    rng = np.random.default_rng(seed)
+    counts = np.maximum(
+        1, np.round(n * np.geomspace(1, 0.02, classes) / np.geomspace(1, 0.02, classes).sum())
+    )
+    labels = np.repeat(np.arange(classes), counts.astype(int))
+    spectrum = np.arange(1, dim + 1) ** -0.5
+    means = rng.normal(size=(classes, dim)) * spectrum
+    x = means[labels] + rng.normal(size=(len(labels), dim)) * spectrum + 1.0
+    stored = x[:, None].astype(np.float32)
+    return Features([stored], np.arange(len(labels)), labels, np.bincount(labels, minlength=classes))
+
+
+def problem(data: Features) -> Problem:
+    return Problem(data, Scaling.of(data.some_rows(), "none", "none"), CPU)
+
+
+def literal(data: Features, at: Point, penalty: float, ours: Problem) -> tuple[float, np.ndarray]:
+    """f by autograd in float64 over features of unit mean square norm, and its gradient by the weight."""
+    x = torch.from_numpy(data.mean_view()).double()
+    x = (x - x.mean(0)) / x.square().sum(1).mean().sqrt()
+    weight = at.weight.double().requires_grad_()
+    value = F.cross_entropy(x @ weight.T + at.bias.double(), torch.from_numpy(data.labels))
+    value = value + 0.5 * penalty * weight.square().sum()
+    value.backward()
+    return value.item(), weight.grad.numpy()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_value_and_gradient_are_literal(kept: bool, monkeypatch):
+    if not kept:
+        monkeypatch.setattr(logistic, "KEPT_BYTES", 0)
+    monkeypatch.setattr(logistic, "BLOCK_VALUES", 1)  # blocks of 64 rows
+    data = clouds(300, 7, 5)
+    ours = problem(data)
+    rng = torch.Generator().manual_seed(0)
+    at = Point(torch.randn(5, 7, generator=rng), torch.randn(5, generator=rng))
+    value, gradient = ours.value_and_gradient(at, 1e-3)
+    expected, by_weight = literal(data, at, 1e-3, ours)
+    assert value == pytest.approx(expected, rel=1e-5)
+    assert gradient.weight.numpy() == pytest.approx(by_weight, abs=1e-6)
+
+
+def test_statistics_are_those_of_all_samples():
+    data = clouds(400, 6, 4)
+    ours, x = problem(data), data.mean_view().astype(np.float64)
+    scale = np.sqrt(np.square(x).sum(1).mean())
+    assert ours.scale == pytest.approx(scale, rel=1e-5)
+    assert ours.covariance.numpy() == pytest.approx(np.cov(x.T, bias=True) / scale**2, abs=1e-5)
+
+
+@pytest.mark.parametrize("penalty", [1e-4, 1e-5, 1e-6])
+def test_minibatches_and_a_few_passes_reach_scikit_learns_optimum(penalty: float):
+    data = clouds(3000, 24, 10)
+    ours = problem(data)
+    found, value, passes = finish(
+        ours, approach(ours, ours.zero(), penalty, 5), penalty, tolerance=3e-5, most=60
+    )
+    x = data.mean_view().astype(np.float64)
+    x /= np.sqrt(np.square(x).sum(1).mean())
+    solver = LogisticRegression(C=1 / (penalty * len(x)), max_iter=20_000, tol=1e-9).fit(x, data.labels)
+    centred = Point(
+        torch.from_numpy(solver.coef_).float(),
+        torch.from_numpy(solver.intercept_ + solver.coef_ @ x.mean(0)).float(),
+    )
+    best, _ = ours.value_and_gradient(centred, penalty)
+    assert value <= best * 1.001
+    assert passes <= 40
+    assert torch.isfinite(found.weight).all()
+
+
+def test_a_far_start_and_an_unlucky_rate_still_end_at_the_optimum(monkeypatch):
+    monkeypatch.setattr(logistic, "RATE", 200.0)
+    data = clouds(3000, 24, 10)
+    ours = problem(data)
+    wild = approach(ours, ours.zero(), 1e-4, 5)
+    calm = finish(ours, ours.zero(), 1e-4, tolerance=1e-6, most=200)[1]
+    assert finish(ours, wild, 1e-4, tolerance=1e-6, most=200)[1] == pytest.approx(calm, rel=1e-3)
