@@ -132,15 +132,16 @@ def _places(out: Path | None, work: Path, name: str, seeds: Sequence[int], *, ma
 def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | None) -> None:
     """What was fitted, and how it does on what it saw and on validation samples."""
     head = heads[0]
+    from ltfix.stage2.loop.scaling import told_scaling
+
     values = head.meta["values"]
     _tell_auto(head.meta["selection"].get("auto"))
     shown = ", ".join(f"{k.replace('_', '-')} {_short(v['value'])}" for k, v in values.items())
     start = head.meta["init"]["from"]
     console.write(f"{head.method}: K = {head.n_classes}, D = {head.dim}, start {start}")
-    selection, coordinates = head.meta["selection"], head.meta.get("coordinates", {})
-    if coordinates.get("normalize", "none") != "none" or "feature_scale" in selection.get("chosen", ()):
-        shown += f", features {coordinates['normalize']}, scale {coordinates['feature_scale']:.3g}"
+    selection, scaling = head.meta["selection"], head.meta["coordinates"]
     console.write(shown)
+    console.write(f"features while fitting: {told_scaling(scaling['normalize'], scaling['feature_scale'])}")
     if "score" in selection:
         score, start_score = (f"{100 * selection[key]:.1f}" for key in ("score", "start_score"))
         console.write(f"{selection['by']} {score}, the start's {start_score}, on {selection['on']}")

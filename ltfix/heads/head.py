@@ -24,7 +24,9 @@ _TRANSFORMS: dict[str, dict[str, str]] = {  # the tensors of each kind, and thei
     "standardize+l2": {"center": "D", "spread": "D"},
     "disalign": {"confidence_weight": "D", "confidence_bias": "", "logit_scale": "K", "logit_bias": "K"},
 }
-_AXES = {"weight": "KD"} | {name: axes for own in _TRANSFORMS.values() for name, axes in own.items()}
+_AXES = {"weight": "KD", "bias": "K"} | {n: axes for own in _TRANSFORMS.values() for n, axes in own.items()}
+CLASS_ARRAYS = {name for name, axes in _AXES.items() if axes.startswith("K")}
+"""The arrays of a head that have a row or a number for each class."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -163,9 +165,9 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
     if kind in ("l2", "center+l2", "standardize+l2"):
         groups = transform.get("groups", 1)
         blocks = t.reshape(*t.shape[:-1], groups, head.dim // groups)
-        t = (blocks / _norm(blocks).clip(NORM_FLOOR)).reshape(t.shape)
+        t = unit_vectors(blocks).reshape(t.shape)
     elif kind == "capsule":
-        t = t / (float(transform.get("unit", 1)) + _norm(t))
+        t = t / (float(transform.get("unit", 1)) + (t * t).sum(-1, keepdims=True) ** 0.5)
     z = t @ like(head.weight).T + like(head.bias)
     if kind == "disalign":
         gate = (x @ tensors["confidence_weight"] + tensors["confidence_bias"])[..., None]
@@ -174,8 +176,14 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
     return z
 
 
-def _norm(x: Any) -> Any:
-    return (x * x).sum(-1, keepdims=True) ** 0.5
+def unit_vectors(x: Any) -> Any:
+    """x/‖x‖ of vectors [..., D] in numpy or torch; a zero vector stays zero.
+
+    Each is divided by its largest value first: the squares of 1e20 or 1e-25 are not float32's.
+    """
+    largest = abs(x).max(-1, keepdims=True) if isinstance(x, np.ndarray) else abs(x).amax(-1, keepdim=True)
+    t = x / largest.clip(float(np.finfo(np.float32).tiny))
+    return t / ((t * t).sum(-1, keepdims=True) ** 0.5).clip(NORM_FLOOR)
 
 
 def load_head(path: Path | str) -> Head:

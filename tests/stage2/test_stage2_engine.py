@@ -16,7 +16,7 @@ from ltfix.stage2.layers.samn import SAMNLinear
 from ltfix.stage2.loop import engine
 from ltfix.stage2.loop.constraints import MaxNorm, max_norm
 from ltfix.stage2.loop.data import Features, Visits
-from ltfix.stage2.loop.engine import Schedule, rate_factor, train
+from ltfix.stage2.loop.engine import Diverged, Schedule, rate_factor, train
 from ltfix.stage2.loop.scaling import Scaling
 from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.catalog import HEADS
@@ -60,7 +60,7 @@ def run(
         seeds,
         scaling=PLAIN,
         like=torch.zeros((), dtype=dtype),
-        constraint=None if every is None else max_norm(trained, {"every": every}),
+        constraint=None if every is None else max_norm(trained, cache.counts, {"every": every}),
         **options,
     )
     return trained
@@ -244,3 +244,11 @@ def test_a_small_fit_takes_one_thread_and_gives_the_others_back(draw_cache):
     finally:
         torch.set_num_threads(before)
     assert set(seen) == {1}
+
+
+@pytest.mark.parametrize("loss", ["ce", "los", "cb"])
+def test_a_run_that_blew_up_and_stayed_finite_is_no_fit(draw_cache, loss: str):
+    cache = draw_cache([40, 12, 4])
+    with pytest.raises(Diverged, match=r"the loss ended at .* \(lr=1e\+09\): try lr=0\.1"):
+        ltfix.fit(cache, "ce", loss=loss, lr=1e9, epochs=3)
+    assert ltfix.fit(cache, "ce", loss=loss, lr=1e-2, epochs=3).is_finite

@@ -149,8 +149,11 @@ def test_logit_adjust_subtracts_the_log_prior(draw_cache):
     cache = draw_cache([40, 14, 0, 2])
     head = ltfix.fit(cache, "logit-adjust", tau=1.5)
     n = np.maximum(cache.counts, 1)
-    assert head.weight == pytest.approx(cache.head.weight, rel=1e-5)
-    assert head.bias == pytest.approx(cache.head.bias - 1.5 * np.log(n / n.sum()), rel=1e-5)
+    present = cache.counts > 0
+    assert head.weight[present] == pytest.approx(cache.head.weight[present], rel=1e-5)
+    assert head.bias[present] == pytest.approx(
+        (cache.head.bias - 1.5 * np.log(n / n.sum()))[present], rel=1e-5
+    )
 
 
 def test_another_loss_in_the_methods_place(draw_cache):
@@ -199,7 +202,7 @@ def test_empty_classes_are_told(draw_cache):
 def test_a_fit_that_loses_on_validation_says_so(draw_cache):
     notes = Notes()
     cache, val = draw_cache([60, 20, 6], spread=2.0), draw_cache([30, 30, 30], spread=2.0, seed=3)
-    ltfix.fit(cache, "ce", val=val, lr=300.0, momentum=0.99, progress=notes, epochs=3)
+    ltfix.fit(cache, "los", val=val, lr=0.2, progress=notes, epochs=3)
     assert any("worse on the validation samples" in text and "tune=True" in text for text in notes.said)
 
 

@@ -164,14 +164,15 @@ def test_a_part_of_another_package_is_treated_as_a_built_in_one(draw_cache, plug
         "from ltfix.stage2.methods.parts import Part\n"
         'LOSS = Part("own-loss", "loss", balanced_softmax, corrects_prior=True)\n'
         'SAMPLER = Part("own-sampler", "sampler", "ltfix_half:class_aware")\n'
-        'METHOD = Method("half-los", "by half", "nobody", loss=LOSS, sampler=SAMPLER, defaults={"lr": 1})\n'
+        'OWN = {"loss": LOSS, "sampler": SAMPLER}\n'
+        'METHOD = Method("half-los", "by half", "nobody", **OWN, defaults={"lr": 0.01})\n'
     )
     head = ltfix.fit(cache, "half-los", epochs=2)
     assert head.meta["parts"]["loss"] == "own-loss"
     assert head.meta["values"]["sampler"]["value"] == "own-sampler"
-    assert head.meta["values"]["lr"] == {"value": 1.0, "from": "default"}
+    assert head.meta["values"]["lr"] == {"value": 0.01, "from": "default"}
     plain = find_method("balanced-softmax")
-    same = ltfix.fit(cache, "balanced-softmax", epochs=2, lr=1.0)
+    same = ltfix.fit(cache, "balanced-softmax", epochs=2, lr=0.01)
     assert not (head.weight == same.weight).all()
     assert (ltfix.fit(cache, "half-los", epochs=2, sampler="instance").weight == same.weight).all()
     with pytest.raises(UsageError, match="would each correct the prior"):
@@ -227,7 +228,7 @@ def test_a_plug_ins_own_constraint_and_start_are_used(draw_cache):
         "own",
         "does",
         "nobody",
-        constraint=Part("watched", "constraint", lambda head, values: Watched()),
+        constraint=Part("watched", "constraint", lambda head, counts, values: Watched()),
         init=Part("mirrored", "start", mirrored),
         defaults={"epochs": 2, "batch_size": 9},
     ).tested()

@@ -113,7 +113,7 @@ def test_the_search_outlives_candidates_that_diverge(draw_cache):
     material = Material.of(draw_cache([40, 12, 4]), None, Options(tune=True), 0)
     settings = [
         Candidate(resolve(find_method("ce"), {"lr": lr, "momentum": 0.99, "weight_decay": 1e4, "epochs": 3}))
-        for lr in (1e-4, 1e30, 1e-5)
+        for lr in (1e-6, 1e30, 1e-7)
     ]
     found = search.search(material, settings, 0)
     assert [t.correct is None for t in found] == [False, True, False]

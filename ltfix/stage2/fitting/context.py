@@ -97,7 +97,8 @@ class Material:
             kind = stage1.transform["kind"]
             progress.note(f"the stage-1 classifier is not linear ({kind}): the linear probe stands in for it")
             stage1 = None
-        return cls(train, held, options, compute, seed, progress, data, natural(data.some_rows()), stage1)
+        usual = natural(data.some_rows(), continued=stage1 is not None)
+        return cls(train, held, options, compute, seed, progress, data, usual, stage1)
 
     def warm_up(self) -> None:
         """Find out what all fits will ask for, before several threads do.
@@ -156,6 +157,10 @@ class Material:
         """The stage-1 classifier, else the linear probe of ``data``, for raw features."""
         return self._probe(data) if self.train.head is None else self.train.head
 
+    def scaling(self, data: Features, normalize: str) -> Scaling:
+        """What is done to the features of ``data`` while fitting on them, normalised so."""
+        return Scaling.of(data.some_rows(), self.options.feature_scale, normalize)
+
     def fitter(self, data: Features, init: Part | str, scale: float, normalize: str) -> Fitter:
         """What fits on ``data`` (all samples, or those a fold leaves).
 
@@ -163,14 +168,16 @@ class Material:
             init: where it starts. scale: so many times the usual feature scale.
             normalize: what is done to the features first: "none", "standardize" or "l2".
         """
-        scaling = Scaling.of(data.some_rows(), self.options.feature_scale, normalize)
+        scaling = self.scaling(data, normalize)
         scaling = dataclasses.replace(scaling, scale=scaling.scale * scale)
         start = find_part("start", init).function(data, scaling, self.stage1, lambda: self._probe(data))
         return Fitter(data, start, scaling, self.compute, self.progress)
 
     @_once
     def _probe(self, data: Features) -> Head:
-        return fit_probe(data, self.compute.device, normalize=self.natural, progress=self.progress)
+        wanted = "standardize" in (self.natural, self.options.normalize)
+        normalize = "standardize" if wanted else "none"
+        return fit_probe(data, self.compute.device, normalize=normalize, progress=self.progress)
 
 
 def _check_caches(train: FeatureCache, held: FeatureCache | None) -> None:

@@ -16,7 +16,6 @@ from ltfix.stage2.loop.scaling import Scaling
 from ltfix.stage2.losses.weights import prior_shift
 from ltfix.stage2.methods.parts import Setting
 
-ABSENT = -1e4  # the logit of a class without training samples
 _TRANSFORMS: dict[str, dict[str, object] | None] = {
     "un": None,
     "l2n": {"kind": "l2", "groups": 1},
@@ -79,12 +78,11 @@ def nearest_class_mean(head: Head, v: Setting, data: Features, scaling: Scaling)
             t /= np.maximum(np.linalg.norm(t, axis=1, keepdims=True), NORM_FLOOR)
         return t
 
-    centroids, counts = class_means(((transformed(x), y) for x, y in data.blocks(scaling)), *shape)
+    centroids, _ = class_means(((transformed(x), y) for x, y in data.blocks(scaling)), *shape)
     if v["distance"] == "l2":
         weight, bias = 2 * centroids, -np.square(centroids).sum(1)
     else:
         weight, bias = centroids / data.dim, np.zeros(len(centroids))
-    bias[counts == 0] = ABSENT
     tensors = {"center": center} if transform == "cl2n" else {}
     return Head(weight, bias, transform=_TRANSFORMS[transform], tensors=tensors)
 

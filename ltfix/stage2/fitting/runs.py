@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ltfix.compute import Compute
-from ltfix.heads.head import Head
+from ltfix.heads.head import CLASS_ARRAYS, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.loop import engine
@@ -24,6 +24,9 @@ MAX_VALUES = 1 << 26  # of weights trained at once: 256 MB of float32
 
 Grid = list[list[Head]]
 """Heads as [seed][setting]."""
+
+BEHIND = 10.0
+"""By how much the logit of a class without training samples lies behind another's."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Fitter:
             seeds,
             scaling=self.scaling,
             like=like.bfloat16() if self.compute.precision == "bf16" else like,
-            constraint=None if bound is None else bound.function(head, first.values),
+            constraint=None if bound is None else bound.function(head, counts, first.values),
             after_epoch=watch and (lambda epoch: watch(epoch, self._collect(head, starts, settings))),
             progress=self.progress,
         )
@@ -145,7 +148,7 @@ class Fitter:
         step = values.method.posthoc
         if step is not None:
             head = step.function(head, values.values, self.data, self.scaling)
-        found = self.scaling.back(head)
+        found = never_predict(self.scaling.back(head), self.data.counts == 0)
         meta = {"init": start.meta, "coordinates": self.scaling.record()}
         return dataclasses.replace(found, method=values.method.name, meta=meta)
 
@@ -153,6 +156,24 @@ class Fitter:
         """What a run that diverged leaves: NaN."""
         shape = len(self.data.counts), self.data.dim
         return Head(np.full(shape, np.nan, np.float32), np.full(shape[:1], np.nan, np.float32))
+
+
+def never_predict(head: Head, absent: np.ndarray) -> Head:
+    """The head with the classes that ``absent`` [K] marks always behind another.
+
+    A class without training samples takes the row of one that has some, at a logit that is ``BEHIND`` lower,
+    whatever the features and the transform; of DisAlign's rows, the one whose gate raises it most.
+    """
+    if not absent.any():
+        return head
+    arrays = {name: array.copy() for name, array in head.arrays.items()}
+    leading = np.where(absent, -np.inf, arrays.get("logit_scale", np.zeros(len(absent))))
+    model = int(leading.argmax())
+    for name in CLASS_ARRAYS & arrays.keys():
+        arrays[name][absent] = arrays[name][model]
+    arrays["bias"][absent] -= BEHIND
+    weight, bias = arrays.pop("weight"), arrays.pop("bias")
+    return dataclasses.replace(head, weight=weight, bias=bias, tensors=arrays)
 
 
 def _stacked(starts: Sequence[Head], n_settings: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -123,6 +123,10 @@ class Cosine:
         return {"weight": weight, "bias": torch.zeros_like(weight[..., 0])}
 
 
+MEAN_SHARE = 0.1
+"""Of the features' norm: a mean that is shorter is that of centred features, and its direction chance."""
+
+
 class Causal:
     """The causal classifier: z = Σ_h (τ/H)·x̂^h·w_k^h/(‖w_k^h‖ + γ) over H blocks of x, each of unit norm.
 
@@ -143,6 +147,7 @@ class Causal:
         self.weight, self.velocity = weight.clone(), torch.zeros_like(weight)
         self.transform = {"kind": "l2", "groups": self.heads}
         self.mean = weight.new_zeros(weight.shape[0], weight.shape[-1])
+        self.size = weight.new_zeros(weight.shape[0])
 
     def _blocks(self, t: Tensor) -> Tensor:
         return t.view(*t.shape[:-1], self.heads, -1)
@@ -163,13 +168,15 @@ class Causal:
     def logits(self, x: Tensor) -> Tensor:
         """The training form, without the counterfactual."""
         x = x.to(self.weight.dtype)
-        self.mean.mul_(self.mean_momentum).add_(x.mean(1))
         self.input = self._unit(x)
         effective, self.norm = self._effective()
         return product(self.input, effective)
 
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:
         """∂L/∂w^h = (τ/H)/(n + γ)·(G − d (d·G) n/(n + γ)), n = ‖w^h‖, d = w^h/n."""
+        x = x.to(self.mean.dtype)
+        self.mean.mul_(self.mean_momentum).add_(x.mean(1))
+        self.size.mul_(self.mean_momentum).add_(torch.linalg.vector_norm(x, dim=-1).mean(1))
         upstream = torch.zeros_like(self.weight)
         accumulate_(upstream.flatten(1, 2), dz.flatten(2).mT, self.input, 0.0)
         g, w, n = self._blocks(upstream), self._blocks(self.weight), self.norm
@@ -179,9 +186,10 @@ class Causal:
         sgd.update(self.weight, self.velocity, gradient.view_as(self.weight), batch=1)
 
     def folded(self) -> dict[str, Tensor]:
-        """The total direct effect: the mean direction taken out of every row."""
+        """The total direct effect: the mean direction taken out of every row, where the features have one."""
         weight, _ = self._effective()
-        mean = self._blocks(self._unit(self.mean))[:, None, None]
+        has_one = torch.linalg.vector_norm(self.mean, dim=-1) > MEAN_SHARE * self.size
+        mean = self._blocks(self._unit(self.mean * has_one.unsqueeze(-1)))[:, None, None]
         blocks = self._blocks(weight)
         blocks = blocks - self.alpha * (blocks * mean).sum(-1, keepdim=True) * mean
         weight = blocks.reshape_as(weight)
@@ -260,5 +268,9 @@ def samn_head(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence
     if first["metric"] == "norm":
         metric = weight.double().norm(dim=-1).clamp(min=NORM_FLOOR).cpu().numpy()
     else:
-        metric = np.broadcast_to(np.maximum(counts, 1).astype(np.float64), bias.shape).copy()
+        metric = np.broadcast_to(counts.astype(np.float64), bias.shape).copy()
+    present = counts > 0
+    metric[..., ~present] = metric[..., present].min(
+        -1, keepdims=True
+    )  # a class without samples sets no range
     return Samn(weight, bias, metric, variant=first["variant"], part=first["part"], scale=first["scale"])

@@ -1,10 +1,14 @@
-"""What is enforced on a head while it trains. A constraint is made of the head and the method's values."""
+"""What is enforced on a head while it trains.
+
+A constraint is made of the head, the training counts [K] and the method's values.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,9 +24,9 @@ class Constraint(Protocol):
         """Called after every "step" and after every "epoch"."""
 
 
-def max_norm(head: Linear, values: Setting) -> MaxNorm:
+def max_norm(head: Linear, counts: np.ndarray, values: Setting) -> MaxNorm:
     """The constraint that the rows of a head imply as they are when training starts."""
-    return MaxNorm.of(head.weight, values["every"])
+    return MaxNorm.of(head.weight, values["every"], counts > 0)
 
 
 @dataclasses.dataclass(slots=True)
@@ -40,9 +44,15 @@ class MaxNorm:
     every: str
 
     @classmethod
-    def of(cls, rows: Tensor, every: str) -> MaxNorm:
-        """The constraint that rows [S, M, K, D] imply, on them."""
+    def of(cls, rows: Tensor, every: str, present: np.ndarray | None = None) -> MaxNorm:
+        """The constraint that rows [S, M, K, D] imply, on them.
+
+        Args:
+            present: [K] whether a class has samples; rows of others set no threshold. None: all have.
+        """
         norm = torch.linalg.vector_norm(rows, dim=-1)
+        if present is not None:
+            norm = norm[..., torch.from_numpy(present).to(norm.device)]
         low, high = norm.amin(-1), norm.amax(-1)
         return cls(rows, low + 0.1 * (high - low), every)
 

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,8 +25,14 @@ HIGHEST_USUAL = 0.1
 """No published method trains at a higher rate."""
 
 
+GLANCE = 512
+"""So many evenly spaced samples tell whether a run got anywhere."""
+WORSE = 4.0
+"""Times its start's loss, or that of equal logits where it is higher, that a run may end with; no more."""
+
+
 class Diverged(InputError):
-    """A run whose weights are no longer finite; the epoch and a lower rate are named."""
+    """A run whose weights are no longer finite, or whose loss ended too high; a lower rate is named."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,16 +84,19 @@ def train(
         after_epoch: called with the epoch's index after its last step.
 
     Raises:
-        Diverged: the weights of a run are no longer finite.
+        Diverged: the weights of a run are no longer finite, or its loss is higher than where it started and
+            than that of equal logits.
     """
     epochs = schedule.visits.epochs
     lr, decay = _number(schedule.lr, like), _number(schedule.weight_decay, like)
     progress.start("fit", schedule.stop or epochs, "epochs")
     with threads_for(head, min(schedule.visits.batch_size, len(data))):
+        glance = _glance(data, scaling, like, len(seeds), schedule.visits.batch_size)
+        _start_epoch(loss, epochs - 1, epochs)
+        allowed = _allowed_loss(head, loss, glance)
         for epoch in range(schedule.stop or epochs):
             sgd = Sgd(lr * rate_factor(schedule.decline, epoch, epochs), schedule.momentum, decay)
-            if hasattr(loss, "start_epoch"):
-                loss.start_epoch(epoch, epochs)
+            _start_epoch(loss, epoch, epochs)
             for x, y in data.batches(schedule.visits, seeds, epoch, scaling=scaling, like=like):
                 step(head, loss, x, y, sgd)
                 if constraint is not None:
@@ -97,6 +107,7 @@ def train(
             if after_epoch is not None:
                 after_epoch(epoch)
             progress.advance()
+        _check_loss(_mean_loss(head.logits, loss, glance), allowed, schedule)
     progress.finish()
 
 
@@ -130,15 +141,68 @@ def _number(values: Sequence[float], like: Tensor) -> Number:
     return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
+def _start_epoch(loss: Loss, epoch: int, epochs: int) -> None:
+    if hasattr(loss, "start_epoch"):
+        loss.start_epoch(epoch, epochs)
+
+
+def _glance(
+    data: Features, scaling: Scaling, like: Tensor, n_seeds: int, batch_size: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Some evenly spaced samples in batches: x [S, B, D] and y [S, B], the same for every seed."""
+    index = np.unique(np.linspace(0, len(data) - 1, GLANCE).astype(np.int64))
+    found = []
+    for start in range(0, len(index), batch_size):
+        part = index[start : start + batch_size]
+        raw = torch.from_numpy(data.take(part, np.zeros_like(part))).to(like.device)
+        x = scaling.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
+        y = torch.from_numpy(data.labels[part]).to(like.device)
+        found.append((x.expand(n_seeds, *x.shape).contiguous(), y.expand(n_seeds, *y.shape).contiguous()))
+    data.release()
+    return found
+
+
+def _mean_loss(
+    logits: Callable[[Tensor], Tensor], loss: Loss, samples: Sequence[tuple[Tensor, Tensor]]
+) -> Tensor:
+    """[S, M]: the method's own loss of the runs on some samples."""
+    sizes = torch.tensor([y.shape[1] for _, y in samples], dtype=torch.float64)
+    values = torch.stack([loss.value(logits(x), y).double().cpu() for x, y in samples])
+    return (values * (sizes / sizes.sum()).view(-1, 1, 1)).sum(0)
+
+
+def _allowed_loss(head: Parametrisation, loss: Loss, samples: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """[S, M]: what a run may end with: its start's loss, or that of equal logits where it is higher."""
+    bias = head.folded()["bias"]
+
+    def equal(x: Tensor) -> Tensor:
+        return torch.zeros(x.shape[:2] + bias.shape[1:], dtype=bias.dtype, device=bias.device)
+
+    return torch.maximum(_mean_loss(head.logits, loss, samples), _mean_loss(equal, loss, samples))
+
+
+def _check_loss(found: Tensor, allowed: Tensor, schedule: Schedule) -> None:
+    lost = ~(found <= WORSE * allowed.abs() + 1e-6)
+    if bool(lost.any()):
+        setting = int(lost.any(0).nonzero()[0])
+        run = int(lost[:, setting].nonzero()[0])
+        loss, limit = float(found[run, setting]), float(allowed[run, setting])
+        raise _diverged(
+            f"the loss ended at {loss:.3g}, where {limit:.3g} is that of knowing nothing", schedule, setting
+        )
+
+
+def _diverged(what: str, schedule: Schedule, setting: int) -> Diverged:
+    rate = schedule.lr[setting]
+    return Diverged(what, where=f"lr={rate:g}", hint=f"try lr={min(rate / 10, HIGHEST_USUAL):g}")
+
+
 def _check_finite(head: Parametrisation, schedule: Schedule, epoch: int) -> None:
     """Every run is finite, or the first setting that is not is named."""
     arrays = head.folded().values()
     sound = torch.stack([torch.isfinite(a).reshape(*a.shape[:2], -1).all(-1) for a in arrays]).all(0)
     if not bool(sound.all()):
         setting = int((~sound).any(0).nonzero()[0])
-        rate = schedule.lr[setting]
-        raise Diverged(
-            f"the loss became NaN in epoch {epoch + 1} of {schedule.visits.epochs}",
-            where=f"lr={rate:g}",
-            hint=f"try lr={min(rate / 10, HIGHEST_USUAL):g}",
+        raise _diverged(
+            f"the loss became NaN in epoch {epoch + 1} of {schedule.visits.epochs}", schedule, setting
         )

@@ -16,9 +16,15 @@ import torch
 from torch import Tensor
 
 from ltfix.errors import UsageError
-from ltfix.heads.head import NORM_FLOOR, Head
+from ltfix.heads.head import Head, unit_vectors
 
 REFERENCE_NORM = 14.0
+ALIKE = 2.0
+"""Features whose mean norm is within this factor of the reference are fitted as they are."""
+OFFSETS = 3.0, 1.4
+"""Where the mean feature is so many times as long as features deviate from it, their origin is arbitrary:
+with a classifier that was trained on them as they are, and without. It is 0.85 with a CIFAR ResNet-32;
+digits as pixels have 1.5, a table with a column of years 340."""
 UNITS = 30.0
 """Where one dimension deviates more than so many times as much as the median one, units differ. In features
 of networks it does not (1.4 times with a CIFAR ResNet-32, 3.5 with EfficientNet-Lite0); in a table it may:
@@ -60,7 +66,8 @@ class Scaling:
             shift, spread = mean, np.where(_moves(mean, deviations), deviations, 1.0)
             norm = _mean_norm((x - shift.astype(x.dtype)) / spread.astype(x.dtype))
         if feature_scale == "auto":
-            scale = norm / REFERENCE_NORM
+            near = REFERENCE_NORM / ALIKE <= norm <= REFERENCE_NORM * ALIKE
+            scale = 1.0 if near else norm / REFERENCE_NORM
         else:
             scale = 1.0 if feature_scale == "none" else float(feature_scale)
         return cls(scale or 1.0, typical, shift, spread, normalize == "l2")
@@ -71,7 +78,7 @@ class Scaling:
         if self.shift is not None and self.spread is not None:
             t = (t - torch.from_numpy(self.shift).to(t)) / torch.from_numpy(self.spread).to(t)
         if self.unit:
-            t = t / torch.linalg.vector_norm(t, dim=-1, keepdim=True).clamp(min=NORM_FLOOR)
+            t = unit_vectors(t)
         return t / self.scale  # also by 1: the result is torch's own memory, aligned alike in every run
 
     def into(self, start: Head) -> Head:
@@ -131,12 +138,29 @@ class Scaling:
         return {"feature_scale": self.scale, "normalize": normalize, "mean_norm": self.typical}
 
 
-def natural(x: np.ndarray) -> str:
-    """What ``normalize="auto"`` does to features [n, D]: "standardize" where they are of different units."""
+def told_scaling(normalize: str, scale: float) -> str:
+    """In words, what a fit does to features: ``standardized, divided by 0.257``."""
+    done = {"none": "as they are", "standardize": "standardized", "l2": "of unit norm"}[normalize]
+    return f"{done}, divided by {scale:.3g}"
+
+
+def natural(x: np.ndarray, *, continued: bool) -> str:
+    """What ``normalize="auto"`` does to features [n, D]: "standardize" where they are a table's, else "none".
+
+    A table's columns are of different units, or their origin lies far from the samples.
+
+    Args:
+        continued: a classifier came with the features, which was trained on them as they are.
+    """
     mean, deviations = _mean_and_deviation(x)
-    moving = np.sort(deviations[_moves(mean, deviations)])
-    median = moving[(len(moving) - 1) // 2] if len(moving) else np.inf  # the lower: of two, the smaller
-    return "standardize" if len(moving) and moving[-1] > UNITS * median else "none"
+    moves = _moves(mean, deviations)
+    moving = np.sort(deviations[moves])
+    if not len(moving):
+        return "none"
+    median = moving[(len(moving) - 1) // 2]  # the lower: of two, the smaller
+    offset = np.linalg.norm(mean) / np.linalg.norm(moving)
+    table = moving[-1] > UNITS * median or offset > OFFSETS[0 if continued else 1]
+    return "standardize" if table else "none"
 
 
 def _mean_and_deviation(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Per-class numbers made of the training counts [K]: weights, margins, smoothing. All are float64 arrays [K].
 
-An empty class counts as one sample, so nothing is divided by zero and no logarithm is infinite.
+A class without samples counts as one sample, so nothing is divided by zero and no logarithm is infinite;
+means, the smallest and the largest are of the classes that have some.
 """
 
 from __future__ import annotations
@@ -16,6 +17,16 @@ PerClass = NDArray[np.float64]
 
 def _at_least_one(counts: PerClass) -> PerClass:
     return np.maximum(counts.astype(np.float64), 1)
+
+
+def _present(numbers: PerClass, counts: PerClass) -> PerClass:
+    """Those of the classes that have samples."""
+    return numbers[counts > 0] if counts.any() else numbers
+
+
+def _of_mean_one(weight: PerClass, counts: PerClass) -> PerClass:
+    """Scaled so that the classes with samples weigh 1 on average."""
+    return weight / float(_present(weight, counts).mean())
 
 
 def constant(counts: PerClass, value: float) -> PerClass:
@@ -41,19 +52,18 @@ def effective_number(counts: PerClass, beta: float) -> PerClass:
     """
     n = _at_least_one(counts)
     weight = 1 / n if beta == 1 else (1 - beta) / -np.expm1(n * math.log(beta)) if beta > 0 else n**0
-    return weight * (len(n) / float(weight.sum()))
+    return _of_mean_one(weight, counts)
 
 
 def inverse_power(counts: PerClass, rho: float) -> PerClass:
     """π_k^−ρ scaled to mean 1: generalised re-weighting (DisAlign, Zhang et al. 2021, eq. 9)."""
-    weight = np.exp(prior_shift(counts, -rho))
-    return weight * (len(weight) / float(weight.sum()))
+    return _of_mean_one(np.exp(prior_shift(counts, -rho)), counts)
 
 
 def ldam_margins(counts: PerClass, max_margin: float) -> PerClass:
     """n_k^−¼ scaled so that the rarest class has ``max_margin`` (Cao et al. 2019, eq. 12)."""
     margin = _at_least_one(counts) ** -0.25
-    return margin * (max_margin / float(margin.max()))
+    return margin * (max_margin / float(_present(margin, counts).max()))
 
 
 def vs_scale(counts: PerClass, gamma: float) -> PerClass:
@@ -80,6 +90,7 @@ def las_smoothing(counts: PerClass, head: float, tail: float, shape: str, power:
     MiSLAS, Zhong et al. 2021, §3.3. Equal counts take ``head`` everywhere.
     """
     n = counts.astype(np.float64)
-    spread = float(n.max() - n.min())
-    u = (n - n.min()) / spread if spread > 0 else np.ones_like(n)
+    least = float(_present(n, counts).min())
+    spread = float(n.max()) - least
+    u = (n - least).clip(0) / spread if spread > 0 else np.ones_like(n)
     return _SHAPES[shape](u, head, tail, power)

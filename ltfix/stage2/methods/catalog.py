@@ -227,6 +227,7 @@ POSTHOC = _table(
             "bias": Value("drop", "drop it (Decoupling) or keep it (weight balancing)", ("drop", "keep")),
         },
         keeps_rows=True,
+        corrects_prior=True,
         origin=True,
     ),
     _posthoc(
@@ -234,6 +235,7 @@ POSTHOC = _table(
         "logit_adjust",
         {"tau": _number(1.0, "strength; 1 is Bayes-consistent for the balanced error", high=4)},
         keeps_rows=True,
+        corrects_prior=True,
     ),
     _posthoc(
         "mult-la",
@@ -252,6 +254,7 @@ POSTHOC = _table(
             ),
         },
         keeps_rows=True,
+        corrects_prior=True,
         origin=True,
     ),
     _posthoc(

@@ -24,6 +24,13 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
         raise UsageError(
             f"{method.name} keeps the rows it starts from, and these would be noise", where="init"
         )
+    step = values.parts.get("posthoc")
+    if step is not None and step.corrects_prior and not start.trained:
+        raise UsageError(
+            f"{method.name} corrects for the training counts, of which init={start.name} knows nothing",
+            where=f"init={start.name}",
+            hint="use init=stage1 or init=probe",
+        )
     if head.reads_norms and not start.trained:
         raise UsageError(
             f"row norms say nothing of the classes with init={start.name}",
@@ -42,7 +49,7 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
 
 def keeps_features(values: Values) -> bool:
     """Whether a method needs its features as they are, which is what ``normalize="auto"`` then means."""
-    return _against(values, "standardize") is not None
+    return _against(values, "standardize") is not None and not values.any("mean_feature")
 
 
 def _against(values: Values, normalize: str) -> str | None:

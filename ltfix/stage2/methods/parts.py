@@ -106,7 +106,7 @@ class Part:
         trained: (start) its rows were trained on these classes, so that their norms say something.
         noise: (start) its rows are drawn at random.
         cosines: (head) its logits are plain cosines, unscaled; (loss) it takes such, and scales them.
-        corrects_prior: (loss) it makes up for the classes' unequal frequency.
+        corrects_prior: (loss, post-hoc step) it makes up for the classes' unequal frequency.
         balanced: (sampler) so does it, by drawing all classes alike.
         every_sample: (sampler) an epoch is every sample once, so it may be read as it lies on the disk.
     """

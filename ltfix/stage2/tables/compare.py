@@ -20,6 +20,7 @@ from ltfix.evaluation.table import Column, Result, Table
 from ltfix.heads.head import STAGE1
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds
+from ltfix.stage2.loop.scaling import told_scaling
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.tables.bench import Bench, CacheOrPath, score_columns, seeds_note, spreads
@@ -214,6 +215,8 @@ def _notes(bench: Bench, seeds: Sequence[int]) -> tuple[str, ...]:
     material, tuned = bench.material, bench.material.options.tune
     cost = "Fit s: wall seconds of all seeds together" + (", tuning included." if tuned else ".")
     chosen = [f"Chosen on: {material.folds()[0].where}."] if tuned else []
+    scaling = material.scaling(material.data, material.normalize)
+    features = f"Features while fitting: {told_scaling(material.normalize, scaling.scale)}."
     same = Path(bench.where).resolve() == material.train.path.resolve()
     seen = ["These are the training samples: the scores say nothing of others."] if same else []
-    return (f"{bench.shots.rule()}.", " ".join([*seeds_note(seeds), cost]), *chosen, *seen)
+    return (f"{bench.shots.rule()}.", " ".join([*seeds_note(seeds), cost]), features, *chosen, *seen)

@@ -90,8 +90,8 @@ def searches(method: Method) -> bool:
 
 def _has_origin(values: Values) -> bool:
     """Whether it matters to a method where the features' origin lies, and another makes sense."""
-    trained = values.method.loss is not None and not keeps_features(values)
-    return trained or values.any("origin")
+    kept = keeps_features(values) or values.any("mean_feature")
+    return (values.method.loss is not None and not kept) or values.any("origin")
 
 
 def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
