@@ -10,6 +10,7 @@ import pytest
 import ltfix
 from ltfix.errors import InputError, UsageError
 from ltfix.stage2.fit import plan_fit
+from ltfix.stage2.loop.data import Features
 from ltfix.stage2.tuning import auto
 from ltfix.stage2.tuning.auto import CHANGES, UNCHANGED, Contender, decide
 
@@ -21,12 +22,16 @@ def right(share: float, shift: int = 0) -> np.ndarray:
     return np.tile(np.roll(np.arange(100) < 100 * share, shift), 2)
 
 
-def test_a_clear_winner_is_taken_whatever_it_changes():
-    field = [
-        Contender(UNCHANGED, 0, right(0.5)),
-        Contender("la", 1, right(0.6)),
-        Contender("ce", 2, right(0.9)),
-    ]
+def contender(name: str, change: int, share: float, shift: int = 0, odd: int = 0) -> Contender:
+    """As right as ``right`` says; of 50 made samples it says of ``odd`` what nobody else says of them."""
+    sure = np.tile([1.0, 0.0, -1.0], (50, 1))
+    first = 10 * (sum(map(ord, name)) % 4)
+    sure[first : first + odd] = [-1.0, 0.0, 1.0]
+    return Contender(name, change, right(share, shift), sure)
+
+
+def test_a_clear_winner_is_taken_whatever_it_changes_and_others_say():
+    field = [contender(UNCHANGED, 0, 0.5), contender("la", 1, 0.6), contender("ce", 2, 0.9, odd=40)]
     taken, table, why = decide(field, LABELS)
     assert taken.name == "ce"
     assert [row["method"] for row in table] == ["ce", "la", UNCHANGED]
@@ -35,53 +40,65 @@ def test_a_clear_winner_is_taken_whatever_it_changes():
         "score": 0.6,
         "behind": 0.3,
         "error": pytest.approx(np.sqrt(60) / 200, abs=1e-6),
+        "agreement": 1.0,
         "changes": CHANGES[1],
     }
+    assert table[0]["agreement"] == 0.2
     assert "ce has the highest mean class accuracy" in why
 
 
-def test_within_one_standard_error_the_least_change_wins():
+def test_of_those_that_the_best_does_not_clearly_lead_the_one_nearest_to_all_is_taken():
     field = [
-        Contender(UNCHANGED, 0, right(0.5)),
-        Contender("cosine", 3, right(0.9)),
-        Contender("la", 1, right(0.88, shift=5)),
-        Contender("tau", 1, right(0.89, shift=5)),
-        Contender("ce", 2, right(0.89, shift=4)),
+        contender(UNCHANGED, 0, 0.5),
+        contender("cosine", 3, 0.9, odd=4),
+        contender("la", 1, 0.88, shift=5, odd=2),
+        contender("tau", 1, 0.89, shift=5, odd=1),
+        contender("ce", 2, 0.89, shift=4, odd=3),
     ]
     taken, _, why = decide(field, LABELS)
     assert taken.name == "tau"
-    assert "cosine scores highest (90.0), but leads tau by only 1.0 ±" in why
-    assert "tau changes least" in why
+    assert "cosine scores highest (90.0), but does not clearly lead 3 others" in why
+    assert "tau (1.0 ±" in why
+    assert "agrees most with all methods together" in why
 
 
-def test_beyond_one_standard_error_the_better_method_wins_whatever_it_changes():
+def test_one_that_is_clearly_behind_is_not_taken_whoever_agrees():
     field = [
-        Contender(UNCHANGED, 0, right(0.5)),
-        Contender("cosine", 3, right(0.9)),
-        Contender("la", 1, right(0.89)),
+        contender(UNCHANGED, 0, 0.5),
+        contender("cosine", 3, 0.9, odd=3),
+        contender("la", 1, 0.88),
     ]
     taken, table, _ = decide(field, LABELS)
-    assert table[1]["behind"] == pytest.approx(1.41 * table[1]["error"], rel=0.01)
+    assert table[1]["behind"] == pytest.approx(2 * table[1]["error"], rel=0.01)
     assert taken.name == "cosine"
+    near = [*field[:2], contender("la", 1, 0.89)]
+    assert decide(near, LABELS)[0].name == "la"
 
 
-def test_of_equal_scores_the_least_change_is_the_highest():
-    field = [
-        Contender(UNCHANGED, 0, right(0.5)),
-        Contender("ce", 2, right(0.9)),
-        Contender("la", 1, right(0.9)),
-    ]
-    taken, table, why = decide(field, LABELS)
-    assert taken.name == "la"
+def test_of_equal_scores_the_least_change_is_the_highest_and_agreement_decides():
+    field = [contender(UNCHANGED, 0, 0.5), contender("ce", 2, 0.9), contender("la", 1, 0.9, odd=1)]
+    taken, table, _ = decide(field, LABELS)
     assert [row["method"] for row in table] == ["la", "ce", UNCHANGED]
-    assert why == "la has the highest mean class accuracy on the validation samples, 90.0"
+    assert taken.name == "ce"
 
 
 def test_without_a_gain_to_be_seen_the_start_stays():
-    field = [Contender(UNCHANGED, 0, right(0.97)), Contender("ce", 2, right(0.98))]
+    field = [contender(UNCHANGED, 0, 0.97, odd=9), contender("ce", 2, 0.98)]
     taken, _, why = decide(field, LABELS)
     assert taken.name == UNCHANGED
     assert "leads the untouched start by only 1.0 ± 0.7: no gain is to be seen" in why
+
+
+def test_made_samples_lie_further_out_than_training_samples(draw_cache):
+    data = Features.of(draw_cache([400, 100, 40, 1], dim=6, spread=0.5))
+    made = auto.spread_samples(data, 0)
+    assert made.shape == (8192, 6)
+    assert np.array_equal(made, auto.spread_samples(data, 0))
+    x = data.mean_view()
+    means = np.stack([x[data.labels == k].mean(0) for k in range(4)])
+    nearest = ((made[:, None] - means) ** 2).sum(-1).min(1)
+    inside = np.stack([x[data.labels == k].var(0).sum() for k in range(3)]).mean()
+    assert nearest.mean() == pytest.approx(auto.NOISE**2 * inside, rel=0.25)
 
 
 def test_on_the_whole_table_every_method_is_tuned_or_left_out_and_the_rule_decides(draw_cache):
@@ -96,8 +113,9 @@ def test_on_the_whole_table_every_method_is_tuned_or_left_out_and_the_rule_decid
     assert scores == sorted(scores, reverse=True)
     changes = {name: CHANGES.index(row["changes"]) for name, row in rows.items()}
     assert [changes[name] for name in (UNCHANGED, "tau-norm", "ce", "ncm", "causal")] == [0, 1, 2, 3, 3]
-    near = [name for name, r in rows.items() if r["behind"] <= r["error"] * (1 if changes[name] else 1.64)]
-    assert head.method == min(near, key=lambda name: (changes[name], -rows[name]["score"])) != UNCHANGED
+    near = [name for name, row in rows.items() if row["behind"] <= 1.64 * row["error"]]
+    assert UNCHANGED not in near
+    assert head.method == max(near, key=lambda name: (rows[name]["agreement"], rows[name]["score"]))
     for name in ("ce", "ncm", head.method):
         own = ltfix.fit(cache, name, val=val, tune=True)
         score = ltfix.evaluate([cache, own], val).heads[1]["all"]

@@ -97,10 +97,14 @@ class Validation:
     def directions(self, head: Head) -> np.ndarray:
         """[n, K] of evenly spaced samples, the centred logits at unit length: all but their scale."""
         size = min(len(self.held), max(1, BLOCK_VALUES // max(head.weight.shape)))
-        z = self.logits(head, np.linspace(0, len(self.held) - 1, size).astype(np.int64))
-        z = z / np.maximum(np.abs(z).max(1, keepdims=True), NORM_FLOOR)  # a rate too high leaves 1e30
-        z = z - z.mean(1, keepdims=True)
-        return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), NORM_FLOOR))
+        return directions(self.logits(head, np.linspace(0, len(self.held) - 1, size).astype(np.int64)))
+
+
+def directions(logits: np.ndarray) -> np.ndarray:
+    """Logits [n, K], centred and at unit length: all that they say but their scale."""
+    z = logits / np.maximum(np.abs(logits).max(1, keepdims=True), NORM_FLOOR)  # a rate too high leaves 1e30
+    z = z - z.mean(1, keepdims=True)
+    return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), NORM_FLOOR))
 
 
 def validation_samples(

@@ -1,9 +1,10 @@
 """The method ``auto``: every method that fits the case, tuned, and the one that validation samples justify.
 
 Tuned methods differ by less than the noise of a validation cut, and a cut that the backbone has seen
-flatters those that train longest on it. So the highest score alone does not win: of all methods within one
-standard error of it, those that change least are preferred, and of these the one that scores highest. The
-start itself is left only for a gain that is to be seen (``EVIDENCE``).
+flatters those that train longest on it. So the highest score alone does not win: of all methods that it does
+not clearly lead (``EVIDENCE``), the one is taken that agrees most with all methods together, on samples made
+to lie further from their class means than the training samples do: what errors of its own a method has, the
+others do not share. The start itself is left only for a gain that is to be seen.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ import torch
 from ltfix._version import __version__
 from ltfix.errors import LtfixError
 from ltfix.heads.head import Head
+from ltfix.seeds import derive
 from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.fitting.validation import BY
+from ltfix.stage2.fitting.posthoc import class_means
+from ltfix.stage2.fitting.validation import BY, directions
+from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.registry import Method, methods
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
@@ -28,8 +32,10 @@ from ltfix.stage2.tuning.rule import EVIDENCE, class_weights, lead
 
 NAME = "auto"
 UNCHANGED = "unchanged"
-TOLERANCE = 1.0
-"""Methods that the best one leads by at most this many standard errors count as equally good."""
+NOISE = 3.0
+"""How many times as far from their class mean as training samples the made samples lie."""
+MADE_VALUES = 1 << 19
+"""Of the logits of the made samples, for each method: 2 MiB."""
 CHANGES = ("nothing", "a correction of the given layer", "a layer that is trained", "a layer of another form")
 """What a method changes, from least to most."""
 
@@ -40,13 +46,21 @@ class Contender:
 
     Attributes:
         change: index into ``CHANGES``. correct: [N] whether it is right on each validation sample.
+        sure: [n, K] logits of the made samples by its fit on all training samples, as directions.
     """
 
     name: str
     change: int
     correct: np.ndarray
+    sure: np.ndarray
     fit: MethodFit | None = None
     choice: Choice | None = None
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """[n] the classes that it gives the made samples."""
+        found: np.ndarray = self.sure.argmax(1)
+        return found
 
 
 def fit_auto(material: Material, seeds: Sequence[int]) -> list[Head]:
@@ -62,6 +76,7 @@ def fit_auto(material: Material, seeds: Sequence[int]) -> list[Head]:
     material = dataclasses.replace(material, options=dataclasses.replace(material.options, tune=True))
     material.warm_up()
     labels, start = material.held_labels(), material.reference()
+    made = spread_samples(material.data, material.seed)
     shared = SharedProgress(material.progress)
 
     def tune(method: Method) -> Contender | None:
@@ -70,12 +85,16 @@ def fit_auto(material: Material, seeds: Sequence[int]) -> list[Head]:
         choice = fit.choose(scored=True)
         if choice.correct is None:
             return None
-        return Contender(method.name, _change(method), choice.correct, fit, choice)
+        head = fit.train(choice, seeds[:1])[0]
+        return Contender(
+            method.name, _change(method), choice.correct, directions(head.logits(made)), fit, choice
+        )
 
     every = methods()
     found = run_each(tune, every, shared, "methods tuned", threads_for(material))
     left_out = {m.name: e.what for m, e in zip(every, found, strict=True) if isinstance(e, LtfixError)}
-    field = [Contender(UNCHANGED, 0, start), *(c for c in found if isinstance(c, Contender))]
+    untouched = directions(material.start(material.data).logits(made))
+    field = [Contender(UNCHANGED, 0, start, untouched), *(c for c in found if isinstance(c, Contender))]
     taken, table, why = decide(field, labels)
     record = {"by": BY, "on": material.folds()[0].where, "tried": table, "left_out": left_out, "why": why}
     if taken.fit is None or taken.choice is None:
@@ -91,6 +110,24 @@ def _change(method: Method) -> int:
     return 3 if method.head.transforms else 2
 
 
+def spread_samples(data: Features, seed: int) -> np.ndarray:
+    """[n, D]: class means, each moved by ``NOISE`` times another sample's way from its own class mean.
+
+    Both the class and the other sample are drawn with every class alike.
+    """
+    rng = np.random.default_rng(derive(seed, "auto"))
+    blocks = ((x, data.labels[part]) for part, x in data.mean_views())
+    means, counts = class_means(blocks, len(data.counts), data.dim)
+    present, n = np.flatnonzero(counts), int(np.clip(MADE_VALUES // len(counts), 64, 8192))
+    share = 1.0 / counts[data.labels]
+    share[counts[data.labels] < 2] = 0
+    others = rng.choice(len(data), n, p=share / share.sum())
+    own = data.labels[others]
+    way = (data.mean_of(others) - means[own]) * np.sqrt(counts[own] / (counts[own] - 1))[:, None]
+    found: np.ndarray = (means[rng.choice(present, n)] + NOISE * way).astype(np.float32)
+    return found
+
+
 def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, list[dict[str, Any]], str]:
     """The contender to take, the table of all by falling score, and the reason in words.
 
@@ -101,35 +138,35 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
     scores = {c.name: float(weights @ c.correct) for c in field}
     best = max(field, key=lambda c: (scores[c.name], -c.change))
     behind = {c.name: lead(best.correct, c.correct, weights) for c in field}
-    allowed = {c.name: TOLERANCE if c.change else EVIDENCE for c in field}
-    near = [c for c in field if behind[c.name][0] <= allowed[c.name] * behind[c.name][1]]
-    taken = min(near, key=lambda c: (c.change, -scores[c.name]))
+    together = np.sum([c.sure for c in field], axis=0).argmax(1)
+    agreement = {c.name: float((c.predicted == together).mean()) for c in field}
+    near = [c for c in field if behind[c.name][0] <= EVIDENCE * behind[c.name][1]]
+    taken = max(near, key=lambda c: (not c.change, agreement[c.name], scores[c.name]))
     table = [
         {
             "method": c.name,
             "score": round(scores[c.name], 6),
             "behind": round(behind[c.name][0], 6),
             "error": round(behind[c.name][1], 6),
+            "agreement": round(agreement[c.name], 6),
             "changes": CHANGES[c.change],
         }
         for c in sorted(field, key=lambda c: (-scores[c.name], c.change))
     ]
-    return taken, table, _why(taken, best, scores, behind[taken.name], len(near))
-
-
-def _why(
-    taken: Contender, best: Contender, scores: dict[str, float], behind: tuple[float, float], near: int
-) -> str:
+    ahead, error = (100 * number for number in behind[taken.name])
+    first = f"{best.name} scores highest ({100 * scores[best.name]:.1f})"
     if taken.name == best.name:
-        return f"{taken.name} has the highest {BY} on the validation samples, {100 * scores[taken.name]:.1f}"
-    ahead, error = 100 * behind[0], 100 * behind[1]
-    first = f"{best.name} scores highest ({100 * scores[best.name]:.1f}), but leads"
-    if not taken.change:
-        return f"{first} the untouched start by only {ahead:.1f} ± {error:.1f}: no gain is to be seen"
-    return (
-        f"{first} {taken.name} by only {ahead:.1f} ± {error:.1f}: of {near} within one standard error, "
-        f"{taken.name} changes least ({CHANGES[taken.change]})"
-    )
+        why = f"{best.name} has the highest {BY} on the validation samples, {100 * scores[best.name]:.1f}"
+    elif not taken.change:
+        why = (
+            f"{first}, but leads the untouched start by only {ahead:.1f} ± {error:.1f}: no gain is to be seen"
+        )
+    else:
+        why = (
+            f"{first}, but does not clearly lead {len(near) - 1} others; of these, {taken.name} "
+            f"({ahead:.1f} ± {error:.1f} behind) agrees most with all methods together"
+        )
+    return taken, table, why
 
 
 def _untouched(material: Material, seed: int, record: dict[str, Any]) -> Head:
