@@ -89,3 +89,17 @@ def test_every_room_of_stage2_is_in_its_table_and_none_else():
     stage2 = ROOT / "ltfix" / "stage2"
     rooms = {p.stem for p in stage2.iterdir() if not p.name.startswith("_")}
     assert named == rooms
+
+
+WALK = re.findall(r"`(\w+)`(?: of the \w+)? \(`([\w/]+\.py)`\)", PAGE)
+
+
+def test_the_walks_name_functions_that_are_there_and_few():
+    walks = PAGE.split("## The house")[0].split("**")[1::2]
+    assert len(walks) == 3
+    assert len(WALK) == 21
+    for name, place in WALK:
+        text = (ROOT / "ltfix" / place).read_text(encoding="utf-8")
+        assert re.search(rf"^ *def {name}\(", text, re.MULTILINE), f"{place} has no {name}"
+    for walk in re.split(r"\*\*A[n ].*?\*\*", PAGE.split("## The house")[0])[1:]:
+        assert 5 <= len(re.findall(r"`\w+`(?: of the \w+)? \(", walk)) <= 8
