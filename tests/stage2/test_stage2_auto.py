@@ -40,10 +40,10 @@ def test_a_clear_winner_is_taken_whatever_it_changes_and_others_say():
         "score": 0.6,
         "behind": 0.3,
         "error": pytest.approx(np.sqrt(60) / 200, abs=1e-6),
-        "agreement": 1.0,
+        "agreement": 0.2,
         "changes": CHANGES[1],
     }
-    assert table[0]["agreement"] == 0.2
+    assert table[0]["agreement"] == 1.0
     assert "ce has the highest mean class accuracy" in why
 
 
@@ -59,19 +59,19 @@ def test_of_those_that_the_best_does_not_clearly_lead_the_one_nearest_to_all_is_
     assert taken.name == "tau"
     assert "cosine scores highest (90.0), but does not clearly lead 3 others" in why
     assert "tau (1.0 ±" in why
-    assert "agrees most with all methods together" in why
+    assert "agrees most with them all" in why
 
 
 def test_one_that_is_clearly_behind_is_not_taken_whoever_agrees():
     field = [
         contender(UNCHANGED, 0, 0.5),
         contender("cosine", 3, 0.9, odd=3),
-        contender("la", 1, 0.88),
+        contender("la", 1, 0.86),
     ]
     taken, table, _ = decide(field, LABELS)
-    assert table[1]["behind"] == pytest.approx(2 * table[1]["error"], rel=0.01)
+    assert table[1]["behind"] == pytest.approx(2.83 * table[1]["error"], rel=0.01)
     assert taken.name == "cosine"
-    near = [*field[:2], contender("la", 1, 0.89)]
+    near = [*field[:2], contender("la", 1, 0.88)]
     assert decide(near, LABELS)[0].name == "la"
 
 
@@ -113,9 +113,11 @@ def test_on_the_whole_table_every_method_is_tuned_or_left_out_and_the_rule_decid
     assert scores == sorted(scores, reverse=True)
     changes = {name: CHANGES.index(row["changes"]) for name, row in rows.items()}
     assert [changes[name] for name in (UNCHANGED, "tau-norm", "ce", "ncm", "causal")] == [0, 1, 2, 3, 3]
-    near = [name for name, row in rows.items() if row["behind"] <= 1.64 * row["error"]]
-    assert UNCHANGED not in near
-    assert head.method == max(near, key=lambda name: (rows[name]["agreement"], rows[name]["score"]))
+    near = [name for name, row in rows.items() if row["behind"] <= 2.5 * row["error"]]
+    assert rows[UNCHANGED]["behind"] > 1.64 * rows[UNCHANGED]["error"]
+    assert head.method == max(
+        set(near) - {UNCHANGED}, key=lambda name: (rows[name]["agreement"], rows[name]["score"])
+    )
     for name in ("ce", "ncm", head.method):
         own = ltfix.fit(cache, name, val=val, tune=True)
         score = ltfix.evaluate([cache, own], val).heads[1]["all"]

@@ -2,9 +2,9 @@
 
 Tuned methods differ by less than the noise of a validation cut, and a cut that the backbone has seen
 flatters those that train longest on it. So the highest score alone does not win: of all methods that it does
-not clearly lead (``EVIDENCE``), the one is taken that agrees most with all methods together, on samples made
-to lie further from their class means than the training samples do: what errors of its own a method has, the
-others do not share. The start itself is left only for a gain that is to be seen.
+not clearly lead, the one is taken that agrees most with these together, on samples made to lie further from
+their class means than the training samples do: what errors of its own a method has, the others do not share.
+The start itself is left only for a gain that is to be seen (``EVIDENCE``).
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from ltfix.stage2.tuning.rule import EVIDENCE, class_weights, lead
 
 NAME = "auto"
 UNCHANGED = "unchanged"
+CLEARLY = 2.5
+"""So many standard errors is a clear lead: one in 160 by chance."""
 NOISE = 3.0
 """How many times as far from their class mean as training samples the made samples lie."""
 MADE_VALUES = 1 << 19
@@ -138,9 +140,10 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
     scores = {c.name: float(weights @ c.correct) for c in field}
     best = max(field, key=lambda c: (scores[c.name], -c.change))
     behind = {c.name: lead(best.correct, c.correct, weights) for c in field}
-    together = np.sum([c.sure for c in field], axis=0).argmax(1)
+    allowed = {c.name: CLEARLY if c.change else EVIDENCE for c in field}
+    near = [c for c in field if behind[c.name][0] <= allowed[c.name] * behind[c.name][1]]
+    together = np.sum([c.sure for c in near], axis=0).argmax(1)
     agreement = {c.name: float((c.predicted == together).mean()) for c in field}
-    near = [c for c in field if behind[c.name][0] <= EVIDENCE * behind[c.name][1]]
     taken = max(near, key=lambda c: (not c.change, agreement[c.name], scores[c.name]))
     table = [
         {
@@ -164,7 +167,7 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
     else:
         why = (
             f"{first}, but does not clearly lead {len(near) - 1} others; of these, {taken.name} "
-            f"({ahead:.1f} ± {error:.1f} behind) agrees most with all methods together"
+            f"({ahead:.1f} ± {error:.1f} behind) agrees most with them all"
         )
     return taken, table, why
 
