@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ltfix.cli import parsing
 from ltfix.cli.commands import COMMANDS
 from ltfix.cli.signature import Parameter
 from ltfix.errors import InputError, UsageError, nearest
@@ -103,13 +104,20 @@ def place(key: str, source: Origin) -> str | None:
 
 
 def find_file(typed: str | None) -> Path | None:
-    """The configuration file: --config, else $LTFIX_CONFIG, else ltfix.toml in the working folder."""
+    """The configuration file: --config, else $LTFIX_CONFIG, else ltfix.toml in the working folder.
+
+    Raises:
+        InputError: the one that is named is not there, or it is no regular file.
+    """
     named = typed or os.environ.get("LTFIX_CONFIG")
-    if named:
-        if not Path(named).is_file():
-            raise InputError("no such configuration file", where=named, hint="`ltfix init` writes one")
-        return Path(named)
-    return Path(FILE_NAME) if Path(FILE_NAME).is_file() else None
+    path = Path(named or FILE_NAME)
+    if path.is_file():
+        return path
+    if path.exists():
+        raise InputError("is a folder or a device, not a file", where=path)
+    if named or path.is_symlink():
+        raise InputError("no such configuration file", where=path, hint="`ltfix init` writes one")
+    return None
 
 
 def read_values(here: Invocation) -> dict[str, Any]:
@@ -155,14 +163,16 @@ def read_file(file: Path) -> dict[str, Any]:
     """The tables of a configuration file.
 
     Raises:
-        InputError: it cannot be read or is not TOML.
+        InputError: it is not TOML.
+        EnvironmentFault: no permission to read it.
     """
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise InputError(f"cannot read it: {err.strerror or err}", where=file) from err
-    except ValueError as err:
-        raise InputError(f"not a TOML file: {err}", where=file) from err
+    from ltfix.files import os_errors
+
+    with os_errors(file):
+        try:
+            return tomllib.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as err:
+            raise InputError(f"not a TOML file: {err}", where=file) from err
 
 
 def _check_top(content: Mapping[str, Any], file: Path, tables: set[str]) -> None:
@@ -196,9 +206,11 @@ def _from_toml(parameter: Parameter, value: object, file: Path, where: str) -> o
     """One value checked against its option's type; paths become relative to the file's folder."""
     if parameter.many:
         if isinstance(value, dict):  # [fit.set] tau = 0.7 says what --set tau=0.7 says
-            value = [f"{k}={_text(v)}" for k, v in value.items()]
+            value = [f"{k}={_text(v, f'{where}.{k}')}" for k, v in value.items()]
         items = value if isinstance(value, list) else [value]
         return [_scalar(parameter, item, file, where) for item in items]
+    if parameter.read is parsing.numbers and isinstance(value, list):  # mean = [0.5, 0.5, 0.5]
+        value = ",".join(_text(item, where) for item in value)
     return _scalar(parameter, value, file, where)
 
 
@@ -218,11 +230,14 @@ def _scalar(parameter: Parameter, value: object, file: Path, where: str) -> obje
     return value if kind in (bool, int, float) else str(value)
 
 
-def _text(value: object) -> str:
+def _text(value: object, where: str) -> str:
+    """A value of a table or list as it would be typed."""
+    if isinstance(value, dict):
+        raise UsageError("expected a value, found a table", where=where)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _shown(value: object) -> str:
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "a table"
-    return f'"{value}"' if isinstance(value, str) else _text(value)
+    return f'"{value}"' if isinstance(value, str) else _text(value, "")

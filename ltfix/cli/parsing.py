@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,9 +19,12 @@ def numbers(text: str, flag: str) -> tuple[float, ...]:
         UsageError: it is something else.
     """
     try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as err:
-        raise UsageError(f"expected numbers like 0.5,0.5,0.5, found {text!r}", where=flag) from err
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = (math.nan,)
+    if not all(map(math.isfinite, found)):
+        raise UsageError(f"expected numbers like 0.5,0.5,0.5, found {text!r}", where=flag)
+    return found
 
 
 def count(text: str, flag: str) -> int | None:
@@ -31,7 +35,7 @@ def count(text: str, flag: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 18:
         raise UsageError(f"expected a whole number or auto, found {text!r}", where=flag)
     return int(text)
 
@@ -57,5 +61,5 @@ def literal(text: str) -> Any:
         return _WORDS[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two: what is nested too deep
         return text

@@ -34,6 +34,8 @@ def spell_error(err: LtfixError) -> str:
     where, hint, takes_pairs = err.where, err.hint, False
     if isinstance(err.place, str):
         name, equals, _ = err.place.partition("=")
+        if name.startswith("--"):  # what could not be read has the option's long name
+            name = name[2:].replace("-", "_")
         where = _spell_name(name) if _NAME.fullmatch(name) and not equals else spell(err.place)
         option = config.option(name)
         takes_pairs = option is not None and "=" in (option.metavar or "")

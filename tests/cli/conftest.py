@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +40,7 @@ def probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Probe:
         set_: Annotated[list[str] | None, Option("Values.", flag="set")] = None,
         val: Annotated[Path | None, Option("A cache.")] = None,
         extra: Annotated[list[Path] | None, Option("More caches.")] = None,
+        mean: Annotated[Sequence[float] | None, Option("Of pixels.", metavar="R,G,B")] = None,
         data: Annotated[str | None, Option("Images.", path="data")] = None,
         backbone: Annotated[str | None, Option("A model.", path="model")] = None,
         format: TableFormat = "table",

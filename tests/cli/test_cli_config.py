@@ -239,6 +239,65 @@ def test_empty_variables_set_nothing(probe, monkeypatch):
     assert probe.origins == {"epochs": "file"}
 
 
+def test_numbers_are_a_list_or_a_text(probe, error: Error):
+    for text in ("[0.5, 1, 0.25]", '"0.5,1,0.25"'):
+        write(f"[probe]\nmean = {text}\n")
+        assert cli.run(["probe"]) == 0
+        assert probe.values["mean"] == (0.5, 1.0, 0.25)
+    for text, found in (('[0.5, "x"]', "0.5,x"), ("[0.5, nan]", "0.5,nan"), ("[[0.5], 1]", "[0.5],1")):
+        write(f"[probe]\nmean = {text}\n")
+        assert error("probe") == (
+            2,
+            f"expected numbers like 0.5,0.5,0.5, found '{found}' (ltfix.toml, mean)",
+        )
+
+
+def test_a_wrong_variable_is_blamed_by_its_own_name(probe, error: Error, monkeypatch):
+    monkeypatch.setenv("LTFIX_SEED", "abc")
+    code, line = error("probe")
+    assert (code, "(LTFIX_SEED in the environment)" in line) == (2, True), line
+    monkeypatch.setenv("LTFIX_PROBE_SEED", "")
+    assert "(LTFIX_SEED in the environment)" in error("probe")[1]
+    monkeypatch.setenv("LTFIX_PROBE_SEED", "xyz")
+    assert "(LTFIX_PROBE_SEED in the environment)" in error("probe")[1]
+    monkeypatch.setenv("LTFIX_PROBE_SEED", "3")
+    assert cli.run(["probe"]) == 0
+    assert probe.values["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[probe]\nset = " + "[" * 3000 + "]" * 3000,
+        "[probe]\nset = " + "{a=" * 3000 + "1" + "}" * 3000,
+        "[probe.set]\n" + ".".join("a" * 3000) + " = 1",
+        "[" + ".".join("a" * 3000) + "]",
+        "[probe]\nmean = " + "[" * 200 + "]" * 200,
+    ],
+    ids=["lists", "tables", "keys", "titles", "numbers"],
+)
+def test_a_deep_file_is_one_line(probe, error: Error, text: str):
+    write(text)
+    code, line = error("probe")
+    assert code in (2, 3)
+    assert "ltfix.toml" in line
+    assert "unexpected" not in line
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and links of POSIX")
+def test_only_a_regular_file_is_read(probe, error: Error, tmp_path: Path):
+    place = tmp_path / "ltfix.toml"
+    said = (3, "is a folder or a device, not a file (ltfix.toml)")
+    place.mkdir()
+    assert error("probe") == said
+    place.rmdir()
+    os.mkfifo(place)
+    assert error("probe") == error("probe", "--config", "ltfix.toml") == said
+    place.unlink()
+    place.symlink_to("nowhere")
+    assert error("probe")[1].startswith("no such configuration file (ltfix.toml)")
+
+
 def test_outside_a_command_everything_is_default():
     assert config.origin("epochs") == "default"
     assert config.current().origins == {}

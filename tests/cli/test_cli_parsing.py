@@ -11,6 +11,8 @@ from ltfix.errors import UsageError
 def test_literals_are_numbers_lists_words_or_text() -> None:
     found = [texts.literal(text) for text in ("3", "0.5", "[1, 2]", "True", "none", "avg", "max-pool")]
     assert found == [3, 0.5, [1, 2], True, None, "avg", "max-pool"]
+    for text in ("-" * 100_000 + "1", "[" * 10_000, "9" * 10_000, "a\0b"):
+        assert texts.literal(text) == text
 
 
 def test_pairs_by_key() -> None:
@@ -32,7 +34,9 @@ def test_numbers_and_counts() -> None:
         (lambda: texts.pairs(["lr"], "--set"), r"--set takes KEY=VALUE, found 'lr'"),
         (lambda: texts.pairs(["=1"], "--set"), "KEY=VALUE"),
         (lambda: texts.numbers("a,b", "--mean"), r"expected numbers .*\(--mean\)"),
+        (lambda: texts.numbers("0.5,nan", "--mean"), r"expected numbers"),
         (lambda: texts.count("-1", "--workers"), "whole number or auto"),
+        (lambda: texts.count("9" * 5000, "--workers"), "whole number or auto"),
     ],
 )
 def test_what_cannot_be_read_is_refused(call, said: str) -> None:
