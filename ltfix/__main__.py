@@ -1,6 +1,23 @@
-"""`python -m ltfix`, which is also how torchrun starts it."""
+"""The process of the command line: `ltfix`, `python -m ltfix`, which is also how torchrun starts it."""
 
-from ltfix.cli import script
+import os
+import signal
+
+
+def _leave(number: int, frame: object) -> None:
+    """Ctrl-C while the command line is loaded, or when it is done: there is nothing to clean up."""
+    os.write(2, b"ltfix: interrupted\n")
+    os._exit(130)
+
+
+def script() -> None:
+    """The console script."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the shell ignores it
+        signal.signal(signal.SIGINT, _leave)
+    from ltfix import cli
+
+    cli.script()
+
 
 if __name__ == "__main__":
     script()

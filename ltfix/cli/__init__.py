@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from ltfix.cli import boundary, commands, config, invocation
+from ltfix.cli import boundary, commands, config, invocation, signals
 
 COMPLETE = "_LTFIX_COMPLETE"  # set by the shell functions that typer installs
 _SETTINGS: dict[str, Any] = {
@@ -72,8 +72,12 @@ def _invoke(argv: Sequence[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``argv`` (default: the process's own) and exit with its code."""
     boundary.fill_closed_streams()
-    boundary.catch_sigterm()
-    raise SystemExit(run(sys.argv[1:] if argv is None else argv))
+    try:
+        with signals.caught():
+            code = run(sys.argv[1:] if argv is None else argv)
+    except (KeyboardInterrupt, signals.Terminated) as late:  # on the threshold of the boundary
+        code = boundary.interrupted(late)
+    raise SystemExit(code)
 
 
 def script() -> None:

@@ -8,39 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-import threading
 import traceback
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ltfix.cli import config
+from ltfix.cli.signals import ENDINGS, Terminated
 from ltfix.cli.spelling import spell_error
 from ltfix.errors import EnvironmentFault, LtfixError, UsageError, nearest
 
-INTERNAL, BROKEN_PIPE, INTERRUPTED, TERMINATED = 70, 141, 130, 143
+INTERNAL, BROKEN_PIPE = 70, 141
 _PLAIN = {  # typer's words -> ours
     "Value error, ": "",
     "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
     "Input should be a valid number, unable to parse string as a number": "not a number",
     "Input should be a valid boolean, unable to interpret input": "not a yes or no, write 1 or 0",
 }
-
-
-class Terminated(BaseException):
-    """SIGTERM, raised where the program stands so that its clean-up runs."""
-
-
-def catch_sigterm() -> None:
-    """Turn SIGTERM into ``Terminated`` (in the main thread, where signals arrive)."""
-
-    def terminate(signum: int, frame: object) -> None:
-        raise Terminated
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, terminate)
 
 
 def fill_closed_streams() -> None:
@@ -84,12 +69,8 @@ class Boundary:
         if isinstance(err, BrokenPipeError):
             _abandon_stdout()
             return BROKEN_PIPE
-        if isinstance(err, Terminated):
-            say("ltfix: terminated")
-            return TERMINATED
-        if isinstance(err, KeyboardInterrupt):
-            say("ltfix: interrupted")
-            return INTERRUPTED
+        if isinstance(err, KeyboardInterrupt | Terminated):
+            return interrupted(err)
         known = understand(err)
         if known is not None:
             say(f"ltfix: error: {spell_error(known)}")
@@ -97,6 +78,13 @@ class Boundary:
         hint = "" if config.current().debug else ": --debug shows the traceback"
         say(f"ltfix: error: unexpected {type(err).__name__}: {err}{hint}")
         return INTERNAL
+
+
+def interrupted(err: BaseException) -> int:
+    """Say which signal it was; its exit code."""
+    word, code = next(ending[1:] for ending in ENDINGS.values() if isinstance(err, ending[0]))
+    say(f"ltfix: {word}")
+    return code
 
 
 def understand(err: BaseException) -> LtfixError | None:

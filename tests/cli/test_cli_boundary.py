@@ -6,6 +6,7 @@ import pytest
 
 from ltfix import cli
 from ltfix.cli import boundary
+from ltfix.cli.signals import Terminated
 from ltfix.errors import EnvironmentFault, GateMissed, InputError, UsageError
 from ltfix.pava import SwitchImportError
 
@@ -73,7 +74,7 @@ def test_every_failure_is_one_line_with_its_code(probe, error, err, code, line):
     assert line.endswith("…") or text == line
 
 
-@pytest.mark.parametrize(("err", "code"), [(KeyboardInterrupt(), 130), (boundary.Terminated(), 143)])
+@pytest.mark.parametrize(("err", "code"), [(KeyboardInterrupt(), 130), (Terminated(), 143)])
 def test_interrupts(probe, capsys, err, code):
     probe.act = raising(err)
     assert cli.run(["probe"]) == code

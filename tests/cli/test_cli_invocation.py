@@ -103,7 +103,6 @@ def test_version_names_what_decides_results(capsys):
 
 def test_main_exits_with_the_code(probe, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["ltfix", "nonsense"])
-    monkeypatch.setattr(cli.boundary, "catch_sigterm", lambda: None)
     with pytest.raises(SystemExit) as exit_:
         cli.main()
     assert exit_.value.code == 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -54,6 +56,115 @@ def test_a_signal_cleans_up_and_sets_the_code(tmp_path: Path, number: int, code:
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (code, "", f"ltfix: {word}\n")
     assert (tmp_path / "cleaned").exists()
+
+
+STARTS = """
+import os, sys
+from ltfix.__main__ import script
+os.write(1, b"s")
+script()
+"""
+SWALLOWS = """
+import time
+from ltfix import cli
+
+class Careless:
+    def __del__(self):
+        print("ready", flush=True)
+        time.sleep(1)
+
+def init() -> None:
+    Careless()
+    time.sleep(60)
+
+cli.commands.load = lambda name: init
+cli.main(["init"])
+"""
+STUBBORN = """
+import time
+from ltfix import cli
+
+def init() -> None:
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        time.sleep(2)
+        print("cleaned", flush=True)
+
+cli.commands.load = lambda name: init
+cli.main(["init"])
+"""
+
+
+def start(folder: Path, program: str, *argv: str) -> subprocess.Popen[str]:
+    """A process that has written its first byte, when the interpreter's own start is over."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *argv],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
+    assert process.stdout is not None
+    process.stdout.read(1)
+    return process
+
+
+@posix
+@pytest.mark.parametrize(("moments", "command"), [(6, "fit"), (14, "inspect")])
+def test_interrupted_at_any_moment(tmp_path: Path, moments: int, command: str):
+    """While it loads, while torch loads, while it fits and when it is done; every second time twice."""
+    np.savez(
+        tmp_path / "x.npz", features=np.eye(8, dtype=np.float32)[np.arange(40) % 8], labels=np.arange(40) % 8
+    )
+    fit = ["fit", "x.npz", "--out", "h.safetensors", "--overwrite", "--device", "cpu", "--quiet"]
+    argv = fit if command == "fit" else ["inspect", "x.npz"]
+    began = time.monotonic()
+    start(tmp_path, STARTS, *argv).communicate(timeout=120)
+    length, rng = time.monotonic() - began, random.Random(moments)
+    for moment in range(moments):
+        process = start(tmp_path, STARTS, *argv)
+        time.sleep(0.003 + rng.random() * length * 0.9)
+        for _ in range(1 + moment % 2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(rng.random() * 0.003)
+        _, err = process.communicate(timeout=120)
+        assert (process.returncode, err) in [(130, "ltfix: interrupted\n"), (0, "")]
+
+
+@posix
+def test_an_interrupt_that_a_destructor_swallows_is_sent_again(tmp_path: Path):
+    process = start(tmp_path, SWALLOWS)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "ltfix: interrupted\n")
+
+
+@posix
+@pytest.mark.parametrize(("wait", "cleaned"), [(0.002, True), (1.2, False)])
+def test_asked_again_it_ends_at_once_but_twice_in_a_moment_is_once(
+    tmp_path: Path, wait: float, cleaned: bool
+):
+    process = start(tmp_path, STUBBORN)
+    process.send_signal(signal.SIGINT)
+    time.sleep(wait)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "ltfix: interrupted\n")
+    assert ("cleaned" in out) == cleaned
+
+
+@posix
+def test_what_the_shell_ignores_stays_ignored(tmp_path: Path):
+    program = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)" + STARTS
+    process = start(tmp_path, program, "methods")
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
 
 
 @posix
