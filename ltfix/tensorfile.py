@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
-import mmap
+import os
 import stat
 import struct
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ltfix.errors import InputError
+from ltfix.filemap import map_file
 from ltfix.files import os_errors, parse_json
 
 _DTYPES = {
@@ -46,6 +48,18 @@ def load_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str
     Raises:
         InputError: missing, truncated or not a safetensors file.
     """
+    with open_safetensors(path) as (handle, opened):  # which checks the header against the length
+        return _map(handle), opened.metadata() or {}
+
+
+@contextlib.contextmanager
+def open_safetensors(path: Path | str) -> Iterator[tuple[BinaryIO, Any]]:
+    """A safetensors file, open to be read by ourselves and by the package.
+
+    Raises:
+        InputError: there is none, it is no regular file, torn, or no safetensors file.
+        EnvironmentFault: the system does not open it.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
@@ -53,31 +67,31 @@ def load_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str
         if not stat.S_ISREG(path.stat().st_mode):
             raise InputError("is a folder or a device, not a file", where=path)
         try:
-            with path.open("rb") as handle:
-                with safe_open(path, framework="np") as opened:  # checks the header against the length
-                    metadata = opened.metadata() or {}
-                return _map(handle), metadata
+            with path.open("rb") as handle, _open_again(safe_open, path) as opened:
+                yield handle, opened
         except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, struct.error) as err:
             raise InputError(f"torn or not a safetensors file: {err}", where=path) from err
+
+
+def _open_again(safe_open: Callable[..., Any], path: Path) -> Any:
+    """The package says of any file that it could not open that there is none; we have just opened it."""
+    try:
+        return safe_open(path, framework="np")
+    except FileNotFoundError as err:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path)) from err
 
 
 def _map(handle: BinaryIO) -> dict[str, np.ndarray]:
     length: int = struct.unpack("<Q", handle.read(8))[0]
     header = json.loads(handle.read(length))
     header.pop("__metadata__", None)
-    whole = _map_file(handle)
+    whole = map_file(handle)
     return {
         name: _view(whole, 8 + length, entry) for name, entry in header.items() if entry["dtype"] in _DTYPES
     }
 
 
-def _map_file(handle: BinaryIO) -> mmap.mmap:
-    if sys.version_info >= (3, 13):  # no descriptor held per shard
-        return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
-    return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _view(whole: mmap.mmap, origin: int, entry: dict[str, Any]) -> np.ndarray:
+def _view(whole: Any, origin: int, entry: dict[str, Any]) -> np.ndarray:
     start, stop = entry["data_offsets"]
     dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
     count = math.prod(shape)
@@ -92,15 +106,6 @@ def _view(whole: mmap.mmap, origin: int, entry: dict[str, Any]) -> np.ndarray:
     if entry["dtype"] == "BF16":
         array = (array.astype(np.uint32) << 16).view(np.float32)
     return array
-
-
-def release(array: np.ndarray) -> None:
-    """Give back the memory that a mapped array's pages took; they are read again when touched."""
-    base: Any = array
-    while isinstance(base, np.ndarray | memoryview):
-        base = base.base if isinstance(base, np.ndarray) else base.obj
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
 
 
 def ltfix_metadata(metadata: Mapping[str, str], where: object) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import mmap
 import os
@@ -58,7 +59,7 @@ def test_arrays_are_read_only_views_of_the_map(tmp_path: Path) -> None:
         base: Any = array
         while isinstance(base, np.ndarray):
             base = base.base
-        assert isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
+        assert isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap | ctypes.Array)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the file is sparse only there")

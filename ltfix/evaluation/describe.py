@@ -17,7 +17,7 @@ from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import read_partial
 from ltfix.heads.head import FORMAT as HEAD_FORMAT
 from ltfix.heads.head import Head, load_head
-from ltfix.tensorfile import ltfix_metadata
+from ltfix.tensorfile import ltfix_metadata, open_safetensors
 
 FORMAT = "ltfix-inspect/1"
 Tensors = dict[str, tuple[str, list[int]]]  # dtype and shape by name
@@ -122,16 +122,10 @@ def safetensors_header(path: Path) -> tuple[Tensors, dict[str, str]]:
     Raises:
         InputError: torn, or not a safetensors file.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with files.os_errors(path), safe_open(path, framework="np") as opened:
-            names = opened.keys()
-            views = {name: opened.get_slice(name) for name in names}
-            shapes = {name: (str(view.get_dtype()), list(view.get_shape())) for name, view in views.items()}
-            return shapes, dict(opened.metadata() or {})
-    except SafetensorError as err:
-        raise InputError(f"torn or not a safetensors file: {err}", where=path) from err
+    with open_safetensors(path) as (_, opened):
+        views = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+        shapes = {name: (str(view.get_dtype()), list(view.get_shape())) for name, view in views.items()}
+        return shapes, dict(opened.metadata() or {})
 
 
 def describe_tensors(path: Path, tensors: Tensors, metadata: dict[str, Any] | None = None) -> Description:

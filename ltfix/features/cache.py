@@ -13,8 +13,8 @@ from ltfix import files
 from ltfix.errors import InputError
 from ltfix.features import manifest as manifests
 from ltfix.features.manifest import Manifest
+from ltfix.filemap import release
 from ltfix.heads.head import Head
-from ltfix.tensorfile import release
 
 _MOST_CLASSES = 10_000_000  # a larger label is no class index, and counting up to it takes the memory
 _CHECK_ROWS = 2048

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltfix import tensorfile
+from ltfix import filemap
 from ltfix.errors import UsageError
 from ltfix.features.cache import FeatureCache, gather
 from ltfix.seeds import derive
@@ -153,7 +153,7 @@ class Features:
         """Give back the memory of the maps where they are streamed."""
         if self.streamed:
             for shard in self.shards:
-                tensorfile.release(shard)
+                filemap.release(shard)
 
     def batches(
         self, visits: Visits, seeds: Sequence[int], epoch: int, *, scaling: Scaling, like: Tensor
