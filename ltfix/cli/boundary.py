@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -20,6 +21,7 @@ from ltfix.cli.spelling import spell_error
 from ltfix.errors import EnvironmentFault, LtfixError, UsageError, nearest
 
 INTERNAL, BROKEN_PIPE = 70, 141
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "can't start new thread", "bad_alloc")
 _PLAIN = {  # typer's words -> ours
     "Value error, ": "",
     "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
@@ -93,15 +95,19 @@ def understand(err: BaseException) -> LtfixError | None:
         return err
     if hasattr(err, "format_message"):  # typer's own, whichever click it brings
         return _usage(err)
-    if isinstance(err, MemoryError) or _is_torch_oom(err):
+    if isinstance(err, MemoryError) or _is_torch_oom(err) or (isinstance(err, SystemError) and _is_limited()):
         return EnvironmentFault("out of memory", hint="use a smaller batch or fewer workers")
     if isinstance(err, OSError):
         return _from_os(err)
-    return _from_import(err) if isinstance(err, ModuleNotFoundError) else None
+    return _from_import(err) if isinstance(err, ImportError) else None
 
 
-def _from_import(err: ModuleNotFoundError) -> LtfixError | None:
-    if err.name and not err.name.startswith("ltfix"):
+def _from_import(err: ImportError) -> LtfixError | None:
+    if any(told in str(err).lower() for told in ("failed to map segment", "cannot allocate memory")):
+        return EnvironmentFault("out of memory while a package loads", hint="raise the limit (ulimit -v)")
+    if re.search(r"\.so[.\d]*: ", str(err)):
+        return EnvironmentFault(f"a package does not load: {err}")
+    if isinstance(err, ModuleNotFoundError) and err.name and not err.name.startswith("ltfix"):
         package = err.name.partition(".")[0]
         return EnvironmentFault(f"{package} is not installed", hint=f"pip install {package}")
     return None
@@ -111,9 +117,16 @@ def _is_torch_oom(err: BaseException) -> bool:
     """torch.OutOfMemoryError, or the CPU allocator's RuntimeError; told without importing torch."""
     named = any(c.__name__ == "OutOfMemoryError" for c in type(err).__mro__)
     text = str(err)
-    return named or (
-        isinstance(err, RuntimeError) and ("can't allocate memory" in text or "not enough memory" in text)
-    )
+    return named or (isinstance(err, RuntimeError) and any(told in text for told in _NO_MEMORY))
+
+
+def _is_limited() -> bool:
+    """Whether the shell limits memory: extensions that run out of it raise errors that do not say so."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _from_os(err: OSError) -> LtfixError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ltfix.cli import config, console
 from ltfix.cli.signature import Parameter, bind, parameters
-from ltfix.errors import UsageError, nearest
+from ltfix.errors import EnvironmentFault, UsageError, nearest
 from ltfix.option import Option
 
 
@@ -69,6 +70,7 @@ def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     def command(context: typer.Context, **values: Any) -> Any:
         config.current().settle(context)
+        _demand_working_folder()
         for variable in config.unknown_variables(name, options):
             console.note(f"{variable} is no option of ltfix {name}")
         try:
@@ -92,6 +94,14 @@ def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     )
     command.__annotations__ = given
     return command
+
+
+def _demand_working_folder() -> None:
+    """Libraries end the process where there is none."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as err:
+        raise EnvironmentFault("the working folder is gone", hint="change into one that is there") from err
 
 
 def _annotation(command: str, parameter: Parameter) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ltfix._version import __version__
-from ltfix.errors import InputError, LtfixError, UsageError
+from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
 from ltfix.evaluation.measure import describe_cache
 from ltfix.evaluation.shots import FEW, MANY, SHOTS
 from ltfix.evaluation.table import Column, Result, Table
@@ -185,7 +185,10 @@ class _Fits:
         for seed, head in zip(seeds, heads, strict=True):
             scores = self.bench.scores(head)
             run = Finished({key: scores[key] for key in SCORES}, seconds)
-            self.store.save(_file(entry, seed), self.settings(entry, seed), head, run)
+            try:
+                self.store.save(_file(entry, seed), self.settings(entry, seed), head, run)
+            except InputError as err:  # of the folder, not of the method
+                raise EnvironmentFault(err.what, where=err.where, hint=err.hint) from err
             found[seed] = run
         return found
 
