@@ -14,16 +14,13 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ltfix.errors import EnvironmentFault, InputError
-
-try:
-    import fcntl
-except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]
+from ltfix.locking import LOCKS, hold, try_lock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +63,22 @@ def os_errors(path: Path | str) -> Iterator[None]:
         raise EnvironmentFault(what, where=where, hint=hint) from err
 
 
+def demand_regular(path: Path | str) -> None:
+    """Refuse what is no regular file before it is opened: a pipe would be waited for, a device has no end.
+
+    Raises:
+        InputError: there is nothing, or a folder, pipe, socket, terminal or device.
+        EnvironmentFault: it may not be looked at.
+    """
+    with os_errors(path):
+        try:
+            kind = Path(path).stat().st_mode
+        except ValueError as err:  # a NUL
+            raise InputError("no such file or folder", where=repr(str(path))) from err
+    if not stat.S_ISREG(kind):
+        raise InputError("is a folder or a device, not a file", where=path)
+
+
 def demand_place(path: Path) -> None:
     """Refuse a path that no file could be written to, before the work that would fill it.
 
@@ -103,7 +116,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _sweep(path.parent, glob.escape(_prefix(path)))
         with _locked_temporary(path) as held:
             temporary = Path(held.name)
-            if fcntl is None:  # Windows renames no open file
+            if not LOCKS:  # Windows renames no open file
                 held.close()
             try:
                 yield temporary
@@ -120,7 +133,7 @@ def _locked_temporary(path: Path) -> BinaryIO:
     while True:
         name = f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}"
         handle = path.with_name(name).open("xb")
-        if _lock(handle.fileno()) and os.fstat(handle.fileno()).st_nlink:
+        if try_lock(handle.fileno()) and os.fstat(handle.fileno()).st_nlink:
             return handle
         handle.close()  # swept by another process before it was locked
 
@@ -138,18 +151,6 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-    """Try to lock an open file; False only if somebody else holds it."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a file system without locks
-            return True
-    return True
-
-
 def sweep(folder: Path) -> None:
     """Remove what killed writers left in ``folder`` under temporary names; live writers' files stay."""
     _sweep(folder, ".")
@@ -158,11 +159,11 @@ def sweep(folder: Path) -> None:
 def _sweep(folder: Path, prefix: str) -> None:
     for path in folder.glob(f"{prefix}*{_TEMPORARY}"):
         with contextlib.suppress(OSError):
-            if fcntl is None:
+            if not LOCKS:
                 path.unlink(missing_ok=True)
                 continue
             with path.open("rb+") as handle:
-                if _lock(handle.fileno()):
+                if try_lock(handle.fileno()):
                     path.unlink(missing_ok=True)
 
 
@@ -204,6 +205,7 @@ def read_json(path: Path | str) -> Any:
     Raises:
         InputError: the file is missing or is not JSON.
     """
+    demand_regular(path)
     with os_errors(path):
         return parse_json(Path(path).read_bytes(), path)
 
@@ -251,6 +253,23 @@ def write_safetensors(
     packed = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     header = None if metadata is None else {"ltfix": to_json(metadata)}
     write_bytes(path, save(packed, metadata=header))
+
+
+@contextlib.contextmanager
+def lock(folder: Path | str) -> Iterator[None]:
+    """Hold a folder, which is made if it is not there, so that no second writer enters it.
+
+    Raises:
+        EnvironmentFault: another process, or another part of this one, holds it; or it cannot be made.
+    """
+    with os_errors(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        held = hold(folder)
+    with held as free:
+        if not free:
+            hint = "wait until it has ended"
+            raise EnvironmentFault("another process is writing into this folder", where=folder, hint=hint)
+        yield
 
 
 def remove(path: Path) -> None:

@@ -7,7 +7,6 @@ import errno
 import json
 import math
 import os
-import stat
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.filemap import map_file
-from ltfix.files import os_errors, parse_json
+from ltfix.files import demand_regular, os_errors, parse_json
 
 _DTYPES = {
     "F16": np.float16,
@@ -63,9 +62,8 @@ def open_safetensors(path: Path | str) -> Iterator[tuple[BinaryIO, Any]]:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
+    demand_regular(path)
     with os_errors(path):
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError("is a folder or a device, not a file", where=path)
         try:
             with path.open("rb") as handle, _open_again(safe_open, path) as opened:
                 yield handle, opened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -266,3 +267,69 @@ def test_known_and_older_formats_pass(found: str) -> None:
 def test_other_formats_do_not(found: object) -> None:
     with pytest.raises(InputError, match=r"format .*\(x\)"):
         files.check_format(found, "a/3", "x")
+
+
+@posix
+class TestLock:
+    def test_a_second_writer_is_refused_and_the_next_one_let_in(self, tmp_path: Path):
+        with files.lock(tmp_path / "a" / "b"):
+            again = files.lock(tmp_path / "a" / "b")
+            with pytest.raises(EnvironmentFault, match=r"another process is writing.*\(.*b\)"), again:
+                pass
+            with files.lock(tmp_path / "a"):  # the folder alone, not what lies below or above
+                pass
+        with files.lock(tmp_path / "a" / "b"):
+            pass
+        assert list((tmp_path / "a" / "b").iterdir()) == []
+
+    def test_it_ends_with_the_process_even_where_a_forked_worker_lives_on(self, tmp_path: Path):
+        code = (
+            "import os, sys, time\n"
+            "from ltfix import files\n"
+            "with files.lock(sys.argv[1]):\n"
+            "    if os.fork() == 0:\n"
+            "        print('held', flush=True)\n"
+            "    time.sleep(30)\n"
+        )
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, start_new_session=True
+        )
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            with pytest.raises(EnvironmentFault), files.lock(tmp_path):
+                pass
+            child.kill()
+            child.wait()
+            with files.lock(tmp_path):
+                pass
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.stdout.close()
+
+    def test_errors_inside_keep_their_own_name(self, tmp_path: Path):
+        with pytest.raises(OSError, match="mine"), files.lock(tmp_path):
+            raise OSError("mine")
+        (tmp_path / "file").write_text("")
+        with pytest.raises(InputError), files.lock(tmp_path / "file"):
+            pass
+
+
+@posix
+class TestRegular:
+    def test_pipes_devices_folders_and_what_is_not_there(self, tmp_path: Path):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "link").symlink_to("/dev/zero")
+        for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, "/dev/null"):
+            for read in (files.demand_regular, files.read_json):
+                with pytest.raises(InputError, match="a folder or a device, not a file"):
+                    read(path)
+        for path in (tmp_path / "gone", "a\0b"):
+            with pytest.raises(InputError, match="no such file"):
+                files.demand_regular(path)
+
+    def test_a_file_and_a_link_to_one(self, tmp_path: Path):
+        (tmp_path / "file").write_text("{}")
+        (tmp_path / "link").symlink_to("file")
+        files.demand_regular(tmp_path / "file")
+        assert files.read_json(tmp_path / "link") == {}

@@ -1,0 +1,57 @@
+"""Advisory locks on files and folders: one writer at a time, and never longer than the writer lives.
+
+Where the system or the file system has no such locks, nothing is held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
+
+LOCKS = fcntl is not None
+_HELD: set[int] = set()  # descriptors of locked folders
+
+
+def _let_go() -> None:
+    """In a forked worker, which may outlive a killed parent and must not hold on to the folder."""
+    while _HELD:
+        os.close(_HELD.pop())
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def try_lock(handle: int) -> bool:
+    """Try to lock an open file; False only if somebody else holds it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return True
+    return True
+
+
+def hold(folder: Path | str) -> contextlib.AbstractContextManager[bool]:
+    """A block that holds the lock of a folder, or is told False: somebody else does. No file is left."""
+    return contextlib.nullcontext(True) if fcntl is None else _hold(os.open(folder, os.O_RDONLY))
+
+
+@contextlib.contextmanager
+def _hold(handle: int) -> Iterator[bool]:
+    _HELD.add(handle)
+    try:
+        yield try_lock(handle)
+    finally:
+        if handle in _HELD:  # else this is a forked worker
+            _HELD.remove(handle)
+            os.close(handle)
