@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from ltfix import runfile
-from ltfix.backbones.checkpoint import Checkpoint, load_weights, read_checkpoint
-from ltfix.backbones.network import Network, freeze, probe
-from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
+from ltfix.backbones.checkpoint import Checkpoint, read_checkpoint
+from ltfix.backbones.layouts import load_weights
+from ltfix.backbones.network import LOCAL, Network, check_arguments, freeze, probe
+from ltfix.backbones.preprocess import Preprocess, check_size, resolve_preprocess
 from ltfix.backbones.timm_models import HUB, open_timm
 from ltfix.backbones.torchvision_models import PREFIX, open_torchvision
 from ltfix.errors import InputError, UsageError
@@ -54,6 +55,8 @@ def load_backbone(
     name: str,
     *,
     checkpoint: Path | str | None = None,
+    checkpoint_key: str | None = None,
+    ignore_tensors: Sequence[str] = (),
     pretrained: bool = True,
     model_args: Mapping[str, Any] | None = None,
     preprocess: Mapping[str, Any] | None = None,
@@ -64,6 +67,7 @@ def load_backbone(
     Args:
         name: a timm name, ``torchvision:NAME``, or a run folder of train-backbone.
         checkpoint: safetensors or ``.pth`` to load instead of pretrained weights.
+        checkpoint_key, ignore_tensors: where its state dict lies, and patterns of tensors to leave out.
         pretrained: without a checkpoint: the model's own weights (default) or random ones.
         model_args: for the model's constructor.
         preprocess: overrides: image_size, crop_pct, mean, std, interpolation (None: not given).
@@ -75,14 +79,32 @@ def load_backbone(
         EnvironmentFault: pretrained weights cannot be downloaded.
     """
     overrides, arguments = dict(preprocess or {}), dict(model_args or {})
-    if _is_folder(name):
-        return _load_run(Path(name), checkpoint, arguments, overrides)
-    loaded = None if checkpoint is None else read_checkpoint(checkpoint)
-    notes = [] if loaded is None else _check_architecture(loaded, name, arguments)
+    folder, shadow = _is_folder(name)
+    if folder:
+        backbone = _load_run(Path(name), checkpoint, arguments, overrides)
+        backbone.notes += shadow
+        return backbone
+    loaded = read_given(checkpoint, checkpoint_key, ignore_tensors)
+    notes = shadow + ([] if loaded is None else _check_architecture(loaded, name, arguments))
     network = open_network(name, pretrained and loaded is None, arguments, overrides, seed)
     backbone = _assemble(name, network, loaded, arguments, overrides)
     backbone.notes[:0] = notes
     return backbone
+
+
+def read_given(checkpoint: Path | str | None, key: str | None, ignore: Sequence[str]) -> Checkpoint | None:
+    """The checkpoint that was asked for, if one was.
+
+    Raises:
+        UsageError: how to read one is said, but not which.
+        InputError: as :func:`read_checkpoint`.
+    """
+    if checkpoint is not None:
+        return read_checkpoint(checkpoint, key, ignore)
+    for option, value in (("checkpoint_key", key), ("ignore_tensors", ignore)):
+        if value:
+            raise UsageError("there is no checkpoint to read so", where=option, hint="give checkpoint=FILE")
+    return None
 
 
 def open_network(
@@ -101,13 +123,18 @@ def open_network(
         UsageError: unknown model or argument; no pretrained weights exist.
         EnvironmentFault: pretrained weights cannot be downloaded.
     """
+    check_arguments(arguments)
+    image_size = overrides.get("image_size")
+    check_size(image_size)
     if name.startswith(PREFIX):
         return open_torchvision(
-            name.removeprefix(PREFIX), pretrained=pretrained, arguments=arguments, seed=seed
+            name.removeprefix(PREFIX),
+            pretrained=pretrained,
+            arguments=arguments,
+            image_size=image_size,
+            seed=seed,
         )
-    return open_timm(
-        name, pretrained=pretrained, arguments=arguments, image_size=overrides.get("image_size"), seed=seed
-    )
+    return open_timm(name, pretrained=pretrained, arguments=arguments, image_size=image_size, seed=seed)
 
 
 def _assemble(
@@ -119,20 +146,21 @@ def _assemble(
 ) -> Backbone:
     freeze(network.extractor)
     metadata: Mapping[str, str] = {}
+    notes: list[str] = []
     if loaded is None:
         found = _own_classifier(network)
     else:
-        found = load_weights(network.body, loaded, network.classifiers)
-        metadata = loaded.metadata
+        read = load_weights(network.body, loaded, network.classifiers, network.adapt)
+        found, notes, metadata = read.head, read.notes, loaded.metadata
     preprocess = resolve_preprocess(network.config, metadata, overrides, loaded.path if loaded else name)
     dim, linear = probe(network, preprocess.image_size)
-    head, notes = None, []
+    head = None
     if found is not None and linear and found[0].shape[1] == dim:
         head = Head(_array(found[0]), _array(found[1]), STAGE1)
     elif found is not None:
-        notes = ["its classifier is more than one linear layer on the feature and is left out"]
+        notes.append("its classifier is more than one linear layer on the feature and is left out")
     elif loaded is not None:
-        notes = ["the checkpoint holds no classifier: the cache has no stage-1 head"]
+        notes.append("the checkpoint holds no classifier: the cache has no stage-1 head")
     return Backbone(
         model=network.extractor,
         dim=dim,
@@ -148,7 +176,7 @@ def _info(
 ) -> dict[str, Any]:
     source = loaded.path.name if loaded is not None else "pretrained" if network.pretrained else "random"
     return {
-        "name": f"local-dir:{Path(name).name}" if name.startswith("local-dir:") else name,  # no absolute path
+        "name": LOCAL + Path(name.removeprefix(LOCAL)).name if name.startswith(LOCAL) else name,
         "args": arguments,
         "weights": source,
         "weights_sha256": hash_weights(network.body, network.classifiers),
@@ -208,8 +236,16 @@ def _architecture(metadata: Mapping[str, str]) -> str | None:
     return None if found is None else str(found)
 
 
-def _is_folder(name: str) -> bool:
-    return Path(name).is_dir() or (("/" in name or "\\" in name) and not name.startswith(HUB))
+def _is_folder(name: str) -> tuple[bool, list[str]]:
+    """Whether a run folder is meant, and what to say where a model has the same name."""
+    if name.startswith((*HUB, PREFIX, "timm/")) and not (Path(name) / runfile.NAME).exists():
+        return False, []
+    there, model = Path(name).is_dir(), timm.is_model(name.partition(".")[0])
+    if there and model:
+        if (Path(name) / runfile.NAME).exists():
+            return True, [f"the run folder {name} is taken, not the model of that name"]
+        return False, [f"the model {name} is taken, not the folder of that name, which is no run"]
+    return there or "/" in name or "\\" in name, []
 
 
 def _load_run(
@@ -219,6 +255,10 @@ def _load_run(
     run = _finished_run(folder)
     if checkpoint is not None:
         raise UsageError("a run folder brings its own weights", where=folder, hint="leave checkpoint out")
+    try:
+        check_arguments(run["model_args"])
+    except UsageError as err:
+        raise InputError(f"the run's model arguments: {err.what}", where=folder / runfile.NAME) from err
     arguments = {**run["model_args"], **arguments}
     overrides = {**run["preprocess"], **{k: v for k, v in overrides.items() if v is not None}}
     network = open_network(run["model"], False, arguments, overrides, seed=0)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ltfix.backbones.layouts import Adapt
 from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
+
+Built = TypeVar("Built")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +30,7 @@ class Network:
         pretrained: whether the body holds pretrained weights.
         trained: whether ``classifier`` does.
         config: preprocessing as timm's ``pretrained_cfg`` has it.
+        adapt: the library's own way to make a state dict fit that does not; see ``load_weights``.
     """
 
     extractor: nn.Module
@@ -35,9 +41,60 @@ class Network:
     pretrained: bool
     trained: bool
     config: dict[str, Any]
+    adapt: Adapt | None = None
 
 
-def build(create: Callable[[], nn.Module], name: str, *, pretrained: bool, seed: int) -> nn.Module:
+_FILES = re.compile(r"(^|_)(file|path|dir|url|weights)$")
+_STEERING = {
+    "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_filter_fn", "pretrained_model_args",
+    "pretrained_strict", "kwargs_filter", "model_name", "scriptable", "exportable", "no_jit", "features_only",
+    "feature_cfg", "feature_cls", "out_indices", "weights_backbone",
+}  # fmt: skip
+LOCAL = "local-dir:"
+MOST_CLASSES = 1_000_000
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of a model's constructor that name a file or say how weights are loaded.
+
+    What is read is decided by ``checkpoint`` and ``pretrained`` alone, so that no argument, and no file that
+    holds arguments, makes a library open or unpickle another.
+
+    Raises:
+        UsageError: naming the argument; or a number of classes that no classifier has.
+    """
+    for name, value in arguments.items():
+        if name in _STEERING or _FILES.search(name):
+            raise UsageError(
+                f"{name} is not taken: it names a file, or steers how the model is made",
+                where="model_arg",
+                hint="weights come from checkpoint=FILE",
+            )
+        if name == "num_classes" and not (
+            isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_CLASSES
+        ):
+            what = f"num_classes must be a whole number from 0 to {MOST_CLASSES}"
+            raise UsageError(what, where="model_arg")
+
+
+def as_linear(module: object) -> nn.Linear | None:
+    """A linear layer, or a 1×1 convolution as the linear layer that it is on pooled features; else None."""
+    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
+        shape = module.in_channels, module.out_channels
+        linear = nn.Linear(*shape, bias=module.bias is not None, device="meta")
+        linear.weight = nn.Parameter(module.weight.detach().flatten(1))
+        if module.bias is not None:
+            linear.bias = nn.Parameter(module.bias.detach())
+        return linear
+    return module if isinstance(module, nn.Linear) else None
+
+
+def main_output(outputs: Any) -> Any:
+    """The first of a model's outputs where there are several: auxiliary classifiers follow the main one."""
+    return outputs[0] if isinstance(outputs, tuple | list) else outputs
+
+
+def build(create: Callable[[], Built], name: str, *, pretrained: bool, seed: int) -> Built:
     """Run a library's constructor with a seed of its own and turn what it raises into one clear line.
 
     Raises:
@@ -46,7 +103,7 @@ def build(create: Callable[[], nn.Module], name: str, *, pretrained: bool, seed:
         EnvironmentFault: pretrained weights that cannot be had.
     """
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(action="ignore"):
             torch.default_generator.manual_seed(seed)
             return create()
     except (LtfixError, MemoryError):
@@ -57,8 +114,11 @@ def build(create: Callable[[], nn.Module], name: str, *, pretrained: bool, seed:
 
 def _explain(err: Exception, name: str, pretrained: bool) -> LtfixError:
     said = " ".join(str(err).split())[:160] or type(err).__name__
-    if isinstance(err, TypeError | AssertionError | KeyError | NotImplementedError) or not pretrained:
+    wrong = isinstance(err, TypeError | AssertionError | KeyError | NotImplementedError | ValueError)
+    if not pretrained or (wrong and not isinstance(err, OSError)):
         return UsageError(f"the model cannot be built: {said}", where=name, hint="see model_args=…")
+    if name.startswith(LOCAL):
+        return InputError(f"its weights cannot be read, or do not fit: {said}", where=name)
     if "loading state_dict" in str(err):
         return InputError(f"its pretrained weights do not fit: {said}", where=name, hint="see model_args=…")
     if type(err).__name__ == "LocalEntryNotFoundError":  # the hub client's, in three sentences
@@ -88,7 +148,7 @@ def probe(network: Network, image_size: int) -> tuple[int, bool]:
     linear = network.classifier
     if linear is None or linear.in_features != features.shape[1]:
         return features.shape[1], False
-    expected, found = network.logits(image), linear(features)
+    expected, found = network.logits(image).flatten(1), linear(features)
     same = expected.shape == found.shape and torch.allclose(expected, found, rtol=1e-3, atol=1e-3)
     return features.shape[1], bool(same)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+MAX_SIDE = 8192  # pixels
 CROP_MODES = ("center", "squash", "border")
 _KEYS = ("input_size", "crop_pct", "mean", "std", "interpolation", "crop_mode")
 
@@ -139,10 +140,11 @@ def _triple(values: Any, where: str) -> tuple[float, float, float]:
 
 
 def _check(preprocess: Preprocess) -> None:
-    if preprocess.image_size < 1:
-        raise UsageError(f"the image size must be at least 1, not {preprocess.image_size}")
+    check_size(preprocess.image_size)
     if not 0 < preprocess.crop_pct <= 2:
         raise UsageError(f"crop_pct is a fraction like 0.875, not {preprocess.crop_pct:g}")
+    if not all(map(math.isfinite, (*preprocess.mean, *preprocess.std))):
+        raise UsageError("mean and std must be finite numbers")
     if not min(preprocess.std) > 0:
         raise UsageError("a std must be above 0")
     for value, known in (
@@ -151,6 +153,19 @@ def _check(preprocess: Preprocess) -> None:
     ):
         if value not in known:
             raise UsageError("unknown interpolation or crop mode", where=value, hint=nearest(value, known))
+
+
+def check_size(image_size: object) -> None:
+    """Refuse a side that no image has; None is none given.
+
+    Raises:
+        UsageError: not a whole number of pixels, or too large to hold one image.
+    """
+    if image_size is None:
+        return
+    if not isinstance(image_size, int) or isinstance(image_size, bool) or not 1 <= image_size <= MAX_SIDE:
+        what = f"the image size must be a whole number from 1 to {MAX_SIDE}, not {str(image_size)[:40]}"
+        raise UsageError(what, where="image_size")
 
 
 def _read_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import socket
 import urllib.request
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import timm
+import torch
+from timm.models import load_model_config_from_hf
 from torch import Tensor, nn
 
+from ltfix import files
 from ltfix.backbones import cifar  # noqa: F401  registers its networks
-from ltfix.backbones.network import Network, build
-from ltfix.errors import UsageError, nearest
+from ltfix.backbones.network import LOCAL, Network, as_linear, build, check_arguments, main_output
+from ltfix.errors import InputError, UsageError, nearest
 
-HUB = ("hf-hub:", "hf_hub:", "local-dir:")
+HUB = ("hf-hub:", "hf_hub:", LOCAL)
+WEIGHTS = (".safetensors", ".bin", ".pth", ".tar")
+logging.getLogger("timm").addHandler(logging.NullHandler())  # else Python prints its warnings
 
 
 class TimmFeatures(nn.Module):
@@ -29,7 +37,7 @@ class TimmFeatures(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, D]."""
         model: Any = self.model  # timm's own methods, which nn.Module's types do not know
-        features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
+        features: Tensor = main_output(model.forward_head(model.forward_features(images), pre_logits=True))
         return features.flatten(1) if features.ndim == 4 and features.shape[2:] == (1, 1) else features
 
 
@@ -49,7 +57,7 @@ def open_timm(
         EnvironmentFault: the weights cannot be downloaded.
     """
     check_name(name, pretrained)
-    fixed = image_size is not None and "img_size" not in arguments and _one_size(name)
+    fixed = image_size is not None and "img_size" not in arguments and _one_size(name, pretrained)
     chosen = {**arguments, "img_size": image_size} if fixed else dict(arguments)
     with _fail_fast() if pretrained else contextlib.nullcontext():
         model: Any = build(
@@ -65,12 +73,13 @@ def open_timm(
         extractor=TimmFeatures(model),
         body=model,
         classifiers=_classifier_names(model, classifier, config),
-        classifier=classifier if isinstance(classifier, nn.Linear) else None,
+        classifier=as_linear(classifier),
         logits=model,
         pretrained=pretrained,
         # asked for another K, timm leaves a random classifier on pretrained weights
         trained=pretrained and getattr(model, "num_classes", None) == config.get("num_classes"),
         config=config,
+        adapt=functools.partial(_adapt, name, chosen),
     )
 
 
@@ -83,18 +92,38 @@ def _config(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
+def _adapt(
+    name: str, arguments: Mapping[str, Any], state: dict[str, Tensor], n_classes: int
+) -> dict[str, Tensor]:
+    """A state dict as timm loads it into this model: resampled position embeddings, translated names."""
+    overlay = {"source": "", "state_dict": state, "num_classes": n_classes, "label_offset": 0}
+    with torch.random.fork_rng(devices=[]):
+        model = timm.create_model(
+            name,
+            pretrained=True,
+            pretrained_cfg_overlay={**overlay, "custom_load": False},
+            **{**arguments, "num_classes": n_classes},
+        )
+    fitting: dict[str, Tensor] = model.state_dict()
+    return fitting
+
+
 def check_name(name: str, pretrained: bool) -> None:
     """Refuse names that timm does not have.
 
     Raises:
         UsageError: with the nearest names; or there are no pretrained weights of that name.
     """
+    if name.startswith(LOCAL):
+        _folder_config(Path(name.removeprefix(LOCAL)))
     if name.startswith(HUB):
         return
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         known = timm.list_models()
-        raise UsageError("unknown model", where=name, hint=nearest(architecture, known))
+        owner, _, rest = name.rpartition("/")
+        hint = f"timm's own name is {rest}; on the hub: hf-hub:{name}" if owner == "timm" else None
+        raise UsageError("unknown model", where=name, hint=hint or nearest(architecture, known))
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise UsageError(f"{architecture} has no weights {tag!r}", where=name, hint=nearest(tag, tags))
@@ -106,11 +135,46 @@ def check_name(name: str, pretrained: bool) -> None:
         )
 
 
-def _one_size(name: str) -> bool:
+def _one_size(name: str, pretrained: bool) -> bool:
+    """Whether the model is built for one image size, and so takes another as an argument."""
     if name.startswith(HUB):
-        return False
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return bool(config is not None and config.fixed_input_size)
+        with _fail_fast():
+            config, architecture = build(lambda: _hub_config(name), name, pretrained=pretrained, seed=0)
+        if config.get("fixed_input_size"):
+            return True
+        name = architecture  # exports do not always say it
+    own = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return bool(own is not None and own.fixed_input_size)
+
+
+def _hub_config(name: str) -> tuple[dict[str, Any], str]:
+    """The preprocessing and the architecture that a model of the hub or of a folder says it has."""
+    if name.startswith(LOCAL):
+        found = _folder_config(Path(name.removeprefix(LOCAL)))
+        return found.get("pretrained_cfg", found), found["architecture"]
+    config, architecture, arguments = load_model_config_from_hf(name.partition(":")[2])
+    check_arguments(arguments or {})
+    return config, architecture
+
+
+def _folder_config(folder: Path) -> dict[str, Any]:
+    """The ``config.json`` of a ``local-dir:``, whose weights are files.
+
+    Raises:
+        InputError: no such folder, a ``config.json`` that describes no model, or weights that are no file.
+        UsageError: its arguments name files.
+    """
+    path = folder / "config.json"
+    config = files.read_json(path)
+    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
+        raise InputError("it names no architecture", where=path)
+    if not all(isinstance(config.get(key, {}), dict) for key in ("model_args", "pretrained_cfg")):
+        raise InputError("model_args and pretrained_cfg must be objects", where=path)
+    check_arguments(config.get("model_args", {}))
+    for weights in sorted(folder.iterdir()):
+        if weights.suffix in WEIGHTS:
+            files.demand_regular(weights)
+    return config
 
 
 def _classifier_names(model: nn.Module, classifier: object, config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 import torchvision
 from torch import Tensor, nn
+from torchvision.models.vision_transformer import interpolate_embeddings
 
-from ltfix.backbones.network import Network, build
+from ltfix.backbones.network import Network, build, main_output
 from ltfix.errors import InputError, UsageError, nearest
 
 PREFIX = "torchvision:"
+_AUXILIARY = ("aux1", "aux2", "AuxLogits")
+# said aloud, what torchvision does by default: else it warns
+_PLAIN = {"aux_logits": False, "init_weights": True}
+_OWN: Mapping[str, dict[str, Any]] = {"googlenet": _PLAIN, "inception_v3": _PLAIN}
 
 
 class TorchvisionFeatures(nn.Module):
@@ -25,7 +32,7 @@ class TorchvisionFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, D]."""
-        features: Tensor = self.model(images)
+        features: Tensor = main_output(self.model(images))
         return features
 
     def logits(self, images: Tensor) -> Tensor:
@@ -37,13 +44,16 @@ class TorchvisionFeatures(nn.Module):
             replace(self.model, self.name, nn.Identity())
 
 
-def open_torchvision(name: str, *, pretrained: bool, arguments: Mapping[str, Any], seed: int) -> Network:
+def open_torchvision(
+    name: str, *, pretrained: bool, arguments: Mapping[str, Any], image_size: int | None, seed: int
+) -> Network:
     """Build a torchvision classification model.
 
     Args:
         name: torchvision's, without prefix.
         pretrained: load its default weights, else draw random ones from ``seed``.
         arguments: for the model's constructor.
+        image_size: handed to vision transformers, which are built for one size.
 
     Raises:
         UsageError: unknown model or argument.
@@ -54,15 +64,21 @@ def open_torchvision(name: str, *, pretrained: bool, arguments: Mapping[str, Any
     if name not in known:
         raise UsageError("unknown torchvision model", where=name, hint=nearest(name, known))
     weights = torchvision.models.get_model_weights(name).DEFAULT
-    chosen, given = weights if pretrained else None, {"progress": False, **arguments}
-    model = build(
-        lambda: torchvision.models.get_model(name, weights=chosen, **given),
+    chosen = {"progress": False, **arguments}
+    if not pretrained:
+        chosen = {**_OWN.get(name, {}), **chosen}
+        if name.startswith("vit_") and image_size is not None:
+            chosen.setdefault("image_size", image_size)
+    model: Any = build(
+        lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **chosen),
         PREFIX + name,
         pretrained=pretrained,
         seed=seed,
     )
-    linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not linear:
+    if name in _OWN and not arguments.get("aux_logits"):
+        _drop_auxiliary(model)
+    last = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not last:
         raise InputError("the model has no nn.Linear, so no feature before one", where=PREFIX + name)
     extractor = TorchvisionFeatures(model, linear[-1])
     return Network(
@@ -74,7 +90,22 @@ def open_torchvision(name: str, *, pretrained: bool, arguments: Mapping[str, Any
         pretrained=pretrained,
         trained=pretrained,
         config=_config(weights),
+        adapt=functools.partial(_adapt, model) if name.startswith("vit_") else None,
     )
+
+
+def _drop_auxiliary(model: Any) -> None:
+    """Take the auxiliary classifiers out: training is on the main one, and features never need them."""
+    model.aux_logits = False
+    for name in _AUXILIARY:
+        if hasattr(model, name):
+            setattr(model, name, None)
+
+
+def _adapt(model: Any, state: dict[str, Tensor], n_classes: int) -> dict[str, Tensor]:
+    """A vision transformer's state dict with its position embedding resampled, as torchvision does."""
+    resampled = interpolate_embeddings(model.image_size, model.patch_size, OrderedDict(state))
+    return dict(resampled)
 
 
 def replace(model: nn.Module, path: str, module: nn.Module) -> None:

@@ -75,6 +75,8 @@ def prepare(request: Request) -> Extraction:
     backbone = load_backbone(
         request.backbone,
         checkpoint=request.checkpoint,
+        checkpoint_key=request.checkpoint_key,
+        ignore_tensors=request.ignore_tensors,
         pretrained=request.pretrained,
         model_args=request.model_args,
         preprocess=request.preprocess(),

@@ -24,6 +24,7 @@ class ImageRequest(RunOptions):
         imbalance_factor, imbalance_seed: cut the training split to the exponential profile.
         limit: at most so many samples a split, evenly spaced.
         checkpoint: weights for the model.
+        checkpoint_key, ignore_tensors: where in it the state dict lies; patterns of tensors to leave out.
         model_args: for the model's constructor.
         image_size, crop_pct, mean, std, interpolation: override the model's own preprocessing.
 
@@ -45,6 +46,14 @@ class ImageRequest(RunOptions):
     limit: int | None = option(None, "At most N samples a split, evenly spaced.", low=1)
     checkpoint: str | Path | None = option(
         None, "Weights for the model: safetensors or .pth.", metavar="FILE"
+    )
+    checkpoint_key: str | None = option(
+        None,
+        "Where in it the state dict lies, like model or teacher.  [default: averaged weights first]",
+        metavar="KEY",
+    )
+    ignore_tensors: Sequence[str] = option(
+        (), "Leave these tensors of it out, like 'decoder.*'; repeatable.", metavar="GLOB"
     )
     model_args: Mapping[str, Any] = option(
         {}, "For the model's constructor; repeatable.", metavar="KEY=VALUE", flag="model-arg"

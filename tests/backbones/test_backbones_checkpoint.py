@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ltfix.backbones import cifar  # noqa: F401  registers its networks
-from ltfix.backbones.checkpoint import load_weights, read_checkpoint
+from ltfix.backbones.checkpoint import read_checkpoint
+from ltfix.backbones.layouts import load_weights
 from ltfix.errors import InputError
 
 
@@ -47,7 +48,7 @@ def rename(state: dict[str, Tensor], change: Callable[[str], str]) -> dict[str, 
 def test_layouts(tmp_path: Path, wrap: Callable[[dict[str, Tensor]], Any]):
     source, target = fresh(0), fresh(1)
     torch.save(wrap(source.state_dict()), tmp_path / "weights.pth")
-    head = load_weights(target, read_checkpoint(tmp_path / "weights.pth"), ["fc"])
+    head = load_weights(target, read_checkpoint(tmp_path / "weights.pth"), ["fc"]).head
     for name, value in source.state_dict().items():
         if not name.startswith("fc."):
             assert torch.equal(target.state_dict()[name], value), name
@@ -62,7 +63,7 @@ def test_half_precision_is_widened(tmp_path: Path):
     save_file(halves, tmp_path / "half.safetensors", {"mean": "0.5"})
     checkpoint = read_checkpoint(tmp_path / "half.safetensors")
     assert checkpoint.metadata == {"mean": "0.5"}
-    head = load_weights(target, checkpoint, ["fc"])
+    head = load_weights(target, checkpoint, ["fc"]).head
     assert target.conv1.weight.dtype == torch.float32
     assert torch.equal(target.conv1.weight, halves["conv1.weight"].float())
     assert head is not None
@@ -73,12 +74,12 @@ def test_a_classifier_without_bias_or_none_at_all(tmp_path: Path):
     state = fresh(0).state_dict()
     del state["fc.bias"]
     torch.save(state, tmp_path / "a.pth")
-    head = load_weights(fresh(1), read_checkpoint(tmp_path / "a.pth"), ["fc"])
+    head = load_weights(fresh(1), read_checkpoint(tmp_path / "a.pth"), ["fc"]).head
     assert head is not None
     assert not head[1].any()
     del state["fc.weight"]
     torch.save(state, tmp_path / "b.pth")
-    assert load_weights(fresh(1), read_checkpoint(tmp_path / "b.pth"), ["fc"]) is None
+    assert load_weights(fresh(1), read_checkpoint(tmp_path / "b.pth"), ["fc"]).head is None
 
 
 def test_a_real_prefix_is_kept(tmp_path: Path):
