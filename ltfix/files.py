@@ -259,17 +259,26 @@ def write_safetensors(
 def lock(folder: Path | str) -> Iterator[None]:
     """Hold a folder, which is made if it is not there, so that no second writer enters it.
 
+    What was made and is still empty at the end is removed again.
+
     Raises:
         EnvironmentFault: another process, or another part of this one, holds it; or it cannot be made.
     """
+    folder = Path(folder)
     with os_errors(folder):
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
         held = hold(folder)
-    with held as free:
-        if not free:
-            hint = "wait until it has ended"
-            raise EnvironmentFault("another process is writing into this folder", where=folder, hint=hint)
-        yield
+    try:
+        with held as free:
+            if not free:
+                hint = "wait until it has ended"
+                raise EnvironmentFault("another process is writing into this folder", where=folder, hint=hint)
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # at the first that is not empty
+            for path in made:
+                path.rmdir()
 
 
 def remove(path: Path) -> None:

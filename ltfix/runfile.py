@@ -20,6 +20,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (lambda value: isinstance(value, str), "a text"),
     "model_args": (lambda value: isinstance(value, dict), "an object"),
     "preprocess": (lambda value: isinstance(value, dict), "an object"),
+    "provenance": (lambda value: isinstance(value, dict), "an object"),
     "classes": (lambda value: _is_list(value, str), "a list of names"),
     "counts": (lambda value: _is_list(value, int), "a list of whole numbers"),
 }

@@ -280,7 +280,15 @@ class TestLock:
                 pass
         with files.lock(tmp_path / "a" / "b"):
             pass
-        assert list((tmp_path / "a" / "b").iterdir()) == []
+        assert not (tmp_path / "a").exists()
+        (tmp_path / "c").mkdir()
+        with files.lock(tmp_path / "c" / "d"):
+            (tmp_path / "c" / "d" / "file").write_text("")
+        assert [path.name for path in (tmp_path / "c" / "d").iterdir()] == ["file"]
+        (tmp_path / "empty").mkdir()
+        with files.lock(tmp_path / "empty"):
+            pass
+        assert (tmp_path / "empty").exists()
 
     def test_it_ends_with_the_process_even_where_a_forked_worker_lives_on(self, tmp_path: Path):
         code = (

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ltfix import files
 from ltfix.backbones.load import Backbone
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.extraction.decode import DecodedBatch, available_workers, decode_batches
@@ -33,10 +34,19 @@ def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, F
     Raises:
         UsageError: finished caches are there: all that were asked for, or one of another request.
         InputError: an unreadable image, a feature that overflows, an unfinished cache of another request.
-        EnvironmentFault: no memory, no space, no permission.
+        EnvironmentFault: no memory, no space, no permission; another process is writing one of them.
     """
     progress = progress or SILENT
     refuse_finished(extraction.jobs)
+    with contextlib.ExitStack() as held:
+        for job in extraction.jobs:
+            if job.state != "done":
+                held.enter_context(files.lock(job.folder))
+        return _write(extraction, progress)
+
+
+def _write(extraction: Extraction, progress: Progress) -> dict[str, FeatureCache]:
+    """Every cache, those that are finished read and the others written."""
     for note in extraction.backbone.notes:
         progress.note(note)
     writers = [(job, _open_writer(extraction, job, progress)) for job in extraction.jobs]

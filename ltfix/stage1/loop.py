@@ -22,7 +22,7 @@ from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import ALONE, Processes
 from ltfix.stage1.objectives import BatchPart, Objective
 from ltfix.stage1.streams import Batch, ImageStream
-from ltfix.stage1.trainee import Trainee
+from ltfix.stage1.trainee import Trainee, model_errors
 from ltfix.stage2.loop import samplers
 
 TELL_SECONDS = 1.0  # between two live words, each of which waits for the device
@@ -192,7 +192,8 @@ class Trainer:
                 loss, found = self.learner(images, labels, where)
                 # gradients are averaged over processes: with this factor they sum to the whole batch's mean
                 weighted = loss if n == count else loss * (count * size / n)
-                self.scaler.scale(weighted).backward()
+                with model_errors():
+                    self.scaler.scale(weighted).backward()
             total, hits = total + loss.detach() * count, hits + found
         if self.pace.clip_grad:
             self.scaler.unscale_(self.optimizer)

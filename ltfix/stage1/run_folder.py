@@ -21,6 +21,7 @@ from ltfix.stage1.state import NAME as STATE
 from ltfix.stage1.state import TrainingState, read_state
 
 BACKBONE_FORMAT = "ltfix-backbone/1"
+_MEASURED = ("lr", "loss", "train_accuracy", "images_per_second", "seconds")
 _WRITTEN = (RUN, METRICS, BACKBONE, CLASSIFIER, STATE)
 
 
@@ -46,41 +47,44 @@ class RunFolder:
         path: the folder; made if it is not there.
         decides: all that decides the weights, as JSON.
         overwrite: remove what a finished or another run left.
-        resume: demand that there be an unfinished run.
+        resume: demand that there be a run, unfinished or finished.
+
+    Attributes:
+        done: the run, where this very one is finished there already; then there is nothing to do.
 
     Raises:
-        UsageError: a finished run is there, or foreign files, or nothing to resume.
-        InputError: another run is unfinished there; what differs is said.
+        UsageError: a finished run of another request is there, or foreign files, or nothing to resume.
+        InputError: another run is unfinished there (what differs is said), or its files are not whole.
         EnvironmentFault: the folder cannot be written.
     """
 
     def __init__(self, path: Path, decides: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
         self.path, self.decides = path, decides
         self.state: TrainingState | None = None
+        self.done: Run | None = None
         with files.os_errors(path):
-            found = path.exists() and any(path.iterdir())
+            files.sweep(path)  # what a killed writer left under a temporary name is in nobody's way
+            found = {entry.name for entry in path.iterdir()} if path.exists() else set()
         if found:
-            self._reuse(overwrite)
-        if resume and self.state is None:
+            self._reuse(found, overwrite)
+        if resume and self.state is None and self.done is None:
             raise UsageError(
                 "there is no unfinished run to resume", where=path, hint="leave resume out to start one"
             )
-        self.metrics = self._read_metrics()
+        self.metrics = self._read_metrics(0 if self.state is None else self.state.epoch)
 
-    def _reuse(self, overwrite: bool) -> None:
-        ours = (self.path / RUN).exists() or (self.path / STATE).exists()
-        if not ours:
-            raise UsageError("the folder holds other files", where=self.path, hint="choose another folder")
+    def _reuse(self, found: set[str], overwrite: bool) -> None:
+        if not found & ({*_WRITTEN} if overwrite else {RUN, STATE}):
+            raise UsageError("the folder holds other files", where=self.path, hint="choose another --out")
         if overwrite:
             for name in _WRITTEN:
                 files.remove(self.path / name)
             events.remove(self.path)
             return
-        if (self.path / RUN).exists() and read_run(self.path).finished:
-            raise UsageError(
-                "a finished run is there already", where=self.path, hint="overwrite=True replaces it"
-            )
-        files.sweep(self.path)
+        info = read_run(self.path) if RUN in found else None
+        if info is not None and info.finished:
+            self.done = self._finished(info.content)
+            return
         self.state = read_state(self.path)
         if self.state is None:
             return
@@ -91,14 +95,44 @@ class RunFolder:
                 where=self.path,
                 hint="repeat its values, choose another folder, or overwrite=True",
             )
+        if self.state.epoch > self.decides["values"]["epochs"]:
+            epochs = self.decides["values"]["epochs"]
+            raise InputError(
+                f"the checkpoint says {self.state.epoch} epochs are done, of {epochs}",
+                where=self.path / STATE,
+                hint="--overwrite starts anew",
+            )
 
-    def _read_metrics(self) -> list[dict[str, Any]]:
-        path, done = self.path / METRICS, 0 if self.state is None else self.state.epoch
-        if done == 0 or not path.exists():
+    def _finished(self, info: dict[str, Any]) -> Run:
+        """The finished run, where it is of this very request and whole."""
+        told = differences({key: info.get(key) for key in self.decides}, self.decides)
+        if told:
+            raise UsageError(
+                f"a finished run of another request is there; {told}",
+                where=self.path,
+                hint="--overwrite replaces it",
+            )
+        for name in (BACKBONE, CLASSIFIER):
+            files.demand_regular(self.path / name)
+        return Run(self.path, info, self._read_metrics(self.decides["values"]["epochs"]))
+
+    def _read_metrics(self, epochs: int) -> list[dict[str, Any]]:
+        """The lines of the first ``epochs`` epochs; one more may have been written before a kill."""
+        if epochs == 0:
             return []
+        path = self.path / METRICS
+        files.demand_regular(path)
         with files.os_errors(path):
-            lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines[:done]]
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[:epochs]
+        try:
+            entries = [json.loads(line) for line in lines]
+        except (ValueError, RecursionError):
+            entries = []
+        if len(entries) < epochs or not all(map(_is_epoch, entries, range(1, epochs + 1))):
+            raise InputError(
+                f"torn, or not the metrics of {epochs} epochs", where=path, hint="--overwrite starts anew"
+            )
+        return entries
 
     def begin(self, info: dict[str, Any]) -> None:
         """Write ``run.json`` of an unfinished run."""
@@ -130,3 +164,14 @@ class RunFolder:
         done = {"format": FORMAT, "finished": True, **info}
         files.write_json(self.path / RUN, done)
         return Run(self.path, done, self.metrics)
+
+
+def _is_epoch(entry: object, number: int) -> bool:
+    """Whether a line of metrics has all that one is written with."""
+    if (
+        not isinstance(entry, dict)
+        or entry.get("epoch") != number
+        or not isinstance(entry.get("val", {}), dict)
+    ):
+        return False
+    return all(isinstance(entry.get(key), int | float) for key in _MEASURED)

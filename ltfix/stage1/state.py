@@ -9,6 +9,7 @@ seed in it and the number of the epoch: every epoch makes its generators anew fr
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 FORMAT = "ltfix-checkpoint/1"
 NAME = "checkpoint-last.safetensors"
+_ANEW = "--overwrite starts anew"
 _SCALER = ("scale", "_growth_tracker")  # what moves in a GradScaler's state
 
 
@@ -45,6 +47,7 @@ class TrainingState:
     def save(self, folder: Path) -> None:
         """Replace the folder's last checkpoint, atomically."""
         meta = {"format": FORMAT, "epoch": self.epoch, "decides": self.decides}
+        meta["tensors"] = _inventory(self.arrays)
         files.write_safetensors(folder / NAME, self.arrays, meta)
 
 
@@ -52,7 +55,7 @@ def read_state(folder: Path) -> TrainingState | None:
     """The last checkpoint of a run folder, or None.
 
     Raises:
-        InputError: it is torn, of another format, or newer than this ltfix reads.
+        InputError: it is torn, lacks a tensor, is of another format or newer than this ltfix reads.
     """
     path = folder / NAME
     if not path.exists():
@@ -60,7 +63,17 @@ def read_state(folder: Path) -> TrainingState | None:
     arrays, metadata = load_tensors(path)
     meta = ltfix_metadata(metadata, path)
     files.check_format(str(meta.get("format", "")), FORMAT, path)
-    return TrainingState(int(meta["epoch"]), meta["decides"], arrays)
+    epoch, decides = meta.get("epoch"), meta.get("decides")
+    if type(epoch) is not int or epoch < 1 or not isinstance(decides, dict):
+        raise InputError("not the checkpoint of a training run", where=path, hint=_ANEW)
+    if meta.get("tensors", _inventory(arrays)) != _inventory(arrays):  # before 0.2 it was not noted
+        raise InputError("the checkpoint lacks tensors that it was written with", where=path, hint=_ANEW)
+    return TrainingState(epoch, decides, arrays)
+
+
+def _inventory(arrays: Mapping[str, np.ndarray]) -> str:
+    """A hash of what tensors there are, by name and shape."""
+    return files.sha256_json({name: list(array.shape) for name, array in arrays.items()})
 
 
 def capture(
@@ -104,15 +117,13 @@ def restore(
         model.load_state_dict(_below("model", state))
         if average is not None:
             average.load(_below("average", state))
+        momentum = _below("momentum", state)
+        for name, parameter in model.named_parameters():
+            if name in momentum:
+                buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
+                optimizer.state[parameter]["momentum_buffer"] = buffer
     except (RuntimeError, KeyError) as err:
-        raise InputError(
-            "the checkpoint is of another network", where=NAME, hint="overwrite=True starts anew"
-        ) from err
-    momentum = _below("momentum", state)
-    for name, parameter in model.named_parameters():
-        if name in momentum:
-            buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
-            optimizer.state[parameter]["momentum_buffer"] = buffer
+        raise InputError("the checkpoint is of another network", where=NAME, hint=_ANEW) from err
     scaling = _below("scaler", state)
     if scaler is not None and scaler.is_enabled() and scaling:
         scaler.load_state_dict({**scaler.state_dict(), **{key: scaling[key].item() for key in _SCALER}})

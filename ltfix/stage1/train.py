@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ltfix import files
 from ltfix.compute import use_threads
 from ltfix.evaluation.scores import shot_accuracy
 from ltfix.extraction.decode import available_workers
@@ -64,7 +65,7 @@ def train_backbone(
         options: further fields of :class:`TrainingRequest`, and values of the recipe: epochs, lr, ….
 
     Raises:
-        UsageError: unknown names or values, a finished run in ``out``, nothing to resume.
+        UsageError: unknown names or values, a finished run of other ones in ``out``, nothing to resume.
         InputError: images, a checkpoint or an unfinished run that do not fit; a loss that diverges.
         EnvironmentFault: no such device or precision; ``out`` cannot be written.
     """
@@ -93,8 +94,19 @@ class _Training:
         self.plan, self.processes, self.progress = plan, processes, progress
 
     def run(self) -> Run:
+        with contextlib.ExitStack() as held:
+            out = Path(self.plan.request.out)
+            self.processes.by_first(lambda: held.enter_context(files.lock(out)))
+            return self._run()
+
+    def _run(self) -> Run:
         plan, processes = self.plan, self.processes
+        for note in plan.start.notes:
+            self.progress.note(note)
         folder = processes.by_first(lambda: _open_folder(plan))
+        if folder.done is not None:
+            self.progress.note(f"{folder.path} is finished already and kept")
+            return folder.done
         info = plan.describe(processes.size)
         trainer, done = self._trainer(), 0
         if folder.state is not None:

@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ltfix import seeds
-from ltfix.backbones.checkpoint import load_weights, read_checkpoint
-from ltfix.backbones.load import hash_weights, open_network
+from ltfix.backbones.layouts import load_weights
+from ltfix.backbones.load import hash_weights, open_network, read_given
 from ltfix.backbones.network import Network, probe
 from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.torchvision_models import replace
+from ltfix.errors import InputError, UsageError
 from ltfix.stage1.entries import Recipe
 from ltfix.stage1.heads import KINDS
 from ltfix.stage1.recipes import SMALL_IMAGE
 from ltfix.stage1.request import TrainingRequest
+
+
+@contextlib.contextmanager
+def model_errors() -> Iterator[None]:
+    """Turn what a model of a library raises in training into one clear line.
+
+    Raises:
+        UsageError: batch norm sees a single value a channel.
+        InputError: anything else but a lack of memory, which stays what it is.
+    """
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as err:
+        said = " ".join(str(err).split())[:160]
+        if isinstance(err, torch.cuda.OutOfMemoryError) or "memory" in said:
+            raise
+        if "more than 1 value per channel" in said:
+            raise UsageError(
+                "batch norm needs more than one value a channel",
+                where="batch_size",
+                hint="use a larger batch_size or image_size",
+            ) from err
+        raise InputError(f"the model cannot be trained on these images: {said}") from err
 
 
 class Trainee(nn.Module):
@@ -40,7 +73,8 @@ class Trainee(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Features [B, D] and the logits [B, K] of every head."""
-        features = self.extractor(images)
+        with model_errors():
+            features = self.extractor(images)
         return features, {name: head(features) for name, head in self.heads.items()}
 
 
@@ -55,6 +89,7 @@ class TrainingStart:
         preprocess: from an image to the network's input.
         weights: "random", "pretrained" or the checkpoint's file name.
         weights_sha256: of the backbone at the start; random weights are decided by the seed.
+        notes: what the user should know of a checkpoint, one line each.
     """
 
     trainee: Trainee
@@ -63,6 +98,7 @@ class TrainingStart:
     preprocess: Preprocess
     weights: str
     weights_sha256: str
+    notes: list[str]
 
     def backbone_arrays(self) -> dict[str, np.ndarray]:
         """The backbone's tensors by the library's own names."""
@@ -85,7 +121,7 @@ def build_start(request: TrainingRequest, recipe: Recipe, n_classes: int) -> Tra
         InputError: a checkpoint that is missing, torn or of another architecture.
         EnvironmentFault: pretrained weights cannot be downloaded.
     """
-    network, preprocess, weights = _open(request, n_classes)
+    network, preprocess, weights, notes = _open(request, n_classes)
     network.extractor.eval()
     dim, _ = probe(network, preprocess.image_size)
     modules = dict(network.body.named_modules())
@@ -103,6 +139,7 @@ def build_start(request: TrainingRequest, recipe: Recipe, n_classes: int) -> Tra
         preprocess=preprocess,
         weights=weights,
         weights_sha256=hash_weights(network.body, network.classifiers),
+        notes=notes,
     )
 
 
@@ -111,22 +148,23 @@ def _is_fresh(request: TrainingRequest) -> bool:
     return request.checkpoint is None and not request.pretrained
 
 
-def _open(request: TrainingRequest, n_classes: int) -> tuple[Network, Preprocess, str]:
-    """The network with its weights, how it sees images, and where the weights are from."""
+def _open(request: TrainingRequest, n_classes: int) -> tuple[Network, Preprocess, str, list[str]]:
+    """The network with its weights, how it sees images, where its weights are from, what to say of them."""
     given, arguments, checkpoint = request.preprocess(), dict(request.model_args), request.checkpoint
     if _is_fresh(request):  # a classifier of the right size comes with the model's own initialisation
         arguments["num_classes"] = n_classes
+    loaded = read_given(checkpoint, request.checkpoint_key, request.ignore_tensors)
     pretrained, seed = request.pretrained and checkpoint is None, seeds.derive(request.seed, "init")
     network = open_network(request.model, pretrained, arguments, given, seed)
     source, metadata = "pretrained" if pretrained else "random", dict[str, str]()
-    if checkpoint is not None:
-        loaded = read_checkpoint(checkpoint)
-        load_weights(network.body, loaded, network.classifiers)
-        source, metadata = Path(checkpoint).name, dict(loaded.metadata)
+    notes: list[str] = []
+    if loaded is not None:
+        notes = load_weights(network.body, loaded, network.classifiers, network.adapt).notes
+        source, metadata = loaded.path.name, dict(loaded.metadata)
     preprocess = resolve_preprocess(network.config, metadata, given, checkpoint or request.model)
     if preprocess.image_size <= SMALL_IMAGE and given["crop_pct"] is None:  # no border to spare
         preprocess = dataclasses.replace(preprocess, crop_pct=1.0)
-    return network, preprocess, source
+    return network, preprocess, source, notes
 
 
 def _classifier(kind: str, dim: int, n_classes: int, own: nn.Linear | None) -> nn.Module:

@@ -52,8 +52,12 @@ def test_a_run_is_made_and_said(photos: Path, capsys: pytest.CaptureFixture[str]
     assert [line for line in captured.err.splitlines() if line.startswith("ltfix: epoch 2/2: loss ")]
     info = json.loads((photos / "runs/cifar_resnet32-ce/run.json").read_text())
     assert (info["values"]["lr"], info["values"]["crop_pad"], info["values"]["augment"]) == (0.1, 1, "crop")
-    assert cli.run(argv) == 2
-    assert "--overwrite replaces it" in capsys.readouterr().err
+    assert cli.run(argv) == 0
+    again = capsys.readouterr()
+    assert again.out == captured.out
+    assert "runs/cifar_resnet32-ce is finished already and kept" in again.err
+    assert cli.run([*argv, "--seed", "1"]) == 2
+    assert "seed was 0, is 1 (runs/cifar_resnet32-ce): --overwrite replaces it" in capsys.readouterr().err
     assert cli.run([*argv, "--overwrite", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
 

@@ -61,5 +61,6 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     left = train_backbone(photos, out=tmp_path / "left", resume=True, **NORMED, **COMMON)
     assert [entry["epoch"] for entry in left.metrics] == [1, 2]
     said = sorted(done.stdout.splitlines())
-    assert {f"rank {rank}: a finished run is there already" for rank in (0, 1)} <= set(said)
+    assert {f"rank {rank}: finished already, 2 epochs" for rank in (0, 1)} <= set(said)
+    assert sum("a finished run of another request is there; values.lr was 0.05" in line for line in said) == 2
     assert sum("the loss of epoch" in line for line in said) == 2

@@ -66,8 +66,10 @@ def main(images: str, out: Path) -> None:
     train_backbone(images, out=out / "parts", accumulate=2, **FORMER, **COMMON)
     train_backbone(images, out=out / "resumed", resume=True, **NORMED, **COMMON)
     leave_after_one_epoch(images, out / "left", NORMED)
+    again = train_backbone(images, out=out / "former", **FORMER, **COMMON)
+    say(f"finished already, {len(again.metrics)} epochs")
     try:
-        train_backbone(images, out=out / "former", **FORMER, **COMMON)
+        train_backbone(images, out=out / "former", **FORMER, **{**COMMON, "lr": 0.1})
     except UsageError as err:
         say(err.what)
     try:

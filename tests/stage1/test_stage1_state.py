@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.numpy import save_file
 from torch import nn
 
 from ltfix.errors import InputError
 from ltfix.stage1 import state
+from ltfix.tensorfile import load_tensors
 
 
 def network(width: int = 3) -> tuple[nn.Module, torch.optim.SGD]:
@@ -51,7 +53,7 @@ def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
 def test_a_torn_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     assert state.read_state(tmp_path) is None
     model, optimizer = network()
-    state.capture(0, {}, model, optimizer).save(tmp_path)
+    state.capture(1, {}, model, optimizer).save(tmp_path)
     found = state.read_state(tmp_path)
     assert found is not None
     with pytest.raises(InputError, match="another network"):
@@ -60,3 +62,20 @@ def test_a_torn_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match="torn"):
         state.read_state(tmp_path)
+
+
+@pytest.mark.parametrize("group", ["model/", "momentum/"])
+def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path: Path, group: str) -> None:
+    model, optimizer = network()
+    train(model, optimizer, 1)
+    state.capture(1, {}, model, optimizer).save(tmp_path)
+    path = tmp_path / state.NAME
+    arrays, metadata = load_tensors(path)
+    name = next(name for name in arrays if name.startswith(group))
+    for changed in (
+        {k: v for k, v in arrays.items() if k != name},
+        {**arrays, name: arrays[name].reshape(-1)[:1]},
+    ):
+        save_file({key: value.copy() for key, value in changed.items()}, path, metadata)
+        with pytest.raises(InputError, match=r"lacks tensors .*checkpoint-last.*--overwrite"):
+            state.read_state(tmp_path)
