@@ -264,21 +264,13 @@ def lock(folder: Path | str) -> Iterator[None]:
     Raises:
         EnvironmentFault: another process, or another part of this one, holds it; or it cannot be made.
     """
-    folder = Path(folder)
-    with os_errors(folder):
-        made = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        held = hold(folder)
-    try:
-        with held as free:
-            if not free:
-                hint = "wait until it has ended"
-                raise EnvironmentFault("another process is writing into this folder", where=folder, hint=hint)
-            yield
-    finally:
-        with contextlib.suppress(OSError):  # at the first that is not empty
-            for path in made:
-                path.rmdir()
+    with contextlib.ExitStack() as stack:
+        with os_errors(folder):
+            free = stack.enter_context(hold(Path(folder)))
+        if not free:
+            hint = "wait until it has ended"
+            raise EnvironmentFault("another process is writing into this folder", where=folder, hint=hint)
+        yield
 
 
 def remove(path: Path) -> None:

@@ -41,17 +41,23 @@ def try_lock(handle: int) -> bool:
     return True
 
 
-def hold(folder: Path | str) -> contextlib.AbstractContextManager[bool]:
-    """A block that holds the lock of a folder, or is told False: somebody else does. No file is left."""
-    return contextlib.nullcontext(True) if fcntl is None else _hold(os.open(folder, os.O_RDONLY))
-
-
 @contextlib.contextmanager
-def _hold(handle: int) -> Iterator[bool]:
-    _HELD.add(handle)
+def hold(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder, which is made for it; yields False where somebody else holds it.
+
+    What was made and is still empty at the end is removed again.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY) if fcntl is not None else None
+    if handle is not None:
+        _HELD.add(handle)
     try:
-        yield try_lock(handle)
+        yield handle is None or try_lock(handle)
     finally:
         if handle in _HELD:  # else this is a forked worker
             _HELD.remove(handle)
             os.close(handle)
+        with contextlib.suppress(OSError):  # at the first that is not empty
+            for path in made:
+                path.rmdir()

@@ -33,8 +33,8 @@ def test_a_run_that_does_not_say_finished_is_unfinished_to_all(tmp_path: Path, s
 def test_a_finished_run_is_finished_to_all(tmp_path: Path):
     write(tmp_path, finished=True)
     assert read_run(tmp_path).finished and describe(tmp_path).to_dict()["finished"]
-    with pytest.raises(UsageError, match="a finished run is there already"):
-        RunFolder(tmp_path, {}, overwrite=False, resume=False)
+    with pytest.raises(UsageError, match="a finished run of another request"):
+        RunFolder(tmp_path, {"seed": 1}, overwrite=False, resume=False)
     with pytest.raises(InputError, match=r"the run lacks model \(.*run\.json\)"):
         load_backbone(str(tmp_path))
 

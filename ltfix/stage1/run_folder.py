@@ -75,7 +75,7 @@ class RunFolder:
 
     def _reuse(self, found: set[str], overwrite: bool) -> None:
         if not found & ({*_WRITTEN} if overwrite else {RUN, STATE}):
-            raise UsageError("the folder holds other files", where=self.path, hint="choose another --out")
+            raise UsageError("the folder holds other files", where=self.path, hint="choose another folder")
         if overwrite:
             for name in _WRITTEN:
                 files.remove(self.path / name)
@@ -93,14 +93,14 @@ class RunFolder:
             raise InputError(
                 f"another run is unfinished there; {told}",
                 where=self.path,
-                hint="repeat its values, choose another folder, or overwrite=True",
+                hint="repeat its values, choose another out, or overwrite=True",
             )
         if self.state.epoch > self.decides["values"]["epochs"]:
             epochs = self.decides["values"]["epochs"]
             raise InputError(
                 f"the checkpoint says {self.state.epoch} epochs are done, of {epochs}",
                 where=self.path / STATE,
-                hint="--overwrite starts anew",
+                hint="overwrite=True starts anew",
             )
 
     def _finished(self, info: dict[str, Any]) -> Run:
@@ -110,7 +110,7 @@ class RunFolder:
             raise UsageError(
                 f"a finished run of another request is there; {told}",
                 where=self.path,
-                hint="--overwrite replaces it",
+                hint="overwrite=True replaces it",
             )
         for name in (BACKBONE, CLASSIFIER):
             files.demand_regular(self.path / name)
@@ -130,7 +130,7 @@ class RunFolder:
             entries = []
         if len(entries) < epochs or not all(map(_is_epoch, entries, range(1, epochs + 1))):
             raise InputError(
-                f"torn, or not the metrics of {epochs} epochs", where=path, hint="--overwrite starts anew"
+                f"torn, or not the metrics of {epochs} epochs", where=path, hint="overwrite=True starts anew"
             )
         return entries
 

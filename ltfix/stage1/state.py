@@ -26,7 +26,7 @@ from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 FORMAT = "ltfix-checkpoint/1"
 NAME = "checkpoint-last.safetensors"
-_ANEW = "--overwrite starts anew"
+_ANEW = "overwrite=True starts anew"
 _SCALER = ("scale", "_growth_tracker")  # what moves in a GradScaler's state
 
 

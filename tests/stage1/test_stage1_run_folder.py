@@ -56,7 +56,7 @@ def test_an_unfinished_run_of_other_values_is_refused(tmp_path: Path) -> None:
     run = folder(tmp_path)
     run.begin(INFO)
     run.commit(ONE, state(1))
-    with pytest.raises(InputError, match=r"seed was 0, is 1 .*--overwrite"):
+    with pytest.raises(InputError, match=r"seed was 0, is 1 .*overwrite=True"):
         folder(tmp_path, seed=1)
     assert folder(tmp_path, seed=1, overwrite=True).state is None
     assert not (tmp_path / "checkpoint-last.safetensors").exists()
@@ -72,7 +72,9 @@ def test_a_finished_run_is_replaced_on_request_only(tmp_path: Path) -> None:
         done = folder(tmp_path, resume=resume).done
         assert done is not None
         assert (done.path, done.metrics, done.info["finished"]) == (tmp_path, [ONE, TWO], True)
-    with pytest.raises(UsageError, match=r"finished run of another request .*seed was 0, is 1 .*--overwrite"):
+    with pytest.raises(
+        UsageError, match=r"finished run of another request .*seed was 0, is 1 .*overwrite=True"
+    ):
         folder(tmp_path, seed=1)
     (tmp_path / "backbone.safetensors").rename(tmp_path / "gone")
     with pytest.raises(InputError, match=r"no such file or folder \(.*backbone\.safetensors\)"):
@@ -158,7 +160,7 @@ class TestWhatIsNotWhole:
     @pytest.mark.parametrize("epoch", [10**9, 3, 0, -1, 1.0, "1", None, True, [1]])
     def test_epochs_that_are_none(self, run: Path, epoch: object) -> None:
         TrainingState(epoch, DECIDES, state(1).arrays).save(run)  # type: ignore[arg-type]
-        with pytest.raises(InputError, match=r"checkpoint-last\.safetensors.*--overwrite"):
+        with pytest.raises(InputError, match=r"checkpoint-last\.safetensors.*overwrite=True"):
             folder(run)
 
     def test_pipes(self, run: Path) -> None:

@@ -77,5 +77,5 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path: Path, group: str)
         {**arrays, name: arrays[name].reshape(-1)[:1]},
     ):
         save_file({key: value.copy() for key, value in changed.items()}, path, metadata)
-        with pytest.raises(InputError, match=r"lacks tensors .*checkpoint-last.*--overwrite"):
+        with pytest.raises(InputError, match=r"lacks tensors .*checkpoint-last.*overwrite=True"):
             state.read_state(tmp_path)
