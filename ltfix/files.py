@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _TEMPORARY = ".ltfix-tmp"
+_DEEP = 64  # levels of JSON: what walks it may recurse
 _SPACE = "free some space and run the same command again"
 _RIGHTS = "check its permissions, or choose another folder"
 _FAULTS = {
@@ -217,9 +218,16 @@ def parse_json(raw: str | bytes, where: object) -> Any:
         InputError: it is not JSON.
     """
     try:
-        return json.loads(raw)
+        value = json.loads(raw)
     except (ValueError, RecursionError) as err:
         raise InputError(f"not JSON: {err}", where=where) from err
+    level = [value]
+    for _ in range(_DEEP):
+        inner = (v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list))
+        level = [entry for entries in inner for entry in entries]
+    if level:
+        raise InputError(f"not JSON of ltfix: nested more than {_DEEP} deep", where=where)
+    return value
 
 
 def check_format(found: object, expected: str, where: object) -> None:
@@ -259,8 +267,6 @@ def write_safetensors(
 def lock(folder: Path | str) -> Iterator[None]:
     """Hold a folder, which is made if it is not there, so that no second writer enters it.
 
-    What was made and is still empty at the end is removed again.
-
     Raises:
         EnvironmentFault: another process, or another part of this one, holds it; or it cannot be made.
     """
@@ -268,8 +274,7 @@ def lock(folder: Path | str) -> Iterator[None]:
         with os_errors(folder):
             free = stack.enter_context(hold(Path(folder)))
         if not free:
-            hint = "wait until it has ended"
-            raise EnvironmentFault("another process is writing into this folder", where=folder, hint=hint)
+            raise EnvironmentFault("another process is writing into this folder", where=folder)
         yield
 
 

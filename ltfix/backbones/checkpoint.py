@@ -138,21 +138,25 @@ def _read_pickle(path: Path) -> Any:
 
 def _choose(content: Any, key: str | None, path: Path) -> tuple[dict[str, Tensor], str, list[str]]:
     """The state dict, where it was found and which others lie there."""
-    begin, steps = (content, []) if key is None else (_at(content, key), [key])
-    inner, more, left = _descend(content if begin is None else begin)
+    begin = content if key is None else _at(content, key)
+    if key is not None and begin is None:
+        return _under_prefix(content, key)
+    inner, way, left = _descend(begin)
     state = _tensors(inner)
-    if begin is None:
-        assert key is not None
-        state = {n.removeprefix(f"{key}."): v for n, v in state.items() if n.startswith(f"{key}.")}
-        if not state:
-            known = [place for place, _ in _named_tensors(content) if place]
-            raise UsageError(
-                f"no tensors lie under {key!r}", where="checkpoint_key", hint=nearest(key, known)
-            )
-        return state, ".".join([*more, key]), left
     if not state:
         raise _no_state_dict(content, path)
-    return state, ".".join([*steps, *more]), left
+    return state, ".".join([*([] if key is None else [key]), *way]), left
+
+
+def _under_prefix(content: Any, key: str) -> tuple[dict[str, Tensor], str, list[str]]:
+    """The tensors whose names begin with ``key``, within the state dict that is found without it."""
+    inner, way, left = _descend(content)
+    start = f"{key}."
+    state = {n.removeprefix(start): v for n, v in _tensors(inner).items() if n.startswith(start)}
+    if not state:
+        known = [place for place, _ in _named_tensors(content) if place]
+        raise UsageError(f"no tensors lie under {key!r}", where="checkpoint_key", hint=nearest(key, known))
+    return state, ".".join([*way, key]), left
 
 
 def _at(content: Any, key: str) -> Mapping[Any, Any] | None:
@@ -197,7 +201,7 @@ def _tensors(content: Any) -> dict[str, Tensor]:
 
 def _named_tensors(content: Any) -> Iterator[tuple[str, int]]:
     """Every place of a file that holds tensors, and how many; each container once, however they nest."""
-    todo: list[tuple[str, Any]] = [("", content)]
+    todo: list[tuple[str, Any]] = [("", content)] if isinstance(content, Mapping | list | tuple) else []
     seen: set[int] = set()
     while todo and len(seen) < _MANY:
         place, value = todo.pop(0)
@@ -217,7 +221,7 @@ def _named_tensors(content: Any) -> Iterator[tuple[str, int]]:
 
 
 def _no_state_dict(content: Any, path: Path) -> InputError:
-    places = list(_named_tensors(content)) if isinstance(content, Mapping | list | tuple) else []
+    places = list(_named_tensors(content))
     named = [(place, count) for place, count in places if place]
     if named:
         told = some([f"{place} ({count})" for place, count in named])

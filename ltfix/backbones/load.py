@@ -231,7 +231,7 @@ def _check_architecture(loaded: Checkpoint, name: str, arguments: dict[str, Any]
 def _architecture(metadata: Mapping[str, str]) -> str | None:
     try:
         found = json.loads(metadata.get("pretrained_cfg", "{}")).get("architecture")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     return None if found is None else str(found)
 

@@ -110,7 +110,7 @@ def resolve_preprocess(
         values = {"image_size": height, **{key: known[key] for key in _KEYS if key != "input_size"}}
         given = {key: value for key, value in overrides.items() if value is not None}
         preprocess = from_dict({**values, **given})
-    except (TypeError, ValueError, OverflowError) as err:
+    except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as err:
         raise InputError(f"the preprocessing in its metadata cannot be read: {err}", where=where) from err
     if channels != 3 or height != width:
         raise InputError(
