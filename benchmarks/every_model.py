@@ -74,6 +74,14 @@ def pictures(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / "train" / f"c{k}" / f"{i}.png")
 
 
+def own_size(name: str) -> int:
+    """The side that a model's weights were made for."""
+    if name.startswith("torchvision:"):
+        weights = torchvision.models.get_model_weights(name.partition(":")[2]).DEFAULT
+        return int(weights.transforms().crop_size[0])
+    return int(timm.get_pretrained_cfg(name).input_size[-1])
+
+
 def attempt(name: str, size: int, data: Path, out: Path) -> dict[str, Any]:
     """Train and read back at one size."""
     options = {
@@ -105,7 +113,7 @@ def work(name: str, data: Path, out: Path, pipe: Connection) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     found: dict[str, Any] = {}
-    for size in SIZES:
+    for size in dict.fromkeys((*SIZES, own_size(name))):
         shutil.rmtree(out, ignore_errors=True)
         found = attempt(name, size, data, out)
         pipe.send(found)

@@ -15,10 +15,7 @@ from ltfix.backbones.network import Network, build, main_output
 from ltfix.errors import InputError, UsageError, nearest
 
 PREFIX = "torchvision:"
-_AUXILIARY = ("aux1", "aux2", "AuxLogits")
-# said aloud, what torchvision does by default: else it warns
-_PLAIN = {"aux_logits": False, "init_weights": True}
-_OWN: Mapping[str, dict[str, Any]] = {"googlenet": _PLAIN, "inception_v3": _PLAIN}
+_AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
 
 class TorchvisionFeatures(nn.Module):
@@ -65,8 +62,11 @@ def open_torchvision(
         raise UsageError("unknown torchvision model", where=name, hint=nearest(name, known))
     weights = torchvision.models.get_model_weights(name).DEFAULT
     chosen = {"progress": False, **arguments}
+    auxiliary = _AUXILIARY.get(name, ())
+    if auxiliary:  # training is on the main classifier, and features never need the others
+        chosen.pop("aux_logits", None)
     if not pretrained:
-        chosen = {**_OWN.get(name, {}), **chosen}
+        chosen |= {"aux_logits": False, "init_weights": True} if auxiliary else {}  # unsaid, it warns
         if name.startswith("vit_") and image_size is not None:
             chosen.setdefault("image_size", image_size)
     model: Any = build(
@@ -75,8 +75,9 @@ def open_torchvision(
         pretrained=pretrained,
         seed=seed,
     )
-    if name in _OWN and not arguments.get("aux_logits"):
-        _drop_auxiliary(model)
+    for part in auxiliary:
+        model.aux_logits = False
+        setattr(model, part, None)
     last = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not last:
         raise InputError("the model has no nn.Linear, so no feature before one", where=PREFIX + name)
@@ -92,14 +93,6 @@ def open_torchvision(
         config=_config(weights),
         adapt=functools.partial(_adapt, model) if name.startswith("vit_") else None,
     )
-
-
-def _drop_auxiliary(model: Any) -> None:
-    """Take the auxiliary classifiers out: training is on the main one, and features never need them."""
-    model.aux_logits = False
-    for name in _AUXILIARY:
-        if hasattr(model, name):
-            setattr(model, name, None)
 
 
 def _adapt(model: Any, state: dict[str, Tensor], n_classes: int) -> dict[str, Tensor]:

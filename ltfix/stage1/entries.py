@@ -34,7 +34,7 @@ COMMON: Mapping[str, Value] = {
         "crop,flip",
         "crop, flip, resized-crop, color-jitter, randaugment, autoaugment, in their order; or none",
     ),
-    "crop_pad": Value(4, "pixels of zeros around an image before crop"),
+    "crop_pad": Value(4, "pixels of zeros around an image before crop", high=1024),
     "mixup": Value(0.0, "α of MixUp within a batch; 0 is off"),
     "cutmix": Value(0.0, "α of CutMix within a batch; 0 is off; with MixUp, one of the two a step"),
     "clip_grad": Value(0.0, "largest norm of an update's gradient; 0 is no limit"),
@@ -189,7 +189,7 @@ RECIPES = (
             ),
             "label_weighting": Value(1.2, "ω: labels of the re-balanced classifier weigh n^−ω", high=4),
             "contrast_weight": Value(4.0, "weight of the consistency of the views (IF 50: 6)"),
-            "projection": Value(128, "width of projector and predictor", positive=True),
+            "projection": Value(128, "width of projector and predictor", positive=True, high=65_536),
         },
         presets={
             "imagenet-lt": {**_DECOUPLED["imagenet-lt"], **_GLMC_LARGE, "epochs": 135, "weight_decay": 2e-4},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,9 @@ class RunFolder:
                 where=self.path,
                 hint="overwrite=True replaces it",
             )
+        seconds = info.get("provenance", {}).get("seconds")
+        if type(info.get("dim")) is not int or not isinstance(seconds, int | float):
+            raise InputError("it lacks what a finished run says", where=self.path / RUN)
         for name in (BACKBONE, CLASSIFIER):
             files.demand_regular(self.path / name)
         return Run(self.path, info, self._read_metrics(self.decides["values"]["epochs"]))
@@ -174,4 +178,4 @@ def _is_epoch(entry: object, number: int) -> bool:
         or not isinstance(entry.get("val", {}), dict)
     ):
         return False
-    return all(isinstance(entry.get(key), int | float) for key in _MEASURED)
+    return all(isinstance(entry.get(key), int | float) and math.isfinite(entry[key]) for key in _MEASURED)

@@ -124,9 +124,9 @@ def build_start(request: TrainingRequest, recipe: Recipe, n_classes: int) -> Tra
     network, preprocess, weights, notes = _open(request, n_classes)
     network.extractor.eval()
     dim, _ = probe(network, preprocess.image_size)
-    modules = dict(network.body.named_modules())
-    for classifier in (name for name in network.classifiers if name in modules):
-        replace(network.body, classifier, nn.Identity())
+    for classifier in network.classifiers:
+        if classifier in dict(network.body.named_modules()):  # one may lie within another
+            replace(network.body, classifier, nn.Identity())
     own = network.classifier if _is_fresh(request) else None
     with seeds.seeded(request.seed, "heads"):
         first, *others = recipe.heads

@@ -265,7 +265,9 @@ def test_torchvisions_published_densenets(tmp_path: Path):
     model.eval()
     with torch.inference_mode():
         assert backbone.head is not None
-        logits = backbone.features(images) @ torch.tensor(backbone.head[0]).T + torch.tensor(backbone.head[1])
+        logits = backbone.features(images) @ torch.tensor(backbone.head.weight).T + torch.tensor(
+            backbone.head.bias
+        )
         assert torch.allclose(logits, model(images), atol=1e-4)
 
 
@@ -289,7 +291,7 @@ class TestOtherSize:
             if not key.startswith("head."):
                 assert torch.equal(found[key], value), key
         assert backbone.head is not None
-        assert np.array_equal(backbone.head[0], source.get_classifier().weight.detach().numpy())
+        assert np.array_equal(backbone.head.weight, source.get_classifier().weight.detach().numpy())
         assert "resampled to this image size, as the model's library does: pos_embed" in backbone.notes
 
     def test_no_classifier_in_the_file(self, tmp_path: Path):
@@ -326,7 +328,7 @@ def test_the_original_codes_names(tmp_path: Path):
         if not key.startswith("head.fc."):
             assert torch.equal(found[key], value), key
     assert backbone.head is not None
-    assert np.array_equal(backbone.head[0], expected.head.fc.weight.detach().numpy())
+    assert np.array_equal(backbone.head.weight, expected.head.fc.weight.detach().numpy())
 
 
 def test_a_convolution_as_the_models_own_classifier(tmp_path: Path):
@@ -341,5 +343,7 @@ def test_a_convolution_as_the_models_own_classifier(tmp_path: Path):
     images = torch.randn(2, 3, 64, 64)
     model.eval()
     with torch.inference_mode():
-        logits = backbone.features(images) @ torch.tensor(backbone.head[0]).T + torch.tensor(backbone.head[1])
+        logits = backbone.features(images) @ torch.tensor(backbone.head.weight).T + torch.tensor(
+            backbone.head.bias
+        )
         assert torch.allclose(logits, model(images), atol=1e-4)

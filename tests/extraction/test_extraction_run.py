@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 from torch import nn
 
 import ltfix
-from ltfix.errors import InputError, UsageError
+from ltfix import files
+from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.extraction import run as running
 from ltfix.extraction.plan import prepare
 from ltfix.extraction.request import Request
@@ -312,3 +313,13 @@ def test_an_elongated_image_is_named(photos: Path, tmp_path: Path):
     make_image(0, (1, 300_000)).save(copy / "train" / "ant" / "00.png")
     with pytest.raises(InputError, match=r"too elongated to resize \(ant/00\.png\)"):
         extract(copy, tmp_path / "out", image_size=224)
+
+
+def test_one_writer_at_a_time(photos: Path, tmp_path: Path):
+    with (
+        files.lock(tmp_path / "test"),
+        pytest.raises(EnvironmentFault, match=r"another process is writing into this folder \(.*test\)"),
+    ):
+        extract(photos, tmp_path)
+    assert not (tmp_path / "train").exists()
+    assert list(extract(photos, tmp_path)) == ["train", "test"]

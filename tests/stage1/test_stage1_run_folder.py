@@ -15,7 +15,8 @@ from ltfix.stage1.run_folder import RunFolder
 from ltfix.stage1.state import TrainingState
 
 DECIDES = {"values": {"lr": 0.1, "epochs": 2}, "seed": 0}
-INFO = {"model": "m", "model_args": {}, "preprocess": {}, "versions": {}, **DECIDES}
+INFO: dict[str, object] = {"model": "m", "model_args": {}, "preprocess": {}, "versions": {}, **DECIDES}
+INFO |= {"dim": 3, "provenance": {"seconds": 2.0}}
 MEASURED = {"lr": 0.1, "loss": 1.0, "train_accuracy": 0.5, "images_per_second": 10.0, "seconds": 1.0}
 ONE, TWO = ({"epoch": epoch, **MEASURED} for epoch in (1, 2))
 
@@ -76,6 +77,12 @@ def test_a_finished_run_is_replaced_on_request_only(tmp_path: Path) -> None:
         UsageError, match=r"finished run of another request .*seed was 0, is 1 .*overwrite=True"
     ):
         folder(tmp_path, seed=1)
+    said = json.loads((tmp_path / "run.json").read_text())
+    for change in ({"dim": "3"}, {"provenance": {}}, {"provenance": {"seconds": "2"}}):
+        (tmp_path / "run.json").write_text(json.dumps(said | change))
+        with pytest.raises(InputError, match=r"lacks what a finished run says \(.*run\.json\)"):
+            folder(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps(said))
     (tmp_path / "backbone.safetensors").rename(tmp_path / "gone")
     with pytest.raises(InputError, match=r"no such file or folder \(.*backbone\.safetensors\)"):
         folder(tmp_path)
@@ -141,7 +148,8 @@ class TestWhatIsNotWhole:
     @pytest.mark.parametrize(
         "text",
         ["", "{", "[]", "null\n", '{"epoch": 1}\n', json.dumps(TWO), json.dumps(ONE)[:30], "[" * 5000, "\x00",
-         json.dumps({**ONE, "val": 3}), json.dumps({**ONE, "loss": "low"})],
+         json.dumps({**ONE, "val": 3}), json.dumps({**ONE, "loss": "low"}),
+         json.dumps({**ONE, "seconds": float("nan")})],
     )  # fmt: skip
     def test_metrics(self, run: Path, text: str) -> None:
         (run / "metrics.jsonl").write_text(text)

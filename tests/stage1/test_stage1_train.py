@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.numpy import load_file
 from told import Told, same
 
 import ltfix
-from ltfix.errors import InputError, UsageError
+from ltfix import files
+from ltfix.backbones.load import load_backbone
+from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.stage1.train import train_backbone
 
 
@@ -115,3 +118,84 @@ def test_wrong_options_are_refused_before_anything_is_written(
     with pytest.raises(UsageError, match=said):
         train_backbone(photos, out=tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_same_command_on_a_finished_run_says_so_and_changes_nothing(
+    photos: Path, tmp_path: Path, tiny: dict[str, Any]
+) -> None:
+    first = train_backbone(photos, out=tmp_path, **tiny)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    told = Told()
+    again = train_backbone(photos, out=tmp_path, **tiny, resume=True, progress=told)
+    assert (again.metrics, again.info) == (first.metrics, json.loads(before["run.json"]))
+    assert any("finished already and kept" in note for note in told.notes)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with pytest.raises(UsageError, match=r"finished run of another request.*values\.lr was 0\.1, is 0\.2"):
+        train_backbone(photos, out=tmp_path, **{**tiny, "lr": 0.2})
+
+
+def test_one_writer_at_a_time(photos: Path, tmp_path: Path, tiny: dict[str, Any]) -> None:
+    with (
+        files.lock(tmp_path / "run"),
+        pytest.raises(EnvironmentFault, match=r"another process is writing into this folder \(.*run\)"),
+    ):
+        train_backbone(photos, out=tmp_path / "run", **tiny)
+    train_backbone(photos, out=tmp_path / "run", **{**tiny, "epochs": 1})
+
+
+class TestModelsOfLibraries:
+    @pytest.mark.parametrize("arguments", [{}, {"aux_logits": False}, {"aux_logits": True}])
+    def test_auxiliary_classifiers_are_left_aside(
+        self, photos: Path, tmp_path: Path, tiny: dict[str, Any], arguments: dict[str, Any]
+    ) -> None:
+        options = {**tiny, "model_args": arguments, "epochs": 1, "preprocess": {"image_size": 32}, "limit": 8}
+        train_backbone(photos, out=tmp_path, model="torchvision:googlenet", **options)
+        names = set(load_file(tmp_path / "backbone.safetensors"))
+        assert not any(name.startswith("aux") for name in names)
+        assert load_backbone(str(tmp_path)).dim == 1024
+
+    @pytest.mark.parametrize("model", ["test_resnet", "torchvision:resnet18"])
+    def test_a_batch_that_batch_norm_cannot_take(
+        self, photos: Path, tmp_path: Path, tiny: dict[str, Any], model: str
+    ) -> None:
+        options = {**tiny, "model_args": {}, "batch_size": 1, "preprocess": {"image_size": 16}}
+        with pytest.raises(
+            UsageError, match=r"batch norm needs more than one value a channel \(batch_size\)"
+        ):
+            train_backbone(photos, out=tmp_path, model=model, **options)
+
+    def test_a_classifier_within_a_classifier(
+        self, photos: Path, tmp_path: Path, tiny: dict[str, Any]
+    ) -> None:
+        options = {**tiny, "model_args": {}, "epochs": 1, "preprocess": {"image_size": 32}, "limit": 8}
+        train_backbone(photos, out=tmp_path, model="iformer_t", **options)
+        assert load_backbone(str(tmp_path)).head is not None
+
+    def test_what_a_model_raises_in_training_is_told_in_one_line(
+        self, photos: Path, tmp_path: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from ltfix.backbones.cifar import CifarResNet
+
+        real = CifarResNet.forward_features
+
+        def forward(self: CifarResNet, images: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                raise IndexError("list index out of range")
+            return real(self, images)
+
+        monkeypatch.setattr(CifarResNet, "forward_features", forward)
+        with pytest.raises(InputError, match="the model cannot be trained on these images: list index"):
+            train_backbone(photos, out=tmp_path, **tiny)
+
+
+def test_what_a_checkpoint_gave_is_said(photos: Path, tmp_path: Path, tiny: dict[str, Any]) -> None:
+    model = timm.create_model("cifar_resnet32", num_classes=4, **tiny["model_args"])
+    queue = {"queue": torch.zeros(3)}
+    torch.save(
+        {"model": model.state_dict(), "model_ema": {**model.state_dict(), **queue}}, tmp_path / "a.pth"
+    )
+    told = Told()
+    options = {**tiny, "epochs": 1, "checkpoint": tmp_path / "a.pth", "ignore_tensors": ["queue"]}
+    train_backbone(photos, out=tmp_path / "run", **options, progress=told)
+    assert "the weights of a.pth are those under model_ema; left there: model" in told.notes
+    assert "ignored in a.pth: queue" in told.notes
