@@ -78,8 +78,8 @@ def open_torchvision(
     for part in auxiliary:
         model.aux_logits = False
         setattr(model, part, None)
-    last = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not last:
+    linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
         raise InputError("the model has no nn.Linear, so no feature before one", where=PREFIX + name)
     extractor = TorchvisionFeatures(model, linear[-1])
     return Network(
