@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ltfix import seeds
 from ltfix.backbones.layouts import load_weights
 from ltfix.backbones.load import hash_weights, open_network, read_given
-from ltfix.backbones.network import Network, probe
+from ltfix.backbones.network import Network, check_arguments, probe
 from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.torchvision_models import replace
 from ltfix.errors import InputError, UsageError
@@ -151,6 +151,7 @@ def _is_fresh(request: TrainingRequest) -> bool:
 def _open(request: TrainingRequest, n_classes: int) -> tuple[Network, Preprocess, str, list[str]]:
     """The network with its weights, how it sees images, where its weights are from, what to say of them."""
     given, arguments, checkpoint = request.preprocess(), dict(request.model_args), request.checkpoint
+    check_arguments(arguments)
     if _is_fresh(request):  # a classifier of the right size comes with the model's own initialisation
         arguments["num_classes"] = n_classes
     loaded = read_given(checkpoint, request.checkpoint_key, request.ignore_tensors)

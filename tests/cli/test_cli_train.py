@@ -84,9 +84,9 @@ def test_values_come_from_the_file(photos: Path, capsys: pytest.CaptureFixture[s
         (["--data", "photos", "--sampler", "class-aware", "--recipe", "balanced-softmax"], 2, "one of them"),
         (["--data", "photos", "--recipe", "ce", "--set", "projection=3"], 2, "has no value 'projection'"),
         (
-            ["--data", "photos", "--crop-pad", "1" + 30 * "0"],
+            ["--data", "photos", "--crop-pad", "1" + 9 * "0"],
             2,
-            "crop_pad = 1e+30 is out of range (--crop-pad)",
+            "crop_pad must be a whole number",
         ),
         (["--data", "photos", "--image-size", "1" + 30 * "0"], 2, "must be a whole number from 1 to 8192"),
         (["--data", "photos", "--model-arg", "num_classes=1" + 30 * "0"], 2, "num_classes must be a whole"),
