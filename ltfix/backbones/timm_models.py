@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import logging
 import socket
 import urllib.request
@@ -68,7 +69,8 @@ def open_timm(
         )
     if not hasattr(model, "forward_head"):
         raise UsageError("this timm model is no image classifier", where=name)
-    config, classifier = _config(model, arguments), model.get_classifier()
+    config = _config(model, arguments)
+    classifier = _classifier(model, config)
     return Network(
         extractor=TimmFeatures(model),
         body=model,
@@ -175,6 +177,16 @@ def _folder_config(folder: Path) -> dict[str, Any]:
         if weights.suffix in WEIGHTS:
             files.demand_regular(weights)
     return config
+
+
+def _classifier(model: Any, config: Mapping[str, Any]) -> object:
+    """A model's classifier, or several; within a head that pools too, the layer that classifies."""
+    classifier = model.get_classifier()
+    named = config.get("classifier")
+    if isinstance(classifier, nn.Module) and isinstance(named, str):
+        pools = "pre_logits" in inspect.signature(classifier.forward).parameters
+        return dict(model.named_modules()).get(named, classifier) if pools else classifier
+    return classifier
 
 
 def _classifier_names(model: nn.Module, classifier: object, config: Mapping[str, Any]) -> tuple[str, ...]:
