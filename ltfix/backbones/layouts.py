@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,10 +92,23 @@ def load_weights(
         told = classifiers if head in classifiers else [head]
         left += [name for name in state if _below(name, names) and not _below(name, told)]
         notes += [] if head in classifiers else [f"the classifier of {checkpoint.path.name} is {head}"]
-    model.load_state_dict(given, strict=False)
+    put_state(model, given, strict=False)
     if left:
         notes.append(f"left out of {checkpoint.path.name}: {some(list(dict.fromkeys(map(_group, left))))}")
     return Loaded(None if head is None else _classifier(state, head), notes)
+
+
+def put_state(model: nn.Module, tensors: State, *, strict: bool = True) -> None:
+    """``load_state_dict`` of tensors that are known to have this version's names.
+
+    A file keeps no versions of modules, without which torchvision's MNASNet does not load.
+
+    Raises:
+        RuntimeError: names (where ``strict``) or shapes are not the model's.
+    """
+    state: Any = OrderedDict(tensors)
+    state._metadata = getattr(model.state_dict(), "_metadata", {})
+    model.load_state_dict(state, strict=strict)
 
 
 def _group(name: str) -> str:

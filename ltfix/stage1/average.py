@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from ltfix.backbones.layouts import put_state
+
 
 class MovingAverage:
     """The exponential moving average of a network's weights and statistics, which is then what is kept.
@@ -45,8 +47,8 @@ class MovingAverage:
     def applied(self) -> Iterator[None]:
         """The network holds the average inside the block, and its own weights again after it."""
         own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.tensors)
+        put_state(self.network, self.tensors)
         try:
             yield
         finally:
-            self.network.load_state_dict(own)
+            put_state(self.network, own)

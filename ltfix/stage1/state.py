@@ -20,6 +20,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from ltfix import files
+from ltfix.backbones.layouts import put_state
 from ltfix.errors import InputError
 from ltfix.stage1.average import MovingAverage
 from ltfix.tensorfile import load_tensors, ltfix_metadata
@@ -114,7 +115,7 @@ def restore(
         InputError: its names or shapes are not the model's.
     """
     try:
-        model.load_state_dict(_below("model", state))
+        put_state(model, _below("model", state))
         if average is not None:
             average.load(_below("average", state))
         momentum = _below("momentum", state)

@@ -154,6 +154,17 @@ class TestModelsOfLibraries:
         assert not any(name.startswith("aux") for name in names)
         assert load_backbone(str(tmp_path)).dim == 1024
 
+    def test_a_network_that_asks_for_versions(
+        self, photos: Path, tmp_path: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """torchvision's MNASNet refuses state dicts that do not say which version of it they are of."""
+        options = {**tiny, "model_args": {}, "preprocess": {"image_size": 32}, "limit": 8, "ema": 0.9}
+        common = {"model": "torchvision:mnasnet0_5", **options}
+        with pytest.raises(KeyboardInterrupt):
+            train_backbone(photos, out=tmp_path, **common, progress=Told(stop_at="epoch 1/"))
+        train_backbone(photos, out=tmp_path, **common)
+        assert load_backbone(str(tmp_path)).dim == 1280
+
     @pytest.mark.parametrize("model", ["test_resnet", "torchvision:resnet18"])
     def test_a_batch_that_batch_norm_cannot_take(
         self, photos: Path, tmp_path: Path, tiny: dict[str, Any], model: str
