@@ -49,9 +49,9 @@ SMALL = (
 
 
 def names(sample: bool) -> list[str]:
-    """The models to try, torchvision's after timm's."""
+    """The models to try, small ones first as far as their names tell, torchvision's after timm's."""
     tv = [f"torchvision:{name}" for name in torchvision.models.list_models(module=torchvision.models)]
-    every = timm.list_models()
+    every = sorted(timm.list_models(), key=_size)
     if not sample:
         return every + tv
     by_module = collections.defaultdict(list)
