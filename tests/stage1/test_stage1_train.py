@@ -179,7 +179,7 @@ class TestModelsOfLibraries:
         self, photos: Path, tmp_path: Path, tiny: dict[str, Any]
     ) -> None:
         options = {**tiny, "model_args": {}, "epochs": 1, "preprocess": {"image_size": 32}, "limit": 8}
-        train_backbone(photos, out=tmp_path, model="iformer_t", **options)
+        train_backbone(photos, out=tmp_path, model="repvit_m0_9", **options)
         assert load_backbone(str(tmp_path)).head is not None
 
     def test_what_a_model_raises_in_training_is_told_in_one_line(
