@@ -1,4 +1,4 @@
-"""torchvision's classification models: the feature is the input of the last nn.Linear."""
+"""torchvision's classification models: the feature is the input of the last linear layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from ltfix.backbones.network import Network, build, main_output
+from ltfix.backbones.network import Network, as_linear, build, main_output
 from ltfix.errors import InputError, UsageError, nearest
 
 PREFIX = "torchvision:"
@@ -19,12 +19,12 @@ _AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
 
 class TorchvisionFeatures(nn.Module):
-    """A torchvision model whose last nn.Linear, called ``name`` in it, hands its input through."""
+    """A torchvision model whose last linear layer, called ``name`` in it, hands its input through."""
 
     def __init__(self, model: nn.Module, name: str) -> None:
         super().__init__()
         self.model, self.name = model, name
-        self.linear: nn.Linear = model.get_submodule(name)  # type: ignore[assignment]
+        self.linear = model.get_submodule(name)
         replace(model, name, nn.Identity())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def open_torchvision(
 
     Raises:
         UsageError: unknown model or argument.
-        InputError: the model has no nn.Linear.
+        InputError: the model has no linear layer.
         EnvironmentFault: the weights cannot be downloaded.
     """
     known = torchvision.models.list_models(module=torchvision.models)
@@ -79,14 +79,16 @@ def open_torchvision(
         model.aux_logits = False
         setattr(model, part, None)
     linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:  # SqueezeNet classifies by a 1×1 convolution
+        linear = [path for path, module in model.named_modules() if as_linear(module) is not None]
     if not linear:
-        raise InputError("the model has no nn.Linear, so no feature before one", where=PREFIX + name)
+        raise InputError("the model has no linear layer, so no feature before one", where=PREFIX + name)
     extractor = TorchvisionFeatures(model, linear[-1])
     return Network(
         extractor=extractor,
         body=model,
         classifiers=(linear[-1],),
-        classifier=extractor.linear,
+        classifier=as_linear(extractor.linear),
         logits=extractor.logits,
         pretrained=pretrained,
         trained=pretrained,

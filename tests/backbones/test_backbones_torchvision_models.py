@@ -44,3 +44,13 @@ def test_torchvision_checkpoints_keep_their_real_encoder(tmp_path: Path):
     backbone = load_backbone("torchvision:resnet18", checkpoint=tmp_path / "a.pth")
     assert backbone.head is not None
     np.testing.assert_array_equal(backbone.head.weight, model.fc.weight.detach().numpy())
+
+
+def test_squeezenets_feature_is_the_input_of_its_convolution():
+    """Its logits are pooled after a ReLU, so they are no linear map of a feature: no stage-1 head."""
+    backbone = load_backbone("torchvision:squeezenet1_1", pretrained=False, preprocess={"image_size": 32})
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        expected = backbone.model.model.features(images).mean((2, 3))
+        assert torch.allclose(backbone.features(images), expected, atol=1e-6)
+    assert (backbone.dim, backbone.head) == (512, None)
