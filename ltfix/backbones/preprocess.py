@@ -16,7 +16,7 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from ltfix.errors import InputError, UsageError, nearest
-from ltfix.images.decode import MAX_PIXELS
+from ltfix.images.watch import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,15 +6,21 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ltfix import files
 from ltfix.errors import InputError
+from ltfix.images import watch
+from ltfix.images.depth import to_rgb
+from ltfix.images.watch import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS = 178_956_970  # where Pillow, too, speaks of a decompression bomb
+# what docs/extract.md names. Pillow knows more; PostScript, for one, it hands to another program
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")
+MAX_BYTES = 16 * MAX_PIXELS  # no picture that may be opened has more, compressed or not
+UNTURNED = "the camera's orientation (EXIF) cannot be read: taken as it is stored"
+_ORIENTATION = 0x0112
+_HINT = "replace it, or leave such files out with on_error=skip"
 
 
 class FileReader:
@@ -31,12 +37,15 @@ class FileReader:
         """The image of one sample, RGB.
 
         Raises:
-            InputError: missing, corrupt, truncated or enormous; the file is named.
+            InputError: missing, no regular file, corrupt, truncated or enormous; the file is named.
             EnvironmentFault: it cannot be read.
         """
         path = self.root / sample
-        with files.os_errors(path):
-            data = path.read_bytes()
+        files.demand_regular(path)
+        with files.os_errors(path), path.open("rb") as handle:
+            data = handle.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise InputError(f"the file is enormous, above {MAX_BYTES:,} bytes", where=path, hint=_HINT)
         return decode(data, path)
 
 
@@ -54,54 +63,62 @@ def register_formats() -> None:
 def decode(data: bytes, where: object) -> Image:
     """Decode a whole image and make it upright RGB.
 
-    The orientation that a camera noted (EXIF) is applied, grey and palette images are widened,
-    transparency is laid over white, 16-bit grey is scaled to 8 bits.
+    The format is told by the content, never by the name, and is one of ``FORMATS``. The orientation that a
+    camera noted (EXIF) is applied, grey and palette images are widened, transparency is laid over white,
+    images of more than 8 bits are scaled as :mod:`ltfix.images.depth` says. Of several frames or pages
+    the first is taken.
 
     Raises:
-        InputError: not an image, corrupt, truncated, or of more than ``MAX_PIXELS`` pixels.
+        InputError: not an image, corrupt, truncated, of a depth without a rule, or of more than
+            ``MAX_PIXELS`` pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
+        watch.hold(image.width * image.height)
         image.load()
-        return to_rgb(image)
+        return to_rgb(upright(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
         raise InputError(
             f"the image is enormous, above {MAX_PIXELS:,} pixels", where=where, hint="shrink it"
         ) from err
     except MemoryError:
         raise
-    except Exception as err:  # Pillow's readers raise whatever their parsing trips over
-        what = "not an image file" if isinstance(err, UnidentifiedImageError) else f"a corrupt image: {err}"
+    except InputError as err:
+        raise InputError(err.what, where=where, hint=err.hint) from err
+    except UnidentifiedImageError as err:
+        kinds = ", ".join(FORMATS)
         raise InputError(
-            what, where=where, hint="replace it, or leave such files out by on_error=skip"
+            f"not an image file of a kind that is read ({kinds})", where=where, hint=_HINT
         ) from err
+    except Exception as err:  # Pillow's readers raise whatever their parsing trips over
+        raise InputError(f"a corrupt image: {err}", where=where, hint=_HINT) from err
 
 
-def to_rgb(image: Image) -> Image:
-    """An image of any mode as upright RGB."""
-    from PIL import Image, ImageOps
+def upright(image: Image) -> Image:
+    """The image turned as its EXIF block says; where that cannot be read, as it is, with a remark.
 
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB":
+    Pillow's own ``exif_transpose`` also rewrites the block, which is more that can fail.
+    """
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        turn = turns.get(image.getexif().get(_ORIENTATION, 1))
+    except MemoryError:
+        raise
+    except Exception:  # whatever the parsing of a broken block trips over: the pixels are fine
+        watch.remark(UNTURNED)
         return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return _scale_deep(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _scale_deep(image: Image) -> Image:
-    """Grey images of more than 8 bits: Pillow's own conversion would clip all above 255 to white."""
-    from PIL import Image
-
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    if values.max(initial=0) > 255:
-        values = values / 257 if values.max() <= 65535 else values * (255 / values.max())
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
+    return image if turn is None else image.transpose(turn)

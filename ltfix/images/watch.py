@@ -1,0 +1,83 @@
+"""What decoding tells beside the picture, and how many pixels are in memory at one time.
+
+A thread that decodes for an extraction does so inside :func:`watching`; whatever source opens its pictures
+then waits for room and leaves its remarks there. Outside of it both are ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Iterator
+
+MAX_PIXELS = 178_956_970  # where Pillow, too, speaks of a decompression bomb
+
+_here = threading.local()
+
+
+class PixelGate:
+    """Lets threads decode side by side as long as their pictures have no more than ``pixels`` together.
+
+    Args:
+        pixels: how many; a picture of more waits until it is alone.
+    """
+
+    def __init__(self, pixels: int = MAX_PIXELS) -> None:
+        self.pixels, self._held, self._changed = pixels, 0, threading.Condition()
+
+    def enter(self, pixels: int) -> None:
+        """Wait until there is room for so many."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held or self._held + pixels <= self.pixels)
+            self._held += pixels
+
+    def leave(self, pixels: int) -> None:
+        """Give the room back."""
+        with self._changed:
+            self._held -= pixels
+            self._changed.notify_all()
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Watch:
+    """What one thread's decoding came to.
+
+    Attributes:
+        gate: where it waits for room.
+        remarks: what was noticed: see :func:`remark`.
+        held: the pixels that it has room for.
+    """
+
+    gate: PixelGate
+    remarks: list[str] = dataclasses.field(default_factory=list)
+    held: int = 0
+
+
+@contextlib.contextmanager
+def watching(gate: PixelGate) -> Iterator[Watch]:
+    """Watch what this thread decodes; the room that it took is given back at the end."""
+    watch = _here.watch = Watch(gate)
+    try:
+        yield watch
+    finally:
+        _here.watch = None
+        if watch.held:
+            gate.leave(watch.held)
+
+
+def hold(pixels: int) -> None:
+    """Wait for the room that a picture of so many pixels takes."""
+    watch: Watch | None = getattr(_here, "watch", None)
+    if (
+        watch is not None and not watch.held
+    ):  # a second picture goes with the first, or two threads could block
+        watch.gate.enter(pixels)
+        watch.held = pixels
+
+
+def remark(text: str) -> None:
+    """Note something about the picture that is being decoded; it is named with it."""
+    watch: Watch | None = getattr(_here, "watch", None)
+    if watch is not None:
+        watch.remarks.append(text)
