@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from ltfix import files
 from ltfix.errors import InputError
 from ltfix.images import watch
 from ltfix.images.depth import to_rgb
+from ltfix.images.split import OTHER_FORM
 from ltfix.images.watch import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -41,12 +43,20 @@ class FileReader:
             EnvironmentFault: it cannot be read.
         """
         path = self.root / sample
-        files.demand_regular(path)
+        try:
+            files.demand_regular(path)
+        except InputError as err:
+            raise InputError(err.what, where=path, hint=self.why_missing(sample) or err.hint) from err
         with files.os_errors(path), path.open("rb") as handle:
             data = handle.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise InputError(f"the file is enormous, above {MAX_BYTES:,} bytes", where=path, hint=_HINT)
         return decode(data, path)
+
+    def why_missing(self, sample: str) -> str | None:
+        """A hint where the same name is there in another Unicode form."""
+        others = {unicodedata.normalize(form, sample) for form in ("NFC", "NFD")} - {sample}
+        return OTHER_FORM if any((self.root / other).exists() for other in others) else None
 
 
 def register_formats() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,14 @@ from ltfix import files
 from ltfix.errors import InputError
 from ltfix.images.decode import FileReader
 from ltfix.images.source import SPLITS, bare_name, no_such_split, order_splits
-from ltfix.images.split import Split, check_classes, check_name, class_index
+from ltfix.images.split import Split, Stamp, check_classes, check_name, class_index, look_at
 
-# the endings that torchvision's ImageFolder reads
-IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+Inode = tuple[int, int]
+
+# the endings that torchvision's ImageFolder reads, and two more that cameras and browsers write
+IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".gif")
+_DEEPEST = 100  # folders in one another
+_OFTEN = 100  # ways that links may lead to one folder: a fan of links has more than time to walk them
 _OTHER_NAMES = {"val": ("valid", "validation")}
 
 
@@ -54,20 +61,24 @@ class FolderSource:
             raise InputError("it has no class folders", where=folder)
         names = self.classes(name) if classes is None else tuple(classes)
         known = {label: index for index, label in enumerate(names)}
-        rows = []
+        rows, others = list[tuple[int, Picture]](), collections.Counter[str]()
         for label in own:
             index = class_index(label, known, folder / label)
-            rows += [(index, *image) for image in _images(folder, label)]
-        rows.sort(key=lambda row: row[0])  # stable: --classes may order the classes differently
+            pictures, left_out = _pictures(folder, label)
+            rows += [(index, picture) for picture in pictures]
+            others += left_out
+        rows.sort(key=lambda row: row[0])  # stable: the classes may be in another order than the folders
         return Split(
             name=name,
-            samples=[sample for _, sample, _ in rows],
-            labels=np.array([index for index, _, _ in rows], np.int64),
+            samples=[picture.sample for _, picture in rows],
+            labels=np.array([index for index, _ in rows], np.int64),
             classes=names,
-            sizes=[size for _, _, size in rows],
+            sizes=[picture.size for _, picture in rows],
             read=FileReader(folder),
             kind=self.kind,
             root=self.root,
+            stamps=[picture.stamp for _, picture in rows],
+            notes=_left_out(name, others),
         )
 
     def _folder(self, split: str) -> Path:
@@ -100,37 +111,91 @@ def open_folder(rest: str, *, root: Path | None = None, split: Sequence[str] = (
 
 def _subfolders(folder: Path) -> list[str]:
     with files.os_errors(folder), os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(entry.name for entry in entries if _is_dir(entry) and not entry.name.startswith("."))
 
 
-def _images(folder: Path, label: str) -> list[tuple[str, int]]:
-    """(name relative to ``folder``, bytes) of every image of one class.
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file: its name relative to the split's folder, and what `look_at` says of it."""
+
+    sample: str
+    size: int
+    stamp: Stamp
+
+
+def _pictures(folder: Path, label: str) -> tuple[list[Picture], collections.Counter[str]]:
+    """The pictures of one class, and how many other files lie beside them, by ending.
 
     The order is ImageFolder's: by the path of the containing folder, then by name, in code points.
+
+    Raises:
+        InputError: no picture, a name with a line break, folders without end.
     """
     with files.os_errors(folder / label):
-        found = sorted(_walk(os.fspath(folder / label), frozenset()))
+        found, others = _walk(os.fspath(folder / label))
     if not found:
         raise InputError(
             "an empty class folder",
             where=folder / label,
             hint=f"images end in {', '.join(IMAGES)}; else remove it",
         )
-    for parent, name, _ in found:
+    base, pictures = os.fspath(folder), []
+    for parent, name in sorted(found):
         check_name(name, parent)
-    base = os.fspath(folder)
-    return [(Path(os.path.relpath(parent, base), name).as_posix(), size) for parent, name, size in found]
+        sample = Path(os.path.relpath(parent, base), name).as_posix()
+        pictures.append(Picture(sample, *look_at(os.path.join(parent, name))))  # noqa: PTH118 - many
+    return pictures, others
 
 
-def _walk(folder: str, above: frozenset[str]) -> Iterator[tuple[str, str, int]]:
-    real = os.path.realpath(folder)
-    if real in above:  # a link back up would never end
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _walk(entry.path, above | {real})
-            elif entry.name.lower().endswith(IMAGES):
-                yield folder, entry.name, entry.stat().st_size
+def _walk(top: str) -> tuple[list[tuple[str, str]], collections.Counter[str]]:
+    """(folder, name) of every picture below ``top``, links followed, and the endings of all other files."""
+    found, others, ways = list[tuple[str, str]](), collections.Counter[str](), collections.Counter[Inode]()
+    waiting: list[tuple[str, frozenset[Inode]]] = [(top, frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        here = _inode(folder, top)
+        if here in above:  # a link back up would never end
+            continue
+        ways[here] += 1
+        if len(above) > _DEEPEST or ways[here] > _OFTEN:
+            what = f"more than {_DEEPEST} deep" if len(above) > _DEEPEST else "again and again, by links"
+            raise InputError(f"folders lie in one another {what}", where=top)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if _is_dir(entry):
+                    waiting.append((entry.path, above | {here}))
+                elif entry.name.lower().endswith(IMAGES):
+                    found.append((folder, entry.name))
+                else:
+                    others[Path(entry.name).suffix.lower() or "no ending"] += 1
+    return found, others
+
+
+def _inode(folder: str, top: str) -> Inode:
+    try:
+        found = os.stat(folder)  # noqa: PTH116 - many
+    except OSError as err:
+        if err.errno == errno.ENAMETOOLONG:
+            raise InputError("folders lie too deep in one another for the system", where=top) from err
+        raise
+    return found.st_dev, found.st_ino
+
+
+def _left_out(split: str, others: collections.Counter[str]) -> tuple[str, ...]:
+    if not others:
+        return ()
+    shown = [f"{n:,} {ending}" for ending, n in others.most_common(5)]
+    more = ["…"] if len(others) > len(shown) else []
+    return (
+        f"{others.total():,} files of {split} do not end as pictures do and are left out: "
+        + ", ".join(shown + more),
+    )

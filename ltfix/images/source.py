@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,15 +68,22 @@ def open_source(spec: str | Path, *, root: Path | str | None = None, split: Sequ
         UsageError: unknown prefix, or several splits asked of a bare source.
         InputError: nothing is there, or it is no data set.
     """
+    if "\0" in f"{spec}{root}":
+        raise InputError("no such file or folder", where=repr(str(spec)))
     prefix, rest = _prefix(str(spec))
     return _opener(prefix)(rest, root=None if root is None else Path(root), split=tuple(split))
 
 
 def _prefix(spec: str) -> tuple[str, str]:
     match = re.match(r"([a-z][a-z0-9_+-]+):(?!//)", spec)  # two letters at least: C:\photos is a path
-    if match is None or Path(spec).exists():
+    if match is None or is_there(spec):
         return "folder", spec
     return match[1], spec[match.end() :]
+
+
+def is_there(path: str) -> bool:
+    """Whether a path exists; False, too, for what is no path, as a long ``list:`` is not."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for a name that is too long
 
 
 def _opener(prefix: str) -> Opener:
@@ -127,11 +135,22 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 text file.
 
     Raises:
-        InputError: missing, or not text.
+        InputError: missing, no regular file, or not text.
     """
+    files.demand_regular(path)
     with files.os_errors(path):
-        raw = path.read_bytes()
+        return decode_lines(path.read_bytes(), path)
+
+
+def decode_lines(raw: bytes, where: object) -> list[str]:
+    """The lines of UTF-8 text, without byte-order marks (files that were joined have several).
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
     try:
-        return raw.decode("utf-8-sig").split("\n")
+        return [line.removeprefix("\ufeff") for line in raw.decode("utf-8").split("\n")]
     except UnicodeDecodeError as err:
-        raise InputError("not a UTF-8 text file", where=path) from err
+        utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+        hint = "it is UTF-16: save it as UTF-8" if utf16 else None
+        raise InputError("not a UTF-8 text file", where=where, hint=hint) from err

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ABSENT = -1  # the size of an image file that is not there
+OTHER_FORM = "the same name is there in another Unicode form (NFC or NFD): give both in one"
+Stamp = tuple[int, ...]  # what changes when a file is replaced: modification and status change, in ns
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +34,9 @@ class Split:
         read: a sample's name to its image, RGB. Picklable; raises InputError naming the file.
         kind: the source's kind ("folder", "list").
         root: the name of the source's root, no path.
+        stamps: of each image file, so that a resumed run sees which were replaced; none where the source
+            does not know.
+        notes: what the user should know of how the split was read.
     """
 
     name: str
@@ -40,6 +47,8 @@ class Split:
     read: Callable[[str], Image]
     kind: str
     root: str
+    stamps: Sequence[Stamp] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -77,6 +86,7 @@ class Split:
             samples=[self.samples[i] for i in chosen],
             labels=self.labels[index],
             sizes=[self.sizes[i] for i in chosen],
+            stamps=[self.stamps[i] for i in chosen] if self.stamps else (),
         )
 
     def limit(self, n: int | None) -> Split:
@@ -84,6 +94,15 @@ class Split:
         if n is None or n >= len(self):
             return self
         return self.subset(np.arange(n) * len(self) // n)
+
+
+def look_at(path: str | os.PathLike[str]) -> tuple[int, Stamp]:
+    """Size and stamp of an image file; ``ABSENT`` where nothing can be found there."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a million of them
+    except (OSError, ValueError):  # a broken link, a link to itself; a NUL
+        return ABSENT, ()
+    return found.st_size, (found.st_mtime_ns, found.st_ctime_ns)
 
 
 def check_classes(classes: Sequence[str], where: object) -> tuple[str, ...]:
@@ -95,33 +114,47 @@ def check_classes(classes: Sequence[str], where: object) -> tuple[str, ...]:
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
         raise InputError(f"at least two classes are needed, found {found}", where=where)
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for name in classes:
-        if name in seen:
-            raise InputError(f"class {name!r} is there twice", where=where)
-        seen.add(name)
+        form = unicodedata.normalize("NFC", name)
+        if form in seen:
+            forms = "" if seen[form] == name else ", in two Unicode forms (NFC and NFD)"
+            raise InputError(f"class {name!r} is there twice{forms}", where=where)
+        seen[form] = name
         check_name(name, where)
     return tuple(classes)
 
 
 def check_name(name: str, where: object) -> None:
-    """Refuse a name with a line break: names are stored one a line.
+    """Refuse a name with a line break, as names are stored one a line, or with a NUL, which no file has.
 
     Raises:
         InputError: naming it.
     """
-    if "\n" in name or "\r" in name:
-        raise InputError(f"the name {name!r} holds a line break", where=where, hint="rename it")
+    for wrong, what in (("\n", "a line break"), ("\r", "a line break"), ("\0", "a NUL")):
+        if wrong in name:
+            raise InputError(f"the name {name!r} holds {what}", where=where, hint="rename it")
 
 
 def class_index(name: str, known: dict[str, int], where: object) -> int:
     """The index of a class name.
 
     Raises:
-        InputError: the training classes do not have it; the nearest are offered.
+        InputError: the training classes do not have it; the nearest are offered, or the same letters in
+            another Unicode form.
     """
     if name not in known:
-        raise InputError(
-            f"class {name!r} is not among the {len(known)} classes", where=where, hint=nearest(name, known)
-        )
+        hint = other_form(name, known) or nearest(name, known)
+        raise InputError(f"class {name!r} is not among the {len(known)} classes", where=where, hint=hint)
     return known[name]
+
+
+def other_form(name: str, known: Iterable[str]) -> str | None:
+    """A hint where a name is ``known`` but for its Unicode form: é is one character, or e and an accent.
+
+    The two look the same and are different names to most file systems.
+    """
+    form = unicodedata.normalize("NFC", name)
+    if not any(unicodedata.normalize("NFC", other) == form for other in known):
+        return None
+    return OTHER_FORM

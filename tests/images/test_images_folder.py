@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import make_image, write_photos
+from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from ltfix.errors import InputError, UsageError
 from ltfix.images.source import open_source
+from ltfix.images.split import ABSENT
 
 
 def test_equals_image_folder_in_mixed_case_and_nested_folders(tmp_path: Path):
@@ -124,3 +126,71 @@ def test_real_photos(shared_data: Path, caltech: Path):
     assert split.samples == [
         str(Path(p).relative_to(caltech / "train")) for p, _ in ImageFolder(caltech / "train").samples
     ]
+
+
+def test_other_endings_are_read_or_told(tmp_path: Path):
+    photos = write_photos(tmp_path)
+    for name, kind in (("x.jfif", "jpeg"), ("y.GIF", "gif")):
+        make_image(1).save(photos / "train" / "ant" / name, format=kind)
+    for name in ("a.heic", "b.HEIC", "c.avif", "Thumbs.db", "README"):
+        (photos / "train" / "bee" / name).write_bytes(b"?")
+    split = open_source(photos).split("train")
+    assert split.counts.tolist() == [4, 5, 2]
+    with Image.open(photos / "train" / "ant" / "x.jfif") as image:
+        np.testing.assert_array_equal(np.asarray(split.open(7)), np.asarray(image.convert("RGB")))
+    with Image.open(photos / "train" / "ant" / "y.GIF") as image:
+        np.testing.assert_array_equal(np.asarray(split.open(8)), np.asarray(image.convert("RGB")))
+    (note,) = split.notes
+    assert note.startswith("5 files of train do not end as pictures do and are left out: 2 .heic")
+    assert open_source(photos).split("test").notes == ()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+class TestLinks:
+    def test_a_fan_ends(self, tmp_path: Path):
+        """Thirty folders, each with two links to the next: a billion ways to the last."""
+        photos = write_photos(tmp_path / "photos")
+        for i in range(30):
+            (tmp_path / f"fan{i}").mkdir()
+            for side in "ab":
+                (tmp_path / f"fan{i}" / side).symlink_to(tmp_path / f"fan{i + 1}", target_is_directory=True)
+        (tmp_path / "fan30").mkdir()
+        make_image(0).save(tmp_path / "fan30" / "x.png")
+        (photos / "train" / "ant" / "fan").symlink_to(tmp_path / "fan0", target_is_directory=True)
+        with pytest.raises(InputError, match=r"again and again, by links \(.*train/ant\)"):
+            open_source(photos).split("train")
+
+    def test_many_links_back_up_are_no_fan(self, tmp_path: Path):
+        photos = write_photos(tmp_path)
+        for i in range(150):
+            (photos / "train" / "ant" / f"up{i}").symlink_to(
+                photos / "train" / "ant", target_is_directory=True
+            )
+        assert open_source(photos).split("train").counts[1] == 3
+
+    def test_one_folder_linked_twice_is_there_twice_as_in_image_folder(self, tmp_path: Path):
+        photos = write_photos(tmp_path / "photos")
+        for name in ("one", "two"):
+            (photos / "train" / "ant" / name).symlink_to(photos / "train" / "bee", target_is_directory=True)
+        ours, theirs = open_source(photos).split("train"), ImageFolder(str(photos / "train"))
+        assert [str(photos / "train" / s) for s in ours.samples] == [path for path, _ in theirs.samples]
+
+    def test_broken_links_are_known_beforehand(self, tmp_path: Path):
+        photos = write_photos(tmp_path)
+        (photos / "train" / "ant" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+        (photos / "train" / "ant" / "self.png").symlink_to(photos / "train" / "ant" / "self.png")
+        split = open_source(photos).split("train")
+        assert [s for s, size in zip(split.samples, split.sizes, strict=True) if size == ABSENT] == [
+            "ant/gone.png",
+            "ant/self.png",
+        ]
+
+
+def test_folders_without_end_are_one_line(tmp_path: Path):
+    photos = write_photos(tmp_path)
+    deepest = photos / "train" / "ant"
+    for _ in range(3):
+        deepest = deepest.joinpath(*["d"] * 50)
+        deepest.mkdir(parents=True)
+    with pytest.raises(InputError, match=r"folders lie in one another more than 100 deep \(.*train/ant\)$"):
+        open_source(photos).split("train")
