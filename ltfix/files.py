@@ -250,17 +250,22 @@ def check_format(found: object, expected: str, where: object) -> None:
 
 def write_safetensors(
     path: Path | str, tensors: Mapping[str, np.ndarray], metadata: object | None = None
-) -> None:
+) -> str:
     """Write numpy tensors; ``metadata`` becomes the one metadata key ``ltfix`` (sorted JSON).
 
     One key only: safetensors writes several in an order that changes from run to run.
+
+    Returns:
+        The SHA-256 of the bytes as they were handed to the disk.
     """
     import numpy as np
     from safetensors.numpy import save
 
     packed = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     header = None if metadata is None else {"ltfix": to_json(metadata)}
-    write_bytes(path, save(packed, metadata=header))
+    data = save(packed, metadata=header)
+    write_bytes(path, data)
+    return sha256_bytes(data)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def extract(
     import warnings
 
     from ltfix.extraction.plan import prepare
-    from ltfix.extraction.run import refuse_finished, run
+    from ltfix.extraction.run import run
 
     warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
     if config.origin("out") == "default":
@@ -39,7 +39,6 @@ def extract(
     if dry_run:
         _describe(extraction)
         return
-    refuse_finished(extraction.jobs)
     _summarise(run(extraction, console.progress()), extraction.train_counts)
 
 
@@ -51,7 +50,7 @@ def _describe(extraction: Extraction) -> None:
         f"{backbone.info['name']} ({backbone.info['weights']}): D = {backbone.dim}, "
         f"{size} × {size} pixels, {compute.precision} on {compute.device}"
     )
-    for note in backbone.notes:
+    for note in extraction.notes:
         console.note(note)
     rows = []
     for job in extraction.jobs:

@@ -15,7 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from ltfix.errors import InputError
+from ltfix.errors import EnvironmentFault, InputError, LtfixError
+from ltfix.images.watch import PixelGate, watching
 
 AHEAD = 2  # batches decoded beyond the one in use
 
@@ -28,11 +29,16 @@ class DecodedBatch:
         index: [B] the samples that could be read, in order.
         pixels: [B, V, S, S, 3] uint8, or None where none could be read.
         failed: the others, with what was wrong.
+        remarks: samples with what was noticed while they were decoded (`ltfix.images.watch`).
     """
 
     index: list[int]
     pixels: np.ndarray | None
-    failed: list[tuple[int, InputError]]
+    failed: list[tuple[int, LtfixError]]
+    remarks: list[tuple[int, str]]
+
+
+Rendered = tuple[np.ndarray | LtfixError, list[str]]  # views or what was wrong, and remarks
 
 
 def available_workers() -> int:
@@ -46,20 +52,30 @@ def decode_batches(
 ) -> Generator[DecodedBatch, None, None]:
     """Render every sample of every batch, ahead of the consumer.
 
+    Threads wait for each other where their pictures together would take too much memory.
+
     Args:
         batches: sample indices of each batch.
-        render: a sample to its views [V, S, S, 3] uint8; an InputError is collected, anything else ends.
+        render: a sample to its views [V, S, S, 3] uint8; an InputError and a file that may not be read are
+            collected, anything else ends.
         workers: threads; 0 decodes in the caller's own.
 
     Yields:
         One :class:`DecodedBatch` for each of ``batches``, in order.
     """
 
-    def attempt(index: int) -> np.ndarray | InputError:
-        try:
-            return render(index)
-        except InputError as err:
-            return err
+    gate = PixelGate()
+
+    def attempt(index: int) -> Rendered:
+        with watching(gate) as seen:
+            try:
+                return render(index), seen.remarks
+            except InputError as err:
+                return err, []
+            except EnvironmentFault as err:
+                if not isinstance(err.__cause__, PermissionError):
+                    raise
+                return err, []
 
     if workers == 0:
         for batch in batches:
@@ -67,7 +83,7 @@ def decode_batches(
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
-        waiting: collections.deque[tuple[Sequence[int], list[Future[np.ndarray | InputError]]]]
+        waiting: collections.deque[tuple[Sequence[int], list[Future[Rendered]]]]
         waiting = collections.deque()
         for batch in batches:
             waiting.append((batch, [pool.submit(attempt, index) for index in batch]))
@@ -82,12 +98,13 @@ def decode_batches(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _collate(batch: Sequence[int], rendered: Iterable[np.ndarray | InputError]) -> DecodedBatch:
-    kept, arrays, failed = [], [], []
-    for index, result in zip(batch, rendered, strict=True):
-        if isinstance(result, InputError):
+def _collate(batch: Sequence[int], rendered: Iterable[Rendered]) -> DecodedBatch:
+    kept, arrays, failed, remarks = [], [], [], []
+    for index, (result, seen) in zip(batch, rendered, strict=True):
+        if isinstance(result, LtfixError):
             failed.append((index, result))
         else:
             kept.append(index)
             arrays.append(result)
-    return DecodedBatch(kept, np.stack(arrays) if arrays else None, failed)
+            remarks += [(index, remark) for remark in seen]
+    return DecodedBatch(kept, np.stack(arrays) if arrays else None, failed, remarks)

@@ -46,6 +46,7 @@ class Extraction:
         request: what was asked for. backbone: loaded, on the CPU. compute: device and precision.
         views: of every image. jobs: one a split, train first.
         train_counts: [K] training samples per class as planned, or None.
+        notes: what the user should know of data and backbone before it starts.
     """
 
     request: Request
@@ -54,6 +55,7 @@ class Extraction:
     views: Views
     jobs: list[SplitJob]
     train_counts: np.ndarray | None
+    notes: list[str]
 
 
 def prepare(request: Request) -> Extraction:
@@ -84,7 +86,8 @@ def prepare(request: Request) -> Extraction:
     )
     _match_classifier(backbone, splits[0].classes)
     jobs = [_job(request, split, backbone, compute, views) for split in splits]
-    return Extraction(request, backbone, compute, views, jobs, train_counts)
+    notes = [*backbone.notes, *(note for split in splits for note in split.notes)]
+    return Extraction(request, backbone, compute, views, jobs, train_counts, notes)
 
 
 def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:
@@ -119,6 +122,7 @@ def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, v
         backbone=backbone.info,
         preprocess={**backbone.preprocess.to_dict(), "views": str(views), "pillow": PIL.__version__},
         source=_source(request, split),
+        stamps=[(size, *stamp) for size, stamp in zip(split.sizes, split.stamps, strict=False)],
         decides={
             "precision": compute.precision,
             "device": compute.device.type,

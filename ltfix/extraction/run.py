@@ -19,7 +19,7 @@ from ltfix.features.layout import Shard
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import CacheWriter
 from ltfix.heads.head import STAGE1, Head
-from ltfix.images.decode import register_formats
+from ltfix.images.decode import UNTURNED, register_formats
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress
 from ltfix.tensorfile import load_tensors
@@ -32,12 +32,12 @@ def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, F
         The cache of every split, train first.
 
     Raises:
-        UsageError: finished caches are there: all that were asked for, or one of another request.
+        UsageError: a finished cache of another request is there.
         InputError: an unreadable image, a feature that overflows, an unfinished cache of another request.
         EnvironmentFault: no memory, no space, no permission; another process is writing one of them.
     """
     progress = progress or SILENT
-    refuse_finished(extraction.jobs)
+    refuse_taken(extraction.jobs)
     with contextlib.ExitStack() as held:
         for job in extraction.jobs:
             if job.state != "done":
@@ -47,10 +47,10 @@ def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, F
 
 def _write(extraction: Extraction, progress: Progress) -> dict[str, FeatureCache]:
     """Every cache, those that are finished read and the others written."""
-    for note in extraction.backbone.notes:
+    for note in extraction.notes:
         progress.note(note)
     writers = [(job, _open_writer(extraction, job, progress)) for job in extraction.jobs]
-    model = _ready(extraction)
+    model = _ready(extraction) if any(writer for _, writer in writers) else extraction.backbone.model
     caches: dict[str, FeatureCache] = {}
     counts = extraction.train_counts
     for job, writer in writers:
@@ -68,11 +68,11 @@ def _write(extraction: Extraction, progress: Progress) -> dict[str, FeatureCache
     return caches
 
 
-def refuse_finished(jobs: list[SplitJob]) -> None:
-    """Finished caches are kept: what remains is done beside them, and there must be something.
+def refuse_taken(jobs: list[SplitJob]) -> None:
+    """Finished caches of the same request are kept; one of another request is in the way.
 
     Raises:
-        UsageError: nothing remains, or a finished cache is of another request.
+        UsageError: there is one.
     """
     for job in jobs:
         if job.state == "taken":
@@ -81,12 +81,6 @@ def refuse_finished(jobs: list[SplitJob]) -> None:
                 where=job.folder,
                 hint="overwrite=True replaces it, out=DIR writes elsewhere",
             )
-    if all(job.state == "done" for job in jobs):
-        raise UsageError(
-            "finished already",
-            where=", ".join(str(job.folder) for job in jobs),
-            hint="overwrite=True replaces it",
-        )
 
 
 def _open_writer(extraction: Extraction, job: SplitJob, progress: Progress) -> CacheWriter | None:
@@ -98,6 +92,10 @@ def _open_writer(extraction: Extraction, job: SplitJob, progress: Progress) -> C
         n = len(writer.plan.shards())
         done = n - len(writer.pending())
         progress.note(f"{job.folder} is unfinished: going on after {done} of {n} shards")
+        if writer.doubted:
+            progress.note(
+                f"{writer.doubted} finished shards are made again: their bytes or images have changed"
+            )
         asked = extraction.request.batch_size
         if asked is not None and asked != writer.run["batch_size"]:
             progress.note(f"the batch size stays {writer.run['batch_size']}, as at the first start")
@@ -126,11 +124,18 @@ def _write_shards(
         for shard in pending
         for start in range(shard.start, shard.stop, size)
     ]
+    remarked: dict[str, list[str]] = {}
     with contextlib.closing(_decode(extraction, split, ranges, workers)) as batches:
         for shard in pending:
-            features, skipped = _shard(extraction, shard, batches, model, progress)
-            writer.write_shard(shard, features, skipped)
+            features, skipped, remarks = _shard(extraction, shard, batches, model, progress)
+            writer.write_shard(shard, features, skipped, {text for _, text in remarks} - {UNTURNED})
+            for index, text in remarks:
+                remarked.setdefault(text, []).append(split.samples[index])
     progress.finish()
+    for text, names in remarked.items():
+        many = len(names) > 1
+        images = f"{len(names):,} image{'s' * many} of {split.name}"
+        progress.note(f"{images}: {text} ({names[0]}{', …' * many})")
 
 
 def _shard(
@@ -139,10 +144,10 @@ def _shard(
     batches: Iterator[DecodedBatch],
     model: nn.Module,
     progress: Progress,
-) -> tuple[np.ndarray, list[int]]:
-    """Features [kept, V, D] float32 of one shard, and the samples without."""
+) -> tuple[np.ndarray, list[int], list[tuple[int, str]]]:
+    """Features [kept, V, D] float32 of one shard, the samples without, and remarks on samples."""
     views, dim = len(extraction.views), extraction.backbone.dim
-    rows, skipped, seen = [], list[int](), shard.start
+    rows, skipped, remarks, seen = [], list[int](), list[tuple[int, str]](), shard.start
     while seen < shard.stop:
         batch = next(batches)
         for index, err in batch.failed:
@@ -152,11 +157,12 @@ def _shard(
             skipped.append(index)
         if batch.pixels is not None:
             rows.append(_forward(extraction, model, batch.pixels).reshape(-1, views, dim))
+        remarks += batch.remarks
         count = len(batch.index) + len(batch.failed)
         seen += count
         progress.advance(count)
     kept = np.concatenate(rows) if rows else np.empty((0, views, dim), np.float32)
-    return kept, skipped
+    return kept, skipped, remarks
 
 
 def _forward(extraction: Extraction, model: nn.Module, pixels: np.ndarray) -> np.ndarray:

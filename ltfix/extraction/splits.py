@@ -11,6 +11,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.extraction.request import ImageRequest, Request
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import cache_state
+from ltfix.images.decode import FileReader
 from ltfix.images.longtail import cut_long_tail
 from ltfix.images.source import Source, order_splits, read_classes
 from ltfix.images.split import ABSENT, Split
@@ -96,8 +97,9 @@ def check_present(split: Split) -> None:
     """
     missing = [name for name, size in zip(split.samples, split.sizes, strict=True) if size == ABSENT]
     if missing:
+        cause = split.read.why_missing(missing[0]) if isinstance(split.read, FileReader) else None
         raise InputError(
             f"{len(missing):,} of {len(split):,} images of {split.name} are not there",
             where=missing[0],
-            hint="root=DIR says where a list's paths start from; on_error=skip leaves them out",
+            hint=cause or "root=DIR says where a list's paths start from; on_error=skip leaves them out",
         )

@@ -94,6 +94,7 @@ class FeatureCache:
         if not self.path.is_dir():
             return None
         path = self.path / manifests.SAMPLES
+        files.demand_regular(path)
         with files.os_errors(path):
             text = path.read_bytes().decode("utf-8", "surrogateescape")
         lines = tuple(text.removesuffix("\n").split("\n"))

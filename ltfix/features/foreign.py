@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import math
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ltfix.errors import EnvironmentFault, InputError
-from ltfix.files import os_errors
+from ltfix.files import demand_regular, os_errors
 
 _WANTED = ("features", "labels", "head.weight", "head.bias")
 _TORN = (
@@ -39,9 +40,11 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         InputError: torn, not an ``.npz``, or with pickled objects in it.
         EnvironmentFault: it does not fit into memory.
     """
+    demand_regular(path)
     with os_errors(path):
         try:
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # numpy's about old headers, which it reads all the same
                 found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
                 require_tensors(found, path)
                 return {name: _member(archive, f"{name}.npy") for name in _WANTED if name in found}
@@ -110,6 +113,28 @@ def features_and_labels(tensors: Mapping[str, np.ndarray], where: Path) -> tuple
         raise InputError(f"features must be [n, D] or [n, V, D], found {list(features.shape)}", where=where)
     if labels.ndim != 1 or len(labels) != len(features):
         raise InputError(f"labels must be [{len(features)}], found {list(labels.shape)}", where=where)
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"labels are {labels.dtype}, expected integers", where=where)
-    return features, labels.astype(np.int64)
+    return features, _whole_labels(labels, where)
+
+
+def _whole_labels(labels: np.ndarray, where: Path) -> np.ndarray:
+    """Labels [n] as int64: integers of any width, or floats that are whole numbers.
+
+    Raises:
+        InputError: another kind, a fraction, or a number that int64 does not hold; its row is named.
+    """
+    kind, told = labels.dtype.kind, f"labels are {labels.dtype}, expected integers"
+    if kind not in "iuf":
+        by_name = "number them: np.unique(labels, return_inverse=True)[1]" if kind in "US" else None
+        raise InputError(told, where=where, hint=by_name or "labels.astype(int) converts them")
+    if kind == "f":
+        labels = labels.astype(np.float64)
+        bad = ~np.isfinite(labels) | (labels != np.rint(labels))
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            hint = "a label is the number of its class, from 0 to K - 1"
+            raise InputError(f"label {labels[row]} of row {row} is no whole number", where=where, hint=hint)
+    large = (labels >= 2**63) | (labels < -(2**63))
+    if large.any():
+        row = int(np.flatnonzero(large)[0])
+        raise InputError(f"label {int(labels[row])} of row {row} is no class index", where=where)
+    return labels.astype(np.int64)

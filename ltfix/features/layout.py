@@ -14,6 +14,8 @@ from ltfix.errors import InputError
 from ltfix.features.manifest import Contents
 
 SHARD_ROWS = 1024
+# decisions that may change while a cache is unfinished: each shard knows what of them it was made from
+LOOSE = frozenset({"samples", "labels", "source.digest", "on_error"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,8 @@ class CachePlan(Contents):
         decides: every further choice that decides the bytes; with the above it makes the fingerprint.
         run: choices that a resumed run takes over (resolved batch size, threads, device kind, precision).
         shard_rows: samples a shard.
+        stamps: of each sample, numbers that change when its image is replaced; not part of the cache, and
+            none where they are not known.
     """
 
     samples: Sequence[str]
@@ -33,6 +37,7 @@ class CachePlan(Contents):
     decides: dict[str, Any]
     run: dict[str, Any]
     shard_rows: int = SHARD_ROWS
+    stamps: Sequence[tuple[int, ...]] = ()
 
     def decisions(self) -> dict[str, Any]:
         """What the fingerprint is taken of, by name, so that a difference can be named."""
@@ -46,6 +51,26 @@ class CachePlan(Contents):
             "source": self.source,
             **self.decides,
         }
+
+    def inputs(self, shard: Shard, skipped: bool) -> str:
+        """SHA-256 of all that the features and labels of one shard are made from.
+
+        Args:
+            shard: which.
+            skipped: whether images of it were left out, which another way with errors would not have done.
+        """
+        rows = slice(shard.start, shard.stop)
+        return files.sha256_json(
+            {
+                "samples": list(self.samples[rows]),
+                "labels": np.asarray(self.labels)[rows],
+                "images": self.stamps[rows] if self.stamps else self.source,
+                "features": [self.dim, self.views, self.dtype],
+                "backbone": self.backbone,
+                "preprocess": self.preprocess,
+                "decides": {k: v for k, v in self.decides.items() if skipped or k not in LOOSE},
+            }
+        )
 
     def shards(self) -> list[Shard]:
         """The N samples in consecutive runs of ``shard_rows``."""
@@ -76,16 +101,26 @@ class Shard:
         """The shard's file name."""
         return f"shard-{self.index:05d}.safetensors"
 
+    @property
+    def record(self) -> str:
+        """The file name of what an unfinished cache remembers of the shard."""
+        return f"partial-{self.index:05d}.json"
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """In words, what differs between two sets of decisions: of an unfinished cache or training, say.
 
-    Nested keys are joined by dots; ``before`` comes from JSON, ``now`` may hold tuples and numpy's numbers.
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between two sets of decisions: old and new value by key, nested keys joined by dots.
+
+    ``before`` comes from JSON, ``now`` may hold tuples and numpy's numbers.
     """
     old, new = dict(_flatten(before)), dict(_flatten(json.loads(files.to_json(now))))
-    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-    told = [_difference(key, old.get(key), new.get(key)) for key in keys[:4]]
-    return ", ".join(told) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+    return {k: (old.get(k), new.get(k)) for k in sorted({*old, *new}) if old.get(k) != new.get(k)}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """In words, what differs between two sets of decisions: of an unfinished cache or training, say."""
+    changed = changes(before, now)
+    told = [_difference(key, *values) for key, values in list(changed.items())[:4]]
+    return ", ".join(told) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +15,15 @@ from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
 from ltfix.features import manifest as manifests
 from ltfix.features.cache import FeatureCache, first_not_finite
-from ltfix.features.layout import CachePlan, Shard, differences
-from ltfix.features.manifest import PARTIAL, Contents, Manifest
+from ltfix.features.layout import LOOSE, CachePlan, Shard, changes, differences
+from ltfix.features.manifest import DEPTHS, PARTIAL, Contents, Manifest
 from ltfix.features.read import assemble
+from ltfix.features.shards import ShardFiles
 from ltfix.heads.head import Head
-from ltfix.tensorfile import load_tensors, ltfix_metadata
 
-_OWN_FILE = re.compile(r"manifest\.json|partial\.json|samples\.txt|head\.safetensors|shard-\d+\.safetensors")
+_OWN_FILE = re.compile(
+    r"manifest\.json|partial(-\d+)?\.json|samples\.txt|head\.safetensors|shard-\d+\.safetensors"
+)
 
 
 def cache_state(folder: Path) -> tuple[Literal["absent", "partial", "finished"], str | None]:
@@ -60,11 +62,14 @@ class CacheWriter:
     """Writes one cache folder; opened on an unfinished one it goes on where that stopped.
 
     Shards never change once written, and each carries the fingerprint, so two writers of the same plan
-    do no harm to each other, and a writer whose folder another plan took over stops.
+    do no harm to each other, and a writer whose folder another plan took over stops. A shard is taken over
+    if its bytes are those that were written and it was made from what the plan would make it from; so a plan
+    that differs in some images, or in what to do about unreadable ones, goes on with all others.
 
     Attributes:
-        resumed: an unfinished cache of the same plan was found.
+        resumed: an unfinished cache was found, of the same plan or one whose shards this one can use.
         run: ``plan.run``, or on resume what the first start had resolved.
+        doubted: shards that are there and are not taken over, as :meth:`pending` last found.
 
     Raises:
         UsageError: the folder holds a finished cache (or other files) and ``overwrite`` is false.
@@ -73,9 +78,10 @@ class CacheWriter:
     """
 
     def __init__(self, folder: Path | str, plan: CachePlan, *, overwrite: bool = False) -> None:
-        self.folder, self.plan = Path(folder), plan
+        self.folder, self.plan, self.doubted = Path(folder), plan, 0
         decided = plan.decisions()
         self.fingerprint = files.sha256_json(decided)
+        self._files = ShardFiles(self.folder, plan, self.fingerprint)
         plan.check()
         state, found = cache_state(self.folder)
         if state == "absent":
@@ -89,24 +95,32 @@ class CacheWriter:
             )
         self.resumed = state == "partial"
         if self.resumed and found != self.fingerprint:
-            raise self._another_plan()
+            self._take_over(decided)
         if not self.resumed:
-            start = {"fingerprint": self.fingerprint, "decides": decided, "run": plan.run}
-            files.write_json(self.folder / PARTIAL, start)
+            self._begin(decided, plan.run)
         self.run: dict[str, Any] = read_partial(self.folder)["run"]
         files.sweep(self.folder)
 
     def pending(self) -> list[Shard]:
         """The shards that are not written yet, by this run or the one it resumes."""
-        return [shard for shard in self.plan.shards() if not self._written(shard)]
+        missing = [shard for shard in self.plan.shards() if not self._files.is_written(shard)]
+        self.doubted = sum((self.folder / shard.file).exists() for shard in missing)
+        return missing
 
-    def write_shard(self, shard: Shard, features: np.ndarray, skipped: Sequence[int] = ()) -> None:
+    def write_shard(
+        self,
+        shard: Shard,
+        features: np.ndarray,
+        skipped: Sequence[int] = (),
+        remarks: Iterable[str] = (),
+    ) -> None:
         """Write the features [stop - start - skipped, V, D] of one shard atomically.
 
         Args:
             shard: one of :meth:`pending`.
             features: float array; cast to the plan's dtype.
             skipped: sample indices in start..stop that have no row.
+            remarks: how its images were read, for the manifest.
 
         Raises:
             InputError: a value overflows float16 or is not finite (the sample is named), or another
@@ -128,12 +142,9 @@ class CacheWriter:
                 hint="use dtype=float32" if overflow else "check the checkpoint, or use precision=fp32",
             )
         self._check_owner()
-        if not self._written(shard):
-            files.write_safetensors(
-                self.folder / shard.file,
-                {"features": stored, "labels": np.asarray(self.plan.labels)[kept].astype(np.int64)},
-                {"fingerprint": self.fingerprint, "skipped": sorted({int(i) for i in skipped})},
-            )
+        if not self._files.is_written(shard):
+            labels = np.asarray(self.plan.labels)[kept].astype(np.int64)
+            self._files.write(shard, {"features": stored, "labels": labels}, skipped, remarks)
 
     def publish(self, head: Head | None) -> FeatureCache:
         """Write samples.txt, the stage-1 classifier and, last, the manifest; return the finished cache.
@@ -146,14 +157,13 @@ class CacheWriter:
             EnvironmentFault: it cannot be written.
         """
         self._check_owner()
-        entries, skipped = [], []
+        entries, skipped, remarks = [], [], set[str]()
         for shard in self.plan.shards():
-            left_out = self._skipped(shard)
-            sha256 = files.sha256_file(self.folder / shard.file)
-            entries.append(
-                {"file": shard.file, "n": shard.stop - shard.start - len(left_out), "sha256": sha256}
-            )
+            record, left_out = self._files.finished(shard)
+            rows = shard.stop - shard.start - len(left_out)
+            entries.append({"file": shard.file, "n": rows, "sha256": record.sha256})
             skipped += left_out
+            remarks |= set(record.remarks)
         kept = np.setdiff1d(np.arange(len(self.plan.samples)), np.asarray(skipped, np.int64))
         if not len(kept):
             raise InputError("no image could be read", where=self.folder)
@@ -161,9 +171,15 @@ class CacheWriter:
         files.write_text(self.folder / manifests.SAMPLES, names)
         if head is not None:
             head.save(self.folder / manifests.HEAD)
-        cache = assemble(self.folder, self._manifest(kept, skipped, entries))
-        assert cache.manifest is not None
-        files.write_json(self.folder / manifests.NAME, cache.manifest.to_dict())
+        manifest = self._manifest(kept, skipped, entries)
+        if remarks:
+            manifest = dataclasses.replace(
+                manifest, preprocess={**manifest.preprocess, DEPTHS: sorted(remarks)}
+            )
+        cache = assemble(self.folder, manifest)
+        files.write_json(self.folder / manifests.NAME, manifest.to_dict())
+        for shard in self.plan.shards():
+            files.remove(self.folder / shard.record)
         files.remove(self.folder / PARTIAL)
         files.sweep(self.folder)
         return cache
@@ -181,43 +197,35 @@ class CacheWriter:
             **{field.name: getattr(plan, field.name) for field in dataclasses.fields(Contents)},
         )
 
-    def _metadata(self, shard: Shard) -> dict[str, Any]:
-        path = self.folder / shard.file
-        return ltfix_metadata(load_tensors(path)[1], path)
-
-    def _written(self, shard: Shard) -> bool:
-        with files.os_errors(self.folder):
-            if not (self.folder / shard.file).exists():
-                return False
-        try:
-            return bool(self._metadata(shard).get("fingerprint") == self.fingerprint)
-        except InputError:  # no writer leaves half a shard: the disk or somebody else did, so write it again
-            return False
-
-    def _skipped(self, shard: Shard) -> list[int]:
-        found = self._metadata(shard)
-        skipped = found.get("skipped")
-        inside = range(shard.start, shard.stop)
-        if (
-            found.get("fingerprint") != self.fingerprint
-            or not isinstance(skipped, list)
-            or not all(isinstance(i, int) and i in inside for i in skipped)
-        ):
-            raise InputError("the shard belongs to another extraction", where=self.folder / shard.file)
-        return skipped
-
     def _check_owner(self) -> None:
         """A second process may have finished this very cache, or replaced it by another."""
         if cache_state(self.folder)[1] != self.fingerprint:
             raise InputError("another extraction has taken over this folder", where=self.folder)
 
-    def _another_plan(self) -> InputError:
-        told = differences(read_partial(self.folder)["decides"], self.plan.decisions())
-        return InputError(
-            f"an unfinished cache of another extraction is there; {told}",
-            where=self.folder,
-            hint="run its command again; overwrite=True replaces it",
+    def _begin(self, decided: dict[str, Any], run: dict[str, Any]) -> None:
+        start = {"fingerprint": self.fingerprint, "decides": decided, "run": run}
+        files.write_json(self.folder / PARTIAL, start)
+
+    def _take_over(self, decided: dict[str, Any]) -> None:
+        """Go on with what a writer of another plan left, if nothing else of it is lost.
+
+        Raises:
+            InputError: the plans differ in what no shard can tell, or they have no shard in common.
+        """
+        before = read_partial(self.folder)
+        changed = set(changes(before["decides"], decided))
+        others = bool(changed & {"samples", "labels"}) and not any(
+            map(self._files.usable, self.plan.shards())
         )
+        if others or not changed <= LOOSE:
+            told = differences(before["decides"], decided)
+            raise InputError(
+                f"an unfinished cache of another extraction is there; {told}",
+                where=self.folder,
+                hint="run its command again; overwrite=True replaces it",
+            )
+        files.remove(self.folder / manifests.NAME)
+        self._begin(decided, before["run"])
 
     def _refuse_other_files(self, overwrite: bool) -> None:
         with files.os_errors(self.folder):

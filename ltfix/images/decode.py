@@ -22,7 +22,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")
 MAX_BYTES = 16 * MAX_PIXELS  # no picture that may be opened has more, compressed or not
 UNTURNED = "the camera's orientation (EXIF) cannot be read: taken as it is stored"
 _ORIENTATION = 0x0112
-_HINT = "replace it, or leave such files out with on_error=skip"
+_HINT = "replace it, or leave such files out by on_error=skip"
 
 
 class FileReader:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ltfix.errors import UsageError
@@ -24,11 +26,11 @@ def exponential_counts(counts: np.ndarray, imbalance_factor: float) -> np.ndarra
         [K] int64.
 
     Raises:
-        UsageError: IF below 1.
+        UsageError: IF below 1 or without bound.
     """
-    if not imbalance_factor >= 1:
+    if not 1 <= imbalance_factor < math.inf:
         raise UsageError(
-            f"it is n_max / n_min and at least 1, not {imbalance_factor:g}", where="imbalance_factor"
+            f"it is n_max / n_min, a number of at least 1, not {imbalance_factor:g}", where="imbalance_factor"
         )
     counts = np.asarray(counts, np.int64)
     rank = np.empty(len(counts), np.int64)

@@ -8,8 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from ltfix.errors import InputError
+from ltfix.errors import EnvironmentFault, InputError
+from ltfix.extraction import decode as decoding
 from ltfix.extraction.decode import AHEAD, available_workers, decode_batches
+from ltfix.images import watch
 
 BATCHES = [range(0, 5), range(5, 8), range(8, 9), range(9, 30)]
 
@@ -69,3 +71,53 @@ def test_it_reads_ahead_but_not_far_and_stops_when_closed():
 
 def test_workers_are_cores():
     assert available_workers() >= 1
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_a_file_that_may_not_be_read_is_collected_and_a_full_machine_is_not(workers: int):
+    def refused(index: int) -> np.ndarray:
+        if index == 6:
+            raise EnvironmentFault("no permission") from PermissionError()
+        return render(index)
+
+    batches = list(decode_batches(BATCHES, refused, workers))
+    assert [[index for index, _ in batch.failed] for batch in batches] == [[], [6], [], []]
+
+    def full(index: int) -> np.ndarray:
+        raise EnvironmentFault("too many open files") from OSError(24, "")
+
+    with pytest.raises(EnvironmentFault):
+        list(decode_batches(BATCHES, full, workers))
+
+
+def test_remarks_come_with_their_samples():
+    def remarking(index: int) -> np.ndarray:
+        if index % 4 == 0:
+            watch.remark(f"{index} is a fourth")
+        return render(index)
+
+    for workers in (0, 3):
+        batches = decode_batches(BATCHES, remarking, workers)
+        found = [pair for batch in batches for pair in batch.remarks]
+        assert found == [(i, f"{i} is a fourth") for i in range(0, 30, 4)]
+
+
+@pytest.mark.parametrize("large", [60, 100, 1000])
+def test_only_so_many_pixels_are_in_memory_at_once(large: int, monkeypatch: pytest.MonkeyPatch):
+    """Every fifth image is large; one that is larger than the room goes alone, and none waits for ever."""
+    monkeypatch.setattr(decoding, "PixelGate", lambda: watch.PixelGate(100))
+    lock, held, most = threading.Lock(), [0], [0]
+
+    def heavy(index: int) -> np.ndarray:
+        pixels = large if index % 5 == 0 else 10
+        watch.hold(pixels)
+        with lock:
+            held[0] += pixels
+            most[0] = max(most[0], held[0])
+        result = render(index)
+        with lock:
+            held[0] -= pixels
+        return result
+
+    assert sum(len(batch.index) for batch in decode_batches(BATCHES, heavy, 6)) == 30
+    assert most[0] <= max(100, large)

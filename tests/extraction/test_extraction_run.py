@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import shutil
+import socket
+import struct
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ import pytest
 import timm
 import torch
 from pictures import make_image
+from PIL import Image
 from safetensors.numpy import load_file
 from torch import nn
 
@@ -260,13 +266,178 @@ def test_finished_caches_are_kept(photos: Path, tmp_path: Path):
     assert list(extract(photos, tmp_path, progress=progress)) == ["train", "test"]
     assert any("finished already and kept" in note for note in progress.notes)
     assert {name: data for name, data in tree(tmp_path).items() if name.startswith("train")} == before
-    with pytest.raises(UsageError, match=r"finished already.*overwrite=True"):
-        extract(photos, tmp_path)
+    everything = tree(tmp_path)
+    again = extract(photos, tmp_path, progress=progress)
+    assert {name: cache.n for name, cache in again.items()} == {"train": 9, "test": 6}
+    assert tree(tmp_path) == everything
+    assert sum("finished already and kept" in note for note in progress.notes) == 3
     with pytest.raises(UsageError, match=r"another extraction is there.*overwrite=True"):
         extract(photos, tmp_path, seed=1)
     replaced = extract(photos, tmp_path, seed=1, overwrite=True)
     assert tree(tmp_path)["train/shard-00000.safetensors"] != before["train/shard-00000.safetensors"]
     assert replaced["train"].n == 9
+
+
+def broken_at(photos: Path, tmp_path: Path, sample: str, **values: Any) -> tuple[Path, bytes]:
+    """A copy of the photos whose extraction into ``out`` ended at a torn image, and that image's bytes."""
+    copy = Path(shutil.copytree(photos, tmp_path / "copy"))
+    whole = (copy / "train" / sample).read_bytes()
+    (copy / "train" / sample).write_bytes(whole[:300])
+    with pytest.raises(InputError, match=r"corrupt image.*on_error=skip"):
+        extract(copy, tmp_path / "out", split=["train"], **values)
+    return copy, whole
+
+
+def shard_times(out: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in (out / "train").glob("shard-*.safetensors")}
+
+
+class TestAfterABadImage:
+    """What a shard was made from decides whether it is kept: the third one of three holds the bad image."""
+
+    def test_skipping_keeps_the_finished_shards(self, photos: Path, tmp_path: Path):
+        copy, _ = broken_at(photos, tmp_path, "bee/01.png")
+        assert len(shard_times(tmp_path / "out")) == 2
+        progress = Notes()
+        extract(copy, tmp_path / "out", split=["train"], on_error="skip", progress=progress)
+        assert any("going on after 2 of 3 shards" in note for note in progress.notes)
+        assert progress.tasks == [["extract train", 1, "images", 1]]
+        extract(copy, tmp_path / "afresh", split=["train"], on_error="skip")
+        assert tree(tmp_path / "out") == tree(tmp_path / "afresh")
+
+    @pytest.mark.parametrize("way", ["mend", "another", "remove"])
+    def test_so_does_replacing_or_removing_the_file(self, photos: Path, tmp_path: Path, way: str):
+        copy, whole = broken_at(photos, tmp_path, "bee/01.png")
+        kept, bad = shard_times(tmp_path / "out"), copy / "train" / "bee" / "01.png"
+        if way == "remove":
+            bad.unlink()
+        else:
+            bad.write_bytes(whole if way == "mend" else (photos / "train" / "ant" / "00.png").read_bytes())
+        progress = Notes()
+        extract(copy, tmp_path / "out", split=["train"], progress=progress)
+        assert any("going on after 2 of" in note for note in progress.notes)
+        assert len(kept) == 2
+        extract(copy, tmp_path / "afresh", split=["train"])
+        assert tree(tmp_path / "out") == tree(tmp_path / "afresh")
+
+    def test_nothing_is_left_out_where_that_is_an_error_again(
+        self, photos: Path, tmp_path: Path, monkeypatch: Any
+    ):
+        copy, _ = broken_at(photos, tmp_path, "Zebra/01.png")
+        with monkeypatch.context() as patch:  # the first shard is written without its bad image
+            real, calls = running._forward, []
+
+            def stopping(*args: Any) -> np.ndarray:
+                calls.append(None)
+                if len(calls) == 3:
+                    raise Stop
+                return real(*args)
+
+            patch.setattr(running, "_forward", stopping)
+            with pytest.raises(Stop):
+                extract(copy, tmp_path / "out", split=["train"], on_error="skip")
+        assert len(shard_times(tmp_path / "out")) == 1
+        with pytest.raises(InputError, match=r"corrupt image.*Zebra/01"):
+            extract(copy, tmp_path / "out", split=["train"])
+
+
+def stopped(photos: Path, out: Path, monkeypatch: Any, calls: int) -> None:
+    """An extraction that ends before the forward pass number ``calls``."""
+    real, made = running._forward, []
+
+    def stopping(*args: Any) -> np.ndarray:
+        made.append(None)
+        if len(made) == calls:
+            raise Stop
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "_forward", stopping)
+        with pytest.raises(Stop):
+            extract(photos, out, split=["train"])
+
+
+class TestResumeBelievesNothing:
+    def test_an_image_replaced_by_one_of_the_same_size(self, photos: Path, tmp_path: Path, monkeypatch: Any):
+        copy = Path(shutil.copytree(photos, tmp_path / "copy"))
+        for path in sorted((copy / "train").rglob("*.png")):
+            with Image.open(path) as image:
+                image.convert("RGB").save(path.with_suffix(".bmp"))
+            path.unlink()
+        stopped(copy, tmp_path / "out", monkeypatch, 4)
+        assert len(shard_times(tmp_path / "out")) == 1
+        first, other = (copy / "train" / name for name in ("Zebra/00.bmp", "bee/00.bmp"))
+        times, size = first.stat(), first.stat().st_size
+        shutil.copyfile(other, tmp_path / "new.bmp")
+        (tmp_path / "new.bmp").replace(first)
+        os.utime(first, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert first.stat().st_size == size
+        progress = Notes()
+        extract(copy, tmp_path / "out", split=["train"], progress=progress)
+        assert any("bytes or images have changed: 1 shards" in note for note in progress.notes)
+        extract(copy, tmp_path / "afresh", split=["train"])
+        assert tree(tmp_path / "out") == tree(tmp_path / "afresh")
+
+    def test_a_flipped_bit_in_a_finished_shard(self, photos: Path, tmp_path: Path, monkeypatch: Any):
+        stopped(photos, tmp_path / "out", monkeypatch, 4)
+        (shard,) = (tmp_path / "out" / "train").glob("shard-*.safetensors")
+        raw = bytearray(shard.read_bytes())
+        raw[-5] ^= 1
+        shard.write_bytes(raw)
+        extract(photos, tmp_path / "out", split=["train"])
+        extract(photos, tmp_path / "afresh", split=["train"])
+        assert tree(tmp_path / "out") == tree(tmp_path / "afresh")
+
+
+def test_the_record_says_how_deep_images_were_scaled(photos: Path, tmp_path: Path, monkeypatch: Any):
+    copy = Path(shutil.copytree(photos, tmp_path / "copy"))
+    Image.fromarray(np.full((32, 40), 200, np.uint16)).save(copy / "train" / "Zebra" / "00.png")
+    Image.fromarray(np.full((32, 40), 0.5, np.float32)).save(copy / "train" / "bee" / "01.tif")
+    progress = Notes()
+    train = extract(copy, tmp_path / "whole", split=["train"], progress=progress)["train"]
+    depths = ["16-bit grey, times 255/65535", "float grey of 0 to 1, times 255"]
+    assert train.manifest is not None
+    assert train.manifest.preprocess["depths"] == depths
+    assert "1 image of train: 16-bit grey, times 255/65535 (Zebra/00.png)" in progress.notes
+    stopped(copy, tmp_path / "halves", monkeypatch, 4)
+    extract(copy, tmp_path / "halves", split=["train"])
+    assert tree(tmp_path / "whole") == tree(tmp_path / "halves")
+    plain = extract(photos, tmp_path / "plain", split=["train"])["train"].manifest
+    assert plain is not None
+    assert "depths" not in plain.preprocess
+
+
+def test_a_broken_exif_block_is_told_and_the_image_used(photos: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(photos, tmp_path / "copy"))
+    path = copy / "train" / "ant" / "00.png"
+    data, body = path.read_bytes(), b"eXIf\x00\x08\x00\x02\x01\x12\x00\x03"
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    path.write_bytes(data[:33] + chunk + data[33:])
+    progress = Notes()
+    ours = extract(copy, tmp_path / "out", split=["train"], progress=progress)["train"]
+    assert any("1 image of train: the camera's orientation" in note for note in progress.notes)
+    theirs = extract(photos, tmp_path / "plain", split=["train"])["train"]
+    np.testing.assert_array_equal(ours.features, theirs.features)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no sockets and links with names")
+def test_what_cannot_be_opened_is_left_out_too(photos: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(photos, tmp_path / "copy"))
+    place = copy / "train" / "bee"
+    os.mkfifo(place / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as end, contextlib.chdir(place):
+        end.bind("socket.png")
+    (place / "gone.png").symlink_to("nowhere")
+    (place / "self.png").symlink_to("self.png")
+    (place / "zero.png").symlink_to("/dev/zero")
+    (place / "secret.png").write_bytes((place / "00.png").read_bytes())
+    (place / "secret.png").chmod(0)
+    train = extract(copy, tmp_path / "out", split=["train"], on_error="skip")["train"]
+    assert train.manifest is not None
+    left_out = {"pipe", "socket", "gone", "self", "zero"} | ({"secret"} if os.geteuid() else set())
+    assert set(train.manifest.skipped) == {f"bee/{name}.png" for name in left_out}
+    with pytest.raises(InputError, match="2 of 15 images of train are not there"):
+        extract(copy, tmp_path / "strict", split=["train"])
 
 
 class Loud(nn.Module):

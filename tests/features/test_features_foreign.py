@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import warnings
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from caches import write_cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -34,8 +35,8 @@ def test_features_of_every_layout(dtype: str, views: int | None, order: Any) -> 
     np.testing.assert_array_equal(features, np.resize(FEATURES, (6, views or 1, 4)).astype(features.dtype))
 
 
-@pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">i4", "<u4", ">i8", "<u8"])
-def test_labels_of_every_integer_dtype(dtype: str) -> None:
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">i4", "<u4", ">i8", "<u8", "<f2", "<f4", ">f8"])
+def test_labels_of_every_dtype_that_holds_whole_numbers(dtype: str) -> None:
     _, labels = features_and_labels({"features": FEATURES, "labels": LABELS.astype(dtype)}, HERE)
     assert labels.dtype == np.int64
     np.testing.assert_array_equal(labels, LABELS)
@@ -57,9 +58,24 @@ def test_labels_of_every_integer_dtype(dtype: str) -> None:
         ({"features": np.float32(1), "labels": LABELS}, r"found \[\]"),
         ({"features": FEATURES, "labels": LABELS[:5]}, r"labels must be \[6\], found \[5\]"),
         ({"features": FEATURES, "labels": LABELS[:, None]}, r"labels must be \[6\], found \[6, 1\]"),
-        ({"features": FEATURES, "labels": LABELS.astype(float)}, "labels are float64, expected integers"),
+        (
+            {"features": FEATURES, "labels": LABELS + 0.5},
+            r"label 0.5 of row 0 is no whole number",
+        ),
+        (
+            {"features": FEATURES, "labels": np.where(LABELS == 2, np.nan, LABELS)},
+            "label nan of row 2 is no whole",
+        ),
+        ({"features": FEATURES, "labels": LABELS * 1e300}, r"label 1000\d+ of row 1 is no class index"),
+        (
+            {"features": FEATURES, "labels": LABELS.astype(np.uint64) - np.uint64(1)},
+            "label 18446744073709551615 of row 0 is no class index",
+        ),
         ({"features": FEATURES, "labels": LABELS.astype(bool)}, "labels are bool"),
-        ({"features": FEATURES, "labels": LABELS.astype("U3")}, "labels are <U3"),
+        (
+            {"features": FEATURES, "labels": LABELS.astype("U3")},
+            r"labels are <U3, expected integers",
+        ),
     ],
 )
 def test_what_does_not_fit(tensors: dict[str, np.ndarray], fragment: str) -> None:
@@ -138,10 +154,8 @@ def test_wrong_npz(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         for member, data in members.items():
             archive.writestr(member, data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy's own about headers
-        with pytest.raises(InputError, match=f"{fragment}.*x.npz"):
-            open_cache(tmp_path / "x.npz")
+    with pytest.raises(InputError, match=f"{fragment}.*x.npz"):
+        open_cache(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x04N.", GOOD])
@@ -163,3 +177,23 @@ def test_an_npz_larger_than_memory(tmp_path: Path) -> None:
         info.file_size = 128 + rows * 16
     with pytest.raises((EnvironmentFault, InputError), match=r"fit into memory|not a readable"):
         open_cache(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.npz")
+    os.mkfifo(tmp_path / "x.safetensors")
+    (tmp_path / "zero.npz").symlink_to("/dev/zero")
+    for name in ("x.npz", "x.safetensors", "zero.npz"):
+        with pytest.raises(InputError, match="not a file"):
+            open_cache(tmp_path / name)
+    cache = write_cache(tmp_path / "c")
+    for name in ("samples.txt", "manifest.json", "shard-00001.safetensors"):
+        kept = (tmp_path / "c" / name).read_bytes()
+        (tmp_path / "c" / name).unlink()
+        os.mkfifo(tmp_path / "c" / name)
+        with pytest.raises(InputError, match="not a file"):
+            _ = open_cache(tmp_path / "c").samples
+        (tmp_path / "c" / name).unlink()
+        (tmp_path / "c" / name).write_bytes(kept)
+    assert open_cache(tmp_path / "c").n == cache.n

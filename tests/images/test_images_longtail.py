@@ -56,8 +56,8 @@ def test_a_class_keeps_what_it_has_and_ranks_keep_their_order(counts: list[int],
     assert (np.diff(after[order]) <= 0).all()
 
 
-def test_a_factor_below_one_is_refused():
-    for factor in (0.5, 0.0, -1.0, float("nan")):
+def test_a_factor_below_one_or_without_bound_is_refused():
+    for factor in (0.5, 0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="imbalance_factor"):
             exponential_counts(np.array([5, 5]), factor)
 

@@ -1,0 +1,139 @@
+"""The shard files of an unfinished cache, and what is remembered of each: no file is believed unchecked.
+
+The records are gone once the cache is finished: its bytes do not depend on how it came about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError
+from ltfix.features import manifest as manifests
+from ltfix.features.layout import CachePlan, Shard
+from ltfix.features.manifest import DEPTHS
+from ltfix.tensorfile import load_tensors, ltfix_metadata
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """One shard, as it was written.
+
+    Attributes:
+        sha256: of the file's bytes.
+        inputs: what they were made from, see `CachePlan.inputs`.
+        remarks: how its images were read, where that needs saying.
+    """
+
+    sha256: str
+    inputs: str
+    remarks: list[str]
+
+
+class ShardFiles:
+    """The shards of one plan in one folder.
+
+    Args:
+        folder: of the cache.
+        plan: what they are made from.
+        fingerprint: of the plan, which each carries.
+    """
+
+    def __init__(self, folder: Path, plan: CachePlan, fingerprint: str) -> None:
+        self.folder, self.plan, self.fingerprint = folder, plan, fingerprint
+        self._known: set[int] = set()  # written, or looked into, in this process
+
+    def write(
+        self,
+        shard: Shard,
+        tensors: Mapping[str, np.ndarray],
+        skipped: Sequence[int],
+        remarks: Iterable[str],
+    ) -> None:
+        """Write a shard, then what is remembered of it."""
+        said = {"fingerprint": self.fingerprint, "skipped": sorted({int(i) for i in skipped})}
+        sha256 = files.write_safetensors(self.folder / shard.file, tensors, said)
+        record = ShardRecord(sha256, self.plan.inputs(shard, bool(len(skipped))), sorted(remarks))
+        files.write_json(self.folder / shard.record, dataclasses.asdict(record))
+        self._known.add(shard.index)
+
+    def is_written(self, shard: Shard) -> bool:
+        """Whether a shard need not be written; one that another plan wrote gets this one's fingerprint."""
+        if shard.index in self._known:
+            return True
+        record = self.usable(shard)
+        if record is None:
+            return False
+        tensors, metadata = self._load(shard)
+        if metadata.get("fingerprint") != self.fingerprint:
+            self.write(shard, tensors, metadata["skipped"], record.remarks)
+        self._known.add(shard.index)
+        return True
+
+    def usable(self, shard: Shard) -> ShardRecord | None:
+        """The record of a shard whose bytes are those that were written, from what the plan would use."""
+        path = self.folder / shard.file
+        with files.os_errors(self.folder):
+            if not path.exists():
+                return None
+        try:
+            record = self._record(shard)
+            if record is None or files.sha256_file(path) != record.sha256:
+                return None
+            skipped = bool(self._load(shard)[1].get("skipped"))
+        except InputError:  # no writer leaves half a shard: the disk or somebody else did
+            return None
+        return record if record.inputs == self.plan.inputs(shard, skipped) else None
+
+    def finished(self, shard: Shard) -> tuple[ShardRecord, list[int]]:
+        """A shard that is to be published, and the samples it left out.
+
+        Raises:
+            InputError: it is missing, of another plan, or not as it was written.
+        """
+        path, inside = self.folder / shard.file, range(shard.start, shard.stop)
+        metadata = self._load(shard)[1]
+        skipped = metadata.get("skipped")
+        if (
+            metadata.get("fingerprint") != self.fingerprint
+            or not isinstance(skipped, list)
+            or not all(isinstance(i, int) and i in inside for i in skipped)
+        ):
+            raise InputError("the shard belongs to another extraction", where=path)
+        record = self._record(shard)
+        if record is None or files.sha256_file(path) != record.sha256:
+            hint = "run the same command again"
+            raise InputError("its bytes are not those that were written", where=path, hint=hint)
+        return record, skipped
+
+    def _record(self, shard: Shard) -> ShardRecord | None:
+        """What is remembered of a shard; the manifest says it where a writer was stopped at the very end."""
+        path = self.folder / shard.record
+        if path.exists():
+            value = files.read_json(path)
+            return ShardRecord(**value) if _is_record(value) else None
+        if not (self.folder / manifests.NAME).exists():
+            return None
+        manifest = manifests.read_manifest(self.folder)
+        if manifest.fingerprint != self.fingerprint:
+            return None
+        known = {entry["file"]: entry["sha256"] for entry in manifest.shards}
+        inputs = self.plan.inputs(shard, bool(self._load(shard)[1].get("skipped")))
+        return ShardRecord(known.get(shard.file, ""), inputs, manifest.preprocess.get(DEPTHS, []))
+
+    def _load(self, shard: Shard) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        path = self.folder / shard.file
+        tensors, metadata = load_tensors(path)
+        return tensors, ltfix_metadata(metadata, path)
+
+
+def _is_record(value: Any) -> bool:
+    if not isinstance(value, dict) or set(value) != {"sha256", "inputs", "remarks"}:
+        return False
+    remarks = value["remarks"] if isinstance(value["remarks"], list) else [None]
+    return all(isinstance(text, str) for text in (value["sha256"], value["inputs"], *remarks))
