@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from ltfix.cli import config
+from ltfix.cli.printable import printable
 from ltfix.cli.signals import ENDINGS, Terminated
 from ltfix.cli.spelling import spell_error
 from ltfix.errors import EnvironmentFault, LtfixError, UsageError, nearest
@@ -61,7 +62,7 @@ class Boundary:
         except BaseException as late:
             err = late
         if config.current().debug and not isinstance(err, SystemExit | BrokenPipeError):
-            traceback.print_exception(err)
+            sys.stderr.write(printable("".join(traceback.format_exception(err))))
         self.code = self._answer(err)
         return True
 
@@ -166,7 +167,7 @@ def _place(err: Any, context: Any) -> str | None:
 def say(text: str) -> None:
     """One line on stderr, whatever line breaks the message brought along."""
     with contextlib.suppress(OSError, ValueError):
-        print(" ".join(text.split()), file=sys.stderr, flush=True)
+        print(printable(" ".join(text.split())), file=sys.stderr, flush=True)
 
 
 def _abandon_stdout() -> None:

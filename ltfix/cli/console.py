@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltfix.cli import config, tables
+from ltfix.cli.printable import printable
 from ltfix.cli.spelling import spell
 from ltfix.errors import UsageError
 from ltfix.progress import SILENT, Progress
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def note(text: str) -> None:
     """One line to the user on stderr; nothing with --quiet."""
     if not config.current().quiet:
-        print("ltfix: " + " ".join(spell(text).split()), file=sys.stderr, flush=True)
+        print(printable("ltfix: " + " ".join(spell(text).split())), file=sys.stderr, flush=True)
 
 
 def refuse_unused(names: Iterable[str], user: str) -> None:
@@ -46,9 +47,12 @@ def refuse_unused(names: Iterable[str], user: str) -> None:
             note(f"{option} from {given} is not used by {user}")
 
 
-def write(text: str) -> None:
-    """Text to stdout, ending in one line break; a character the terminal lacks becomes ``?``."""
-    encoding = sys.stdout.encoding or "utf-8"
+def write(text: str, *, drawn: bool = False) -> None:
+    """Text to stdout, ending in one line break; a character the terminal lacks becomes ``?``.
+
+    What a terminal would obey is escaped, unless ``tables`` has drawn the text and seen to that.
+    """
+    text, encoding = text if drawn else printable(text), sys.stdout.encoding or "utf-8"
     sys.stdout.write((text.rstrip("\n") + "\n").encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()
 
@@ -69,15 +73,15 @@ def claim(path: Path | None, *, overwrite: bool) -> None:
         raise UsageError("already there", where=path, hint="--overwrite replaces it")
 
 
-def deliver(text: str, output: Path | None, *, overwrite: bool = False) -> None:
-    """A result to stdout (``output`` None or ``-``) or, whole or not at all, into a file.
+def deliver(text: str, output: Path | None, *, overwrite: bool = False, drawn: bool = False) -> None:
+    """A result to stdout (``output`` None or ``-``; see `write`) or, whole or not at all, into a file.
 
     Raises:
         UsageError: the file exists and ``overwrite`` is false.
         EnvironmentFault: it cannot be written.
     """
     if output is None or str(output) == "-":
-        write(text)
+        write(text, drawn=drawn)
         return
     from ltfix import files
 
@@ -92,12 +96,12 @@ def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: 
         text = "\n\n".join(tables.draw_result(table, plain=plain) for table in found.tables())
     else:
         text = found.render(form)
-    deliver(text, output, overwrite=overwrite)
+    deliver(text, output, overwrite=overwrite, drawn=form == "table")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a plain table to stdout (see ``tables.draw``)."""
-    write(tables.draw(columns, rows))
+    write(tables.draw(columns, rows), drawn=True)
 
 
 def progress() -> Progress:
@@ -112,4 +116,4 @@ def progress() -> Progress:
         return bar
     from ltfix.cli.progress import ProgressLines
 
-    return ProgressLines(lambda text: print(text, file=sys.stderr, flush=True))
+    return ProgressLines(lambda text: print(printable(text), file=sys.stderr, flush=True))

@@ -31,7 +31,7 @@ def demo(
     from ltfix.demo.pipeline import run_demo
 
     done = run_demo(out, seed=seed, progress=console.progress())
-    console.write(_text(done, perf_counter() - began))
+    console.write(_text(done, perf_counter() - began), drawn=True)
 
 
 def _text(done: Demo, seconds: float) -> str:

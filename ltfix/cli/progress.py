@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ltfix.cli.printable import printable
 from ltfix.cli.spelling import spell
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class ProgressBar:
             console=self._console,
         )
         self._bar.start()
-        self._bar.add_task(what, total=total, words="")
+        self._bar.add_task(printable(what), total=total, words="")
 
     def advance(self, n: int = 1) -> None:
         """Move the bar by ``n`` units; drawn a few times a second, so that it may be called every step."""
@@ -146,11 +147,11 @@ class ProgressBar:
     def describe(self, text: str) -> None:
         """Show ``text`` behind the bar."""
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], words=text)
+            self._bar.update(self._bar.task_ids[0], words=printable(text))
 
     def note(self, text: str) -> None:
         """Print one line above the bar."""
-        self._console.print("ltfix: " + " ".join(spell(text).split()), soft_wrap=True)
+        self._console.print(printable("ltfix: " + " ".join(spell(text).split())), soft_wrap=True)
 
     def finish(self) -> None:
         """Leave the bar as it stands, and give the cursor back."""

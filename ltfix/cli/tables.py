@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
+from ltfix.cli.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -47,7 +49,7 @@ def draw(
     """
     from rich.console import Console
 
-    cells = [[EMPTY if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [[EMPTY if cell is None else printable(str(cell)) for cell in row] for row in rows]
     if right is None:
         right = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(columns))]
     console = Console(
@@ -66,7 +68,7 @@ def draw(
         wide = console.options.update(width=100_000)
         console.width = max(WIDTH, console.measure(drawn, options=wide).maximum)
     body = _printed(console, drawn)
-    return "\n".join(([title] if title else []) + body + notes)
+    return "\n".join(([printable(title)] if title else []) + body + list(map(printable, notes)))
 
 
 def _least_widths(

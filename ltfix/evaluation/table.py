@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from ltfix import files
 from ltfix.errors import UsageError
 
 ColumnKind = Literal["text", "count", "percent", "number", "value", "spread"]
@@ -109,9 +110,10 @@ class Result(abc.ABC):
             UsageError: another format.
         """
         if form == "json":
-            return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+            text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+            return files.escape_surrogates(text)
         if form == "csv":
-            return to_csv(self.tables()[0])
+            return files.escape_surrogates(to_csv(self.tables()[0]))
         if form == "markdown":
             return to_markdown(self.tables())
         raise UsageError(f"no such text format: {form!r}", hint="known: json, csv, markdown")
@@ -140,14 +142,29 @@ def format_value(value: Any, kind: ColumnKind) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The raw values under a header of column keys: fractions, full precision, empty where there is none."""
+    """The raw values under a header of column keys: fractions, full precision, empty where there is none.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     cells = [(c.key, part) for c in table.columns for part in (_SPREAD if c.kind == "spread" else ("",))]
     writer.writerow([f"{key}_{part}" if part else key for key, part in cells])
     for row in table.rows:  # the writer leaves None empty
-        writer.writerow([(row.get(key) or {}).get(part) if part else row.get(key) for key, part in cells])
+        writer.writerow(
+            [(row.get(key) or {}).get(part) if part else _unquestioned(row.get(key)) for key, part in cells]
+        )
     return out.getvalue()
+
+
+def _unquestioned(value: Any) -> Any:
+    """A value that a spreadsheet takes as it is; numbers are numbers, also those in text."""
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", " ")  # csv's writer leaves it bare, and its reader ends the line there
+    if not value.startswith(("=", "+", "-", "@", "\t")):
+        return value
+    return value if re.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", value) else f"'{value}"
 
 
 def to_markdown(tables: Iterable[Table]) -> str:

@@ -93,9 +93,7 @@ def _open_writer(extraction: Extraction, job: SplitJob, progress: Progress) -> C
         done = n - len(writer.pending())
         progress.note(f"{job.folder} is unfinished: going on after {done} of {n} shards")
         if writer.doubted:
-            progress.note(
-                f"{writer.doubted} finished shards are made again: their bytes or images have changed"
-            )
+            progress.note(f"made again, as their bytes or images have changed: {writer.doubted} shards")
         asked = extraction.request.batch_size
         if asked is not None and asked != writer.run["batch_size"]:
             progress.note(f"the batch size stays {writer.run['batch_size']}, as at the first start")
