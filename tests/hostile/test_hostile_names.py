@@ -115,4 +115,5 @@ def test_what_is_printed_is_the_jsons_escape(text: str):
 
 @given(st.text(st.characters(categories=None), max_size=10))
 def test_any_text_can_be_written(text: str):
-    assert files.escape_surrogates(text).encode()
+    escaped = files.escape_surrogates(text)
+    assert escaped.encode().decode() == escaped
