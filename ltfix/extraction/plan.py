@@ -122,7 +122,7 @@ def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, v
         backbone=backbone.info,
         preprocess={**backbone.preprocess.to_dict(), "views": str(views), "pillow": PIL.__version__},
         source=_source(request, split),
-        stamps=[(size, *stamp) for size, stamp in zip(split.sizes, split.stamps, strict=False)],
+        stamps=[(n_bytes, *stamp) for n_bytes, stamp in zip(split.sizes, split.stamps, strict=False)],
         decides={
             "precision": compute.precision,
             "device": compute.device.type,

@@ -21,6 +21,7 @@ class ImageRequest(RunOptions):
         data: a folder, ``list:FILE``, ``list:train=F,test=G``, or another ``prefix:rest``.
         root: the folder that a list's paths start from.
         classes: class names in index order, or a file of them, one a line.
+        classes_order: of class names that the data shows: "text", or "numeric" where they are whole numbers.
         imbalance_factor, imbalance_seed: cut the training split to the exponential profile.
         limit: at most so many samples a split, evenly spaced.
         checkpoint: weights for the model.
@@ -38,6 +39,9 @@ class ImageRequest(RunOptions):
     root: str | Path | None = option(None, "Where the paths of a list start from.", metavar="DIR")
     classes: str | Path | Sequence[str] | None = option(
         None, "Class names in index order, one a line.", metavar="FILE"
+    )
+    classes_order: str = option(
+        "text", "Of class names that the data shows: of text, or of numbers.", choices=("text", "numeric")
     )
     imbalance_factor: float | None = option(
         None, "Cut training images to an exponential long tail n_max/n_min.", metavar="F"

@@ -11,6 +11,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.extraction.request import ImageRequest, Request
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import cache_state
+from ltfix.images.classes import order_classes, told_as_text
 from ltfix.images.decode import FileReader
 from ltfix.images.longtail import cut_long_tail
 from ltfix.images.source import Source, order_splits, read_classes
@@ -33,7 +34,7 @@ def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.nda
     """
     ordered = order_splits(list(request.split) or source.splits())
     cached = _train_cache(Path(request.out))
-    classes = class_names(request) or _classes(source, ordered, cached)
+    classes, note = _classes(source, ordered, cached, request)
     train = None
     if "train" in source.splits() and ("train" in ordered or cached is None):
         train = cut_training_split(source.split("train", classes), request)
@@ -44,19 +45,25 @@ def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.nda
         train if name == "train" and train is not None else source.split(name, classes).limit(request.limit)
         for name in ordered
     ]
-    return splits, counts
+    return [splits[0].noted(note), *splits[1:]], counts
 
 
-def class_names(request: ImageRequest) -> tuple[str, ...] | None:
-    """The class names that the request gives, or None where the data says them.
+def class_names(source: Source, split: str, request: ImageRequest) -> tuple[tuple[str, ...], str | None]:
+    """The class names that the request gives, else those that a split shows; and what to say of their order.
 
     Raises:
         InputError: the file is missing, or its names are no list of classes.
+        UsageError: the order of numbers was asked for, and they are none, or have an order of their own.
     """
-    given = request.classes
+    given, order = request.classes, request.classes_order
     if given is None:
-        return None
-    return read_classes(given) if isinstance(given, str | Path) else tuple(given)
+        names = order_classes(source.classes(split), order, source.root)
+        return names, told_as_text(names)
+    if order != "text":
+        raise UsageError(
+            "the classes that are named have an order of their own", where=f"classes_order={order}"
+        )
+    return read_classes(given) if isinstance(given, str | Path) else tuple(given), None
 
 
 def cut_training_split(split: Split, request: ImageRequest) -> Split:
@@ -70,13 +77,21 @@ def cut_training_split(split: Split, request: ImageRequest) -> Split:
     return split.limit(request.limit)
 
 
-def _classes(source: Source, names: Sequence[str], cached: FeatureCache | None) -> tuple[str, ...]:
-    if "train" in names:
-        return source.classes("train")
+def _classes(
+    source: Source, names: Sequence[str], cached: FeatureCache | None, request: Request
+) -> tuple[tuple[str, ...], str | None]:
+    if request.classes is not None or "train" in names:
+        return class_names(source, "train", request)
     if cached is not None and cached.classes is not None:
-        return cached.classes
+        if order_classes(cached.classes, request.classes_order, cached.path) != cached.classes:
+            raise UsageError(
+                "its classes are in the order of text",
+                where=cached.path,
+                hint="extract train in the same order",
+            )
+        return cached.classes, None
     if "train" in source.splits():
-        return source.classes("train")
+        return class_names(source, "train", request)
     raise UsageError(
         f"the classes of split {names[0]!r} are those of the training split, and there is none",
         where=source.root,

@@ -14,6 +14,17 @@ _WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
+def whole_number(text: str) -> int | None:
+    """What a text like ``7``, ``+7`` or ``7.0`` counts, or None where it is no whole number."""
+    match = _WHOLE.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        return int(match[1])
+    except ValueError:  # more digits than Python takes for a number
+        return MOST_CLASSES
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
     """One line of a list.
@@ -30,14 +41,8 @@ class Row:
 
     @property
     def index(self) -> int | None:
-        """The label as a whole number (``7``, ``+7``, ``7.0``), or None where it is none."""
-        match = _WHOLE.fullmatch(self.label)
-        if match is None:
-            return None
-        try:
-            return int(match[1])
-        except ValueError:  # more digits than Python takes for a number
-            return MOST_CLASSES
+        """The label as a whole number, or None where it is none."""
+        return whole_number(self.label)
 
 
 def are_indices(lists: Mapping[str, Sequence[Row]]) -> bool:

@@ -89,6 +89,10 @@ class Split:
             stamps=[self.stamps[i] for i in chosen] if self.stamps else (),
         )
 
+    def noted(self, note: str | None) -> Split:
+        """The split with one more note, if there is one."""
+        return self if note is None else dataclasses.replace(self, notes=(*self.notes, note))
+
     def limit(self, n: int | None) -> Split:
         """At most ``n`` samples, evenly spaced, so that sources sorted by class keep most classes."""
         if n is None or n >= len(self):

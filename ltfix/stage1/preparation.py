@@ -48,7 +48,7 @@ class Plan:
 
     def decides(self) -> dict[str, Any]:
         """What decides the weights, as JSON: a checkpoint of other decisions is another run's."""
-        start, train = self.start, self.train
+        start, train, order = self.start, self.train, self.request.classes_order
         return {
             "model": self.request.model,
             "model_args": dict(self.request.model_args),
@@ -57,7 +57,8 @@ class Plan:
             "values": self.values,
             "preprocess": start.preprocess.to_dict(),
             "start": start.weights if start.weights == "random" else {start.weights: start.weights_sha256},
-            "data": {"kind": train.kind, "root": train.root, "n": len(train), "digest": train.digest},
+            "data": {"kind": train.kind, "root": train.root, "n": len(train), "digest": train.digest}
+            | ({} if order == "text" else {"classes_order": order}),
             "classes": list(train.classes),
             "seed": self.request.seed,
         }
@@ -110,7 +111,8 @@ def open_images(request: TrainingRequest) -> tuple[Split, Split | None]:
         UsageError, InputError: as :func:`ltfix.images.source.open_source`.
     """
     source = open_source(request.data, root=request.root, split=(request.split,))
-    train = cut_training_split(source.split(request.split, class_names(request)), request)
+    classes, note = class_names(source, request.split, request)
+    train = cut_training_split(source.split(request.split, classes), request).noted(note)
     has_val = request.split != "val" and "val" in source.splits()
     return train, source.split("val", train.classes) if has_val else None
 

@@ -84,7 +84,11 @@ def train(request: TrainingRequest, progress: Progress = SILENT) -> Run:
         events.demand()
     with joined(request.device) as (processes, device):
         plan = prepare_training(request, device)
-        return _Training(plan, processes, progress if processes.first else SILENT).run()
+        progress = progress if processes.first else SILENT
+        for split in filter(None, (plan.train, plan.val)):
+            for note in split.notes:
+                progress.note(note)
+        return _Training(plan, processes, progress).run()
 
 
 class _Training:
