@@ -104,8 +104,13 @@ def _move_data(value: str, folder: Path) -> str:
     prefix, colon, rest = value.partition(":")
     if not colon or len(prefix) == 1:  # C:\\photos is a path too
         return str(folder / value)
-    parts = [part.rpartition("=") for part in rest.split(",")]
-    return prefix + ":" + ",".join(f"{split}{equals}{folder / path}" for split, equals, path in parts)
+    from ltfix.images.listfile import split_lists
+
+    parts = split_lists(rest, folder)
+    if parts is None:
+        return f"{prefix}:{rest if rest == '-' else folder / rest}"
+    moved = [f"{split}={path if path == '-' else folder / path}" for split, path in parts.items()]
+    return f"{prefix}:{','.join(moved)}"
 
 
 @dataclass(frozen=True)

@@ -130,19 +130,27 @@ def open_lists(rest: str, *, root: Path | None = None, split: Sequence[str] = ()
     return ListSource({name: Path(file) for name, file in parts.items()}, root)
 
 
-def split_lists(rest: str) -> dict[str, str] | None:
+def split_lists(rest: str, folder: Path = Path()) -> dict[str, str] | None:
     """The file of each split in ``train=F,test=G``; None where it is one file.
 
     Commas and equal signs may be part of a path: another split begins only where the path before it is that
     of a file and would be none if it went on.
 
+    Args:
+        rest: what stands behind ``list:``.
+        folder: where its paths start from.
+
     Raises:
         UsageError: a split is given twice or without a file.
     """
-    if is_there(rest) or not re.match(r"[\w-]+=", rest):
+
+    def can_be_read(path: str) -> bool:
+        return _is_stream(path) or is_there(os.path.join(folder, path))  # noqa: PTH118 - it may be no path
+
+    if can_be_read(rest) or not re.match(r"[\w-]+=", rest):
         return None
-    parts = _cut(rest, lambda path, longer: _can_be_read(path) and not is_there(longer))
-    if not all(map(_can_be_read, parts.values())):  # a file is missing: name that one
+    parts = _cut(rest, lambda path, longer: can_be_read(path) and not can_be_read(longer))
+    if not all(map(can_be_read, parts.values())):  # a file is missing: name that one
         parts = _cut(rest, lambda path, longer: True)
         if any("," in path for path in parts.values()):
             raise UsageError("expected list:train=F,test=G", where=f"list:{rest}")
@@ -164,10 +172,6 @@ def _cut(rest: str, ends: Callable[[str, str], bool]) -> dict[str, str]:
         name = split
         parts[name] = path
     return parts
-
-
-def _can_be_read(path: str) -> bool:
-    return _is_stream(path) or is_there(path)
 
 
 def _is_stream(file: Path | str) -> bool:

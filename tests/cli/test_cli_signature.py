@@ -151,6 +151,8 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], said: str):
     [
         ("data", "photos", "f/photos"),
         ("data", "list:train=a,test=b", "list:train=f/a,test=f/b"),
+        ("data", "list:-", "list:-"),
+        ("data", "list:train=-,test=b=c", "list:train=-,test=f/b=c"),
         ("model", "resnet", "resnet"),
         ("kind", "a", "a"),
         ("heads", "x", "f/x"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from caches import write_cache
+from pictures import write_photos
 
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.extraction.plan import Extraction, prepare
@@ -102,3 +103,13 @@ def test_refusals(photos: Path, tmp_path: Path, values: dict[str, Any], kind: ty
     with pytest.raises(kind, match=message):
         plan(photos, tmp_path, **values)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_order_of_classes_is_recorded_only_where_it_is_another(tmp_path: Path):
+    photos = write_photos(tmp_path / "p", {"train": {str(k): 1 for k in (2, 10)}}, size=(4, 4))
+    plain, numeric = (
+        plan(photos, tmp_path / "out", classes_order=order).jobs[0].plan for order in ("text", "numeric")
+    )
+    assert set(plain.source) == {"kind", "root", "split", "digest"}
+    assert numeric.source["classes_order"] == "numeric"
+    assert (list(plain.classes), list(numeric.classes)) == (["10", "2"], ["2", "10"])

@@ -102,3 +102,44 @@ def test_missing_files_are_counted_at_once(photos: Path):
     with pytest.raises(InputError, match=r"2 of 3 images of train are not there \(gone\.png\)"):
         check_present(split)
     check_present(split.subset(np.array([0])))
+
+
+class TestNamesThatAreNumbers:
+    """Folders 0 to 11: text order is 0, 1, 10, 11, 2, …."""
+
+    @pytest.fixture
+    def numbered(self, tmp_path: Path) -> Path:
+        classes = {str(k): 1 for k in range(12)}
+        return write_photos(tmp_path / "photos", {"train": classes, "test": classes}, size=(4, 4))
+
+    def test_text_order_is_told(self, numbered: Path, tmp_path: Path):
+        chosen = choose(open_source(numbered), tmp_path)
+        assert chosen.splits[0].classes == tuple(sorted(map(str, range(12))))
+        (note,) = chosen.notes
+        assert "12 class names are whole numbers in the order of text (0, 1, 10, 11, 2, …)" in note
+
+    def test_numeric_order_for_all_splits(self, numbered: Path, tmp_path: Path):
+        chosen = choose(open_source(numbered), tmp_path, classes_order="numeric")
+        assert chosen.notes == ()
+        for split in chosen.splits:
+            assert split.classes == tuple(map(str, range(12)))
+            assert [split.classes[k] for k in split.labels] == [s.split("/")[0] for s in split.samples]
+
+    def test_a_list_of_numbers_beside_text_order_says_both_readings(self, numbered: Path, tmp_path: Path):
+        (tmp_path / "test.txt").write_text("".join(f"test/{k}/00.png {k}\n" for k in range(12)))
+        lists = open_source(f"list:test={tmp_path / 'test.txt'}", root=numbered)
+        cache_train(tmp_path / "text", sorted(map(str, range(12))))
+        with pytest.raises(InputError, match=r"label 2 is class '10' by its index and class '2' by its name"):
+            choose(lists, tmp_path / "text", split=["test"])
+        cache_train(tmp_path / "numeric", list(map(str, range(12))))
+        for order in ("text", "numeric"):
+            (split,) = choose(lists, tmp_path / "numeric", split=["test"], classes_order=order).splits
+            assert split.labels.tolist() == list(range(12))
+
+    def test_orders_that_contradict_each_other(self, numbered: Path, tmp_path: Path):
+        cache_train(tmp_path / "text", sorted(map(str, range(12))))
+        with pytest.raises(UsageError, match=r"its classes are in the order of text \(.*train\)"):
+            choose(open_source(numbered), tmp_path / "text", split=["test"], classes_order="numeric")
+        (tmp_path / "classes.txt").write_text("\n".join(map(str, range(12))))
+        with pytest.raises(UsageError, match=r"order of their own \(classes_order=numeric\)"):
+            choose(open_source(numbered), tmp_path, classes=tmp_path / "classes.txt", classes_order="numeric")
