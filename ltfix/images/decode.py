@@ -100,10 +100,8 @@ def decode(data: bytes, where: object) -> Image:
     except InputError as err:
         raise InputError(err.what, where=where, hint=err.hint) from err
     except UnidentifiedImageError as err:
-        kinds = ", ".join(FORMATS)
-        raise InputError(
-            f"not an image file of a kind that is read ({kinds})", where=where, hint=_HINT
-        ) from err
+        hint = f"{', '.join(FORMATS)} are read; {_HINT}"
+        raise InputError("not an image file", where=where, hint=hint) from err
     except Exception as err:  # Pillow's readers raise whatever their parsing trips over
         raise InputError(f"a corrupt image: {err}", where=where, hint=_HINT) from err
 

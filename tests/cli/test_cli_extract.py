@@ -34,8 +34,12 @@ def test_all_splits_in_one_command(project: Path, capsys: pytest.CaptureFixture[
     ]
     assert ltfix.open_cache("features/train").features.shape == (9, 2, 64)
     before = {p: p.read_bytes() for p in Path("features").rglob("*") if p.is_file()}
-    assert cli.run([*RANDOM, "--data", "photos", "--views", "center,hflip"]) == 2
-    assert "finished already" in capsys.readouterr().err
+    assert cli.run([*RANDOM, "--data", "photos", "--views", "center,hflip"]) == 0
+    out, err = capsys.readouterr()
+    assert [row[0] for row in rows(out)] == ["train", "test"]
+    assert err.splitlines() == [
+        f"ltfix: features/{split} is finished already and kept" for split in ("train", "test")
+    ]
     assert {p: p.read_bytes() for p in Path("features").rglob("*") if p.is_file()} == before
 
 

@@ -102,8 +102,8 @@ def huge_png() -> bytes:
     [
         (b"", "not an image file"),
         (b"<html>", "not an image file"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image file of a kind that is read"),
-        (encoded(make_image(0), "ico"), "not an image file of a kind that is read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image file"),
+        (encoded(make_image(0), "ico"), "not an image file"),
         (encoded(make_image(0), "jpeg")[:500], "a corrupt image"),
         (encoded(make_image(0))[:900], "a corrupt image"),
         (huge_png(), "the image is enormous"),

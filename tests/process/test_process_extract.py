@@ -35,7 +35,7 @@ def test_kill_9_at_any_moment_then_the_same_command(tmp_path: Path):
     told = json.loads(done.stdout)
     assert told["differing"] == []
     assert len(told["ends"]) == ROUNDS
-    assert all(code == (0 if unfinished else 2) for unfinished, code in told["ends"])
+    assert all(code == 0 for _, code in told["ends"])
     assert sum(unfinished for unfinished, _ in told["ends"]) >= ROUNDS // 2, "the kills came too late"
 
 
