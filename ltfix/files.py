@@ -176,11 +176,7 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 def write_text(path: Path | str, text: str) -> None:
     """Write a whole UTF-8 file atomically (file names that are not UTF-8 keep their bytes)."""
-    try:
-        data = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a half of a surrogate pair that stands for no byte
-        data = text.encode("utf-8", "backslashreplace")
-    write_bytes(path, data)
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
 def write_json(path: Path | str, value: object) -> None:
@@ -194,13 +190,7 @@ def to_json(value: object, indent: int | None = None) -> str:
     Names of files that are not UTF-8 hold lone surrogates, which no encoder takes: they become
     JSON's own escapes.
     """
-    return escape_surrogates(
-        json.dumps(value, sort_keys=True, indent=indent, ensure_ascii=False, default=_plain)
-    )
-
-
-def escape_surrogates(text: str) -> str:
-    """``text`` with lone surrogates, which no encoder takes, written as JSON escapes them."""
+    text = json.dumps(value, sort_keys=True, indent=indent, ensure_ascii=False, default=_plain)
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from ltfix import files
 from ltfix.errors import UsageError
 
 ColumnKind = Literal["text", "count", "percent", "number", "value", "spread"]
@@ -111,12 +110,17 @@ class Result(abc.ABC):
         """
         if form == "json":
             text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-            return files.escape_surrogates(text)
+            return encodable(text)
         if form == "csv":
-            return files.escape_surrogates(to_csv(self.tables()[0]))
+            return encodable(to_csv(self.tables()[0]))
         if form == "markdown":
             return to_markdown(self.tables())
         raise UsageError(f"no such text format: {form!r}", hint="known: json, csv, markdown")
+
+
+def encodable(text: str) -> str:
+    """``text`` with lone surrogates, which no encoder takes, written as JSON escapes them."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _rank(value: Any) -> Any:

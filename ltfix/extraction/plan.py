@@ -151,6 +151,8 @@ def _source(request: Request, split: Split) -> dict[str, Any]:
     }
     if request.imbalance_factor is not None and split.name == "train":
         source |= {"imbalance_factor": request.imbalance_factor, "imbalance_seed": request.imbalance_seed}
+    if request.classes_order != "text":
+        source["classes_order"] = request.classes_order
     return source if request.limit is None else {**source, "limit": request.limit}
 
 

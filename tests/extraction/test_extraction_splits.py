@@ -115,13 +115,13 @@ class TestNamesThatAreNumbers:
     def test_text_order_is_told(self, numbered: Path, tmp_path: Path):
         chosen = choose(open_source(numbered), tmp_path)
         assert chosen.splits[0].classes == tuple(sorted(map(str, range(12))))
-        (note,) = chosen.notes
+        (note,) = chosen.splits[0].notes
         assert "12 class names are whole numbers in the order of text (0, 1, 10, 11, 2, …)" in note
 
     def test_numeric_order_for_all_splits(self, numbered: Path, tmp_path: Path):
         chosen = choose(open_source(numbered), tmp_path, classes_order="numeric")
-        assert chosen.notes == ()
         for split in chosen.splits:
+            assert split.notes == ()
             assert split.classes == tuple(map(str, range(12)))
             assert [split.classes[k] for k in split.labels] == [s.split("/")[0] for s in split.samples]
 

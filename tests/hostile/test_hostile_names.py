@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ltfix import files
 from ltfix.cli import run
 from ltfix.cli.printable import printable
-from ltfix.evaluation.table import Column, Table, to_csv
+from ltfix.evaluation.table import Column, Table, encodable, to_csv
 
 NAMES = [
     "\x1b[2J\x1b]0;owned\x07cat",
@@ -115,5 +115,5 @@ def test_what_is_printed_is_the_jsons_escape(text: str):
 
 @given(st.text(st.characters(categories=None), max_size=10))
 def test_any_text_can_be_written(text: str):
-    escaped = files.escape_surrogates(text)
+    escaped = encodable(text)
     assert escaped.encode().decode() == escaped
