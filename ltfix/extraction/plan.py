@@ -122,7 +122,7 @@ def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, v
         backbone=backbone.info,
         preprocess={**backbone.preprocess.to_dict(), "views": str(views), "pillow": PIL.__version__},
         source=_source(request, split),
-        stamps=[(n_bytes, *stamp) for n_bytes, stamp in zip(split.sizes, split.stamps, strict=False)],
+        stamps=None if split.stamps is None else np.stack([np.asarray(split.sizes), split.stamps], axis=1),
         decides={
             "precision": compute.precision,
             "device": compute.device.type,

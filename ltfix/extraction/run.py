@@ -21,6 +21,7 @@ from ltfix.features.store import CacheWriter
 from ltfix.heads.head import STAGE1, Head
 from ltfix.images.decode import UNTURNED, register_formats
 from ltfix.images.split import Split
+from ltfix.images.watch import Remarks
 from ltfix.progress import SILENT, Progress
 from ltfix.tensorfile import load_tensors
 
@@ -122,18 +123,16 @@ def _write_shards(
         for shard in pending
         for start in range(shard.start, shard.stop, size)
     ]
-    remarked: dict[str, list[str]] = {}
+    told = Remarks(split.name)
     with contextlib.closing(_decode(extraction, split, ranges, workers)) as batches:
         for shard in pending:
             features, skipped, remarks = _shard(extraction, shard, batches, model, progress)
             writer.write_shard(shard, features, skipped, {text for _, text in remarks} - {UNTURNED})
             for index, text in remarks:
-                remarked.setdefault(text, []).append(split.samples[index])
+                told.add(split.samples[index], text)
     progress.finish()
-    for text, names in remarked.items():
-        many = len(names) > 1
-        images = f"{len(names):,} image{'s' * many} of {split.name}"
-        progress.note(f"{images}: {text} ({names[0]}{', …' * many})")
+    for line in told.lines():
+        progress.note(line)
 
 
 def _shard(

@@ -27,8 +27,8 @@ class CachePlan(Contents):
         decides: every further choice that decides the bytes; with the above it makes the fingerprint.
         run: choices that a resumed run takes over (resolved batch size, threads, device kind, precision).
         shard_rows: samples a shard.
-        stamps: of each sample, numbers that change when its image is replaced; not part of the cache, and
-            none where they are not known.
+        stamps: [N, …] numbers that change when a sample's image is replaced; not part of the cache, and
+            None where they are not known.
     """
 
     samples: Sequence[str]
@@ -37,7 +37,7 @@ class CachePlan(Contents):
     decides: dict[str, Any]
     run: dict[str, Any]
     shard_rows: int = SHARD_ROWS
-    stamps: Sequence[tuple[int, ...]] = ()
+    stamps: np.ndarray | None = None
 
     def decisions(self) -> dict[str, Any]:
         """What the fingerprint is taken of, by name, so that a difference can be named."""
@@ -64,7 +64,7 @@ class CachePlan(Contents):
             {
                 "samples": list(self.samples[rows]),
                 "labels": np.asarray(self.labels)[rows],
-                "images": self.stamps[rows] if self.stamps else self.source,
+                "images": self.source if self.stamps is None else self.stamps[rows],
                 "features": [self.dim, self.views, self.dtype],
                 "backbone": self.backbone,
                 "preprocess": self.preprocess,

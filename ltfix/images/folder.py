@@ -15,7 +15,7 @@ from ltfix import files
 from ltfix.errors import InputError
 from ltfix.images.decode import FileReader
 from ltfix.images.source import SPLITS, bare_name, no_such_split, order_splits
-from ltfix.images.split import Split, Stamp, check_classes, check_name, class_index, look_at
+from ltfix.images.split import Split, check_classes, check_name, class_index, look_at
 
 Inode = tuple[int, int]
 
@@ -77,7 +77,7 @@ class FolderSource:
             read=FileReader(folder),
             kind=self.kind,
             root=self.root,
-            stamps=[picture.stamp for _, picture in rows],
+            stamps=np.array([picture.stamp for _, picture in rows], np.int64),
             notes=_left_out(name, others),
         )
 
@@ -127,7 +127,7 @@ class Picture:
 
     sample: str
     size: int
-    stamp: Stamp
+    stamp: int
 
 
 def _pictures(folder: Path, label: str) -> tuple[list[Picture], collections.Counter[str]]:

@@ -81,7 +81,7 @@ class ListSource:
             read=FileReader(base),
             kind=self.kind,
             root=self.root,
-            stamps=[stamp for _, stamp in found],
+            stamps=np.array([stamp for _, stamp in found], np.int64),
             notes=tuple(filter(None, (self._headers.get(name), labels.told_as_names(rows)))),
         )
 

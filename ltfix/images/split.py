@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 ABSENT = -1  # the size of an image file that is not there
 OTHER_FORM = "the same name is there in another Unicode form (NFC or NFD): give both in one"
-Stamp = tuple[int, ...]  # what changes when a file is replaced: modification and status change, in ns
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -34,8 +33,8 @@ class Split:
         read: a sample's name to its image, RGB. Picklable; raises InputError naming the file.
         kind: the source's kind ("folder", "list").
         root: the name of the source's root, no path.
-        stamps: of each image file, so that a resumed run sees which were replaced; none where the source
-            does not know.
+        stamps: [N] int64, another number when an image file was replaced (a resumed run looks at them);
+            None where the source does not know.
         notes: what the user should know of how the split was read.
     """
 
@@ -47,7 +46,7 @@ class Split:
     read: Callable[[str], Image]
     kind: str
     root: str
-    stamps: Sequence[Stamp] = ()
+    stamps: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -86,7 +85,7 @@ class Split:
             samples=[self.samples[i] for i in chosen],
             labels=self.labels[index],
             sizes=[self.sizes[i] for i in chosen],
-            stamps=[self.stamps[i] for i in chosen] if self.stamps else (),
+            stamps=None if self.stamps is None else self.stamps[index],
         )
 
     def noted(self, note: str | None) -> Split:
@@ -100,13 +99,14 @@ class Split:
         return self.subset(np.arange(n) * len(self) // n)
 
 
-def look_at(path: str | os.PathLike[str]) -> tuple[int, Stamp]:
-    """Size and stamp of an image file; ``ABSENT`` where nothing can be found there."""
+def look_at(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Size of an image file, and a stamp of its times; ``ABSENT`` and 0 where nothing can be found there."""
     try:
         found = os.stat(path)  # noqa: PTH116 - a million of them
     except (OSError, ValueError):  # a broken link, a link to itself; a NUL
-        return ABSENT, ()
-    return found.st_size, (found.st_mtime_ns, found.st_ctime_ns)
+        return ABSENT, 0
+    # of both times: a file that takes another's place may bring its time of change along
+    return found.st_size, (found.st_mtime_ns * 1_000_003 + found.st_ctime_ns) % (1 << 63)
 
 
 def check_classes(classes: Sequence[str], where: object) -> tuple[str, ...]:

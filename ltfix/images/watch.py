@@ -81,3 +81,27 @@ def remark(text: str) -> None:
     watch: Watch | None = getattr(_here, "watch", None)
     if watch is not None:
         watch.remarks.append(text)
+
+
+class Remarks:
+    """Remarks on the images of one split, counted.
+
+    Args:
+        split: its name.
+    """
+
+    def __init__(self, split: str) -> None:
+        self.split = split
+        self._found: dict[str, tuple[int, str]] = {}  # how often, and of which image first
+
+    def add(self, sample: str, text: str) -> None:
+        """Count a remark on one image."""
+        count, first = self._found.get(text, (0, sample))
+        self._found[text] = count + 1, first
+
+    def lines(self) -> list[str]:
+        """A note for each kind of remark."""
+        return [
+            f"{count:,} image{'s' * (count > 1)} of {self.split}: {text} ({first}{', …' * (count > 1)})"
+            for text, (count, first) in self._found.items()
+        ]

@@ -19,6 +19,7 @@ from ltfix.backbones.preprocess import Preprocess
 from ltfix.compute import Compute
 from ltfix.errors import LtfixError
 from ltfix.images.split import Split
+from ltfix.images.watch import PixelGate, Remarks, watching
 from ltfix.progress import Progress
 from ltfix.stage1 import augment
 
@@ -183,10 +184,16 @@ def decode(split: Split, preprocess: Preprocess, progress: Progress) -> np.ndarr
     size = preprocess.image_size
     pixels = np.empty((len(split), 3, size, size), np.uint8)
     progress.start(f"read {split.name}", len(split), "images")
+    told, gate = Remarks(split.name), PixelGate()
     for row in range(len(split)):
-        pixels[row] = preprocess.crop(split.open(row)).transpose(2, 0, 1)
+        with watching(gate) as seen:
+            pixels[row] = preprocess.crop(split.open(row)).transpose(2, 0, 1)
+        for text in seen.remarks:
+            told.add(split.samples[row], text)
         progress.advance(1)
     progress.finish()
+    for line in told.lines():
+        progress.note(line)
     return pixels
 
 

@@ -128,6 +128,7 @@ def test_any_list_is_read_or_refused_by_name(tmp_path: Path, text: str, encoding
     except InputError as err:
         assert "list.txt" in str(err)
         return
+    assert split.stamps is not None
     assert len(split.samples) == len(split.labels) == len(split.sizes) == len(split.stamps)
     assert split.labels.min() >= 0
     assert split.labels.max() < split.n_classes

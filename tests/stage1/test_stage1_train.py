@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import timm
 import torch
+from pictures import write_photos
+from PIL import Image
 from safetensors.numpy import load_file
 from told import Told, same
 
@@ -210,3 +212,21 @@ def test_what_a_checkpoint_gave_is_said(photos: Path, tmp_path: Path, tiny: dict
     train_backbone(photos, out=tmp_path / "run", **options, progress=told)
     assert "the weights of a.pth are those under model_ema; left there: model" in told.notes
     assert "ignored in a.pth: queue" in told.notes
+
+
+def test_what_images_and_class_names_are_is_told(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    photos = write_photos(tmp_path / "photos", {"train": {str(k): 2 for k in (2, 3, 10)}}, size=(32, 32))
+    Image.fromarray(np.full((32, 32), 999, np.uint16)).save(photos / "train" / "3" / "00.png")
+    (photos / "train" / "3" / "a.heic").write_bytes(b"?")
+    told = Told()
+    text = train_backbone(photos, out=tmp_path / "text", **{**tiny, "epochs": 1}, progress=told)
+    assert text.info["classes"] == ["10", "2", "3"] and "classes_order" not in text.info["data"]
+    for part in (
+        "in the order of text (10, 2, 3",
+        "1 files of train do not end",
+        "16-bit grey, times 255/65535",
+    ):
+        assert sum(part in note for note in told.notes) == 1
+    options = {**tiny, "epochs": 1, "classes_order": "numeric"}
+    numeric = train_backbone(photos, out=tmp_path / "numeric", **options)
+    assert numeric.info["classes"] == ["2", "3", "10"] and numeric.info["data"]["classes_order"] == "numeric"
