@@ -14,7 +14,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ltfix"
 LAYERS = [  # each imports what stands before it; rooms of one layer do not know each other
     {"_version", "errors", "progress", "filemap", "locking"},
-    {"files", "option"},
+    {"publishing", "option"},
+    {"files"},
     {"_pava", "_pava_py", "tensorfile", "runfile", "seeds", "compute"},
     {"_samn", "_samn_py"},
     {"pava"},
