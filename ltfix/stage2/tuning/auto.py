@@ -1,10 +1,14 @@
 """The method ``auto``: every method that fits the case, tuned, and the one that validation samples justify.
 
 Tuned methods differ by less than the noise of a validation cut, and a cut that the backbone has seen
-flatters those that train longest on it. So the highest score alone does not win: of all methods that it does
-not clearly lead, the one is taken that agrees most with these together, on samples made to lie further from
-their class means than the training samples do: what errors of its own a method has, the others do not share.
-The start itself is left only for a gain that is to be seen (``EVIDENCE``).
+flatters those that train longest on it. So the highest score alone does not win:
+
+- The start itself is left only for a gain that is to be seen (``EVIDENCE``).
+- A method that fits and chooses nothing, as class means do, cannot be flattered: it is taken where the
+  highest score gives no evidence against it.
+- Else, of all methods that the best does not clearly lead, the one is taken that agrees most with these
+  together, on samples made to lie further from their class means than the training samples do: the errors
+  that a method makes alone, the others do not share.
 """
 
 from __future__ import annotations
@@ -49,12 +53,14 @@ class Contender:
     Attributes:
         change: index into ``CHANGES``. correct: [N] whether it is right on each validation sample.
         sure: [n, K] logits of the made samples by its fit on all training samples, as directions.
+        plain: whether it fits and chooses nothing.
     """
 
     name: str
     change: int
     correct: np.ndarray
     sure: np.ndarray
+    plain: bool = False
     fit: MethodFit | None = None
     choice: Choice | None = None
 
@@ -83,14 +89,14 @@ def fit_auto(material: Material, seeds: Sequence[int]) -> list[Head]:
 
     def tune(method: Method) -> Contender | None:
         quiet = dataclasses.replace(material, progress=shared.within(method.name, quiet=True))
-        fit = MethodFit.of(quiet, resolve(method, {}))
+        values = resolve(method, {})
+        fit = MethodFit.of(quiet, values)
         choice = fit.choose(scored=True)
         if choice.correct is None:
             return None
-        head = fit.train(choice, seeds[:1])[0]
-        return Contender(
-            method.name, _change(method), choice.correct, directions(head.logits(made)), fit, choice
-        )
+        sure = directions(fit.train(choice, seeds[:1])[0].logits(made))
+        plain = method.loss is None and not (method.keeps_start or method.grid or values.open)
+        return Contender(method.name, _change(method), choice.correct, sure, plain, fit, choice)
 
     every = methods()
     found = run_each(tune, every, shared, "methods tuned", threads_for(material))
@@ -144,7 +150,8 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
     near = [c for c in field if behind[c.name][0] <= allowed[c.name] * behind[c.name][1]]
     together = np.sum([c.sure for c in near], axis=0).argmax(1)
     agreement = {c.name: float((c.predicted == together).mean()) for c in field}
-    taken = max(near, key=lambda c: (not c.change, agreement[c.name], scores[c.name]))
+    plain = {c.name: c.plain and behind[c.name][0] <= EVIDENCE * behind[c.name][1] for c in near}
+    taken = max(near, key=lambda c: (not c.change, plain[c.name], agreement[c.name], scores[c.name]))
     table = [
         {
             "method": c.name,
@@ -164,6 +171,9 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
         why = (
             f"{first}, but leads the untouched start by only {ahead:.1f} ± {error:.1f}: no gain is to be seen"
         )
+    elif plain[taken.name]:
+        gap = f"{ahead:.1f} ± {error:.1f}"
+        why = f"{first}, but leads {taken.name}, which fits and chooses nothing, by only {gap}"
     else:
         why = (
             f"{first}, but does not clearly lead {len(near) - 1} others; of these, {taken.name} "
