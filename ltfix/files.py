@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ltfix.errors import EnvironmentFault, InputError
 from ltfix.locking import hold
-from ltfix.publishing import atomic_path, demand_place, os_errors, sweep, write_bytes
+from ltfix.publishing import atomic_path, demand_place, os_errors, sweep, write_bytes, write_together
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,7 @@ __all__ = [
     "demand_regular",
     "lock",
     "os_errors",
+    "pack",
     "parse_json",
     "read_json",
     "remove",
@@ -37,6 +38,7 @@ __all__ = [
     "write_json",
     "write_safetensors",
     "write_text",
+    "write_together",
 ]
 
 _DEEP = 64  # levels of JSON: what walks it may recurse
@@ -58,14 +60,14 @@ def demand_regular(path: Path | str) -> None:
         raise InputError("is a folder or a device, not a file", where=path)
 
 
-def write_text(path: Path | str, text: str) -> None:
-    """Write a whole UTF-8 file atomically (file names that are not UTF-8 keep their bytes)."""
-    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+def write_text(path: Path | str, text: str, *, overwrite: bool = True) -> None:
+    """Write a whole UTF-8 file as `write_bytes` does (file names that are not UTF-8 keep their bytes)."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"), overwrite=overwrite)
 
 
-def write_json(path: Path | str, value: object) -> None:
+def write_json(path: Path | str, value: object, *, overwrite: bool = True) -> None:
     """Write JSON with sorted keys, so equal values give equal bytes."""
-    write_text(path, to_json(value, indent=1) + "\n")
+    write_text(path, to_json(value, indent=1) + "\n", overwrite=overwrite)
 
 
 def to_json(value: object, indent: int | None = None) -> str:
@@ -135,21 +137,26 @@ def check_format(found: object, expected: str, where: object) -> None:
 def write_safetensors(
     path: Path | str, tensors: Mapping[str, np.ndarray], metadata: object | None = None
 ) -> str:
-    """Write numpy tensors; ``metadata`` becomes the one metadata key ``ltfix`` (sorted JSON).
-
-    One key only: safetensors writes several in an order that changes from run to run.
+    """Write numpy tensors, packed as :func:`pack` does.
 
     Returns:
         The SHA-256 of the bytes as they were handed to the disk.
+    """
+    data = pack(tensors, metadata)
+    write_bytes(path, data)
+    return sha256_bytes(data)
+
+
+def pack(tensors: Mapping[str, np.ndarray], metadata: object | None = None) -> bytes:
+    """The bytes of a safetensors file; ``metadata`` becomes the one metadata key ``ltfix`` (sorted JSON).
+
+    One key only: safetensors writes several in an order that changes from run to run.
     """
     import numpy as np
     from safetensors.numpy import save
 
     packed = {name: np.asarray(value, order="C") for name, value in tensors.items()}
-    header = None if metadata is None else {"ltfix": to_json(metadata)}
-    data = save(packed, metadata=header)
-    write_bytes(path, data)
-    return sha256_bytes(data)
+    return save(packed, metadata=None if metadata is None else {"ltfix": to_json(metadata)})
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """Whole files or none: what is written under a temporary name and named once it is whole.
 
 Nothing else names a file. A file is written under a temporary name in its own folder, flushed to the disk
-and renamed, so a reader sees the old file or the whole new one, whatever kills the writer.
+and named, so a reader sees the old file or the whole new one, whatever kills the writer. One that may not
+replace another gets its name by a link, which fails where something is: of several writers one wins.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import contextlib
 import errno
 import glob
 import os
+import re
 import secrets
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ltfix.errors import EnvironmentFault, InputError
+from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.locking import LOCKS, try_lock
 
 _TEMPORARY = ".ltfix-tmp"
+_DESCRIPTOR = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 _SPACE = "free some space and run the same command again"
 _RIGHTS = "check its permissions, or choose another folder"
 _FAULTS = {
@@ -56,17 +60,25 @@ def os_errors(path: Path | str) -> Iterator[None]:
         raise EnvironmentFault(what, where=where, hint=hint) from err
 
 
-def demand_place(path: Path) -> None:
+def demand_place(path: Path, *, overwrite: bool = True) -> None:
     """Refuse a path that no file could be written to, before the work that would fill it.
 
+    What a killed writer left there half published is removed.
+
     Raises:
-        InputError: the path is a folder, or passes through a file.
+        UsageError: something is there, and ``overwrite`` is false.
+        InputError: the path is a folder, a socket or a disk, or passes through a file.
         EnvironmentFault: no permission, or a read-only file system.
     """
     folder = path.parent
     with os_errors(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+        if is_stream(path):
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, "", str(path))
+            return
+        _demand_replaceable(path)
         while not (folder.exists() or folder.is_symlink() or folder == folder.parent):
             folder = folder.parent
         if not folder.is_dir():
@@ -74,36 +86,107 @@ def demand_place(path: Path) -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             fixed = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
             raise OSError(errno.EROFS if fixed else errno.EACCES, "", str(folder))
+        if not overwrite:
+            _sweep(path.parent, glob.escape(_prefix(path)), path)
+            if os.path.lexists(path):
+                raise _taken(path)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path leads to a pipe, a terminal or an open descriptor: written to, not replaced."""
+    kind = _kind(path)
+    return stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or bool(_DESCRIPTOR.fullmatch(str(path)))
+
+
+def _kind(path: Path) -> int:
+    """The file type of what a path leads to; 0 where that is nothing, or cannot be looked at."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def _demand_replaceable(path: Path) -> None:
+    kind = _kind(path)
+    if kind and not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise InputError("is a device, a pipe or a socket, not a file", where=path)
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError("already there", where=path, hint="overwrite=True replaces it")
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it into place when the block ends well.
+def atomic_path(path: Path | str, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; give it that name when the block ends well.
 
     The temporary file exists (empty) and is locked where the system has such locks, so that
     :func:`sweep` can tell it from what a killed writer left.
 
     Raises:
-        InputError: the path is a folder, or passes through a file.
+        UsageError: something is there, and ``overwrite`` is false.
+        InputError: the path is a folder or no regular file, or passes through a file.
         EnvironmentFault: no permission, or no space (the temporary file is removed).
     """
     path = Path(path)
+    with os_errors(path), _staged([path], overwrite) as (temporary,):
+        yield temporary
+
+
+@contextlib.contextmanager
+def _staged(paths: Sequence[Path], overwrite: bool) -> Iterator[list[Path]]:
+    """Yield a temporary path for each of ``paths``; when the block ends well, all are named, or none."""
+    with contextlib.ExitStack() as stack:
+        temporaries = [stack.enter_context(_temporary(path, overwrite)) for path in paths]
+        yield temporaries
+        for temporary, path in zip(temporaries, paths, strict=True):
+            with os_errors(path), temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
+        with contextlib.ExitStack() as named:
+            for temporary, path in zip(temporaries, paths, strict=True):
+                with os_errors(path):
+                    _give_name(temporary, path, overwrite)
+                if not overwrite:
+                    named.callback(path.unlink, missing_ok=True)
+            named.pop_all()
+    for folder in {path.parent for path in paths}:
+        _sync_folder(folder)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A locked temporary file for ``path``, gone at the end; what killed writers left for it goes too."""
     with os_errors(path):
+        _demand_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent, glob.escape(_prefix(path)))
-        with _locked_temporary(path) as held:
-            temporary = Path(held.name)
-            if not LOCKS:  # Windows renames no open file
-                held.close()
-            try:
-                yield temporary
-                with temporary.open("rb+") as handle:
-                    os.fsync(handle.fileno())
-                temporary.replace(path)
-            finally:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        _sweep(path.parent, glob.escape(_prefix(path)), None if overwrite else path)
+        held = _locked_temporary(path)
+    with held:
+        temporary = Path(held.name)
+        if not LOCKS:  # Windows renames no open file
+            held.close()
+        try:
+            yield temporary
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _give_name(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Without ``overwrite`` by a link: the temporary name, which goes last, tells whose the file is."""
+    if overwrite:
+        temporary.replace(path)
+        return
+    try:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links: an empty file claims the name
+            path.open("xb").close()
+            temporary.replace(path)
+    except FileExistsError as err:
+        raise _taken(path) from err
 
 
 def _locked_temporary(path: Path) -> BinaryIO:
@@ -133,18 +216,44 @@ def sweep(folder: Path) -> None:
     _sweep(folder, ".")
 
 
-def _sweep(folder: Path, prefix: str) -> None:
+def _sweep(folder: Path, prefix: str, named: Path | None = None) -> None:
+    """Remove dead temporary files; with them ``named``, where it is one of them that just got its name."""
     for path in folder.glob(f"{prefix}*{_TEMPORARY}"):
         with contextlib.suppress(OSError):
             if not LOCKS:
                 path.unlink(missing_ok=True)
                 continue
             with path.open("rb+") as handle:
-                if try_lock(handle.fileno()):
-                    path.unlink(missing_ok=True)
+                if not try_lock(handle.fileno()):
+                    continue
+                if named is not None and os.path.lexists(named) and path.samefile(named):
+                    named.unlink()
+                path.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write a whole file atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+def write_bytes(path: Path | str, data: bytes, *, overwrite: bool = True) -> None:
+    """Write a whole file atomically, or ``data`` into a stream.
+
+    Raises:
+        UsageError, InputError, EnvironmentFault: as :func:`atomic_path`.
+    """
+    write_together({Path(path): data}, overwrite=overwrite)
+
+
+def write_together(contents: Mapping[Path, bytes], *, overwrite: bool = True) -> None:
+    """Write whole files that belong together: all under temporary names, then all named.
+
+    Without ``overwrite`` a writer that is killed between the first name and the last is not in the way: the
+    next one for the same names removes what got its name.
+
+    Raises:
+        UsageError, InputError, EnvironmentFault: as :func:`atomic_path`; then none of them is there.
+    """
+    staged = {path: data for path, data in contents.items() if not is_stream(path)}
+    with _staged(list(staged), overwrite) as temporaries:
+        for temporary, (path, data) in zip(temporaries, staged.items(), strict=True):
+            with os_errors(path):
+                temporary.write_bytes(data)
+    for path in contents.keys() - staged.keys():
+        with os_errors(path), path.open("ab") as stream:
+            stream.write(contents[path])

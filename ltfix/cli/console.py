@@ -58,41 +58,42 @@ def write(text: str, *, drawn: bool = False) -> None:
 
 
 def claim(path: Path | None, *, overwrite: bool) -> None:
-    """Demand that a result can go to a file before the work for it is done; stdout (None, ``-``) always can.
+    """Demand that a result can go to a file before the work for it is done; stdout always can.
 
     Raises:
         UsageError: ``path`` exists and ``overwrite`` is false.
         InputError, EnvironmentFault: it cannot be written.
     """
-    if path is None or str(path) == "-":
-        return
-    from ltfix import files
+    if path is not None and not is_stdout(path):
+        from ltfix import files
 
-    files.demand_place(path)
-    if path.exists() and not overwrite:
-        raise UsageError("already there", where=path, hint="--overwrite replaces it")
+        files.demand_place(path, overwrite=overwrite)
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Whether the user named stdout: ``-``, or by the name that the system has for it."""
+    return str(path) in ("-", "/dev/stdout")
 
 
 def deliver(text: str, output: Path | None, *, overwrite: bool = False, drawn: bool = False) -> None:
-    """A result to stdout (``output`` None or ``-``; see `write`) or, whole or not at all, into a file.
+    """A result to stdout (``output`` None or ``-``; see `write`), a stream, or, whole or not at all, a file.
 
     Raises:
         UsageError: the file exists and ``overwrite`` is false.
         EnvironmentFault: it cannot be written.
     """
-    if output is None or str(output) == "-":
+    if output is None or is_stdout(output):
         write(text, drawn=drawn)
         return
     from ltfix import files
 
-    claim(output, overwrite=overwrite)
-    files.write_text(output, text.rstrip("\n") + "\n")
+    files.write_text(output, text.rstrip("\n") + "\n", overwrite=overwrite)
 
 
 def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: bool) -> None:
     """What a command found, as ``--format`` says, to where ``--output`` says (see `deliver`)."""
     if form == "table":
-        plain = output is not None and str(output) != "-"
+        plain = output is not None and not is_stdout(output)
         text = "\n\n".join(tables.draw_result(table, plain=plain) for table in found.tables())
     else:
         text = found.render(form)

@@ -67,6 +67,7 @@ def fit(
         entry = with_loss(found, loss)
         given, origins = given_values(entry, values, set_)
 
+    from ltfix import files
     from ltfix.compute import use_threads
     from ltfix.stage2.fit import plan_fit
 
@@ -81,8 +82,8 @@ def fit(
     began = perf_counter()
     heads = plan.train(train, numbers, val=held, progress=console.progress())
     seconds = perf_counter() - began
-    for head, place in zip(heads, places, strict=True):
-        head.save(place)
+    packed = {place: head.pack(place) for head, place in zip(heads, places, strict=True)}
+    files.write_together(packed, overwrite=run.overwrite)
     _summarise(heads, train, held)
     where = f"{places[0]}" if len(places) == 1 else f"{places[0]} … {places[-1].name}"
     console.write(f"{seconds:.1f} s; written to {where}")
@@ -119,10 +120,10 @@ def _places(out: Path | None, work: Path, name: str, seeds: Sequence[int], *, ma
     Raises:
         UsageError: to stdout.
     """
-    if str(out) == "-":
+    if console.is_stdout(out):
         from ltfix.errors import UsageError
 
-        raise UsageError("a head goes to a file, not to stdout", where="--out -")
+        raise UsageError("a head goes to a file, not to stdout", where=f"--out {out}")
     place = out or work / "heads" / f"{name}.safetensors"
     if not many:
         return [place]

@@ -37,7 +37,7 @@ def init(
     until it is edited.
     """
     console.deliver(example(), output, overwrite=overwrite)
-    if str(output) != "-":
+    if not console.is_stdout(output):
         console.note(f"wrote {output}")
 
 

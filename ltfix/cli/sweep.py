@@ -77,7 +77,7 @@ def sweep(
     if plot is not None:
         from ltfix.stage2.tables.plot import plot as draw
 
-        draw(found, plot)
+        draw(found, plot, overwrite=run.overwrite)
         console.note(f"drawn in {plot}")
     console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
 

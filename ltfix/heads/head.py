@@ -129,16 +129,23 @@ class Head:
             total += self.logits(x[:, view])
         return total if views == 1 else total / np.float32(views)
 
-    def save(self, path: Path | str) -> None:
-        """Write the head file atomically; equal heads give equal bytes.
+    def save(self, path: Path | str, *, overwrite: bool = True) -> str:
+        """Write the head file atomically; equal heads give equal bytes, whose SHA-256 is returned.
 
         Raises:
+            UsageError: something is there, and ``overwrite`` is false.
             InputError: a value is not finite, or the shapes do not fit each other; nothing is written.
             EnvironmentFault: it cannot be written.
         """
+        data = self.pack(path)
+        files.write_bytes(path, data, overwrite=overwrite)
+        return files.sha256_bytes(data)
+
+    def pack(self, path: Path | str) -> bytes:
+        """The bytes of the head file, which is to be ``path``; an InputError as of :meth:`save`."""
         _check(self, path)
         tensors = {name: np.asarray(array, np.float32) for name, array in self.arrays.items()}
-        files.write_safetensors(path, tensors, self.metadata())
+        return files.pack(tensors, self.metadata())
 
     def metadata(self) -> dict[str, Any]:
         """What the file's one metadata key ``ltfix`` holds."""

@@ -83,7 +83,7 @@ def test_deliver_to_stdout_or_a_file(tmp_path: Path, capsys):
     path = tmp_path / "new" / "out.json"
     console.deliver("{}", path)
     assert path.read_text() == "{}\n"
-    with pytest.raises(UsageError, match="--overwrite replaces it"):
+    with pytest.raises(UsageError, match="overwrite=True replaces it"):
         console.deliver("[]", path)
     console.deliver("[]", path, overwrite=True)
     assert path.read_text() == "[]\n"

@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +121,44 @@ def test_csv_and_markdown(project: Path, capsys: pytest.CaptureFixture[str]):
     assert 0 <= float(rows[0]["recall"]) <= 1
     _, out, _ = finished(capsys, "evaluate", "--cache", "test.npz", "--format", "markdown")
     assert "| Head | All | Many | Medium | Few | Harmonic | Worst class |" in out
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_output_into_a_pipe_or_a_device_leaves_it_one(project: Path, capsys, more: list[str]):
+    os.mkfifo("pipe")
+    heard: list[str] = []
+    reader = threading.Thread(target=lambda: heard.append(Path("pipe").read_text()))
+    reader.start()
+    argv = ["evaluate", "--cache", "test.npz", "--format", "json", *more, "--output"]
+    assert finished(capsys, *argv, "pipe") == (0, "", "")
+    reader.join(10)
+    assert json.loads(heard[0])["heads"]
+    assert Path("pipe").is_fifo()
+    for _ in range(2):
+        assert finished(capsys, *argv, "/dev/null") == (0, "", "")
+    assert Path("/dev/null").is_char_device()
+    _, whole, _ = finished(capsys, *argv, "-")
+    assert finished(capsys, *argv, "/dev/stdout") == (0, whole, "")
+    if Path("/dev/full").exists():
+        code, out, err = finished(capsys, *argv, "/dev/full")
+        assert (code, out) == (4, "")
+        assert err.startswith("ltfix: error: the disk is full (/dev/full)")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        code, _, err = finished(capsys, *argv, "socket")
+        assert (code, err) == (3, "ltfix: error: is a device, a pipe or a socket, not a file (socket)\n")
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="a name for stdout")
+def test_stdout_by_its_name_into_a_file_pipe_and_descriptor(project: Path):
+    line = f'"{sys.executable}" -m ltfix evaluate --cache test.npz --format csv --output'
+    script = f"{line} - > a; {line} /dev/stdout > b; {line} /dev/stdout | cat > c; {line} /dev/fd/3 3> d"
+    done = subprocess.run(["sh", "-c", script], cwd=project, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    texts = [(project / name).read_text() for name in "abcd"]
+    assert texts == [texts[0]] * 4
+    assert "tau-norm" in texts[0]
 
 
 def test_output_goes_to_a_file_once(project: Path, capsys: pytest.CaptureFixture[str]):

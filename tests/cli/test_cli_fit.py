@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from ltfix import cli
 from ltfix.files import write_safetensors
 from ltfix.heads.head import load_head
+from ltfix.stage2.fit import FitPlan
 
 Error = Callable[..., tuple[int, str]]
 COUNTS = [60, 20, 6, 2]
@@ -144,6 +146,70 @@ def test_an_existing_head_is_replaced_only_with_overwrite(project: Path, capsys,
     fit("--method", "ce", "--overwrite", "--seed", 1)
     assert place.read_bytes() != before
     assert load_head(place).meta["seed"] == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"], ["--seeds", "2"]])
+def test_of_two_fits_of_one_head_one_wins(
+    project: Path, capsys, monkeypatch: pytest.MonkeyPatch, more: list[str]
+):
+    """A second process begins and ends while the first one trains."""
+    argv = ["fit", "train.safetensors", "--method", "ce", "--epochs", "2", "--out", "mine.safetensors"]
+    real = FitPlan.train
+
+    def overtaken(*args: Any, **options: Any) -> Any:
+        second = [sys.executable, "-m", "ltfix", *argv, *more, "--lr", "0.01"]
+        done = subprocess.run(second, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return real(*args, **options)
+
+    monkeypatch.setattr(FitPlan, "train", overtaken)
+    code = cli.run([*argv, *more, "--quiet"])
+    rates = {p.name: load_head(p).meta["values"]["lr"]["value"] for p in sorted(project.glob("mine*"))}
+    if "--overwrite" in more:
+        assert (code, set(rates.values())) == (0, {0.0005})
+        return
+    place = next(iter(rates))
+    assert code == 2
+    assert capsys.readouterr().err == f"ltfix: error: already there ({place}): --overwrite replaces it\n"
+    assert set(rates.values()) == {0.01}
+    assert len(rates) == (2 if more else 1)
+    assert len(list(project.iterdir())) == 1 + len(rates)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9")
+@pytest.mark.parametrize("head", [1, 2, 3])
+def test_fits_killed_while_they_name_their_heads_are_not_in_the_way(project: Path, capsys, head: int):
+    argv = ["fit", "train.safetensors", "--method", "ce", "--epochs", "2", "--seeds", "3", "--quiet"]
+    assert cli.run([*argv, "--out", "whole/h.safetensors"]) == 0
+    if (process := os.fork()) == 0:
+        real, calls = os.link, []
+
+        def dying(*args: Any) -> None:
+            real(*args)
+            calls.append(args)
+            if len(calls) == head:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        os.link = dying
+        os._exit(cli.run([*argv, "--out", "killed/h.safetensors"]))
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+    assert len(list((project / "killed").glob("h-s*"))) == head
+    assert cli.run([*argv, "--out", "killed/h.safetensors"]) == 0
+    whole, again = (
+        {p.name: p.read_bytes() for p in (project / name).iterdir()} for name in ("whole", "killed")
+    )
+    assert again == whole
+
+
+def test_a_head_into_a_device_or_to_stdout(project: Path, capsys, error: Error):
+    if not Path("/dev/null").is_char_device():
+        pytest.skip("no /dev/null here")
+    fit("--method", "tau-norm", "--out", "/dev/null")
+    assert Path("/dev/null").is_char_device()
+    capsys.readouterr()
+    for name in ("-", "/dev/stdout"):
+        code, line = error("fit", "train.safetensors", "--method", "tau-norm", "--out", name)
+        assert (code, line) == (2, f"a head goes to a file, not to stdout (--out {name})")
 
 
 def test_the_same_command_writes_the_same_bytes(project: Path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import itertools
 import math
 from collections.abc import Sequence
@@ -35,13 +36,14 @@ def demand_plotting(path: Path) -> None:
         raise EnvironmentFault("matplotlib is not installed", where="plot", hint=hint)
 
 
-def plot(found: Sweep, path: Path, score: str | None = None) -> None:
+def plot(found: Sweep, path: Path, score: str | None = None, *, overwrite: bool = True) -> None:
     """Draw a score over the first value swept, one line for every setting of the others.
 
     Bars are the deviation over seeds; points that diverged leave gaps.
 
     Args:
         score: "all", "many", "medium", "few" or "class_mean"; None: "all" on a test cache, else "class_mean".
+        overwrite: False refuses to replace a file.
 
     Raises:
         EnvironmentFault, UsageError: as :func:`demand_plotting`; too many lines to tell apart.
@@ -56,8 +58,10 @@ def plot(found: Sweep, path: Path, score: str | None = None) -> None:
     _draw(axes, found, key)
     where = "test cache, for reports only" if found.on_test else "validation"
     axes.set_title(f"{found.method} ({where})")
-    with files.atomic_path(path) as temporary, rc_context({"svg.hashsalt": "ltfix"}):
-        figure.savefig(temporary, format=path.suffix.lower()[1:], metadata=_undated(path))
+    drawn = io.BytesIO()
+    with rc_context({"svg.hashsalt": "ltfix"}):
+        figure.savefig(drawn, format=path.suffix.lower()[1:], metadata=_undated(path))
+    files.write_bytes(path, drawn.getvalue(), overwrite=overwrite)
 
 
 def _undated(path: Path) -> dict[str, Any]:
