@@ -170,7 +170,8 @@ def lock(folder: Path | str) -> Iterator[None]:
         with os_errors(folder):
             free = stack.enter_context(hold(Path(folder)))
         if not free:
-            raise EnvironmentFault("another process is writing into this folder", where=folder)
+            hint = "wait until it has ended, or name another folder"
+            raise EnvironmentFault("another process is writing into this folder", where=folder, hint=hint)
         yield
 
 

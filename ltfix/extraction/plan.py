@@ -37,6 +37,10 @@ class SplitJob:
     folder: Path
     state: JobState
 
+    def again(self, overwrite: bool) -> SplitJob:
+        """The same with the state of now: another process may have been in the folder meanwhile."""
+        return dataclasses.replace(self, state=_state(self.folder, self.plan, overwrite))
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Extraction:

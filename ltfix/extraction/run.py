@@ -43,7 +43,9 @@ def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, F
         for job in extraction.jobs:
             if job.state != "done":
                 held.enter_context(files.lock(job.folder))
-        return _write(extraction, progress)
+        jobs = [job.again(extraction.request.overwrite) for job in extraction.jobs]
+        refuse_taken(jobs)  # by one that held the folder meanwhile
+        return _write(dataclasses.replace(extraction, jobs=jobs), progress)
 
 
 def _write(extraction: Extraction, progress: Progress) -> dict[str, FeatureCache]:

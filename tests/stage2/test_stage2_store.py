@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ltfix import files
-from ltfix.errors import UsageError
+from ltfix.errors import EnvironmentFault, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.stage2.tables.store import Finished, Store, digest
@@ -45,14 +45,14 @@ def test_a_writer_killed_between_its_files_loses_only_that_run(
     store, done = Store(tmp_path), []
     write = files.write_json
 
-    def dying(path: Path, value: object) -> None:
+    def dying(path: Path, value: object, **options: bool) -> None:
         done.append(path)
         if len(done) == (1 if step == 0 else 2):
             raise KeyboardInterrupt
-        write(path, value)
+        write(path, value, **options)
 
     if step == 1:
-        monkeypatch.setattr(Head, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(Head, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     else:
         monkeypatch.setattr(files, "write_json", dying)
     with pytest.raises(KeyboardInterrupt):
@@ -84,6 +84,50 @@ def test_a_head_that_was_replaced_by_hand_is_not_replaced_again(tmp_path: Path, 
         store.find("ce-s0", SETTINGS)
     (tmp_path / "ce-s0.safetensors").unlink()
     assert store.find("ce-s0", SETTINGS) is None
+
+
+def test_a_record_vouches_for_the_head_that_its_writer_wrote(
+    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
+):
+    """Somebody replaces the head between it and its record."""
+    store, real = Store(tmp_path), Head.save
+
+    def overtaken(mine: Head, path: Path, **options: bool) -> str:
+        told = real(mine, path, **options)
+        real(dataclasses.replace(head, bias=np.ones(3, np.float32)), path)
+        return told
+
+    monkeypatch.setattr(Head, "save", overtaken)
+    store.save("ce-s0", SETTINGS, head, RUN)
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="not from a comparison"):
+        store.find("ce-s0", SETTINGS)
+    head.save(tmp_path / "ce-s0.safetensors")
+    assert store.find("ce-s0", SETTINGS) == RUN
+
+
+@pytest.mark.parametrize("name", ["ce-s0.json", "ce-s0.safetensors"])
+def test_what_others_wrote_meanwhile_is_not_replaced(tmp_path: Path, head: Head, name: str):
+    store = Store(tmp_path)
+    assert store.find("ce-s0", SETTINGS) is None
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match=rf"already there .*{name}"):
+        store.save("ce-s0", SETTINGS, head, RUN)
+    assert (tmp_path / name).read_text() == "mine"
+    Store(tmp_path, overwrite=True).save("ce-s0", SETTINGS, head, RUN)
+    assert store.find("ce-s0", SETTINGS) == RUN
+
+
+def test_one_comparison_at_a_time_holds_the_folder(tmp_path: Path):
+    with (
+        Store(tmp_path / "runs").held(),
+        pytest.raises(EnvironmentFault, match=r"another process .*runs\): wait until it has ended"),
+        Store(tmp_path / "runs").held(),
+    ):
+        pass
+    with Store(None).held(), Store(None).held(), Store(tmp_path / "runs").held():
+        pass
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_digest_is_of_what_the_cache_holds(draw_cache):

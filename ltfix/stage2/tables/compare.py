@@ -103,25 +103,16 @@ def compare(
     Raises:
         UsageError: an unknown method or value; foreign files in the folder; none of the methods can run.
         InputError: caches that are wrong or do not fit each other.
+        EnvironmentFault: another comparison is writing into the folder, or it cannot be written.
     """
     numbers, options = list_seeds(seeds), options or Options()
     wanted = entries(asked, values or {}, tune=options.tune)
     shared = SharedProgress(progress)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
     start = _start_row(bench)
-    fits = _Fits(bench, Store(None if folder is None else Path(folder), overwrite), shared)
-    finished = {entry.name: fits.kept(entry, numbers) for entry in wanted}
-    kept = sum(run is not None for runs in finished.values() for run in runs.values())
-    if kept:
-        shared.note(f"{kept} finished heads are taken from {folder}")
-    todo = [entry for entry in wanted if not all(finished[entry.name].values())]
-    if options.tune or any(entry.values.open for entry in todo):
-        with contextlib.suppress(InputError):  # said of the methods that need it
-            bench.material.warm_up()
-    threads = threads_for(bench.material)
-    found = run_each(lambda e: fits.fit(e, finished[e.name]), todo, shared, "compare", threads)
-    left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
-    finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
+    store = Store(None if folder is None else Path(folder), overwrite)
+    with store.held():
+        finished, left_out = _Fits(bench, store, shared).finish(wanted, numbers)
     if len(left_out) == len(wanted):
         where, hint = bench.material.train.path, ": ".join(next(iter(left_out.items())))
         raise UsageError("no method can run on this cache", where=where, hint=hint)
@@ -168,6 +159,25 @@ class _Fits:
         method = {k: v.name if isinstance(v, Part) else v for k, v in vars(entry.values.method).items()}
         del method["sampler"]
         return {**self.common, "method": method, "values": entry.values.record(), "seed": seed}
+
+    def finish(
+        self, wanted: Sequence[Entry], seeds: Sequence[int]
+    ) -> tuple[dict[str, dict[int, Finished | None]], dict[str, str]]:
+        """The runs of every entry by seed, those that are missing fitted; and why an entry has none."""
+        material, shared = self.bench.material, self.shared
+        finished = {entry.name: self.kept(entry, seeds) for entry in wanted}
+        kept = sum(run is not None for runs in finished.values() for run in runs.values())
+        if kept:
+            shared.note(f"{kept} finished heads are taken from {self.store.folder}")
+        todo = [entry for entry in wanted if not all(finished[entry.name].values())]
+        if material.options.tune or any(entry.values.open for entry in todo):
+            with contextlib.suppress(InputError):  # said of the methods that need it
+                material.warm_up()
+        threads = threads_for(material)
+        found = run_each(lambda e: self.fit(e, finished[e.name]), todo, shared, "compare", threads)
+        left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
+        finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
+        return finished, left_out
 
     def kept(self, entry: Entry, seeds: Sequence[int]) -> dict[int, Finished | None]:
         """What the folder has of each seed."""

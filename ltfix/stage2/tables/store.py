@@ -1,12 +1,14 @@
 """Finished heads with their scores in a folder, so that a comparison that was interrupted goes on.
 
 Each run is two files, ``NAME.json`` and ``NAME.safetensors``. The record is written first, without scores: it
-claims the name. Then the head, then the record with scores and the head's hash. Whatever kills the writer,
-a run is either finished or fitted again, and a head that something else wrote is never replaced.
+claims the name. Then the head, then the record with scores and the hash of the head as it was handed to the
+disk. Whatever kills the writer, a run is either finished or fitted again, and a head that something else
+wrote is never replaced. One comparison at a time holds the folder.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Mapping
@@ -64,6 +66,14 @@ class Store:
                 return Finished(found["scores"], found["seconds"])
         return None
 
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which no other comparison writes into the folder.
+
+        Raises:
+            EnvironmentFault: another one does.
+        """
+        return contextlib.nullcontext() if self.folder is None else files.lock(self.folder)
+
     def _refuse(self, path: Path) -> None:
         if path.exists() and not self.overwrite:
             hint = "name another folder, or overwrite=True replaces it"
@@ -75,10 +85,12 @@ class Store:
             return
         claim = {"format": FORMAT, "key": files.sha256_json(settings), "settings": settings}
         record, tensors = _files(self.folder, name)
-        files.write_json(record, claim)
-        head.save(tensors)
-        done = {"scores": run.scores, "seconds": run.seconds, "head_sha256": files.sha256_file(tensors)}
-        files.write_json(record, claim | done)
+        replace = self.overwrite or _read(record) is not None
+        files.write_json(record, claim, overwrite=replace)
+        sha256 = head.save(tensors, overwrite=replace)
+        files.write_json(
+            record, claim | {"scores": run.scores, "seconds": run.seconds, "head_sha256": sha256}
+        )
 
 
 def _files(folder: Path, name: str) -> tuple[Path, Path]:

@@ -1,0 +1,157 @@
+"""Two commands into one place, the first stopped in the middle; run as a script by test_process_writers.py.
+
+Usage: two_writers.py extract|compare|kills, in a folder with what the command reads. Prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from forked import ARGV, contents, finish
+
+from ltfix import cli, files, open_cache
+from ltfix.cli import compare, fit  # noqa: F401
+from ltfix.extraction import run as running
+from ltfix.heads.head import Head
+from ltfix.stage2 import fit as fitting  # noqa: F401  torch, once
+from ltfix.stage2.tables import compare as tables  # noqa: F401
+
+COMPARE = ["compare", "--test", "test.npz", "--methods", "ce,los,cosine", "--set", "epochs=2", "--seeds", "2"]
+COMPARE += ["--threads", "1", "--quiet"]
+FIT = ["fit", "train.npz", "--method", "ce", "--epochs", "2", "--seeds", "3", "--threads", "1", "--quiet"]
+
+
+def start(argv: list[str], errors: str = os.devnull, pause: Pause | None = None, slow: float = 0.0) -> int:
+    """Fork a command, its error line into a file; the process id."""
+    process = os.fork()
+    if process == 0:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        sys.stderr = open(errors, "w")  # noqa: PTH123, SIM115
+        if pause is not None:
+            pause.install()
+        if slow:
+            slow_down(slow)
+        code = cli.run(argv)
+        sys.stderr.flush()
+        os._exit(code)
+    if pause is not None:
+        pause.wait()
+    return process
+
+
+class Pause:
+    """The first call of a function, at which a forked process stops until it is told to go on."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self.owner, self.name, self.reached, self.go = owner, name, os.pipe(), os.pipe()
+
+    def install(self) -> None:
+        """Stop at the first call, in this process."""
+        real, waited = getattr(self.owner, self.name), []
+
+        def stopping(*args: Any, **options: Any) -> Any:
+            if not waited:
+                waited.append(True)
+                os.write(self.reached[1], b"1")
+                os.read(self.go[0], 1)
+            return real(*args, **options)
+
+        setattr(self.owner, self.name, stopping)
+
+    def wait(self) -> None:
+        """Until the other process is there."""
+        os.close(self.reached[1])
+        assert os.read(self.reached[0], 1), "it ended before"
+
+    def release(self) -> None:
+        """Let it go on."""
+        os.write(self.go[1], b"1")
+
+
+def slow_down(seconds: float) -> None:
+    """Make the moments between two steps of publication long enough to be killed in."""
+
+    def slowed(real: Callable[..., Any]) -> Callable[..., Any]:
+        def late(*args: Any, **options: Any) -> Any:
+            done = real(*args, **options)
+            time.sleep(seconds)
+            return done
+
+        return late
+
+    os.fsync, os.link = slowed(os.fsync), slowed(os.link)
+
+
+def meanwhile(first: list[str], pause: Pause, seconds: list[list[str]]) -> list[list[Any]]:
+    """The ends of commands that begin while the first one is stopped, and of the first one."""
+    process = start(first, "first.txt", pause)
+    ends = []
+    for second in seconds:
+        code = finish(start(second, "second.txt"))
+        ends.append([code, Path("second.txt").read_text()])
+    pause.release()
+    return [*ends, [finish(process), Path("first.txt").read_text()]]
+
+
+def extract() -> dict[str, Any]:
+    seven, nine = ([*ARGV, "--out", "both", "--batch-size", size] for size in "79")
+    first = meanwhile(seven, Pause(running, "_forward"), [nine, [*nine, "--overwrite"]])
+    assert finish(start([*ARGV, "--out", "alone", "--batch-size", "7"])) == 0
+    same = contents(Path("both")) == contents(Path("alone"))
+    anew = [*ARGV, "--out", "both", "--overwrite", "--seed"]
+    publishing = meanwhile([*anew, "1"], Pause(files, "write_text"), [[*anew, "2"]])
+    read = [open_cache(Path("both") / name).verify() for name in ("train", "test")]
+    return {"first": first, "same": same, "publishing": publishing, "read": read}
+
+
+def comparing() -> dict[str, Any]:
+    one, other = ([*COMPARE, "--train", name] for name in ("train.npz", "other.npz"))
+    ends = meanwhile(one, Pause(Head, "save"), [other])
+    sound = [vouched()]
+    again = finish(start(other))
+    sound.append(vouched())
+    return {
+        "ends": ends,
+        "again": again,
+        "sound": sound,
+        "left": sorted(map(str, Path().rglob("*.ltfix-tmp"))),
+    }
+
+
+def vouched() -> list[bool]:
+    """Of every record, whether the head beside it is the one it names."""
+    records = sorted(Path("compare").glob("*.json"))
+    told = [(path.with_suffix(".safetensors"), json.loads(path.read_text())) for path in records]
+    return [files.sha256_file(head) == record["head_sha256"] for head, record in told]
+
+
+def kills() -> dict[str, Any]:
+    """Ten fits of three seeds killed at moments spread over their length, half of which is publication."""
+    draw, began = random.Random(0), time.monotonic()
+    assert finish(start([*FIT, "--out", "whole/h.safetensors"], slow=0.05)) == 0
+    length, whole = time.monotonic() - began, contents(Path("whole"))
+    ends, found = [], []
+    for i in range(10):
+        process = start([*FIT, "--out", "halves/h.safetensors"], slow=0.05)
+        time.sleep(length * (i + draw.random()) / 10)
+        os.kill(process, signal.SIGKILL)
+        finish(process)
+        found.append(len(list(Path("halves").glob("h-s*"))))
+        complete = not list(Path("halves").glob(".h-s*")) and found[-1] == 3
+        code = finish(start([*FIT, "--out", "halves/h.safetensors"], "end.txt"))
+        ends.append([code, complete, Path("end.txt").read_text(), contents(Path("halves")) == whole])
+        shutil.rmtree("halves")
+    return {"ends": ends, "found": found}
+
+
+if __name__ == "__main__":
+    print(json.dumps({"extract": extract, "compare": comparing, "kills": kills}[sys.argv[1]]()))
