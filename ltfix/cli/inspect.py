@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from pathlib import Path
@@ -36,10 +35,12 @@ def inspect(
     if path is None:
         _overview(work, verify, format)
         return
+    from ltfix.evaluation.table import json_text
+
     found = _describe(path, verify)
     facts = found.to_dict()
     if format == "json":
-        console.write(json.dumps(facts, indent=1, ensure_ascii=False))
+        console.write(json_text(facts))
         return
     told = {**found.told, "size": tables.size(found.size)}
     width = max(map(len, told))
@@ -72,6 +73,7 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     """Every cache, head and run of the project, one a line."""
     from ltfix.errors import InputError
     from ltfix.evaluation.describe import FORMAT
+    from ltfix.evaluation.table import json_text
 
     places = ("features/*/", "heads/*.safetensors", "runs/*/")
     paths = [path for place in places for path in sorted(work.glob(place))]
@@ -84,7 +86,7 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     found = [_describe(path, verify) for path in paths]
     if format == "json":
         items = [item.to_dict() for item in found]
-        console.write(json.dumps({"format": FORMAT, "items": items}, indent=1, ensure_ascii=False))
+        console.write(json_text({"format": FORMAT, "items": items}))
         return
     rows = [[item.kind, item.path, item.holds, tables.size(item.size)] for item in found]
     console.table(["kind", "path", "holds", "size"], rows)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ltfix.errors import UsageError, nearest
+from ltfix.errors import InputError, UsageError, nearest
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, group
 from ltfix.features.read import FeatureCache
 from ltfix.heads.head import Head
@@ -55,13 +55,20 @@ def logit_blocks(head: Head, cache: FeatureCache, tta: str = "mean") -> Iterator
 
     Raises:
         UsageError: an unknown ``tta``.
-        InputError: D differs, or a feature is not finite.
+        InputError: D differs, or a feature or a logit is not finite.
     """
     check_tta(tta)
     widest = max(head.n_classes, cache.views * cache.dim)
     rows = int(np.clip(_BLOCK_VALUES // widest, 16, 4096))
     for where, block in cache.blocks(rows):
-        yield where, head.mean_logits(block[:, :1] if tta == "first" else block)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below, by name
+            logits = head.mean_logits(block[:, :1] if tta == "first" else block)
+        bad = ~np.isfinite(logits).all(1)
+        if bad.any():
+            row = where.start + int(bad.argmax())
+            told = f"its logits of sample {row}{cache.sample_name(row)} are not finite"
+            raise InputError(told, where=head.path or head.name, hint="was it fitted on such features?")
+        yield where, logits
 
 
 def predictions(head: Head, cache: FeatureCache, tta: str = "mean") -> np.ndarray:

@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -109,8 +110,7 @@ class Result(abc.ABC):
             UsageError: another format.
         """
         if form == "json":
-            text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-            return encodable(text)
+            return json_text(self.to_dict())
         if form == "csv":
             return encodable(to_csv(self.tables()[0]))
         if form == "markdown":
@@ -143,6 +143,19 @@ def format_value(value: Any, kind: ColumnKind) -> str:
         return f"{value:.{digits}f}"
     text = str(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def json_text(value: Any) -> str:
+    """A result as JSON that every reader takes: null for a number that is not finite, no half of a pair."""
+    return encodable(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_csv(table: Table) -> str:

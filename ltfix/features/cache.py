@@ -181,14 +181,15 @@ class FeatureCache:
             if bad is not None:
                 row = int(self._starts[index]) + start + bad
                 raise InputError(
-                    f"feature row {row}{self._sample_name(row)} holds NaN or Inf",
+                    f"feature row {row}{self.sample_name(row)} holds NaN or Inf",
                     where=self.path,
                     hint="extract it again",
                 )
             release(shard)
         self._checked[index] = True
 
-    def _sample_name(self, row: int) -> str:
+    def sample_name(self, row: int) -> str:
+        """A sample's name as a message has it behind its number; empty where there is none."""
         with contextlib.suppress(InputError):
             return "" if self.samples is None else f", {self.samples[row]},"
         return ""

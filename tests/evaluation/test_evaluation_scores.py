@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from caches import write_bare
 from evaluation_samples import COUNTS, cache_of, head_of, one_hot_cache
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from ltfix.evaluation.scores import (
     shot_accuracy,
 )
 from ltfix.features.read import FeatureCache, open_cache
+from ltfix.heads.head import Head
 
 
 def all_logits(head, cache, tta="mean"):
@@ -123,3 +125,40 @@ def test_the_packed_features_give_their_reference_numbers(shared_data: Path, tta
     test = open_cache(shared_data / "c100_if100_test.safetensors")
     found = shot_accuracy(predictions(train.head, test, tta), test.labels, train.counts)
     assert [round(100 * value, 2) for value in found.values()] == expected
+
+
+class TestNotFinite:
+    """A logit that is not finite is refused by name; argmax would make class 0 of it."""
+
+    @pytest.mark.parametrize("tta", ["mean", "first"])
+    @pytest.mark.parametrize("method", ["linear", "capsule"])
+    def test_the_head_and_the_sample_are_named(self, tmp_path: Path, tta: str, method: str) -> None:
+        features = np.ones((6, 2, 4), np.float32)
+        features[4] = 3e38 if method == "linear" else 1
+        weight = np.full((3, 4), 1.0 if method == "linear" else 3e38, np.float32)
+        if method == "capsule":
+            features *= 1e5
+        transform = None if method == "linear" else {"kind": "capsule", "unit": 1e-3}
+        head = Head(weight, np.zeros(3, np.float32), "ce", transform=transform)
+        cache = open_cache(write_bare(tmp_path / "x.safetensors", features=features))
+        row = 4 if method == "linear" else 0
+        with pytest.raises(InputError, match=rf"logits of sample {row} are not finite \(ce\)"):
+            predictions(head, cache, tta)
+
+    @pytest.mark.parametrize("scale", [1e-25, 1e20, 1e37])
+    @pytest.mark.parametrize("kind", [None, "l2", "capsule"])
+    def test_large_and_small_features_are_classified_as_in_float64(
+        self, tmp_path: Path, scale: float, kind: str | None
+    ) -> None:
+        rng = np.random.default_rng(3)
+        x = np.clip(rng.normal(size=(60, 8)), -1, 1)
+        weight = rng.normal(size=(3, 8)).astype(np.float32)
+        large = (x * scale).astype(np.float32)
+        wide = large.astype(np.float64)
+        norm = np.linalg.norm(wide, axis=1, keepdims=True)
+        made = {None: wide, "l2": wide / norm, "capsule": wide / (1 + norm)}[kind]
+        transform = None if kind is None else {"kind": kind}
+        head = Head(weight, np.zeros(3, np.float32), "m", transform=transform)
+        path = write_bare(tmp_path / "x.safetensors", features=large, labels=np.arange(60) % 3)
+        expected = (made @ weight.astype(np.float64).T).argmax(1)
+        np.testing.assert_array_equal(predictions(head, open_cache(path)), expected)

@@ -162,8 +162,10 @@ def _ece_at(blocks: LogitBlocks, labels: np.ndarray, temperatures: np.ndarray, b
 
 def _confidences(logits: np.ndarray, temperatures: np.ndarray) -> Iterator[np.ndarray]:
     """The largest softmax probability [m] of logits / T for each T."""
-    below = logits - logits.max(1, keepdims=True)
+    with np.errstate(over="ignore"):  # minus infinity, whose exp is right
+        below = logits - logits.max(1, keepdims=True)
     scratch = np.empty_like(below)
     for temperature in temperatures:
-        np.exp(np.divide(below, np.float32(temperature), out=scratch), out=scratch)
+        with np.errstate(over="ignore"):
+            np.exp(np.divide(below, np.float32(temperature), out=scratch), out=scratch)
         yield 1 / scratch.sum(1, dtype=np.float64)
