@@ -12,11 +12,11 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError
+from ltfix.heads.vectors import NORM_FLOOR, norms, unit_vectors
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 FORMAT = "ltfix-head/1"
 STAGE1 = "stage-1"  # the method of a classifier that came with its backbone
-NORM_FLOOR = 1e-12
 _TRANSFORMS: dict[str, dict[str, str]] = {  # the tensors of each kind, and their axes
     "l2": {},
     "capsule": {},
@@ -174,7 +174,7 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
         blocks = t.reshape(*t.shape[:-1], groups, head.dim // groups)
         t = unit_vectors(blocks).reshape(t.shape)
     elif kind == "capsule":
-        t = t / (float(transform.get("unit", 1)) + _norm(t))
+        t = t / (float(transform.get("unit", 1)) + norms(t))
     z = t @ like(head.weight).T + like(head.bias)
     if kind == "disalign":
         gate = (x @ tensors["confidence_weight"] + tensors["confidence_bias"])[..., None]
@@ -183,30 +183,11 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
     return z
 
 
-def _norm(x: Any) -> Any:
-    """‖x‖ of vectors [..., D] as [..., 1]; squares of values beyond 1e15 would leave float32."""
-    scale = _largest(x).clip(1e15) / 1e15  # 1 for all others, whose digits it leaves
-    return scale * ((x / scale) ** 2).sum(-1, keepdims=True) ** 0.5
-
-
-def _largest(x: Any) -> Any:
-    return abs(x).max(-1, keepdims=True) if isinstance(x, np.ndarray) else abs(x).amax(-1, keepdim=True)
-
-
-def unit_vectors(x: Any) -> Any:
-    """x/‖x‖ of vectors [..., D] in numpy or torch; a zero vector stays zero.
-
-    Each is divided by its largest value first: the squares of 1e20 or 1e-25 are not float32's.
-    """
-    t = x / _largest(x).clip(float(np.finfo(np.float32).tiny))
-    return t / ((t * t).sum(-1, keepdims=True) ** 0.5).clip(NORM_FLOOR)
-
-
 def load_head(path: Path | str) -> Head:
     """Read a head file.
 
     >>> import numpy as np, ltfix
-    >>> ltfix.Head(np.eye(3), np.zeros(3), "mine").save("my-head.safetensors")
+    >>> sha256 = ltfix.Head(np.eye(3), np.zeros(3), "mine").save("my-head.safetensors")
     >>> ltfix.load_head("my-head.safetensors")
     Head('my-head', method='mine', K=3, dim=3, linear)
 

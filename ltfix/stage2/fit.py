@@ -113,7 +113,7 @@ def fit(
     >>> head = ltfix.fit("train.npz", "samn", epochs=2)
     >>> head
     Head('samn', method='samn', K=3, dim=8, linear)
-    >>> head.save("heads/samn.safetensors")
+    >>> sha256 = head.save("heads/samn.safetensors")
 
     Args:
         cache: features [N, V, D] and labels of the training split; its stage-1 classifier is the start of

@@ -16,7 +16,8 @@ from ltfix.evaluation.scores import known, summary
 from ltfix.evaluation.table import Column, Table
 from ltfix.evaluation.testset import TestSet
 from ltfix.features.read import FeatureCache
-from ltfix.heads.head import NORM_FLOOR, Head
+from ltfix.heads.head import Head
+from ltfix.heads.vectors import NORM_FLOOR
 
 _CONSTANT = 1e-3
 _ROWS = 4096

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ltfix.heads.head import NORM_FLOOR, Head
+from ltfix.heads.head import Head
+from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Scaling
 from ltfix.stage2.losses.weights import prior_shift

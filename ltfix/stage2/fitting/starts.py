@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ltfix.heads.head import NORM_FLOOR, Head
+from ltfix.heads.head import Head
+from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.seeds import derive
 from ltfix.stage2.fitting.posthoc import class_means
 from ltfix.stage2.loop.data import Features

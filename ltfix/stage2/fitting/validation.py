@@ -9,7 +9,8 @@ import numpy as np
 from ltfix.errors import InputError, UsageError
 from ltfix.evaluation.scores import class_accuracy
 from ltfix.features.cache import FeatureCache
-from ltfix.heads.head import NORM_FLOOR, Head
+from ltfix.heads.head import Head
+from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.progress import Progress
 from ltfix.seeds import derive
 from ltfix.stage2.loop.data import Features

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ltfix.errors import InputError
-from ltfix.heads.head import NORM_FLOOR
+from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.stage2.layers import samn
 from ltfix.stage2.layers.linear import Linear, accumulate_, product, product_into
 from ltfix.stage2.layers.sgd import Sgd

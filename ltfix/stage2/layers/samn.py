@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltfix._samn_py import EPS, row_scale
-from ltfix.heads.head import NORM_FLOOR
+from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.pava import isotonic, samn_pullback, samn_scales
 from ltfix.stage2.methods.catalog import HEADS
 

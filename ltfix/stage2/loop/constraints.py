@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltfix.heads.head import NORM_FLOOR
+from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.stage2.layers.linear import Linear
 from ltfix.stage2.methods.parts import Setting
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ltfix.errors import UsageError
-from ltfix.heads.head import Head, unit_vectors
+from ltfix.heads.head import Head
+from ltfix.heads.vectors import unit_vectors
 
 REFERENCE_NORM = 14.0
 ALIKE = 2.0

@@ -197,7 +197,7 @@ class _Fits:
             run = Finished({key: scores[key] for key in SCORES}, seconds)
             try:
                 self.store.save(_file(entry, seed), self.settings(entry, seed), head, run)
-            except InputError as err:  # of the folder, not of the method
+            except (InputError, UsageError) as err:  # of the folder, not of the method
                 raise EnvironmentFault(err.what, where=err.where, hint=err.hint) from err
             found[seed] = run
         return found
