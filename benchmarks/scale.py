@@ -17,11 +17,13 @@ of ImageNet-LT (1,280 down to 5) scaled to the number of rows; seeds are fixed.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -100,7 +102,10 @@ def probe(path: Path) -> None:
 
 def solver() -> None:
     """One line: the solver against scikit-learn's, and how near the optimum both come."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+
+    warnings.simplefilter("ignore", ConvergenceWarning)  # stopped early on purpose
 
     x, y = make(20_000, 512, 100)
     data = Features([x[:, None]], np.arange(len(y)), y, np.bincount(y))
@@ -134,18 +139,26 @@ def solver() -> None:
     )
 
 
-def measured(argv: Sequence[str], folder: Path) -> tuple[float, float, float, float]:
+MEASURE = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+said = child.stderr.read().decode()
+_, status, usage = os.wait4(child.pid, 0)
+if status:
+    sys.exit(said)
+print(json.dumps([time.perf_counter() - began, usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024]))
+"""
+"""A process of its own, for a child's peak memory begins with its parent's."""
+
+
+def measured(argv: Sequence[str], folder: Path) -> list[float]:
     """Wall, user and system seconds of a process, and its peak memory in MiB."""
-    began = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, *argv], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as child:
-        said = child.stderr.read() if child.stderr else b""
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(said.decode())
-    return time.perf_counter() - began, usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024
+    command = [sys.executable, "-c", MEASURE, sys.executable, *argv]
+    found: list[float] = json.loads(
+        subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True).stdout
+    )
+    return found
 
 
 def memory(path: Path) -> None:

@@ -195,3 +195,8 @@ def test_what_is_refused(draw_cache):
         ltfix.fit(draw_cache([9, 4]), "auto", loss="los")
     with pytest.raises(InputError, match="none can be held out"):
         ltfix.fit(draw_cache([1, 1]), "auto")
+
+
+def test_classes_of_one_sample_each_have_a_validation_cache(draw_cache, few_methods):
+    cache, val = draw_cache([1, 1, 1], spread=2.0), draw_cache([8] * 3, spread=2.0, seed=5)
+    assert ltfix.fit(cache, "auto", val=val).is_finite

@@ -249,6 +249,18 @@ def test_a_small_fit_takes_one_thread_and_gives_the_others_back(draw_cache):
 @pytest.mark.parametrize("loss", ["ce", "los", "cb"])
 def test_a_run_that_blew_up_and_stayed_finite_is_no_fit(draw_cache, loss: str):
     cache = draw_cache([40, 12, 4])
-    with pytest.raises(Diverged, match=r"the loss ended at .* \(lr=1e\+09\): try lr=0\.1"):
+    with pytest.raises(Diverged, match=r"over 10 times the .* of equal logits \(lr=1e\+09\): try lr=0\.1"):
         ltfix.fit(cache, "ce", loss=loss, lr=1e9, epochs=3)
     assert ltfix.fit(cache, "ce", loss=loss, lr=1e-2, epochs=3).is_finite
+
+
+def test_a_fit_that_draws_classes_alike_is_judged_so(draw_cache):
+    """Of [40, 1] samples, class-aware sampling gives up some of the 40, at a loss that tells nothing."""
+    cache = draw_cache([40, 1], stage1=False, spread=2.0)
+    for seed in range(4):
+        assert ltfix.fit(cache, "crt", seed=seed).is_finite
+
+
+def test_rates_side_by_side_are_not_rounded_to_bfloat16():
+    rates = engine._number([0.01, 0.3], torch.zeros((), dtype=torch.bfloat16))
+    assert rates.tolist() == pytest.approx([0.01, 0.3], rel=1e-6)

@@ -95,3 +95,10 @@ def test_a_far_start_and_an_unlucky_rate_still_end_at_the_optimum(monkeypatch):
     wild = approach(ours, ours.zero(), 1e-4, 5)
     calm = finish(ours, ours.zero(), 1e-4, tolerance=1e-6, most=200)[1]
     assert finish(ours, wild, 1e-4, tolerance=1e-6, most=200)[1] == pytest.approx(calm, rel=1e-3)
+
+
+def test_batches_are_counted_as_they_come(monkeypatch):
+    monkeypatch.setattr(logistic, "BUFFER_VALUES", 200 * 24)
+    ours = problem(clouds(1000, 24, 10))
+    for size in (7, 64, 300):
+        assert ours.count_batches(size) == len(list(ours.batches(size, 0)))

@@ -77,7 +77,7 @@ def test_sgd_does_not_get_below_it(draw_cache):
     assert loss.item() > best - 1e-6
 
 
-@pytest.mark.parametrize("factor", [0.1, 10.0, 1e-4, 1e4])
+@pytest.mark.parametrize("factor", [0.1, 10.0, 1e-4, 1e4, 1e-25, 1e20])
 def test_the_scale_of_features_does_not_matter(draw_cache, factor: float):
     counts = [60, 20, 6, 2]
     data, weight, bias, penalty = fitted(draw_cache(counts, spread=2.0))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ class Problem:
 
     Args:
         data: the samples, the mean over their views. scaling: what is done to the features first.
-        progress: told of every pass that is made.
+        progress: told of every pass that is made. dtype: what is computed in.
     """
 
     def __init__(
@@ -83,33 +83,41 @@ class Problem:
         scaling: Scaling,
         device: torch.device,
         progress: Progress = SILENT,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.dtype = dtype
         self.data, self.scaling, self.device, self.progress = data, scaling, device, progress
         self.n, self.dim, self.n_classes = len(data), data.dim, len(data.counts)
         self.labels = torch.from_numpy(data.labels)
         self._kept: Tensor | None = None
         if 4 * self.n * self.dim <= KEPT_BYTES and not data.streamed:
-            self._kept = torch.cat([self._inside(x) for _, x in data.mean_views()])
+            self._kept = torch.empty(self.n, self.dim, device=device, dtype=dtype)
+            for part, x in data.mean_views():
+                self._kept[part] = self._inside(x)
         total = torch.zeros(self.dim, dtype=torch.float64, device=device)
-        second = torch.zeros(self.dim, self.dim, device=device)
-        for _, x in self._read():
-            total += x.sum(0, dtype=torch.float64)
-            second.addmm_(x.T, x)
-        self.mean = (total / self.n).float()
+        second = torch.zeros(self.dim, self.dim, device=device, dtype=dtype)
+        for _, block in self._read():
+            total += block.sum(0, dtype=torch.float64)
+            second.addmm_(block.T, block)
+        self.mean = (total / self.n).to(dtype)
         self.scale = math.sqrt(float(second.diagonal().double().sum()) / self.n) or 1.0
         self.covariance = (second / self.n - torch.outer(self.mean, self.mean)) / self.scale**2
         if self._kept is not None:
             self._kept.sub_(self.mean).div_(self.scale)
+        self._at_once = max(1, BUFFER_VALUES // (BLOCK_ROWS * self.dim))
         rows = max(64, min(8192, BLOCK_VALUES // self.n_classes))
-        self._z = torch.empty(rows, self.n_classes, device=device)
+        self._z = torch.empty(rows, self.n_classes, device=device, dtype=dtype)
 
     def _inside(self, x: np.ndarray) -> Tensor:
-        return self.scaling.apply(torch.from_numpy(x).to(self.device))
+        return self.scaling.apply(torch.from_numpy(x).to(self.device, self.dtype))
 
-    def _read(self) -> Iterable[tuple[slice, Tensor]]:
+    def _read(self) -> Iterator[tuple[slice, Tensor]]:
         if self._kept is not None:
-            return [(slice(0, self.n), self._kept)]
-        return ((part, self._inside(x)) for part, x in self.data.mean_views())
+            for part in self.data.parts:
+                yield part, self._kept[part]
+        else:
+            for part, x in self.data.mean_views():
+                yield part, self._inside(x)
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Centred features of unit mean square norm [B, D] and labels [B], all samples once, in order."""
@@ -128,7 +136,7 @@ class Problem:
         """
         rng = np.random.default_rng(derive(0, "logistic", epoch))
         starts = rng.permutation(np.arange(0, self.n, BLOCK_ROWS))
-        at_once = max(1, BUFFER_VALUES // (BLOCK_ROWS * self.dim))
+        at_once = self._at_once
         for first in range(0, len(starts), at_once):
             some = np.sort(starts[first : first + at_once])
             index = np.concatenate([np.arange(s, min(s + BLOCK_ROWS, self.n)) for s in some])
@@ -139,6 +147,12 @@ class Problem:
                 yield x[start : start + size], labels[start : start + size]
         self.progress.advance()
 
+    def count_batches(self, size: int) -> int:
+        """How many :meth:`batches` an epoch has: every buffer ends in a short one."""
+        buffer = self._at_once * BLOCK_ROWS
+        whole, rest = divmod(self.n, buffer)
+        return whole * math.ceil(buffer / size) + math.ceil(rest / size)
+
     def _rows(self, index: np.ndarray) -> Tensor:
         if self._kept is not None:
             return self._kept[torch.from_numpy(index).to(self.device)]
@@ -146,8 +160,8 @@ class Problem:
 
     def zero(self) -> Point:
         """Where nothing is known: all classes alike."""
-        weight = torch.zeros(self.n_classes, self.dim, device=self.device)
-        return Point(weight, torch.zeros(self.n_classes, device=self.device))
+        weight = torch.zeros(self.n_classes, self.dim, device=self.device, dtype=self.dtype)
+        return Point(weight, torch.zeros_like(weight[:, 0]))
 
     def residuals(self, x: Tensor, y: Tensor, at: Point) -> tuple[Tensor, Tensor]:
         """softmax(z) − e_y [B, K], in a buffer that the next call reuses, and the samples' losses [B]."""
@@ -184,7 +198,7 @@ class Problem:
         curved = self.covariance.double() + ridge * torch.eye(
             self.dim, dtype=torch.float64, device=self.device
         )
-        inverse = (2 * torch.linalg.inv(curved)).float()
+        inverse = (2 * torch.linalg.inv(curved)).to(self.dtype)
         return lambda g: Point(g.weight @ inverse, 2 * g.bias)
 
 
@@ -197,7 +211,7 @@ def approach(problem: Problem, start: Point, penalty: float, epochs: int) -> Poi
     precondition = problem.preconditioner(penalty)
     at, velocity = start.plus(0.0, start), problem.zero()
     size = int(min(max(problem.n * epochs / STEPS, BATCHES[0]), BATCHES[1]))
-    steps, done, total = epochs * math.ceil(problem.n / size), 0, 0.0
+    steps, done, total = epochs * problem.count_batches(size), 0, 0.0
     for epoch in range(epochs):
         total = 0.0
         for x, y in problem.batches(size, epoch):
@@ -227,7 +241,7 @@ def finish(
     while passes < most:
         direction = memory.direction(gradient, precondition)
         slope = gradient.dot(direction)
-        if len(memory.pairs) >= SEEN and slope <= 2 * tolerance * value:
+        if len(memory.pairs) >= min(SEEN, memory.most) and slope <= 2 * tolerance * value:
             break
         step = 1.0
         while True:
@@ -237,7 +251,7 @@ def finish(
             if found <= value - DECREASE * step * slope or step < SHORTEST or passes >= most:
                 break
             step /= 2
-        if found >= value:  # float32 sees no lower one
+        if found >= value:  # rounding hides a lower one
             break
         memory.keep(at, ahead, gradient, turned)
         at, value, gradient = ahead, found, turned

@@ -119,11 +119,15 @@ class Features:
         self.release()
         return found
 
-    def mean_views(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """:meth:`mean_of` all samples, some thousand at a time, with the slice they are."""
+    @property
+    def parts(self) -> list[slice]:
+        """All samples, some thousand at a time."""
         rows = max(BLOCK_ROWS, CHUNK_VALUES // (4 * self.dim))
-        for start in range(0, len(self), rows):
-            part = slice(start, min(start + rows, len(self)))
+        return [slice(start, min(start + rows, len(self))) for start in range(0, len(self), rows)]
+
+    def mean_views(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """:meth:`mean_of` all samples, one of the ``parts`` after the other."""
+        for part in self.parts:
             yield part, self.mean_of(np.arange(part.start, part.stop))
 
     def mean_view(self) -> np.ndarray:

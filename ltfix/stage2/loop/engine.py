@@ -13,12 +13,14 @@ from torch import Tensor
 
 from ltfix.errors import InputError
 from ltfix.progress import SILENT, Progress
+from ltfix.seeds import derive
 from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.layers.sgd import Number, Sgd
 from ltfix.stage2.loop.constraints import Constraint
 from ltfix.stage2.loop.data import Features, Visits
 from ltfix.stage2.loop.scaling import Scaling
 from ltfix.stage2.losses.loss import Loss
+from ltfix.stage2.methods.method import find_part
 
 SMALL_STEP = 1 << 21  # multiplications of a matrix product that gains nothing from a second thread
 HIGHEST_USUAL = 0.1
@@ -27,7 +29,7 @@ HIGHEST_USUAL = 0.1
 
 GLANCE = 512
 """So many evenly spaced samples tell whether a run got anywhere."""
-WORSE = 4.0
+WORSE = 10.0
 """Times its start's loss, or that of equal logits where it is higher, that a run may end with; no more."""
 
 
@@ -91,7 +93,7 @@ def train(
     lr, decay = _number(schedule.lr, like), _number(schedule.weight_decay, like)
     progress.start("fit", schedule.stop or epochs, "epochs")
     with threads_for(head, min(schedule.visits.batch_size, len(data))):
-        glance = _glance(data, scaling, like, len(seeds), schedule.visits.batch_size)
+        glance = _glance(data, scaling, like, len(seeds), schedule.visits)
         _start_epoch(loss, epochs - 1, epochs)
         allowed = _allowed_loss(head, loss, glance)
         for epoch in range(schedule.stop or epochs):
@@ -138,7 +140,8 @@ def _number(values: Sequence[float], like: Tensor) -> Number:
     """One float where all settings agree (a cheaper operator), else a tensor [M]."""
     if len(set(values)) == 1:
         return float(values[0])
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32  # not rounded to bfloat16
+    return torch.tensor(values, dtype=dtype, device=like.device)
 
 
 def _start_epoch(loss: Loss, epoch: int, epochs: int) -> None:
@@ -147,13 +150,20 @@ def _start_epoch(loss: Loss, epoch: int, epochs: int) -> None:
 
 
 def _glance(
-    data: Features, scaling: Scaling, like: Tensor, n_seeds: int, batch_size: int
+    data: Features, scaling: Scaling, like: Tensor, n_seeds: int, visits: Visits
 ) -> list[tuple[Tensor, Tensor]]:
-    """Some evenly spaced samples in batches: x [S, B, D] and y [S, B], the same for every seed."""
+    """Some samples in batches, x [S, B, D] and y [S, B], the same for every seed.
+
+    They are evenly spaced, or drawn with all classes alike where the sampler does not take every sample once.
+    """
     index = np.unique(np.linspace(0, len(data) - 1, GLANCE).astype(np.int64))
+    if not find_part("sampler", visits.sampler).every_sample:
+        share = 1 / np.bincount(data.labels)[data.labels]
+        rng = np.random.default_rng(derive(0, "glance"))
+        index = rng.choice(len(data), len(index), p=share / share.sum())
     found = []
-    for start in range(0, len(index), batch_size):
-        part = index[start : start + batch_size]
+    for start in range(0, len(index), visits.batch_size):
+        part = index[start : start + visits.batch_size]
         raw = torch.from_numpy(data.take(part, np.zeros_like(part))).to(like.device)
         x = scaling.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
         y = torch.from_numpy(data.labels[part]).to(like.device)
@@ -167,7 +177,7 @@ def _mean_loss(
 ) -> Tensor:
     """[S, M]: the method's own loss of the runs on some samples."""
     sizes = torch.tensor([y.shape[1] for _, y in samples], dtype=torch.float64)
-    values = torch.stack([loss.value(logits(x), y).double().cpu() for x, y in samples])
+    values = torch.stack([loss.value(logits(x), y).cpu().double() for x, y in samples])
     return (values * (sizes / sizes.sum()).view(-1, 1, 1)).sum(0)
 
 
@@ -187,9 +197,8 @@ def _check_loss(found: Tensor, allowed: Tensor, schedule: Schedule) -> None:
         setting = int(lost.any(0).nonzero()[0])
         run = int(lost[:, setting].nonzero()[0])
         loss, limit = float(found[run, setting]), float(allowed[run, setting])
-        raise _diverged(
-            f"the loss ended at {loss:.3g}, where {limit:.3g} is that of knowing nothing", schedule, setting
-        )
+        times = f"over {WORSE:g} times the {limit:.3g} of its start or of equal logits"
+        raise _diverged(f"the loss ended at {loss:.3g}, {times}", schedule, setting)
 
 
 def _diverged(what: str, schedule: Schedule, setting: int) -> Diverged:

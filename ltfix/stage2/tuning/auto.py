@@ -121,14 +121,15 @@ def _change(method: Method) -> int:
 def spread_samples(data: Features, seed: int) -> np.ndarray:
     """[n, D]: class means, each moved by ``NOISE`` times another sample's way from its own class mean.
 
-    Both the class and the other sample are drawn with every class alike.
+    Both the class and the other sample are drawn with every class alike; classes of one sample have no ways.
     """
     rng = np.random.default_rng(derive(seed, "auto"))
     blocks = ((x, data.labels[part]) for part, x in data.mean_views())
     means, counts = class_means(blocks, len(data.counts), data.dim)
     present, n = np.flatnonzero(counts), int(np.clip(MADE_VALUES // len(counts), 64, 8192))
-    share = 1.0 / counts[data.labels]
-    share[counts[data.labels] < 2] = 0
+    share = np.where(counts[data.labels] > 1, 1.0 / counts[data.labels], 0.0)
+    if not share.any():
+        return np.asarray(means[rng.choice(present, n)], np.float32)
     others = rng.choice(len(data), n, p=share / share.sum())
     own = data.labels[others]
     way = (data.mean_of(others) - means[own]) * np.sqrt(counts[own] / (counts[own] - 1))[:, None]
