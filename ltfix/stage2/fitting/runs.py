@@ -161,8 +161,8 @@ class Fitter:
 def never_predict(head: Head, absent: np.ndarray) -> Head:
     """The head with the classes that ``absent`` [K] marks always behind another.
 
-    A class without training samples takes the row of one that has some, at a bias that is ``BEHIND`` lower, so
-    that it lies behind that one whatever the features; of DisAlign's rows, the one whose gate raises it most.
+    A class without training samples takes the row of one that has some, at a bias that is ``BEHIND`` lower:
+    it lies behind that one whatever the features. Of DisAlign's rows it is the one whose gate raises it most.
     """
     if not absent.any():
         return head
