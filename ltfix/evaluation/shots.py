@@ -34,11 +34,12 @@ class Shots:
         return {shot: int(size) for shot, size in zip(SHOTS, sizes, strict=True)}
 
     def rule(self) -> str:
-        """The boundaries and the classes per shot in one line."""
-        size = self.n_classes
+        """The boundaries and the classes per shot in one line, and how many of Few have no sample at all."""
+        size, empty = self.n_classes, int((self.counts == 0).sum())
+        without = f" ({empty} without a training sample)" if empty else ""
         return (
             f"Many n > {self.many}: {size['many']} classes, Medium {self.few} ≤ n ≤ {self.many}: "
-            f"{size['medium']}, Few n < {self.few}: {size['few']}"
+            f"{size['medium']}, Few n < {self.few}: {size['few']}{without}"
         )
 
     def to_dict(self) -> dict[str, object]:

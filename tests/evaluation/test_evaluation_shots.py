@@ -47,3 +47,8 @@ def test_the_rule_is_said_with_its_numbers():
     assert group(np.array([5, 50, 500]), 99, 10).rule() == (
         "Many n > 99: 1 classes, Medium 10 ≤ n ≤ 99: 1, Few n < 10: 1"
     )
+
+
+def test_the_rule_says_how_many_classes_have_no_sample():
+    assert group(np.array([0, 200, 50, 0, 3])).rule().endswith("Few n < 20: 3 (2 without a training sample)")
+    assert group(np.array([200, 3])).rule().endswith("Few n < 20: 1")
