@@ -191,8 +191,17 @@ def _classifier(head: Head) -> list[Fact]:
         _fact("features", f"{head.dim} dimensions", classes=head.n_classes, dim=head.dim),
         _fact("transform", _pairs(transform or {}), transform=transform),
         _fact("row norms", f"K {head.n_classes}, rows of norm {spread}", weight_norm=norm),
+        _temperature(head.temperature),
         _fact(counts_known=head.counts is not None),
     ]
+
+
+def _temperature(found: np.ndarray | None) -> Fact:
+    if found is None:
+        return _fact(temperature=None)
+    least, most = float(found.min()), float(found.max())
+    text = f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}, by class"
+    return _fact("temperature", text, temperature={"least": least, "most": most})
 
 
 def _stage1(label: str, head: Head | None, none: str = "") -> Fact:

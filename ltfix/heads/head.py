@@ -16,6 +16,7 @@ from ltfix.heads.vectors import NORM_FLOOR, norms, unit_vectors
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 FORMAT = "ltfix-head/1"
+CALIBRATED = "ltfix-head/2"  # of a head with a temperature, which an older ltfix would leave out in silence
 STAGE1 = "stage-1"  # the method of a classifier that came with its backbone
 _TRANSFORMS: dict[str, dict[str, str]] = {  # the tensors of each kind, and their axes
     "l2": {},
@@ -24,14 +25,15 @@ _TRANSFORMS: dict[str, dict[str, str]] = {  # the tensors of each kind, and thei
     "standardize+l2": {"center": "D", "spread": "D"},
     "disalign": {"confidence_weight": "D", "confidence_bias": "", "logit_scale": "K", "logit_bias": "K"},
 }
-_AXES = {"weight": "KD", "bias": "K"} | {n: axes for own in _TRANSFORMS.values() for n, axes in own.items()}
+_AXES = {"weight": "KD", "bias": "K", "temperature": "K"}
+_AXES |= {name: axes for own in _TRANSFORMS.values() for name, axes in own.items()}
 CLASS_ARRAYS = {name for name, axes in _AXES.items() if axes.startswith("K")}
 """The arrays of a head that have a row or a number for each class."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A classifier over features: ``logits = T(x) @ weight.T + bias``.
+    """A classifier over features: ``logits = (T(x) @ weight.T + bias) / temperature``.
 
     >>> import numpy as np, ltfix
     >>> head = ltfix.Head(np.eye(3), np.zeros(3), "mine", classes=("cat", "dog", "owl"))
@@ -53,6 +55,8 @@ class Head:
             ``disalign`` (z + c·(logit_scale ⊙ z + logit_bias),
             c = sigmoid(confidence_weight·x + confidence_bias)).
         tensors: the transform's own arrays.
+        temperature: [K] float32, what the logit of each class is divided by, all equal where there is one
+            for all; None: 1.
         meta: the rest of the file's metadata: values and where they came from, seed, selection, versions.
         path: the file it was read from.
     """
@@ -64,6 +68,7 @@ class Head:
     counts: np.ndarray | None = None
     transform: Mapping[str, Any] | None = None
     tensors: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    temperature: np.ndarray | None = None
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     path: Path | None = None
 
@@ -80,7 +85,8 @@ class Head:
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """All its arrays by the names they have in the file."""
-        return {"weight": self.weight, "bias": self.bias, **self.tensors}
+        own = {"weight": self.weight, "bias": self.bias, **self.tensors}
+        return own if self.temperature is None else {**own, "temperature": self.temperature}
 
     @property
     def is_finite(self) -> bool:
@@ -99,8 +105,8 @@ class Head:
     def logits(self, x: Any) -> Any:
         """Logits of features ``x`` [..., D] as [..., K], in numpy or torch as ``x`` is.
 
-        They equal the method's own up to a constant per sample, in float32 (a torch tensor keeps
-        its device; half precision is widened).
+        They equal the method's own, divided by the temperature, up to a constant per sample, in float32
+        (a torch tensor keeps its device; half precision is widened).
 
         Raises:
             InputError: the last axis of ``x`` is not D long.
@@ -151,7 +157,7 @@ class Head:
         """What the file's one metadata key ``ltfix`` holds."""
         return {
             **self.meta,
-            "format": FORMAT,
+            "format": FORMAT if self.temperature is None else CALIBRATED,
             "method": self.method,
             "classes": None if self.classes is None else list(self.classes),
             "counts": None if self.counts is None else [int(n) for n in self.counts],
@@ -180,7 +186,7 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
         gate = (x @ tensors["confidence_weight"] + tensors["confidence_bias"])[..., None]
         confidence = 1 / (1 + exp(-gate.clip(-80.0, 80.0)))  # beyond 80 float32 would overflow
         z = z + confidence * (tensors["logit_scale"] * z + tensors["logit_bias"])
-    return z
+    return z if head.temperature is None else z / like(head.temperature)
 
 
 def load_head(path: Path | str) -> Head:
@@ -208,7 +214,7 @@ def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path 
     Raises:
         InputError: as :func:`load_head`.
     """
-    files.check_format(meta.get("format"), FORMAT, path)
+    files.check_format(meta.get("format"), CALIBRATED, path)
     classes, counts = meta.get("classes"), meta.get("counts")
     transform: Any = meta.get("transform")
     _check_values(classes, counts, transform, path)
@@ -217,7 +223,7 @@ def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path 
     if missing:
         raise InputError(f"its transform {transform['kind']!r} lacks {', '.join(missing)}", where=path)
     weight = _single(tensors["weight"], "weight", path)
-    bias = tensors.get("bias", np.zeros(weight.shape[:1]))
+    bias, temperature = tensors.get("bias", np.zeros(weight.shape[:1])), tensors.get("temperature")
     known = {"format", "method", "classes", "counts", "transform"}
     head = Head(
         weight=weight,
@@ -227,6 +233,7 @@ def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path 
         counts=None if counts is None else np.asarray(counts, np.int64),
         transform=transform,
         tensors={name: _single(tensors[name], name, path) for name in own},
+        temperature=None if temperature is None else _single(temperature, "temperature", path),
         meta={key: value for key, value in meta.items() if key not in known},
         path=path,
     )
@@ -277,8 +284,9 @@ def _check(head: Head, where: object) -> None:
     for name, value in head.arrays.items():
         if not np.isfinite(value).all():
             raise InputError(f"{name} holds values that are not finite", where=where)
-    if not (np.asarray(head.tensors.get("spread", 1.0)) > 0).all():
-        raise InputError("spread holds values that are not positive", where=where)
+    for name in ("spread", "temperature"):
+        if not (np.asarray(head.arrays.get(name, 1.0)) > 0).all():
+            raise InputError(f"{name} holds values that are not positive", where=where)
     transform = head.transform or {}
     groups, unit = transform.get("groups", 1), transform.get("unit", 1)
     if type(groups) is not int or groups < 1 or dim % groups:

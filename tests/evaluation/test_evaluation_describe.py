@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -99,6 +100,18 @@ def test_a_bare_cache(tmp_path: Path):
     found = describe(write_cache(tmp_path / "x.npz", cache, head))
     assert (found["kind"], found["classes"], found["fingerprint"]) == ("cache", 7, None)
     assert found["shots"]["of"] == "this cache's counts"
+
+
+@pytest.mark.parametrize(
+    ("temperature", "told"), [(None, None), ([2] * 7, "2"), ([0.5] * 3 + [1.25] * 4, "0.5 to 1.25, by class")]
+)
+def test_the_temperature_of_a_head(tmp_path: Path, temperature: list[float] | None, told: str | None):
+    _, head = noisy()
+    given = None if temperature is None else np.array(temperature)
+    dataclasses.replace(head, temperature=given).save(tmp_path / "h.safetensors")
+    found = module.describe(tmp_path / "h.safetensors")
+    least_and_most = temperature and {"least": min(temperature), "most": max(temperature)}
+    assert (found.told.get("temperature"), found.to_dict()["temperature"]) == (told, least_and_most)
 
 
 def test_a_head(tmp_path: Path):

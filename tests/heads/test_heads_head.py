@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ DISALIGN = {
     "logit_scale": array(K),
     "logit_bias": array(K, seed=6),
 }
+TEMPERATURE = np.float32([0.25, 0.5, 1, 2, 2, 4, 8])
 HEADS = {
     "linear": make_head(K, D),
     "l2": make_head(K, D, transform={"kind": "l2"}),
@@ -50,6 +52,10 @@ HEADS = {
     "capsule": make_head(K, D, transform={"kind": "capsule"}),
     "capsule of another unit": make_head(K, D, transform={"kind": "capsule", "unit": 4.5}),
     "disalign": make_head(K, D, transform={"kind": "disalign"}, tensors=DISALIGN),
+}
+HEADS |= {
+    f"{name}, calibrated": dataclasses.replace(HEADS[name], temperature=TEMPERATURE)
+    for name in ("linear", "capsule", "disalign")
 }
 
 
@@ -77,7 +83,7 @@ def by_hand(head: Head, x: np.ndarray) -> np.ndarray:
             v = head.tensors
             c = expit(v["confidence_weight"] @ row + v["confidence_bias"])
             z = z + c * (v["logit_scale"] * z + v["logit_bias"])
-        out.append(z)
+        out.append(z if head.temperature is None else z / head.temperature)
     return np.array(out).reshape(*x.shape[:-1], K)
 
 
@@ -183,6 +189,16 @@ class TestFile:
             "transform": None,
         }
 
+    def test_a_temperature_is_of_the_next_format(self, tmp_path: Path) -> None:
+        head = dataclasses.replace(make_head(), temperature=np.full(3, 2.0))
+        head.save(tmp_path / "h.safetensors")
+        with safe_open(tmp_path / "h.safetensors", framework="np") as opened:
+            assert json.loads(opened.metadata()["ltfix"])["format"] == "ltfix-head/2"
+        again = load_head(tmp_path / "h.safetensors")
+        assert again.temperature is not None
+        assert again.temperature.tolist() == [2, 2, 2]
+        np.testing.assert_array_equal(again.logits(array(2, 4)), make_head().logits(array(2, 4)) / 2)
+
     def test_float32_whatever_it_was(self, tmp_path: Path) -> None:
         make_head(weight=np.ones((3, 4)), bias=np.zeros(3, np.float16)).save(tmp_path / "h.safetensors")
         head = load_head(tmp_path / "h.safetensors")
@@ -220,9 +236,9 @@ WEIGHT, BIAS = np.ones((3, 4), np.float32), np.zeros(3, np.float32)
 @pytest.mark.parametrize(
     ("meta", "tensors", "fragment"),
     [
-        ({"format": "ltfix-head/2"}, {}, "newer than this ltfix reads"),
-        ({"format": "ltfix-features/1"}, {}, "expected 'ltfix-head/1'"),
-        ({"format": None}, {}, "expected 'ltfix-head/1'"),
+        ({"format": "ltfix-head/3"}, {}, "newer than this ltfix reads"),
+        ({"format": "ltfix-features/1"}, {}, "expected 'ltfix-head/2'"),
+        ({"format": None}, {}, "expected 'ltfix-head/2'"),
         ({"classes": ["a", "b"]}, {}, r"classes must be \[3\]"),
         ({"classes": "abc"}, {}, "classes are not a list of names"),
         ({"classes": ["a", "b", 3]}, {}, "classes are not a list of names"),
@@ -251,6 +267,9 @@ WEIGHT, BIAS = np.ones((3, 4), np.float32), np.zeros(3, np.float32)
             {"center": WEIGHT[0], "spread": WEIGHT[0] * 0},
             "spread holds values that are not positive",
         ),
+        ({}, {"temperature": BIAS[:2]}, r"temperature must be \[3\]"),
+        ({}, {"temperature": BIAS}, "temperature holds values that are not positive"),
+        ({}, {"temperature": BIAS + np.inf}, "temperature holds values that are not finite"),
         ({}, {"weight": WEIGHT[0]}, r"weight must be \[K, D\], found \[4\]"),
         ({}, {"weight": WEIGHT[:0], "bias": BIAS[:0]}, r"weight must be \[K, D\], found \[0, 4\]"),
         ({}, {"weight": WEIGHT[:, :0]}, r"weight must be \[K, D\], found \[3, 0\]"),

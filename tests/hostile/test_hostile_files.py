@@ -98,7 +98,7 @@ METADATA = {
     "a large number": '{"format": ' + "9" * 10_000 + "}",
     "infinite counts": '{"format": "ltfix-head/1", "counts": [Infinity, NaN, 1]}',
     "a format of another kind": '{"format": {"ltfix-head/1": 1}}',
-    "a newer format": '{"format": "ltfix-head/2", "dim": 1e999}',
+    "a newer format": '{"format": "ltfix-head/3", "dim": 1e999}',
 }
 
 
