@@ -75,7 +75,8 @@ def evaluate(
 ) -> None:
     """Print the accuracy of heads on cached features: many, medium and few-shot classes.
 
-    The stage-1 classifier that came with the cache is the first row.
+    The stage-1 classifier that came with the cache is the first row, else the linear probe
+    that fits began with.
     """
     from ltfix import evaluation
     from ltfix.evaluation import gate
@@ -86,6 +87,7 @@ def evaluate(
     console.claim(output, overwrite=overwrite)
     opened = locate(cache, work, "test", "--cache CACHE")
     chosen = heads or _kept_heads(work, opened, whatever_they_fit=bool(gates))
+    chosen = [*_probe_of(chosen, opened, work), *chosen]
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     measure = functools.partial(
@@ -107,6 +109,23 @@ def _kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> 
 
     paths = sorted((work / "heads").glob("*.safetensors"))
     return paths if whatever_they_fit else _of_these_features(map(load_head, paths), cache)
+
+
+def _probe_of(chosen: Sequence[Path | Head], cache: FeatureCache, work: Path) -> list[Head]:
+    """The probe that was kept beside features/train, where heads of these began with it."""
+    from ltfix.evaluation.given import open_given
+    from ltfix.features.read import open_cache
+    from ltfix.heads.head import BEFORE, Head
+
+    usual = work / "features" / "train"
+    if cache.head is not None or not usual.is_dir():
+        return []
+    train = open_cache(usual)
+    probe = train.kept_probe()
+    opened = [open_given(one) if isinstance(one, Path) else one for one in chosen]
+    heads = [head for head in opened if isinstance(head, Head) and head.method not in BEFORE]
+    theirs = len(heads) == len(opened) and any(head.meta.get("cache") == train.fingerprint for head in heads)
+    return [probe] if probe is not None and theirs else []
 
 
 def _of_these_features(found: Iterable[Head], cache: FeatureCache) -> list[Head]:

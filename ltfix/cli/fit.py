@@ -183,8 +183,9 @@ def _accuracies(heads: Sequence[Head], cache: FeatureCache) -> list[str]:
     from ltfix.evaluation.scores import spread
     from ltfix.evaluation.shots import SHOTS
     from ltfix.evaluation.table import format_value
+    from ltfix.heads.head import BEFORE
 
-    rows = [row for row in ltfix.evaluate(list(heads), cache).heads if row["method"] != "stage-1"]
+    rows = [row for row in ltfix.evaluate(list(heads), cache).heads if row["method"] not in BEFORE]
     return [format_value(spread(row[shot] for row in rows), "spread") for shot in ("all", *SHOTS)]
 
 

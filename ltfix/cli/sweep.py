@@ -31,7 +31,7 @@ def sweep(
     ] = None,
     loss: LossName = None,
     set_: Annotated[Mapping[str, str], pairs("A value that stays the same; repeatable.")],
-    options: Annotated[Options, ("init", "feature_scale", "normalize")],
+    options: Annotated[Options, ("init", "feature_scale", "normalize", "no_cache")],
     plot: Annotated[
         Path | None, Option("Draw it: .png, .pdf or .svg (needs the extra `plot`).", metavar="FILE")
     ] = None,

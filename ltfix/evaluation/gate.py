@@ -7,7 +7,7 @@ from typing import Any
 
 from ltfix.errors import GateMissed, UsageError, nearest
 from ltfix.evaluation.shots import SHOTS
-from ltfix.heads.head import STAGE1
+from ltfix.heads.head import BEFORE
 
 GATED = ("all", *SHOTS)
 _ROUNDING = 1e-9
@@ -73,7 +73,7 @@ def refuse_empty(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]])
 def check_gates(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> None:
     """Hold the fitted heads of a many-medium-few report to the gates.
 
-    The stage-1 row, which a fit is to improve on, is held to them only where it stands alone.
+    The row of stage 1 or the probe, which a fit is to improve on, is held to them only where it stands alone.
 
     Args:
         gates: percent by ``all``, ``many``, ``medium``, ``few``.
@@ -84,7 +84,7 @@ def check_gates(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) 
         GateMissed: naming every head and gate that was missed.
     """
     refuse_empty(gates, heads)
-    fitted = [head for head in heads if head["method"] != STAGE1] or list(heads)
+    fitted = [head for head in heads if head["method"] not in BEFORE] or list(heads)
     missed = [
         f"{head['name']}: {name} {_shown(head[name], percent)} < {percent:g}"
         for head in fitted

@@ -10,7 +10,7 @@ import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.features.read import FeatureCache, open_cache
-from ltfix.heads.head import STAGE1, Head, load_head
+from ltfix.heads.head import BEFORE, STAGE1, Head, load_head
 from ltfix.tensorfile import load_tensors
 
 HeadOrPath = Head | FeatureCache | str | Path
@@ -21,7 +21,7 @@ class NamedHead:
     """One row of a report.
 
     Attributes:
-        name: the head file's stem, or "stage-1".
+        name: the head file's stem, "stage-1" or "probe".
         head: the classifier.
     """
 
@@ -39,9 +39,9 @@ class NamedHead:
         return self.path or self.name
 
     @property
-    def is_stage1(self) -> bool:
-        """Whether it is the classifier that stage 2 started from."""
-        return self.head.method == STAGE1
+    def is_start(self) -> bool:
+        """Whether it is what stage 2 started from: the stage-1 classifier, or the probe in its place."""
+        return self.head.method in BEFORE
 
     def to_dict(self) -> dict[str, str | None]:
         """Name, path and method, as every report begins a row."""
@@ -66,9 +66,9 @@ def collect(
 ) -> tuple[list[NamedHead], np.ndarray]:
     """The rows of a report, stage 1 first, and the training counts that decide the shots.
 
-    A cache among ``heads`` stands for its stage-1 classifier and its counts; without one the stage-1
-    row is the evaluated cache's own. The counts are those of a cache among ``heads``, else of the
-    fitted heads, else of the evaluated cache's classifier.
+    A cache among ``heads`` stands for its stage-1 classifier, else for the probe that was
+    kept beside it, and for its counts; without one the stage-1 row is the evaluated cache's own. The counts
+    are those of a cache among ``heads``, else of the fitted heads, else of the evaluated cache's classifier.
 
     Raises:
         InputError: nothing to evaluate; unknown or contradicting counts; a head that differs from the
@@ -78,14 +78,15 @@ def collect(
     opened = [open_given(item) if isinstance(item, str | Path) else item for item in given]
     caches = [item for item in opened if isinstance(item, FeatureCache)]
     rows = [
-        NamedHead(STAGE1 if item.method == STAGE1 else item.name, item)
+        NamedHead(item.method if item.method in BEFORE else item.name, item)
         for item in opened
         if isinstance(item, Head)
     ]
-    baselines = [NamedHead(STAGE1, item.head) for item in caches if item.head is not None]
-    if not baselines and not any(row.is_stage1 for row in rows) and cache.head is not None:
+    starts = [item.head or item.kept_probe() for item in caches]
+    baselines = [NamedHead(start.method, start) for start in starts if start is not None]
+    if not baselines and not any(row.is_start for row in rows) and cache.head is not None:
         baselines = [NamedHead(STAGE1, cache.head)]
-    rows = [*baselines, *sorted(rows, key=lambda row: not row.is_stage1)]
+    rows = [*baselines, *sorted(rows, key=lambda row: not row.is_start)]
     if not rows:
         raise InputError(
             "no head to evaluate: the cache has no stage-1 classifier",
@@ -102,8 +103,8 @@ def collect(
 def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCache) -> np.ndarray:
     """[K] training samples per class, of the first group that knows them; within it all must agree."""
     given = [(str(item.path), training_counts(item)) for item in caches]
-    fitted = [(row.where, row.head.counts) for row in rows if not row.is_stage1]
-    first = [(row.where, row.head.counts) for row in rows if row.is_stage1]
+    fitted = [(row.where, row.head.counts) for row in rows if not row.is_start]
+    first = [(row.where, row.head.counts) for row in rows if row.is_start]
     own = [(str(cache.path), None if cache.head is None else cache.head.counts)]
     for group in (given, fitted, first, own):
         known = [(name, counts) for name, counts in group if counts is not None]

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ltfix import files
-from ltfix.errors import InputError
+from ltfix.errors import InputError, LtfixError
 from ltfix.features import manifest as manifests
 from ltfix.features.manifest import Manifest
 from ltfix.filemap import release
-from ltfix.heads.head import Head
+from ltfix.heads.head import Head, load_head
 
 _MOST_CLASSES = 10_000_000  # a larger label is no class index, and counting up to it takes the memory
 _CHECK_ROWS = 2048
@@ -101,6 +101,19 @@ class FeatureCache:
         if len(lines) != self.n:
             raise InputError(f"it has {len(lines)} lines for {self.n} samples", where=path)
         return lines
+
+    def kept_probe(self) -> Head | None:
+        """The linear probe of these features that a fit left in the folder (its ``meta["solved"]`` says how).
+
+        None where there is none, or where it cannot be read or is of other features.
+        """
+        if self.fingerprint is None or not self.path.is_dir():
+            return None
+        with contextlib.suppress(LtfixError):
+            found = load_head(self.path / manifests.PROBE)
+            if found.meta.get("cache") == self.fingerprint and found.dim == self.dim:
+                return found
+        return None
 
     @functools.cached_property
     def features(self) -> np.ndarray:

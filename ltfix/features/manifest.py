@@ -17,6 +17,7 @@ NAME = "manifest.json"
 PARTIAL = "partial.json"
 SAMPLES = "samples.txt"
 HEAD = "head.safetensors"
+PROBE = "probe.safetensors"
 DEPTHS = "depths"  # in ``preprocess``: how images of more than 8 bits were scaled, if there were any
 _SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors", re.ASCII)
 

@@ -18,6 +18,9 @@ from ltfix.tensorfile import load_tensors, ltfix_metadata
 FORMAT = "ltfix-head/1"
 CALIBRATED = "ltfix-head/2"  # of a head with a temperature, which an older ltfix would leave out in silence
 STAGE1 = "stage-1"  # the method of a classifier that came with its backbone
+PROBE = "probe"  # of the linear probe that stands in for it
+BEFORE = frozenset({STAGE1, PROBE})
+"""The methods of classifiers that a repair begins with."""
 _TRANSFORMS: dict[str, dict[str, str]] = {  # the tensors of each kind, and their axes
     "l2": {},
     "capsule": {},
@@ -45,8 +48,8 @@ class Head:
     Attributes:
         weight: [K, D] float32.
         bias: [K] float32.
-        method: the method that made it; "stage-1" for the classifier that came with a backbone, "" where
-            it is not known yet.
+        method: the method that made it; "stage-1" for the classifier that came with a backbone, "probe" for
+            what stands in for it, "" where it is not known yet.
         classes: the K class names, or None where unknown.
         counts: [K] int64 training samples per class, or None where unknown.
         transform: None for a linear head, else ``{"kind": …}`` with kind ``l2`` (``groups`` H: each

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from caches import write_cache
 
 from ltfix.cli import run
 from ltfix.heads.head import Head
@@ -355,3 +356,20 @@ def test_evaluate_and_inspect_work_where_torch_cannot_be_imported(project: Path)
 def test_the_block_does_block(project: Path):
     done = blocked(project, "import torch", "evaluate", "--cache", "test.npz")
     assert "torch is blocked" in done.stderr
+
+
+def test_the_probe_that_fits_began_with_is_the_first_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        write_cache(tmp_path / "features" / split)
+    assert run(["fit", "--method", "ce", "--epochs", "1", "--out", "heads/ce.safetensors", "--quiet"]) == 0
+    capsys.readouterr()
+    for given in ([], ["heads/ce.safetensors"], ["features/train", "heads/ce.safetensors"]):
+        code, out, _ = finished(capsys, "evaluate", *given, "--format", "json", "--fail-under", "all=2")
+        assert code == 0
+        assert list(rows_of(out)) == ["probe", "ce"]
+    (tmp_path / "features" / "train" / "probe.safetensors").unlink()
+    code, out, _ = finished(capsys, "evaluate", "--format", "json")
+    assert list(rows_of(out)) == ["ce"]

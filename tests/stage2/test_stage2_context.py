@@ -10,7 +10,7 @@ import pytest
 
 from ltfix.errors import InputError
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2.fitting import context
+from ltfix.stage2.fitting import probe
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.loop.engine import Diverged
 from ltfix.stage2.methods.options import Options
@@ -25,13 +25,13 @@ class Listener(Progress):
 @pytest.fixture
 def probes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the sample sets that probes were fitted on."""
-    fit, found = context.fit_probe, list[int]()
+    fit, found = probe.fit_probe, list[int]()
 
     def counted(data, *given, **options):
         found.append(len(data))
         return fit(data, *given, **options)
 
-    monkeypatch.setattr(context, "fit_probe", counted)
+    monkeypatch.setattr(probe, "fit_probe", counted)
     return found
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from caches import write_bare, write_cache
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
+from ltfix.features.manifest import PROBE
+from ltfix.heads.head import load_head
+from ltfix.stage2.fit import fit
+from ltfix.stage2.fitting import probe as probe_module
 from ltfix.stage2.fitting.probe import PENALTIES, fit_probe
 from ltfix.stage2.fitting.validation import cut, mean_class_accuracy
 from ltfix.stage2.loop import data as data_module
@@ -136,3 +144,59 @@ def test_samples_of_one_each_leave_nothing_to_choose_on(draw_cache):
 def test_an_empty_class_is_never_predicted(draw_cache):
     data, weight, bias, _ = fitted(draw_cache([20, 0, 5]))
     assert 1 not in (data.mean_view() @ weight.T + bias).argmax(1)
+
+
+@pytest.fixture
+def solved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for every probe that is really solved: its number of samples."""
+    found: list[int] = []
+
+    def counted(data, *args, **named):
+        found.append(len(data))
+        return fit_probe(data, *args, **named)
+
+    monkeypatch.setattr(probe_module, "fit_probe", counted)
+    return found
+
+
+def test_it_is_kept_beside_the_cache_and_taken_from_there(tmp_path: Path, solved: list[int]):
+    cache = write_cache(tmp_path / "train")
+    first, again = fit(cache, "samn", epochs=1), fit(tmp_path / "train", "samn", epochs=1)
+    assert solved == [cache.n]
+    assert first.pack("a") == again.pack("a")
+    kept = cache.kept_probe()
+    assert kept is not None
+    assert (kept.method, kept.name, kept.classes) == ("probe", "probe", cache.classes)
+    assert first.pack("a") == fit(cache, "samn", epochs=1, no_cache=True).pack("a")
+    assert solved == [cache.n] * 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"normalize": "standardize"}, {"views_used": "first"}, {"stream": "always"}]
+)
+def test_another_way_to_solve_it_is_solved_again(tmp_path: Path, solved: list[int], change: dict[str, str]):
+    cache = write_cache(tmp_path / "train")
+    fit(cache, "ce", epochs=1)
+    fit(cache, "ce", epochs=1, **change)
+    assert solved == [cache.n] * 2
+
+
+def test_a_probe_of_other_features_or_a_torn_one_is_not_taken(tmp_path: Path, solved: list[int]):
+    cache = write_cache(tmp_path / "train")
+    fit(cache, "ce", epochs=1)
+    kept = cache.path / PROBE
+    found = load_head(kept)
+    dataclasses.replace(found, meta={**found.meta, "cache": "0" * 64}).save(kept)
+    assert cache.kept_probe() is None
+    fit(cache, "ce", epochs=1)
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert cache.kept_probe() is None
+    fit(cache, "ce", epochs=1)
+    assert solved == [cache.n] * 3
+
+
+def test_no_cache_and_a_bare_file_keep_none(tmp_path: Path):
+    fit(write_cache(tmp_path / "train"), "ce", epochs=1, no_cache=True)
+    assert not (tmp_path / "train" / PROBE).exists()
+    fit(write_bare(tmp_path / "bare.safetensors"), "ce", epochs=1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bare.safetensors", "train"]

@@ -16,7 +16,7 @@ from ltfix.errors import InputError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2.fitting.probe import fit_probe
+from ltfix.stage2.fitting.probe import find_probe
 from ltfix.stage2.fitting.runs import Fitter
 from ltfix.stage2.fitting.validation import FRACTION, Validation, validation_samples
 from ltfix.stage2.loop.data import Features
@@ -177,7 +177,10 @@ class Material:
     def _probe(self, data: Features) -> Head:
         wanted = "standardize" in (self.natural, self.options.normalize)
         normalize = "standardize" if wanted else "none"
-        return fit_probe(data, self.compute.device, normalize=normalize, progress=self.progress)
+        beside = self.train if data is self.data and not self.options.no_cache else None
+        return find_probe(
+            data, self.compute.device, beside=beside, normalize=normalize, progress=self.progress
+        )
 
 
 def _check_caches(train: FeatureCache, held: FeatureCache | None) -> None:

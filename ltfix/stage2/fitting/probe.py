@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
 
-from ltfix.heads.head import Head
+from ltfix._version import __version__
+from ltfix.errors import LtfixError
+from ltfix.features import manifest
+from ltfix.features.cache import FeatureCache
+from ltfix.heads.head import PROBE, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.logistic import BLOCK_VALUES, Point, Problem, approach, finish
 from ltfix.stage2.fitting.validation import cut, mean_class_accuracy
@@ -15,7 +21,6 @@ from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Scaling
 
 PENALTIES = (1e-4, 1e-5, 1e-6, 1e-7)
-
 
 NEAR = 1e-3
 """Solutions that only choose a penalty are left where a step promises less than this share of f."""
@@ -53,6 +58,43 @@ ones are solved to many digits; of large ones a pass takes seconds, and they end
 where the penalty is the weakest."""
 
 
+def find_probe(
+    data: Features,
+    device: torch.device,
+    *,
+    beside: FeatureCache | None,
+    normalize: str = "none",
+    progress: Progress = SILENT,
+) -> Head:
+    """The linear probe as :func:`fit_probe` finds it, kept in the folder of its cache.
+
+    One that lies there is taken where solving again would give the same bytes. A bare file, or a folder that
+    cannot be written, keeps none.
+
+    Args:
+        beside: the cache that ``data`` are all samples of; None keeps and takes nothing.
+    """
+    if beside is None or beside.fingerprint is None or not beside.path.is_dir():
+        return fit_probe(data, device, normalize=normalize, progress=progress)
+    solved: dict[str, Any] = {
+        "normalize": normalize,
+        "views_used": data.views_used,
+        "streamed": data.streamed,
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "versions": {"ltfix": __version__, "torch": torch.__version__},
+    }
+    found = beside.kept_probe()
+    if found is not None and found.meta.get("solved") == solved and found.n_classes == beside.n_classes:
+        return dataclasses.replace(found, meta={"from": PROBE, "penalty": found.meta.get("penalty")})
+    head = fit_probe(data, device, normalize=normalize, progress=progress)
+    meta = {**head.meta, "cache": beside.fingerprint, "solved": solved}
+    named = dataclasses.replace(head, classes=beside.classes, counts=beside.counts, meta=meta)
+    with contextlib.suppress(LtfixError):
+        named.save(beside.path / manifest.PROBE)
+    return head
+
+
 def fit_probe(
     data: Features, device: torch.device, *, normalize: str = "none", progress: Progress = SILENT
 ) -> Head:
@@ -76,7 +118,7 @@ def fit_probe(
     at = approach(problem, problem.zero() if start is None else start, penalty, effort.epochs[1])
     found, _, _ = finish(problem, at, penalty, tolerance=effort.tolerance, most=effort.passes[1])
     progress.finish()
-    return dataclasses.replace(problem.head(found), meta={"from": "probe", "penalty": penalty})
+    return dataclasses.replace(problem.head(found), method=PROBE, meta={"from": PROBE, "penalty": penalty})
 
 
 def _choose_penalty(

@@ -30,6 +30,7 @@ class Options(Checked):
         val_fraction, val_per_class: the class-wise cut that serves where no validation cache does; giving
             one of them asks for validation even where nothing is open.
         stream: "auto", "always" or "never": visit features block-wise, so that they need not fit in memory.
+        no_cache: the linear probe is solved again where it was kept beside the cache, and is not kept.
         device: where to train: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: "fp32", or "bf16" for the matrix products where the processor has it.
 
@@ -61,6 +62,9 @@ class Options(Checked):
     val_per_class: int | None = option(None, "Cut so many samples a class from train.", low=1)
     stream: str = option(
         "auto", "Read features block-wise: auto, always or never.", metavar="WHEN", choices=STREAM
+    )
+    no_cache: bool = option(
+        False, "Solve the linear probe again, and do not keep it beside the training features."
     )
     device: str = "cpu"
     precision: str = option("fp32", "Type of the matrix products.", choices=PRECISIONS)

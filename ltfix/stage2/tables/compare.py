@@ -17,7 +17,7 @@ from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
 from ltfix.evaluation.measure import describe_cache
 from ltfix.evaluation.shots import FEW, MANY, SHOTS
 from ltfix.evaluation.table import Column, Result, Table
-from ltfix.heads.head import STAGE1
+from ltfix.heads.head import PROBE, STAGE1
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds
 from ltfix.stage2.loop.scaling import told_scaling
@@ -32,7 +32,7 @@ from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 FORMAT = "ltfix-compare/1"
 SCORES = ("all", *SHOTS, "worst_class")
 SEEDS = 5
-PROBE = "probe"
+_NO_MATTER = ("device", "no_cache")  # options that change no head
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class _Fits:
         kept = caches if store.folder is not None else {}
         self.common = {
             "caches": {k: None if c is None else digest(c) for k, c in kept.items()},
-            "options": {k: v for k, v in dataclasses.asdict(material.options).items() if k != "device"},
+            "options": {k: v for k, v in dataclasses.asdict(material.options).items() if k not in _NO_MATTER},
             "choices_by_seed": material.seed,
             "shots": {"many": shots.many, "few": shots.few},
             "version": __version__,
