@@ -104,13 +104,16 @@ def _move_data(value: str, folder: Path) -> str:
     prefix, colon, rest = value.partition(":")
     if not colon or len(prefix) == 1:  # C:\\photos is a path too
         return str(folder / value)
-    from ltfix.images.listfile import split_lists
+    from ltfix.images.parts import split_parts
+    from ltfix.images.places import is_remote
 
-    parts = split_lists(rest, folder)
+    def moved(path: str) -> str:
+        return path if path == "-" or is_remote(path) else str(folder / path)
+
+    parts = split_parts(rest, folder)
     if parts is None:
-        return f"{prefix}:{rest if rest == '-' else folder / rest}"
-    moved = [f"{split}={path if path == '-' else folder / path}" for split, path in parts.items()]
-    return f"{prefix}:{','.join(moved)}"
+        return f"{prefix}:{moved(rest)}"
+    return f"{prefix}:{','.join(f'{split}={moved(path)}' for split, path in parts.items())}"
 
 
 @dataclass(frozen=True)

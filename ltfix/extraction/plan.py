@@ -73,7 +73,7 @@ def prepare(request: Request) -> Extraction:
         resolve_device(request.device), request.precision, channels_last=True, emulated=True
     )
     use_threads(request.threads)
-    source = open_source(request.data, root=request.root, split=request.split)
+    source = open_source(request.data, root=request.root, split=request.split, columns=request.columns)
     splits, train_counts = choose_splits(source, request)
     if request.on_error == "error":
         for split in splits:
@@ -126,7 +126,7 @@ def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, v
         backbone=backbone.info,
         preprocess={**backbone.preprocess.to_dict(), "views": str(views), "pillow": PIL.__version__},
         source=_source(request, split),
-        stamps=None if split.stamps is None else np.stack([np.asarray(split.sizes), split.stamps], axis=1),
+        stamps=None if split.stamps is None else np.stack([split.sizes, split.stamps], axis=1),
         decides={
             "precision": compute.precision,
             "device": compute.device.type,

@@ -19,7 +19,8 @@ class ImageRequest(RunOptions):
 
     Attributes:
         data: a folder, ``list:FILE``, ``list:train=F,test=G``, or another ``prefix:rest``.
-        root: the folder that a list's paths start from.
+        root: the folder that the paths of a list or a table start from.
+        columns: which columns of a table are the path (or image), the label and the split.
         classes: class names in index order, or a file of them, one a line.
         classes_order: of class names that the data shows: "text", or "numeric" where they are whole numbers.
         imbalance_factor, imbalance_seed: cut the training split to the exponential profile.
@@ -34,9 +35,15 @@ class ImageRequest(RunOptions):
     """
 
     data: str | Path = option(
-        ..., "A folder of class folders, list:FILE or list:train=F,test=G.", metavar="SRC", path="data"
+        ...,
+        "A folder of class folders, list:FILE, list:train=F,test=G, csv:FILE, … (docs/extract.md).",
+        metavar="SRC",
+        path="data",
     )
-    root: str | Path | None = option(None, "Where the paths of a list start from.", metavar="DIR")
+    root: str | Path | None = option(None, "Where the paths of a list or table start from.", metavar="DIR")
+    columns: str | None = option(
+        None, "Of a table, like path=file,label=species.  [default: found by name]", metavar="MEANING=NAME,…"
+    )
     classes: str | Path | Sequence[str] | None = option(
         None, "Class names in index order, one a line.", metavar="FILE"
     )

@@ -12,10 +12,10 @@ from ltfix.extraction.request import ImageRequest, Request
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import cache_state
 from ltfix.images.classes import order_classes, told_as_text
-from ltfix.images.decode import FileReader
 from ltfix.images.longtail import cut_long_tail
+from ltfix.images.remote import ABSENT
 from ltfix.images.source import Source, order_splits, read_classes
-from ltfix.images.split import ABSENT, Split
+from ltfix.images.split import Split
 
 
 def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.ndarray | None]:
@@ -110,11 +110,16 @@ def check_present(split: Split) -> None:
     Raises:
         InputError: naming the first.
     """
-    missing = [name for name, size in zip(split.samples, split.sizes, strict=True) if size == ABSENT]
-    if missing:
-        cause = split.read.why_missing(missing[0]) if isinstance(split.read, FileReader) else None
-        raise InputError(
-            f"{len(missing):,} of {len(split):,} images of {split.name} are not there",
-            where=missing[0],
-            hint=cause or "root=DIR says where a list's paths start from; on_error=skip leaves them out",
-        )
+    missing = np.flatnonzero(split.sizes == ABSENT)
+    if not len(missing):
+        return
+    cause = None
+    try:
+        split.pictures.read(split.row(int(missing[0])))
+    except InputError as err:
+        cause = err.hint
+    raise InputError(
+        f"{len(missing):,} of {len(split):,} images of {split.name} are not there",
+        where=split.samples[missing[0]],
+        hint=cause or "root=DIR says where a list's paths start from; on_error=skip leaves them out",
+    )

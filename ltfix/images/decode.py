@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import io
-import unicodedata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ltfix import files
 from ltfix.errors import InputError
 from ltfix.images import watch
 from ltfix.images.depth import to_rgb
-from ltfix.images.split import OTHER_FORM
+from ltfix.images.pictures import UNREADABLE
 from ltfix.images.watch import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -19,44 +16,8 @@ if TYPE_CHECKING:
 
 # what docs/extract.md names. Pillow knows more; PostScript, for one, it hands to another program
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")
-MAX_BYTES = 16 * MAX_PIXELS  # no picture that may be opened has more, compressed or not
 UNTURNED = "the camera's orientation (EXIF) cannot be read: taken as it is stored"
 _ORIENTATION = 0x0112
-_HINT = "replace it, or leave such files out by on_error=skip"
-
-
-class FileReader:
-    """Opens images below a root folder; picklable, so it may be sent to workers.
-
-    Args:
-        root: the folder that sample names are relative to.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def __call__(self, sample: str) -> Image:
-        """The image of one sample, RGB.
-
-        Raises:
-            InputError: missing, no regular file, corrupt, truncated or enormous; the file is named.
-            EnvironmentFault: it cannot be read.
-        """
-        path = self.root / sample
-        try:
-            files.demand_regular(path)
-        except InputError as err:
-            raise InputError(err.what, where=path, hint=self.why_missing(sample) or err.hint) from err
-        with files.os_errors(path), path.open("rb") as handle:
-            data = handle.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise InputError(f"the file is enormous, above {MAX_BYTES:,} bytes", where=path, hint=_HINT)
-        return decode(data, path)
-
-    def why_missing(self, sample: str) -> str | None:
-        """A hint where the same name is there in another Unicode form."""
-        others = {unicodedata.normalize(form, sample) for form in ("NFC", "NFD")} - {sample}
-        return OTHER_FORM if any((self.root / other).exists() for other in others) else None
 
 
 def register_formats() -> None:
@@ -100,10 +61,10 @@ def decode(data: bytes, where: object) -> Image:
     except InputError as err:
         raise InputError(err.what, where=where, hint=err.hint) from err
     except UnidentifiedImageError as err:
-        hint = f"{', '.join(FORMATS)} are read; {_HINT}"
+        hint = f"{', '.join(FORMATS)} are read; {UNREADABLE}"
         raise InputError("not an image file", where=where, hint=hint) from err
     except Exception as err:  # Pillow's readers raise whatever their parsing trips over
-        raise InputError(f"a corrupt image: {err}", where=where, hint=_HINT) from err
+        raise InputError(f"a corrupt image: {err}", where=where, hint=UNREADABLE) from err
 
 
 def upright(image: Image) -> Image:

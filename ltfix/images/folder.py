@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import errno
 import os
 from collections.abc import Sequence
@@ -13,17 +12,20 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.images.decode import FileReader
-from ltfix.images.source import SPLITS, bare_name, no_such_split, order_splits
-from ltfix.images.split import Split, check_classes, check_name, class_index, look_at
+from ltfix.images.pictures import FilePictures
+from ltfix.images.places import look_at
+from ltfix.images.remote import Looked
+from ltfix.images.source import SOURCES, SPLITS, bare_name, no_such_split, order_splits
+from ltfix.images.split import Split, check_classes, check_name, class_index
 
 Inode = tuple[int, int]
+Picture = tuple[str, Looked]  # its name relative to the split's folder, and its size and stamp
 
 # the endings that torchvision's ImageFolder reads, and two more that cameras and browsers write
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".gif")
 _DEEPEST = 100  # folders in one another
 _OFTEN = 100  # ways that links may lead to one folder: a fan of links has more than time to walk them
-_OTHER_NAMES = {"val": ("valid", "validation")}
+OTHER_NAMES = {"val": ("valid", "validation")}
 
 
 class FolderSource:
@@ -61,23 +63,24 @@ class FolderSource:
             raise InputError("it has no class folders", where=folder)
         names = self.classes(name) if classes is None else tuple(classes)
         known = {label: index for index, label in enumerate(names)}
-        rows, others = list[tuple[int, Picture]](), collections.Counter[str]()
+        found, others = list[tuple[int, list[Picture]]](), collections.Counter[str]()
         for label in own:
             index = class_index(label, known, folder / label)
-            pictures, left_out = _pictures(folder, label)
-            rows += [(index, picture) for picture in pictures]
-            others += left_out
-        rows.sort(key=lambda row: row[0])  # stable: the classes may be in another order than the folders
+            found.append((index, _pictures(folder, label, others)))
+        found.sort(key=lambda each: each[0])  # the classes may be in another order than the folders
+        pictures = [picture for _, of_class in found for picture in of_class]
+        samples = [sample for sample, _ in pictures]
+        looked = np.array([looked for _, looked in pictures], np.int64)
         return Split(
             name=name,
-            samples=[picture.sample for _, picture in rows],
-            labels=np.array([index for index, _ in rows], np.int64),
+            samples=samples,
+            labels=np.repeat([index for index, _ in found], [len(of_class) for _, of_class in found]),
             classes=names,
-            sizes=[picture.size for _, picture in rows],
-            read=FileReader(folder),
+            sizes=looked[:, 0].copy(),
+            pictures=FilePictures(folder, samples),
             kind=self.kind,
             root=self.root,
-            stamps=np.array([picture.stamp for _, picture in rows], np.int64),
+            stamps=looked[:, 1].copy(),
             notes=_left_out(name, others),
         )
 
@@ -87,7 +90,7 @@ class FolderSource:
         return self._parts[split]
 
 
-def open_folder(rest: str, *, root: Path | None = None, split: Sequence[str] = ()) -> FolderSource:
+def open_folder(rest: str, *, root: str | None = None, split: Sequence[str] = ()) -> FolderSource:
     """Open a folder: of split folders where one of train, val, test or ``split`` is there, else bare.
 
     Raises:
@@ -97,16 +100,23 @@ def open_folder(rest: str, *, root: Path | None = None, split: Sequence[str] = (
     path = Path(rest)
     with files.os_errors(path):
         if path.exists() and not path.is_dir():
-            raise InputError("not a folder", where=path, hint="a text file of paths and labels is list:FILE")
+            raise InputError("not a folder", where=path, hint=_hint(path))
         found = _subfolders(path)
     parts: dict[str, Path] = {}
     for name in {**dict.fromkeys(SPLITS), **dict.fromkeys(split)}:
-        for candidate in (name, *_OTHER_NAMES.get(name, ())):
+        for candidate in (name, *OTHER_NAMES.get(name, ())):
             if candidate in found and _subfolders(path / candidate):
                 parts.setdefault(name, path / candidate)
     if not parts:
         parts = {bare_name(split, path): path}
     return FolderSource(path, parts)
+
+
+def _hint(path: Path) -> str:
+    kind = path.suffix.removeprefix(".").lower()
+    if kind in SOURCES:
+        return f"{kind}:{path} reads it"
+    return "a text file of paths and labels is list:FILE; tables and archives have such words, too"
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -121,17 +131,8 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Picture:
-    """An image file: its name relative to the split's folder, and what `look_at` says of it."""
-
-    sample: str
-    size: int
-    stamp: int
-
-
-def _pictures(folder: Path, label: str) -> tuple[list[Picture], collections.Counter[str]]:
-    """The pictures of one class, and how many other files lie beside them, by ending.
+def _pictures(folder: Path, label: str, others: collections.Counter[str]) -> list[Picture]:
+    """The pictures of one class; how many other files lie beside them is counted, by ending.
 
     The order is ImageFolder's: by the path of the containing folder, then by name, in code points.
 
@@ -139,45 +140,51 @@ def _pictures(folder: Path, label: str) -> tuple[list[Picture], collections.Coun
         InputError: no picture, a name with a line break, folders without end.
     """
     with files.os_errors(folder / label):
-        found, others = _walk(os.fspath(folder / label))
+        found = _walk(os.fspath(folder), label, others)
     if not found:
         raise InputError(
             "an empty class folder",
             where=folder / label,
             hint=f"images end in {', '.join(IMAGES)}; else remove it",
         )
-    base, pictures = os.fspath(folder), []
-    for parent, name in sorted(found):
-        check_name(name, parent)
-        sample = Path(os.path.relpath(parent, base), name).as_posix()
-        pictures.append(Picture(sample, *look_at(os.path.join(parent, name))))  # noqa: PTH118 - many
-    return pictures, others
+    pictures = list[Picture]()
+    for parent in sorted(found):
+        for name, looked in sorted(found[parent]):
+            check_name(name, parent)
+            pictures.append((f"{parent}/{name}", looked))
+    return pictures
 
 
-def _walk(top: str) -> tuple[list[tuple[str, str]], collections.Counter[str]]:
-    """(folder, name) of every picture below ``top``, links followed, and the endings of all other files."""
-    found, others, ways = list[tuple[str, str]](), collections.Counter[str](), collections.Counter[Inode]()
-    waiting: list[tuple[str, frozenset[Inode]]] = [(top, frozenset())]
+def _walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, list[tuple[str, Looked]]]:
+    """Name and status of every picture below a class folder, links followed, by the folder that holds it,
+    relative to ``base`` with ``/`` between."""
+    found, ways = dict[str, list[tuple[str, Looked]]](), collections.Counter[Inode]()
+    waiting: list[tuple[str, frozenset[Inode]]] = [(label, frozenset())]
+    top = f"{base}/{label}"
     while waiting:
         folder, above = waiting.pop()
-        here = _inode(folder, top)
+        here = _inode(f"{base}/{folder}", top)
         if here in above:  # a link back up would never end
             continue
         ways[here] += 1
         if len(above) > _DEEPEST or ways[here] > _OFTEN:
             what = f"more than {_DEEPEST} deep" if len(above) > _DEEPEST else "again and again, by links"
             raise InputError(f"folders lie in one another {what}", where=top)
-        with os.scandir(folder) as entries:
+        pictures = list[tuple[str, Looked]]()
+        with os.scandir(f"{base}/{folder}") as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name.startswith("."):
                     continue
                 if _is_dir(entry):
-                    waiting.append((entry.path, above | {here}))
-                elif entry.name.lower().endswith(IMAGES):
-                    found.append((folder, entry.name))
+                    waiting.append((f"{folder}/{name}", above | {here}))
+                elif name.lower().endswith(IMAGES):
+                    pictures.append((name, look_at(entry)))
                 else:
-                    others[Path(entry.name).suffix.lower() or "no ending"] += 1
-    return found, others
+                    others[Path(name).suffix.lower() or "no ending"] += 1
+        if pictures:
+            found[folder] = pictures
+    return found
 
 
 def _inode(folder: str, top: str) -> Inode:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.images.split import class_index
@@ -25,75 +26,112 @@ def whole_number(text: str) -> int | None:
         return MOST_CLASSES
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a list.
+class Labels:
+    """The labels of one split as they are written: many rows, few texts.
+
+    Args:
+        written: the text of each row.
+        where: a row to its place, for messages.
+        names: all are class names, even where they look like numbers (folders, declared classes).
+        classes: K names in index order, where the source declares them.
 
     Attributes:
-        where: the file and the line, for messages.
-        path: relative to the root.
-        label: as written.
+        codes: [N] int64, the text of each row.
+        texts: each text once, in the order in which they first appear.
     """
 
-    where: str
-    path: str
-    label: str
+    def __init__(
+        self,
+        written: Iterable[str],
+        where: Callable[[int], str],
+        *,
+        names: bool = False,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        found = dict[str, int]()
+        self.codes = np.fromiter((found.setdefault(text, len(found)) for text in written), np.int64)
+        self.texts, self.classes = list(found), classes
+        self.names = names or classes is not None
+        self.row_where = where
 
-    @property
-    def index(self) -> int | None:
-        """The label as a whole number, or None where it is none."""
-        return whole_number(self.label)
+    def where(self, code: int) -> str:
+        """The place of the first row with a text."""
+        return self.row_where(int(np.argmax(self.codes == code)))
+
+    def name_codes(self) -> list[int]:
+        """The texts that are no whole numbers."""
+        return [code for code, text in enumerate(self.texts) if whole_number(text) is None]
 
 
-def are_indices(lists: Mapping[str, Sequence[Row]]) -> bool:
+def are_indices(lists: Mapping[str, Labels]) -> bool:
     """Whether the labels of a data set are class indices: every label of every list is a whole number.
 
     Raises:
         InputError: one list has only whole numbers and another has not, or all are numbers, but not whole.
     """
-    names = {split: [row for row in rows if row.index is None] for split, rows in lists.items()}
+    if any(labels.names for labels in lists.values()):
+        return False
+    names = {split: labels.name_codes() for split, labels in lists.items()}
     if not any(names.values()):
         return True
-    first = next(rows[0] for rows in names.values() if rows)
-    if all(_NUMBER.fullmatch(row.label) for rows in lists.values() for row in rows):
-        raise InputError(
-            f"label {first.label} is no class index", where=first.where, hint="indices are whole"
-        )
-    for split, rows in names.items():
-        if not rows:
+    first, code = next((lists[split], codes[0]) for split, codes in names.items() if codes)
+    if all(_NUMBER.fullmatch(text) for labels in lists.values() for text in labels.texts):
+        what = f"label {first.texts[code]} is no class index"
+        raise InputError(what, where=first.where(code), hint="indices are whole")
+    for split, codes in names.items():
+        if not codes:
             raise InputError(
-                f"label {first.label!r} makes the labels of its list names, and those of {split} are numbers",
-                where=first.where,
+                f"label {first.texts[code]!r} makes the labels of its list names, "
+                f"and those of {split} are numbers",
+                where=first.where(code),
                 hint="write both lists with names, or both with class indices from 0",
             )
     return False
 
 
-def told_as_names(rows: Sequence[Row]) -> str | None:
+def told_as_names(labels: Labels) -> str | None:
     """A note where labels are read as names although some are numbers."""
-    names = [row for row in rows if row.index is None]
-    if not names or len(names) == len(rows):
+    names = [] if labels.names else labels.name_codes()
+    if not names or len(names) == len(labels.texts):
         return None
-    return f"labels are class names, for {names[0].label!r} is no number ({names[0].where})"
+    return f"labels are class names, for {labels.texts[names[0]]!r} is no number ({labels.where(names[0])})"
 
 
-def largest_index(rows: Sequence[Row]) -> int:
+def told_as_several(labels: Labels) -> str | None:
+    """A note where labels are others with commas between: of pictures that have several, perhaps."""
+    known = set(labels.texts)
+    found = [
+        code
+        for code, text in enumerate(labels.texts)
+        if "," in text and known.issuperset(part.strip() for part in text.split(","))
+    ]
+    if not found:
+        return None
+    first = labels.texts[found[0]]
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return (
+        f"multi-label? {first!r}{more} ({labels.where(found[0])}): other labels with commas between; "
+        "each is taken as one class more"
+    )
+
+
+def largest_index(labels: Labels) -> int:
     """The largest class index.
 
     Raises:
         InputError: it is too large to be one.
     """
-    top = max(rows, key=_index)
-    if _index(top) >= MOST_CLASSES:
-        raise InputError(f"label {top.label[:20]} is no class index", where=top.where)
-    return _index(top)
+    top, code = max((_index(text), -code) for code, text in enumerate(labels.texts))
+    if top >= MOST_CLASSES:
+        raise InputError(f"label {labels.texts[-code][:20]} is no class index", where=labels.where(-code))
+    return top
 
 
-def indices(rows: Sequence[Row], classes: Sequence[str], *, numbers: bool, known: bool) -> list[int]:
-    """The class index of every row.
+def indices(labels: Labels, classes: Sequence[str], *, numbers: bool, known: bool) -> np.ndarray:
+    """[N] int64, the class index of every row.
 
     Args:
-        rows: the lines of a list.
+        labels: of one list.
         classes: K names in index order.
         numbers: whether the labels are class indices.
         known: whether every number of the data set, read as a name, is a class too.
@@ -102,23 +140,28 @@ def indices(rows: Sequence[Row], classes: Sequence[str], *, numbers: bool, known
         InputError: a label that is no class; a number that is one class as an index and another as a name.
     """
     by_name = {name: index for index, name in enumerate(classes)}
-    if not numbers:
-        return [class_index(row.label, by_name, row.where) for row in rows]
-    for row in rows:
-        index = _index(row)
+    found = []
+    for code, text in enumerate(labels.texts):
+        if not numbers:
+            if text not in by_name:  # the place of a text takes a look at all rows
+                class_index(text, by_name, labels.where(code))
+            found.append(by_name[text])
+            continue
+        index = _index(text)
         if not 0 <= index < len(classes):
             wrong = "is negative" if index < 0 else f"is not below K = {len(classes)}"
             hint = "a number in a list is a class index, from 0, not a name" if known else None
-            raise InputError(f"label {row.label[:20]} {wrong}", where=row.where, hint=hint)
+            raise InputError(f"label {text[:20]} {wrong}", where=labels.where(code), hint=hint)
         if known and by_name[str(index)] != index:
-            by_index = classes[index]
             raise InputError(
-                f"label {row.label} is class {by_index!r} by its index and class {str(index)!r} by its name",
-                where=row.where,
+                f"label {text} is class {classes[index]!r} by its index and class {str(index)!r} by its name",
+                where=labels.where(code),
                 hint="classes_order=numeric puts such names into the order of their numbers",
             )
-    return [_index(row) for row in rows]
+        found.append(index)
+    return np.array(found, np.int64)[labels.codes]
 
 
-def _index(row: Row) -> int:
-    return row.index if row.index is not None else -1
+def _index(text: str) -> int:
+    value = whole_number(text)
+    return -1 if value is None else value

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import os
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
-from ltfix import files
 from ltfix.errors import InputError, UsageError, nearest
+from ltfix.images.places import is_remote, is_there, open_text
 from ltfix.images.split import Split, check_classes
 
 __all__ = ["SOURCES", "SPLITS", "Opener", "Source", "Split", "open_source", "read_classes"]
@@ -23,6 +23,9 @@ __all__ = ["SOURCES", "SPLITS", "Opener", "Source", "Split", "open_source", "rea
 SOURCES = {
     "folder": "ltfix.images.folder:open_folder",
     "list": "ltfix.images.listfile:open_lists",
+    "csv": "ltfix.images.csvfile:open_csv",
+    "tsv": "ltfix.images.csvfile:open_tsv",
+    "jsonl": "ltfix.images.jsonl:open_jsonl",
 }
 SPLITS = ("train", "val", "test")
 
@@ -55,7 +58,13 @@ class Source(Protocol):
 Opener = Callable[..., Source]
 
 
-def open_source(spec: str | Path, *, root: Path | str | None = None, split: Sequence[str] = ()) -> Source:
+def open_source(
+    spec: str | Path,
+    *,
+    root: Path | str | None = None,
+    split: Sequence[str] = (),
+    columns: str | None = None,
+) -> Source:
     """Open images: a folder, ``list:FILE``, ``list:train=F,test=G`` or another ``prefix:rest``.
 
     Args:
@@ -71,7 +80,16 @@ def open_source(spec: str | Path, *, root: Path | str | None = None, split: Sequ
     if "\0" in f"{spec}{root}":
         raise InputError("no such file or folder", where=repr(str(spec)))
     prefix, rest = _prefix(str(spec))
-    return _opener(prefix)(rest, root=None if root is None else Path(root), split=tuple(split))
+    if is_remote(rest) and prefix == "folder":
+        hint = f"say what it is: one of {', '.join(f'{kind}:' for kind in SOURCES if kind != 'folder')}"
+        raise UsageError("a folder behind a URL is no source", where=spec, hint=hint)
+    opener = _opener(prefix)
+    more: dict[str, Any] = {}
+    if columns is not None:
+        if "columns" not in inspect.signature(opener).parameters:
+            raise UsageError(f"a source of kind {prefix!r} has no columns", where="columns")
+        more["columns"] = columns
+    return opener(rest, root=None if root is None else str(root), split=tuple(split), **more)
 
 
 def _prefix(spec: str) -> tuple[str, str]:
@@ -79,11 +97,6 @@ def _prefix(spec: str) -> tuple[str, str]:
     if match is None or is_there(spec):
         return "folder", spec
     return match[1], spec[match.end() :]
-
-
-def is_there(path: str) -> bool:
-    """Whether a path exists; False, too, for what is no path, as a long ``list:`` is not."""
-    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for a name that is too long
 
 
 def _opener(prefix: str) -> Opener:
@@ -127,30 +140,6 @@ def read_classes(path: Path | str) -> tuple[str, ...]:
     Raises:
         InputError: missing, not text, fewer than two names, or one twice.
     """
-    lines = [line.strip() for line in read_lines(Path(path))]
+    with open_text(str(path)) as text:
+        lines = [line.strip("\ufeff \t\r\n") for line in text]
     return check_classes([line for line in lines if line], path)
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file.
-
-    Raises:
-        InputError: missing, no regular file, or not text.
-    """
-    files.demand_regular(path)
-    with files.os_errors(path):
-        return decode_lines(path.read_bytes(), path)
-
-
-def decode_lines(raw: bytes, where: object) -> list[str]:
-    """The lines of UTF-8 text, without byte-order marks (files that were joined have several).
-
-    Raises:
-        InputError: it is not UTF-8.
-    """
-    try:
-        return [line.removeprefix("\ufeff") for line in raw.decode("utf-8").split("\n")]
-    except UnicodeDecodeError as err:
-        utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
-        hint = "it is UTF-16: save it as UTF-8" if utf16 else None
-        raise InputError("not a UTF-8 text file", where=where, hint=hint) from err

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ltfix import files
 from ltfix.errors import InputError, nearest
+from ltfix.images.decode import decode
+from ltfix.images.pictures import OTHER_FORM, Pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ABSENT = -1  # the size of an image file that is not there
-OTHER_FORM = "the same name is there in another Unicode form (NFC or NFD): give both in one"
+_BLOCK = 1 << 14  # rows hashed together
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +29,14 @@ class Split:
         samples: N source-relative names.
         labels: [N] int64 in 0..K-1.
         classes: K names in index order.
-        sizes: N bytes of each image file, ``ABSENT`` where a listed one is missing.
-        read: a sample's name to its image, RGB. Picklable; raises InputError naming the file.
+        sizes: [N] int64 bytes of each picture (or of what holds it, where the source knows no more);
+            ``ABSENT`` where a listed one is missing.
+        pictures: where their bytes are.
         kind: the source's kind ("folder", "list").
         root: the name of the source's root, no path.
-        stamps: [N] int64, another number when an image file was replaced (a resumed run looks at them);
+        stamps: [N] int64, another number when a picture was replaced (a resumed run looks at them);
             None where the source does not know.
+        rows: [N] int64, the row of ``pictures`` of each sample; None: they are the same.
         notes: what the user should know of how the split was read.
     """
 
@@ -42,11 +44,12 @@ class Split:
     samples: Sequence[str]
     labels: np.ndarray
     classes: tuple[str, ...]
-    sizes: Sequence[int]
-    read: Callable[[str], Image]
+    sizes: np.ndarray
+    pictures: Pictures
     kind: str
     root: str
     stamps: np.ndarray | None = None
+    rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -58,7 +61,12 @@ class Split:
         Raises:
             InputError: it is missing, corrupt, truncated or enormous; the file is named.
         """
-        return self.read(self.samples[index])
+        row = self.row(index)
+        return decode(self.pictures.read(row), self.pictures.where(row))
+
+    def row(self, index: int) -> int:
+        """Which of ``pictures`` a sample is."""
+        return index if self.rows is None else int(self.rows[index])
 
     @property
     def n_classes(self) -> int:
@@ -73,9 +81,14 @@ class Split:
     @property
     def digest(self) -> str:
         """SHA-256 over names, sizes and labels in order: not of the image bytes, and of no dates."""
-        rows = zip(self.samples, self.sizes, self.labels.tolist(), strict=True)
-        text = "\n".join(f"{name}\t{size}\t{label}" for name, size, label in rows)
-        return files.sha256_bytes(text.encode("utf-8", "surrogateescape"))
+        digest = hashlib.sha256()
+        for start in range(0, len(self), _BLOCK):  # a million rows as one text would take more than the rows
+            block = slice(start, start + _BLOCK)
+            sizes, labels = self.sizes[block].tolist(), self.labels[block].tolist()
+            rows = zip(self.samples[block], sizes, labels, strict=True)
+            text = "\n".join(f"{name}\t{size}\t{label}" for name, size, label in rows)
+            digest.update(f"{chr(10) * (start > 0)}{text}".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def subset(self, index: np.ndarray) -> Split:
         """The samples ``index`` [m] in that order; the classes stay."""
@@ -84,7 +97,8 @@ class Split:
             self,
             samples=[self.samples[i] for i in chosen],
             labels=self.labels[index],
-            sizes=[self.sizes[i] for i in chosen],
+            sizes=self.sizes[index],
+            rows=index if self.rows is None else self.rows[index],
             stamps=None if self.stamps is None else self.stamps[index],
         )
 
@@ -97,16 +111,6 @@ class Split:
         if n is None or n >= len(self):
             return self
         return self.subset(np.arange(n) * len(self) // n)
-
-
-def look_at(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Size of an image file, and a stamp of its times; ``ABSENT`` and 0 where nothing can be found there."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - a million of them
-    except (OSError, ValueError):  # a broken link, a link to itself; a NUL
-        return ABSENT, 0
-    # of both times: a file that takes another's place may bring its time of change along
-    return found.st_size, (found.st_mtime_ns * 1_000_003 + found.st_ctime_ns) % (1 << 63)
 
 
 def check_classes(classes: Sequence[str], where: object) -> tuple[str, ...]:

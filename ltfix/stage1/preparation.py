@@ -110,7 +110,7 @@ def open_images(request: TrainingRequest) -> tuple[Split, Split | None]:
     Raises:
         UsageError, InputError: as :func:`ltfix.images.source.open_source`.
     """
-    source = open_source(request.data, root=request.root, split=(request.split,))
+    source = open_source(request.data, root=request.root, split=(request.split,), columns=request.columns)
     classes, note = class_names(source, request.split, request)
     train = cut_training_split(source.split(request.split, classes), request).noted(note)
     has_val = request.split != "val" and "val" in source.splits()

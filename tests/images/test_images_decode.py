@@ -17,7 +17,8 @@ from pictures import make_image
 from PIL import Image
 
 from ltfix.errors import EnvironmentFault, InputError
-from ltfix.images.decode import FileReader, decode
+from ltfix.images.decode import decode
+from ltfix.images.pictures import FilePictures
 
 
 def encoded(image: Image.Image, kind: str = "png", **options: object) -> bytes:
@@ -112,7 +113,7 @@ def huge_png() -> bytes:
 def test_bad_files_are_named(tmp_path: Path, data: bytes, message: str):
     (tmp_path / "bad.png").write_bytes(data)
     with pytest.raises(InputError, match=rf"{message}.*\(.*bad\.png\)"):
-        FileReader(tmp_path)("bad.png")
+        decode(FilePictures(tmp_path, ["bad.png"]).read(0), tmp_path / "bad.png")
 
 
 @settings(max_examples=200, deadline=None)
@@ -131,10 +132,10 @@ def test_no_damage_escapes_as_another_error(kind: str, data: st.DataObject):
 
 def test_a_missing_file_and_a_folder(tmp_path: Path):
     with pytest.raises(InputError, match="no such file"):
-        FileReader(tmp_path)("gone.png")
+        FilePictures(tmp_path, ["gone.png"]).read(0)
     (tmp_path / "folder.png").mkdir()
     with pytest.raises((InputError, EnvironmentFault), match=r"folder\.png"):
-        FileReader(tmp_path)("folder.png")
+        FilePictures(tmp_path, ["folder.png"]).read(0)
 
 
 THREADS = """

@@ -13,8 +13,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from ltfix.errors import InputError, UsageError
+from ltfix.images.remote import ABSENT
 from ltfix.images.source import open_source
-from ltfix.images.split import ABSENT
 
 
 def test_equals_image_folder_in_mixed_case_and_nested_folders(tmp_path: Path):

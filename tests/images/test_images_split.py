@@ -10,19 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import write_photos
 
-from ltfix.images.decode import FileReader
+from ltfix.images.pictures import FilePictures
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 
 
 def make_split(labels: list[int], n_classes: int) -> Split:
+    names = [f"{i}.png" for i in range(len(labels))]
     return Split(
         name="train",
-        samples=[f"{i}.png" for i in range(len(labels))],
+        samples=names,
         labels=np.array(labels, np.int64),
         classes=tuple(map(str, range(n_classes))),
-        sizes=list(range(len(labels))),
-        read=FileReader(Path()),
+        sizes=np.arange(len(labels)),
+        pictures=FilePictures(Path(), names),
         kind="list",
         root="here",
     )
@@ -45,7 +46,7 @@ def test_the_digest_sees_names_sizes_labels_and_nothing_else(tmp_path: Path):
     assert open_source(tmp_path).split("train").digest == split.digest
     others = [
         dataclasses.replace(split, labels=split.labels[::-1]),
-        dataclasses.replace(split, sizes=[size + 1 for size in split.sizes]),
+        dataclasses.replace(split, sizes=split.sizes + 1),
         dataclasses.replace(split, samples=split.samples[::-1]),
         split.subset(np.arange(5)),
     ]

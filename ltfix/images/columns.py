@@ -1,0 +1,206 @@
+"""Which columns of a table are the path, the label and the split of a picture; its rows, by split."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import math
+import re
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ltfix.errors import InputError, UsageError
+from ltfix.images.folder import OTHER_NAMES
+from ltfix.images.labels import Labels
+from ltfix.images.listing import Listing, ListingSource, of_paths
+from ltfix.images.parts import base_of, open_parts, split_parts
+from ltfix.images.places import name_of
+from ltfix.images.source import bare_name
+
+Row = tuple[Any, ...]  # its number, path, label, and its split where there is a column of them
+Reader = Callable[..., Iterable[Row]]  # of a file and the columns ``chosen``
+
+# what columns are called, the first that a table has is taken
+NAMES = {
+    "path": ("path", "file", "image", "filename", "file_name", "filepath", "image_path"),
+    "label": ("label", "class", "category", "target", "class_name", "category_name"),
+    "split": ("split",),
+}
+
+
+class Columns:
+    """The columns of a table by what they are to pictures.
+
+    Args:
+        names: all that the table has.
+        chosen: as :func:`parse` reads them.
+        where: the table, for messages.
+
+    Raises:
+        InputError: no path or no label among them.
+    """
+
+    def __init__(self, names: Sequence[str], chosen: Mapping[str, str], where: object) -> None:
+        found = {meaning: self._find(names, meaning, chosen.get(meaning), where) for meaning in NAMES}
+        self.path, self.label, self.split = (found[meaning] for meaning in NAMES)
+
+    def present(self) -> list[str]:
+        """The columns of path, label and, if there is one, split."""
+        return [name for name in (self.path, self.label, self.split) if name is not None]
+
+    @staticmethod
+    def _find(names: Sequence[str], meaning: str, chosen: str | None, where: object) -> str | None:
+        if chosen is not None:
+            if chosen not in names:
+                raise InputError(f"there is no column {chosen!r}", where=where, hint=_known(names))
+            return chosen
+        lower = {name.strip().lower(): name for name in reversed(names)}
+        found = next((lower[name] for name in NAMES[meaning] if name in lower), None)
+        if found is None and meaning != "split":
+            raise InputError(
+                f"none of its columns is called as a {meaning} is",
+                where=where,
+                hint=f"columns={meaning}=NAME says which; {_known(names)}",
+            )
+        return found
+
+
+def parse(text: str | None) -> dict[str, str]:
+    """The columns that were named: ``path=file,label=species``.
+
+    Raises:
+        UsageError: it does not read so.
+    """
+    found = dict[str, str]()
+    for part in re.split(rf",(?=(?:{'|'.join(NAMES)})=)", text) if text else ():
+        meaning, _, name = part.partition("=")
+        if meaning not in NAMES or not name or meaning in found:
+            raise UsageError(f"columns={text!r} is not path=NAME,label=NAME,split=NAME", where="columns")
+        found[meaning] = name
+    return found
+
+
+def _known(names: Sequence[str]) -> str:
+    return "it has " + ", ".join(list(names)[:20]) + (", …" if len(names) > 20 else "")
+
+
+class Rows:
+    """Rows with a path and a label as they are read from one file or several.
+
+    Args:
+        unit: what a row is called in messages.
+    """
+
+    def __init__(self, unit: str = "line") -> None:
+        self.paths, self.labels = list[str](), list[str]()
+        self._unit, self._numbers, self._known = unit, array("l"), dict[str, str]()
+        self._files, self._starts = list[str](), list[int]()
+
+    def begin(self, file: str) -> None:
+        """What is added from now on comes from this file."""
+        self._files.append(file)
+        self._starts.append(len(self.paths))
+
+    def add(self, number: int, path: object, label: object) -> None:
+        """One row more; a label is kept once.
+
+        Raises:
+            InputError: the path or the label is empty, or neither text nor a number.
+        """
+        self._numbers.append(number)
+        texts = self.text(path, "path"), self.text(label, "label")
+        self.paths.append(texts[0])
+        self.labels.append(self._known.setdefault(texts[1], texts[1]))
+
+    def text(self, value: object, meaning: str) -> str:
+        """What stands in a cell of the row that is being added."""
+        if isinstance(value, str) and (value := value.strip()):
+            return value
+        if isinstance(value, int | float) and not math.isnan(value):
+            return str(value)
+        where = self.where(len(self.paths))
+        if value is None or isinstance(value, str | float):
+            raise InputError(f"the row has no {meaning}", where=where)
+        hint = "multi-label? a row has one label" if meaning == "label" else None
+        raise InputError(f"the {meaning} is {value!r:.40}, not text or a number", where=where, hint=hint)
+
+    def drop_first(self) -> None:
+        """Without the first row, a header."""
+        del self.paths[0], self.labels[0], self._numbers[0]
+        self._starts = [max(start - 1, 0) for start in self._starts]
+
+    def where(self, row: int) -> str:
+        """The file and the number of a row."""
+        file = self._files[bisect.bisect_right(self._starts, row) - 1]
+        return f"{file}, {self._unit} {self._numbers[row]}"
+
+    def table(self, place: str, base: str, *, bounded: bool, notes: tuple[str, ...] = ()) -> Listing:
+        """The rows as a table whose pictures are files; see :func:`ltfix.images.listing.of_paths`."""
+        labels = Labels(self.labels, self.where)
+        return of_paths(place, self.paths, labels, base=base, bounded=bounded, notes=notes)
+
+
+def open_table(
+    kind: str, rest: str, read: Reader, *, root: str | None, split: Sequence[str], columns: str | None
+) -> ListingSource:
+    """A source of the tables behind ``FILE`` or ``train=F,test=G``; one file may have a column of splits.
+
+    Args:
+        kind: the prefix.
+        rest: what stands behind it.
+        read: the rows of one file: number, path, label, and split where it has such a column.
+        root: where paths start from; default: the first file's own folder.
+        split: the splits asked for.
+        columns: as :func:`parse` reads them.
+
+    Raises:
+        UsageError, InputError: as :func:`parse`, :func:`ltfix.images.parts.open_parts` and ``read``.
+    """
+    chosen = parse(columns)
+    parts = open_parts(kind, rest, split[:1])
+    first = next(iter(parts.values()))[0]
+    base = base_of(first, root)
+
+    def tables(paths: list[str], by_split: bool) -> dict[str, Listing]:
+        found = _gather(paths, functools.partial(read, chosen=chosen), by_split)
+        return {of: rows.table(paths[0], base, bounded=root is not None) for of, rows in found.items()}
+
+    def one_of_several(paths: list[str]) -> Listing:
+        return tables(paths, False)[""]
+
+    if split_parts(rest, kind=kind) is not None:
+        load = {name: functools.partial(one_of_several, paths) for name, paths in parts.items()}
+        return ListingSource(kind, name_of(root or first), load)
+    found = tables(next(iter(parts.values())), True)
+    if list(found) == [""]:
+        found = {bare_name(split, f"{kind}:{rest}"): found[""]}
+    return ListingSource(
+        kind, name_of(root or first), {of: functools.partial(found.__getitem__, of) for of in found}
+    )
+
+
+def _gather(paths: list[str], read: Callable[[str], Iterable[Row]], by_split: bool) -> dict[str, Rows]:
+    """The rows of some files, by split or all under one empty name."""
+    found = dict[str, Rows]()
+    for path in paths:
+        for rows in found.values():
+            rows.begin(path)
+        for number, name, label, *of in read(path):
+            part = _split_name(of[0], path, number) if of and by_split else ""
+            if part not in found:
+                found[part] = Rows()
+                found[part].begin(path)
+            found[part].add(number, name, label)
+    if not found:
+        raise InputError("it has no rows", where=paths[0])
+    return found
+
+
+def _split_name(value: object, file: str, number: int) -> str:
+    """The name of a split in a column of them: ``validation`` is ``val``. Caches are called by it."""
+    name = str(value or "").strip()
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        what = f"{name!r} is no name of a split" if name else "the row has no split"
+        raise InputError(what, where=f"{file}, line {number}")
+    return next((known for known, others in OTHER_NAMES.items() if name in others), name)

@@ -1,0 +1,208 @@
+"""What lists, tables and archives have in common: rows with a name, a label and a picture, as a source."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ltfix.errors import InputError
+from ltfix.images import labels as label_rules
+from ltfix.images.labels import Labels
+from ltfix.images.pictures import Pictures, below
+from ltfix.images.places import is_remote
+from ltfix.images.source import no_such_split, order_splits
+from ltfix.images.split import Split, check_classes, check_name
+
+# rows and classes of the published long-tailed training lists
+BENCHMARKS = {
+    "ImageNet-LT": (115_846, 1_000),
+    "Places-LT": (62_500, 365),
+    "iNaturalist 2018": (437_513, 8_142),
+}
+_NEARLY = 0.02
+_STRANGE = re.compile(r"[\n\r\0]")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Listing:
+    """The rows of one split, before it is known which classes its labels are.
+
+    Attributes:
+        place: what messages call it.
+        samples: N names.
+        labels: of the rows.
+        pictures: of the rows.
+        sizes, stamps: as a :class:`Split` has them.
+        notes: what the user should know of how it was read.
+    """
+
+    place: str
+    samples: Sequence[str]
+    labels: Labels
+    pictures: Pictures
+    sizes: np.ndarray
+    stamps: np.ndarray | None
+    notes: tuple[str, ...] = ()
+
+
+class ListingSource:
+    """A source of tables.
+
+    Args:
+        kind: the prefix that opens it.
+        root: the name of its root, no path.
+        tables: the table of each split, read when it is first asked for.
+    """
+
+    def __init__(self, kind: str, root: str, tables: Mapping[str, Callable[[], Listing]]) -> None:
+        self.kind, self.root = kind, root
+        self._open, self._read = tables, dict[str, Listing]()
+
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have a table."""
+        return order_splits(list(self._open))
+
+    def classes(self, split: str) -> tuple[str, ...]:
+        """The names that the source declares; else the labels in code-point order, or the numbers up to
+        the largest where they are indices."""
+        table = self._table(split)
+        labels = table.labels
+        if labels.classes is not None:
+            return check_classes(labels.classes, table.place)
+        if not self._indexed():
+            return check_classes(sorted(labels.texts), table.place)
+        return check_classes(
+            [str(index) for index in range(label_rules.largest_index(labels) + 1)], table.place
+        )
+
+    def split(self, name: str, classes: Sequence[str] | None = None) -> Split:
+        """One split in the order of its rows.
+
+        Raises:
+            InputError: no such split, no rows, a row without label, an index that is negative
+                or not below K, a class name that is not in ``classes``, a number that may be both, two
+                labels for one picture; the row is named.
+        """
+        table = self._table(name)
+        names = self.classes(name) if classes is None else tuple(classes)
+        told = (
+            label_rules.told_as_names(table.labels),
+            label_rules.told_as_several(table.labels),
+            told_benchmark(len(table.samples), len(names)) if name == "train" else None,
+        )
+        return Split(
+            name=name,
+            samples=table.samples,
+            labels=self._indices(table.labels, names),
+            classes=names,
+            sizes=table.sizes,
+            pictures=table.pictures,
+            kind=self.kind,
+            root=self.root,
+            stamps=table.stamps,
+            notes=(*table.notes, *filter(None, told)),
+        )
+
+    def _indices(self, labels: Labels, classes: tuple[str, ...]) -> np.ndarray:
+        numbers, names = self._indexed(), set(classes)
+        known = numbers and all(
+            str(label_rules.whole_number(text)) in names
+            for split in self._open
+            for text in self._table(split).labels.texts
+        )
+        return label_rules.indices(labels, classes, numbers=numbers, known=known)
+
+    def _indexed(self) -> bool:
+        return label_rules.are_indices({split: self._table(split).labels for split in self._open})
+
+    def _table(self, split: str) -> Listing:
+        if split not in self._open:
+            raise no_such_split(split, self.splits(), f"{self.kind}:")
+        if split not in self._read:
+            table = self._open[split]()
+            if not table.samples:
+                raise InputError("it has no rows", where=table.place)
+            self._read[split] = _checked(table)
+        return self._read[split]
+
+
+def of_paths(
+    place: str,
+    paths: list[str],
+    labels: Labels,
+    *,
+    base: str,
+    bounded: bool = False,
+    notes: tuple[str, ...] = (),
+) -> Listing:
+    """Rows whose pictures are files.
+
+    Args:
+        place: what messages call the table.
+        paths: of the pictures; those that are absolute become relative to ``base``, as caches hold none.
+        labels: of the rows.
+        base: the folder or URL that they start from.
+        bounded: whether none may lead out of ``base``.
+        notes: of the table.
+
+    Raises:
+        InputError: a path with a line break or a NUL, or one that leads out of a bounded base.
+    """
+    whole = os.path.realpath(base)
+    for row, path in enumerate(paths):
+        if _STRANGE.search(path):
+            check_name(path, labels.row_where(row))
+        if os.path.isabs(path) and not is_remote(base):  # noqa: PTH117 - a million of them
+            paths[row] = os.path.relpath(path, whole).replace(os.sep, "/")
+        if bounded and ".." in paths[row] and _leads_out(paths[row]):
+            raise InputError(
+                f"the path {path!r} leads out of root",
+                where=labels.row_where(row),
+                hint="root=DIR holds them all",
+            )
+    return Listing(place, paths, labels, *below(base, paths), notes=notes)
+
+
+def _leads_out(path: str) -> bool:
+    return not is_remote(path) and Path(os.path.normpath(path)).parts[0] == ".."
+
+
+def _checked(table: Listing) -> Listing:
+    """The table with a note where pictures are there twice.
+
+    Raises:
+        InputError: one is there with two labels.
+    """
+    hashes = np.fromiter(map(hash, table.samples), np.int64, len(table.samples))
+    order = np.argsort(hashes, kind="stable")
+    again = np.flatnonzero(np.diff(hashes[order]) == 0) + 1
+    if not len(again):
+        return table
+    first, repeated = dict[str, int](), 0
+    for row in sorted({*order[again - 1].tolist(), *order[again].tolist()}):
+        name = table.samples[row]
+        before = first.setdefault(name, row)
+        if table.labels.codes[before] != table.labels.codes[row]:
+            texts = [table.labels.texts[table.labels.codes[each]] for each in (before, row)]
+            what = f"{name!r} has two labels, {texts[0]!r} and {texts[1]!r}"
+            raise InputError(what, where=table.labels.row_where(row))
+        repeated += before != row
+    if not repeated:
+        return table
+    told = f"{repeated:,} pictures are" if repeated > 1 else "1 picture is"
+    return dataclasses.replace(table, notes=(*table.notes, f"{told} there more than once ({table.place})"))
+
+
+def told_benchmark(rows: int, classes: int) -> str | None:
+    """A note where a training list has the counts of a published one, or nearly."""
+    for name, (n, k) in BENCHMARKS.items():
+        if (rows, classes) == (n, k):
+            return f"{name} by its counts: {n:,} pictures of {k:,} classes"
+        if abs(rows - n) <= _NEARLY * n and abs(classes - k) <= _NEARLY * k:
+            return f"nearly {name}: {rows:,} of {n:,} pictures, {classes:,} of {k:,} classes"
+    return None

@@ -1,0 +1,152 @@
+"""Random access to the bytes of pictures, wherever they lie: files, members of archives, cells of tables.
+
+No member's name ever becomes a path on disk; only rows of a list or a table of paths are.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError
+from ltfix.images import remote
+from ltfix.images.places import is_remote, look_at, read_range
+from ltfix.images.remote import Looked
+from ltfix.images.watch import MAX_PIXELS
+
+MAX_BYTES = 16 * MAX_PIXELS  # no picture that may be opened has more, compressed or not
+OTHER_FORM = "the same name is there in another Unicode form (NFC or NFD): give both in one"
+UNREADABLE = "replace it, or leave such files out by on_error=skip"
+
+
+class Pictures(Protocol):
+    """The pictures of a source by row; picklable, so that workers may have them, and safe in threads."""
+
+    def read(self, row: int) -> bytes:
+        """One picture as it is stored: JPEG, PNG, ….
+
+        Raises:
+            InputError: it is missing, or cannot be read.
+            EnvironmentFault: it may not be read.
+        """
+
+    def where(self, row: int) -> str:
+        """What messages call it."""
+
+
+class FilePictures:
+    """Pictures that are files below a folder.
+
+    Args:
+        root: the folder.
+        names: of each row, relative to it.
+    """
+
+    def __init__(self, root: str | Path, names: Sequence[str]) -> None:
+        self.root, self.names = os.fspath(root), names
+
+    def read(self, row: int) -> bytes:
+        """The bytes of one file; see :class:`Pictures`."""
+        path = self.where(row)
+        try:
+            files.demand_regular(path)
+        except InputError as err:
+            raise InputError(err.what, where=path, hint=self._other_form(row) or err.hint) from err
+        with files.os_errors(path), Path(path).open("rb") as handle:
+            data = handle.read(MAX_BYTES + 1)
+        check_size(len(data), path)
+        return data
+
+    def where(self, row: int) -> str:
+        """The path of one file."""
+        return address(self.root, self.names[row])
+
+    def _other_form(self, row: int) -> str | None:
+        name = self.names[row]
+        others = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")} - {name}
+        return OTHER_FORM if any(Path(self.root, other).exists() for other in others) else None
+
+
+class RemotePictures:
+    """Pictures that are objects behind URLs.
+
+    Args:
+        root: the URL that names are relative to.
+        names: of each row; one that is a URL is taken as it is.
+    """
+
+    def __init__(self, root: str, names: Sequence[str]) -> None:
+        self.root, self.names = root, names
+
+    def read(self, row: int) -> bytes:
+        """The bytes of one object; see :class:`Pictures`."""
+        return remote.cat(self.where(row))
+
+    def where(self, row: int) -> str:
+        """The URL of one object."""
+        return address(self.root, self.names[row])
+
+
+class RangePictures:
+    """Pictures that lie whole inside other files: members of an archive, records of a batch.
+
+    Args:
+        paths: the files.
+        members: [N] int64, the file of each row.
+        spans: [N, 2] int64, where in it the row begins, and how many bytes it has.
+        names: of each row, for messages.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], members: np.ndarray, spans: np.ndarray, names: Sequence[str]
+    ) -> None:
+        self.paths, self.members, self.spans, self.names = paths, members, spans, names
+
+    def read(self, row: int) -> bytes:
+        """The bytes of one member; see :class:`Pictures`."""
+        start, size = self.spans[row].tolist()
+        check_size(size, self.where(row))
+        return read_range(self.paths[self.members[row]], start, size)
+
+    def where(self, row: int) -> str:
+        """The file and the member."""
+        return f"{self.paths[self.members[row]]}: {self.names[row]}"
+
+
+def below(root: str, names: Sequence[str]) -> tuple[Pictures, np.ndarray, np.ndarray]:
+    """Files below a folder or a URL as pictures, with [N] int64 sizes (``ABSENT``) and stamps of each."""
+    pictures: FilePictures | RemotePictures
+    if is_remote(root) or any("://" in name for name in names):
+        pictures = RemotePictures(root, names)
+        looked: Iterable[Looked] = remote.look_many([pictures.where(row) for row in range(len(names))])
+    else:
+        pictures = FilePictures(root, names)
+        looked = (look_at(pictures.where(row)) for row in range(len(names)))
+    table = np.fromiter(looked, np.dtype((np.int64, 2)), len(names))
+    return pictures, table[:, 0].copy(), table[:, 1].copy()
+
+
+def address(root: str, name: str) -> str:
+    """The path or URL of a name below a folder or a URL; a name may be a URL itself."""
+    if "://" in name:
+        return name
+    if not is_remote(root):
+        return os.path.join(root, name)  # noqa: PTH118 - a million of them
+    return f"{root.rstrip('/')}/{quote(name) if root.startswith('http') else name}"
+
+
+def check_size(size: int, where: object) -> None:
+    """Refuse what is larger than any picture that may be opened.
+
+    Raises:
+        InputError: it is.
+    """
+    if size > MAX_BYTES:
+        raise InputError(f"the file is enormous, above {MAX_BYTES:,} bytes", where=where, hint=UNREADABLE)

@@ -1,0 +1,112 @@
+"""Files behind URLs, by fsspec: read whole or in part, looked at, found; what fails is tried again thrice."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO, TypeVar, cast
+
+from ltfix.errors import EnvironmentFault, InputError
+
+ABSENT = -1  # the size of a file that is not there
+Looked = tuple[int, int]  # the size of a file, and a stamp of its version
+AGAIN = 3
+WAIT = 0.5  # seconds before the second try; twice as long before each further one
+_AT_ONCE = 32  # objects looked at side by side
+_STAMPS = ("ETag", "etag", "md5", "generation", "mtime", "LastModified", "last_modified", "created")
+_BLOCK = 1 << 20
+
+T = TypeVar("T")
+
+
+def cat(url: str, start: int | None = None, stop: int | None = None) -> bytes:
+    """The bytes of an object, or those from ``start`` to ``stop``.
+
+    Raises:
+        InputError: it is not there, cannot be read, or its server gives no parts.
+    """
+    data = _tried(url, lambda fs, path: fs.cat_file(path, start=start, end=stop))
+    if start is not None and stop is not None and len(data) > stop - start:
+        raise InputError(
+            "its server does not give parts of a file", where=url, hint="download it, and read it from there"
+        )
+    return bytes(data)
+
+
+def look(url: str) -> Looked:
+    """Its size and a stamp of what the server tells of its version; ``ABSENT`` and 0 where it is not."""
+    try:
+        found = _tried(url, lambda fs, path: fs.info(path))
+    except InputError as err:
+        if isinstance(err.__cause__, FileNotFoundError):
+            return ABSENT, 0
+        raise
+    told = "|".join(str(found[key]) for key in _STAMPS if found.get(key) is not None)
+    return int(found.get("size") or 0), zlib.crc32(told.encode())
+
+
+def look_many(urls: Sequence[str]) -> Iterable[Looked]:
+    """The same for many objects, one request each, side by side."""
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="look") as pool:
+        return list(pool.map(look, urls))
+
+
+def find(pattern: str) -> list[str]:
+    """The URLs that match a pattern with ``*``, in order."""
+    found = _tried(pattern, lambda fs, path: [fs.unstrip_protocol(each) for each in fs.glob(path)])
+    return sorted(found)
+
+
+@contextlib.contextmanager
+def open_url(url: str) -> Iterator[BinaryIO]:
+    """An object to be read from its beginning, some blocks ahead.
+
+    Raises:
+        InputError: it is not there, or reading it failed.
+    """
+    handle = _tried(url, lambda fs, path: fs.open(path, "rb", block_size=_BLOCK, cache_type="readahead"))
+    try:
+        yield cast(BinaryIO, handle)
+    except (EOFError, OSError) as err:
+        raise InputError(f"reading it failed: {err or type(err).__name__}", where=url) from err
+    finally:
+        handle.close()
+
+
+def _tried(url: str, act: Callable[[Any, str], T]) -> T:
+    """What ``act`` makes of the file system and the path of a URL."""
+    core = _fsspec()
+    wait = WAIT
+    for left in range(AGAIN, -1, -1):
+        try:
+            return act(*core.url_to_fs(url))
+        except FileNotFoundError as err:
+            raise InputError("no such file", where=url) from err
+        except PermissionError as err:
+            raise EnvironmentFault("no permission", where=url) from err
+        except ImportError as err:
+            package = str(err).partition("nstall ")[2] or str(err)
+            raise EnvironmentFault(
+                "this kind of URL needs another package", where=url, hint=f"install {package}"
+            ) from err
+        except ValueError as err:  # an unknown protocol, a URL that is none
+            raise InputError(str(err), where=url) from err
+        except Exception as err:  # what the clients of all these services raise has no common name
+            if not left:
+                told = str(err) or type(err).__name__
+                what = f"it cannot be read, tried {AGAIN + 1} times: {told}"
+                raise InputError(what, where=url) from err
+            time.sleep(wait)
+            wait *= 2
+    raise AssertionError("a loop that returns or raises")
+
+
+def _fsspec() -> Any:
+    try:
+        import fsspec.core
+    except ImportError as err:
+        raise EnvironmentFault("files behind URLs need fsspec", hint='pip install "ltfix[remote]"') from err
+    return fsspec.core
