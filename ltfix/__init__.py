@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ltfix.errors import LtfixError as LtfixError
     from ltfix.errors import UsageError as UsageError
     from ltfix.evaluation import evaluate as evaluate
+    from ltfix.evaluation.temperature import calibrate as calibrate
     from ltfix.extraction.extract import extract as extract
     from ltfix.features.read import FeatureCache as FeatureCache
     from ltfix.features.read import open_cache as open_cache
@@ -37,6 +38,7 @@ _PUBLIC = {
     "LtfixError": "ltfix.errors",
     "SAMNLinear": "ltfix.stage2.layers.samn",
     "UsageError": "ltfix.errors",
+    "calibrate": "ltfix.evaluation.temperature",
     "evaluate": "ltfix.evaluation",
     "extract": "ltfix.extraction.extract",
     "fit": "ltfix.stage2.fit",

@@ -30,6 +30,7 @@ class Option:
         flag: its long name where that is not the field's: ``model-arg`` for model_args.
         negatable: a switch that can also be switched off.
         unset: the word that stands for None: ``auto``.
+        alone: of ``choices``, the one that is meant where none follows.
         path: how a text names a path: "data" as a source of images does, "model" where it may be the name
             of a model too.
     """
@@ -42,6 +43,7 @@ class Option:
     flag: str | None = None
     negatable: bool = False
     unset: str = ""
+    alone: str = ""
     path: Literal["", "data", "model"] = ""
 
 

@@ -18,6 +18,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "extract": Command("extract", "extract", "Run a frozen backbone over images and cache its features."),
     "fit": Command("fit", "fit", "Retrain the classifier on cached features and write a head."),
+    "calibrate": Command("calibrate", "calibrate", "Give a head the temperature of validation samples."),
     "evaluate": Command("evaluate", "evaluate", "Print the accuracy of heads for many, medium and few-shot."),
     "compare": Command("compare", "compare", "Fit and score every method with several seeds; one table."),
     "sweep": Command("sweep", "sweep", "Show how a method's accuracy depends on its values."),

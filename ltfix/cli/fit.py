@@ -17,6 +17,7 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import Method, find_method
 
 if TYPE_CHECKING:
+    from ltfix.evaluation.table import ColumnKind
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
 
@@ -150,11 +151,27 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
         console.write(f"chosen there: {', '.join(selection['chosen']).replace('_', ' ')}")
     if isinstance(selection["epoch"], int):
         console.write(f"best epoch on {selection['on']}: {selection['epoch']}")
+    if "calibration" in head.meta:
+        tell_calibration(head.meta["calibration"])
     rows = []
     for name, cache in (("train", train), ("val", held)):
         if cache is not None:
             rows.append([name, *_accuracies(heads, cache)])
     console.table(["accuracy on", "all", "many", "medium", "few"], rows)
+
+
+def tell_calibration(record: Mapping[str, Any]) -> None:
+    """The temperatures, what chose them, and what they changed there."""
+    from ltfix.evaluation.table import format_value
+
+    found = ", ".join(f"{name} {t:.3g}".removeprefix("all ") for name, t in record["temperature"].items())
+    console.write(f"temperature {found}: least {record['by']}, on {record['on']}")
+    kinds: dict[str, ColumnKind] = {"accuracy": "percent", "ece": "percent", "nll": "number"}
+    rows = [
+        [label, *(format_value(record[when][key], kind) for key, kind in kinds.items())]
+        for when, label in (("before", "without it"), ("after", "with it"))
+    ]
+    console.table(["", "mean class accuracy", "ECE", "NLL"], rows)
 
 
 def _tell_auto(auto: Mapping[str, Any] | None) -> None:

@@ -62,6 +62,15 @@ def split(argv: Sequence[str], commands: Collection[str]) -> tuple[str | None, l
     return None, [*early, *rest]
 
 
+def fill_in(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
+    """A command's line with the words that may be left out: ``--calibrate`` alone is ``--calibrate=one``."""
+    alone = {p.flag: p.option for p in parameters(function).values() if p.option.alone}
+    return [
+        f"{word}={alone[word].alone}" if word in alone and after not in alone[word].choices else word
+        for word, after in zip(argv, [*argv, ""][1:], strict=True)
+    ]
+
+
 def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` as typer takes a command: the common options added, the origin of every value noted."""
     known = {**parameters(function), "quiet": _QUIET}

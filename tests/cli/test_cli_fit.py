@@ -416,3 +416,35 @@ def test_the_whole_thing_in_a_fresh_process(ltfix, project: Path):
     done = ltfix("evaluate", "--cache", "train.safetensors")
     assert done.returncode == 0, done.stderr
     assert "los" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "kinds"),
+    [
+        (["--calibrate"], "samn-freq-calibrated", ["all"]),
+        (["--calibrate", "--epochs", "2"], "samn-freq-epochs2-calibrated", ["all"]),
+        (["--calibrate", "one"], "samn-freq-calibrated", ["all"]),
+        (["--calibrate", "shots"], "samn-freq-calibrated-shots", ["many", "medium", "few"]),
+    ],
+)
+def test_calibrate(project: Path, words: list[str], name: str, kinds: list[str], capsys):
+    """The word may be left out; it is told what was chosen on what, and what it changed there."""
+    write_safetensors(project / "val.safetensors", draw(1, [40] * 4, stage1=False))
+    fit("--val", "val.safetensors", *words)
+    head = load_head(project / "heads" / f"{name}.safetensors")
+    assert head.temperature is not None
+    assert set(head.meta["calibration"]["temperature"]) <= set(kinds)
+    out = capsys.readouterr().out
+    assert re.search(r"^temperature .*: least negative log-likelihood.*, on val.safetensors$", out, re.M)
+    assert re.search(r"^with it +\d+\.\d +\d+\.\d +\d", out, re.M)
+
+
+def test_calibrate_before_the_cache(project: Path):
+    write_safetensors(project / "train.safetensors", draw(0, stage1=False))
+    assert cli.run(["fit", "--calibrate", "train.safetensors"]) == 0
+    assert (project / "heads" / "samn-freq-calibrated.safetensors").exists()
+
+
+def test_calibrate_of_another_kind(error: Error):
+    code, line = error("fit", "train.safetensors", "--calibrate=all")
+    assert (code, line) == (2, "calibrate is 'all' (--calibrate): it may be one, shots")

@@ -319,7 +319,7 @@ def test_ncm_picks_the_nearest_class_mean(draw_cache, monkeypatch, transform: st
 
 def test_ncm_fits_no_probe(draw_cache, monkeypatch):
     monkeypatch.setattr(
-        "ltfix.stage2.fitting.context.fit_probe", lambda *_, **__: pytest.fail("the probe was asked for")
+        "ltfix.stage2.fitting.context.find_probe", lambda *_, **__: pytest.fail("the probe was asked for")
     )
     assert ltfix.fit(draw_cache([30, 12, 5, 2]), "ncm").meta["init"] == {"from": "class-mean"}
 

@@ -71,14 +71,19 @@ class Calibration:
     Attributes:
         confidence: [N] largest probability.
         correct: [N] bool, whether the class of largest logit is the true one.
-        nll: mean negative log-likelihood, in nats.
+        surprise: [N] negative log-likelihood of each sample, in nats.
         brier: mean over samples of the squared distance between probabilities and one-hot label (0 to 2).
     """
 
     confidence: np.ndarray
     correct: np.ndarray
-    nll: float
+    surprise: np.ndarray
     brier: float
+
+    @property
+    def nll(self) -> float:
+        """Mean negative log-likelihood, in nats."""
+        return float(self.surprise.mean())
 
 
 def calibrate(blocks: LogitBlocks, labels: np.ndarray) -> Calibration:
@@ -87,21 +92,23 @@ def calibrate(blocks: LogitBlocks, labels: np.ndarray) -> Calibration:
     Where the probability of the true class underflows, its logarithm still counts exactly.
     """
     confidence, correct = np.empty(len(labels)), np.empty(len(labels), bool)
-    nll = brier = 0.0
+    surprise, brier = np.empty(len(labels)), 0.0
     for where, logits in blocks:
         mine, rows = labels[where], np.arange(len(logits))
         shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
         p = np.exp(shifted)
         total = p.sum(1)
         p /= total[:, None]
-        nll += float(np.sum(np.log(total) - shifted[rows, mine]))
+        surprise[where] = np.log(total) - shifted[rows, mine]
         brier += float(np.sum(p * p) + np.sum(1 - 2 * p[rows, mine]))
         confidence[where] = 1 / total
         correct[where] = logits.argmax(1) == mine
-    return Calibration(confidence, correct, nll / len(labels), brier / len(labels))
+    return Calibration(confidence, correct, surprise, brier / len(labels))
 
 
-def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
+def expected_calibration_error(
+    confidence: np.ndarray, correct: np.ndarray, bins: int = BINS, weights: np.ndarray | None = None
+) -> float:
     """ECE with equal-width bins (Guo et al., 2017).
 
     The mean over samples of the gap between accuracy and mean confidence of their bin. Bins are
@@ -111,10 +118,11 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
         confidence: [N] in (0, 1].
         correct: [N] bool.
         bins: how many.
+        weights: [N] what each sample counts, summing to 1; None: all the same.
     """
-    index = _bin(confidence, bins)
-    gap = np.bincount(index, correct - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(confidence))
+    gap = correct - confidence
+    share = gap / len(gap) if weights is None else gap * weights
+    return float(np.abs(np.bincount(_bin(confidence, bins), share, minlength=bins)).sum())
 
 
 def _bin(confidence: np.ndarray, bins: int) -> np.ndarray:

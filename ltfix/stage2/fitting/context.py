@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ltfix.compute import Compute, choose_compute, resolve_device
 from ltfix.errors import InputError
+from ltfix.evaluation.temperature import calibrate, on_samples
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
@@ -86,10 +87,17 @@ class Material:
         """What can be said before anything is fitted.
 
         Raises:
-            InputError: caches that do not fit each other, one class only, a feature that is not finite.
+            InputError: caches that do not fit each other, one class only, a feature that is not finite,
+                nothing to calibrate on.
             UsageError, EnvironmentFault: there is no such device, or it lacks the precision.
         """
         _check_caches(train, held)
+        if options.calibrate and held is None and train.head is not None:
+            raise InputError(
+                "the backbone was trained on these samples, so they ask for far too low a temperature",
+                where=train.path,
+                hint="give others by val=CACHE, or fit without and use `ltfix calibrate`",
+            )
         compute = choose_compute(resolve_device(options.device), options.precision)
         data = Features.of(train, options.views_used, options.stream)
         stage1 = train.head
@@ -157,6 +165,27 @@ class Material:
         """The stage-1 classifier, else the linear probe of ``data``, for raw features."""
         return self._probe(data) if self.train.head is None else self.train.head
 
+    def calibrated(self, heads: list[Head], fit: Callable[[Features], list[Head]]) -> list[Head]:
+        """The heads with the temperatures that validation samples ask for, if that was asked for.
+
+        Without a validation cache they are those of fits on what the cuts leave, since a head is too sure of
+        samples that it was fitted on.
+
+        Args:
+            fit: the same heads fitted on fewer samples.
+        """
+        by = self.options.calibrate
+        if by is None:
+            return heads
+        if self.held is not None:
+            return [calibrate(head, self.held, by) for head in heads]
+        folds, labels = self.folds(), self.held_labels()
+        fitted = [fit(fold.train) for fold in folds]
+        return [
+            on_samples(head, functools.partial(_blocks, folds, parts), labels, folds[0].where, by)
+            for head, *parts in zip(heads, *fitted, strict=True)
+        ]
+
     def scaling(self, data: Features, normalize: str) -> Scaling:
         """What is done to the features of ``data`` while fitting on them, normalised so."""
         return Scaling.of(data.some_rows(), self.options.feature_scale, normalize)
@@ -181,6 +210,15 @@ class Material:
         return find_probe(
             data, self.compute.device, beside=beside, normalize=normalize, progress=self.progress
         )
+
+
+def _blocks(folds: Sequence[Validation], heads: Sequence[Head]) -> Iterator[tuple[slice, np.ndarray]]:
+    """The logits of all folds, one after the other, each of its own head."""
+    start = 0
+    for fold, head in zip(folds, heads, strict=True):
+        for part, logits in fold.blocks(head):
+            yield slice(start + part.start, start + part.stop), logits
+        start += len(fold.held)
 
 
 def _check_caches(train: FeatureCache, held: FeatureCache | None) -> None:

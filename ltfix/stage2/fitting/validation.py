@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -82,9 +83,14 @@ class Validation:
 
     def predict(self, head: Head) -> np.ndarray:
         """The classes [N] that a head for raw features predicts."""
-        rows = max(1, BLOCK_VALUES // max(head.weight.shape))
-        blocks = [np.arange(i, min(i + rows, len(self.held))) for i in range(0, len(self.held), rows)]
-        return np.concatenate([self.logits(head, block).argmax(-1) for block in blocks])
+        return np.concatenate([logits.argmax(-1) for _, logits in self.blocks(head)])
+
+    def blocks(self, head: Head) -> Iterator[tuple[slice, np.ndarray]]:
+        """Its logits in consecutive blocks, so that memory does not grow with K."""
+        rows, n = max(1, BLOCK_VALUES // max(head.weight.shape)), len(self.held)
+        for start in range(0, n, rows):
+            part = slice(start, min(start + rows, n))
+            yield part, self.logits(head, np.arange(part.start, part.stop))
 
     def logits(self, head: Head, index: np.ndarray) -> np.ndarray:
         """Logits [n, K] of the samples ``index``, their mean over the views."""

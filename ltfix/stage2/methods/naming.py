@@ -30,4 +30,5 @@ def head_name(
     options, plain = options or Options(), Options()
     words = [getattr(options, name) for name in APART if getattr(options, name) != getattr(plain, name)]
     parts += ["raw" if word == "none" else word for word in words]
-    return "-".join([*parts, "tuned"] if tuned else parts)
+    parts += ["tuned"] * tuned + ["calibrated"] * bool(options.calibrate)
+    return "-".join(parts + ["shots"] * (options.calibrate == "shots"))

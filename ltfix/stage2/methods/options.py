@@ -11,6 +11,7 @@ from ltfix.stage2.methods.catalog import STARTS
 VIEWS_USED = ("random", "first", "all")
 NORMALIZE = ("auto", "none", "standardize", "l2")
 SELECT = ("last", "best-val")
+CALIBRATE = ("one", "shots")
 STREAM = ("auto", "always", "never")
 PRECISIONS = ("fp32", "bf16")
 
@@ -29,6 +30,7 @@ class Options(Checked):
         select: "last" epoch, or "best-val": the length that validation samples like best.
         val_fraction, val_per_class: the class-wise cut that serves where no validation cache does; giving
             one of them asks for validation even where nothing is open.
+        calibrate: "one" temperature, chosen on validation samples, or one for each of the "shots".
         stream: "auto", "always" or "never": visit features block-wise, so that they need not fit in memory.
         no_cache: the linear probe is solved again where it was kept beside the cache, and is not kept.
         device: where to train: "auto", "cpu", "cuda", "cuda:N" or "mps".
@@ -60,6 +62,13 @@ class Options(Checked):
     select: str = option("last", "Keep the last epoch, or the best on validation.", choices=SELECT)
     val_fraction: float | None = option(None, "Cut this share of every class from train.  [default: 0.2]")
     val_per_class: int | None = option(None, "Cut so many samples a class from train.", low=1)
+    calibrate: str | None = option(
+        None,
+        "Divide logits by a temperature chosen on validation: one, or one a shot group.",
+        metavar="[one|shots]",
+        choices=CALIBRATE,
+        alone="one",
+    )
     stream: str = option(
         "auto", "Read features block-wise: auto, always or never.", metavar="WHEN", choices=STREAM
     )

@@ -81,7 +81,8 @@ def fit_auto(material: Material, seeds: Sequence[int]) -> list[Head]:
     Raises:
         InputError: nothing can be held out to choose on.
     """
-    material = dataclasses.replace(material, options=dataclasses.replace(material.options, tune=True))
+    asked = dataclasses.replace(material, options=dataclasses.replace(material.options, tune=True))
+    material = dataclasses.replace(asked, options=dataclasses.replace(asked.options, calibrate=None))
     material.warm_up()
     labels, start = material.held_labels(), material.reference()
     made = spread_samples(material.data, material.seed)
@@ -106,8 +107,9 @@ def fit_auto(material: Material, seeds: Sequence[int]) -> list[Head]:
     taken, table, why = decide(field, labels)
     record = {"by": BY, "on": material.folds()[0].where, "tried": table, "left_out": left_out, "why": why}
     if taken.fit is None or taken.choice is None:
-        return [_untouched(material, seed, record) for seed in seeds]
-    fit = dataclasses.replace(taken.fit, material=material)
+        heads = [_untouched(material, seed, record) for seed in seeds]
+        return asked.calibrated(heads, lambda data: [material.start(data) for _ in seeds])
+    fit = dataclasses.replace(taken.fit, material=asked)
     choice = dataclasses.replace(taken.choice, record={**taken.choice.record, "auto": record})
     return fit.train(choice, seeds)
 

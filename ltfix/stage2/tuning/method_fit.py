@@ -13,6 +13,7 @@ from ltfix._version import __version__
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.validation import BY
+from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.compatibility import demand_sense
 from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning import rule as rules
@@ -129,12 +130,17 @@ class MethodFit:
             Diverged: a run did.
         """
         material, candidate = self.material, choice.candidate
-        fitter = material.fitter(material.data, *candidate.ground)
-        runs = fitter.fit([candidate.values], seeds, stop=choice.stop)
+
+        def fit(data: Features) -> list[Head]:
+            fitter = material.fitter(data, *candidate.ground)
+            return [row[0] for row in fitter.fit([candidate.values], seeds, stop=choice.stop)]
+
+        runs = fit(material.data)
         empty = int((material.data.counts == 0).sum())
         if empty:
             material.progress.note(f"{empty} of {material.n_classes} classes have no training sample")
-        return [self._head(row[0], seed, choice, empty) for row, seed in zip(runs, seeds, strict=True)]
+        heads = [self._head(run, seed, choice, empty) for run, seed in zip(runs, seeds, strict=True)]
+        return material.calibrated(heads, fit)
 
     def _head(self, head: Head, seed: int, choice: Choice, empty: int) -> Head:
         """A fitted head with all that its file holds."""

@@ -1,0 +1,47 @@
+"""``ltfix calibrate``: a head in, the same with a temperature out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from ltfix.cli import console
+from ltfix.cli.caches import locate
+from ltfix.cli.fit import tell_calibration
+from ltfix.cli.options import FewBound, ManyBound, MayOverwrite, ValCache, WorkFolder
+from ltfix.cli.signature import ARGUMENT
+from ltfix.option import Option
+from ltfix.stage2.methods.options import CALIBRATE
+
+
+def calibrate(
+    head: Annotated[Path | None, Option("A head file.", metavar="HEAD"), ARGUMENT] = None,
+    val: ValCache = None,
+    by: Annotated[str, Option("One temperature, or one a shot group.", choices=CALIBRATE)] = "one",
+    out: Annotated[
+        Path | None, Option("The head file.  [default: HEAD-calibrated.safetensors]", metavar="FILE")
+    ] = None,
+    many: ManyBound = 100,
+    few: FewBound = 20,
+    overwrite: MayOverwrite = False,
+    work: WorkFolder = Path(),
+) -> None:
+    """Give a head the temperature that validation samples ask for, so that its probabilities can be believed.
+
+    One temperature changes no prediction; one a shot group may. Samples that the head or the backbone was
+    trained on are too easy, and those that a result is measured on are not to be used.
+    """
+    from ltfix.errors import UsageError
+
+    if head is None:
+        raise UsageError("no head is given", where="ltfix calibrate", hint="ltfix calibrate HEAD val=CACHE")
+    if console.is_stdout(out):
+        raise UsageError("a head goes to a file, not to stdout", where=f"--out {out}")
+    place = out or head.with_name(f"{head.stem}-calibrated{head.suffix}")
+    console.claim(place, overwrite=overwrite)
+    import ltfix
+
+    found = ltfix.calibrate(head, locate(val, work, "val", "--val CACHE"), by, many=many, few=few)
+    found.save(place, overwrite=overwrite)
+    tell_calibration(found.meta["calibration"])
+    console.write(f"written to {place}")

@@ -1,0 +1,199 @@
+"""Temperatures: what to divide a head's logits by so that its probabilities can be believed.
+
+They are those of least negative log-likelihood on validation samples (Guo et al., "On calibration of modern
+neural networks", ICML 2017), every class that occurs counting the same, as a balanced test set has it. The
+likelihood is convex in 1/T, so Newton's method finds the one minimum, whatever K and N are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ltfix.errors import InputError, UsageError, nearest
+from ltfix.evaluation.given import NamedHead, check_fit
+from ltfix.evaluation.reports.calibration import calibrate as measure
+from ltfix.evaluation.reports.calibration import expected_calibration_error
+from ltfix.evaluation.scores import LogitBlocks, logit_blocks
+from ltfix.evaluation.shots import FEW, MANY, SHOTS, group
+from ltfix.features.read import FeatureCache, open_cache
+from ltfix.heads.head import Head, load_head
+
+BY = "negative log-likelihood, every class alike"
+ONE, BY_SHOT = "one", "shots"
+KINDS = (ONE, BY_SHOT)
+LOW, HIGH = 2.0**-8, 2.0**8
+"""Of 1/T. Where every validation sample is right the likelihood grows without end."""
+_STEPS, _HALVINGS, _ENOUGH = 60, 30, 1e-7
+_KEPT_VALUES = 1 << 26  # of logits that are kept between passes: 256 MiB
+
+Blocks = Callable[[], LogitBlocks]
+
+
+def calibrate(
+    head: Head | Path | str,
+    val: FeatureCache | Path | str,
+    by: str = ONE,
+    *,
+    many: int = MANY,
+    few: int = FEW,
+) -> Head:
+    """The head with the temperature that validation samples ask for; one that it had is replaced.
+
+    >>> import numpy as np, ltfix
+    >>> labels = np.array([0, 0, 0, 1, 1, 1])
+    >>> np.savez("val.npz", features=np.eye(2)[[0, 0, 1, 1, 1, 0]], labels=labels)
+    >>> head = ltfix.calibrate(ltfix.Head(9 * np.eye(2), np.zeros(2), "mine"), "val.npz")
+    >>> head.temperature.round(2)  # two of three are right: softmax of 9 / T, 0 is 2/3, 1/3
+    array([12.98, 12.98], dtype=float32)
+
+    Args:
+        head: a Head, or the path of one.
+        val: features and labels that neither the head was fitted on nor a result is measured on.
+        by: "one" temperature, which leaves predictions as they are, or one for the classes of each of the
+            "shots" by the head's training counts, which may change them.
+        many, few: the boundaries of the shots.
+
+    Returns:
+        The head; ``meta["calibration"]`` says on what, and what it changed.
+
+    Raises:
+        UsageError: an unknown ``by``.
+        InputError: head and samples do not fit, the head was fitted on them, its training counts are unknown.
+    """
+    if by not in KINDS:
+        raise UsageError("no such calibration", where=f"by={by}", hint=nearest(by, KINDS))
+    head = head if isinstance(head, Head) else load_head(head)
+    val = open_cache(val)
+    check_fit(NamedHead(head.name, head), val, head.n_classes)
+    if val.fingerprint is not None and val.fingerprint == head.meta.get("cache"):
+        what = "the head was fitted on these samples, which are too easy for it"
+        raise InputError(what, where=val.path, hint="calibrate on samples that it has not seen")
+    plain = dataclasses.replace(head, temperature=None)
+    blocks = lambda: logit_blocks(plain, val)  # noqa: E731
+    return on_samples(plain, blocks, val.labels, val.path.name, by, many=many, few=few)
+
+
+def on_samples(
+    head: Head,
+    blocks: Blocks,
+    labels: np.ndarray,
+    where: str,
+    by: str = ONE,
+    *,
+    many: int = MANY,
+    few: int = FEW,
+) -> Head:
+    """:func:`calibrate` on logits at hand: those of ``head``, or of a fit that stands in for it.
+
+    Args:
+        blocks: makes a fresh iteration over blocks of logits, before any temperature.
+        labels: [N] true classes. where: the samples in words.
+    """
+    shots = np.zeros(head.n_classes, np.int64)
+    if by == BY_SHOT:
+        if head.counts is None:
+            raise InputError("its training counts are unknown, so no class has a shot", where=head.name)
+        shots = group(head.counts, many, few).of
+    of = _told_groups(shots, labels)
+    if head.n_classes * len(labels) <= _KEPT_VALUES:
+        kept = list(blocks())
+        blocks = lambda: kept  # noqa: E731
+    share = np.bincount(labels).astype(np.float64)
+    weights = 1 / (share[labels] * np.count_nonzero(share))
+    sharpness = find_sharpness(blocks, labels, weights, of)
+    temperature = (1 / sharpness[of]).astype(np.float32)
+    if by == BY_SHOT and head.counts is not None:
+        temperature = _like_their_model(temperature, head, head.counts == 0)
+    names = SHOTS if by == BY_SHOT else ("all",)
+    found = {name: float(1 / sharpness[of[shots == g][0]]) for g, name in enumerate(names) if g in shots}
+    after = ((part, z / temperature) for part, z in blocks())
+    record = {
+        "by": BY,
+        "on": where,
+        "n": len(labels),
+        "temperature": found,
+        "before": _scores(blocks(), labels, weights),
+        "after": _scores(after, labels, weights),
+    }
+    return dataclasses.replace(head, temperature=temperature, meta={**head.meta, "calibration": record})
+
+
+def _scores(blocks: LogitBlocks, labels: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    """Accuracy, ECE and NLL, every class counting the same."""
+    found = measure(blocks, labels)
+    ece = expected_calibration_error(found.confidence, found.correct, weights=weights)
+    return {
+        "accuracy": round(float(weights @ found.correct), 6),
+        "ece": round(ece, 6),
+        "nll": round(float(weights @ found.surprise), 6),
+    }
+
+
+def _told_groups(of: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """[K] groups numbered from 0; one without samples says nothing by itself and goes with its nearest."""
+    told = np.unique(of[labels])
+    nearest: np.ndarray = np.abs(of[:, None] - told).argmin(1)
+    return nearest
+
+
+def _like_their_model(temperature: np.ndarray, head: Head, absent: np.ndarray) -> np.ndarray:
+    """A class without training samples stays behind the one whose row it has at that one's temperature."""
+    for k in np.flatnonzero(absent):
+        same = np.flatnonzero((head.weight == head.weight[k]).all(1) & ~absent)
+        temperature[k] = temperature[same[0]] if len(same) else temperature[k]
+    return temperature
+
+
+def find_sharpness(blocks: Blocks, labels: np.ndarray, weights: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """[G] 1/T of each group of classes, of least NLL: Newton's steps, shortened until they lead down.
+
+    Args:
+        weights: [N] what each sample counts. of: [K] the group of each class, 0 to G - 1.
+    """
+    at = np.ones(int(of.max()) + 1)
+    nll, slope, curve = _likelihood(blocks(), labels, weights, of, at)
+    for _ in range(_STEPS):
+        free = ~(((at <= LOW) & (slope > 0)) | ((at >= HIGH) & (slope < 0)))
+        step = np.zeros_like(at)
+        ridge = 1e-9 * np.trace(curve) + 1e-30
+        step[free] = np.linalg.solve(curve[np.ix_(free, free)] + ridge * np.eye(free.sum()), -slope[free])
+        for halving in range(_HALVINGS):
+            to = np.clip(at + step * 0.5**halving, LOW, HIGH)
+            found = _likelihood(blocks(), labels, weights, of, to)
+            if found[0] <= nll:
+                break
+        moved = float(np.abs(np.log(to / at)).max())
+        if found[0] > nll or moved < _ENOUGH:
+            break
+        at, (nll, slope, curve) = to, found
+    return at
+
+
+def _likelihood(
+    blocks: LogitBlocks, labels: np.ndarray, weights: np.ndarray, of: np.ndarray, sharpness: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """NLL of softmax(β ⊙ z), and its gradient [G] and Hessian [G, G] by the β of each group of classes.
+
+    With u_g = Σ_{k in g} p_k z_k the gradient is the mean of u − z_y 1[g = g(y)], the Hessian that of
+    Σ_{k in g} p_k z_k² 1[g = h] − u_g u_h.
+    """
+    member = np.eye(len(sharpness))[of]  # [K, G]
+    nll, slope, curve = 0.0, np.zeros(len(sharpness)), np.zeros((len(sharpness),) * 2)
+    for where, logits in blocks:
+        z, y, w = logits.astype(np.float64), labels[where], weights[where]
+        p = z * sharpness[of]
+        true = p[np.arange(len(y)), y].copy()
+        top = p.max(1, keepdims=True)
+        np.exp(p - top, out=p)
+        total = p.sum(1, keepdims=True)
+        p /= total
+        nll += float(w @ (np.log(total[:, 0]) + top[:, 0] - true))
+        p *= z
+        u = p @ member
+        slope += w @ (u - member[y] * z[np.arange(len(y)), y][:, None])
+        curve += np.diag(w @ ((p * z) @ member)) - (u * w[:, None]).T @ u
+    return nll, slope, curve

@@ -1,0 +1,52 @@
+"""``ltfix calibrate``: a file beside the head's, and one line for what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from caches import make_head
+
+from ltfix import cli
+from ltfix.heads.head import load_head
+
+Error = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A head that is far too sure, and samples of three classes."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = (np.eye(3, 4)[labels] + rng.normal(size=(60, 4))).astype("f4")
+    np.savez("val.npz", features=features, labels=labels)
+    make_head(weight=9 * np.eye(3, 4), bias=np.zeros(3), method="samn").save("samn.safetensors")
+    return tmp_path
+
+
+def test_a_calibrated_head_beside_the_other(project: Path, capsys):
+    assert cli.run(["calibrate", "samn.safetensors", "--val", "val.npz"]) == 0
+    found = load_head(project / "samn-calibrated.safetensors")
+    assert found.temperature is not None
+    assert found.temperature[0] > 3
+    assert "written to samn-calibrated.safetensors" in capsys.readouterr().out
+    assert cli.run(["calibrate", "samn.safetensors", "--val", "val.npz"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "fragment"),
+    [
+        ([], 2, "no head is given (ltfix calibrate): ltfix calibrate HEAD --val CACHE"),
+        (["samn.safetensors"], 3, "no val features (features/val)"),
+        (["samn.safetensors", "--val", "val.npz", "--by", "shots"], 3, "its training counts are unknown"),
+        (["samn.safetensors", "--val", "val.npz", "--out", "-"], 2, "a head goes to a file"),
+        (["absent", "--val", "val.npz"], 3, "no such file or folder (absent)"),
+    ],
+)
+def test_refusals(error: Error, argv: list[str], code: int, fragment: str, project: Path):
+    found, line = error("calibrate", *argv)
+    assert (found, fragment in line) == (code, True), line
+    assert sorted(p.name for p in project.iterdir()) == ["samn.safetensors", "val.npz"]
