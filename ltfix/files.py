@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -70,20 +71,32 @@ def write_json(path: Path | str, value: object, *, overwrite: bool = True) -> No
     write_text(path, to_json(value, indent=1) + "\n", overwrite=overwrite)
 
 
-def to_json(value: object, indent: int | None = None) -> str:
-    """Sorted JSON text; numpy scalars and arrays become numbers and lists.
+def to_json(value: object, indent: int | None = None, *, sort: bool = True) -> str:
+    """JSON text; numpy scalars and arrays become numbers and lists, and what is not finite null.
 
     Names of files that are not UTF-8 hold lone surrogates, which no encoder takes: they become
     JSON's own escapes.
     """
-    text = json.dumps(value, sort_keys=True, indent=indent, ensure_ascii=False, default=_plain)
+    how: Any = {"sort_keys": sort, "indent": indent, "ensure_ascii": False, "default": _plain}
+    try:
+        text = json.dumps(value, allow_nan=False, **how)
+    except ValueError:  # NaN, Infinity
+        text = json.dumps(_finite(value), **how)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
-        return value.tolist()
+        return _finite(value.tolist())
     raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path | str) -> Any:
@@ -104,7 +117,7 @@ def parse_json(raw: str | bytes, where: object) -> Any:
         InputError: it is not JSON.
     """
     try:
-        value = json.loads(raw)
+        value = json.loads(raw, parse_constant=_number, parse_float=_number)
     except (ValueError, RecursionError) as err:
         raise InputError(f"not JSON: {err}", where=where) from err
     level = [value]
@@ -114,6 +127,13 @@ def parse_json(raw: str | bytes, where: object) -> Any:
     if level:
         raise InputError(f"not JSON of ltfix: nested more than {_DEEP} deep", where=where)
     return value
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 def check_format(found: object, expected: str, where: object) -> None:

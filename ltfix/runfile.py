@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from ltfix import files
 from ltfix.errors import InputError
+from ltfix.records import Count, Positive, record_of
 
 FORMAT = "ltfix-run/1"
 NAME = "run.json"
 METRICS = "metrics.jsonl"
 BACKBONE = "backbone.safetensors"
 CLASSIFIER = "classifier.safetensors"
-_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "finished": (lambda value: isinstance(value, bool), "true or false"),
-    "model": (lambda value: isinstance(value, str), "a text"),
-    "model_args": (lambda value: isinstance(value, dict), "an object"),
-    "preprocess": (lambda value: isinstance(value, dict), "an object"),
-    "provenance": (lambda value: isinstance(value, dict), "an object"),
-    "classes": (lambda value: _is_list(value, str), "a list of names"),
-    "counts": (lambda value: _is_list(value, int), "a list of whole numbers"),
-}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Provenance:
+    seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Known:
+    """The keys of a ``run.json`` that something reads."""
+
+    finished: bool = False
+    model: str | None = None
+    model_args: dict[str, Any] | None = None
+    preprocess: dict[str, Any] | None = None
+    provenance: _Provenance | None = None
+    classes: list[str] | None = None
+    counts: list[Count] | None = None
+    dim: Positive | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,14 +78,4 @@ def read_run(folder: Path) -> RunDescription:
             f"not a run folder: it has no {NAME}" if folder.exists() else "no such run folder", where=folder
         )
     content = files.read_json(path)
-    if not isinstance(content, dict):
-        raise InputError("it holds no JSON object", where=path)
-    files.check_format(content.get("format"), FORMAT, path)
-    for key, (fits, said) in _KINDS.items():
-        if content.get(key) is not None and not fits(content[key]):
-            raise InputError(f"its {key} is not {said}", where=path)
-    return RunDescription(path, content, bool(content.get("finished")))
-
-
-def _is_list(value: Any, kind: type) -> bool:
-    return isinstance(value, list) and all(type(item) is kind for item in value)
+    return RunDescription(path, content, record_of(_Known, content, path, FORMAT).finished)

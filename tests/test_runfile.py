@@ -45,13 +45,16 @@ def test_a_finished_run_is_finished_to_all(tmp_path: Path):
         ([1], "holds no JSON object"),
         ({"finished": True}, "its format is None"),
         ({"format": "ltfix-run/2"}, "newer than this ltfix reads"),
-        ({"format": FORMAT, "finished": "yes"}, "its finished is not true or false"),
-        ({"format": FORMAT, "model": 3}, "its model is not a text"),
-        ({"format": FORMAT, "model_args": []}, "its model_args is not an object"),
-        ({"format": FORMAT, "preprocess": "x"}, "its preprocess is not an object"),
-        ({"format": FORMAT, "classes": "ab"}, "its classes is not a list of names"),
-        ({"format": FORMAT, "classes": [1, 2]}, "its classes is not a list of names"),
-        ({"format": FORMAT, "counts": [True]}, "its counts is not a list of whole numbers"),
+        ({"format": FORMAT, "finished": "yes"}, "its finished: expected true or false, got a text"),
+        ({"format": FORMAT, "model": 3}, "its model: expected a text or null, got a whole number"),
+        ({"format": FORMAT, "model_args": []}, "its model_args: expected an object or null, got a list"),
+        ({"format": FORMAT, "preprocess": "x"}, "its preprocess: expected an object or null, got a text"),
+        ({"format": FORMAT, "classes": "ab"}, "its classes: expected a list or null, got a text"),
+        ({"format": FORMAT, "classes": [1, 2]}, r"its classes\[0\]: expected a text, got a whole number"),
+        (
+            {"format": FORMAT, "counts": [True]},
+            r"its counts\[0\]: expected a whole number, got true or false",
+        ),
     ],
 )
 def test_wrong_keys_are_one_line_with_file_and_key_for_all(tmp_path: Path, content: Any, message: str):

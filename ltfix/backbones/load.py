@@ -18,11 +18,12 @@ from ltfix import runfile
 from ltfix.backbones.checkpoint import Checkpoint, read_checkpoint
 from ltfix.backbones.layouts import load_weights
 from ltfix.backbones.network import LOCAL, Network, check_arguments, freeze, probe
-from ltfix.backbones.preprocess import Preprocess, check_size, resolve_preprocess
+from ltfix.backbones.preprocess import Preprocess, check_preprocess, check_size, resolve_preprocess
 from ltfix.backbones.timm_models import HUB, open_timm
 from ltfix.backbones.torchvision_models import PREFIX, open_torchvision
 from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import STAGE1, Head, load_head
+from ltfix.records import record_of
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -255,13 +256,17 @@ def _load_run(
     run = _finished_run(folder)
     if checkpoint is not None:
         raise UsageError("a run folder brings its own weights", where=folder, hint="leave checkpoint out")
+    own, path = {k: v for k, v in overrides.items() if v is not None}, folder / runfile.NAME
+    asked = bool(own or arguments)
+    arguments, overrides = {**run["model_args"], **arguments}, {**run["preprocess"], **own}
     try:
         check_arguments(run["model_args"])
+        check_preprocess(record_of(Preprocess, run["preprocess"], path))
+        network = open_network(run["model"], False, arguments, overrides, seed=0)
     except UsageError as err:
-        raise InputError(f"the run's model arguments: {err.what}", where=folder / runfile.NAME) from err
-    arguments = {**run["model_args"], **arguments}
-    overrides = {**run["preprocess"], **{k: v for k, v in overrides.items() if v is not None}}
-    network = open_network(run["model"], False, arguments, overrides, seed=0)
+        if asked:
+            raise
+        raise InputError(f"the run's network cannot be built: {err.what}", where=path) from err
     weights = read_checkpoint(folder / runfile.BACKBONE)
     backbone = _assemble(run["model"], network, weights, arguments, overrides)
     backbone.info["run"] = folder.resolve().name

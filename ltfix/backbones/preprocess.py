@@ -116,7 +116,7 @@ def resolve_preprocess(
         raise InputError(
             f"the model takes {channels} × {height} × {width}, not square RGB images", where=where
         )
-    _check(preprocess)
+    check_preprocess(preprocess)
     return preprocess
 
 
@@ -139,7 +139,12 @@ def _triple(values: Any, where: str) -> tuple[float, float, float]:
     return numbers if len(numbers) == 3 else (numbers[0],) * 3
 
 
-def _check(preprocess: Preprocess) -> None:
+def check_preprocess(preprocess: Preprocess) -> None:
+    """Refuse what no image can be brought to.
+
+    Raises:
+        UsageError: a number out of range, or an unknown word.
+    """
     check_size(preprocess.image_size)
     if not 0 < preprocess.crop_pct <= 2:
         raise UsageError(f"crop_pct is a fraction like 0.875, not {preprocess.crop_pct:g}")

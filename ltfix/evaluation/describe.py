@@ -13,8 +13,8 @@ from ltfix import files, runfile
 from ltfix.errors import InputError
 from ltfix.evaluation.shots import group
 from ltfix.features import manifest as manifests
+from ltfix.features.manifest import read_partial
 from ltfix.features.read import FeatureCache, open_cache
-from ltfix.features.store import read_partial
 from ltfix.heads.head import FORMAT as HEAD_FORMAT
 from ltfix.heads.head import Head, load_head
 from ltfix.tensorfile import ltfix_metadata, open_safetensors
@@ -249,8 +249,8 @@ def _unfinished(path: Path) -> Description:
     partial, shards = read_partial(path), len(list(path.glob("shard-*.safetensors")))
     facts = [
         _fact("shards", f"{shards} so far", shards=shards),
-        _fact("fingerprint", partial["fingerprint"] or "", fingerprint=partial["fingerprint"]),
-        _fact("run", _pairs(partial["run"] or {}), run=partial["run"]),
+        _fact("fingerprint", partial.fingerprint, fingerprint=partial.fingerprint),
+        _fact("run", _pairs(partial.run), run=partial.run),
         _fact("next", "the same `ltfix extract` finishes it"),
     ]
     return Description(path, "unfinished cache", facts, f"{shards} shards so far")

@@ -6,12 +6,11 @@ import abc
 import csv
 import dataclasses
 import io
-import json
-import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from ltfix import files
 from ltfix.errors import UsageError
 
 ColumnKind = Literal["text", "count", "percent", "number", "value", "spread"]
@@ -147,15 +146,7 @@ def format_value(value: Any, kind: ColumnKind) -> str:
 
 def json_text(value: Any) -> str:
     """A result as JSON that every reader takes: null for a number that is not finite, no half of a pair."""
-    return encodable(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return files.to_json(value, indent=1, sort=False) + "\n"
 
 
 def to_csv(table: Table) -> str:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Generator, Iterator
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import torch
 from torch import nn
 
 from ltfix import files
 from ltfix.backbones.load import Backbone
+from ltfix.compute import MOST_THREADS, use_threads
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.extraction.decode import DecodedBatch, available_workers, decode_batches
 from ltfix.extraction.plan import Extraction, SplitJob
 from ltfix.features.layout import Shard
+from ltfix.features.manifest import PARTIAL
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import CacheWriter
 from ltfix.heads.head import STAGE1, Head
@@ -23,7 +27,16 @@ from ltfix.images.decode import UNTURNED, register_formats
 from ltfix.images.split import Split
 from ltfix.images.watch import Remarks
 from ltfix.progress import SILENT, Progress
+from ltfix.records import Positive, record_of
 from ltfix.tensorfile import load_tensors
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Resolved:
+    """What a resumed extraction takes over from its first start."""
+
+    batch_size: Positive
+    threads: Annotated[int, msgspec.Meta(ge=1, le=MOST_THREADS)]
 
 
 def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, FeatureCache]:
@@ -97,10 +110,14 @@ def _open_writer(extraction: Extraction, job: SplitJob, progress: Progress) -> C
         progress.note(f"{job.folder} is unfinished: going on after {done} of {n} shards")
         if writer.doubted:
             progress.note(f"made again, as their bytes or images have changed: {writer.doubted} shards")
-        asked = extraction.request.batch_size
-        if asked is not None and asked != writer.run["batch_size"]:
-            progress.note(f"the batch size stays {writer.run['batch_size']}, as at the first start")
+        asked, size = extraction.request.batch_size, _resolved(writer).batch_size
+        if asked is not None and asked != size:
+            progress.note(f"the batch size stays {size}, as at the first start")
     return writer
+
+
+def _resolved(writer: CacheWriter) -> _Resolved:
+    return record_of(_Resolved, writer.run, writer.folder / PARTIAL)
 
 
 def _ready(extraction: Extraction) -> nn.Module:
@@ -115,8 +132,9 @@ def _write_shards(
     extraction: Extraction, split: Split, writer: CacheWriter, model: nn.Module, progress: Progress
 ) -> None:
     """Extract and write every pending shard; batches never straddle two."""
-    request, size = extraction.request, int(writer.run["batch_size"])
-    torch.set_num_threads(int(writer.run["threads"]))
+    request, resolved = extraction.request, _resolved(writer)
+    size = resolved.batch_size
+    use_threads(resolved.threads)
     workers = available_workers() if request.workers is None else request.workers
     pending = writer.pending()
     progress.start(f"extract {split.name}", sum(shard.stop - shard.start for shard in pending), "images")

@@ -176,8 +176,8 @@ class FeatureCache:
         self.check()
         shards = self.manifest.shards if self.manifest is not None and self.path.is_dir() else []
         for shard in shards:
-            path = self.path / shard["file"]
-            if files.sha256_file(path) != shard["sha256"]:
+            path = self.path / shard.file
+            if files.sha256_file(path) != shard.sha256:
                 raise InputError(
                     "its bytes are not those the manifest recorded", where=path, hint="extract again"
                 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import types
-import typing
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from ltfix import files
 from ltfix.errors import InputError
+from ltfix.records import Count, Positive, read_record
 
 FORMAT = "ltfix-features/1"
 NAME = "manifest.json"
@@ -31,12 +32,25 @@ class Contents:
         backbone, preprocess, source: as `extract` resolved them; JSON values, paths in them are relative.
     """
 
-    dim: int
-    views: int
-    dtype: str
+    dim: Positive
+    views: Positive
+    dtype: Annotated[str, msgspec.Meta(pattern=r"\Afloat(16|32)\Z")]
     backbone: dict[str, Any]
     preprocess: dict[str, Any]
     source: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShardEntry:
+    """A shard of a finished cache: its file, which lies in the cache's folder, its samples and its hash."""
+
+    file: str
+    n: Count
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not _SHARD_FILE.fullmatch(self.file):
+            raise ValueError(f"it names a shard outside its folder: {self.file!r}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +59,16 @@ class Manifest(Contents):
 
     Attributes:
         n: samples. classes: class names in index order, or None. counts: samples per class in this cache.
-        shards: ``{"file", "n", "sha256"}`` each, in order; empty in a single file.
+        shards: in order; empty in a single file.
         fingerprint: SHA-256 of all that decides the bytes.
         created_by: the program and its version.
         skipped: source-relative paths that could not be read and were left out.
     """
 
-    n: int
+    n: Positive
     classes: list[str] | None
-    counts: list[int]
-    shards: list[dict[str, Any]]
+    counts: list[Count]
+    shards: list[ShardEntry]
     fingerprint: str
     created_by: str
     skipped: list[str] = dataclasses.field(default_factory=list)
@@ -68,63 +82,36 @@ class Manifest(Contents):
         """The JSON object, with ``format``."""
         return {"format": FORMAT, **dataclasses.asdict(self)}
 
-    @classmethod
-    def from_dict(cls, value: Any, where: object) -> Manifest:
-        """Check a JSON object and build the manifest.
-
-        Raises:
-            InputError: another or a newer format, missing keys, values of the wrong kind.
-        """
-        if not isinstance(value, dict):
-            raise InputError("the manifest is not a JSON object", where=where)
-        files.check_format(value.get("format"), FORMAT, where)
-        kinds = typing.get_type_hints(cls)
-        missing = [name for name in kinds if name not in value and name != "skipped"]
-        if missing:
-            raise InputError(f"the manifest lacks {', '.join(missing)}", where=where)
-        known = {name: value[name] for name in kinds if name in value}
-        for name, entry in known.items():
-            if not _is_of(entry, kinds[name]):
-                raise InputError(f"the manifest's {name} is of the wrong kind", where=where)
-        manifest = cls(**known)
-        manifest._check(where)
-        return manifest
-
-    def _check(self, where: object) -> None:
-        if self.dtype not in ("float16", "float32"):
-            raise InputError(
-                f"the manifest's dtype {self.dtype!r} is neither float16 nor float32", where=where
-            )
-        if min(self.n, self.dim, self.views) < 1:
-            raise InputError("the manifest's n, dim and views must be positive", where=where)
-        if not all(_is_count(n) for n in self.counts) or sum(self.counts) != self.n:
-            raise InputError("the manifest's counts do not add up to its n", where=where)
-        if not all(isinstance(name, str) for name in (*(self.classes or ()), *self.skipped)):
-            raise InputError("the manifest's class or sample names are not text", where=where)
+    def __post_init__(self) -> None:
+        if sum(self.counts) != self.n:
+            raise ValueError("its counts do not add up to its n")
         if self.classes is not None and len(self.classes) != len(self.counts):
-            raise InputError("the manifest's classes and counts differ in length", where=where)
-        for shard in self.shards:
-            _check_shard(shard, where)
-        if self.shards and sum(shard["n"] for shard in self.shards) != self.n:
-            raise InputError("the manifest's shards do not add up to its n", where=where)
+            raise ValueError("its classes and counts differ in length")
+        if self.shards and sum(shard.n for shard in self.shards) != self.n:
+            raise ValueError("its shards do not add up to its n")
 
 
-def _is_of(value: object, kind: Any) -> bool:
-    """Whether a JSON value is of an annotated kind; what a list or an object holds is not looked at."""
-    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return type(value) in [typing.get_origin(k) or k for k in kinds]
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The content of ``partial.json``, which an unfinished cache begins with.
+
+    Attributes:
+        fingerprint: of the plan. decides: what it is taken of.
+        run: what the first start had resolved and a resumed run takes over.
+    """
+
+    fingerprint: str
+    decides: dict[str, Any]
+    run: dict[str, Any]
 
 
-def _check_shard(shard: Any, where: object) -> None:
-    name = shard.get("file") if isinstance(shard, dict) else None
-    if not isinstance(name, str) or not _is_count(shard.get("n")) or not isinstance(shard.get("sha256"), str):
-        raise InputError("a shard of the manifest lacks its file, n or sha256", where=where)
-    if not _SHARD_FILE.fullmatch(name):
-        raise InputError(f"the manifest names a shard outside its folder: {name!r}", where=where)
+def read_partial(folder: Path) -> Unfinished:
+    """The content of an unfinished cache's partial.json.
 
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    Raises:
+        InputError: missing, or not what a writer wrote.
+    """
+    return read_record(Unfinished, folder / PARTIAL)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -137,7 +124,7 @@ def read_manifest(folder: Path) -> Manifest:
     with files.os_errors(folder):
         if not path.exists():
             raise _no_manifest(folder)
-    return Manifest.from_dict(files.read_json(path), path)
+    return read_record(Manifest, path, FORMAT)
 
 
 def _no_manifest(folder: Path) -> InputError:

@@ -16,6 +16,7 @@ from ltfix.features.cache import FeatureCache
 from ltfix.features.manifest import Manifest, read_manifest
 from ltfix.heads.head import FORMAT as HEAD_FORMAT
 from ltfix.heads.head import STAGE1, Head, head_of, load_head
+from ltfix.records import record_of
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 __all__ = ["FeatureCache", "assemble", "open_cache"]
@@ -69,11 +70,11 @@ def assemble(path: Path, manifest: Manifest) -> FeatureCache:
         raise InputError("the manifest lists no shard", where=path / manifests.NAME)
     parts = []
     for entry in manifest.shards:
-        file = path / entry["file"]
+        file = path / entry.file
         tensors, metadata = load_tensors(file)
         if ltfix_metadata(metadata, file).get("fingerprint", manifest.fingerprint) != manifest.fingerprint:
             raise InputError("the shard belongs to another extraction", where=file, hint="extract again")
-        parts.append(_samples(tensors, file, manifest, entry["n"]))
+        parts.append(_samples(tensors, file, manifest, entry.n))
     head_file = path / manifests.HEAD
     with files.os_errors(head_file):
         head = load_head(head_file) if head_file.exists() else None
@@ -108,7 +109,7 @@ def _open_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: Mapping[
         value = ltfix_metadata(metadata, path)
         if "fingerprint" in value and "format" not in value:
             raise InputError("one shard of a feature cache", where=path, hint=f"open {path.parent}")
-        manifest = Manifest.from_dict(value, path)
+        manifest = record_of(Manifest, value, path, manifests.FORMAT)
     parts = [_samples(tensors, path, manifest, 0 if manifest is None else manifest.n)]
     if "head.weight" in tensors:
         own = {name.removeprefix("head."): tensors[name] for name in tensors if name.startswith("head.")}

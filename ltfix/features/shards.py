@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from ltfix.errors import InputError
 from ltfix.features import manifest as manifests
 from ltfix.features.layout import CachePlan, Shard
 from ltfix.features.manifest import DEPTHS
+from ltfix.records import Count, read_record, record_of
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 
@@ -33,6 +33,14 @@ class ShardRecord:
     sha256: str
     inputs: str
     remarks: list[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShardOrigin:
+    """What a shard's metadata says: the fingerprint of its cache, and the samples that it leaves out."""
+
+    fingerprint: str
+    skipped: list[Count]
 
 
 class ShardFiles:
@@ -56,8 +64,8 @@ class ShardFiles:
         remarks: Iterable[str],
     ) -> None:
         """Write a shard, then what is remembered of it."""
-        said = {"fingerprint": self.fingerprint, "skipped": sorted({int(i) for i in skipped})}
-        sha256 = files.write_safetensors(self.folder / shard.file, tensors, said)
+        origin = ShardOrigin(self.fingerprint, sorted({int(i) for i in skipped}))
+        sha256 = files.write_safetensors(self.folder / shard.file, tensors, dataclasses.asdict(origin))
         record = ShardRecord(sha256, self.plan.inputs(shard, bool(len(skipped))), sorted(remarks))
         files.write_json(self.folder / shard.record, dataclasses.asdict(record))
         self._known.add(shard.index)
@@ -69,9 +77,9 @@ class ShardFiles:
         record = self.usable(shard)
         if record is None:
             return False
-        tensors, metadata = self._load(shard)
-        if metadata.get("fingerprint") != self.fingerprint:
-            self.write(shard, tensors, metadata["skipped"], record.remarks)
+        tensors, origin = self._load(shard)
+        if origin.fingerprint != self.fingerprint:
+            self.write(shard, tensors, origin.skipped, record.remarks)
         self._known.add(shard.index)
         return True
 
@@ -85,7 +93,7 @@ class ShardFiles:
             record = self._record(shard)
             if record is None or files.sha256_file(path) != record.sha256:
                 return None
-            skipped = bool(self._load(shard)[1].get("skipped"))
+            skipped = bool(self._load(shard)[1].skipped)
         except InputError:  # no writer leaves half a shard: the disk or somebody else did
             return None
         return record if record.inputs == self.plan.inputs(shard, skipped) else None
@@ -97,43 +105,32 @@ class ShardFiles:
             InputError: it is missing, of another plan, or not as it was written.
         """
         path, inside = self.folder / shard.file, range(shard.start, shard.stop)
-        metadata = self._load(shard)[1]
-        skipped = metadata.get("skipped")
-        if (
-            metadata.get("fingerprint") != self.fingerprint
-            or not isinstance(skipped, list)
-            or not all(isinstance(i, int) and i in inside for i in skipped)
-        ):
+        origin = self._load(shard)[1]
+        if origin.fingerprint != self.fingerprint or not all(i in inside for i in origin.skipped):
             raise InputError("the shard belongs to another extraction", where=path)
         record = self._record(shard)
         if record is None or files.sha256_file(path) != record.sha256:
             hint = "run the same command again"
             raise InputError("its bytes are not those that were written", where=path, hint=hint)
-        return record, skipped
+        return record, origin.skipped
 
     def _record(self, shard: Shard) -> ShardRecord | None:
         """What is remembered of a shard; the manifest says it where a writer was stopped at the very end."""
         path = self.folder / shard.record
         if path.exists():
-            value = files.read_json(path)
-            return ShardRecord(**value) if _is_record(value) else None
+            return read_record(ShardRecord, path)
         if not (self.folder / manifests.NAME).exists():
             return None
         manifest = manifests.read_manifest(self.folder)
         if manifest.fingerprint != self.fingerprint:
             return None
-        known = {entry["file"]: entry["sha256"] for entry in manifest.shards}
-        inputs = self.plan.inputs(shard, bool(self._load(shard)[1].get("skipped")))
-        return ShardRecord(known.get(shard.file, ""), inputs, manifest.preprocess.get(DEPTHS, []))
+        known = {entry.file: entry.sha256 for entry in manifest.shards}
+        inputs = self.plan.inputs(shard, bool(self._load(shard)[1].skipped))
+        said = {"sha256": known.get(shard.file, ""), "inputs": inputs}
+        said["remarks"] = manifest.preprocess.get(DEPTHS, [])
+        return record_of(ShardRecord, said, self.folder / manifests.NAME)
 
-    def _load(self, shard: Shard) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def _load(self, shard: Shard) -> tuple[dict[str, np.ndarray], ShardOrigin]:
         path = self.folder / shard.file
         tensors, metadata = load_tensors(path)
-        return tensors, ltfix_metadata(metadata, path)
-
-
-def _is_record(value: Any) -> bool:
-    if not isinstance(value, dict) or set(value) != {"sha256", "inputs", "remarks"}:
-        return False
-    remarks = value["remarks"] if isinstance(value["remarks"], list) else [None]
-    return all(isinstance(text, str) for text in (value["sha256"], value["inputs"], *remarks))
+        return tensors, record_of(ShardOrigin, ltfix_metadata(metadata, path), path)

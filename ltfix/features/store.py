@@ -16,7 +16,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.features import manifest as manifests
 from ltfix.features.cache import FeatureCache, first_not_finite
 from ltfix.features.layout import LOOSE, CachePlan, Shard, changes, differences
-from ltfix.features.manifest import DEPTHS, PARTIAL, Contents, Manifest
+from ltfix.features.manifest import DEPTHS, PARTIAL, Contents, Manifest, ShardEntry, read_partial
 from ltfix.features.read import assemble
 from ltfix.features.shards import ShardFiles
 from ltfix.heads.head import Head
@@ -38,24 +38,10 @@ def cache_state(folder: Path) -> tuple[Literal["absent", "partial", "finished"],
     with files.os_errors(folder):
         partial, manifest = (folder / PARTIAL).exists(), (folder / manifests.NAME).exists()
     if partial:
-        return "partial", str(read_partial(folder)["fingerprint"])
+        return "partial", read_partial(folder).fingerprint
     if manifest:
         return "finished", manifests.read_manifest(folder).fingerprint
     return "absent", None
-
-
-def read_partial(folder: Path) -> dict[str, Any]:
-    """The content of an unfinished cache's partial.json.
-
-    Raises:
-        InputError: missing, or not what a writer wrote.
-    """
-    path = folder / PARTIAL
-    value = files.read_json(path)
-    kinds = {"fingerprint": str, "decides": dict, "run": dict}
-    if not isinstance(value, dict) or not all(isinstance(value.get(k), kind) for k, kind in kinds.items()):
-        raise InputError("not the partial.json of a feature cache", where=path, hint="remove it")
-    return value
 
 
 class CacheWriter:
@@ -98,7 +84,7 @@ class CacheWriter:
             self._take_over(decided)
         if not self.resumed:
             self._begin(decided, plan.run)
-        self.run: dict[str, Any] = read_partial(self.folder)["run"]
+        self.run: dict[str, Any] = read_partial(self.folder).run
         files.sweep(self.folder)
 
     def pending(self) -> list[Shard]:
@@ -161,7 +147,7 @@ class CacheWriter:
         for shard in self.plan.shards():
             record, left_out = self._files.finished(shard)
             rows = shard.stop - shard.start - len(left_out)
-            entries.append({"file": shard.file, "n": rows, "sha256": record.sha256})
+            entries.append(ShardEntry(shard.file, rows, record.sha256))
             skipped += left_out
             remarks |= set(record.remarks)
         kept = np.setdiff1d(np.arange(len(self.plan.samples)), np.asarray(skipped, np.int64))
@@ -184,7 +170,7 @@ class CacheWriter:
         files.sweep(self.folder)
         return cache
 
-    def _manifest(self, kept: np.ndarray, skipped: list[int], entries: list[dict[str, Any]]) -> Manifest:
+    def _manifest(self, kept: np.ndarray, skipped: list[int], entries: list[ShardEntry]) -> Manifest:
         plan = self.plan
         return Manifest(
             n=len(kept),
@@ -213,19 +199,19 @@ class CacheWriter:
             InputError: the plans differ in what no shard can tell, or they have no shard in common.
         """
         before = read_partial(self.folder)
-        changed = set(changes(before["decides"], decided))
+        changed = set(changes(before.decides, decided))
         others = bool(changed & {"samples", "labels"}) and not any(
             map(self._files.usable, self.plan.shards())
         )
         if others or not changed <= LOOSE:
-            told = differences(before["decides"], decided)
+            told = differences(before.decides, decided)
             raise InputError(
                 f"an unfinished cache of another extraction is there; {told}",
                 where=self.folder,
                 hint="run its command again; overwrite=True replaces it",
             )
         files.remove(self.folder / manifests.NAME)
-        self._begin(decided, before["run"])
+        self._begin(decided, before.run)
 
     def _refuse_other_files(self, overwrite: bool) -> None:
         with files.os_errors(self.folder):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError
 from ltfix.heads.vectors import NORM_FLOOR, norms, unit_vectors
+from ltfix.records import Count, Positive, record_of
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 FORMAT = "ltfix-head/1"
@@ -192,6 +193,23 @@ def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], 
     return z if head.temperature is None else z / like(head.temperature)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Transform:
+    kind: str
+    groups: Positive = 1
+    unit: Annotated[float, msgspec.Meta(ge=NORM_FLOOR, le=1 / NORM_FLOOR)] = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Said:
+    """The metadata of a head that says what its arrays are."""
+
+    method: str = "unknown"
+    classes: tuple[str, ...] | None = None
+    counts: list[Count] | None = None
+    transform: _Transform | None = None
+
+
 def load_head(path: Path | str) -> Head:
     """Read a head file.
 
@@ -217,25 +235,19 @@ def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path 
     Raises:
         InputError: as :func:`load_head`.
     """
-    files.check_format(meta.get("format"), CALIBRATED, path)
-    classes, counts = meta.get("classes"), meta.get("counts")
-    transform: Any = meta.get("transform")
-    _check_values(classes, counts, transform, path)
-    own = () if transform is None else _TRANSFORMS[transform["kind"]]
-    missing = [name for name in own if name not in tensors]
-    if missing:
-        raise InputError(f"its transform {transform['kind']!r} lacks {', '.join(missing)}", where=path)
+    said = record_of(_Said, meta, path, CALIBRATED)
+    own = {} if said.transform is None else _tensors_of(said.transform.kind, tensors, path)
     weight = _single(tensors["weight"], "weight", path)
     bias, temperature = tensors.get("bias", np.zeros(weight.shape[:1])), tensors.get("temperature")
-    known = {"format", "method", "classes", "counts", "transform"}
+    known = {"format", *(field.name for field in dataclasses.fields(_Said))}
     head = Head(
         weight=weight,
         bias=_single(bias, "bias", path),
-        method=str(meta.get("method", "unknown")),
-        classes=None if classes is None else tuple(classes),
-        counts=None if counts is None else np.asarray(counts, np.int64),
-        transform=transform,
-        tensors={name: _single(tensors[name], name, path) for name in own},
+        method=said.method,
+        classes=said.classes,
+        counts=None if said.counts is None else np.asarray(said.counts, np.int64),
+        transform=meta.get("transform"),
+        tensors={name: _single(value, name, path) for name, value in own.items()},
         temperature=None if temperature is None else _single(temperature, "temperature", path),
         meta={key: value for key, value in meta.items() if key not in known},
         path=path,
@@ -252,21 +264,14 @@ def _single(value: np.ndarray, name: str, where: object) -> np.ndarray:
         return np.array(value, np.float32)
 
 
-def _check_values(classes: Any, counts: Any, transform: Any, where: object) -> None:
-    """The JSON values of a head's metadata are of the right kinds."""
-    if classes is not None and not _all(classes, lambda name: isinstance(name, str)):
-        raise InputError("its classes are not a list of names", where=where)
-    if counts is not None and not _all(counts, lambda n: type(n) is int and 0 <= n < 2**63):
-        raise InputError("its counts are not a list of whole numbers", where=where)
-    if transform is None:
-        return
-    kind = transform.get("kind") if isinstance(transform, dict) else transform
-    if not isinstance(transform, dict) or not isinstance(kind, str) or kind not in _TRANSFORMS:
+def _tensors_of(kind: str, tensors: Mapping[str, np.ndarray], where: object) -> dict[str, np.ndarray]:
+    """The arrays that belong to a kind of transform."""
+    if kind not in _TRANSFORMS:
         raise InputError(f"unknown transform {kind!r}", where=where, hint="made by a newer ltfix?")
-
-
-def _all(values: Any, fits: Callable[[Any], bool]) -> bool:
-    return isinstance(values, list | tuple) and all(map(fits, values))
+    missing = [name for name in _TRANSFORMS[kind] if name not in tensors]
+    if missing:
+        raise InputError(f"its transform {kind!r} lacks {', '.join(missing)}", where=where)
+    return {name: tensors[name] for name in _TRANSFORMS[kind]}
 
 
 def _check(head: Head, where: object) -> None:
@@ -290,10 +295,6 @@ def _check(head: Head, where: object) -> None:
     for name in ("spread", "temperature"):
         if not (np.asarray(head.arrays.get(name, 1.0)) > 0).all():
             raise InputError(f"{name} holds values that are not positive", where=where)
-    transform = head.transform or {}
-    groups, unit = transform.get("groups", 1), transform.get("unit", 1)
-    if type(groups) is not int or groups < 1 or dim % groups:
-        raise InputError(f"D = {dim} does not divide into groups = {groups!r}", where=where)
-    number = isinstance(unit, numbers.Real) and not isinstance(unit, bool)
-    if not number or not NORM_FLOOR <= float(unit) <= 1 / NORM_FLOOR:
-        raise InputError(f"the capsule's unit = {unit!r} is not a positive number", where=where)
+    groups = 1 if head.transform is None else record_of(_Transform, dict(head.transform), where).groups
+    if dim % groups:
+        raise InputError(f"D = {dim} does not divide into groups = {groups}", where=where)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.features.layout import differences
 from ltfix.heads.head import Head
-from ltfix.runfile import BACKBONE, CLASSIFIER, FORMAT, METRICS, read_run
+from ltfix.records import record_of
+from ltfix.runfile import BACKBONE, CLASSIFIER, FORMAT, METRICS, RunDescription, read_run
 from ltfix.runfile import NAME as RUN
 from ltfix.stage1 import events
 from ltfix.stage1.state import NAME as STATE
 from ltfix.stage1.state import TrainingState, read_state
 
 BACKBONE_FORMAT = "ltfix-backbone/1"
-_MEASURED = ("lr", "loss", "train_accuracy", "images_per_second", "seconds")
 _WRITTEN = (RUN, METRICS, BACKBONE, CLASSIFIER, STATE)
 
 
@@ -39,6 +38,19 @@ class Run:
     path: Path
     info: Mapping[str, Any]
     metrics: list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Epoch:
+    """A line of ``metrics.jsonl``; ``val`` are accuracies on validation images."""
+
+    epoch: int
+    lr: float
+    loss: float
+    train_accuracy: float
+    images_per_second: float
+    seconds: float
+    val: dict[str, float | None] = dataclasses.field(default_factory=dict)
 
 
 class RunFolder:
@@ -84,7 +96,7 @@ class RunFolder:
             return
         info = read_run(self.path) if RUN in found else None
         if info is not None and info.finished:
-            self.done = self._finished(info.content)
+            self.done = self._finished(info)
             return
         self.state = read_state(self.path)
         if self.state is None:
@@ -104,8 +116,9 @@ class RunFolder:
                 hint="overwrite=True starts anew",
             )
 
-    def _finished(self, info: dict[str, Any]) -> Run:
+    def _finished(self, run: RunDescription) -> Run:
         """The finished run, where it is of this very request and whole."""
+        info = run.content
         told = differences({key: info.get(key) for key in self.decides}, self.decides)
         if told:
             raise UsageError(
@@ -113,9 +126,9 @@ class RunFolder:
                 where=self.path,
                 hint="overwrite=True replaces it",
             )
-        seconds = info.get("provenance", {}).get("seconds")
-        if type(info.get("dim")) is not int or not isinstance(seconds, int | float):
-            raise InputError("it lacks what a finished run says", where=self.path / RUN)
+        run.demand(("dim", "provenance"))
+        if info["provenance"].get("seconds") is None:
+            raise InputError("its provenance lacks seconds", where=run.path)
         for name in (BACKBONE, CLASSIFIER):
             files.demand_regular(self.path / name)
         return Run(self.path, info, self._read_metrics(self.decides["values"]["epochs"]))
@@ -129,13 +142,13 @@ class RunFolder:
         with files.os_errors(path):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[:epochs]
         try:
-            entries = [json.loads(line) for line in lines]
-        except (ValueError, RecursionError):
-            entries = []
-        if len(entries) < epochs or not all(map(_is_epoch, entries, range(1, epochs + 1))):
-            raise InputError(
-                f"torn, or not the metrics of {epochs} epochs", where=path, hint="overwrite=True starts anew"
-            )
+            entries: list[dict[str, Any]] = [files.parse_json(line, path) for line in lines]
+            numbers = [record_of(Epoch, entry, path).epoch for entry in entries]
+        except InputError:
+            numbers = []
+        if numbers != list(range(1, epochs + 1)):
+            what = f"torn, or not the metrics of {epochs} epochs"
+            raise InputError(what, where=path, hint="overwrite=True starts anew")
         return entries
 
     def begin(self, info: dict[str, Any]) -> None:
@@ -168,14 +181,3 @@ class RunFolder:
         done = {"format": FORMAT, "finished": True, **info}
         files.write_json(self.path / RUN, done)
         return Run(self.path, done, self.metrics)
-
-
-def _is_epoch(entry: object, number: int) -> bool:
-    """Whether a line of metrics has all that one is written with."""
-    if (
-        not isinstance(entry, dict)
-        or entry.get("epoch") != number
-        or not isinstance(entry.get("val", {}), dict)
-    ):
-        return False
-    return all(isinstance(entry.get(key), int | float) and math.isfinite(entry[key]) for key in _MEASURED)

@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from ltfix import files
 from ltfix.backbones.layouts import put_state
 from ltfix.errors import InputError
+from ltfix.records import Positive, record_of
 from ltfix.stage1.average import MovingAverage
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
@@ -52,6 +53,15 @@ class TrainingState:
         files.write_safetensors(folder / NAME, self.arrays, meta)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Said:
+    """The metadata of a checkpoint; before 0.2 the tensors were not noted."""
+
+    epoch: Positive
+    decides: dict[str, Any]
+    tensors: str | None = None
+
+
 def read_state(folder: Path) -> TrainingState | None:
     """The last checkpoint of a run folder, or None.
 
@@ -62,14 +72,10 @@ def read_state(folder: Path) -> TrainingState | None:
     if not path.exists():
         return None
     arrays, metadata = load_tensors(path)
-    meta = ltfix_metadata(metadata, path)
-    files.check_format(str(meta.get("format", "")), FORMAT, path)
-    epoch, decides = meta.get("epoch"), meta.get("decides")
-    if type(epoch) is not int or epoch < 1 or not isinstance(decides, dict):
-        raise InputError("not the checkpoint of a training run", where=path, hint=_ANEW)
-    if meta.get("tensors", _inventory(arrays)) != _inventory(arrays):  # before 0.2 it was not noted
+    said = record_of(_Said, ltfix_metadata(metadata, path), path, FORMAT, _ANEW)
+    if said.tensors not in (None, _inventory(arrays)):
         raise InputError("the checkpoint lacks tensors that it was written with", where=path, hint=_ANEW)
-    return TrainingState(epoch, decides, arrays)
+    return TrainingState(said.epoch, said.decides, arrays)
 
 
 def _inventory(arrays: Mapping[str, np.ndarray]) -> str:

@@ -162,8 +162,13 @@ def test_what_is_nothing_of_ltfix(tmp_path: Path, folder: Path):
 
 def test_files_that_say_nonsense_of_themselves(tmp_path: Path):
     for name, file, text, message in [
-        ("run", "run.json", '{"format": "ltfix-run/1", "counts": ["a"]}', r"counts is not .*run\.json"),
-        ("partial", "partial.json", "[1]", "not the partial.json"),
+        (
+            "run",
+            "run.json",
+            '{"format": "ltfix-run/1", "counts": ["a"]}',
+            r"counts\[0\].*run\.json",
+        ),
+        ("partial", "partial.json", "[1]", r"no JSON object.*partial\.json"),
     ]:
         (tmp_path / name).mkdir()
         (tmp_path / name / file).write_text(text)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from caches import make_head, make_plan, write_cache
 
-from ltfix.features.manifest import Manifest
+from ltfix.features.manifest import Manifest, read_partial
 from ltfix.features.read import open_cache
-from ltfix.features.store import CacheWriter, read_partial
+from ltfix.features.store import CacheWriter
 from ltfix.heads.head import _TRANSFORMS, load_head
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -59,4 +59,4 @@ def test_the_files_of_a_folder_are_those_listed(tmp_path: Path) -> None:
     CacheWriter(tmp_path / "d", make_plan())
     keys = ["fingerprint", "decides", "run"]
     assert '`partial.json` is `{"fingerprint", "decides", "run"}`' in CACHE
-    assert sorted(read_partial(tmp_path / "d")) == sorted(keys)
+    assert sorted(dataclasses.asdict(read_partial(tmp_path / "d"))) == sorted(keys)

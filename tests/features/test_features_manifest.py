@@ -10,7 +10,8 @@ from caches import make_plan, write_cache
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.features.manifest import Manifest, read_manifest
+from ltfix.features.manifest import FORMAT, Manifest, read_manifest
+from ltfix.records import record_of
 
 VALID: dict[str, Any] = {
     "format": "ltfix-features/1",
@@ -38,18 +39,18 @@ def shard(**changes: Any) -> list[dict[str, Any]]:
 
 
 def test_round_trip() -> None:
-    assert Manifest.from_dict(VALID, "x").to_dict() == VALID
+    assert record_of(Manifest, VALID, "x", FORMAT).to_dict() == VALID
 
 
 def test_unknown_keys_and_no_skipped_are_fine() -> None:
     value = {key: entry for key, entry in VALID.items() if key != "skipped"}
-    assert Manifest.from_dict({**value, "later": 1}, "x").skipped == []
+    assert record_of(Manifest, {**value, "later": 1}, "x", FORMAT).skipped == []
 
 
 @pytest.mark.parametrize("name", [key for key in VALID if key not in ("format", "skipped")])
 def test_each_key_is_needed(name: str) -> None:
     with pytest.raises(InputError, match=f"lacks {name}"):
-        Manifest.from_dict({key: entry for key, entry in VALID.items() if key != name}, "x")
+        record_of(Manifest, {key: entry for key, entry in VALID.items() if key != name}, "x", FORMAT)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +59,8 @@ def test_each_key_is_needed(name: str) -> None:
     + [("classes", "ab"), ("n", "5"), ("counts", {"a": 3}), ("skipped", "none")],
 )
 def test_each_key_has_its_kind(name: str, wrong: object) -> None:
-    with pytest.raises(InputError, match=f"{name} is of the wrong kind"):
-        Manifest.from_dict({**VALID, name: wrong}, "x")
+    with pytest.raises(InputError, match=rf"its {name}: expected .*, got "):
+        record_of(Manifest, {**VALID, name: wrong}, "x", FORMAT)
 
 
 @pytest.mark.parametrize(
@@ -73,23 +74,24 @@ def test_each_key_has_its_kind(name: str, wrong: object) -> None:
         ({"format": "ltfix-head/1"}, "expected"),
         ({"format": 1}, "expected"),
         ({"format": None}, "expected"),
-        ({"dtype": "bfloat16"}, "neither float16 nor float32"),
-        ({"n": 0, "counts": [0, 0], "shards": []}, "must be positive"),
-        ({"dim": 0}, "must be positive"),
-        ({"views": -1}, "must be positive"),
+        ({"dtype": "bfloat16"}, r"its dtype: .*float\(16\|32\)"),
+        ({"n": 0, "counts": [0, 0], "shards": []}, "its n: expected a whole number >= 1"),
+        ({"dim": 0}, "its dim: expected a whole number >= 1"),
+        ({"views": -1}, "its views: expected a whole number >= 1"),
         ({"counts": [3, 3]}, "counts do not add up"),
-        ({"counts": [6, -1]}, "counts do not add up"),
-        ({"counts": [3, 2.0]}, "counts do not add up"),
-        ({"counts": [3, "2"]}, "counts do not add up"),
+        ({"counts": [6, -1]}, r"its counts\[1\]: expected a whole number >= 0"),
+        ({"counts": [3, 2.0]}, "whole number, got a number"),
+        ({"counts": [3, "2"]}, "whole number, got a text"),
         ({"classes": ["a"]}, "classes and counts differ"),
-        ({"classes": ["a", 2]}, "not text"),
-        ({"skipped": [None]}, "not text"),
+        ({"classes": ["a", 2]}, "its classes.*a text, got a whole number"),
+        ({"skipped": [None]}, "its skipped.*a text, got null"),
         ({"shards": shard(n=4)}, "shards do not add up"),
-        ({"shards": shard(n=-5)}, "lacks its file, n or sha256"),
-        ({"shards": shard(n=True)}, "lacks its file"),
-        ({"shards": shard(sha256=None)}, "lacks its file"),
-        ({"shards": shard(file=None)}, "lacks its file"),
-        ({"shards": ["shard-00000.safetensors"]}, "lacks its file"),
+        ({"shards": shard(n=-5)}, "its shards.*n: expected a whole number >= 0"),
+        ({"shards": shard(n=True)}, "n: expected a whole number, got true or false"),
+        ({"shards": shard(sha256=None)}, "sha256: expected a text, got null"),
+        ({"shards": shard(file=None)}, "file: expected a text, got null"),
+        ({"shards": ["shard-00000.safetensors"]}, "expected an object, got a text"),
+        ({"shards": [{"file": "a.safetensors", "n": 5}]}, r"its shards\[0\] lacks sha256"),
         *(
             ({"shards": shard(file=name)}, "outside its folder")
             for name in (
@@ -110,14 +112,14 @@ def test_each_key_has_its_kind(name: str, wrong: object) -> None:
 )
 def test_wrong_values(changes: dict[str, Any], fragment: str) -> None:
     with pytest.raises(InputError, match=fragment) as caught:
-        Manifest.from_dict({**VALID, **changes}, "here/manifest.json")
+        record_of(Manifest, {**VALID, **changes}, "here/manifest.json", FORMAT)
     assert "(here/manifest.json)" in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 3])
 def test_not_an_object(value: object) -> None:
-    with pytest.raises(InputError, match="not a JSON object"):
-        Manifest.from_dict(value, "x")
+    with pytest.raises(InputError, match="holds no JSON object"):
+        record_of(Manifest, value, "x", FORMAT)
 
 
 def test_folders_without_one(tmp_path: Path) -> None:
@@ -139,6 +141,6 @@ def test_what_a_writer_writes(tmp_path: Path) -> None:
     assert (manifest.n, manifest.views, manifest.dim, manifest.dtype) == (25, 2, 4, "float16")
     assert manifest.counts == [9, 8, 8]
     assert manifest.classes == list(plan.classes)
-    assert [entry["n"] for entry in manifest.shards] == [10, 10, 5]
+    assert [entry.n for entry in manifest.shards] == [10, 10, 5]
     assert manifest.fingerprint == files.sha256_json(plan.decisions())
     assert manifest.created_by.startswith("ltfix ")

@@ -16,10 +16,10 @@ from ltfix.features.manifest import Manifest
 from ltfix.features.read import open_cache
 
 
-def manifest_of(n: int = 6, **changes: Any) -> dict[str, Any]:
+def manifest_of(**changes: Any) -> dict[str, Any]:
     """The manifest that a tool writes into the single file of :func:`write_bare`."""
     value = Manifest(
-        n=n,
+        n=6,
         dim=4,
         views=1,
         dtype="float32",

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from ltfix import files
 from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.features.manifest import read_partial
 from ltfix.features.read import open_cache
-from ltfix.features.store import CacheWriter, cache_state, read_partial
+from ltfix.features.store import CacheWriter, cache_state
 
 
 @given(

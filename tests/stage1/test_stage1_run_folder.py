@@ -78,9 +78,14 @@ def test_a_finished_run_is_replaced_on_request_only(tmp_path: Path) -> None:
     ):
         folder(tmp_path, seed=1)
     said = json.loads((tmp_path / "run.json").read_text())
-    for change in ({"dim": "3"}, {"provenance": {}}, {"provenance": {"seconds": "2"}}):
+    for change, fault in (
+        ({"dim": "3"}, "its dim: expected a whole number"),
+        ({"dim": None}, "the run lacks dim"),
+        ({"provenance": {}}, "its provenance lacks seconds"),
+        ({"provenance": {"seconds": "2"}}, "its provenance.seconds: expected a number"),
+    ):
         (tmp_path / "run.json").write_text(json.dumps(said | change))
-        with pytest.raises(InputError, match=r"lacks what a finished run says \(.*run\.json\)"):
+        with pytest.raises(InputError, match=rf"{fault}.* \(.*run\.json\)"):
             folder(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps(said))
     (tmp_path / "backbone.safetensors").rename(tmp_path / "gone")

@@ -15,7 +15,7 @@ from ltfix.heads.head import Head
 from ltfix.stage2.tables.store import Finished, Store, digest
 
 SETTINGS = {"caches": {"train": "a"}, "seed": 3}
-RUN = Finished({"all": 0.4, "few": None}, 1.5)
+RUN = Finished({"all": 0.4, "many": 0.5, "medium": None, "few": None, "worst_class": 0.1}, 1.5)
 
 
 @pytest.fixture

@@ -13,17 +13,20 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict, cast
 
+import msgspec
 import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
+from ltfix.records import record_of
 
 FORMAT = "ltfix-compare-run/1"
 _ROWS = 4096
+_Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,11 +62,11 @@ class Store:
         if found is None:
             self._refuse(record)
             self._refuse(head)
-        elif "scores" in found and head.exists():
-            if files.sha256_file(head) != found["head_sha256"]:
+        elif found.scores is not None and head.exists():
+            if files.sha256_file(head) != found.head_sha256:
                 self._refuse(head)
-            elif found.get("key") == files.sha256_json(settings):
-                return Finished(found["scores"], found["seconds"])
+            elif found.key == files.sha256_json(settings):
+                return Finished(cast("dict[str, float | None]", found.scores), found.seconds)
         return None
 
     def held(self) -> contextlib.AbstractContextManager[None]:
@@ -98,13 +101,36 @@ def _files(folder: Path, name: str) -> tuple[Path, Path]:
     return folder / f"{name}.json", folder / f"{name}.safetensors"
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """A record of this module, or None where there is no such file or it is something else."""
+class _Scores(TypedDict):
+    all: _Fraction
+    many: _Fraction | None
+    medium: _Fraction | None
+    few: _Fraction | None
+    worst_class: _Fraction | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Kept:
+    """A record: the last three are there once the head is."""
+
+    key: str
+    scores: _Scores | None = None
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    head_sha256: str = ""
+
+
+def _read(path: Path) -> _Kept | None:
+    """A record of this module, or None where there is no such file or it is something else.
+
+    Raises:
+        InputError: it says that it is one, and lacks what one says.
+    """
     try:
         found = files.read_json(path)
     except InputError:
         return None
-    return found if isinstance(found, dict) and found.get("format") == FORMAT else None
+    ours = isinstance(found, dict) and found.get("format") == FORMAT
+    return record_of(_Kept, found, path) if ours else None
 
 
 def digest(cache: FeatureCache) -> str:
@@ -114,7 +140,7 @@ def digest(cache: FeatureCache) -> str:
     """
     parts: dict[str, Any] = {"classes": cache.classes, "k": cache.n_classes}
     if cache.manifest is not None and cache.manifest.shards:
-        parts["shards"] = [shard["sha256"] for shard in cache.manifest.shards]
+        parts["shards"] = [shard.sha256 for shard in cache.manifest.shards]
     else:
         parts["labels"] = _hash(cache.labels)
         parts["shards"] = [_hash(shard) for shard in cache.shards]
