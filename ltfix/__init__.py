@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ltfix.errors import UsageError as UsageError
     from ltfix.evaluation import evaluate as evaluate
     from ltfix.evaluation.temperature import calibrate as calibrate
+    from ltfix.exporting.export import export as export
+    from ltfix.exporting.opened import open_export as open_export
     from ltfix.extraction.extract import extract as extract
     from ltfix.features.read import FeatureCache as FeatureCache
     from ltfix.features.read import open_cache as open_cache
@@ -40,12 +42,14 @@ _PUBLIC = {
     "UsageError": "ltfix.errors",
     "calibrate": "ltfix.evaluation.temperature",
     "evaluate": "ltfix.evaluation",
+    "export": "ltfix.exporting.export",
     "extract": "ltfix.extraction.extract",
     "fit": "ltfix.stage2.fit",
     "isotonic": "ltfix.pava",
     "load_head": "ltfix.heads.head",
     "methods": "ltfix.stage2.methods.registry",
     "open_cache": "ltfix.features.read",
+    "open_export": "ltfix.exporting.opened",
     "recipes": "ltfix.stage1.recipes",
     "train_backbone": "ltfix.stage1.train",
 }

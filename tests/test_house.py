@@ -27,6 +27,7 @@ LAYERS = [  # each imports what stands before it; rooms of one layer do not know
     {"extraction"},
     {"stage2"},
     {"stage1"},
+    {"exporting"},
     {"demo"},
     {"cli"},
 ]

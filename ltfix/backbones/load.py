@@ -37,6 +37,7 @@ class Backbone:
         preprocess: from an image to the model's input.
         info: the manifest's ``backbone``: name, args, hash of the weights, versions.
         notes: what the user should know, one line each.
+        network: what it was made of, for those who put a classifier back.
     """
 
     model: nn.Module
@@ -45,6 +46,7 @@ class Backbone:
     preprocess: Preprocess
     info: dict[str, Any]
     notes: list[str]
+    network: Network
 
     def features(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, S, S] to features [B, D]."""
@@ -169,6 +171,7 @@ def _assemble(
         preprocess=preprocess,
         info=_info(name, network, loaded, arguments),
         notes=notes,
+        network=network,
     )
 
 

@@ -30,6 +30,7 @@ class Network:
         pretrained: whether the body holds pretrained weights.
         trained: whether ``classifier`` does.
         config: preprocessing as timm's ``pretrained_cfg`` has it.
+        arguments: what the library's constructor was given beside the name.
         adapt: the library's own way to make a state dict fit that does not; see ``load_weights``.
     """
 
@@ -41,6 +42,7 @@ class Network:
     pretrained: bool
     trained: bool
     config: dict[str, Any]
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     adapt: Adapt | None = None
 
 

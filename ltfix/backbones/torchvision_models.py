@@ -61,7 +61,7 @@ def open_torchvision(
     if name not in known:
         raise UsageError("unknown torchvision model", where=name, hint=nearest(name, known))
     weights = torchvision.models.get_model_weights(name).DEFAULT
-    chosen = {"progress": False, **arguments}
+    chosen = dict(arguments)
     auxiliary = _AUXILIARY.get(name, ())
     if auxiliary:  # training is on the main classifier, and features never need the others
         chosen.pop("aux_logits", None)
@@ -70,7 +70,9 @@ def open_torchvision(
         if name.startswith("vit_") and image_size is not None:
             chosen.setdefault("image_size", image_size)
     model: Any = build(
-        lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **chosen),
+        lambda: torchvision.models.get_model(
+            name, weights=weights if pretrained else None, progress=False, **chosen
+        ),
         PREFIX + name,
         pretrained=pretrained,
         seed=seed,
@@ -93,6 +95,7 @@ def open_torchvision(
         pretrained=pretrained,
         trained=pretrained,
         config=_config(weights),
+        arguments=chosen,
         adapt=functools.partial(_adapt, model) if name.startswith("vit_") else None,
     )
 

@@ -21,18 +21,23 @@ def locate(given: Path | None, work: Path, split: str, spelled: str) -> FeatureC
     from ltfix.errors import InputError
     from ltfix.features.read import open_cache
 
-    usual = work / "features" / split
-    if given is None and not usual.exists():
+    place = given or usual(work, split)
+    if place is None:
         what = "training" if split == "train" else split
         hint = f"`ltfix extract` writes them, or name a cache: {spelled}"
-        raise InputError(f"no {what} features", where=usual, hint=hint)
-    return open_cache(given or usual)
+        raise InputError(f"no {what} features", where=work / "features" / split, hint=hint)
+    return open_cache(place)
+
+
+def usual(work: Path, split: str) -> Path | None:
+    """Where the default layout has a split's features, if they are there."""
+    place = work / "features" / split
+    return place if place.exists() else None
 
 
 def locate_val(given: Path | None, train: Path | None, work: Path) -> FeatureCache | None:
     """The validation cache: given, or the default layout's where the training cache is from there too."""
     from ltfix.features.read import open_cache
 
-    usual = work / "features" / "val"
-    place = given or (usual if train is None and usual.exists() else None)
+    place = given or (usual(work, "val") if train is None else None)
     return None if place is None else open_cache(place)

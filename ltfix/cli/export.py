@@ -1,0 +1,58 @@
+"""``ltfix export``: a head back into its model, and the model out for others to load."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+from ltfix.cli import console
+from ltfix.cli.caches import usual
+from ltfix.cli.options import WorkFolder
+from ltfix.cli.signature import ARGUMENT
+from ltfix.errors import UsageError
+from ltfix.exporting.request import ExportRequest
+from ltfix.option import Option
+
+
+def export(
+    *,
+    head: Annotated[Path | None, Option("The head file.", metavar="HEAD"), ARGUMENT] = None,
+    request: ExportRequest,
+    out: Annotated[
+        Path | None, Option("The file or folder.  [default: exports/<head>]", metavar="PATH")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        Option("The features it was fitted on.  [default: features/train if there]", metavar="CACHE"),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        Option("Test features, for the model card.  [default: features/test if there]", metavar="CACHE"),
+    ] = None,
+    work: WorkFolder = Path(),
+) -> None:
+    """Put a head back into its model and write the model for timm, torchvision, ONNX or torch.export.
+
+    The export is loaded as its users load it and compared with ltfix's own logits before it is published.
+    """
+    if head is None:
+        raise UsageError("no head given", where="ltfix export", hint="`ltfix export heads/samn.safetensors`")
+
+    from ltfix.exporting.export import export as write
+    from ltfix.exporting.export import place_for
+
+    warnings.filterwarnings("ignore", module="PIL")
+    written = write(
+        head,
+        out or place_for(work / "exports", head.stem, request.to),
+        cache=cache or usual(work, "train"),
+        test=test or usual(work, "test"),
+        progress=console.progress(),
+        request=request,
+    )
+    console.write(
+        f"{written.format}: {written.path}\n"
+        f"checked on {written.checked_on}: largest difference {written.difference:.1e} of the largest logit\n"
+        f"load it by: {written.usage}"
+    )

@@ -1,0 +1,70 @@
+"""A folder that timm loads by itself: ``timm.create_model("local-dir:PATH", pretrained=True)``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from timm.models import model_entrypoint, save_for_hf
+
+from ltfix.backbones.load import Backbone, open_network
+from ltfix.backbones.network import LOCAL
+from ltfix.backbones.preprocess import resolve_preprocess
+from ltfix.backbones.timm_models import open_timm
+from ltfix.backbones.torchvision_models import PREFIX
+from ltfix.errors import InputError, UsageError
+from ltfix.exporting.joined import Joined, fill
+from ltfix.exporting.opened import Exported, normalised
+
+_STALE = ("label_names", "label_descriptions", "label_offset", "test_input_size", "test_crop_pct", "tag")
+
+
+def write(joined: Joined, folder: Path) -> Path:
+    """``model.safetensors`` and ``config.json`` as timm itself writes them for the hub."""
+    backbone = joined.body("timm")
+    demand_known(backbone)
+    values = backbone.preprocess.to_dict()
+    arguments = {**backbone.info["args"], "num_classes": joined.head.n_classes}
+    fresh = open_network(backbone.info["name"], False, arguments, values, seed=0)
+    model: Any = fresh.body
+    fill(model, fresh.classifiers, joined, "timm")
+    shape = {"input_size": [3, values["image_size"], values.pop("image_size")]}
+    kept = {name: value for name, value in model.pretrained_cfg.items() if name not in _STALE}
+    model.pretrained_cfg = {**kept, **values, **shape}
+    written = folder / "model"
+    own = {**values, **shape, "num_classes": joined.head.n_classes, "custom_load": False}
+    config = {"label_names": list(joined.classes), "pretrained_cfg": own}
+    save_for_hf(model, str(written), model_config=config, safe_serialization=True)
+    return written
+
+
+def demand_known(backbone: Backbone) -> None:
+    """Refuse a body that timm alone cannot build.
+
+    Raises:
+        UsageError: it is torchvision's, or ltfix's own.
+    """
+    name = backbone.info["name"]
+    if name.startswith(PREFIX):
+        raise UsageError("a torchvision model is no timm model", where="to=timm", hint="use to=torchvision")
+    body: Any = backbone.network.body
+    architecture = body.pretrained_cfg["architecture"]
+    if model_entrypoint(architecture).__module__.startswith("ltfix."):
+        told = f"timm does not have {architecture}, which is ltfix's own"
+        raise UsageError(told, where="to=timm", hint="use to=onnx or to=torch-export")
+
+
+def load(path: Path, device: str) -> Exported:
+    """The model with its classes and preprocessing from ``config.json``."""
+    network = open_timm(f"{LOCAL}{path}", pretrained=True, arguments={}, image_size=None, seed=0)
+    model = network.body
+    names = network.config.get("label_names")
+    if not isinstance(names, list) or len(names) != getattr(model, "num_classes", None):
+        raise InputError("it does not name its classes: label_names", where=path / "config.json")
+    preprocess = resolve_preprocess(network.config, {}, {}, path / "config.json")
+    return Exported(path, "timm", tuple(map(str, names)), preprocess, normalised(model, preprocess, device))
+
+
+def usage(path: Path, joined: Joined) -> str:
+    """One call of timm."""
+    return f'timm.create_model("{LOCAL}{path}", pretrained=True)'

@@ -1,0 +1,76 @@
+"""A state dict for ``torchvision.models.get_model(NAME, num_classes=K)``, as safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ltfix import files
+from ltfix.backbones.network import build, check_arguments
+from ltfix.backbones.torchvision_models import PREFIX
+from ltfix.errors import InputError, UsageError
+from ltfix.exporting.joined import Joined, fill
+from ltfix.exporting.opened import Exported, described, metadata, normalised
+from ltfix.tensorfile import load_tensors, ltfix_metadata
+
+
+def write(joined: Joined, folder: Path) -> Path:
+    """The state dict; its metadata name the model, its arguments, the classes and the preprocessing."""
+    backbone = joined.body("torchvision")
+    network, name = backbone.network, backbone.info["name"]
+    if not name.startswith(PREFIX):
+        raise UsageError("a timm model is no torchvision model", where="to=torchvision", hint="use to=timm")
+    name = name.removeprefix(PREFIX)
+    arguments = _arguments(joined)
+    state = fill(_build(name, arguments), network.classifiers, joined, "torchvision")
+    meta = {**metadata(joined), "model": name, "model_args": arguments}
+    path = folder / "model.safetensors"
+    save_file(state, path, {"ltfix": files.to_json(meta)})
+    return path
+
+
+def _arguments(joined: Joined) -> dict[str, Any]:
+    """What torchvision's constructor needs; auxiliary classifiers are left out."""
+    network, more = joined.body("torchvision").network, {}
+    if hasattr(network.body, "transform_input"):  # set by weights that were trained so
+        more = {"aux_logits": False, "init_weights": False, "transform_input": network.body.transform_input}
+    return {**network.arguments, **more, "num_classes": joined.head.n_classes}
+
+
+def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
+    check_arguments(arguments)
+    model: nn.Module = build(
+        lambda: torchvision.models.get_model(name, weights=None, **arguments), name, pretrained=False, seed=0
+    )
+    return model
+
+
+def load(path: Path, device: str) -> Exported:
+    """The model that the file names, with its tensors."""
+    meta = ltfix_metadata(load_tensors(path)[1], path)
+    classes, preprocess = described(meta, path)
+    name, arguments = meta.get("model"), meta.get("model_args")
+    if not isinstance(name, str) or not isinstance(arguments, dict) or preprocess is None:
+        raise InputError("it does not name its model", where=path)
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise InputError(f"torchvision has no model {name!r}", where=path)
+    model = _build(name, arguments)
+    try:
+        model.load_state_dict(load_file(path))
+    except RuntimeError as err:
+        raise InputError(f"its tensors are not those of {name}", where=path) from err
+    return Exported(path, "torchvision", classes, preprocess, normalised(model, preprocess, device))
+
+
+def usage(path: Path, joined: Joined) -> str:
+    """The model and its state dict."""
+    name = joined.body("torchvision").info["name"].removeprefix(PREFIX)
+    arguments = "".join(f", {key}={value!r}" for key, value in _arguments(joined).items())
+    return (
+        f'model = torchvision.models.get_model("{name}"{arguments}); '
+        f'model.load_state_dict(safetensors.torch.load_file("{path}"))'
+    )

@@ -1,0 +1,152 @@
+"""A head joined with its body: what is exported, and the modules that say it whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ltfix.backbones.load import Backbone
+from ltfix.backbones.network import as_linear
+from ltfix.backbones.preprocess import Preprocess
+from ltfix.backbones.torchvision_models import replace
+from ltfix.errors import UsageError
+from ltfix.heads.head import Head
+
+EVERY_HEAD = "to=onnx and to=torch-export take every head"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """What is exported.
+
+    Attributes:
+        head: the classifier. classes: its K names.
+        backbone: the body, or None where the head goes alone.
+    """
+
+    head: Head
+    classes: tuple[str, ...]
+    backbone: Backbone | None
+
+    def module(self) -> FeatureClassifier:
+        """The whole as one module of tensors to logits and probabilities."""
+        if self.backbone is None:
+            return FeatureClassifier(self.head).eval()
+        _drop_classifiers(self.backbone)
+        return PixelClassifier(self.head, self.backbone.model, self.backbone.preprocess).eval()
+
+    def example(self, batch: int) -> Tensor:
+        """An input of ``batch`` samples for tracing."""
+        if self.backbone is None:
+            return torch.zeros(batch, self.head.dim)
+        side = self.backbone.preprocess.image_size
+        return torch.full((batch, 3, side, side), 0.5)
+
+    def body(self, to: str) -> Backbone:
+        """The body.
+
+        Raises:
+            UsageError: the head goes alone, and ``to`` is a model.
+        """
+        if self.backbone is None:
+            hint = "to=onnx and to=torch-export take a head alone"
+            raise UsageError(f"{to} takes a whole model", where="features=True", hint=hint)
+        return self.backbone
+
+    def linear(self, to: str) -> tuple[Tensor, Tensor]:
+        """Weight [K, D] and bias [K] of one linear layer that gives the head's logits.
+
+        Raises:
+            UsageError: no linear layer does; the formats that take such a head are named.
+        """
+        head = self.head
+        if head.transform is not None:
+            kind = head.transform["kind"]
+            raise UsageError(
+                f"a {to} model ends in a linear layer, the head {head.name} is {kind}",
+                where=f"to={to}",
+                hint=EVERY_HEAD,
+            )
+        weight, bias = torch.from_numpy(head.weight), torch.from_numpy(head.bias)
+        if head.temperature is None:
+            return weight, bias
+        temperature = torch.from_numpy(head.temperature)
+        return weight / temperature[:, None], bias / temperature
+
+
+class FeatureClassifier(nn.Module):
+    """Features [B, D] to logits and probabilities, both [B, K]."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+        for name, array in head.arrays.items():
+            self.register_buffer(name, torch.tensor(array))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, D] -> [B, K], [B, K]."""
+        arrays: dict[str, Any] = {name: self.get_buffer(name) for name in self.head.arrays}
+        own = {name: arrays.pop(name) for name in self.head.tensors}
+        logits: Tensor = dataclasses.replace(self.head, **arrays, tensors=own).logits(features)
+        return logits, logits.softmax(-1)
+
+
+class PixelClassifier(FeatureClassifier):
+    """Pixels [B, 3, S, S] in 0…1 to logits and probabilities; the normalisation is inside."""
+
+    def __init__(self, head: Head, body: nn.Module, preprocess: Preprocess) -> None:
+        super().__init__(head)
+        self.body = body
+        for name in ("mean", "std"):
+            self.register_buffer(f"pixel_{name}", torch.tensor(getattr(preprocess, name))[:, None, None])
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, S, S] -> [B, K], [B, K]."""
+        mean, std = self.get_buffer("pixel_mean"), self.get_buffer("pixel_std")
+        return super().forward(self.body((pixels - mean) / std))
+
+
+def _drop_classifiers(backbone: Backbone) -> None:
+    """Take the classifiers away that the body came with, which its features do not pass through."""
+    network = backbone.network
+    for owner, names in ((network.body, network.classifiers), (network.extractor, ("linear",))):
+        modules = dict(owner.named_modules())
+        for name in names:
+            if as_linear(modules.get(name)) is not None:
+                replace(owner, name, nn.Identity())
+
+
+def fill(model: nn.Module, classifiers: tuple[str, ...], joined: Joined, to: str) -> dict[str, Tensor]:
+    """The state dict of ``model``, a fresh one of K classes, with the body's tensors and the head's.
+
+    Args:
+        classifiers: the names of its classifiers; several (as of distilled models) get the same weights,
+            as their logits are averaged.
+        to: the format.
+
+    Raises:
+        UsageError: the model cannot express the head.
+    """
+    weight, bias = joined.linear(to)
+    own = joined.body(to).network.body.state_dict()
+    modules = dict(model.named_modules())
+    for name in classifiers:
+        layer: Any = modules.get(name)
+        linear = as_linear(layer)
+        if linear is None or linear.in_features != joined.head.dim or (linear.bias is None and bias.any()):
+            told = f"the {to} model does not end in a linear layer on the features"
+            raise UsageError(told, where=f"to={to}", hint=EVERY_HEAD)
+        own[f"{name}.weight"] = weight.reshape(layer.weight.shape)
+        if linear.bias is not None:
+            own[f"{name}.bias"] = bias
+    needed = model.state_dict()
+    state = {name: value.contiguous() for name, value in own.items() if name in needed}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as err:
+        told = f"with {len(weight)} classes the {to} model has other tensors than the body"
+        raise UsageError(told, where=f"to={to}", hint=EVERY_HEAD) from err
+    return state

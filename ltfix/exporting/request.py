@@ -1,0 +1,51 @@
+"""Everything that an export can be told; neither numpy nor torch is needed to say it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ltfix.option import Checked, option
+
+FORMATS = {"timm": "", "torchvision": ".safetensors", "onnx": ".onnx", "torch-export": ".pt2"}
+"""The formats, and what the names of their files end in (nothing: a folder). Each is a module of
+``ltfix.exporting.formats``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportRequest(Checked):
+    """The options of an export, which are the command line's.
+
+    Attributes:
+        to: the format.
+        features: export the head alone, from features to logits.
+        backbone, checkpoint, checkpoint_key, ignore_tensors, model_args: the body, as `extract` was told it;
+            what is not given is what the cache recorded.
+        data, root: the pictures that the export is checked with; without them noise.
+        classes: class names in index order, or a file of them, where the head has none.
+        seed: of a body with random weights, and of noise.
+        overwrite: replace an export that is there.
+    """
+
+    to: str = option("timm", "The format: timm, torchvision, onnx or torch-export.", choices=tuple(FORMATS))
+    features: bool = option(False, "The head alone, from features [B, D]; onnx and torch-export.")
+    backbone: str | None = option(
+        None, "The body.  [default: what the cache recorded]", metavar="B", path="model"
+    )
+    checkpoint: str | Path | None = option(None, "The body's weights, as extract had them.", metavar="FILE")
+    checkpoint_key: str | None = option(None, "Where in it the state dict lies.", metavar="KEY")
+    ignore_tensors: Sequence[str] = option((), "Leave these tensors of it out; repeatable.", metavar="GLOB")
+    model_args: Mapping[str, Any] = option(
+        {}, "For the model's constructor; repeatable.", metavar="KEY=VALUE", flag="model-arg"
+    )
+    data: str | Path | None = option(
+        None, "Pictures to check the export with.  [default: noise]", metavar="SRC", path="data"
+    )
+    root: str | Path | None = option(None, "Where the paths of a list start from.", metavar="DIR")
+    classes: str | Path | Sequence[str] | None = option(
+        None, "Class names, one a line, where the head has none.", metavar="FILE"
+    )
+    seed: int = option(0, "Of a body with random weights.", low=0)
+    overwrite: bool = option(False, "Replace output that is already there.")

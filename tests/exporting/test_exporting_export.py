@@ -1,0 +1,143 @@
+"""Exports give ltfix's logits, or say which format would."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ltfix
+from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.exporting.request import FORMATS
+
+TIMM = ("distilled", "vit", "convnext", "convolution")
+
+
+def crops(opened, photos: Path) -> np.ndarray:
+    from ltfix.images.source import open_source
+
+    split = open_source(photos).split("test")
+    return np.stack([opened.preprocess.crop(split.open(i)) for i in range(len(split))])
+
+
+def own(project, kind: str) -> np.ndarray:
+    test = ltfix.open_cache(project.cache.path.parent / "test")
+    return project.heads[kind].logits(test.features[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("body", "to", "kind"),
+    [
+        *((body, "timm", "linear") for body in TIMM),
+        *((body, "onnx", "linear") for body in ("vit", "convolution")),
+        *((body, "torch-export", "linear") for body in ("convnext",)),
+        ("torchvision", "torchvision", "linear"),
+        ("torchvision", "torchvision", "calibrated"),
+        ("vit", "timm", "calibrated"),
+        ("vit", "onnx", "calibrated"),
+        ("vit", "torch-export", "disalign"),
+    ],
+)
+def test_an_export_gives_the_logits_of_the_cache(project, tmp_path: Path, body, to, kind):
+    made = project(body)
+    out = tmp_path / f"exported{FORMATS[to]}"
+    written = ltfix.export(made.heads[kind], out, cache=made.cache, data=made.data, to=to)
+    assert written.checked_on == f"9 pictures of {made.data.name}"
+    assert written.difference < 1e-5
+    opened = ltfix.open_export(out)
+    assert opened.classes == made.cache.classes
+    found, expected = opened.logits(crops(opened, made.data)), own(made, kind)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch-export"])
+@pytest.mark.parametrize(
+    "kind", ["linear", "calibrated", "cosine", "center", "standardize", "capsule", "disalign"]
+)
+def test_a_head_alone(project, tmp_path: Path, to, kind):
+    made = project("vit")
+    out = tmp_path / f"head{FORMATS[to]}"
+    written = ltfix.export(made.heads[kind], out, cache=made.cache, to=to, features=True)
+    assert written.checked_on == "16 features of the cache"
+    opened = ltfix.open_export(out)
+    assert opened.preprocess is None
+    assert np.allclose(
+        opened.logits(made.cache.features[:, 0]),
+        made.heads[kind].logits(made.cache.features[:, 0]),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "to", "kind", "says"),
+    [
+        ("vit", "timm", "cosine", "ends in a linear layer"),
+        ("torchvision", "torchvision", "disalign", "ends in a linear layer"),
+        ("torchvision", "timm", "linear", "to=torchvision"),
+        ("vit", "torchvision", "linear", "to=timm"),
+        ("ours", "timm", "linear", "ltfix's own"),
+    ],
+)
+def test_what_a_format_cannot_express_is_refused(project, tmp_path: Path, body, to, kind, says):
+    made = project(body)
+    with pytest.raises(UsageError, match=says):
+        ltfix.export(made.heads[kind], tmp_path / f"m{FORMATS[to]}", cache=made.cache, to=to)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_body_of_other_weights_is_refused(project, tmp_path: Path):
+    made = project("vit")
+    with pytest.raises(InputError, match="not those that the features were made with"):
+        ltfix.export(made.heads["linear"], tmp_path / "m", cache=made.cache, seed=1)
+    other = project("convnext")
+    with pytest.raises(InputError, match="fitted on another cache"):
+        ltfix.export(made.heads["linear"], tmp_path / "m", cache=other.cache)
+    narrow = dataclasses.replace(made.heads["linear"], weight=np.ones((3, 5), np.float32))
+    with pytest.raises(InputError, match="D = 5"):
+        ltfix.export(narrow, tmp_path / "m", cache=made.cache)
+    with pytest.raises(UsageError, match="not known of which backbone"):
+        ltfix.export(made.heads["linear"], tmp_path / "m")
+
+
+def test_class_names_are_demanded(project, tmp_path: Path):
+    made = project("vit")
+    nameless = dataclasses.replace(made.heads["linear"], classes=None)
+    with pytest.raises(InputError, match="classes=FILE"):
+        ltfix.export(nameless, tmp_path / "m.onnx", to="onnx", features=True)
+    with pytest.raises(InputError, match="2 class names for 3 classes"):
+        ltfix.export(nameless, tmp_path / "m.onnx", to="onnx", features=True, classes=["a", "b"])
+    ltfix.export(nameless, tmp_path / "m.pt2", to="torch-export", features=True, classes=["a", "b", "c"])
+    assert ltfix.open_export(tmp_path / "m.pt2").classes == ("a", "b", "c")
+
+
+def test_nothing_is_replaced_unasked(project, tmp_path: Path):
+    made = project("vit")
+    export = lambda **more: ltfix.export(made.heads["linear"], tmp_path / "m", cache=made.cache, **more)  # noqa: E731
+    export()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
+    with pytest.raises(UsageError, match="already there"):
+        export()
+    export(overwrite=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()} == before
+    with pytest.raises(UsageError, match=r"name it m\.onnx"):
+        export(to="onnx")
+
+
+def test_a_missing_extra_is_one_line(project, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    made = project("vit")
+    with pytest.raises(EnvironmentFault, match=r'pip install "ltfix\[onnx\]"'):
+        ltfix.export(made.heads["linear"], tmp_path / "m.onnx", cache=made.cache, to="onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_differs_is_not_published(project, tmp_path: Path, monkeypatch):
+    from ltfix.exporting import export as module
+
+    made = project("vit")
+    monkeypatch.setattr(module, "own_logits", lambda joined, probes: np.ones((16, 3), np.float32))
+    with pytest.raises(InputError, match="differ by"):
+        ltfix.export(made.heads["linear"], tmp_path / "m", cache=made.cache)
+    assert list(tmp_path.iterdir()) == []
