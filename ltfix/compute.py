@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +18,7 @@ from ltfix.errors import EnvironmentFault, UsageError, nearest
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 MOST_THREADS = 4096
+CPU_GROUPS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")  # the controller's names in version 1
 Module = TypeVar("Module", bound=nn.Module)
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # pixels and images of one batch; beyond it a CPU falls out of its cache and into the allocator
@@ -133,15 +136,55 @@ def resolve_device(name: str) -> torch.device:
 
 
 def use_threads(threads: int | None) -> None:
-    """Compute with so many CPU threads; None leaves torch's own choice.
+    """Compute with so many CPU threads; None: OMP_NUM_THREADS, else as many as there are processors for us.
 
     Raises:
         UsageError: more than any machine can start.
     """
-    if threads is not None:
-        if threads > MOST_THREADS:
-            raise UsageError(f"{threads} threads are more than {MOST_THREADS}", where="threads")
-        torch.set_num_threads(threads)
+    if threads is not None and threads > MOST_THREADS:
+        raise UsageError(f"{threads} threads are more than {MOST_THREADS}", where="threads")
+    if threads is not None or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads or min(available_cpus(), torch.get_num_threads()))
+
+
+def available_cpus() -> int:
+    """How many processors we may use: the affinity mask's, within the control group's quota."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    most = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return max(1, math.ceil(min(most, _quota())))
+
+
+def _quota(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """The processors that the kernel's control groups (version 1 or 2) leave us; infinite without a limit.
+
+    The limits of all groups above count. In a container only the groups' root is seen, as its own.
+    """
+    least = math.inf
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return least
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", *CPU_GROUPS):
+            continue
+        inside = groups / controllers / path.lstrip("/")
+        for group in (inside, *inside.parents):
+            if group.is_relative_to(groups):
+                least = min(least, _limit(group))
+    return least
+
+
+def _limit(group: Path) -> float:
+    """Processors a control group has: microseconds of time in each period, over the period."""
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        if quota != "max" and int(quota) > 0:
+            return int(quota) / int(period)
+    return math.inf
 
 
 def default_batch_size(device: torch.device, image_size: int, views: int) -> int:

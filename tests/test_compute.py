@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
+from ltfix.compute import (
+    Compute,
+    _quota,
+    available_cpus,
+    choose_compute,
+    default_batch_size,
+    resolve_device,
+    use_threads,
+)
 from ltfix.errors import EnvironmentFault, UsageError
 
 CPU = torch.device("cpu")
@@ -79,3 +93,52 @@ def test_inference_restores_what_it_sets():
         assert not torch.backends.cuda.matmul.allow_tf32
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark) == before
     assert torch.is_grad_enabled()
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_the_quota_of_a_control_group_of_version_2(tmp_path: Path):
+    write(tmp_path / "cgroup", "0::/jobs/mine\n")
+    groups = tmp_path / "fs"
+    assert _quota(groups, tmp_path / "cgroup") == math.inf
+    write(groups / "jobs" / "mine" / "cpu.max", "max 100000\n")
+    assert _quota(groups, tmp_path / "cgroup") == math.inf
+    write(groups / "jobs" / "cpu.max", "150000 100000\n")
+    assert _quota(groups, tmp_path / "cgroup") == 1.5
+
+
+def test_the_quota_of_a_container_that_sees_its_group_as_the_root(tmp_path: Path):
+    write(tmp_path / "cgroup", "4:memory:/docker/ab\n3:cpu,cpuacct:/docker/ab\n0::/\n")
+    for name, value in (("quota", 200_000), ("period", 100_000)):
+        write(tmp_path / "fs" / "cpu,cpuacct" / f"cpu.cfs_{name}_us", f"{value}\n")
+    assert _quota(tmp_path / "fs", tmp_path / "cgroup") == 2.0
+    write(tmp_path / "fs" / "cpu,cpuacct" / "cpu.cfs_quota_us", "-1\n")
+    assert _quota(tmp_path / "fs", tmp_path / "cgroup") == math.inf
+
+
+def test_threads_are_as_many_as_processors_for_us(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    try:
+        use_threads(3)
+        monkeypatch.setattr("ltfix.compute._quota", lambda: 0.5)
+        assert available_cpus() == 1
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        use_threads(None)
+        assert torch.get_num_threads() == 3
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        use_threads(None)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity masks")
+def test_an_affinity_mask_is_heeded():
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    code += "from ltfix.compute import available_cpus; print(available_cpus())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -39,12 +38,6 @@ class DecodedBatch:
 
 
 Rendered = tuple[np.ndarray | LtfixError, list[str]]  # views or what was wrong, and remarks
-
-
-def available_workers() -> int:
-    """The CPU cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def decode_batches(

@@ -14,9 +14,9 @@ from torch import nn
 
 from ltfix import files
 from ltfix.backbones.load import Backbone
-from ltfix.compute import MOST_THREADS, use_threads
+from ltfix.compute import MOST_THREADS, available_cpus, use_threads
 from ltfix.errors import EnvironmentFault, InputError, UsageError
-from ltfix.extraction.decode import DecodedBatch, available_workers, decode_batches
+from ltfix.extraction.decode import DecodedBatch, decode_batches
 from ltfix.extraction.plan import Extraction, SplitJob
 from ltfix.features.layout import Shard
 from ltfix.features.manifest import PARTIAL
@@ -135,7 +135,7 @@ def _write_shards(
     request, resolved = extraction.request, _resolved(writer)
     size = resolved.batch_size
     use_threads(resolved.threads)
-    workers = available_workers() if request.workers is None else request.workers
+    workers = available_cpus() if request.workers is None else request.workers
     pending = writer.pending()
     progress.start(f"extract {split.name}", sum(shard.stop - shard.start for shard in pending), "images")
     ranges = [

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ltfix import files
-from ltfix.compute import use_threads
+from ltfix.compute import available_cpus, use_threads
 from ltfix.evaluation.scores import shot_accuracy
-from ltfix.extraction.decode import available_workers
 from ltfix.heads.head import STAGE1, Head
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress
@@ -188,7 +187,7 @@ class _Training:
             self.plan.compute,
             names=names,
             crop_pad=crop_pad,
-            workers=available_workers() // self.processes.size if workers is None else workers,
+            workers=available_cpus() // self.processes.size if workers is None else workers,
             progress=self.progress,
         )
 

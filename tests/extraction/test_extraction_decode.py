@@ -10,7 +10,7 @@ import pytest
 
 from ltfix.errors import EnvironmentFault, InputError
 from ltfix.extraction import decode as decoding
-from ltfix.extraction.decode import AHEAD, available_workers, decode_batches
+from ltfix.extraction.decode import AHEAD, decode_batches
 from ltfix.images import watch
 
 BATCHES = [range(0, 5), range(5, 8), range(8, 9), range(9, 30)]
@@ -67,10 +67,6 @@ def test_it_reads_ahead_but_not_far_and_stops_when_closed():
     assert len(asked) <= AHEAD + 2 * 2 + 2
     batches.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
-
-
-def test_workers_are_cores():
-    assert available_workers() >= 1
 
 
 @pytest.mark.parametrize("workers", [0, 3])
