@@ -33,8 +33,8 @@ def extract(
     from ltfix.extraction.run import run
 
     warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
-    if config.origin("out") == "default":
-        request = dataclasses.replace(request, out=work / request.out)
+    out = work / request.out if config.origin("out") == "default" else request.out
+    request = dataclasses.replace(request, out=out, beside=work / "features")
     extraction = prepare(request)
     if dry_run:
         _describe(extraction)
@@ -73,7 +73,8 @@ def _summarise(caches: dict[str, FeatureCache], counts: np.ndarray | None) -> No
         left = "" if cache.manifest is None else len(cache.manifest.skipped) or ""
         shots = "–" if counts is None else _shots(counts)
         head = "yes" if cache.head is not None else "no"
-        rows.append([name, cache.n, left, cache.n_classes, shots, cache.views, cache.dim, head, cache.path])
+        n_classes = "–" if cache.unlabelled else cache.n_classes
+        rows.append([name, cache.n, left, n_classes, shots, cache.views, cache.dim, head, cache.path])
     columns = ["split", "samples", "left out", "K", "many/medium/few", "views", "D", "stage-1 head", "cache"]
     keep = [i for i in range(len(columns)) if columns[i] != "left out" or any(row[i] for row in rows)]
     console.table([columns[i] for i in keep], [[row[i] for i in keep] for row in rows])

@@ -150,15 +150,17 @@ def _fact(label: str = "", text: str = "", **fields: Any) -> Fact:
 def _cache(path: Path, cache: FeatureCache, verify: bool) -> Description:
     head, manifest, dtype = cache.head, cache.manifest, str(cache.shards[0].dtype)
     training = None if head is None else head.counts
+    counts = None if cache.unlabelled else cache.counts
     of = "training counts" if training is not None else "this cache's counts"
     samples = f"{cache.n}, {cache.views} views" if cache.views > 1 else f"{cache.n}"
     facts = [
         _fact("samples", samples, n=cache.n, views=cache.views),
         _fact("features", f"{cache.dim} dimensions, {dtype}", dim=cache.dim, dtype=dtype),
         _fact(classes=cache.n_classes),
-        _class_names(cache.classes, cache.n_classes),
-        _fact(counts=cache.counts.tolist()),
-        _shots(cache.counts if training is None else training, of),
+        _class_names(cache.classes, 0 if cache.unlabelled else cache.n_classes),
+        _fact("labels", "none: for ltfix predict" if counts is None else "", unlabelled=counts is None),
+        _fact(counts=None if counts is None else counts.tolist()),
+        _shots(counts if training is None else training, of),
         _stage1("stage 1", head, "no classifier"),
         _fact("fingerprint", cache.fingerprint or "", fingerprint=cache.fingerprint),
     ]

@@ -74,6 +74,7 @@ def collect(
         InputError: nothing to evaluate; unknown or contradicting counts; a head that differs from the
             cache in D, K or class names.
     """
+    cache.demand_labels()
     given = [heads] if isinstance(heads, Head | FeatureCache | str | Path) else heads or []
     opened = [open_given(item) if isinstance(item, str | Path) else item for item in given]
     caches = [item for item in opened if isinstance(item, FeatureCache)]

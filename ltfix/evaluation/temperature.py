@@ -68,6 +68,7 @@ def calibrate(
         raise UsageError("no such calibration", where=f"by={by}", hint=nearest(by, KINDS))
     head = head if isinstance(head, Head) else load_head(head)
     val = open_cache(val)
+    val.demand_labels()
     check_fit(NamedHead(head.name, head), val, head.n_classes)
     if val.fingerprint is not None and val.fingerprint == head.meta.get("cache"):
         what = "the head was fitted on these samples, which are too easy for it"

@@ -12,12 +12,14 @@ import torch
 from ltfix import files
 from ltfix.backbones.load import Backbone, load_backbone
 from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
+from ltfix.errors import UsageError
 from ltfix.extraction.request import Request
 from ltfix.extraction.splits import check_present, choose_splits
 from ltfix.features.layout import CachePlan
 from ltfix.features.store import cache_state
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
+from ltfix.images.unlabelled import open_unlabelled
 from ltfix.images.views import Views, parse_views
 
 JobState = Literal["todo", "resume", "done", "taken"]
@@ -73,8 +75,7 @@ def prepare(request: Request) -> Extraction:
         resolve_device(request.device), request.precision, channels_last=True, emulated=True
     )
     use_threads(request.threads)
-    source = open_source(request.data, root=request.root, split=request.split, columns=request.columns)
-    splits, train_counts = choose_splits(source, request)
+    splits, train_counts = _open(request)
     if request.on_error == "error":
         for split in splits:
             check_present(split)
@@ -94,10 +95,24 @@ def prepare(request: Request) -> Extraction:
     return Extraction(request, backbone, compute, views, jobs, train_counts, notes)
 
 
+def _open(request: Request) -> tuple[list[Split], np.ndarray | None]:
+    """The splits, and the training samples per class [K], where they are known."""
+    root, split, columns = request.root, request.split, request.columns
+    if not request.unlabelled:
+        source = open_source(request.data, root=root, split=split, columns=columns)
+        return choose_splits(source, request)
+    for name in ("classes", "imbalance_factor"):
+        if getattr(request, name) is not None:
+            raise UsageError("pictures without labels have no classes", where=name, hint="leave it out")
+    pictures = open_unlabelled(request.data, root=root, split=split, columns=columns)
+    return [pictures.limit(request.limit)], None
+
+
 def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:
     """Keep the stage-1 classifier only where its rows are the data's classes."""
     head = backbone.head
-    if head is None:
+    if head is None or not classes:
+        backbone.head = None
         return
     if head.n_classes != len(classes):
         note = (
@@ -155,6 +170,8 @@ def _source(request: Request, split: Split) -> dict[str, Any]:
     }
     if request.imbalance_factor is not None and split.name == "train":
         source |= {"imbalance_factor": request.imbalance_factor, "imbalance_seed": request.imbalance_seed}
+    if request.unlabelled:
+        source["unlabelled"] = True
     if request.classes_order != "text":
         source["classes_order"] = request.classes_order
     return source if request.limit is None else {**source, "limit": request.limit}

@@ -93,8 +93,10 @@ class Request(ImageRequest):
 
     Attributes:
         backbone: a timm name, ``torchvision:NAME``, or a run folder.
+        unlabelled: take pictures at any depth and paths alone, and no labels; the cache has none.
         split: the splits to extract; none: all that the data has.
         out: the folder of the caches; each split gets ``out/<split>/``.
+        beside: another folder of caches, whose train has the classes where nothing nearer has.
         pretrained: without a checkpoint: the backbone's own weights, or random ones.
         views: ``center`` or ``center,hflip``.
         precision: of the computation. dtype: of the cache.
@@ -106,11 +108,15 @@ class Request(ImageRequest):
     """
 
     backbone: str = option(..., "A timm name, torchvision:NAME, or a run folder.", metavar="B", path="model")
+    unlabelled: bool = option(
+        False, "Pictures without labels, or of classes that training had not: to predict, not to measure."
+    )
     split: Sequence[str] = option((), "Only this split; repeatable.  [default: all]", metavar="NAME")
     out: str | Path = option(
         "features", "Each split goes to DIR/<split>.  [default: WORK/features]", metavar="DIR"
     )
     pretrained: bool = option(True, "The model's own weights, or random ones.", negatable=True)
+    beside: str | Path | None = None
     views: str = option("center", "center, or center,hflip.")
     precision: str = option("auto", "auto, fp32, bf16 or fp16; auto: bf16 on a GPU that has it.")
     dtype: str = option("float16", "Of the stored features.", choices=("float16", "float32"))

@@ -22,7 +22,8 @@ def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.nda
     """Open the splits asked for (default: all of the source) with one common list of classes.
 
     The classes are those that the request names, else of the training split when it is asked for, else
-    of the training cache beside which the others go, else of the source's training split.
+    of the training cache beside which the others go, else of the source's training split, else of the
+    project's training cache (``beside``).
 
     Returns:
         The splits, train first, and the training samples per class [K], or None where there is no training
@@ -34,6 +35,8 @@ def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.nda
     """
     ordered = order_splits(list(request.split) or source.splits())
     cached = _train_cache(Path(request.out))
+    if cached is None and request.beside is not None and "train" not in source.splits():
+        cached = _train_cache(Path(request.beside))
     classes, note = _classes(source, ordered, cached, request)
     train = None
     if "train" in source.splits() and ("train" in ordered or cached is None):

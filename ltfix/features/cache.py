@@ -84,6 +84,21 @@ class FeatureCache:
         shape = f"n={self.n}, views={self.views}, dim={self.dim}, K={self.n_classes}"
         return f"FeatureCache({str(self.path)!r}, {shape})"
 
+    @property
+    def unlabelled(self) -> bool:
+        """Whether its samples have no labels: all of ``labels`` are 0 then."""
+        return self.manifest is not None and self.manifest.source.get("unlabelled") is True
+
+    def demand_labels(self) -> None:
+        """Refuse a cache without labels.
+
+        Raises:
+            InputError: it was extracted without.
+        """
+        if self.unlabelled:
+            hint = "`ltfix predict` says what they are"
+            raise InputError("its samples have no labels: extracted so", where=self.path, hint=hint)
+
     @functools.cached_property
     def samples(self) -> tuple[str, ...] | None:
         """The source-relative path of every sample, in order; None for a single file.

@@ -174,7 +174,7 @@ class CacheWriter:
         plan = self.plan
         return Manifest(
             n=len(kept),
-            classes=list(plan.classes),
+            classes=list(plan.classes) or None,
             counts=np.bincount(np.asarray(plan.labels)[kept], minlength=len(plan.classes)).tolist(),
             shards=entries,
             fingerprint=self.fingerprint,

@@ -140,7 +140,7 @@ def _pictures(folder: Path, label: str, others: collections.Counter[str]) -> lis
         InputError: no picture, a name with a line break, folders without end.
     """
     with files.os_errors(folder / label):
-        found = _walk(os.fspath(folder), label, others)
+        found = walk(os.fspath(folder), label, others)
     if not found:
         raise InputError(
             "an empty class folder",
@@ -155,8 +155,8 @@ def _pictures(folder: Path, label: str, others: collections.Counter[str]) -> lis
     return pictures
 
 
-def _walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, list[tuple[str, Looked]]]:
-    """Name and status of every picture below a class folder, links followed, by the folder that holds it,
+def walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, list[tuple[str, Looked]]]:
+    """Name and status of every picture below a folder, links followed, by the folder that holds it,
     relative to ``base`` with ``/`` between."""
     found, ways = dict[str, list[tuple[str, Looked]]](), collections.Counter[Inode]()
     waiting: list[tuple[str, frozenset[Inode]]] = [(label, frozenset())]

@@ -79,7 +79,7 @@ def open_source(
     """
     if "\0" in f"{spec}{root}":
         raise InputError("no such file or folder", where=repr(str(spec)))
-    prefix, rest = _prefix(str(spec))
+    prefix, rest = kind_of(str(spec))
     if is_remote(rest) and prefix == "folder":
         hint = f"say what it is: one of {', '.join(f'{kind}:' for kind in SOURCES if kind != 'folder')}"
         raise UsageError("a folder behind a URL is no source", where=spec, hint=hint)
@@ -92,7 +92,8 @@ def open_source(
     return opener(rest, root=None if root is None else str(root), split=tuple(split), **more)
 
 
-def _prefix(spec: str) -> tuple[str, str]:
+def kind_of(spec: str) -> tuple[str, str]:
+    """The kind of a source, and what stands behind its prefix."""
     match = re.match(r"([a-z][a-z0-9_+-]+):(?!//)", spec)  # two letters at least: C:\photos is a path
     if match is None or is_there(spec):
         return "folder", spec

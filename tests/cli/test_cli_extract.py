@@ -107,3 +107,41 @@ def test_usage(project: Path, capsys: pytest.CaptureFixture[str], argv: list[str
     assert message in capsys.readouterr().err
     assert code == (3 if "dusk" in message else UsageError.exit_code)
     assert not Path("features").exists()
+
+
+def test_pictures_without_labels(project: Path, capsys: pytest.CaptureFixture[str]):
+    """Extracted and said so; what needs labels refuses them in one line."""
+    assert cli.run([*RANDOM, "--data", "photos/test", "--unlabelled"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:4] == ["unlabelled", "6", "–", "–"]
+    cache = ltfix.open_cache("features/unlabelled")
+    assert (cache.unlabelled, cache.classes, cache.head, cache.n) == (True, None, None, 6)
+    assert cli.run(["inspect", "features/unlabelled"]) == 0
+    assert "labels       none: for ltfix predict" in capsys.readouterr().out
+    assert cli.run([*RANDOM, "--data", "photos"]) == 0
+    ltfix.fit("features/train", "ce", epochs=1).save("ce.safetensors")
+    capsys.readouterr()
+    for argv in (
+        ["fit", "features/unlabelled"],
+        ["fit", "features/train", "--val", "features/unlabelled"],
+        ["evaluate", "ce.safetensors", "--cache", "features/unlabelled"],
+        ["calibrate", "ce.safetensors", "--val", "features/unlabelled"],
+        ["compare", "--train", "features/unlabelled"],
+    ):
+        assert cli.run(argv) == 3
+        assert "its samples have no labels: extracted so (features/unlabelled)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--classes", "names.txt"], ["--imbalance-factor", "10"]])
+def test_pictures_without_labels_have_no_classes(project: Path, option: list[str], error):
+    code, line = error(*RANDOM, "--data", "photos", "--unlabelled", *option)
+    assert (code, line) == (2, f"pictures without labels have no classes ({option[0]}): leave it out")
+
+
+def test_a_split_in_another_folder_has_the_projects_classes(project: Path):
+    """The last place they are looked for, also where the cache goes elsewhere."""
+    assert cli.run([*RANDOM, "--data", "photos", "--split", "train"]) == 0
+    (project / "new.txt").write_text("photos/test/bee/00.png bee\nphotos/test/ant/00.png ant\n")
+    new = [*RANDOM, "--data", "list:new.txt", "--split", "new", "--out"]
+    assert cli.run([*new, "scored"]) == 0
+    assert ltfix.open_cache("scored/new").classes == ("Zebra", "ant", "bee")
+    assert cli.run([*new, "elsewhere", "--work", "nowhere"]) == 2

@@ -222,6 +222,7 @@ def _blocks(folds: Sequence[Validation], heads: Sequence[Head]) -> Iterator[tupl
 
 
 def _check_caches(train: FeatureCache, held: FeatureCache | None) -> None:
+    train.demand_labels()
     if int((train.counts > 0).sum()) < 2:
         raise InputError("all samples are of one class", where=train.path, hint="a classifier needs two")
     if held is not None:
@@ -234,6 +235,8 @@ def check_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
     Raises:
         InputError: D or the class names differ, or a label is not below K.
     """
+    train.demand_labels()
+    other.demand_labels()
     if other.dim != train.dim:
         raise InputError(f"{name} features have D = {other.dim}, training D = {train.dim}", where=other.path)
     if int(other.labels.max()) >= train.n_classes:

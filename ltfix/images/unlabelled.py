@@ -1,0 +1,112 @@
+"""Pictures whose labels are not known or not looked at: of a folder at any depth, a list, any source."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError, UsageError
+from ltfix.images.folder import IMAGES, walk
+from ltfix.images.parts import base_of
+from ltfix.images.pictures import below
+from ltfix.images.places import expand, name_of, open_text
+from ltfix.images.source import kind_of, open_source
+from ltfix.images.split import Split, check_name
+
+NAME = "unlabelled"  # of the split, where none is asked for
+
+
+def open_unlabelled(
+    spec: str | Path,
+    *,
+    root: str | Path | None = None,
+    split: Sequence[str] = (),
+    columns: str | None = None,
+) -> Split:
+    """The pictures of one split, without labels and without classes.
+
+    Args:
+        spec: a folder, whose pictures are taken at any depth; ``list:FILE``, a path a line, where a label may
+            follow (``list:-``: standard input); or another source, whose labels are not looked at.
+        root, columns: as :func:`ltfix.images.source.open_source` has them.
+        split: which, where there are several; of a folder, the folder of that name in it, if there is one.
+
+    Raises:
+        UsageError: several splits. InputError: no pictures.
+    """
+    kind, rest = kind_of(str(spec))
+    if len(split) > 1:
+        raise UsageError(
+            "pictures without labels are one split", where="split", hint="extract one after another"
+        )
+    if kind == "folder":
+        return _folder(Path(rest), *split)
+    if kind == "list" and "," not in rest:
+        return _lists(rest, None if root is None else str(root), *split)
+    source = open_source(spec, root=root, split=split, columns=columns)
+    names = list(split) or source.splits()
+    if len(names) > 1:
+        raise UsageError(
+            f"it has the splits {', '.join(names)}", where=spec, hint=f"split={names[-1]} takes one"
+        )
+    found = source.split(names[0], source.classes(names[0]))
+    return dataclasses.replace(found, labels=np.zeros(len(found), np.int64), classes=(), notes=())
+
+
+def _folder(path: Path, name: str = NAME) -> Split:
+    with files.os_errors(path):
+        if not path.is_dir():
+            path.stat()
+            raise InputError("not a folder", where=path, hint="list:FILE reads a list of paths")
+    inside = path / name if (path / name).is_dir() else path
+    others = collections.Counter[str]()
+    with files.os_errors(inside):
+        found = walk(os.fspath(inside), ".", others)
+    samples = sorted(
+        f"{folder}/{picture}".removeprefix("./") for folder in found for picture, _ in found[folder]
+    )
+    for sample in samples:
+        check_name(sample, inside)
+    return _split(name, samples, os.fspath(inside), "folder", name_of(os.fspath(path)))
+
+
+def _lists(rest: str, root: str | None, name: str = NAME) -> Split:
+    paths = expand(rest)
+    base = base_of(paths[0], root)
+    samples = [picture for path in paths for picture in read_paths(path)]
+    return _split(name, samples, base, "list", name_of(root or paths[0]))
+
+
+def read_paths(file: str) -> Iterator[str]:
+    """The path of each line of a list, as it is read; blank lines are skipped.
+
+    A label may follow: behind a tab, or behind blanks where the line does not end as a picture does.
+    """
+    with open_text(file) as text:
+        for number, line in enumerate(text, 1):
+            row = line.strip("\ufeff \t\r\n")
+            if row:
+                check_name(row, f"{file}, line {number}")
+                yield row if row.lower().endswith(IMAGES) else _without_label(row)
+
+
+def _without_label(row: str) -> str:
+    path, tab, _ = row.rpartition("\t")
+    words = row.rsplit(None, 1)
+    if tab:
+        return path.strip()
+    return words[0] if words[0].lower().endswith(IMAGES) else row
+
+
+def _split(name: str, samples: list[str], base: str, kind: str, root: str) -> Split:
+    if not samples:
+        raise InputError("no pictures", where=base, hint=f"they end in {', '.join(IMAGES)}")
+    pictures, sizes, stamps = below(base, samples)
+    labels = np.zeros(len(samples), np.int64)
+    return Split(name, samples, labels, (), sizes, pictures, kind, root, stamps)

@@ -1,0 +1,64 @@
+"""ltfix.images.unlabelled: pictures at any depth, paths alone, and sources whose labels are not looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pictures import make_image, write_photos
+
+from ltfix.errors import InputError, UsageError
+from ltfix.images.unlabelled import open_unlabelled, read_paths
+
+
+def write(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_image(0).save(path, format="png")
+
+
+def test_a_folder_at_any_depth(tmp_path: Path):
+    for name in ("b.png", "a/z.png", "a/deep/é 1.JPG", ".hidden/c.png"):
+        write(tmp_path / "new" / name)
+    (tmp_path / "new" / "notes.txt").write_text("none")
+    split = open_unlabelled(tmp_path / "new")
+    assert list(split.samples) == ["a/deep/é 1.JPG", "a/z.png", "b.png"]
+    assert (split.name, split.classes, split.labels.tolist()) == ("unlabelled", (), [0, 0, 0])
+    assert split.open(0).size == (40, 32)
+
+
+def test_the_folder_of_a_split(tmp_path: Path):
+    photos = write_photos(tmp_path / "photos")
+    assert len(open_unlabelled(photos)) == 15
+    split = open_unlabelled(photos, split=["test"])
+    assert (split.name, len(split), split.samples[0]) == ("test", 6, "Zebra/00.png")
+
+
+def test_a_list_of_paths_with_and_without_labels(tmp_path: Path):
+    for name in ("a b.png", "c.png", "d"):
+        write(tmp_path / name)
+    rows = ["\ufeffa b.png", "", "a b.png cup", "c.png\ttwo words", "d", "c.png 7"]
+    (tmp_path / "new.txt").write_text("\n".join(rows), encoding="utf-8")
+    assert list(read_paths(str(tmp_path / "new.txt"))) == ["a b.png", "a b.png", "c.png", "d", "c.png"]
+    split = open_unlabelled(f"list:{tmp_path}/new.txt")
+    assert [split.open(i).size for i in range(5)] == [(40, 32)] * 5
+
+
+def test_a_table_whose_labels_are_not_looked_at(tmp_path: Path):
+    write(tmp_path / "a.png")
+    write(tmp_path / "b.png")
+    (tmp_path / "new.csv").write_text("path,label\na.png,unheard of\nb.png,neither\n")
+    split = open_unlabelled(f"csv:{tmp_path}/new.csv")
+    assert (list(split.samples), split.classes, split.labels.tolist()) == (["a.png", "b.png"], (), [0, 0])
+
+
+def test_refusals(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match=r"no pictures .*empty.*\.jpg"):
+        open_unlabelled(tmp_path / "empty")
+    with pytest.raises(InputError, match=r"not a folder .*list:FILE"):
+        open_unlabelled(tmp_path / "file")
+    with pytest.raises(InputError, match="no such file or folder"):
+        open_unlabelled(tmp_path / "absent")
+    with pytest.raises(UsageError, match="one split"):
+        open_unlabelled(tmp_path, split=["a", "b"])
