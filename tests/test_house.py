@@ -28,6 +28,7 @@ LAYERS = [  # each imports what stands before it; rooms of one layer do not know
     {"stage2"},
     {"stage1"},
     {"exporting"},
+    {"report"},
     {"demo"},
     {"cli"},
 ]

@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": Command("compare", "compare", "Fit and score every method with several seeds; one table."),
     "sweep": Command("sweep", "sweep", "Show how a method's accuracy depends on its values."),
     "export": Command("export", "export", "Put a head back into its model, for timm, torchvision or ONNX."),
+    "report": Command("report", "report", "Write one HTML page about a project, with pictures."),
     "train-backbone": Command("train", "train_backbone", "Train a backbone from images (stage 1)."),
     "inspect": Command("inspect", "inspect", "Show what a cache, head, run or checkpoint is."),
     "methods": Command("methods", "methods", "List the stage-2 methods, or one with its values."),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from ltfix.cli import console
 from ltfix.cli.caches import locate, locate_val
-from ltfix.cli.options import TableOptions, pairs
+from ltfix.cli.options import PlotFile, TableOptions, pairs
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
 
@@ -32,6 +32,7 @@ def compare(
     save_heads: Annotated[
         Path | None, Option("Keep finished heads here.  [default: WORK/compare]", metavar="DIR")
     ] = None,
+    plot: PlotFile = None,
     table: TableOptions,
     run: RunOptions,
 ) -> None:
@@ -40,7 +41,12 @@ def compare(
     Finished heads are kept: the same command after an interruption fits only what is missing, and
     --seeds 10 after --seeds 5 only five more. Nothing is chosen on the test features.
     """
-    console.claim(table.output, overwrite=run.overwrite)
+    for place in (plot, table.output):
+        console.claim(place, overwrite=run.overwrite)
+    if plot is not None:
+        from ltfix.report.canvas import demand_plotting
+
+        demand_plotting(plot)
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     caches = (
         locate(table.train, table.work, "train", "--train CACHE"),
@@ -66,5 +72,10 @@ def compare(
         few=table.few,
         progress=console.progress(),
     )
+    if plot is not None:
+        from ltfix.report.figures import comparison
+
+        rows = comparison.comparison_data(found.title, found.to_dict())
+        console.draw(comparison.panels({"comparisons": [rows]}), plot, run.overwrite)
     console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
     console.note(f"heads are in {folder}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ltfix.cli import parsing
 from ltfix.cli.commands import COMMANDS
-from ltfix.cli.signature import Parameter
+from ltfix.cli.signature import Parameter, move_data
 from ltfix.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -139,6 +139,14 @@ def read_values(here: Invocation) -> dict[str, Any]:
     own = _from_table(here.command, parameters, here.file, content)
     here.shared = set(shared) - set(own)
     return {**shared, **own}
+
+
+def source_in_file() -> str | None:
+    """The source that the file has for ``extract``, as seen from here; None where it says nothing."""
+    here = current()
+    table = read_file(here.file).get("extract") if here.file is not None else None
+    data = table.get("data") if isinstance(table, dict) else None
+    return move_data(data, here.file.parent) if isinstance(data, str) and here.file is not None else None
 
 
 def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list[str]:

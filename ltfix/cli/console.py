@@ -15,6 +15,7 @@ from ltfix.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from ltfix.evaluation.table import Result
+    from ltfix.report.canvas import Panel
 
 
 def note(text: str) -> None:
@@ -98,6 +99,14 @@ def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: 
     else:
         text = found.render(form)
     deliver(text, output, overwrite=overwrite, drawn=form == "table")
+
+
+def draw(panels: Sequence[Panel], path: Path, overwrite: bool) -> None:
+    """Panels into a picture (see ``report.canvas.draw_file``), and a note of where it is."""
+    from ltfix.report.canvas import draw_file
+
+    draw_file(panels, path, overwrite=overwrite)
+    note(f"drawn in {path}")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from ltfix.cli.options import (
     FewBound,
     ManyBound,
     MayOverwrite,
+    PlotFile,
     RandomSeed,
     ResultFile,
     TableFormat,
@@ -25,6 +25,7 @@ from ltfix.progress import SILENT
 if TYPE_CHECKING:
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
+    from ltfix.report.figures import Figure
 
 
 _LONG = 1e10  # multiplications a head; below, a progress bar would be gone before it is read
@@ -49,6 +50,7 @@ def evaluate(
     ] = "many-medium-few",
     format: TableFormat = "table",
     output: ResultFile = None,
+    plot: PlotFile = None,
     overwrite: MayOverwrite = False,
     fail_under: Annotated[
         str | None,
@@ -78,32 +80,55 @@ def evaluate(
     The stage-1 classifier that came with the cache is the first row, else the linear probe
     that fits began with.
     """
-    from ltfix import evaluation
     from ltfix.evaluation import gate
+    from ltfix.evaluation.measure import Evaluation
 
     gates = {} if fail_under is None else gate.parse_gates(fail_under)
     if against is None:
         console.refuse_unused(["seed"], "evaluate without --against")
-    console.claim(output, overwrite=overwrite)
+    for place in (plot, output):
+        console.claim(place, overwrite=overwrite)
+    figure = None if plot is None else _figure_of(report, plot)
     opened = locate(cache, work, "test", "--cache CACHE")
-    chosen = heads or _kept_heads(work, opened, whatever_they_fit=bool(gates))
+    chosen = heads or kept_heads(work, opened, whatever_they_fit=bool(gates))
     chosen = [*_probe_of(chosen, opened, work), *chosen]
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
-    measure = functools.partial(
-        evaluation.evaluate, chosen, opened, many=many, few=few, tta=tta, seed=seed, progress=progress
-    )
-    found = measure(report, against=against)
+    opened_heads = Evaluation.of(chosen, opened, many=many, few=few, tta=tta, progress=progress)
+    found = opened_heads.report(report, against=against, seed=seed)
+    if plot is not None and figure is not None:
+        from ltfix.report.subject import Subject
+
+        console.draw(figure.panels(figure.data(Subject(opened_heads, seed=seed))), plot, overwrite)
     accuracies = found.heads
     if gates:
-        accuracies = found.heads if report == "many-medium-few" else measure("many-medium-few").heads
+        accuracies = (
+            found.heads if report == "many-medium-few" else opened_heads.report("many-medium-few").heads
+        )
         gate.refuse_empty(gates, accuracies)
     console.deliver_result(found, format, output, overwrite=overwrite)
     if gates:
         gate.check_gates(gates, accuracies)
 
 
-def _kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> Sequence[Path | Head]:
+def _figure_of(report: str, plot: Path) -> Figure:
+    """What draws a report.
+
+    Raises:
+        UsageError: nothing does. EnvironmentFault: matplotlib is not installed.
+    """
+    from ltfix.errors import UsageError
+    from ltfix.report.canvas import demand_plotting
+    from ltfix.report.figures import figure_of
+
+    demand_plotting(plot)
+    found = figure_of(report)
+    if found is None:
+        raise UsageError(f"there is no picture of the report {report!r}", where="plot")
+    return found
+
+
+def kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> Sequence[Path | Head]:
     """The heads in heads/: those of the cache's D, or all, so that gates never pass for want of a head."""
     from ltfix.heads.head import load_head
 

@@ -83,7 +83,7 @@ class Parameter:
     def move(self, value: str, folder: Path) -> str:
         """A value written in a file of ``folder`` as seen from here, where it names a path."""
         if self.option.path == "data":
-            return _move_data(value, folder)
+            return move_data(value, folder)
         if self.option.path == "model":
             return str(folder / value) if (folder / value).exists() else value
         return str(folder / value) if self.kind is Path and value != "-" else value
@@ -99,7 +99,7 @@ class Parameter:
         return typed if self.read is None or typed is None else self.read(typed, self.flag)
 
 
-def _move_data(value: str, folder: Path) -> str:
+def move_data(value: str, folder: Path) -> str:
     """``photos`` and ``list:train=F,test=G`` name paths that move; a prefix stays as it is."""
     prefix, colon, rest = value.partition(":")
     if not colon or len(prefix) == 1:  # C:\\photos is a path too

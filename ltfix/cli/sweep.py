@@ -9,7 +9,7 @@ from typing import Annotated
 
 from ltfix.cli import console
 from ltfix.cli.caches import locate, locate_val
-from ltfix.cli.options import LossName, TableOptions, pairs
+from ltfix.cli.options import LossName, PlotFile, TableOptions, pairs
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
 
@@ -32,9 +32,7 @@ def sweep(
     loss: LossName = None,
     set_: Annotated[Mapping[str, str], pairs("A value that stays the same; repeatable.")],
     options: Annotated[Options, ("init", "feature_scale", "normalize", "no_cache")],
-    plot: Annotated[
-        Path | None, Option("Draw it: .png, .pdf or .svg (needs the extra `plot`).", metavar="FILE")
-    ] = None,
+    plot: PlotFile = None,
     table: TableOptions,
     run: RunOptions,
 ) -> None:
@@ -47,7 +45,7 @@ def sweep(
     for place in (plot, table.output):
         console.claim(place, overwrite=run.overwrite)
     if plot is not None:
-        from ltfix.stage2.tables.plot import demand_plotting
+        from ltfix.report.canvas import demand_plotting
 
         demand_plotting(plot)
     cache, held = (
@@ -75,10 +73,11 @@ def sweep(
         progress=console.progress(),
     )
     if plot is not None:
-        from ltfix.stage2.tables.plot import plot as draw
+        from ltfix.report.figures import sensitivity
 
-        draw(found, plot, overwrite=run.overwrite)
-        console.note(f"drawn in {plot}")
+        console.draw(
+            sensitivity.panels({"sweeps": [sensitivity.sweep_data(found.to_dict())]}), plot, run.overwrite
+        )
     console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
 
 

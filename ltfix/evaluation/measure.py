@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,22 +63,55 @@ def evaluate(
         InputError: a missing or wrong file; heads and cache that differ in D, K or class names; training
             counts that are unknown or contradict each other; a feature that is not finite.
     """
-    kind = reports.lookup(report)
-    check_tta(tta)
-    cache = open_cache(cache)
-    rows, counts = collect(heads, cache)
-    test = TestSet(cache, group(counts, many, few), class_names(rows, cache), tta, progress)
-    progress.start(f"evaluate {cache.path}", cache.n * len(rows), "samples")
-    found = [{**row.to_dict(), **kind.measure(row.head, test)} for row in rows]
-    about = dict(kind.about(test))
-    progress.advance(cache.n * len([row for row in rows if not test.counted(row.head)]))
-    if against is not None:
-        baseline = _baseline(against, rows, test)
-        about["against"] = {**baseline.to_dict(), "level": LEVEL, "resamples": RESAMPLES, "seed": seed}
-        for entry, row in zip(found, rows, strict=True):
-            entry["difference"] = _difference(row, baseline, test, seed)
-    progress.finish()
-    return Report(report, describe_cache(cache), test.shots, found, about, kind.table, _title(test, rows))
+    reports.lookup(report)
+    opened = Evaluation.of(heads, cache, many=many, few=few, tta=tta, progress=progress)
+    return opened.report(report, against=against, seed=seed)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """Heads and the cache they are measured on, opened and checked once for any number of reports.
+
+    Attributes:
+        rows: the heads, stage 1 first.
+        test: the cache, its shots, and what was predicted so far.
+    """
+
+    rows: list[NamedHead]
+    test: TestSet
+
+    @classmethod
+    def of(
+        cls,
+        heads: HeadOrPath | Sequence[HeadOrPath] | None,
+        cache: FeatureCache | str | Path,
+        *,
+        many: int = MANY,
+        few: int = FEW,
+        tta: str = "mean",
+        progress: Progress = SILENT,
+    ) -> Evaluation:
+        """Open and check what :func:`evaluate` takes, with its errors."""
+        check_tta(tta)
+        cache = open_cache(cache)
+        rows, counts = collect(heads, cache)
+        return cls(rows, TestSet(cache, group(counts, many, few), class_names(rows, cache), tta, progress))
+
+    def report(self, name: str, *, against: HeadOrPath | None = None, seed: int = 0) -> Report:
+        """One report of :func:`evaluate`."""
+        kind, rows, test = reports.lookup(name), self.rows, self.test
+        cache, progress = test.cache, test.progress
+        progress.start(f"evaluate {cache.path}", cache.n * len(rows), "samples")
+        found = [{**row.to_dict(), **kind.measure(row.head, test)} for row in rows]
+        about = dict(kind.about(test))
+        progress.advance(cache.n * len([row for row in rows if not test.counted(row.head)]))
+        if against is not None:
+            baseline = _baseline(against, rows, test)
+            about["against"] = {**baseline.to_dict(), "level": LEVEL, "resamples": RESAMPLES, "seed": seed}
+            for entry, row in zip(found, rows, strict=True):
+                entry["difference"] = _difference(row, baseline, test, seed)
+        progress.finish()
+        return Report(name, describe_cache(cache), test.shots, found, about, kind.table, _title(test, rows))
 
 
 def describe_cache(cache: FeatureCache) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A grid of one method's values: points, statistics, what moves the result, the picture."""
+"""A grid of one method's values: points, statistics, what moves the result."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import csv
 import dataclasses
 import io
 import json
-import math
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ltfix
-from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables import sweep as module
-from ltfix.stage2.tables.plot import plot
 from ltfix.stage2.tables.ranges import parse_over
 from ltfix.stage2.tables.sweep import sweep
 
@@ -218,41 +214,3 @@ def test_what_is_refused(pair, method: str, over: dict, more: dict, message: str
 def test_a_test_cache_that_does_not_fit_is_refused(pair, draw_cache: Draw):
     with pytest.raises(InputError, match="test features have D = 5"):
         sweep(pair[0], "ce", {"lr": [1, 2]}, test=draw_cache([3] * 4, dim=5))
-
-
-def test_a_picture(pair, tmp_path: Path):
-    found = sweep(pair[0], "los", {"lr": [1e-4, 1e-2], "delta": [0.1, 0.5]}, seeds=2, values={"epochs": 1})
-    for name in ("a.png", "b.svg", "c.pdf"):
-        plot(found, tmp_path / name)
-        assert (tmp_path / name).stat().st_size > 1000
-    plot(found, tmp_path / "again.svg")
-    assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    words = sweep(pair[0], "samn", {"metric": ["freq", "norm"]}, values={"epochs": 1})
-    plot(words, tmp_path / "words.svg", score="few")
-    many = {"tau": [0.0, 1.0], "bias": ["drop", "keep"]}
-    plot(sweep(pair[0], "tau-norm", many), tmp_path / "lines.png")
-    crowded = sweep(
-        pair[0], "los", {"lr": [1e-4, 1e-2], "delta": list(np.linspace(0.1, 0.9, 13))}, values={"epochs": 1}
-    )
-    with pytest.raises(UsageError, match="13 lines are too many"):
-        plot(crowded, tmp_path / "crowded.png")
-    assert not (tmp_path / "crowded.png").exists()
-
-
-def test_a_picture_with_gaps(pair, tmp_path: Path):
-    values = {"momentum": 0.99, "weight_decay": 1e4, "epochs": 3}
-    found = sweep(pair[0], "ce", {"lr": [1e-6, 1e-5, 1e30]}, values=values)
-    assert math.isfinite(found.spreads[0]["all"]["range"])
-    plot(found, tmp_path / "gaps.png")
-    assert (tmp_path / "gaps.png").exists()
-
-
-def test_without_matplotlib_or_with_a_strange_name_nothing_is_drawn(
-    pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    found = sweep(pair[0], "tau-norm", {"tau": [0.0, 1.0]})
-    with pytest.raises(UsageError, match=r"\.png, \.pdf, \.svg"):
-        plot(found, tmp_path / "sweep.doc")
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(EnvironmentFault, match=r"ltfix\[plot\]"):
-        plot(found, tmp_path / "sweep.png")

@@ -106,6 +106,19 @@ def calibrate(blocks: LogitBlocks, labels: np.ndarray) -> Calibration:
     return Calibration(confidence, correct, surprise, brier / len(labels))
 
 
+def reliability(found: Calibration, bins: int = BINS) -> list[dict[str, float | int]]:
+    """The bins of the ECE that hold a sample: their ``samples``, mean ``confidence`` and ``accuracy``."""
+    index = _bin(found.confidence, bins)
+    samples = np.bincount(index, minlength=bins)
+    sums = (np.bincount(index, values, minlength=bins) for values in (found.confidence, found.correct))
+    confidence, accuracy = (total / np.maximum(samples, 1) for total in sums)
+    return [
+        {"samples": int(n), "confidence": float(p), "accuracy": float(a)}
+        for n, p, a in zip(samples, confidence, accuracy, strict=True)
+        if n
+    ]
+
+
 def expected_calibration_error(
     confidence: np.ndarray, correct: np.ndarray, bins: int = BINS, weights: np.ndarray | None = None
 ) -> float:

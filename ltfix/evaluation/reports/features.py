@@ -17,7 +17,7 @@ from ltfix.evaluation.table import Column, Table
 from ltfix.evaluation.testset import TestSet
 from ltfix.features.read import FeatureCache
 from ltfix.heads.head import Head
-from ltfix.heads.vectors import NORM_FLOOR
+from ltfix.heads.vectors import NORM_FLOOR, unit_vectors
 
 _CONSTANT = 1e-3
 _ROWS = 4096
@@ -189,3 +189,23 @@ def between_cosine(means: ClassMeans) -> np.ndarray:
     total = means.unit[seen].sum(0)
     found = means.unit @ total - np.einsum("kd,kd->k", means.unit, means.unit)
     return np.where(seen & (others > 0), found / max(others, 1), np.nan)
+
+
+def cosine_map(means: ClassMeans, order: np.ndarray, bins: int) -> np.ndarray:
+    """Cosine similarity of the classes' mean features, [m, m], classes in ``order`` [K].
+
+    Args:
+        order: classes that have samples.
+        bins: of more classes than that, so many groups of neighbours in ``order``; a value then is the mean
+            over pairs of different classes (NaN where a group has no pair).
+    """
+    unit = unit_vectors(means.mean[order])
+    groups = np.array_split(np.arange(len(order)), min(bins, len(order)))
+    sizes = np.array([len(group) for group in groups], np.float64)
+    total = np.stack([unit[group].sum(0) for group in groups])
+    found = total @ total.T / np.outer(sizes, sizes)
+    if len(groups) < len(order):
+        own = np.diag(found) * sizes**2 - [float((unit[group] ** 2).sum()) for group in groups]
+        pairs = np.where(sizes > 1, sizes * (sizes - 1), np.nan)
+        np.fill_diagonal(found, own / pairs)
+    return np.asarray(found)

@@ -66,7 +66,8 @@ def margins(blocks: LogitBlocks, labels: np.ndarray, n_classes: int) -> dict[str
         prose; there is no published code). ``loma_row``, the other reading: over the samples of class k, the
         mean of z_ik minus the mean of the sample's other logits. ``std`` and ``std_pos``, the population
         standard deviation of z_ik over all samples and over those of class k; ``regularised_std`` and
-        ``regularised_std_pos``, the same in units of ``loma`` (NaN where that is about zero).
+        ``regularised_std_pos``, the same in units of ``loma`` (NaN where that is about zero). ``true`` and
+        ``other``, the two means that ``loma`` is the difference of.
     """
     centre: np.ndarray | None = None
     total, square = np.zeros(n_classes), np.zeros(n_classes)
@@ -89,6 +90,7 @@ def margins(blocks: LogitBlocks, labels: np.ndarray, n_classes: int) -> dict[str
     outside = n - inside
     outside[outside == 0] = np.nan
     loma = own / inside - (total - own) / outside
+    assert centre is not None  # a cache has at least one sample
     std, std_pos = _std(total / n, square / n), _std(own / inside, own_square / inside)
     return {
         "loma": loma,
@@ -97,6 +99,8 @@ def margins(blocks: LogitBlocks, labels: np.ndarray, n_classes: int) -> dict[str
         "std": std,
         "std_pos": std_pos,
         "regularised_std_pos": _ratio(std_pos, loma),
+        "true": centre + own / inside,
+        "other": centre + (total - own) / outside,
     }
 
 

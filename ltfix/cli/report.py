@@ -1,0 +1,152 @@
+"""``ltfix report``: one HTML page of a project."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from ltfix.cli import config, console
+from ltfix.cli.caches import locate
+from ltfix.cli.evaluate import kept_heads
+from ltfix.cli.options import FewBound, ManyBound, MayOverwrite, RandomSeed, WorkFolder
+from ltfix.cli.signature import ARGUMENT
+from ltfix.option import Option
+
+if TYPE_CHECKING:
+    from ltfix.evaluation.describe import Description
+    from ltfix.evaluation.measure import Evaluation
+    from ltfix.features.cache import FeatureCache
+    from ltfix.heads.head import Head
+    from ltfix.report.thumbnails import Thumbnails
+
+
+def report(
+    heads: Annotated[
+        list[Path] | None,
+        Option(
+            "Head files; a training cache stands for its stage-1 classifier and its counts. "
+            "Default: features/train and every head in heads/.",
+            metavar="HEAD",
+        ),
+        ARGUMENT,
+    ] = None,
+    cache: Annotated[
+        Path | None, Option("Features to evaluate on.  [default: features/test]", metavar="CACHE")
+    ] = None,
+    data: Annotated[
+        str | None,
+        Option(
+            "Where the pictures are, to show those that are confused.  [default: what extract's table in "
+            "ltfix.toml says, or the folder of that name in the project]",
+            metavar="SRC",
+            path="data",
+        ),
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        Option(
+            "A sweep or comparison (JSON) or a trace of fit to draw too; repeatable.  [default: those in the "
+            "project folder]",
+            metavar="FILE",
+        ),
+    ] = None,
+    out: Annotated[Path, Option("The page; - is stdout.", metavar="FILE")] = Path("report.html"),
+    overwrite: MayOverwrite = False,
+    many: ManyBound = 100,
+    few: FewBound = 20,
+    seed: RandomSeed = 0,
+    work: WorkFolder = Path(),
+) -> None:
+    """Write one HTML page about a project: its data, its heads, and pictures of what they do.
+
+    The page needs nothing beside itself: it opens from the disk, prints, and follows the reader's light or
+    dark scheme.
+    """
+    from ltfix.evaluation.measure import Evaluation
+    from ltfix.report import findings
+    from ltfix.report.page import demand_page, make_page
+    from ltfix.report.subject import Subject
+
+    demand_page()
+    place = work / out if config.origin("out") == "default" else out
+    console.claim(place, overwrite=overwrite)
+    test = locate(cache, work, "test", "--cache CACHE")
+    train = work / "features" / "train"
+    first = [train] if not heads and cache is None and train.exists() else []
+    chosen = [*first, *(heads or kept_heads(work, test, whatever_they_fit=False))]
+    found = findings.read(results) if results else findings.find(work)
+    evaluation = Evaluation.of(chosen, test, many=many, few=few)
+    page = make_page(
+        Subject(evaluation, found, seed),
+        name=work.resolve().name,
+        origins=_origins(evaluation, first, work),
+        commands=list(_commands(evaluation)),
+        pictures=_pictures(data, test, work),
+        progress=console.progress(),
+    )
+    console.deliver(page, place, overwrite=overwrite)
+    if not console.is_stdout(place):
+        console.note(f"wrote {place}")
+
+
+def _pictures(data: str | None, test: FeatureCache, work: Path) -> Thumbnails | None:
+    """The source that was named, else the one that the project was extracted from, if it is still there."""
+    from ltfix.errors import LtfixError
+    from ltfix.report.thumbnails import thumbnails
+
+    if data is not None:
+        return thumbnails(data, test)
+    root = None if test.manifest is None else test.manifest.source.get("root")
+    for spec in (config.source_in_file(), str(work / root) if root else None):
+        if spec is not None:
+            with contextlib.suppress(LtfixError):  # no longer there, or another: the page has no pictures
+                return thumbnails(spec, test)
+    return None
+
+
+def _origins(evaluation: Evaluation, caches: Sequence[Path], work: Path) -> list[Description]:
+    """What the files say of themselves: caches, heads, and the runs that made the backbone."""
+    from ltfix.evaluation.describe import describe
+
+    heads = [row.head.path for row in evaluation.rows if row.head.path is not None]
+    runs = [path.parent for path in sorted(work.glob("runs/*/run.json"))]
+    return [describe(path) for path in (*runs, *caches, evaluation.test.cache.path, *heads)]
+
+
+def _commands(evaluation: Evaluation) -> Iterator[str]:
+    """The commands that fit the heads again, with every value that is not the method's own, and this one."""
+    from ltfix.cli.commands import load
+    from ltfix.cli.signature import options
+
+    flags = {parameter.name: parameter.flag for parameter in options(load("fit")).values()}
+    for row in evaluation.rows:
+        if "values" in row.head.meta and row.head.path is not None:
+            yield shlex.join(["ltfix", "fit", *_fit(row.head, flags), "--out", f"heads/{row.head.path.name}"])
+    yield shlex.join(["ltfix", "report", *_typed(config.current())])
+
+
+def _typed(here: config.Invocation) -> Iterator[str]:
+    """The running command's options that are not at their defaults, and its arguments."""
+    for key, parameter in here.options.items():
+        value = here.values.get(key)
+        if here.origins.get(key, "default") != "default" and key != "quiet":
+            for item in value if isinstance(value, list | tuple) else [value]:
+                yield from [parameter.flag] if item is True else [parameter.flag, str(item)]
+    yield from map(str, here.values.get("heads") or ())
+
+
+def _fit(head: Head, flags: dict[str, str]) -> Iterator[str]:
+    values: dict[str, Any] = head.meta["values"]
+    scaling = head.meta.get("coordinates", {})
+    yield from ("--method", head.method)
+    for name, found in values.items():
+        if found["from"] != "default":
+            text = str(found["value"]).lower() if isinstance(found["value"], bool) else str(found["value"])
+            yield from (flags[name], text) if name in flags else ("--set", f"{name}={text}")
+    for name in ("normalize", "feature_scale"):
+        if name in scaling:
+            yield from (flags[name], str(scaling[name]))
+    yield from ("--seed", str(head.meta.get("seed", 0)))

@@ -1,0 +1,1 @@
+"""What was found, for people: figures one by one, and one HTML page of all of them."""

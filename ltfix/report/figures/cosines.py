@@ -1,0 +1,50 @@
+"""How alike the classes' mean features are."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ltfix.evaluation.reports.features import class_means, cosine_map
+from ltfix.report.canvas import MAP, Panel, label
+from ltfix.report.subject import Subject
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TITLE = "Cosine between the classes' mean features"
+READ = (
+    "Row and column are classes by falling training count: bright off the diagonal are classes that the "
+    "backbone hardly tells apart, which no last layer can mend."
+)
+OF = ""
+BINS = 300
+
+
+def data(subject: Subject) -> dict[str, Any]:
+    """``cosine``: [m][m], classes (or groups of neighbours) by falling count; ``classes``: how many."""
+    test = subject.evaluation.test
+    means = class_means(test.cache, test.n_classes, test.tta)
+    order = (-test.shots.counts).argsort(kind="stable")
+    order = order[means.counts[order] > 0]
+    return {"cosine": cosine_map(means, order, BINS).round(3).tolist(), "classes": len(order)}
+
+
+def panels(data: dict[str, Any]) -> list[Panel]:
+    """One panel."""
+    return [Panel(TITLE, partial(_draw, data))]
+
+
+def _draw(data: dict[str, Any], axes: Axes) -> None:
+    cosine, k = np.array(data["cosine"], np.float64), data["classes"]
+    others = cosine[~np.eye(len(cosine), dtype=bool)]
+    low, high = np.nanpercentile(others, [1, 99]) if len(others) else (0, 1)
+    image = axes.imshow(
+        cosine, cmap=MAP, vmin=low, vmax=high, extent=(0.5, k + 0.5, k + 0.5, 0.5), interpolation="none"
+    )
+    axes.figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02).outline.set_visible(False)
+    axes.grid(visible=False)
+    groups = f" (means of {k / len(cosine):.1f} neighbours)" if len(cosine) < k else ""
+    label(axes, f"classes, by falling count{groups}", "")

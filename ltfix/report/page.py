@@ -1,0 +1,179 @@
+"""One HTML page of all figures, which needs nothing beside itself (the extra ``report``)."""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ltfix._version import __version__
+from ltfix.errors import EnvironmentFault
+from ltfix.evaluation.describe import Description
+from ltfix.evaluation.shots import SHOTS
+from ltfix.progress import SILENT, Progress
+from ltfix.report.canvas import draw_svg, readable
+from ltfix.report.figures import FIGURES, load
+
+if TYPE_CHECKING:
+    from ltfix.report.subject import Subject
+    from ltfix.report.thumbnails import Thumbnails
+
+PAIRS, PICTURES = 6, 4
+"""So many confusions of a direction are shown, and so many pictures of each."""
+DIRECTIONS = {"tail_to_head": "Tail taken for head", "head_to_tail": "Head taken for tail"}
+
+
+def demand_page() -> None:
+    """Refuse before any work what could not be made after it.
+
+    Raises:
+        EnvironmentFault: jinja2 or matplotlib is not installed.
+    """
+    for package in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(package) is None:
+            hint = 'pip install "ltfix[report]"'
+            raise EnvironmentFault(f"{package} is not installed", where="report", hint=hint)
+
+
+def make_page(
+    subject: Subject,
+    *,
+    name: str,
+    origins: Sequence[Description] = (),
+    commands: Sequence[str] = (),
+    pictures: Thumbnails | None = None,
+    progress: Progress = SILENT,
+) -> str:
+    """The page as text; equal subjects give equal bytes.
+
+    Args:
+        name: of the project.
+        origins: what the caches, heads and runs say of themselves.
+        commands: that made it, as they are typed.
+        pictures: of the test samples, where their source is at hand.
+
+    Raises:
+        EnvironmentFault: as :func:`demand_page`.
+        InputError: a feature or a logit is not finite.
+    """
+    demand_page()
+    progress.start("report", len(FIGURES), "figures")
+    drawn = {}
+    for figure in FIGURES:
+        drawn[figure] = _figure(figure, subject)
+        progress.advance(1)
+    progress.finish()
+    return _template()(
+        name=name,
+        version=__version__,
+        title=subject.report("many-medium-few").title,
+        lead=_lead(subject),
+        facts=_facts(subject),
+        shots=_shots(subject),
+        tables=subject.report("many-medium-few").tables()[:1],
+        undrawn=len(subject.evaluation.rows) - len(subject.shown()),
+        figures=[figure for figure in drawn.values() if figure["panels"]],
+        confusions=_confusions(subject, pictures),
+        origins=origins,
+        commands=commands,
+    )
+
+
+def _template() -> Callable[..., str]:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    def shown(value: Any) -> Any:
+        return readable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    folder = importlib.resources.files("ltfix.report")
+    texts = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css")}
+    made = Environment(autoescape=True, finalize=shown, trim_blocks=True, lstrip_blocks=True)
+    page, css = made.from_string(texts["page.html"]), Markup(texts["page.css"])
+    return lambda **given: page.render(css=css, **given)
+
+
+def _figure(name: str, subject: Subject) -> dict[str, Any]:
+    """What the page shows of a figure; no panels where there is nothing to draw."""
+    from markupsafe import Markup
+
+    figure = load(name)
+    data = figure.data(subject)
+    panels = [
+        {"title": panel.title, "svg": Markup(draw_svg(panel, f"{name}{number}"))}
+        for number, panel in enumerate(figure.panels(data) if data else ())
+    ]
+    return {"name": name, "title": figure.TITLE, "read": figure.READ, "panels": panels}
+
+
+def _lead(subject: Subject) -> dict[str, Any]:
+    """The best head by All, and the start where there is one that it can be compared with."""
+    heads = subject.report("many-medium-few").heads
+    best, start = heads[subject.ranked()[0]], subject.start
+    first = None if start is None else next(head for head in heads if head["name"] == start.name)
+    return {"best": best, "start": None if first is best else first, "n": subject.evaluation.test.cache.n}
+
+
+def _facts(subject: Subject) -> dict[str, str]:
+    counts, cache = subject.shots.counts, subject.evaluation.test.cache
+    some = counts[counts > 0]
+    found = {
+        "classes": f"{len(counts):,}",
+        "training samples": f"{int(counts.sum()):,}",
+        "of a class": f"{int(counts.max()):,} to {int(counts.min()):,}",
+        "imbalance factor": f"{some.max() / some.min():.1f}",
+        "test samples": f"{cache.n:,}",
+        "features": f"{cache.dim} dimensions" + (f", {cache.views} views" if cache.views > 1 else ""),
+    }
+    if cache.manifest is not None:
+        found["backbone"] = str(cache.manifest.backbone.get("name", "unknown"))
+        found["source"] = str(cache.manifest.source.get("root", "unknown"))
+    return found
+
+
+def _shots(subject: Subject) -> list[dict[str, Any]]:
+    shots, tested = subject.shots, subject.evaluation.test.tested
+    rules = (f"n > {shots.many}", f"{shots.few} ≤ n ≤ {shots.many}", f"n < {shots.few}")
+    return [
+        {
+            "shot": shot,
+            "rule": rule,
+            "classes": int((shots.of == index).sum()),
+            "train": int(shots.counts[shots.of == index].sum()),
+            "test": int(tested[shots.of == index].sum()),
+        }
+        for index, (shot, rule) in enumerate(zip(SHOTS, rules, strict=True))
+    ]
+
+
+def _confusions(subject: Subject, pictures: Thumbnails | None) -> list[dict[str, Any]]:
+    """The confused pairs of the start and of the best head, with pictures of confused samples."""
+    test, rows, heads = subject.evaluation.test, subject.evaluation.rows, subject.report("confusion").heads
+    chosen = [i for i, row in enumerate(rows) if row.is_start][:1] + subject.ranked()
+    found = []
+    for i in dict.fromkeys(chosen[:2]):
+        predicted = test.predictions(rows[i].head)
+        directions = [
+            {
+                "title": title,
+                "pairs": [
+                    {**pair, "pictures": _pictures(pair, test.labels, predicted, pictures)}
+                    for pair in heads[i][direction][:PAIRS]
+                ],
+            }
+            for direction, title in DIRECTIONS.items()
+        ]
+        found.append({"name": rows[i].name, "directions": directions})
+    return found
+
+
+def _pictures(
+    pair: dict[str, Any], labels: np.ndarray, predicted: np.ndarray, pictures: Thumbnails | None
+) -> list[str]:
+    if pictures is None:
+        return []
+    wrong = np.flatnonzero((labels == pair["true"]) & (predicted == pair["predicted"]))[:PICTURES]
+    return [picture for index in wrong.tolist() if (picture := pictures(index)) is not None]

@@ -1,0 +1,120 @@
+"""``ltfix report``, and the pictures of the other commands."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from caches import fill, make_head, make_plan
+from pictures import TREE, write_photos
+
+from ltfix.cli import run
+from ltfix.evaluation.reports import BUILT_IN
+from ltfix.features.store import CacheWriter
+
+CLASSES = list(TREE["train"])
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of photos with features and two heads; the working folder."""
+    write_photos(tmp_path / "photos")
+    for split, counts in TREE.items():
+        labels = np.repeat(np.arange(3), list(counts.values()))
+        samples = [f"{c}/{i:02}.png" for c, n in counts.items() for i in range(n)]
+        source = {"kind": "folder", "root": "photos", "split": split, "digest": "1" * 64}
+        plan = make_plan(samples=samples, labels=labels, classes=CLASSES, source=source)
+        writer = CacheWriter(tmp_path / "features" / split, plan)
+        fill(writer)
+        training = np.array(list(TREE["train"].values()))
+        writer.publish(make_head(classes=tuple(CLASSES), counts=training))
+    monkeypatch.chdir(tmp_path)
+    for argv in (["--epochs", "2"], ["--method", "tau-norm", "--set", "tau=1"]):
+        assert run(["fit", "-q", *argv]) == 0
+    return tmp_path
+
+
+def page(project: Path, *argv: object, code: int = 0) -> str:
+    assert run(["report", "--overwrite", *map(str, argv)]) == code
+    return (project / "report.html").read_text(encoding="utf-8") if code == 0 else ""
+
+
+def test_a_project(project: Path, capsys: pytest.CaptureFixture[str]):
+    sweep = "sweep --method los --over delta=0.1,0.9 --set epochs=1 --format json --output los.json"
+    assert run(sweep.split()) == 0
+    capsys.readouterr()
+    text = page(project)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "wrote report.html" in err
+    assert all(name in text for name in ("stage-1", "samn", "tau-norm", "los (validation)"))
+    assert "ltfix fit --method tau-norm --set tau=1.0 " in text
+    assert re.search(r"<code>ltfix report --overwrite</code>", text)
+    assert "<dd><bdi>0000000000" not in text
+
+
+def test_pictures_come_from_the_source_that_is_at_hand(project: Path):
+    assert "data:image/jpeg" in page(project)
+    (project / "photos").rename(project / "elsewhere")
+    assert "data:image/jpeg" not in page(project)
+    assert "data:image/jpeg" in page(project, "--data", "elsewhere")
+    (project / "ltfix.toml").write_text('[extract]\ndata = "elsewhere"\n')
+    assert "data:image/jpeg" in page(project)
+    page(project, "--data", "nowhere", code=3)
+
+
+def test_given_heads_and_results(project: Path):
+    given = "features/train heads/samn-freq-epochs2.safetensors --cache features/test --many 3 --few 3"
+    text = page(project, *given.split())
+    assert "tau-norm" not in text.split("<nav")[1]
+    assert "n &gt; 3" in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "line"),
+    [
+        (["--cache", "features/none"], 3, "features/none"),
+        (["heads/none.safetensors"], 3, "none.safetensors"),
+        (["--results", "ltfix.toml"], 3, "ltfix.toml"),
+        (["--out", "photos"], 3, "photos"),
+        (["--many", "1", "--few", "9"], 2, "overlap"),
+    ],
+)
+def test_bad_input_is_one_line(
+    argv: list[str], code: int, line: str, project: Path, capsys: pytest.CaptureFixture[str]
+):
+    capsys.readouterr()
+    page(project, *argv, code=code)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert line in err
+    assert not (project / "report.html").exists()
+
+
+def test_a_page_that_is_there_stays(project: Path, capsys: pytest.CaptureFixture[str]):
+    (project / "report.html").write_text("mine")
+    assert run(["report"]) == 2
+    assert (project / "report.html").read_text() == "mine"
+    assert run(["report", "--out", "-"]) == 0
+    assert capsys.readouterr().out.startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_evaluate_draws_its_reports(kind: str, project: Path, capsys: pytest.CaptureFixture[str]):
+    capsys.readouterr()
+    assert run(["evaluate", "--report", kind, "--format", "json", "--plot", "a.svg"]) == 0
+    assert json.loads(capsys.readouterr().out)["report"] == kind
+    assert (project / "a.svg").read_text().startswith("<?xml")
+    assert run(["evaluate", "--report", kind, "--plot", "a.svg"]) == 2
+
+
+def test_compare_and_sweep_draw(project: Path):
+    assert run(["compare", "--methods", "tau-norm,ncm", "--seeds", "1", "--plot", "compare.png"]) == 0
+    assert run(["sweep", "--method", "tau-norm", "--over", "tau=0,1", "--plot", "sweep.pdf"]) == 0
+    assert (project / "compare.png").stat().st_size > 1000
+    assert (project / "sweep.pdf").stat().st_size > 1000
+    assert run(["compare", "--methods", "ncm", "--plot", "compare.doc"]) == 2

@@ -1,0 +1,156 @@
+"""The numbers of figures are those of the evaluation, and every figure draws."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+from subjects import COUNTS, Finding, Findings, full, subject, sweep_json
+
+from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.evaluation.reports import BUILT_IN
+from ltfix.report import canvas
+from ltfix.report.figures import (
+    FIGURES,
+    accuracy,
+    cosines,
+    counts,
+    figure_of,
+    gains,
+    load,
+    logits,
+    norms,
+    reliability,
+    sensitivity,
+)
+from ltfix.report.figures.trend import trend
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_draws(name: str, tmp_path: Path):
+    figure = load(name)
+    data = figure.data(full())
+    json.dumps(data, allow_nan=False)
+    panels = figure.panels(data)
+    assert panels
+    assert figure.TITLE
+    assert figure.READ.endswith(".")
+    for number, panel in enumerate(panels):
+        drawn = canvas.draw_svg(panel, f"{name}{number}")
+        ET.fromstring(drawn)
+        if number == 0:
+            assert drawn == canvas.draw_svg(panel, f"{name}0")
+        assert all(found.startswith(f"{name}{number}-") for found in re.findall(r'id="([^"]*)"', drawn))
+        assert "#1c2127" not in drawn
+    canvas.draw_file(panels[:2], tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_nothing_is_drawn_of_what_is_not_there():
+    for name in ("comparison", "sensitivity", "training"):
+        assert load(name).data(subject()) == {}
+
+
+def test_numbers_are_those_of_the_evaluation():
+    of = subject()
+    evaluated = {kind: of.evaluation.report(kind).heads for kind in BUILT_IN}
+    shown = accuracy.data(of)["heads"]
+    assert [h["values"] for h in shown] == [
+        [c["recall"] for c in h["classes"]] for h in evaluated["per-class"]
+    ]
+    sure = reliability.data(of)["heads"]
+    assert [h["ece"] for h in sure] == [h["ece"] for h in evaluated["calibration"]]
+    for head in sure:
+        total = sum(b["samples"] for b in head["bins"])
+        gaps = sum(b["samples"] * abs(b["accuracy"] - b["confidence"]) for b in head["bins"])
+        assert (total, gaps / total) == (280, pytest.approx(head["ece"]))
+    by_shot = logits.data(of)["heads"]
+    assert [h["shots"]["few"]["loma"] for h in by_shot] == [h["loma"]["few"] for h in evaluated["logits"]]
+    for head in by_shot:
+        for found in head["shots"].values():
+            assert found["true"] - found["other"] == pytest.approx(found["loma"])
+    lengths = np.array(norms.data(of)["heads"][1]["values"])
+    assert lengths.mean() == pytest.approx(1)
+    assert counts.data(of) == {"counts": COUNTS.tolist(), "shots": [0, 0, 1, 1, 1, 2, 2]}
+
+
+def test_gains_are_over_stage_1_and_accuracies_without_one():
+    of = subject()
+    base, mine, _ = of.evaluation.report("many-medium-few").heads
+    found = gains.data(of)
+    assert found["against"] == "stage-1"
+    assert [head["name"] for head in found["heads"]] == ["<b>$mine$", "other"]
+    assert found["heads"][0]["few"]["value"] == pytest.approx(mine["few"] - base["few"])
+    alone = gains.data(subject(stage1=False))
+    assert alone["against"] is None
+    assert alone["heads"][0]["few"]["value"] == mine["few"]
+
+
+def test_the_cosine_map_against_the_plain_formula(monkeypatch: pytest.MonkeyPatch):
+    of = subject()
+    cache = of.evaluation.test.cache
+    mean = np.stack([cache.features[cache.labels == k, 0].mean(0) for k in range(7)])
+    unit = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    full_map = unit @ unit.T
+    assert np.array(cosines.data(of)["cosine"]) == pytest.approx(full_map, abs=1e-3)
+    monkeypatch.setattr(cosines, "BINS", 3)
+    binned = np.array(cosines.data(of)["cosine"])
+    groups = [[0, 1, 2], [3, 4], [5, 6]]
+    assert binned[0, 1] == pytest.approx(full_map[np.ix_(groups[0], groups[1])].mean(), abs=1e-3)
+    own = full_map[np.ix_(groups[0], groups[0])]
+    assert binned[0, 0] == pytest.approx((own.sum() - 3) / 6, abs=1e-3)
+
+
+def test_a_trend_is_the_mean_of_classes_of_alike_count():
+    found = trend(list(range(1, 25)), [*map(float, range(23)), None])
+    assert len(found) == 12
+    assert found[0]["mean"] == 0.5
+    assert found[0]["count"] == pytest.approx(math.sqrt(2))
+    assert trend([1, 2], [None, None]) == []
+
+
+def test_every_report_but_none_of_others_has_a_figure():
+    assert all(figure_of(kind) is not None for kind in BUILT_IN)
+    assert figure_of("another") is None
+
+
+def test_files_of_every_kind_are_the_same_twice(tmp_path: Path):
+    panels = gains.panels(gains.data(subject()))[:1]
+    for suffix in canvas.SUFFIXES:
+        for name in ("a", "b"):
+            canvas.draw_file(panels, tmp_path / f"{name}{suffix}")
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    assert "&lt;b&gt;$mine$" in (tmp_path / "a.svg").read_text()
+    with pytest.raises(UsageError, match="there"):
+        canvas.draw_file(panels, tmp_path / "a.svg", overwrite=False)
+
+
+def test_too_many_lines_are_refused_and_left_out_of_the_page():
+    crowded = sweep_json(lr=[0.1, 0.2], delta=list(range(13)))
+    with pytest.raises(UsageError, match="13 lines are too many"):
+        sensitivity.panels({"sweeps": [sensitivity.sweep_data(crowded)]})
+    assert sensitivity.data(subject(findings=Findings([Finding("s", crowded)]))) == {}
+
+
+def test_points_that_diverged_leave_gaps(tmp_path: Path):
+    found = sweep_json(lr=[1e-6, 1e-5, 1e30])
+    for score in ("all", "many", "medium", "few", "class_mean"):
+        found["points"][2][score] = None
+    canvas.draw_file(sensitivity.panels({"sweeps": [sensitivity.sweep_data(found)]}), tmp_path / "gaps.png")
+    assert (tmp_path / "gaps.png").exists()
+
+
+def test_without_matplotlib_or_with_a_strange_name_nothing_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(UsageError, match=r"\.png, \.pdf, \.svg"):
+        canvas.demand_plotting(tmp_path / "sweep.doc")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(EnvironmentFault, match=r"ltfix\[plot\]"):
+        canvas.demand_plotting(tmp_path / "sweep.png")

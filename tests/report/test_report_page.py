@@ -1,0 +1,125 @@
+"""The page: whole, alone, safe against names, and the same twice."""
+
+from __future__ import annotations
+
+import re
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from subjects import HOSTILE, full, subject
+
+from ltfix.errors import EnvironmentFault
+from ltfix.report.page import make_page
+
+VOID = {"meta", "link", "img", "br"}
+ALLOWED = {"script": 0, "iframe": 0, "object": 0, "embed": 0, "base": 0, "form": 0}
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements, attributes, ids and texts; and whether elements nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.names.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return make_page(full(), name=HOSTILE[0], commands=[f"ltfix fit {HOSTILE[4]}"])
+
+
+def test_names_are_text(text: str):
+    page = Page(text)
+    for name in (HOSTILE[0], HOSTILE[1], HOSTILE[2], HOSTILE[4], "<b>$mine$", "<u>$c$", "<s>$t$: loss"):
+        assert any(name in found for found in page.texts), name
+    assert "?txt.exe?[2J" in page.texts
+    assert "lone ? half" in page.texts
+    assert not any(page.names.count(name) for name in ALLOWED)
+    assert not any(key.startswith("on") for key, _ in page.attributes)
+    text.encode()
+
+
+def test_it_needs_nothing_beside_itself(text: str):
+    page = Page(text)
+    for key, value in page.attributes:
+        if key in ("src", "href", "xlink:href", "srcset", "action"):
+            assert value is not None
+            assert value.startswith(("#", "data:")), value
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_ids_are_unique_and_links_lead_somewhere(text: str):
+    attributes = Page(text).attributes
+    ids = [value for key, value in attributes if key == "id"]
+    assert len(ids) == len(set(ids)) > 20
+    links = {v[1:] for k, v in attributes if k in ("href", "xlink:href") and v and v.startswith("#")}
+    links |= set(re.findall(r"url\(#([^)]*)\)", text))
+    assert links <= set(ids)
+
+
+def test_the_same_twice(text: str):
+    assert text == make_page(full(), name=HOSTILE[0], commands=[f"ltfix fit {HOSTILE[4]}"])
+
+
+def test_the_best_is_marked_and_said():
+    of = subject()
+    heads = of.report("many-medium-few").heads
+    best = max(heads, key=lambda head: head["all"])
+    text = make_page(of, name="mine")
+    assert f"<b><bdi>{best['name'].replace('<', '&lt;').replace('>', '&gt;')}</bdi></b> is right on" in text
+    assert f"<b>{100 * (best['all'] - heads[0]['all']):.1f} points above</b> stage-1" in text
+    assert re.search(rf'class="number best">{100 * best["all"]:.1f}<', text)
+
+
+def test_pictures_of_confused_samples():
+    of = subject(names=None)
+    asked: list[int] = []
+
+    def picture(index: int) -> str | None:
+        asked.append(index)
+        return None if index % 2 else "data:image/jpeg;base64,AAAA"
+
+    page = Page(make_page(of, name="mine", pictures=picture))
+    assert page.names.count("img") == sum(index % 2 == 0 for index in asked) > 0
+    test, rows = of.evaluation.test, of.evaluation.rows
+    shown = [rows[0].head, rows[of.ranked()[0]].head]
+    wrong = [set(np.flatnonzero(test.predictions(head) != test.labels).tolist()) for head in shown]
+    assert set(asked) <= wrong[0] | wrong[1]
+
+
+def test_one_head_without_stage_1_and_without_names():
+    of = subject(names=None, stage1=False)
+    text = make_page(of, name="mine")
+    assert "points above" not in text.split("<nav")[0]
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_without_the_extra(package: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(EnvironmentFault, match=r"ltfix\[report\]"):
+        make_page(subject(), name="mine")
