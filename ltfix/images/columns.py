@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ltfix.errors import InputError, UsageError
 from ltfix.images.folder import OTHER_NAMES
 from ltfix.images.labels import Labels
@@ -135,14 +137,37 @@ class Rows:
         file = self._files[bisect.bisect_right(self._starts, row) - 1]
         return f"{file}, {self._unit} {self._numbers[row]}"
 
-    def table(self, place: str, base: str, *, bounded: bool, notes: tuple[str, ...] = ()) -> Listing:
-        """The rows as a table whose pictures are files; see :func:`ltfix.images.listing.of_paths`."""
-        labels = Labels(self.labels, self.where)
-        return of_paths(place, self.paths, labels, base=base, bounded=bounded, notes=notes)
+    def places(self) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """The files, which of them each row is in, and its number there."""
+        ends = [*self._starts[1:], len(self.paths)]
+        lengths = [end - start for start, end in zip(self._starts, ends, strict=True)]
+        return self._files, np.repeat(np.arange(len(lengths)), lengths), np.array(self._numbers, np.int64)
+
+
+def files_of(
+    rows: Rows,
+    place: str,
+    base: str,
+    bounded: bool,
+    *,
+    classes: Sequence[str] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Listing:
+    """Rows as pictures that are files; see :func:`ltfix.images.listing.of_paths`."""
+    labels = Labels(rows.labels, rows.where, classes=classes)
+    return of_paths(place, rows.paths, labels, base=base, bounded=bounded, notes=notes)
 
 
 def open_table(
-    kind: str, rest: str, read: Reader, *, root: str | None, split: Sequence[str], columns: str | None
+    kind: str,
+    rest: str,
+    read: Reader,
+    *,
+    root: str | None,
+    split: Sequence[str],
+    columns: str | None,
+    unit: str = "line",
+    build: Callable[[Rows, str, str, bool], Listing] = files_of,
 ) -> ListingSource:
     """A source of the tables behind ``FILE`` or ``train=F,test=G``; one file may have a column of splits.
 
@@ -153,6 +178,8 @@ def open_table(
         root: where paths start from; default: the first file's own folder.
         split: the splits asked for.
         columns: as :func:`parse` reads them.
+        unit: what messages call a row.
+        build: a listing of the rows, as :func:`files_of` makes one.
 
     Raises:
         UsageError, InputError: as :func:`parse`, :func:`ltfix.images.parts.open_parts` and ``read``.
@@ -163,8 +190,8 @@ def open_table(
     base = base_of(first, root)
 
     def tables(paths: list[str], by_split: bool) -> dict[str, Listing]:
-        found = _gather(paths, functools.partial(read, chosen=chosen), by_split)
-        return {of: rows.table(paths[0], base, bounded=root is not None) for of, rows in found.items()}
+        found = _gather(paths, functools.partial(read, chosen=chosen), by_split, unit)
+        return {of: build(rows, paths[0], base, root is not None) for of, rows in found.items()}
 
     def one_of_several(paths: list[str]) -> Listing:
         return tables(paths, False)[""]
@@ -180,16 +207,18 @@ def open_table(
     )
 
 
-def _gather(paths: list[str], read: Callable[[str], Iterable[Row]], by_split: bool) -> dict[str, Rows]:
+def _gather(
+    paths: list[str], read: Callable[[str], Iterable[Row]], by_split: bool, unit: str
+) -> dict[str, Rows]:
     """The rows of some files, by split or all under one empty name."""
     found = dict[str, Rows]()
     for path in paths:
         for rows in found.values():
             rows.begin(path)
         for number, name, label, *of in read(path):
-            part = _split_name(of[0], path, number) if of and by_split else ""
+            part = _split_name(of[0], f"{path}, {unit} {number}") if of and by_split else ""
             if part not in found:
-                found[part] = Rows()
+                found[part] = Rows(unit)
                 found[part].begin(path)
             found[part].add(number, name, label)
     if not found:
@@ -197,10 +226,10 @@ def _gather(paths: list[str], read: Callable[[str], Iterable[Row]], by_split: bo
     return found
 
 
-def _split_name(value: object, file: str, number: int) -> str:
+def _split_name(value: object, where: str) -> str:
     """The name of a split in a column of them: ``validation`` is ``val``. Caches are called by it."""
     name = str(value or "").strip()
     if not re.fullmatch(r"\w[\w.-]*", name):
         what = f"{name!r} is no name of a split" if name else "the row has no split"
-        raise InputError(what, where=f"{file}, line {number}")
+        raise InputError(what, where=where)
     return next((known for known, others in OTHER_NAMES.items() if name in others), name)

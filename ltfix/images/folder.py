@@ -81,7 +81,7 @@ class FolderSource:
             kind=self.kind,
             root=self.root,
             stamps=looked[:, 1].copy(),
-            notes=_left_out(name, others),
+            notes=left_out(name, others),
         )
 
     def _folder(self, split: str) -> Path:
@@ -197,7 +197,8 @@ def _inode(folder: str, top: str) -> Inode:
     return found.st_dev, found.st_ino
 
 
-def _left_out(split: str, others: collections.Counter[str]) -> tuple[str, ...]:
+def left_out(split: str, others: collections.Counter[str]) -> tuple[str, ...]:
+    """A note of how many files, by ending, are no pictures."""
     if not others:
         return ()
     shown = [f"{n:,} {ending}" for ending, n in others.most_common(5)]

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Sequence
 
 from ltfix.errors import InputError
-from ltfix.images.columns import Rows
+from ltfix.images.columns import Rows, files_of
 from ltfix.images.folder import IMAGES
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.parts import base_of, open_parts
@@ -53,7 +53,7 @@ def _read(paths: list[str], root: str | None) -> Listing:
     if _is_header(rows.paths, rows.labels, base):
         notes = (f"taken for a header: {rows.paths[0]} {rows.labels[0]} ({rows.where(0)})",)
         rows.drop_first()
-    return rows.table(paths[0], base, bounded=root is not None, notes=notes)
+    return files_of(rows, paths[0], base, root is not None, notes=notes)
 
 
 def _words(row: str) -> tuple[str, str, str]:

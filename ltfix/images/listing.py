@@ -39,6 +39,7 @@ class Listing:
         pictures: of the rows.
         sizes, stamps: as a :class:`Split` has them.
         notes: what the user should know of how it was read.
+        by_class: whether its samples stand by class, in whatever order classes are in.
     """
 
     place: str
@@ -48,6 +49,7 @@ class Listing:
     sizes: np.ndarray
     stamps: np.ndarray | None
     notes: tuple[str, ...] = ()
+    by_class: bool = False
 
 
 class ListingSource:
@@ -95,7 +97,7 @@ class ListingSource:
             label_rules.told_as_several(table.labels),
             told_benchmark(len(table.samples), len(names)) if name == "train" else None,
         )
-        return Split(
+        found = Split(
             name=name,
             samples=table.samples,
             labels=self._indices(table.labels, names),
@@ -107,6 +109,9 @@ class ListingSource:
             stamps=table.stamps,
             notes=(*table.notes, *filter(None, told)),
         )
+        if table.by_class and (np.diff(found.labels) < 0).any():
+            return found.subset(np.argsort(found.labels, kind="stable"))
+        return found
 
     def _indices(self, labels: Labels, classes: tuple[str, ...]) -> np.ndarray:
         numbers, names = self._indexed(), set(classes)
@@ -151,12 +156,10 @@ def of_paths(
         notes: of the table.
 
     Raises:
-        InputError: a path with a line break or a NUL, or one that leads out of a bounded base.
+        InputError: a path leads out of a bounded base.
     """
     whole = os.path.realpath(base)
     for row, path in enumerate(paths):
-        if _STRANGE.search(path):
-            check_name(path, labels.row_where(row))
         if os.path.isabs(path) and not is_remote(base):  # noqa: PTH117 - a million of them
             paths[row] = os.path.relpath(path, whole).replace(os.sep, "/")
         if bounded and ".." in paths[row] and _leads_out(paths[row]):
@@ -176,8 +179,11 @@ def _checked(table: Listing) -> Listing:
     """The table with a note where pictures are there twice.
 
     Raises:
-        InputError: one is there with two labels.
+        InputError: one is there with two labels, or its name holds a line break or a NUL.
     """
+    for row, name in enumerate(table.samples):
+        if _STRANGE.search(name):
+            check_name(name, table.labels.row_where(row))
     hashes = np.fromiter(map(hash, table.samples), np.int64, len(table.samples))
     order = np.argsort(hashes, kind="stable")
     again = np.flatnonzero(np.diff(hashes[order]) == 0) + 1

@@ -26,6 +26,10 @@ SOURCES = {
     "csv": "ltfix.images.csvfile:open_csv",
     "tsv": "ltfix.images.csvfile:open_tsv",
     "jsonl": "ltfix.images.jsonl:open_jsonl",
+    "parquet": "ltfix.images.parquet:open_parquet",
+    "tar": "ltfix.images.tar:open_tar",
+    "wds": "ltfix.images.wds:open_wds",
+    "zip": "ltfix.images.zip:open_zip",
 }
 SPLITS = ("train", "val", "test")
 

@@ -1,0 +1,132 @@
+"""Archives of class folders as sources: what tar and zip share. Names of members are never paths on disk."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import posixpath
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from ltfix.errors import InputError
+from ltfix.images.folder import IMAGES, OTHER_NAMES, left_out
+from ltfix.images.labels import Labels
+from ltfix.images.listing import Listing, ListingSource
+from ltfix.images.parts import open_parts, split_parts
+from ltfix.images.pictures import Pictures
+from ltfix.images.places import look_at, name_of
+from ltfix.images.source import SPLITS, bare_name
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Member:
+    """A file in an archive.
+
+    Attributes:
+        name: with ``/`` between.
+        archive: which of the archives.
+        size: in bytes, unpacked.
+        at: where it lies, as the kind of archive says it.
+    """
+
+    name: str
+    archive: int
+    size: int
+    at: tuple[int, ...]
+
+    @property
+    def parts(self) -> list[str]:
+        """The names on the way to it."""
+        return [part for part in self.name.split("/") if part not in ("", ".")]
+
+
+Index = Callable[[Sequence[str]], Iterable[Member]]  # the files in archives, in their order
+Access = Callable[
+    [Sequence[str], Sequence[Member], Sequence[str]], Pictures
+]  # those of members, by sample names
+
+
+def open_archive(kind: str, rest: str, split: Sequence[str], index: Index, access: Access) -> ListingSource:
+    """Open archives of class folders, or of split folders of class folders, as a folder of the same would be.
+
+    Folders that all members share are left out of their names.
+
+    Raises:
+        UsageError: several splits asked of a bare archive, a split twice.
+        InputError: an archive is missing or cut off, or has no class folders.
+    """
+    parts = open_parts(kind, rest, split[:1])
+    first = next(iter(parts.values()))[0]
+    found = dict[str, Listing]()
+    for name, paths in parts.items():
+        members = [(member.parts, member) for member in index(paths)]
+        if split_parts(rest, kind=kind) is not None:
+            by_split = {name: _below_common(members, keep=())}
+        else:
+            by_split = _by_split(_below_common(members, keep=SPLITS), split, f"{kind}:{rest}")
+        for of, rows in by_split.items():
+            found[of] = _listing(kind, of, paths, rows, access)
+    return ListingSource(kind, name_of(first), {of: functools.partial(found.__getitem__, of) for of in found})
+
+
+Rows = list[tuple[list[str], Member]]
+
+
+def _below_common(rows: Rows, keep: Sequence[str]) -> Rows:
+    """Without the folders that all share, but for those of splits and the one of the class."""
+    kept = {*keep, *(other for name in keep for other in OTHER_NAMES.get(name, ()))}
+    while (
+        rows
+        and all(len(parts) > 2 and parts[0] == rows[0][0][0] for parts, _ in rows)
+        and rows[0][0][0] not in kept
+    ):
+        rows = [(parts[1:], member) for parts, member in rows]
+    return rows
+
+
+def _by_split(rows: Rows, split: Sequence[str], where: str) -> dict[str, Rows]:
+    folders = {parts[0] for parts, _ in rows if len(parts) > 2}
+    names = dict[str, str]()
+    for name in {**dict.fromkeys(SPLITS), **dict.fromkeys(split)}:
+        for candidate in (name, *OTHER_NAMES.get(name, ())):
+            if candidate in folders and name not in names.values():
+                names[candidate] = name
+    if not names:
+        return {bare_name(split, where): rows}
+    found = collections.defaultdict[str, Rows](list)
+    for parts, member in rows:
+        if len(parts) > 2 and parts[0] in names:
+            found[names[parts[0]]].append((parts[1:], member))
+    return found
+
+
+def _listing(kind: str, split: str, paths: Sequence[str], rows: Rows, access: Access) -> Listing:
+    others, kept = collections.Counter[str](), Rows()
+    for parts, member in rows:
+        if any(part.startswith(".") and part != ".." for part in parts):
+            continue
+        if len(parts) > 1 and parts[-1].lower().endswith(IMAGES):
+            kept.append((parts, member))
+        else:
+            others[posixpath.splitext(parts[-1])[1].lower() or "no ending"] += 1
+    if not kept:
+        hint = "webdataset's shards are wds:FILE" if others[".cls"] or others[".json"] else None
+        raise InputError("no pictures in class folders", where=paths[0], hint=hint)
+    kept.sort(key=lambda row: ("/".join(row[0][:-1]), row[0][-1]))  # ImageFolder's order
+    samples, members = ["/".join(parts) for parts, _ in kept], [member for _, member in kept]
+    for before, after, member in zip(samples, samples[1:], members[1:], strict=False):
+        if before == after:
+            raise InputError(f"{after!r} is there twice", where=paths[member.archive])
+    pictures = access(paths, members, samples)
+    labels = Labels((parts[0] for parts, _ in kept), pictures.where, names=True)
+    sizes, stamps = looked(paths, members)
+    return Listing(paths[0], samples, labels, pictures, sizes, stamps, left_out(split, others), by_class=True)
+
+
+def looked(paths: Sequence[str], members: Sequence[Member]) -> tuple[np.ndarray, np.ndarray]:
+    """[N] int64 sizes of members, and the stamps of the archives that hold them."""
+    stamps = np.array([look_at(path)[1] for path in paths], np.int64)
+    sizes = np.array([member.size for member in members], np.int64)
+    return sizes, stamps[[member.archive for member in members]]

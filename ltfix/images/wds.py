@@ -1,0 +1,108 @@
+"""``wds:SHARDS``: webdataset's tars, ``key.jpg`` beside ``key.cls`` or ``key.json``, read in place."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+from ltfix.errors import InputError
+from ltfix.images.archive import Member, looked
+from ltfix.images.columns import Columns, Rows, parse
+from ltfix.images.folder import IMAGES
+from ltfix.images.labels import Labels
+from ltfix.images.listing import Listing, ListingSource
+from ltfix.images.parts import open_parts
+from ltfix.images.places import name_of
+from ltfix.images.tar import pictures_of, walk
+
+_LONGEST = 1 << 20  # bytes of a label's file
+_PICTURES = tuple(ending.removeprefix(".") for ending in IMAGES)
+
+
+def open_wds(
+    rest: str, *, root: str | None = None, split: Sequence[str] = (), columns: str | None = None
+) -> ListingSource:
+    """Open ``FILE``, ``train-{0000..1023}.tar``, or ``train=…,test=…``.
+
+    Args:
+        rest: the shards.
+        root: not used.
+        split: the splits asked for.
+        columns: ``label=KEY`` names the key of the JSON that is the label.
+
+    Raises:
+        UsageError: a split twice, or several asked of a bare source.
+        InputError: a shard is missing or cut off, a key has no label, or two.
+    """
+    parts, chosen = open_parts("wds", rest, split), parse(columns)
+    first = next(iter(parts.values()))[0]
+    return ListingSource(
+        "wds",
+        name_of(first),
+        {name: functools.partial(_read, paths, chosen) for name, paths in parts.items()},
+    )
+
+
+def _read(paths: Sequence[str], chosen: Mapping[str, str]) -> Listing:
+    members, rows, alone = list[Member](), Rows("key"), 0
+    for archive, path in enumerate(paths):
+        rows.begin(path)
+        labels, pictures = _shard(path, chosen)
+        alone += len(labels.keys() - pictures.keys())
+        for key, info in pictures.items():
+            if key not in labels:
+                raise InputError(
+                    "a picture without label",
+                    where=f"{path}: {info.name}",
+                    hint="key.cls or key.json holds it",
+                )
+            rows.add(len(members), f"{name_of(path)}/{info.name}", labels[key])
+            members.append(Member(info.name, archive, info.size, (info.offset_data,)))
+    access = pictures_of(paths, members, [member.name for member in members])
+    sizes, stamps = looked(paths, members)
+    notes = (f"{alone:,} labels without picture are left out ({paths[0]})",) if alone else ()
+    return Listing(paths[0], rows.paths, Labels(rows.labels, access.where), access, sizes, stamps, notes)
+
+
+def _shard(path: str, chosen: Mapping[str, str]) -> tuple[dict[str, object], dict[str, tarfile.TarInfo]]:
+    """The labels and the pictures of one shard by key."""
+    found: dict[str, dict[str, object]] = {"cls": {}, "json": {}}
+    pictures = dict[str, tarfile.TarInfo]()
+    for info, handle in walk(path):
+        folder, slash, base = info.name.rpartition("/")
+        stem, _, ending = base.partition(".")
+        key, ending = f"{folder}{slash}{stem}", ending.lower()
+        if not stem or (ending not in found and ending not in _PICTURES):
+            continue
+        of_kind = pictures if ending in _PICTURES else found[ending]
+        if key in of_kind:
+            raise InputError(
+                f"{'two pictures' if of_kind is pictures else 'two labels'} for one key",
+                where=f"{path}: {info.name}",
+            )
+        if ending in found:
+            found[ending][key] = _label(info, handle, ending, chosen, path)
+        else:
+            pictures[key] = info
+    return {**found["json"], **found["cls"]}, pictures
+
+
+def _label(
+    info: tarfile.TarInfo, handle: BinaryIO, ending: str, chosen: Mapping[str, str], path: str
+) -> object:
+    where = f"{path}: {info.name}"
+    if info.size > _LONGEST:
+        raise InputError("a label of more than a megabyte", where=where)
+    handle.seek(info.offset_data)
+    raw = handle.read(info.size)
+    try:
+        if ending == "cls":
+            return raw.decode().strip()
+        value = dict(json.loads(raw))
+        name = Columns([*value, "path"], {**chosen, "path": "path"}, where).label
+        return value[name]
+    except (ValueError, RecursionError, TypeError) as err:
+        raise InputError(f"not a label: {err}", where=where) from err
