@@ -71,10 +71,10 @@ def open_archive(kind: str, rest: str, split: Sequence[str], index: Index, acces
     return ListingSource(kind, name_of(first), {of: functools.partial(found.__getitem__, of) for of in found})
 
 
-Rows = list[tuple[list[str], Member]]
+Placed = list[tuple[list[str], Member]]
 
 
-def _below_common(rows: Rows, keep: Sequence[str]) -> Rows:
+def _below_common(rows: Placed, keep: Sequence[str]) -> Placed:
     """Without the folders that all share, but for those of splits and the one of the class."""
     kept = {*keep, *(other for name in keep for other in OTHER_NAMES.get(name, ()))}
     while (
@@ -86,7 +86,7 @@ def _below_common(rows: Rows, keep: Sequence[str]) -> Rows:
     return rows
 
 
-def _by_split(rows: Rows, split: Sequence[str], where: str) -> dict[str, Rows]:
+def _by_split(rows: Placed, split: Sequence[str], where: str) -> dict[str, Placed]:
     folders = {parts[0] for parts, _ in rows if len(parts) > 2}
     names = dict[str, str]()
     for name in {**dict.fromkeys(SPLITS), **dict.fromkeys(split)}:
@@ -95,15 +95,15 @@ def _by_split(rows: Rows, split: Sequence[str], where: str) -> dict[str, Rows]:
                 names[candidate] = name
     if not names:
         return {bare_name(split, where): rows}
-    found = collections.defaultdict[str, Rows](list)
+    found = collections.defaultdict[str, Placed](list)
     for parts, member in rows:
         if len(parts) > 2 and parts[0] in names:
             found[names[parts[0]]].append((parts[1:], member))
     return found
 
 
-def _listing(kind: str, split: str, paths: Sequence[str], rows: Rows, access: Access) -> Listing:
-    others, kept = collections.Counter[str](), Rows()
+def _listing(kind: str, split: str, paths: Sequence[str], rows: Placed, access: Access) -> Listing:
+    others, kept = collections.Counter[str](), Placed()
     for parts, member in rows:
         if any(part.startswith(".") and part != ".." for part in parts):
             continue
