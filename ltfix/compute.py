@@ -135,6 +135,11 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """What sums are kept in: float64, which an mps device has not."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def use_threads(threads: int | None) -> None:
     """Compute with so many CPU threads; None: OMP_NUM_THREADS, else as many as there are processors for us.
 

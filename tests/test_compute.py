@@ -22,6 +22,7 @@ from ltfix.compute import (
     default_batch_size,
     resolve_device,
     use_threads,
+    widest,
 )
 from ltfix.errors import EnvironmentFault, UsageError
 
@@ -49,6 +50,15 @@ def test_devices_by_name():
         resolve_device("gpu")
     with pytest.raises(EnvironmentFault, match="there is no device cuda:99"):
         resolve_device("cuda:99")
+
+
+def test_sums_are_as_wide_as_the_device_has_numbers():
+    """mps, which only a Mac has, knows no float64: asked for it, torch fails there."""
+    assert [widest(torch.device(kind)) for kind in ("cpu", "cuda", "mps")] == [
+        torch.float64,
+        torch.float64,
+        torch.float32,
+    ]
 
 
 def test_more_threads_than_any_machine_can_start_are_refused():

@@ -120,6 +120,7 @@ def _annotation(command: str, parameter: Parameter) -> Any:
         kind = kind | None
     about: dict[str, Any] = {"help": parameter.option.help, "metavar": parameter.metavar}
     about |= {"show_default": "[default:" not in parameter.option.help, "show_envvar": False}
+    about["readable"] = False  # no permission is the environment's fault, whoever finds it
     if parameter.positional:
         return Annotated[kind, typer.Argument(**about)]
     about["envvar"] = config.variables(command, parameter.key)

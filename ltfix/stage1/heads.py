@@ -31,7 +31,7 @@ class CosineClassifier(nn.Module):
 
     def head(self) -> tuple[Tensor, Tensor, Mapping[str, Any] | None]:
         """Unit rows [K, D], no bias, and the transform that normalises features."""
-        weight = F.normalize(self.weight.detach().double()).float()
+        weight = F.normalize(self.weight.detach().cpu().double()).float()
         return weight, weight.new_zeros(len(weight)), {"kind": "l2"}
 
 

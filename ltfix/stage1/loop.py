@@ -15,7 +15,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from ltfix import seeds
-from ltfix.compute import Compute
+from ltfix.compute import Compute, widest
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import Progress
 from ltfix.stage1.average import MovingAverage
@@ -214,7 +214,7 @@ class _Told:
     """An epoch's sums on the device, and live words about them now and then."""
 
     def __init__(self, number: int, trainer: Trainer, progress: Progress) -> None:
-        self.sums = torch.zeros(2, dtype=torch.float64, device=trainer.compute.device)
+        self.sums = torch.zeros(2, dtype=widest(trainer.compute.device), device=trainer.compute.device)
         self.name = f"epoch {number + 1}/{trainer.pace.epochs}"
         self.size, self.progress, self.speaks = trainer.processes.size, progress, trainer.processes.first
         self.seen, self.last = 0, time.monotonic()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rights import without_rights
 
 from ltfix import cli
 from ltfix.cli import boundary
@@ -87,16 +87,17 @@ def test_a_folder_that_became_a_file_is_not_blamed_on_the_method(tables: Path, m
     assert "no method can run" not in capsys.readouterr().err
 
 
-@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read anything")
-def test_what_may_not_be_read(tables: Path, monkeypatch, capsys):
-    monkeypatch.chdir(tables)
-    Head(np.ones((3, 8), np.float32), np.zeros(3, np.float32), "ce").save("h.safetensors")
-    for path in ("h.safetensors", "test.npz"):
-        Path(path).chmod(0)
-        assert cli.run(["evaluate", "h.safetensors", "--cache", "test.npz"]) == 4
-        assert cli.run(["inspect", path]) == 4
-        assert "no permission" in capsys.readouterr().err
-        Path(path).chmod(0o600)
+@pytest.mark.parametrize("file", ["h.safetensors", "test.npz"])
+@pytest.mark.parametrize("argv", [("evaluate", "h.safetensors", "--cache", "test.npz"), ("inspect",)])
+def test_what_may_not_be_read(tables: Path, ltfix, file: str, argv: tuple[str, ...]):
+    Head(np.ones((3, 8), np.float32), np.zeros(3, np.float32), "ce").save(tables / "h.safetensors")
+    (tables / file).chmod(0)
+    argv = (*argv, file) if argv == ("inspect",) else argv
+    done = ltfix(*argv, cwd=tables, preexec_fn=without_rights)
+    (tables / file).chmod(0o600)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("ltfix: error: no permission")
+    assert file in done.stderr
 
 
 @pytest.mark.parametrize(

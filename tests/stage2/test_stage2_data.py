@@ -111,6 +111,19 @@ def test_small_chunks_and_buffers_change_nothing_but_the_order(monkeypatch):
     assert not np.array_equal(seen(batches), seen(epoch_of(streamed, 32, epoch=1)))
 
 
+def test_what_is_streamed_is_told_by_the_cache_alone(monkeypatch):
+    """Order of reading decides the head, so that no machine may choose it."""
+    cache = numbered(11)
+    size = sum(shard.nbytes for shard in cache.shards)
+    monkeypatch.setattr("os.sysconf", lambda name: 1)  # a machine without memory
+    assert not Features.of(cache).streamed
+    monkeypatch.setattr(module, "RESIDENT_BYTES", size)
+    assert not Features.of(cache).streamed
+    monkeypatch.setattr(module, "RESIDENT_BYTES", size - 1)
+    assert Features.of(cache).streamed
+    assert not Features.of(cache, stream="never").streamed
+
+
 def test_streaming_visits_instances_only():
     with pytest.raises(UsageError, match="sampler=class-aware"):
         epoch_of(Features.of(numbered(), stream="always"), sampler="class-aware")

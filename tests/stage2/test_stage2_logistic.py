@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ltfix.stage2.fitting import logistic
 from ltfix.stage2.fitting.logistic import Point, Problem, approach, finish
@@ -58,6 +59,35 @@ def test_value_and_gradient_are_literal(kept: bool, monkeypatch):
     expected, by_weight = literal(data, at, 1e-3, ours)
     assert value == pytest.approx(expected, rel=1e-5)
     assert gradient.weight.numpy() == pytest.approx(by_weight, abs=1e-6)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Stands in for a device without float64: whatever would make such a tensor fails."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.dtype == torch.float64:
+            raise TypeError(f"{func} makes float64")
+        return found
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_device_without_float64_solves_in_float32(kept: bool, monkeypatch):
+    data, at = clouds(300, 7, 5), Point(torch.zeros(5, 7), torch.zeros(5))
+    if not kept:
+        monkeypatch.setattr(logistic, "KEPT_BYTES", 0)
+    scaling = Scaling.of(data.some_rows(), "none", "none")
+    wide = problem(data)
+    expected = finish(wide, approach(wide, at, 1e-3, 2), 1e-3, tolerance=1e-9, most=30)[0]
+    with NoFloat64(), pytest.raises(TypeError, match="makes float64"):
+        Problem(data, scaling, CPU)
+    monkeypatch.setattr(logistic, "widest", lambda device: torch.float32)
+    with NoFloat64():
+        ours = Problem(data, scaling, CPU, dtype=torch.float64)
+        found = finish(ours, approach(ours, at, 1e-3, 2), 1e-3, tolerance=1e-9, most=30)[0]
+    assert found.weight.dtype == torch.float32
+    assert found.weight.numpy() == pytest.approx(expected.weight.numpy(), abs=1e-3)
+    assert ours.head(found).weight.dtype == np.float32
 
 
 def test_statistics_are_those_of_all_samples():

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltfix.compute import widest
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import derive
@@ -85,28 +86,29 @@ class Problem:
         progress: Progress = SILENT,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.dtype = dtype
+        self.wide = widest(device)
+        self.dtype = self.wide if dtype == torch.float64 else dtype
         self.data, self.scaling, self.device, self.progress = data, scaling, device, progress
         self.n, self.dim, self.n_classes = len(data), data.dim, len(data.counts)
         self.labels = torch.from_numpy(data.labels)
         self._kept: Tensor | None = None
         if 4 * self.n * self.dim <= KEPT_BYTES and not data.streamed:
-            self._kept = torch.empty(self.n, self.dim, device=device, dtype=dtype)
+            self._kept = torch.empty(self.n, self.dim, device=device, dtype=self.dtype)
             for part, x in data.mean_views():
                 self._kept[part] = self._inside(x)
-        total = torch.zeros(self.dim, dtype=torch.float64, device=device)
-        second = torch.zeros(self.dim, self.dim, device=device, dtype=dtype)
+        total = torch.zeros(self.dim, dtype=self.wide, device=device)
+        second = torch.zeros(self.dim, self.dim, device=device, dtype=self.dtype)
         for _, block in self._read():
-            total += block.sum(0, dtype=torch.float64)
+            total += block.sum(0, dtype=self.wide)
             second.addmm_(block.T, block)
-        self.mean = (total / self.n).to(dtype)
-        self.scale = math.sqrt(float(second.diagonal().double().sum()) / self.n) or 1.0
+        self.mean = (total / self.n).to(self.dtype)
+        self.scale = math.sqrt(float(second.diagonal().sum(dtype=self.wide)) / self.n) or 1.0
         self.covariance = (second / self.n - torch.outer(self.mean, self.mean)) / self.scale**2
         if self._kept is not None:
             self._kept.sub_(self.mean).div_(self.scale)
         self._at_once = max(1, BUFFER_VALUES // (BLOCK_ROWS * self.dim))
         rows = max(64, min(8192, BLOCK_VALUES // self.n_classes))
-        self._z = torch.empty(rows, self.n_classes, device=device, dtype=dtype)
+        self._z = torch.empty(rows, self.n_classes, device=device, dtype=self.dtype)
 
     def _inside(self, x: np.ndarray) -> Tensor:
         return self.scaling.apply(torch.from_numpy(x).to(self.device, self.dtype))
@@ -175,29 +177,28 @@ class Problem:
 
     def head(self, at: Point) -> Head:
         """The classifier of features as they are stored."""
-        weight = at.weight.double() / self.scale
-        bias = at.bias.double() - weight @ self.mean.double()
-        return self.scaling.back(Head(weight.cpu().numpy(), bias.cpu().numpy()))
+        weight = at.weight.cpu().double() / self.scale
+        bias = at.bias.cpu().double() - weight @ self.mean.cpu().double()
+        return self.scaling.back(Head(weight.numpy(), bias.numpy()))
 
     def value_and_gradient(self, at: Point, penalty: float) -> tuple[float, Point]:
         """f and its gradient: one pass, two matrix products a block."""
         gradient, total = self.zero(), 0.0
         for x, y in self.blocks():
             residuals, losses = self.residuals(x, y, at)
-            total += float(losses.sum(dtype=torch.float64))
+            total += float(losses.sum(dtype=self.wide))
             gradient.weight.addmm_(residuals.T, x)
             gradient.bias.add_(residuals.sum(0))
         gradient.weight.div_(self.n).add_(at.weight, alpha=penalty)
         gradient.bias.div_(self.n)
-        value = total / self.n + 0.5 * penalty * float(at.weight.square().sum(dtype=torch.float64))
+        value = total / self.n + 0.5 * penalty * float(at.weight.square().sum(dtype=self.wide))
         return value, gradient
 
     def preconditioner(self, penalty: float) -> Callable[[Point], Point]:
         """g ↦ P g, with P = 2 (Σ + ridge)⁻¹ on the weight and 2 on the bias."""
         ridge = RIDGE * penalty * self.n_classes
-        curved = self.covariance.double() + ridge * torch.eye(
-            self.dim, dtype=torch.float64, device=self.device
-        )
+        unit = torch.eye(self.dim, dtype=self.wide, device=self.device)
+        curved = self.covariance.to(self.wide) + ridge * unit
         inverse = (2 * torch.linalg.inv(curved)).to(self.dtype)
         return lambda g: Point(g.weight @ inverse, 2 * g.bias)
 

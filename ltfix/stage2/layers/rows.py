@@ -266,7 +266,7 @@ def samn_head(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence
     """SAMN over the class metric that ``metric`` asks for."""
     first = values[0]
     if first["metric"] == "norm":
-        metric = weight.double().norm(dim=-1).clamp(min=NORM_FLOOR).cpu().numpy()
+        metric = weight.cpu().double().norm(dim=-1).clamp(min=NORM_FLOOR).numpy()
     else:
         metric = np.broadcast_to(counts.astype(np.float64), bias.shape).copy()
     present = counts > 0

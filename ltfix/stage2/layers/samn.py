@@ -189,14 +189,13 @@ class SAMNLinear(nn.Module):
         if metric == "freq" and class_counts is None:
             raise ValueError('class_counts are needed for metric="freq"')
         weight = linear.weight.detach()
-        values = (
-            weight.double().norm(dim=1) if metric == "norm" else torch.as_tensor(class_counts).clamp(min=1)
-        )
+        by_norm = metric == "norm"
+        values = weight.cpu().double().norm(dim=1) if by_norm else torch.as_tensor(class_counts).clamp(min=1)
         module = cls(linear.in_features, linear.out_features, values, variant=variant, part=part, scale=scale)
         module = module.to(weight)
         with torch.no_grad():
             for raw in (module.raw_weight, module.raw_bias):  # again, in the precision of the linear
-                raw.copy_(torch.from_numpy(initial_raw(values.double().cpu().numpy(), variant)))
+                raw.copy_(torch.from_numpy(initial_raw(values.cpu().double().numpy(), variant)))
             module.weight.copy_(weight)
             module.bias.zero_() if linear.bias is None else module.bias.copy_(linear.bias)
         return module

@@ -1,6 +1,6 @@
 """Features for the engine: gathered from the memory map in the order an epoch visits them.
 
-A cache that fits into half of the memory is visited in any order. A larger one is streamed: blocks of
+A cache of up to ``RESIDENT_BYTES`` is visited in any order. A larger one is streamed: blocks of
 ``BLOCK_ROWS`` consecutive rows in shuffled order are copied into a buffer of ``BUFFER_BYTES``, whose rows are
 shuffled again.
 """
@@ -8,7 +8,6 @@ shuffled again.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -27,6 +26,7 @@ from ltfix.stage2.methods.parts import Part
 CHUNK_VALUES = 1 << 22  # gathered at once: 16 MB of float32
 BUFFER_BYTES = 1 << 24
 BLOCK_ROWS = 64
+RESIDENT_BYTES = 8 << 30
 SCALE_ROWS = 16384
 
 
@@ -62,7 +62,8 @@ class Features:
         """All samples of a cache.
 
         Args:
-            stream: "auto" (where the cache is larger than half of the memory), "always" or "never".
+            stream: "auto" (where the cache is larger than ``RESIDENT_BYTES``, on every machine, as the order
+                of visits decides the head), "always" or "never".
 
         Raises:
             InputError: a feature is not finite; its row is named.
@@ -72,7 +73,7 @@ class Features:
         if views_used == "all":
             rows, labels = np.repeat(rows, cache.views), np.repeat(labels, cache.views)
         size = sum(shard.nbytes for shard in cache.shards)
-        streamed = stream == "always" or (stream == "auto" and 2 * size > _memory())
+        streamed = stream == "always" or (stream == "auto" and size > RESIDENT_BYTES)
         return cls(cache.shards, rows, labels, cache.counts, views_used, streamed)
 
     def __len__(self) -> int:
@@ -210,7 +211,7 @@ class Features:
             raise UsageError(
                 "a cache that is streamed is visited instance by instance",
                 where=f"sampler={sampler.name}",
-                hint="use sampler=instance, or a machine with more memory",
+                hint="use sampler=instance, or stream=never where memory holds it",
             )
         blocks = np.random.default_rng(derive(0, "blocks", epoch))  # all seeds read the same blocks
         starts = blocks.permutation(np.arange(0, len(self), BLOCK_ROWS * self.copies))
@@ -249,11 +250,3 @@ class Features:
         n = len(self)
         generators = [np.random.default_rng(derive(seed, "views", epoch)) for seed in seeds]
         return np.stack([rng.integers(self.views, size=n, dtype=np.uint8) for rng in generators])
-
-
-def _memory() -> int:
-    """Physical memory in bytes."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not POSIX
-        return 8 << 30

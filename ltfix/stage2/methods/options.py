@@ -70,7 +70,10 @@ class Options(Checked):
         alone="one",
     )
     stream: str = option(
-        "auto", "Read features block-wise: auto, always or never.", metavar="WHEN", choices=STREAM
+        "auto",
+        "Read features block-wise: auto (above 8 GiB), always, never.",
+        metavar="WHEN",
+        choices=STREAM,
     )
     no_cache: bool = option(
         False, "Solve the linear probe again, and do not keep it beside the training features."
