@@ -119,7 +119,9 @@ def solver() -> None:
 
     def objective(model: LogisticRegression) -> float:
         bias = model.intercept_ + model.coef_ @ (problem.mean.numpy() / problem.scale)
-        point = logistic.Point(torch.from_numpy(model.coef_).float(), torch.from_numpy(bias).float())
+        weight = torch.from_numpy(model.coef_).float()
+        weight = weight if problem.basis is None else weight @ problem.basis
+        point = logistic.Point(weight, torch.from_numpy(bias).float())
         return problem.value_and_gradient(point, penalty)[0]
 
     theirs, took, iterations = np.inf, 0.0, 25

@@ -35,6 +35,11 @@ def problem(data: Features) -> Problem:
     return Problem(data, Scaling.of(data.some_rows(), "none", "none"), CPU)
 
 
+def turned(weight: torch.Tensor, ours: Problem) -> torch.Tensor:
+    """A weight over centred features as one over the problem's."""
+    return weight if ours.basis is None else weight @ ours.basis
+
+
 def literal(data: Features, at: Point, penalty: float, ours: Problem) -> tuple[float, np.ndarray]:
     """f by autograd in float64 over features of unit mean square norm, and its gradient by the weight."""
     x = torch.from_numpy(data.mean_view()).double()
@@ -55,10 +60,22 @@ def test_value_and_gradient_are_literal(kept: bool, monkeypatch):
     ours = problem(data)
     rng = torch.Generator().manual_seed(0)
     at = Point(torch.randn(5, 7, generator=rng), torch.randn(5, generator=rng))
-    value, gradient = ours.value_and_gradient(at, 1e-3)
+    value, gradient = ours.value_and_gradient(Point(turned(at.weight, ours), at.bias), 1e-3)
     expected, by_weight = literal(data, at, 1e-3, ours)
     assert value == pytest.approx(expected, rel=1e-5)
-    assert gradient.weight.numpy() == pytest.approx(by_weight, abs=1e-6)
+    found = turned(torch.from_numpy(by_weight).float(), ours)
+    assert gradient.weight.numpy() == pytest.approx(found.numpy(), abs=1e-6)
+
+
+def test_kept_features_are_turned_so_that_the_preconditioner_is_a_division(monkeypatch):
+    data, rng = clouds(300, 7, 5), torch.Generator().manual_seed(0)
+    gradient = Point(torch.randn(5, 7, generator=rng), torch.randn(5, generator=rng))
+    kept = problem(data)
+    found = kept.preconditioner(1e-3)(Point(turned(gradient.weight, kept), gradient.bias))
+    monkeypatch.setattr(logistic, "KEPT_BYTES", 0)
+    expected = problem(data).preconditioner(1e-3)(gradient)
+    assert found.weight.numpy() == pytest.approx(turned(expected.weight, kept).numpy(), abs=1e-4)
+    assert found.bias.numpy() == pytest.approx(expected.bias.numpy())
 
 
 class NoFloat64(TorchDispatchMode):
@@ -109,7 +126,7 @@ def test_minibatches_and_a_few_passes_reach_scikit_learns_optimum(penalty: float
     x /= np.sqrt(np.square(x).sum(1).mean())
     solver = LogisticRegression(C=1 / (penalty * len(x)), max_iter=20_000, tol=1e-9).fit(x, data.labels)
     centred = Point(
-        torch.from_numpy(solver.coef_).float(),
+        turned(torch.from_numpy(solver.coef_).float(), ours),
         torch.from_numpy(solver.intercept_ + solver.coef_ @ x.mean(0)).float(),
     )
     best, _ = ours.value_and_gradient(centred, penalty)
