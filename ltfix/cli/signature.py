@@ -108,7 +108,8 @@ def move_data(value: str, folder: Path) -> str:
     from ltfix.images.places import is_remote
 
     def moved(path: str) -> str:
-        return path if path == "-" or is_remote(path) else str(folder / path)
+        stays = path == "-" or is_remote(path) or (prefix == "hf" and not (folder / path).exists())
+        return path if stays else str(folder / path)
 
     parts = split_parts(rest, folder)
     if parts is None:

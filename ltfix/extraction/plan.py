@@ -168,8 +168,8 @@ def _source(request: Request, split: Split) -> dict[str, Any]:
         "split": split.name,
         "digest": split.digest,
     }
-    if request.imbalance_factor is not None and split.name == "train":
-        source |= {"imbalance_factor": request.imbalance_factor, "imbalance_seed": request.imbalance_seed}
+    if split.name == "train" or (split.name == "val" and request.val_from_rest):
+        source |= request.cut()
     if request.unlabelled:
         source["unlabelled"] = True
     if request.classes_order != "text":

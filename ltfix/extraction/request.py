@@ -23,7 +23,9 @@ class ImageRequest(RunOptions):
         columns: which columns of a table are the path (or image), the label and the split.
         classes: class names in index order, or a file of them, one a line.
         classes_order: of class names that the data shows: "text", or "numeric" where they are whole numbers.
-        imbalance_factor, imbalance_seed: cut the training split to the exponential profile.
+        imbalance_factor, imbalance_type, imbalance_order, imbalance_seed: cut the training split to a long
+            tail, see :func:`ltfix.images.longtail.cut_long_tail`.
+        val_from_rest: so many samples a class, of what the cut leaves, are the split "val".
         limit: at most so many samples a split, evenly spaced.
         checkpoint: weights for the model.
         checkpoint_key, ignore_tensors: where in it the state dict lies; patterns of tensors to leave out.
@@ -51,9 +53,16 @@ class ImageRequest(RunOptions):
         "text", "Of class names that the data shows: of text, or of numbers.", choices=("text", "numeric")
     )
     imbalance_factor: float | None = option(
-        None, "Cut training images to an exponential long tail n_max/n_min.", metavar="F"
+        None, "Cut training images to a long tail n_max/n_min.", metavar="F"
     )
-    imbalance_seed: int = option(0, "Decides which images the cut keeps.", low=0)
+    imbalance_type: str = option("exp", "Of the cut: exponential, or two steps.", choices=("exp", "step"))
+    imbalance_order: str = option(
+        "shuffle", "The cut keeps shuffled images, or the first ones.", choices=("shuffle", "first")
+    )
+    imbalance_seed: int = option(0, "Decides which shuffled images the cut keeps.", low=0)
+    val_from_rest: int | None = option(
+        None, "N images a class that the cut leaves are the split val.", metavar="N", low=1
+    )
     limit: int | None = option(None, "At most N samples a split, evenly spaced.", low=1)
     checkpoint: str | Path | None = option(
         None, "Weights for the model: safetensors or .pth.", metavar="FILE"
@@ -80,6 +89,17 @@ class ImageRequest(RunOptions):
     interpolation: str | None = option(
         None, "Of the resize: bilinear, bicubic, …  [default: the model's]", metavar="NAME"
     )
+
+    def cut(self) -> dict[str, Any]:
+        """What a record of the training images says of their cut."""
+        found: dict[str, Any] = {}
+        if self.imbalance_factor is not None:
+            found = {"imbalance_factor": self.imbalance_factor, "imbalance_seed": self.imbalance_seed}
+        if self.imbalance_type != "exp":
+            found["imbalance_type"] = self.imbalance_type
+        if self.imbalance_order != "shuffle":
+            found["imbalance_order"] = self.imbalance_order
+        return found if self.val_from_rest is None else {**found, "val_from_rest": self.val_from_rest}
 
     def preprocess(self) -> dict[str, Any]:
         """What overrides the model's own preprocessing; None where nothing was given."""

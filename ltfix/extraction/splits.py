@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,20 +34,18 @@ def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.nda
         UsageError: the classes of a split other than train cannot be known.
         InputError: a split, a class or an image is missing.
     """
-    ordered = order_splits(list(request.split) or source.splits())
+    known = (*source.splits(), *(["val"] if request.val_from_rest else []))
+    ordered = order_splits(list(request.split) or known)
     cached = _train_cache(Path(request.out))
-    if cached is None and request.beside is not None and "train" not in source.splits():
-        cached = _train_cache(Path(request.beside))
     classes, note = _classes(source, ordered, cached, request)
-    train = None
-    if "train" in source.splits() and ("train" in ordered or cached is None):
-        train = cut_training_split(source.split("train", classes), request)
-    counts = train.counts if train is not None else None
+    own = dict[str, Split]()
+    if "train" in source.splits() and ({"train", "val"} & set(ordered) or cached is None):
+        own = training_splits(source, "train", classes, request)
+    counts = own["train"].counts if own else None
     if "train" not in ordered and cached is not None and cached.classes == classes:
         counts = cached.counts
     splits = [
-        train if name == "train" and train is not None else source.split(name, classes).limit(request.limit)
-        for name in ordered
+        own[name] if name in own else source.split(name, classes).limit(request.limit) for name in ordered
     ]
     return [splits[0].noted(note), *splits[1:]], counts
 
@@ -69,15 +68,34 @@ def class_names(source: Source, split: str, request: ImageRequest) -> tuple[tupl
     return read_classes(given) if isinstance(given, str | Path) else tuple(given), None
 
 
-def cut_training_split(split: Split, request: ImageRequest) -> Split:
-    """The training split cut to the long tail and the number of samples that were asked for.
+def training_splits(
+    source: Source, name: str, classes: Sequence[str], request: ImageRequest
+) -> dict[str, Split]:
+    """The training split by its name, cut to the long tail and the number of samples that were asked for; and
+    "val", if it is to be made of what the cut leaves.
 
     Raises:
-        UsageError: an imbalance factor below 1.
+        UsageError: an imbalance factor below 1; the data has a validation split, or too few samples for one.
     """
-    if request.imbalance_factor is not None:
-        split = cut_long_tail(split, request.imbalance_factor, request.imbalance_seed)
-    return split.limit(request.limit)
+    split = source.split(name, classes)
+    rest = request.val_from_rest or 0
+    if rest and ("val" in source.splits() or name == "val"):
+        raise UsageError("the data has a split 'val' already", where=f"val_from_rest={rest}")
+    if request.imbalance_factor is None and request.imbalance_type != "exp":
+        hint = "imbalance_factor=F does"
+        raise UsageError("it cuts nothing", where=f"imbalance_type={request.imbalance_type}", hint=hint)
+    if request.imbalance_factor is None and not rest:
+        return {name: split.limit(request.limit)}
+    kept, left = cut_long_tail(
+        split,
+        request.imbalance_factor,
+        request.imbalance_seed,
+        kind=request.imbalance_type,
+        order=request.imbalance_order,
+        rest=rest,
+    )
+    found = {name: kept.limit(request.limit)}
+    return found | {"val": dataclasses.replace(left, name="val").limit(request.limit)} if rest else found
 
 
 def _classes(

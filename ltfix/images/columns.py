@@ -216,7 +216,7 @@ def _gather(
         for rows in found.values():
             rows.begin(path)
         for number, name, label, *of in read(path):
-            part = _split_name(of[0], f"{path}, {unit} {number}") if of and by_split else ""
+            part = split_name(of[0], f"{path}, {unit} {number}") if of and by_split else ""
             if part not in found:
                 found[part] = Rows(unit)
                 found[part].begin(path)
@@ -226,7 +226,7 @@ def _gather(
     return found
 
 
-def _split_name(value: object, where: str) -> str:
+def split_name(value: object, where: str) -> str:
     """The name of a split in a column of them: ``validation`` is ``val``. Caches are called by it."""
     name = str(value or "").strip()
     if not re.fullmatch(r"\w[\w.-]*", name):

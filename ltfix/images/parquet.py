@@ -50,7 +50,9 @@ def _rows(file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
             for path, label, *of in zip(paths, *(table[name] for name in names[1:]), strict=True):
                 name = path
                 if inside is not None:
-                    name = "/".join(filter(None, (name_of(file), str(number), (path or {}).get("path"))))
+                    name = f"{name_of(file)}/{number}"
+                    if own := (path or {}).get("path"):
+                        name += f"/{name_of(own)}"
                 yield number, name, label if classes is None else classes.get(label), *of
                 number += 1
 

@@ -18,6 +18,8 @@ WAIT = 0.5  # seconds before the second try; twice as long before each further o
 _AT_ONCE = 32  # objects looked at side by side
 _STAMPS = ("ETag", "etag", "md5", "generation", "mtime", "LastModified", "last_modified", "created")
 _BLOCK = 1 << 20
+_NOT_FOUND = 404
+MISSING = "no such file"
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ def look(url: str) -> Looked:
     try:
         found = _tried(url, lambda fs, path: fs.info(path))
     except InputError as err:
-        if isinstance(err.__cause__, FileNotFoundError):
+        if err.what == MISSING:
             return ABSENT, 0
         raise
     told = "|".join(str(found[key]) for key in _STAMPS if found.get(key) is not None)
@@ -83,8 +85,6 @@ def _tried(url: str, act: Callable[[Any, str], T]) -> T:
     for left in range(AGAIN, -1, -1):
         try:
             return act(*core.url_to_fs(url))
-        except FileNotFoundError as err:
-            raise InputError("no such file", where=url) from err
         except PermissionError as err:
             raise EnvironmentFault("no permission", where=url) from err
         except ImportError as err:
@@ -95,13 +95,24 @@ def _tried(url: str, act: Callable[[Any, str], T]) -> T:
         except ValueError as err:  # an unknown protocol, a URL that is none
             raise InputError(str(err), where=url) from err
         except Exception as err:  # what the clients of all these services raise has no common name
+            if _is_missing(err):
+                raise InputError(MISSING, where=url) from err
             if not left:
-                told = str(err) or type(err).__name__
+                cause = err.__cause__ or err
+                told = str(cause) or type(cause).__name__
                 what = f"it cannot be read, tried {AGAIN + 1} times: {told}"
                 raise InputError(what, where=url) from err
             time.sleep(wait)
             wait *= 2
     raise AssertionError("a loop that returns or raises")
+
+
+def _is_missing(err: Exception) -> bool:
+    """Whether there is no such object; the client for http says so of whatever went wrong."""
+    cause = err.__cause__
+    if not isinstance(err, FileNotFoundError) or getattr(cause, "status", None) == _NOT_FOUND:
+        return isinstance(err, FileNotFoundError)
+    return not (isinstance(cause, OSError) or type(cause).__module__.startswith("aiohttp"))
 
 
 def _fsspec() -> Any:

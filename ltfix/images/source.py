@@ -29,6 +29,9 @@ SOURCES = {
     "parquet": "ltfix.images.parquet:open_parquet",
     "tar": "ltfix.images.tar:open_tar",
     "wds": "ltfix.images.wds:open_wds",
+    "cifar10": "ltfix.images.cifar:open_cifar10",
+    "cifar100": "ltfix.images.cifar:open_cifar100",
+    "hf": "ltfix.images.hub:open_hub",
     "zip": "ltfix.images.zip:open_zip",
 }
 SPLITS = ("train", "val", "test")

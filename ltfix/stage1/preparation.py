@@ -15,7 +15,7 @@ import torchvision
 from ltfix import seeds
 from ltfix._version import __version__
 from ltfix.compute import Compute, choose_compute
-from ltfix.extraction.splits import class_names, cut_training_split
+from ltfix.extraction.splits import class_names, training_splits
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.stage1 import augment, recipes
@@ -112,9 +112,11 @@ def open_images(request: TrainingRequest) -> tuple[Split, Split | None]:
     """
     source = open_source(request.data, root=request.root, split=(request.split,), columns=request.columns)
     classes, note = class_names(source, request.split, request)
-    train = cut_training_split(source.split(request.split, classes), request).noted(note)
-    has_val = request.split != "val" and "val" in source.splits()
-    return train, source.split("val", train.classes) if has_val else None
+    found = training_splits(source, request.split, classes, request)
+    train = found[request.split].noted(note)
+    if request.split != "val" and "val" in source.splits():
+        return train, source.split("val", train.classes)
+    return train, found.get("val") if request.split != "val" else None
 
 
 def versions() -> dict[str, str]:

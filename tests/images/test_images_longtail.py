@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_images_split import make_split
 
 from ltfix.errors import UsageError
-from ltfix.images.longtail import cut_long_tail, exponential_counts
+from ltfix.images.longtail import cut_long_tail, exponential_counts, step_counts
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,8 @@ def test_the_draw_of_ldam_drw():
         index = np.where(labels == k)[0]
         np.random.shuffle(index)
         expected.append(index[: int(50 * 0.02 ** (k / 9.0))])
-    kept = cut_long_tail(make_split(labels.tolist(), 10), 50, seed=3)
+    kept, left = cut_long_tail(make_split(labels.tolist(), 10), 50, seed=3)
+    assert len(left) == 0
     assert [int(s.removesuffix(".png")) for s in kept.samples] == sorted(np.concatenate(expected).tolist())
 
 
@@ -66,3 +67,36 @@ def test_a_seed_that_the_generator_does_not_take_is_refused():
     for seed in (-1, 1 << 32):
         with pytest.raises(UsageError, match="imbalance seed"):
             cut_long_tail(make_split([0, 0, 1, 1], 2), 2.0, seed)
+
+
+def test_two_steps_as_ldam_drw():
+    """Half of the classes keep all, the others n_max / IF, truncated."""
+    assert step_counts(np.full(10, 5000), 100).tolist() == [5000] * 5 + [50] * 5
+    assert step_counts(np.full(5, 500), 30).tolist() == [500, 500, 16, 16, 16]
+    assert step_counts(np.array([3, 90, 80, 2]), 10).tolist() == [3, 90, 80, 2]
+    kept, _ = cut_long_tail(make_split([0, 1, 2] * 20, 3), 4, kind="step")
+    assert kept.counts.tolist() == [20, 5, 5]
+
+
+def test_the_first_of_each_class():
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(4), 30))
+    kept, _ = cut_long_tail(make_split(labels.tolist(), 4), 10, order="first")
+    expected = [np.flatnonzero(labels == k)[: int(30 * 0.1 ** (k / 3))] for k in range(4)]
+    assert [int(s.removesuffix(".png")) for s in kept.samples] == sorted(np.concatenate(expected).tolist())
+
+
+@pytest.mark.parametrize("order", ["shuffle", "first"])
+@pytest.mark.parametrize("factor", [None, 10.0])
+def test_a_balanced_validation_split_of_the_rest(order: str, factor: float | None):
+    split = make_split([0, 1, 2] * 50, 3)
+    kept, left = cut_long_tail(split, factor, 1, order=order, rest=8)
+    assert left.counts.tolist() == [8, 8, 8]
+    assert kept.counts.tolist() == ([42] * 3 if factor is None else [42, 13, 4])
+    assert not set(kept.samples) & set(left.samples)
+    if order == "first":
+        assert left.samples[0] == ("126.png" if factor is None else "14.png")
+
+
+def test_a_class_that_is_too_small_for_it_is_named():
+    with pytest.raises(UsageError, match=r"class '1' has 3 samples \(val_from_rest=3\)"):
+        cut_long_tail(make_split([0] * 9 + [1] * 3, 2), 2, rest=3)
