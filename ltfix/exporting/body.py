@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,21 @@ from ltfix.errors import InputError, UsageError
 from ltfix.exporting.request import ExportRequest
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
+from ltfix.records import record_of
 
 _GIVE = "name the body with backbone=…, and its weights with checkpoint=FILE"
 _PREPROCESS = ("image_size", "crop_pct", "mean", "std", "interpolation", "crop_mode")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RecordedBody:
+    """What a manifest or a stage-1 head says of its backbone; see ``Backbone.info``."""
+
+    name: str | None = None
+    args: dict[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str | None = None
+    weights_sha256: str | None = None
+    run: str | None = None
 
 
 def load_body(head: Head, cache: FeatureCache | None, request: ExportRequest) -> Backbone:
@@ -23,8 +35,10 @@ def load_body(head: Head, cache: FeatureCache | None, request: ExportRequest) ->
         UsageError: neither the cache nor the request says which; a recorded file or run is not to be found.
         InputError: the head is of another cache, D differs, or the weights are not those of the cache.
     """
+    where = head.path or head.name
+    own = record_of(RecordedBody, head.meta.get("backbone", {}), where)  # a stage-1 head knows by itself
     manifest = None if cache is None or _is_foreign(head, cache, request) else cache.manifest
-    record = {} if manifest is None else manifest.backbone
+    record = own if manifest is None else record_of(RecordedBody, manifest.backbone, cache)
     preprocess = {} if manifest is None else manifest.preprocess
     backbone = load_backbone(
         **_named(record, cache, request),
@@ -33,19 +47,13 @@ def load_body(head: Head, cache: FeatureCache | None, request: ExportRequest) ->
         preprocess={name: preprocess.get(name) for name in _PREPROCESS},
         seed=request.seed,
     )
+    name, found = backbone.info["name"], backbone.info["weights_sha256"]
     if backbone.dim != head.dim:
-        raise InputError(
-            f"the head has D = {head.dim}, the features of {backbone.info['name']} have D = {backbone.dim}",
-            where=head.path or head.name,
-            hint=_GIVE,
-        )
-    recorded = record.get("weights_sha256", head.meta.get("backbone", {}).get("weights_sha256"))
-    if recorded not in (None, backbone.info["weights_sha256"]):
-        raise InputError(
-            f"these weights of {backbone.info['name']} are not those that the features were made with",
-            where=request.checkpoint or backbone.info["weights"],
-            hint=_GIVE,
-        )
+        told = f"the head has D = {head.dim}, the features of {name} have D = {backbone.dim}"
+        raise InputError(told, where=where, hint=_GIVE)
+    if any(known.weights_sha256 not in (None, found) for known in (own, record)):
+        told = f"these weights of {name} are not those that the features were made with"
+        raise InputError(told, where=request.checkpoint or backbone.info["weights"], hint=_GIVE)
     return backbone
 
 
@@ -60,30 +68,27 @@ def _is_foreign(head: Head, cache: FeatureCache, request: ExportRequest) -> bool
         return False
     if request.backbone is not None:
         return True
-    raise InputError(
+    told, hint = (
         f"the head {head.path or head.name} was fitted on another cache",
-        where=cache.path,
-        hint="give the cache it was fitted on: cache=CACHE",
+        "give that one: cache=CACHE",
     )
+    raise InputError(told, where=cache.path, hint=hint)
 
 
-def _named(record: Mapping[str, Any], cache: FeatureCache | None, request: ExportRequest) -> dict[str, Any]:
+def _named(record: RecordedBody, cache: FeatureCache | None, request: ExportRequest) -> dict[str, Any]:
     """Name, checkpoint and arguments for `load_backbone`: as requested, else as recorded."""
-    arguments = {**record.get("args", {}), **request.model_args}
-    given = {"name": request.backbone, "checkpoint": request.checkpoint, "model_args": arguments}
-    if request.backbone is not None:
-        run = Path(request.backbone).is_dir()
-        return {**given, "model_args": request.model_args if run else arguments}
-    name, weights = record.get("name"), record.get("weights")
-    if not isinstance(name, str) or not isinstance(weights, str):
+    run = None if record.run is None or request.backbone else _find(Path("runs") / record.run, cache)
+    name = request.backbone or (record.name if run is None else str(run))
+    if name is None:
         where = None if cache is None else cache.path
         raise UsageError("it is not known of which backbone the features are", where=where, hint=_GIVE)
-    if isinstance(record.get("run"), str):
-        folder = _find(Path("runs") / record["run"], cache)
-        return {"name": str(folder), "checkpoint": request.checkpoint, "model_args": request.model_args}
-    if weights in ("pretrained", "random") or request.checkpoint is not None:
-        return {**given, "name": name, "pretrained": weights == "pretrained"}
-    return {**given, "name": name, "checkpoint": _find(Path(weights), cache)}
+    arguments = {**record.args, **request.model_args}
+    named = {"name": name, "model_args": arguments, "checkpoint": request.checkpoint}
+    if request.checkpoint is not None or request.backbone is not None or run is not None:
+        return named
+    if record.weights is None or record.weights in ("pretrained", "random"):
+        return {**named, "pretrained": record.weights != "random"}
+    return {**named, "checkpoint": _find(Path(record.weights), cache)}
 
 
 def _find(path: Path, cache: FeatureCache | None) -> Path:

@@ -13,7 +13,6 @@ from ltfix.errors import InputError
 from ltfix.exporting.joined import Joined
 from ltfix.exporting.opened import Exported
 from ltfix.exporting.request import ExportRequest
-from ltfix.features.cache import FeatureCache
 from ltfix.images.source import open_source
 
 SAMPLES = 16
@@ -34,7 +33,7 @@ class Probes:
     told: str
 
 
-def collect_probes(joined: Joined, cache: FeatureCache | None, request: ExportRequest) -> Probes:
+def collect_probes(joined: Joined, request: ExportRequest) -> Probes:
     """16 pictures of the data, or of the cache's source where it lies in the working folder; else noise.
 
     A head alone is checked with features of the cache.
@@ -42,7 +41,7 @@ def collect_probes(joined: Joined, cache: FeatureCache | None, request: ExportRe
     Raises:
         UsageError, InputError: data that was named is not there, or none of its pictures can be read.
     """
-    rng = np.random.default_rng(request.seed)
+    rng, cache = np.random.default_rng(request.seed), joined.cache
     if joined.backbone is None:
         if cache is None:
             return Probes(rng.normal(size=(SAMPLES, joined.head.dim)).astype(np.float32), "noise")

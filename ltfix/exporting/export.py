@@ -85,9 +85,10 @@ def export(
     features = None if cache is None else open_cache(cache)
     progress.start(f"export to {request.to}", 3, "steps")
     body = None if request.features else load_body(head, features, request)
-    joined = Joined(head, _class_names(head, features, request), body)
+    tested = None if test is None else open_cache(test)
+    joined = Joined(head, _class_names(head, features, request), body, features, tested)
     progress.advance()
-    probes = collect_probes(joined, features, request)
+    probes = collect_probes(joined, request)
     own = own_logits(joined, probes)  # before a format takes the model apart
     with tempfile.TemporaryDirectory(prefix="ltfix-export-") as folder:
         written = form.write(joined, Path(folder))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,7 +15,8 @@ from ltfix.backbones.load import Backbone
 from ltfix.backbones.network import as_linear
 from ltfix.backbones.preprocess import Preprocess
 from ltfix.backbones.torchvision_models import replace
-from ltfix.errors import UsageError
+from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 
 EVERY_HEAD = "to=onnx and to=torch-export take every head"
@@ -25,11 +29,14 @@ class Joined:
     Attributes:
         head: the classifier. classes: its K names.
         backbone: the body, or None where the head goes alone.
+        cache, test: the features that the head was fitted on, and those that it is measured on, if known.
     """
 
     head: Head
     classes: tuple[str, ...]
     backbone: Backbone | None
+    cache: FeatureCache | None = None
+    test: FeatureCache | None = None
 
     def module(self) -> FeatureClassifier:
         """The whole as one module of tensors to logits and probabilities."""
@@ -107,6 +114,24 @@ class PixelClassifier(FeatureClassifier):
         """[B, 3, S, S] -> [B, K], [B, K]."""
         mean, std = self.get_buffer("pixel_mean"), self.get_buffer("pixel_std")
         return super().forward(self.body((pixels - mean) / std))
+
+
+@contextlib.contextmanager
+def tracing(to: str) -> Iterator[None]:
+    """What torch says of a model that it cannot trace, or of an operator that a format lacks, in one line.
+
+    Raises:
+        EnvironmentFault: saying it.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except MemoryError:
+        raise
+    except Exception as err:  # of the tracer, of every operator's translation
+        said = " ".join(str(err).split())[:160]
+        told = f"torch {torch.__version__} cannot export this model: {said}"
+        raise EnvironmentFault(told, where=f"to={to}", hint="another format may take it") from err
 
 
 def _drop_classifiers(backbone: Backbone) -> None:

@@ -14,15 +14,18 @@ from torch import Tensor, nn
 
 from ltfix import files
 from ltfix._version import __version__
-from ltfix.backbones.preprocess import Preprocess, from_dict
-from ltfix.errors import InputError
+from ltfix.backbones.preprocess import Preprocess, check_preprocess
+from ltfix.errors import InputError, UsageError
 from ltfix.exporting.request import FORMATS
+from ltfix.records import record_of
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 if TYPE_CHECKING:
     from ltfix.exporting.joined import Joined
 
 METADATA = "ltfix-export/1"
+Run = Callable[[Tensor], Tensor]
+"""[B, 3, S, S] float32 in 0…1 (or features [B, D]) to logits [B, K]."""
 
 
 class ExportFormat(Protocol):
@@ -36,7 +39,7 @@ class ExportFormat(Protocol):
             EnvironmentFault: an extra is missing.
         """
 
-    def load(self, path: Path, device: str) -> Exported:
+    def load(self, path: Path, device: str) -> tuple[ExportRecord, Run]:
         """Open it as its users do; see :func:`open_export`."""
 
     def usage(self, path: Path, joined: Joined) -> str:
@@ -57,14 +60,14 @@ class Exported:
         path: the file or folder. format: "timm", "torchvision", "onnx" or "torch-export".
         classes: the K class names.
         preprocess: from an image to its input; None where it takes features.
-        run: [B, 3, S, S] float32 in 0…1 (or features [B, D]) to logits [B, K]; on the CPU or any device.
+        run: tensors on the CPU to logits.
     """
 
     path: Path
     format: str
     classes: tuple[str, ...]
     preprocess: Preprocess | None
-    run: Callable[[Tensor], Tensor]
+    run: Run
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
         """Logits [B, K] float32.
@@ -72,9 +75,15 @@ class Exported:
         Args:
             batch: [B, S, S, 3] uint8, crops as ``preprocess.crop`` gives them; without ``preprocess``
                 features [B, D].
+
+        Raises:
+            InputError: there are not K of them.
         """
         with torch.inference_mode():
             found: np.ndarray = self.run(as_input(batch)).float().cpu().numpy()
+        if found.shape[1:] != (len(self.classes),):
+            told = f"it has {len(self.classes)} class names for logits of {list(found.shape)}"
+            raise InputError(told, where=self.path)
         return found
 
 
@@ -84,7 +93,7 @@ def as_input(batch: np.ndarray) -> Tensor:
     return values.float() if values.ndim == 2 else values.permute(0, 3, 1, 2).contiguous().float().div_(255)
 
 
-def normalised(model: nn.Module, preprocess: Preprocess, device: str) -> Callable[[Tensor], Tensor]:
+def normalised(model: nn.Module, preprocess: Preprocess, device: str) -> Run:
     """A model of normalised images as a function of pixels in 0…1."""
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (preprocess.mean, preprocess.std))
     frozen = model.eval().to(device)
@@ -126,35 +135,56 @@ def open_export(path: Path | str, device: str = "cpu") -> Exported:
     if name is None:
         hint = "exports are a timm folder, .safetensors, .onnx or .pt2"
         raise InputError("not an export", where=path, hint=hint)
-    return lookup(name).load(path, device)
+    record, run = lookup(name).load(path, device)
+    return Exported(path, name, tuple(record.classes), record.preprocess, run)
 
 
-def metadata(joined: Joined) -> dict[str, Any]:
-    """What a file says of itself, as JSON."""
-    backbone = joined.backbone
-    return {
-        "format": METADATA,
-        "classes": list(joined.classes),
-        "preprocess": None if backbone is None else backbone.preprocess.to_dict(),
-        "backbone": None if backbone is None else backbone.info,
-        "method": joined.head.method,
-        "created_by": f"ltfix {__version__}",
-    }
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRecord:
+    """What an exported file says of itself.
 
-
-def described(meta: Any, path: Path) -> tuple[tuple[str, ...], Preprocess | None]:
-    """The class names and the preprocessing that :func:`metadata` wrote.
-
-    Raises:
-        InputError: they are not there, or of another kind.
+    Attributes:
+        classes: K names. preprocess: from an image to its input; None where it takes features.
+        method: the head's. backbone: as the cache's manifest has it.
+        created_by: the program and its version.
+        model, model_args: of a state dict: what it is for.
     """
-    if not isinstance(meta, dict) or "format" not in meta:
-        raise InputError("not written by `ltfix export`: it does not name its classes", where=path)
-    files.check_format(meta["format"], METADATA, path)
-    classes, values = meta.get("classes"), meta.get("preprocess")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise InputError("its classes are not a list of names", where=path)
-    try:
-        return tuple(classes), None if values is None else from_dict(values)
-    except (KeyError, TypeError, ValueError) as err:
-        raise InputError(f"its preprocessing cannot be read: {err}", where=path) from err
+
+    classes: list[str]
+    preprocess: Preprocess | None
+    method: str = ""
+    backbone: dict[str, Any] | None = None
+    created_by: str = f"ltfix {__version__}"
+    model: str = ""
+    model_args: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, joined: Joined, **more: Any) -> ExportRecord:
+        """The record of what is exported."""
+        body = joined.backbone
+        return cls(
+            classes=list(joined.classes),
+            preprocess=None if body is None else body.preprocess,
+            backbone=None if body is None else body.info,
+            method=joined.head.method,
+            **more,
+        )
+
+    @classmethod
+    def read(cls, value: Any, path: Path) -> ExportRecord:
+        """The record that :meth:`to_dict` wrote.
+
+        Raises:
+            InputError: the file is no export, or a key is wrong.
+        """
+        record = record_of(cls, value, path, METADATA, hint="exports are written by `ltfix export`")
+        if record.preprocess is not None:
+            try:
+                check_preprocess(record.preprocess)
+            except UsageError as err:
+                raise InputError(f"its preprocessing: {err.what}", where=path) from err
+        return record
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object, with ``format``."""
+        return {"format": METADATA, **dataclasses.asdict(self)}

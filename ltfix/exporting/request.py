@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ltfix.errors import UsageError
 from ltfix.option import Checked, option
 
 FORMATS = {"timm": "", "torchvision": ".safetensors", "onnx": ".onnx", "torch-export": ".pt2"}
@@ -17,6 +18,9 @@ FORMATS = {"timm": "", "torchvision": ".safetensors", "onnx": ".onnx", "torch-ex
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportRequest(Checked):
     """The options of an export, which are the command line's.
+
+    Raises:
+        UsageError: a value out of range, or a body for a head that goes alone.
 
     Attributes:
         to: the format.
@@ -49,3 +53,20 @@ class ExportRequest(Checked):
     )
     seed: int = option(0, "Of a body with random weights.", low=0)
     overwrite: bool = option(False, "Replace output that is already there.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.features:
+            return
+        for name in (
+            "backbone",
+            "checkpoint",
+            "checkpoint_key",
+            "ignore_tensors",
+            "model_args",
+            "data",
+            "root",
+        ):
+            if getattr(self, name):
+                told = "a head that goes alone has no body and sees no pictures"
+                raise UsageError(told, where=name, hint="leave it out, or features=True")

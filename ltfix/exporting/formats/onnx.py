@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ltfix import files
 from ltfix.errors import EnvironmentFault, InputError
-from ltfix.exporting.joined import Joined
-from ltfix.exporting.opened import Exported, described, metadata
+from ltfix.exporting.joined import Joined, tracing
+from ltfix.exporting.opened import ExportRecord, Run
+from ltfix.tensorfile import ltfix_metadata
 
 OPSET = 18
 _LIMIT = 2**31 - 1  # bytes: an ONNX file is one protobuf message
 
 
 def write(joined: Joined, folder: Path) -> Path:
-    """The graph, named inputs and outputs, with classes and preprocessing in its metadata."""
+    """The graph with named inputs and outputs; the record lies in its metadata under ``ltfix``."""
     _demand()
-    module, example = joined.module(), joined.example(2)
-    if sum(t.nbytes for t in module.state_dict().values()) > _LIMIT:
-        raise EnvironmentFault(
-            "an ONNX file holds at most 2 GiB", where="to=onnx", hint="use to=torch-export"
-        )
-    entry = "features" if joined.backbone is None else "pixels"
-    with warnings.catch_warnings(action="ignore"):
+    module = joined.module()
+    if sum(tensor.nbytes for tensor in module.state_dict().values()) > _LIMIT:
+        told = "an ONNX file holds at most 2 GiB"
+        raise EnvironmentFault(told, where="to=onnx", hint="use to=torch-export")
+    with tracing("onnx"):
         program: Any = torch.onnx.export(
             module,
-            (example,),
-            input_names=[entry],
+            (joined.example(2),),
+            input_names=["features" if joined.backbone is None else "pixels"],
             output_names=["logits", "probabilities"],
             opset_version=OPSET,
             dynamo=True,
@@ -38,35 +36,29 @@ def write(joined: Joined, folder: Path) -> Path:
             verbose=False,
         )
     proto = program.model_proto
-    for node in [*proto.graph.node, *(node for f in proto.functions for node in f.node)]:
+    for node in (*proto.graph.node, *(node for function in proto.functions for node in function.node)):
         del node.metadata_props[:]  # the exporter's call stacks, with paths of this machine
     del proto.graph.metadata_props[:]
-    for key, value in metadata(joined).items():
-        proto.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
+    proto.metadata_props.add(key="ltfix", value=files.to_json(ExportRecord.of(joined).to_dict()))
     path = folder / "model.onnx"
-    path.write_bytes(proto.SerializeToString())
+    path.write_bytes(proto.SerializeToString(deterministic=True))
     return path
 
 
-def load(path: Path, device: str) -> Exported:
-    """An onnxruntime session on the CPU."""
+def load(path: Path, device: str) -> tuple[ExportRecord, Run]:
+    """A session of onnxruntime on the CPU."""
     runtime = _demand()
     try:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as err:
         raise InputError("not an ONNX file that onnxruntime can run, or a torn one", where=path) from err
     properties = session.get_modelmeta().custom_metadata_map
-    try:
-        meta = {key: json.loads(value) for key, value in properties.items()}
-    except ValueError:
-        meta = {}
-    classes, preprocess = described(meta, path)
     entry = session.get_inputs()[0].name
 
     def run(batch: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(session.run(["logits"], {entry: batch.numpy()})[0])
 
-    return Exported(path, "onnx", classes, preprocess, run)
+    return ExportRecord.read(ltfix_metadata(properties, path), path), run
 
 
 def _demand() -> Any:
@@ -80,9 +72,8 @@ def _demand() -> Any:
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as err:
-        raise EnvironmentFault(
-            f"{err.name} is not installed", where="onnx", hint='pip install "ltfix[onnx]"'
-        ) from err
+        told = f"{err.name} is not installed"
+        raise EnvironmentFault(told, where="onnx", hint='pip install "ltfix[onnx]"') from err
     return onnxruntime
 
 

@@ -13,8 +13,9 @@ from ltfix.backbones.preprocess import resolve_preprocess
 from ltfix.backbones.timm_models import open_timm
 from ltfix.backbones.torchvision_models import PREFIX
 from ltfix.errors import InputError, UsageError
+from ltfix.exporting.card import model_card
 from ltfix.exporting.joined import Joined, fill
-from ltfix.exporting.opened import Exported, normalised
+from ltfix.exporting.opened import ExportRecord, Run, normalised
 
 _STALE = ("label_names", "label_descriptions", "label_offset", "test_input_size", "test_crop_pct", "tag")
 
@@ -35,6 +36,7 @@ def write(joined: Joined, folder: Path) -> Path:
     own = {**values, **shape, "num_classes": joined.head.n_classes, "custom_load": False}
     config = {"label_names": list(joined.classes), "pretrained_cfg": own}
     save_for_hf(model, str(written), model_config=config, safe_serialization=True)
+    (written / "README.md").write_text(model_card(joined), encoding="utf-8")
     return written
 
 
@@ -54,7 +56,7 @@ def demand_known(backbone: Backbone) -> None:
         raise UsageError(told, where="to=timm", hint="use to=onnx or to=torch-export")
 
 
-def load(path: Path, device: str) -> Exported:
+def load(path: Path, device: str) -> tuple[ExportRecord, Run]:
     """The model with its classes and preprocessing from ``config.json``."""
     network = open_timm(f"{LOCAL}{path}", pretrained=True, arguments={}, image_size=None, seed=0)
     model = network.body
@@ -62,7 +64,8 @@ def load(path: Path, device: str) -> Exported:
     if not isinstance(names, list) or len(names) != getattr(model, "num_classes", None):
         raise InputError("it does not name its classes: label_names", where=path / "config.json")
     preprocess = resolve_preprocess(network.config, {}, {}, path / "config.json")
-    return Exported(path, "timm", tuple(map(str, names)), preprocess, normalised(model, preprocess, device))
+    record = ExportRecord(classes=list(map(str, names)), preprocess=preprocess)
+    return record, normalised(model, preprocess, device)
 
 
 def usage(path: Path, joined: Joined) -> str:

@@ -11,19 +11,21 @@ import torch
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.exporting.joined import Joined
-from ltfix.exporting.opened import Exported, described, metadata
+from ltfix.exporting.joined import Joined, tracing
+from ltfix.exporting.opened import ExportRecord, Run
+from ltfix.tensorfile import ltfix_metadata
 
-_METADATA = "ltfix.json"
+_RECORD = "ltfix.json"
 _PLAIN = re.compile(
     r"/(data/weights/weight_\d+|data/constants/tensor_\d+|data/\w+/model_\w+_config\.json|models/model\.json"
-    rf"|extra/{_METADATA}|archive_format|archive_version|byteorder|\.data/\w+)$"
+    rf"|extra/{_RECORD}|archive_format|archive_version|byteorder|\.data/\w+)$"
 )
 
 
 def write(joined: Joined, folder: Path) -> Path:
-    """The program; classes and preprocessing lie in it as ``ltfix.json``."""
-    with warnings.catch_warnings(action="ignore"), torch.inference_mode(False):
+    """The program; the record lies in it as ``ltfix.json``."""
+    path, record = folder / "model.pt2", files.to_json(ExportRecord.of(joined).to_dict())
+    with tracing("torch-export"):
         program = torch.export.export(
             joined.module(),
             (joined.example(2),),
@@ -33,25 +35,23 @@ def write(joined: Joined, folder: Path) -> Path:
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # it has paths of this machine
         program.example_inputs = None
-        path = folder / "model.pt2"
-        torch.export.save(program, path, extra_files={_METADATA: files.to_json(metadata(joined))})
+        torch.export.save(program, path, extra_files={_RECORD: record})
     return path
 
 
-def load(path: Path, device: str) -> Exported:
+def load(path: Path, device: str) -> tuple[ExportRecord, Run]:
     """The program's module on the CPU."""
-    extra = {_METADATA: ""}
+    extra = {_RECORD: ""}
     try:
+        _demand_plain(path)
         with warnings.catch_warnings(action="ignore"):
-            _demand_plain(path)
-        module = torch.export.load(path, extra_files=extra).module()
+            module = torch.export.load(path, extra_files=extra).module()
     except InputError:
         raise
     except Exception as err:
         raise InputError("not a program of torch.export, or a torn one", where=path) from err
-    meta = files.parse_json(extra[_METADATA] or "{}", path)
-    classes, preprocess = described(meta, path)
-    return Exported(path, "torch-export", classes, preprocess, lambda batch: module(batch)[0])
+    record = ltfix_metadata({"ltfix": extra[_RECORD] or "{}"}, path)
+    return ExportRecord.read(record, path), lambda batch: module(batch)[0]
 
 
 def _demand_plain(path: Path) -> None:

@@ -14,7 +14,7 @@ from ltfix.backbones.network import build, check_arguments
 from ltfix.backbones.torchvision_models import PREFIX
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.joined import Joined, fill
-from ltfix.exporting.opened import Exported, described, metadata, normalised
+from ltfix.exporting.opened import ExportRecord, Run, normalised
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 
@@ -27,9 +27,9 @@ def write(joined: Joined, folder: Path) -> Path:
     name = name.removeprefix(PREFIX)
     arguments = _arguments(joined)
     state = fill(_build(name, arguments), network.classifiers, joined, "torchvision")
-    meta = {**metadata(joined), "model": name, "model_args": arguments}
+    record = ExportRecord.of(joined, model=name, model_args=arguments)
     path = folder / "model.safetensors"
-    save_file(state, path, {"ltfix": files.to_json(meta)})
+    save_file(state, path, {"ltfix": files.to_json(record.to_dict())})
     return path
 
 
@@ -49,21 +49,19 @@ def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
     return model
 
 
-def load(path: Path, device: str) -> Exported:
+def load(path: Path, device: str) -> tuple[ExportRecord, Run]:
     """The model that the file names, with its tensors."""
-    meta = ltfix_metadata(load_tensors(path)[1], path)
-    classes, preprocess = described(meta, path)
-    name, arguments = meta.get("model"), meta.get("model_args")
-    if not isinstance(name, str) or not isinstance(arguments, dict) or preprocess is None:
-        raise InputError("it does not name its model", where=path)
-    if name not in torchvision.models.list_models(module=torchvision.models):
-        raise InputError(f"torchvision has no model {name!r}", where=path)
-    model = _build(name, arguments)
+    record = ExportRecord.read(ltfix_metadata(load_tensors(path)[1], path), path)
+    if record.model not in torchvision.models.list_models(module=torchvision.models):
+        raise InputError(f"torchvision has no model {record.model!r}", where=path)
+    model = _build(record.model, record.model_args)
     try:
         model.load_state_dict(load_file(path))
     except RuntimeError as err:
-        raise InputError(f"its tensors are not those of {name}", where=path) from err
-    return Exported(path, "torchvision", classes, preprocess, normalised(model, preprocess, device))
+        raise InputError(f"its tensors are not those of {record.model}", where=path) from err
+    if record.preprocess is None:
+        raise InputError("it has no preprocessing", where=path)
+    return record, normalised(model, record.preprocess, device)
 
 
 def usage(path: Path, joined: Joined) -> str:

@@ -1,0 +1,102 @@
+"""The model card of an export: what the hub shows of a model."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ltfix.errors import LtfixError
+from ltfix.evaluation import evaluate
+from ltfix.evaluation.shots import group
+from ltfix.evaluation.table import Column, Table, to_markdown
+from ltfix.exporting.joined import Joined
+from ltfix.stage2.methods.registry import find_method
+
+_TAGS = ["image-classification", "timm", "long-tailed-recognition", "ltfix"]
+_CARD = """\
+---
+{front}---
+
+# An image classifier of {k} classes with a retrained last layer
+
+The body is as it was; ltfix fitted the last layer anew, against the bias of long-tailed training data.
+
+{facts}
+## Accuracy
+
+{accuracy}
+## Use
+
+```python
+import timm
+
+model = timm.create_model("hf-hub:USER/NAME", pretrained=True).eval()  # or "local-dir:PATH"
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+labels = model.pretrained_cfg["label_names"]
+```
+"""
+
+
+def model_card(joined: Joined) -> str:
+    """Markdown with YAML front matter in the hub's form.
+
+    Accuracy by shot is that of the test features, of their first view where they have several.
+    """
+    from huggingface_hub import ModelCardData
+
+    front = ModelCardData(
+        library_name="timm", pipeline_tag="image-classification", tags=_TAGS, metrics=["accuracy"]
+    )
+    rows = [{"what": what, "is": text} for what, text in _facts(joined)]
+    facts = to_markdown([Table((Column("what", ""), Column("is", "")), rows)])
+    accuracy = _accuracy(joined)
+    return _CARD.format(front=front.to_yaml() + "\n", k=joined.head.n_classes, facts=facts, accuracy=accuracy)
+
+
+def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
+    head, info, meta = joined.head, joined.body("timm").info, joined.head.meta
+    yield "body", f"{info['name']}, weights {info['weights']} (SHA-256 {info['weights_sha256']})"
+    yield "method", head.method
+    try:
+        method = find_method(head.method)
+    except LtfixError:  # another tool's
+        pass
+    else:
+        yield "what it does", method.summary
+        yield "cite", method.source
+    source = {} if joined.cache is None or joined.cache.manifest is None else joined.cache.manifest.source
+    if source:
+        yield "training data", f"{source.get('root')}, {source.get('split')} (listing {source.get('digest')})"
+    if head.counts is not None:
+        yield "training samples", _told_counts(head.counts)
+    for name, key in (("selected", "selection"), ("values", "values"), ("fitted with", "versions")):
+        if meta.get(key):
+            yield name, _told(meta[key])
+    yield "exported with", f"timm {info['timm']}, torch {info['torch']}"
+
+
+def _told_counts(counts: np.ndarray) -> str:
+    return f"{counts.sum()}, {counts.max()} to {counts.min()} a class. {group(counts).rule()}"
+
+
+def _told(values: Any) -> str:
+    """Values by name, without where each came from."""
+    if not isinstance(values, dict):
+        return str(values)
+    plain = {name: v["value"] if isinstance(v, dict) and "value" in v else v for name, v in values.items()}
+    return ", ".join(f"{name} {value}" for name, value in plain.items())
+
+
+def _accuracy(joined: Joined) -> str:
+    report = None
+    if joined.test is not None:
+        with contextlib.suppress(LtfixError):  # features that this head does not fit
+            report = evaluate(joined.head, joined.test, tta="first")
+    if report is None:
+        return "Not measured here.\n"
+    tables = [dataclasses.replace(table, title="") for table in report.tables()]
+    return f"In percent on {report.cache['n']} test samples.\n\n{to_markdown(tables)}"

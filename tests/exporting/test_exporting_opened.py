@@ -1,0 +1,138 @@
+"""Files that are no exports, or hostile ones, are one line; folders of timm's own are taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+import ltfix
+from ltfix.errors import InputError, LtfixError
+from ltfix.exporting.opened import is_export
+from ltfix.exporting.request import FORMATS
+
+
+@pytest.fixture(scope="module")
+def exports(project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """An export of each format."""
+    folder, made = tmp_path_factory.mktemp("exports"), {}
+    for to, ending in FORMATS.items():
+        body = project("torchvision" if to == "torchvision" else "vit")
+        more = {} if to in ("timm", "torchvision") else {"features": True}
+        made[to] = folder / f"exported{ending}"
+        ltfix.export(body.heads["linear"], made[to], cache=body.cache, to=to, **more)
+    return made
+
+
+def test_exports_are_told_from_heads_and_caches(exports, project, tmp_path: Path):
+    assert all(is_export(path) for path in exports.values())
+    cache = project("vit").cache
+    project("vit").heads["linear"].save(tmp_path / "head.safetensors")
+    assert not is_export(tmp_path / "head.safetensors")
+    assert not is_export(cache.path)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("damage", ["cut", "empty", "noise"])
+def test_a_torn_export_is_one_line(exports, tmp_path: Path, to: str, damage: str):
+    data = (exports[to] / "model.safetensors" if to == "timm" else exports[to]).read_bytes()
+    torn = {"cut": data[: len(data) // 2], "empty": b"", "noise": bytes(range(256)) * 40}[damage]
+    place = tmp_path / f"torn{FORMATS[to]}"
+    if to == "timm":
+        place.mkdir()
+        (place / "config.json").write_bytes((exports[to] / "config.json").read_bytes())
+        (place / "model.safetensors").write_bytes(torn)
+    else:
+        place.write_bytes(torn)
+    with pytest.raises(InputError, match="torn"):
+        ltfix.open_export(place)
+
+
+def test_a_program_with_pickled_objects_is_refused(exports, tmp_path: Path):
+    for name in ("model/data/constants/custom_obj_0", "model/data/sample_inputs/model.pt", "model/data/a.so"):
+        place = tmp_path / "with.pt2"
+        with zipfile.ZipFile(exports["torch-export"]) as old, zipfile.ZipFile(place, "w") as new:
+            for entry in old.infolist():
+                if entry.filename != name:
+                    new.writestr(entry.filename, old.read(entry))
+            new.writestr(name, b"cos\nsystem\n(S'true'\ntR.")
+        with pytest.raises(InputError, match="more than tensors and a graph"):
+            ltfix.open_export(place)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"format": "ltfix-export/9"}, "newer"),
+        ({"format": None}, "format"),
+        ({"classes": "abc"}, "classes"),
+        ({"model": "resnet9000"}, "no model"),
+        ({"model": "resnet18"}, "tensors are not those"),
+        ({"model_args": {"weights_path": "/etc/passwd"}}, "names a file"),
+        ({"preprocess": None}, "no preprocessing"),
+        ({"preprocess": {"image_size": 64}}, "crop_pct"),
+    ],
+)
+def test_a_record_is_not_believed(exports, tmp_path: Path, change: dict, says: str):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(exports["torchvision"], "pt") as file:
+        record = json.loads(file.metadata()["ltfix"])
+    place = tmp_path / "changed.safetensors"
+    save_file(load_file(exports["torchvision"]), place, {"ltfix": json.dumps({**record, **change})})
+    with pytest.raises(LtfixError, match=says):
+        ltfix.open_export(place)
+
+
+def test_as_many_logits_as_classes(exports):
+    opened = dataclasses.replace(ltfix.open_export(exports["onnx"]), classes=("a", "b"))
+    with pytest.raises(InputError, match="2 class names"):
+        opened.logits(np.zeros((2, 24), np.float32))
+
+
+def test_what_is_no_export(tmp_path: Path):
+    with pytest.raises(InputError, match="no such file"):
+        ltfix.open_export(tmp_path / "nothing.onnx")
+    for name in ("x", "x.pth"):
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(InputError, match="not an export"):
+            ltfix.open_export(tmp_path / name)
+    with pytest.raises(InputError, match=r"config\.json"):
+        ltfix.open_export(tmp_path)
+
+
+def test_a_folder_that_timm_wrote(tmp_path: Path):
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=3, depth=1, embed_dim=24, num_heads=2)
+    timm.models.save_for_hf(
+        model.eval(), tmp_path / "own", model_config={"label_names": ["a", "b", "c"]}, safe_serialization=True
+    )
+    opened = ltfix.open_export(tmp_path / "own")
+    assert opened.classes == ("a", "b", "c")
+    assert opened.preprocess.image_size == 224
+    grey = np.full((1, 224, 224, 3), 255, np.uint8)
+    expected = model(torch.ones(1, 3, 224, 224)).detach().numpy()  # mean and std are 0.5
+    assert np.allclose(opened.logits(grey), expected, atol=1e-4)
+
+
+def test_the_card_holds_hostile_names(project, tmp_path: Path):
+    made = project("vit")
+    head = dataclasses.replace(
+        made.heads["linear"],
+        method="<script>|x\n---",
+        classes=("a|b", "<b>", "---\nx: y".replace("\n", " ")),
+        meta={**made.heads["linear"].meta, "selection": {"by": "<img src=x>", "epoch": 3}},
+    )
+    ltfix.export(head, tmp_path / "m", cache=made.cache, test=made.cache.path.parent / "test")
+    text = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    front, body = text.removeprefix("---\n").split("\n---\n", 1)
+    assert "library_name: timm" in front
+    assert "<script>" not in body.replace("\\<", "")
+    assert "<img" not in body.replace("\\<", "")
+    assert "Not measured here" in body  # the head's class names are not the test features'
