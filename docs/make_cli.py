@@ -31,8 +31,8 @@ type is an error that names file and key. `ltfix init` writes a file with every 
 the file's table or the environment.
 
 **Files** lie below `--work` (default: the working folder): `features/train`, `features/val`, `features/test`,
-`heads/<name>.safetensors`, `runs/<name>`. Nothing that exists is replaced without `--overwrite`. All
-writes are atomic: a file is whole or absent.
+`heads/<name>.safetensors`, `runs/<name>`, `exports/<head>`. Nothing that exists is replaced without
+`--overwrite`. All writes are atomic: a file is whole or absent.
 
 **Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped; `NO_COLOR` is
 honoured; `--quiet` silences progress and notes. `-` stands for stdin or stdout where a file is expected.

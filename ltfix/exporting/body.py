@@ -83,12 +83,12 @@ def _named(record: RecordedBody, cache: FeatureCache | None, request: ExportRequ
         where = None if cache is None else cache.path
         raise UsageError("it is not known of which backbone the features are", where=where, hint=_GIVE)
     arguments = {**record.args, **request.model_args}
-    named = {"name": name, "model_args": arguments, "checkpoint": request.checkpoint}
-    if request.checkpoint is not None or request.backbone is not None or run is not None:
-        return named
-    if record.weights is None or record.weights in ("pretrained", "random"):
-        return {**named, "pretrained": record.weights != "random"}
-    return {**named, "checkpoint": _find(Path(record.weights), cache)}
+    named: dict[str, Any] = {"name": name, "model_args": arguments, "checkpoint": request.checkpoint}
+    if request.backbone is None and run is None and request.checkpoint is None:
+        if record.weights not in (None, "pretrained", "random"):
+            named["checkpoint"] = _find(Path(record.weights), cache)
+        named["pretrained"] = record.weights != "random"
+    return {"pretrained": request.pretrained, **named}
 
 
 def _find(path: Path, cache: FeatureCache | None) -> Path:

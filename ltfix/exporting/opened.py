@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ltfix.exporting.joined import Joined
 
 METADATA = "ltfix-export/1"
-Run = Callable[[Tensor], Tensor]
+ToLogits = Callable[[Tensor], Tensor]
 """[B, 3, S, S] float32 in 0…1 (or features [B, D]) to logits [B, K]."""
 
 
@@ -39,7 +39,7 @@ class ExportFormat(Protocol):
             EnvironmentFault: an extra is missing.
         """
 
-    def load(self, path: Path, device: str) -> tuple[ExportRecord, Run]:
+    def load(self, path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
         """Open it as its users do; see :func:`open_export`."""
 
     def usage(self, path: Path, joined: Joined) -> str:
@@ -67,7 +67,7 @@ class Exported:
     format: str
     classes: tuple[str, ...]
     preprocess: Preprocess | None
-    run: Run
+    run: ToLogits
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
         """Logits [B, K] float32.
@@ -93,7 +93,7 @@ def as_input(batch: np.ndarray) -> Tensor:
     return values.float() if values.ndim == 2 else values.permute(0, 3, 1, 2).contiguous().float().div_(255)
 
 
-def normalised(model: nn.Module, preprocess: Preprocess, device: str) -> Run:
+def normalised(model: nn.Module, preprocess: Preprocess, device: str) -> ToLogits:
     """A model of normalised images as a function of pixels in 0…1."""
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (preprocess.mean, preprocess.std))
     frozen = model.eval().to(device)

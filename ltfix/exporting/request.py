@@ -25,8 +25,8 @@ class ExportRequest(Checked):
     Attributes:
         to: the format.
         features: export the head alone, from features to logits.
-        backbone, checkpoint, checkpoint_key, ignore_tensors, model_args: the body, as `extract` was told it;
-            what is not given is what the cache recorded.
+        backbone, checkpoint, checkpoint_key, ignore_tensors, model_args, pretrained: the body, as `extract`
+            was told it; what is not given is what the cache recorded.
         data, root: the pictures that the export is checked with; without them noise.
         classes: class names in index order, or a file of them, where the head has none.
         seed: of a body with random weights, and of noise.
@@ -44,6 +44,7 @@ class ExportRequest(Checked):
     model_args: Mapping[str, Any] = option(
         {}, "For the model's constructor; repeatable.", metavar="KEY=VALUE", flag="model-arg"
     )
+    pretrained: bool = option(True, "The model's own weights, or random ones.", negatable=True)
     data: str | Path | None = option(
         None, "Pictures to check the export with.  [default: noise]", metavar="SRC", path="data"
     )

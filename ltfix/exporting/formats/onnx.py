@@ -10,7 +10,7 @@ import torch
 from ltfix import files
 from ltfix.errors import EnvironmentFault, InputError
 from ltfix.exporting.joined import Joined, tracing
-from ltfix.exporting.opened import ExportRecord, Run
+from ltfix.exporting.opened import ExportRecord, ToLogits
 from ltfix.tensorfile import ltfix_metadata
 
 OPSET = 18
@@ -45,7 +45,7 @@ def write(joined: Joined, folder: Path) -> Path:
     return path
 
 
-def load(path: Path, device: str) -> tuple[ExportRecord, Run]:
+def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
     """A session of onnxruntime on the CPU."""
     runtime = _demand()
     try:

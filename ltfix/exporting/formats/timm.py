@@ -15,7 +15,7 @@ from ltfix.backbones.torchvision_models import PREFIX
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.card import model_card
 from ltfix.exporting.joined import Joined, fill
-from ltfix.exporting.opened import ExportRecord, Run, normalised
+from ltfix.exporting.opened import ExportRecord, ToLogits, normalised
 
 _STALE = ("label_names", "label_descriptions", "label_offset", "test_input_size", "test_crop_pct", "tag")
 
@@ -56,7 +56,7 @@ def demand_known(backbone: Backbone) -> None:
         raise UsageError(told, where="to=timm", hint="use to=onnx or to=torch-export")
 
 
-def load(path: Path, device: str) -> tuple[ExportRecord, Run]:
+def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
     """The model with its classes and preprocessing from ``config.json``."""
     network = open_timm(f"{LOCAL}{path}", pretrained=True, arguments={}, image_size=None, seed=0)
     model = network.body

@@ -12,7 +12,7 @@ import torch
 from ltfix import files
 from ltfix.errors import InputError
 from ltfix.exporting.joined import Joined, tracing
-from ltfix.exporting.opened import ExportRecord, Run
+from ltfix.exporting.opened import ExportRecord, ToLogits
 from ltfix.tensorfile import ltfix_metadata
 
 _RECORD = "ltfix.json"
@@ -39,7 +39,7 @@ def write(joined: Joined, folder: Path) -> Path:
     return path
 
 
-def load(path: Path, device: str) -> tuple[ExportRecord, Run]:
+def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
     """The program's module on the CPU."""
     extra = {_RECORD: ""}
     try:

@@ -14,7 +14,7 @@ from ltfix.backbones.network import build, check_arguments
 from ltfix.backbones.torchvision_models import PREFIX
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.joined import Joined, fill
-from ltfix.exporting.opened import ExportRecord, Run, normalised
+from ltfix.exporting.opened import ExportRecord, ToLogits, normalised
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 
@@ -49,7 +49,7 @@ def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
     return model
 
 
-def load(path: Path, device: str) -> tuple[ExportRecord, Run]:
+def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
     """The model that the file names, with its tensors."""
     record = ExportRecord.read(ltfix_metadata(load_tensors(path)[1], path), path)
     if record.model not in torchvision.models.list_models(module=torchvision.models):
