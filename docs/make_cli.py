@@ -46,7 +46,7 @@ honoured; `--quiet` silences progress and notes. `-` stands for stdin or stdout 
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | a gate of `evaluate --fail-under` was missed |
+| 1 | a gate (`--fail-under`, `--max-drop`) was missed |
 | 2 | usage: an option, config key or method that does not exist or does not fit; output already there |
 | 3 | bad input: a file, image, cache, head or checkpoint that is missing or wrong; a fit that diverges |
 | 4 | the environment: no such device, out of memory, disk full, no permission |

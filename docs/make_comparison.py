@@ -64,7 +64,7 @@ def main() -> None:
 
 def compared(pair: Pair, options: str, work: Path | None) -> str:
     """The table of ``ltfix compare``."""
-    from ltfix.evaluation.table import to_markdown
+    from ltfix.evaluation.formats import to_markdown
     from ltfix.stage2.methods.options import Options
     from ltfix.stage2.tables.compare import compare
 
@@ -80,7 +80,7 @@ def compared(pair: Pair, options: str, work: Path | None) -> str:
 
 def swept(pair: Pair, options: str, work: Path | None) -> str:
     """The table of ``ltfix sweep --test``, and in a line by how much All moves."""
-    from ltfix.evaluation.table import to_markdown
+    from ltfix.evaluation.formats import to_markdown
     from ltfix.stage2.tables.ranges import parse_over
     from ltfix.stage2.tables.sweep import sweep
 

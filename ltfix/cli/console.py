@@ -14,7 +14,7 @@ from ltfix.errors import UsageError
 from ltfix.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from ltfix.evaluation.table import Result
+    from ltfix.evaluation.result import Result
     from ltfix.report.canvas import Panel
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ltfix.cli import console
+from ltfix.cli import console, gating
 from ltfix.cli.caches import locate
 from ltfix.cli.options import (
     FewBound,
+    GateOptions,
     ManyBound,
     MayOverwrite,
     PlotFile,
@@ -32,11 +33,12 @@ _LONG = 1e10  # multiplications a head; below, a progress bar would be gone befo
 
 
 def evaluate(
+    *,
     heads: Annotated[
         list[Path] | None,
         Option(
             "Head files; a training cache stands for its stage-1 classifier and its counts. "
-            "Default: every head in heads/ (without --fail-under, those of this cache's D).",
+            "Default: every head in heads/ (without a gate, those of this cache's D).",
             metavar="HEAD",
         ),
         ARGUMENT,
@@ -52,13 +54,7 @@ def evaluate(
     output: ResultFile = None,
     plot: PlotFile = None,
     overwrite: MayOverwrite = False,
-    fail_under: Annotated[
-        str | None,
-        Option(
-            "Exit with 1 where a fitted head is below, in percent: few=20,all=45.",
-            metavar="SHOT=PERCENT,…",
-        ),
-    ] = None,
+    gates: GateOptions,
     against: Annotated[
         str | None,
         Option(
@@ -80,35 +76,32 @@ def evaluate(
     The stage-1 classifier that came with the cache is the first row, else the linear probe
     that fits began with.
     """
-    from ltfix.evaluation import gate
+    from ltfix.evaluation.bars import Bars
     from ltfix.evaluation.measure import Evaluation
+    from ltfix.heads.head import BEFORE
 
-    gates = {} if fail_under is None else gate.parse_gates(fail_under)
-    if against is None:
-        console.refuse_unused(["seed"], "evaluate without --against")
+    gating.demand_form(format, gates)
+    bars = Bars.of(**vars(gates))
+    if against is None and gates.baseline is None:
+        console.refuse_unused(["seed"], "evaluate without --against or --baseline")
     for place in (plot, output):
         console.claim(place, overwrite=overwrite)
     figure = None if plot is None else _figure_of(report, plot)
     opened = locate(cache, work, "test", "--cache CACHE")
-    chosen = heads or kept_heads(work, opened, whatever_they_fit=bool(gates))
+    chosen = heads or kept_heads(work, opened, whatever_they_fit=gates.given)
     chosen = [*_probe_of(chosen, opened, work), *chosen]
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     opened_heads = Evaluation.of(chosen, opened, many=many, few=few, tta=tta, progress=progress)
-    found = opened_heads.report(report, against=against, seed=seed)
+    found = opened_heads.report(report, against=against, bars=bars, seed=seed)
     if plot is not None and figure is not None:
         from ltfix.report.subject import Subject
 
         console.draw(figure.panels(figure.data(Subject(opened_heads, seed=seed))), plot, overwrite)
-    accuracies = found.heads
-    if gates:
-        accuracies = (
-            found.heads if report == "many-medium-few" else opened_heads.report("many-medium-few").heads
-        )
-        gate.refuse_empty(gates, accuracies)
+    if not gates.given and all(row["method"] not in BEFORE for row in found.heads):
+        console.note("no stage-1 row: give the training cache before the heads to see where they began")
     console.deliver_result(found, format, output, overwrite=overwrite)
-    if gates:
-        gate.check_gates(gates, accuracies)
+    gating.demand(found)
 
 
 def _figure_of(report: str, plot: Path) -> Figure:

@@ -35,7 +35,7 @@ def inspect(
     if path is None:
         _overview(work, verify, format)
         return
-    from ltfix.evaluation.table import json_text
+    from ltfix.evaluation.formats import json_text
 
     found = _describe(path, verify)
     facts = found.to_dict()
@@ -73,7 +73,7 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     """Every cache, head and run of the project, one a line."""
     from ltfix.errors import InputError
     from ltfix.evaluation.describe import FORMAT
-    from ltfix.evaluation.table import json_text
+    from ltfix.evaluation.formats import json_text
 
     places = ("features/*/", "heads/*.safetensors", "runs/*/")
     paths = [path for place in places for path in sorted(work.glob(place))]

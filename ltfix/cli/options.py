@@ -9,7 +9,7 @@ from typing import Annotated
 from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Checked, Option, RunOptions, option, options_of
 
-TABLE_FORMATS = ("table", "json", "csv", "markdown")
+TABLE_FORMATS = ("table", "json", "csv", "markdown", "latex", "github", "junit")
 LIST_FORMATS = ("table", "json")
 
 
@@ -24,6 +24,28 @@ class TableOptions(Checked):
     many: int = option(100, "Many: more training samples than this.", low=0)
     few: int = option(20, "Few: fewer training samples than this.", low=0)
     work: Path = option(Path(), "Project folder: features/, heads/ and runs/ lie below it.", metavar="DIR")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GateOptions(Checked):
+    """What a result is held to."""
+
+    fail_under: str | None = option(
+        None,
+        "Exit with 1 where a fitted head is below, in percent: few=20,all=45; of ece, above.",
+        metavar="SCORE=PERCENT,…",
+    )
+    baseline: Path | None = option(None, "An earlier --format json report to compare with.", metavar="FILE")
+    max_drop: str | None = option(
+        None,
+        "Exit with 1 where a head fell further behind the baseline: few=1.0,all=0.5.",
+        metavar="SCORE=POINTS,…",
+    )
+
+    @property
+    def given(self) -> bool:
+        """Whether there is any gate."""
+        return self.fail_under is not None or self.baseline is not None
 
 
 _SHARED = options_of(TableOptions)

@@ -41,8 +41,8 @@ def paired_difference(
         seed: of the draws.
 
     Returns:
-        For ``all`` (mean over samples), ``many``, ``medium`` and ``few`` (means of class accuracies):
-        ``value``, ``low`` and ``high`` as fractions; None for a shot without a tested class.
+        For ``all`` (mean over samples), ``class_mean``, ``many``, ``medium`` and ``few`` (means of class
+        accuracies): ``value``, ``low`` and ``high`` as fractions; None for a shot without a tested class.
     """
     n_classes = len(shots)
     tested = np.bincount(labels, minlength=n_classes)
@@ -74,8 +74,9 @@ def _resampled(
 def _summaries(sums: np.ndarray, tested: np.ndarray, shots: np.ndarray) -> dict[str, np.ndarray]:
     """All and the shots of per-class sums [R, K], [R] each; NaN where a shot has no tested class."""
     found = {"all": sums.sum(1) / tested.sum()}
-    for index, shot in enumerate(SHOTS):
-        mine = (shots == index) & (tested > 0)
+    of = {"class_mean": np.ones(len(shots), bool), **{shot: shots == i for i, shot in enumerate(SHOTS)}}
+    for shot, members in of.items():
+        mine = members & (tested > 0)
         mean = (sums[:, mine] / tested[mine]).mean(1) if mine.any() else np.full(len(sums), np.nan)
         found[shot] = mean
     return found

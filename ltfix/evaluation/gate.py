@@ -1,4 +1,4 @@
-"""Accuracies that a head must reach, its gates: ``few=20,all=45``, in percent."""
+"""Bars that heads are held to, their gates: ``few=20,all=45``, in percent, and what came of them."""
 
 from __future__ import annotations
 
@@ -9,57 +9,67 @@ from ltfix.errors import GateMissed, UsageError, nearest
 from ltfix.evaluation.shots import SHOTS
 from ltfix.heads.head import BEFORE
 
-GATED = ("all", *SHOTS)
+ACCURACIES = ("all", *SHOTS, "class_mean", "harmonic_mean", "worst_class")
+GATED = (*ACCURACIES, "ece")
+LOWER_IS_BETTER = ("ece",)
 _ROUNDING = 1e-9
 
+Outcome = dict[str, Any]
+"""``head``, ``name``, ``bar`` and ``value`` as fractions, ``passed``; of a fall also what it fell from."""
 
-def parse_gates(text: str) -> dict[str, float]:
-    """Read ``few=20,all=45`` as gates in percent.
+
+def parse_gates(text: str, where: str = "fail_under", known: Sequence[str] = GATED) -> dict[str, float]:
+    """Read ``few=20,all=45`` as gates in percent, or, as ``max_drop``, as points.
 
     Raises:
         UsageError: not ``name=number``; an unknown or repeated name; a number that is not a percentage
-            above 1 (a fraction was probably meant as percent).
+            above 1 (a fraction was probably meant as percent); points that are not 0 to 100.
     """
     gates: dict[str, float] = {}
     for part in text.split(","):
         name, equals, number = (piece.strip() for piece in part.partition("="))
         if not name or not equals:
-            raise UsageError(f"not a gate: {part.strip()!r}", where="fail_under", hint="write few=20,all=45")
-        if name not in GATED:
-            raise UsageError(f"no shot {name!r}", where="fail_under", hint=nearest(name, GATED))
+            raise UsageError(f"not a gate: {part.strip()!r}", where=where, hint="write few=20,all=45")
+        if name not in known:
+            raise UsageError(f"no score {name!r}", where=where, hint=nearest(name, known))
         if name in gates:
-            raise UsageError(f"{name} is given twice", where="fail_under")
-        gates[name] = _percent(name, number)
+            raise UsageError(f"{name} is given twice", where=where)
+        gates[name] = _percent(name, number, where)
     return gates
 
 
-def _percent(name: str, number: str) -> float:
+def _percent(name: str, number: str, where: str) -> float:
     try:
         percent = float(number)
     except ValueError:
         percent = float("nan")
-    if 0 <= percent <= 1:
+    least = name not in LOWER_IS_BETTER and where == "fail_under"
+    if least and 0 <= percent <= 1:
         raise UsageError(
             f"{name}={number} is {percent:g} percent: was {100 * percent:g} percent meant?",
-            where="fail_under",
+            where=where,
             hint=f"gates are percent, as the tables print; write {name}={100 * percent:g}",
         )
-    if not 1 < percent <= 100:
-        raise UsageError(
-            f"{name}={number} is no percentage", where="fail_under", hint="a number above 1, up to 100"
-        )
+    if not 0 <= percent <= 100:
+        allowed = "above 1, up to 100" if least else "0 to 100"
+        raise UsageError(f"{name}={number} is no percentage", where=where, hint=f"a number {allowed}")
     return percent
 
 
-def refuse_empty(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a gate on a shot that no class is in, or none with a test sample.
+def held_rows(heads: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows that are held to gates: fitted ones; stage 1 or the probe, which they improve on, alone."""
+    return [head for head in heads if head["method"] not in BEFORE] or list(heads)
+
+
+def outcomes(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+    """What came of each gate for each head that is held.
 
     Args:
-        gates: percent by ``all``, ``many``, ``medium``, ``few``.
-        heads: the rows of a many-medium-few report.
+        gates: percent by the names of :data:`GATED`: the least that is allowed, of ``ece`` the most.
+        heads: rows with ``name``, ``method`` and the gated scores as fractions.
 
     Raises:
-        UsageError: naming the shot.
+        UsageError: no tested class is of that shot.
     """
     for name, percent in gates.items():
         if any(head[name] is None for head in heads):
@@ -68,33 +78,62 @@ def refuse_empty(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]])
                 where="fail_under",
                 hint="leave it out, or move the boundaries that many and few set",
             )
+    return [
+        outcome(head["name"], name, percent / 100, head[name])
+        for head in held_rows(heads)
+        for name, percent in gates.items()
+    ]
 
 
-def check_gates(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> None:
-    """Hold the fitted heads of a many-medium-few report to the gates.
+def outcome(head: str, name: str, bar: float, value: float) -> Outcome:
+    """One gate: whether ``value`` is on the right side of ``bar``."""
+    passed = value <= bar + _ROUNDING if name in LOWER_IS_BETTER else value >= bar - _ROUNDING
+    return {"head": head, "name": name, "bar": bar, "value": value, "passed": passed}
 
-    The row of stage 1 or the probe, which a fit is to improve on, is held to them only where it stands alone.
 
-    Args:
-        gates: percent by ``all``, ``many``, ``medium``, ``few``.
-        heads: the report's rows, values as fractions.
+def missed(found: Sequence[Outcome]) -> list[str]:
+    """One line for each gate that was missed."""
+    return [told(gate) for gate in found if not gate["passed"]]
+
+
+def demand(found: Sequence[Outcome]) -> None:
+    """Hold to the gates.
 
     Raises:
-        UsageError: as :func:`refuse_empty`.
         GateMissed: naming every head and gate that was missed.
     """
-    refuse_empty(gates, heads)
-    fitted = [head for head in heads if head["method"] not in BEFORE] or list(heads)
-    missed = [
-        f"{head['name']}: {name} {_shown(head[name], percent)} < {percent:g}"
-        for head in fitted
-        for name, percent in gates.items()
-        if head[name] < percent / 100 - _ROUNDING
-    ]
-    if missed:
-        raise GateMissed("gate missed", where="; ".join(missed))
+    if lines := missed(found):
+        raise GateMissed("gate missed", where="; ".join(lines))
 
 
-def _shown(value: float, percent: float) -> str:
-    """The percentage with as many decimals as it takes to look below the gate."""
-    return next((s for d in (1, 2, 4) if float(s := f"{100 * value:.{d}f}") < percent), f"{100 * value:.6f}")
+def told(gate: Outcome) -> str:
+    """A gate and what came of it, in one line."""
+    subject = f"{gate['head']}: {gate['name']}"
+    if "baseline" in gate:
+        return f"{subject} {_fall(gate)}"
+    signs = (">", "≤") if gate["name"] in LOWER_IS_BETTER else ("<", "≥")
+    return f"{subject} {_shown(gate['value'], gate['bar'])} {signs[gate['passed']]} {100 * gate['bar']:g}"
+
+
+def _fall(gate: Outcome) -> str:
+    """``fell by 2.1 points to 18.2, more than 1 (95 % interval of the change -4.1 to 0.4: inside …)``."""
+    change, interval = gate["value"] - gate["baseline"], gate["interval"]
+    moved = (
+        f"{'fell' if change < 0 else 'rose'} by {abs(100 * change):.1f} points to {100 * gate['value']:.1f}"
+    )
+    limit = f", {'at most' if gate['passed'] else 'more than'} {100 * gate['max_drop']:g}"
+    if interval is not None:
+        noise = ": inside the noise" if interval["low"] <= 0 <= interval["high"] else ""
+        low, high = (f"{100 * interval[end]:.1f}" for end in ("low", "high"))
+        return f"{moved}{limit} (95 % interval of the change {low} to {high}{noise})"
+    return f"{moved}{limit}" + ("" if gate["paired"] else " (not paired: the baseline is of other samples)")
+
+
+def _shown(value: float, bar: float) -> str:
+    """The percentage with as many decimals as it takes to look on its own side of the bar."""
+    found = [f"{100 * value:.{digits}f}" for digits in (1, 2, 4, 6)]
+    return next((s for s in found if _sign(float(s) - 100 * bar) == _sign(value - bar)), found[-1])
+
+
+def _sign(difference: float) -> int:
+    return (difference > 0) - (difference < 0)

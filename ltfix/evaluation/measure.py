@@ -9,6 +9,8 @@ from typing import Any
 
 from ltfix.errors import UsageError
 from ltfix.evaluation import reports
+from ltfix.evaluation.bars import Bars
+from ltfix.evaluation.baseline import samples_id
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
 from ltfix.evaluation.given import HeadOrPath, NamedHead, check_fit, class_names, collect, open_given
 from ltfix.evaluation.report import Report
@@ -29,6 +31,9 @@ def evaluate(
     few: int = FEW,
     tta: str = "mean",
     against: HeadOrPath | None = None,
+    fail_under: str | None = None,
+    baseline: Path | str | None = None,
+    max_drop: str | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Report:
@@ -43,7 +48,7 @@ def evaluate(
     >>> print(report.render("markdown"))  # doctest: +ELLIPSIS
     **test.npz: 6 samples, 3 classes**
     ...
-    | mine | 83.3 | 100.0 | 100.0 | 50.0 | 75.0 | 50.0 |
+    | mine | 83.3 | 100.0 | 100.0 | 50.0 | 75.0 | 50.0 | 2 |
     ...
 
     Args:
@@ -55,17 +60,22 @@ def evaluate(
         tta: with several views, the "mean" of their logits or the "first" view alone.
         against: a head, or the name of a row, that every head is compared with: the difference of All
             and of each shot with its paired bootstrap interval.
+        fail_under: what each fitted head must reach, in percent, as ``few=20,all=45``; of ``ece`` what it may
+            have at most. What comes of it is in ``Report.gates``; ``gate.demand`` raises.
+        baseline: an earlier report in JSON that fitted heads are compared with.
+        max_drop: how many points each may fall behind it, as ``few=1,all=0.5``.
         seed: of the bootstrap.
         progress: told of the samples of every head.
 
     Raises:
-        UsageError: an unknown report or ``tta``, or overlapping shot boundaries.
+        UsageError: an unknown report or ``tta``, overlapping shot boundaries, or a gate that cannot be held.
         InputError: a missing or wrong file; heads and cache that differ in D, K or class names; training
             counts that are unknown or contradict each other; a feature that is not finite.
     """
     reports.lookup(report)
+    bars = Bars.of(fail_under, baseline, max_drop)
     opened = Evaluation.of(heads, cache, many=many, few=few, tta=tta, progress=progress)
-    return opened.report(report, against=against, seed=seed)
+    return opened.report(report, against=against, bars=bars, seed=seed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +107,9 @@ class Evaluation:
         rows, counts = collect(heads, cache)
         return cls(rows, TestSet(cache, group(counts, many, few), class_names(rows, cache), tta, progress))
 
-    def report(self, name: str, *, against: HeadOrPath | None = None, seed: int = 0) -> Report:
+    def report(
+        self, name: str, *, against: HeadOrPath | None = None, bars: Bars | None = None, seed: int = 0
+    ) -> Report:
         """One report of :func:`evaluate`."""
         kind, rows, test = reports.lookup(name), self.rows, self.test
         cache, progress = test.cache, test.progress
@@ -110,17 +122,20 @@ class Evaluation:
             about["against"] = {**baseline.to_dict(), "level": LEVEL, "resamples": RESAMPLES, "seed": seed}
             for entry, row in zip(found, rows, strict=True):
                 entry["difference"] = _difference(row, baseline, test, seed)
+        if bars is not None and (bars.least or bars.drops):
+            found, about["gates"] = bars.hold(found, rows, test, seed)
         progress.finish()
         return Report(name, describe_cache(cache), test.shots, found, about, kind.table, _title(test, rows))
 
 
 def describe_cache(cache: FeatureCache) -> dict[str, Any]:
-    """A cache in the JSON of a result: path, n, classes and fingerprint."""
+    """A cache in the JSON of a result: path, n, classes, fingerprint, and what tells its labels apart."""
     return {
         "path": str(cache.path),
         "n": cache.n,
         "classes": cache.n_classes,
         "fingerprint": cache.fingerprint,
+        "labels_sha256": samples_id(cache.labels),
     }
 
 

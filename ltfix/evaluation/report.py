@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES
+from ltfix.evaluation.result import Result
 from ltfix.evaluation.shots import SHOTS, Shots
-from ltfix.evaluation.table import Column, ColumnKind, Result, Table
+from ltfix.evaluation.table import Column, ColumnKind, Table
 
 FORMAT = "ltfix-report/1"
 HEAD_COLUMNS = (
@@ -55,7 +56,7 @@ class Report(Result):
         """What people read: the report's table, and the differences where a head was compared with."""
         main = self.layout(self)
         main = dataclasses.replace(main, title=main.title or self.title)
-        return [main, _differences(self)] if "against" in self.about else [main]
+        return [_with_differences(main, self), _differences(self)] if "against" in self.about else [main]
 
 
 def nothing_further(test: object) -> dict[str, Any]:
@@ -68,6 +69,18 @@ def shot_columns(
 ) -> tuple[Column, ...]:
     """One column a shot, whose values stand under its name behind ``prefix``."""
     return tuple(Column(prefix + shot, shot.capitalize(), kind, best) for shot in SHOTS)
+
+
+def _with_differences(table: Table, report: Report) -> Table:
+    """The table with each head's differences in its csv: value, low and high a shot."""
+    by_name = {(head["name"], head["path"]): head["difference"] or {} for head in report.heads}
+    keys = [f"difference_{shot}" for shot in ("all", *SHOTS)]
+    rows = []
+    for row in table.rows:
+        found = by_name.get((row.get("name", row.get("head")), row.get("path")), {})
+        rows.append({**row, **{key: found.get(key.removeprefix("difference_")) for key in keys}})
+    columns = [Column(key, "", "difference", csv_only=True) for key in keys]
+    return dataclasses.replace(table, columns=(*table.columns, *columns), rows=rows)
 
 
 def _differences(report: Report) -> Table:

@@ -1,21 +1,15 @@
-"""Tables of results and their plain renderings: csv (raw values) and markdown (as people read it)."""
+"""Tables of results: raw values under typed columns, and how each is shown."""
 
 from __future__ import annotations
 
-import abc
-import csv
 import dataclasses
-import io
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from ltfix import files
-from ltfix.errors import UsageError
-
-ColumnKind = Literal["text", "count", "percent", "number", "value", "spread"]
+ColumnKind = Literal["text", "count", "percent", "number", "value", "spread", "interval", "difference"]
 EMPTY = "–"
-_SPREAD = ("mean", "std")
+PARTS = {"spread": ("mean", "std"), "interval": ("low", "high"), "difference": ("value", "low", "high")}
+"""Of each kind whose values are mappings, their keys."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,8 +20,9 @@ class Column:
         key: where its values stand in a row; the name of the csv column.
         title: what people read above it.
         kind: "percent" holds fractions and shows 100 times them with one decimal, "spread" such a ``mean``
-            and its ``std`` (None of one run), "number" shows three significant digits, "value" what
-            was set, "count" integers, "text" words.
+            and its ``std`` (None of one run), "interval" its ``low`` and ``high``, "difference" a ``value``
+            too, "number" shows three significant digits, "value" what was set, "count" integers, "text"
+            words.
         best: whether the largest ("max") or smallest ("min") value is marked.
         csv_only: part of the csv, not of what people read.
     """
@@ -89,39 +84,6 @@ class Table:
         return marked
 
 
-class Result(abc.ABC):
-    """What a command found: one JSON document, and the tables that people read."""
-
-    __slots__ = ()
-
-    @abc.abstractmethod
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON of docs/format.md: fractions, None where there is no value."""
-
-    @abc.abstractmethod
-    def tables(self) -> list[Table]:
-        """What people read; the first one is also the csv."""
-
-    def render(self, form: str) -> str:
-        """All of it as "json" or "markdown" text, or the first table's raw values as "csv".
-
-        Raises:
-            UsageError: another format.
-        """
-        if form == "json":
-            return json_text(self.to_dict())
-        if form == "csv":
-            return encodable(to_csv(self.tables()[0]))
-        if form == "markdown":
-            return to_markdown(self.tables())
-        raise UsageError(f"no such text format: {form!r}", hint="known: json, csv, markdown")
-
-
-def encodable(text: str) -> str:
-    """``text`` with lone surrogates, which no encoder takes, written as JSON escapes them."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def _rank(value: Any) -> Any:
     return value["mean"] if isinstance(value, dict) else value
 
@@ -130,9 +92,10 @@ def format_value(value: Any, kind: ColumnKind) -> str:
     """One value as people read it; ``–`` for None."""
     if value is None:
         return EMPTY
-    if kind == "spread":
-        mean = format_value(value["mean"], "percent")
-        return mean if value["std"] is None else f"{mean} ± {format_value(value['std'], 'percent')}"
+    if kind in PARTS:
+        joint = " ± " if kind == "spread" else " to "
+        parts = (value[part] for part in PARTS[kind])
+        return joint.join(format_value(part, "percent") for part in parts if part is not None)
     if kind == "percent":
         return f"{100 * value:.1f}"
     if kind == "value" and isinstance(value, float):
@@ -142,55 +105,3 @@ def format_value(value: Any, kind: ColumnKind) -> str:
         return f"{value:.{digits}f}"
     text = str(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
-
-
-def json_text(value: Any) -> str:
-    """A result as JSON that every reader takes: null for a number that is not finite, no half of a pair."""
-    return files.to_json(value, indent=1, sort=False) + "\n"
-
-
-def to_csv(table: Table) -> str:
-    """The raw values under a header of column keys: fractions, full precision, empty where there is none.
-
-    A name that a spreadsheet would take for a formula gets an apostrophe before it.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    cells = [(c.key, part) for c in table.columns for part in (_SPREAD if c.kind == "spread" else ("",))]
-    writer.writerow([f"{key}_{part}" if part else key for key, part in cells])
-    for row in table.rows:  # the writer leaves None empty
-        writer.writerow(
-            [(row.get(key) or {}).get(part) if part else _unquestioned(row.get(key)) for key, part in cells]
-        )
-    return out.getvalue()
-
-
-def _unquestioned(value: Any) -> Any:
-    """A value that a spreadsheet takes as it is; numbers are numbers, also those in text."""
-    if not isinstance(value, str):
-        return value
-    value = value.replace("\r", " ")  # csv's writer leaves it bare, and its reader ends the line there
-    if not value.startswith(("=", "+", "-", "@", "\t")):
-        return value
-    return value if re.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", value) else f"'{value}"
-
-
-def to_markdown(tables: Iterable[Table]) -> str:
-    """The tables one after the other as GitHub markdown, the best per column in bold."""
-    return "\n".join(_markdown(table) for table in tables)
-
-
-def _markdown(table: Table) -> str:
-    best = table.best()
-    lines = [f"**{_escape(table.title)}**", ""] if table.title else []
-    lines.append("| " + " | ".join(column.title for column in table.shown) + " |")
-    lines.append("| " + " | ".join("---" if c.kind == "text" else "---:" for c in table.shown) + " |")
-    for i, row in enumerate(table.cells()):
-        cells = [f"**{cell}**" if (i, j) in best else _escape(cell) for j, cell in enumerate(row)]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"{_escape(note)}  " for note in table.notes)] if table.notes else []
-    return "\n".join(lines) + "\n"
-
-
-def _escape(text: str) -> str:
-    return re.sub(r"([\\|*`\[]|<(?=[a-zA-Z/!?]))", r"\\\1", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -72,6 +73,12 @@ class TestSet:
     def recall(self, head: Head) -> np.ndarray:
         """[K] accuracy per class, NaN for a class without samples."""
         return class_accuracy(self.predictions(head), self.labels, self.n_classes)
+
+    def worst(self, recall: np.ndarray) -> dict[str, Any]:
+        """The smallest accuracy of a class, and which it is: name, else index; the first of equal ones."""
+        index = int(np.nanargmin(recall))
+        name = self.class_name(index)
+        return {"worst_class": float(recall[index]), "worst_class_name": str(index) if name is None else name}
 
     def class_name(self, index: int) -> str | None:
         """The name of a class, where names are known."""

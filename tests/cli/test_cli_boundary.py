@@ -138,7 +138,10 @@ def test_a_value_of_another_type_names_option_and_command(probe, error):
     ("argv", "line"),
     [
         (["--epochs", "0"], "epochs = 0 is out of range (--epochs): it must be at least 1"),
-        (["--format", "x"], "format is 'x' (--format): it may be table, json, csv, markdown"),
+        (
+            ["--format", "x"],
+            "format is 'x' (--format): it may be table, json, csv, markdown, latex, github, junit",
+        ),
         (["--threads", "-3"], "threads = -3 is out of range (--threads): it must be at least 1"),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_table_for_people(project: Path, capsys: pytest.CaptureFixture[str]):
     lines = out.splitlines()
     assert (code, err) == (0, "")
     assert lines[0] == "test.npz: 300 samples, 6 classes, logits averaged over 2 views"
-    assert lines[1].split() == ["Head", "All", "Many", "Medium", "Few", "Harmonic", "Worst", "class"]
+    assert lines[1].split() == ["Head", "All", "Many", "Medium", "Few", "Harmonic", "Worst", "class", "Which"]
     assert [line.split()[0] for line in lines[3:5]] == ["stage-1", "tau-norm"]
     assert lines[5] == "Many n > 100: 2 classes, Medium 20 ≤ n ≤ 100: 2, Few n < 20: 2."
     assert lines[6] == "* best in its column"
@@ -131,7 +131,7 @@ def test_output_into_a_pipe_or_a_device_leaves_it_one(project: Path, capsys, mor
     heard: list[str] = []
     reader = threading.Thread(target=lambda: heard.append(Path("pipe").read_text()))
     reader.start()
-    argv = ["evaluate", "--cache", "test.npz", "--format", "json", *more, "--output"]
+    argv = ["evaluate", "-q", "--cache", "test.npz", "--format", "json", *more, "--output"]
     assert finished(capsys, *argv, "pipe") == (0, "", "")
     reader.join(10)
     assert json.loads(heard[0])["heads"]
@@ -153,7 +153,7 @@ def test_output_into_a_pipe_or_a_device_leaves_it_one(project: Path, capsys, mor
 
 @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="a name for stdout")
 def test_stdout_by_its_name_into_a_file_pipe_and_descriptor(project: Path):
-    line = f'"{sys.executable}" -m ltfix evaluate --cache test.npz --format csv --output'
+    line = f'"{sys.executable}" -m ltfix evaluate -q --cache test.npz --format csv --output'
     script = f"{line} - > a; {line} /dev/stdout > b; {line} /dev/stdout | cat > c; {line} /dev/fd/3 3> d"
     done = subprocess.run(["sh", "-c", script], cwd=project, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -163,7 +163,15 @@ def test_stdout_by_its_name_into_a_file_pipe_and_descriptor(project: Path):
 
 
 def test_output_goes_to_a_file_once(project: Path, capsys: pytest.CaptureFixture[str]):
-    argv = ["evaluate", "--cache", "test.npz", "--output", "out.txt"]
+    argv = [
+        "evaluate",
+        "train.npz",
+        "heads/tau-norm.safetensors",
+        "--cache",
+        "test.npz",
+        "--output",
+        "out.txt",
+    ]
     assert finished(capsys, *argv) == (0, "", "")
     assert "tau-norm" in (project / "out.txt").read_text()
     code, _, err = finished(capsys, *argv)
@@ -179,15 +187,19 @@ def test_output_goes_to_a_file_once(project: Path, capsys: pytest.CaptureFixture
     [
         (["--fail-under", "few=2,all=10"], 0, None),
         (["--fail-under", "all=99.9"], 1, r"gate missed (ce: all "),
-        (["--fail-under", "all=99.9", "--report", "per-class"], 1, "; tau-norm: all "),
-        (["--fail-under", "fewest=20"], 2, "no shot 'fewest' (--fail-under): did you mean few?"),
+        (
+            ["--fail-under", "all=99.9", "--report", "per-class"],
+            1,
+            "ltfix: error: gate missed (tau-norm: all ",
+        ),
+        (["--fail-under", "fewest=20"], 2, "no score 'fewest' (--fail-under): did you mean few?"),
         (["--fail-under", ""], 2, "not a gate: ''"),
         (["--fail-under", "few=0.2"], 2, "was 20 percent meant?"),
         (["--fail-under", "few=20", "--few", "2"], 2, "no tested class is few"),
         (["--report", "per-clas"], 2, "did you mean per-class?"),
         (["--many", "10"], 2, "the shot boundaries many = 10 and few = 20 overlap"),
         (["--tta", "max"], 2, "max"),
-        (["--seed", "3"], 2, "evaluate without --against does not use --seed"),
+        (["--seed", "3"], 2, "evaluate without --against or --baseline does not use --seed"),
         (["--against", "heads/absent.safetensors"], 3, "absent.safetensors"),
         (["absent.safetensors"], 3, "no such file or folder (absent.safetensors)"),
         (["wrong-d.safetensors"], 3, "the head wrong-d.safetensors has D = 4, the cache test.npz has D = 8"),
@@ -219,7 +231,7 @@ def test_exit_codes(project: Path, capsys: pytest.CaptureFixture[str], argv, cod
         assert err == ""
     else:
         assert message in err
-        assert err.count("\n") == 1
+        assert err.count("\n") == (2 if code == 1 else 1)  # of a gate, one line a head
 
 
 def test_a_lone_stage_1_row_is_gated(project: Path, capsys: pytest.CaptureFixture[str]):
@@ -290,7 +302,7 @@ def test_piped_and_broken(project: Path, ltfix: Run):
     tool = shell(f"{argv} --format json | {sys.executable} -m json.tool")
     assert tool.returncode == 0, tool.stderr
     assert json.loads(tool.stdout)["format"] == "ltfix-report/1"
-    closed = shell(f"{argv} --report per-class | true; echo ${{PIPESTATUS[0]}}")
+    closed = shell(f"{argv} -q --report per-class | true; echo ${{PIPESTATUS[0]}}")
     assert (closed.stdout, closed.stderr) == ("141\n", "")
     missed = ltfix("evaluate", "--cache", "test.npz", "--fail-under", "all=99.9", cwd=project)
     assert missed.returncode == 1
@@ -373,3 +385,22 @@ def test_the_probe_that_fits_began_with_is_the_first_row(
     (tmp_path / "features" / "train" / "probe.safetensors").unlink()
     code, out, _ = finished(capsys, "evaluate", "--format", "json")
     assert list(rows_of(out)) == ["ce"]
+
+
+def test_a_build_is_held_to_the_one_before(project: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["evaluate", "heads/tau-norm.safetensors", "--cache", "test.npz"]
+    assert finished(capsys, *argv, "-q", "--format", "json", "--output", "last.json")[0] == 0
+    gate = ["--baseline", "last.json", "--max-drop", "few=1.0,all=0.5"]
+    assert finished(capsys, *argv, *gate)[::2] == (0, "")
+    Path("heads/tau-norm.safetensors").write_bytes(Path("heads/ce.safetensors").read_bytes())
+    code, out, err = finished(capsys, *argv, *gate, "--format", "json")
+    assert code == 1
+    assert [gate["passed"] for gate in json.loads(out)["gates"]] == [False, False]
+    first, second = err.splitlines()
+    assert re.match(
+        r"ltfix: error: gate missed \(tau-norm: few fell by [\d.]+ points to [\d.]+, more than 1 \(95", first
+    )
+    assert "all fell by" in second
+    code, out, err = finished(capsys, *argv, "--format", "junit")
+    assert (code, out) == (2, "")
+    assert "junit shows gates, and there is none (--format junit): give --fail-under few=20" in err

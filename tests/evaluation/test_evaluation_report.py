@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import base64
 import copy
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -34,7 +36,13 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
     assert json.loads(report.render("json")) == {
         "format": "ltfix-report/1",
         "report": "many-medium-few",
-        "cache": {"path": "test.npz", "n": 10, "classes": 7, "fingerprint": None},
+        "cache": {
+            "path": "test.npz",
+            "n": 10,
+            "classes": 7,
+            "fingerprint": None,
+            "labels_sha256": hashlib.sha256(np.array(LABELS, "<i8").tobytes()).hexdigest(),
+        },
         "shots": {"many": 100, "few": 20, "n_classes": {"many": 2, "medium": 3, "few": 2}},
         "heads": [
             {
@@ -45,8 +53,11 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
                 "many": 0.0,
                 "medium": pytest.approx(1 / 3),
                 "few": 0.0,
+                "class_mean": pytest.approx(1 / 7),
                 "harmonic_mean": pytest.approx(7 / (1 + 6e5)),
                 "worst_class": 0.0,
+                "worst_class_name": "0",
+                "correct": base64.b64encode(bytes([0b00000100, 0])).decode(),
             },
             {
                 "name": "samn-freq",
@@ -56,8 +67,11 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
                 "many": 0.75,
                 "medium": pytest.approx(2.5 / 3),
                 "few": 0.5,
+                "class_mean": pytest.approx((0.5 + 1 + 1 + 1 + 0.5 + 0 + 1) / 7),
                 "harmonic_mean": pytest.approx(7 / (2 + 1 + 1 + 1 + 2 + 1e5 + 1)),
                 "worst_class": 0.0,
+                "worst_class_name": "5",
+                "correct": base64.b64encode(bytes([0b10111110, 0b01000000])).decode(),
             },
         ],
     }
@@ -65,7 +79,8 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
 
 def test_keys_stand_in_the_documented_order(report: Report):
     assert list(report.to_dict()) == ["format", "report", "cache", "shots", "heads"]
-    scores = ["all", "many", "medium", "few", "harmonic_mean", "worst_class"]
+    scores = ["all", "many", "medium", "few", "class_mean", "harmonic_mean", "worst_class"]
+    scores += ["worst_class_name", "correct"]
     assert list(report.to_dict()["heads"][0]) == ["name", "path", "method", *scores]
 
 
@@ -73,8 +88,8 @@ def test_an_empty_shot_is_null_and_a_dash():
     cache, head = one_hot_cache([0, 1], [0, 1], 2, counts=np.array([500, 300]))
     report = evaluate(head, cache)
     assert json.loads(report.render("json"))["heads"][0]["few"] is None
-    assert report.tables()[0].cells() == [["ce", "100.0", "100.0", "–", "–", "100.0", "100.0"]]
-    assert report.render("csv").splitlines()[1] == "ce,,ce,1.0,1.0,,,1.0,1.0"
+    assert report.tables()[0].cells() == [["ce", "100.0", "100.0", "–", "–", "100.0", "100.0", "0"]]
+    assert report.render("csv").splitlines()[1] == "ce,,ce,1.0,1.0,,,1.0,1.0,1.0,0"
 
 
 def test_boundaries_move_and_are_recorded():
@@ -86,10 +101,21 @@ def test_boundaries_move_and_are_recorded():
 def test_csv_is_fractions_and_markdown_percent(report: Report):
     rows = list(csv.DictReader(io.StringIO(report.render("csv"))))
     assert [row["all"] for row in rows] == ["0.1", "0.7"]
-    assert "| samn-freq | **70.0** | **75.0** | **83.3** | **50.0** | 0.0 | 0.0 |" in report.render(
+    assert "| samn-freq | **70.0** | **75.0** | **83.3** | **50.0** | 0.0 | 0.0 | 5 |" in report.render(
         "markdown"
     )
     assert "Many n > 100: 2 classes, Medium 20 ≤ n ≤ 100: 3, Few n < 20: 2." in report.render("markdown")
+
+
+def test_differences_stand_in_the_csv_of_every_report():
+    cache, head = noisy(counts=COUNTS)
+    other = dataclasses.replace(head, method="los", bias=head.bias + 1)
+    for kind in ("many-medium-few", "per-class", "calibration"):
+        found = evaluate([head, other], cache, kind, against="ce")
+        rows = list(csv.DictReader(io.StringIO(found.render("csv"))))
+        few = found.heads[1]["difference"]["few"]
+        assert rows[0]["difference_few_value"] == ""
+        assert {end: rows[-1][f"difference_few_{end}"] for end in few} == {k: str(v) for k, v in few.items()}
 
 
 def test_an_unknown_format_is_refused(report: Report):

@@ -5,7 +5,8 @@ import io
 
 import pytest
 
-from ltfix.evaluation.table import Column, Table, format_value, to_csv, to_markdown
+from ltfix.evaluation.formats import to_csv, to_markdown
+from ltfix.evaluation.table import Column, Table, format_value
 
 COLUMNS = (
     Column("name", "Head"),

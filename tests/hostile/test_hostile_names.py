@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from ltfix import files
 from ltfix.cli import run
 from ltfix.cli.printable import printable
-from ltfix.evaluation.table import Column, Table, encodable, to_csv
+from ltfix.evaluation.formats import encodable, to_csv
+from ltfix.evaluation.table import Column, Table
 
 NAMES = [
     "\x1b[2J\x1b]0;owned\x07cat",

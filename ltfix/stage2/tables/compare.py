@@ -15,8 +15,9 @@ from typing import Any
 from ltfix._version import __version__
 from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
 from ltfix.evaluation.measure import describe_cache
+from ltfix.evaluation.result import Result
 from ltfix.evaluation.shots import FEW, MANY, SHOTS
-from ltfix.evaluation.table import Column, Result, Table
+from ltfix.evaluation.table import Column, Table
 from ltfix.heads.head import PROBE, STAGE1
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds

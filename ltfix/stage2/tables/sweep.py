@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ltfix.evaluation.result import Result
 from ltfix.evaluation.scores import TITLES
 from ltfix.evaluation.shots import FEW, MANY, SHOTS
-from ltfix.evaluation.table import Column, Result, Table
+from ltfix.evaluation.table import Column, Table
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.seeds import list_seeds

@@ -1,0 +1,81 @@
+"""All that the heads of a report are held to, and the holding."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ltfix.errors import UsageError
+from ltfix.evaluation import gate
+from ltfix.evaluation.baseline import Baseline, Differ, falls, read_baseline
+from ltfix.evaluation.bootstrap import paired_difference
+from ltfix.evaluation.given import NamedHead
+from ltfix.evaluation.testset import TestSet
+
+Rows = list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bars:
+    """Gates as they were read.
+
+    Attributes:
+        least: percent by score. drops: points by score, and what they are a fall from.
+    """
+
+    least: Mapping[str, float]
+    drops: Mapping[str, float]
+    earlier: Baseline | None
+
+    @classmethod
+    def of(cls, fail_under: str | None, baseline: Path | str | None, max_drop: str | None) -> Bars:
+        """What `evaluate` takes.
+
+        Raises:
+            UsageError: no gate, or a baseline without ``max_drop`` or the reverse. InputError: no report.
+        """
+        if (baseline is None) != (max_drop is None):
+            given, other = ("max_drop", "baseline") if baseline is None else ("baseline", "max_drop")
+            write = {"baseline": "baseline=last.json", "max_drop": "max_drop=few=1.0,all=0.5"}[other]
+            raise UsageError(f"{given} needs {other}", where=given, hint=f"give {write}")
+        return cls(
+            {} if fail_under is None else gate.parse_gates(fail_under),
+            {} if max_drop is None else gate.parse_gates(max_drop, "max_drop"),
+            None if baseline is None else read_baseline(baseline),
+        )
+
+    def hold(
+        self, found: Rows, rows: Sequence[NamedHead], test: TestSet, seed: int
+    ) -> tuple[Rows, list[gate.Outcome]]:
+        """The rows of a report with the scores that are held, whatever it is of, and each gate's outcome."""
+        ece = "ece" in {*self.least, *self.drops}
+        scored = [_scores(row, test, ece=ece) | entry for row, entry in zip(rows, found, strict=True)]
+        held = gate.outcomes(self.least, scored)
+        if self.earlier is not None:
+            held += falls(self.drops, scored, self.earlier, _differ(self.earlier, rows, test, seed))
+        return scored, held
+
+
+def _scores(row: NamedHead, test: TestSet, *, ece: bool) -> dict[str, Any]:
+    from ltfix.evaluation.reports import calibration, many_medium_few
+
+    scores = many_medium_few.measure(row.head, test)
+    if not ece:
+        return scores
+    known = calibration.calibrate(test.blocks(row.head), test.labels)
+    return scores | {"ece": calibration.expected_calibration_error(known.confidence, known.correct)}
+
+
+def _differ(earlier: Baseline, rows: Sequence[NamedHead], test: TestSet, seed: int) -> Differ:
+    heads = {row.name: row.head for row in rows}
+
+    def differ(name: str, was: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        theirs = earlier.correct(was, test.labels, test.shots.to_dict())
+        if theirs is None:
+            return None
+        ours = test.predictions(heads[name]) == test.labels
+        return paired_difference(ours, theirs, test.labels, test.shots.of, seed=seed)
+
+    return differ

@@ -1,0 +1,134 @@
+"""An earlier report of ltfix, and by how much heads may fall behind it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError, nearest
+from ltfix.evaluation.gate import LOWER_IS_BETTER, Outcome, held_rows, outcome
+
+FORMAT = "ltfix-report/"
+Differ = Callable[[str, Mapping[str, Any]], Mapping[str, Any] | None]
+"""Of a head's name and an earlier row: their paired differences; None where the samples are others."""
+
+
+def pack_correct(correct: np.ndarray) -> str:
+    """[N] bool, whether each sample was classified right, as text: eight samples a byte, in base64."""
+    return base64.b64encode(np.packbits(correct).tobytes()).decode()
+
+
+def samples_id(labels: np.ndarray) -> str:
+    """By which two reports know that they are of the same samples: the SHA-256 of their labels [N]."""
+    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Baseline:
+    """A report as it was written.
+
+    Attributes:
+        path: its file.
+        heads: its rows by name.
+        samples: what it was measured on: ``labels_sha256`` and the rule of the shots.
+    """
+
+    path: Path
+    heads: dict[str, dict[str, Any]]
+    samples: tuple[Any, Any]
+
+    def row(self, name: str, *, alone: bool) -> dict[str, Any]:
+        """The row of a head; where both reports have ``alone`` one fitted head, that.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        fitted = held_rows(list(self.heads.values()))
+        if name in self.heads:
+            return self.heads[name]
+        if alone and len(fitted) == 1:
+            return dict(fitted[0])
+        hint = f"{nearest(name, self.heads)}; or name the heads to hold"
+        raise InputError(f"the baseline has no head {name}", where=self.path, hint=hint)
+
+    def value(self, row: Mapping[str, Any], name: str) -> float:
+        """A score of a row.
+
+        Raises:
+            InputError: the report does not say.
+        """
+        found = row.get(name)
+        if not isinstance(found, int | float) or isinstance(found, bool):
+            hint = "write it again, with the same gates"
+            raise InputError(f"the baseline has no {name} of {row['name']}", where=self.path, hint=hint)
+        return float(found)
+
+    def correct(self, row: Mapping[str, Any], labels: np.ndarray, shots: object) -> np.ndarray | None:
+        """[N] bool, which samples a row got right; None where it does not say, or of other samples or shots.
+
+        Raises:
+            InputError: what it says is torn.
+        """
+        n = len(labels)
+        if self.samples != (samples_id(labels), shots) or not isinstance(row.get("correct"), str):
+            return None
+        try:
+            packed = np.frombuffer(base64.b64decode(row["correct"], validate=True), np.uint8)
+        except (binascii.Error, ValueError):
+            packed = np.empty(0, np.uint8)
+        if len(packed) != (n + 7) // 8:
+            raise InputError(f"`correct` of {row['name']} is torn", where=self.path)
+        return np.unpackbits(packed, count=n).astype(bool)
+
+
+def read_baseline(path: Path | str) -> Baseline:
+    """An earlier report in JSON.
+
+    Raises:
+        InputError: missing, torn, or something else.
+    """
+    found = files.read_json(Path(path))
+    if not isinstance(found, dict) or not str(found.get("format", "")).startswith(FORMAT):
+        hint = "`ltfix evaluate format=json output=last.json` writes one"
+        raise InputError("not a report of ltfix evaluate", where=path, hint=hint)
+    rows, cache = found.get("heads"), found.get("cache")
+    if not isinstance(rows, list) or not isinstance(cache, dict):
+        raise InputError("a report without heads or cache", where=path)
+    named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+    heads = {row["name"]: {"method": None, **row} for row in named}
+    return Baseline(Path(path), heads, (cache.get("labels_sha256"), found.get("shots")))
+
+
+def falls(
+    drops: Mapping[str, float], heads: Sequence[Mapping[str, Any]], baseline: Baseline, differ: Differ
+) -> list[Outcome]:
+    """By how much each head that is held fell behind the baseline; of ``ece``, by how much it rose.
+
+    Args:
+        drops: how many points each score may fall, by the names of ``gate.GATED``.
+        heads: rows with ``name``, ``method`` and the scores as fractions.
+        differ: the paired differences of a head to an earlier row.
+
+    Raises:
+        InputError: the baseline has no such head or score.
+    """
+    held, found = held_rows(heads), []
+    for head in held:
+        row = baseline.row(head["name"], alone=len(held) == 1)
+        intervals = differ(head["name"], row)
+        for name, points in drops.items():
+            was = baseline.value(row, name)
+            bar = was + points / 100 * (1 if name in LOWER_IS_BETTER else -1)
+            gate = outcome(head["name"], name, bar, head[name])
+            interval = None if intervals is None else intervals.get(name)
+            gate |= {"baseline": was, "max_drop": points / 100}
+            found.append(gate | {"paired": intervals is not None, "interval": interval})
+    return found

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_samples import cache_of, head_of
+
+from ltfix.errors import InputError, UsageError
+from ltfix.evaluation import evaluate
+from ltfix.evaluation.baseline import pack_correct, read_baseline
+from ltfix.evaluation.gate import missed, told
+from ltfix.features.cache import FeatureCache
+from ltfix.heads.head import Head
+
+COUNTS = np.array([500, 50, 5])
+
+
+@pytest.fixture
+def test() -> FeatureCache:
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(3), 100)
+    return cache_of(np.eye(3)[labels] + rng.normal(size=(300, 3)) * 0.7, labels)
+
+
+def head(few: float = 1.0) -> Head:
+    return head_of(np.diag([1.0, 1.0, few]), method="samn", counts=COUNTS)
+
+
+def written(path: Path, test: FeatureCache, which: Head, **more) -> Path:
+    path.write_text(evaluate(which, test, **more).render("json"), encoding="utf-8")
+    return path
+
+
+def test_a_fall_beyond_what_is_allowed_is_missed(tmp_path: Path, test: FeatureCache):
+    last = written(tmp_path / "last.json", test, head())
+    found = evaluate(head(0.5), test, baseline=last, max_drop="few=1,all=50")
+    few, overall = found.gates
+    assert (few["passed"], overall["passed"]) == (False, True)
+    assert few["value"] == found.heads[0]["few"] < few["bar"] == few["baseline"] - 0.01
+    assert few["paired"]
+    assert few["interval"]["low"] <= few["value"] - few["baseline"] <= few["interval"]["high"] < 0
+    (line,) = missed(found.gates)
+    assert line.startswith("samn: few fell by ")
+    assert "points to" in line
+    assert "more than 1 (95 % interval of the change -" in line
+    assert "noise" not in line
+    assert json.loads(found.render("json"))["gates"] == found.gates
+
+
+def test_a_small_fall_is_missed_and_said_to_be_noise(tmp_path: Path, test: FeatureCache):
+    last = written(tmp_path / "last.json", test, head())
+    (gate,) = evaluate(head(0.95), test, baseline=last, max_drop="few=0").gates
+    assert not gate["passed"]
+    assert told(gate).endswith(": inside the noise)")
+
+
+def test_the_same_head_has_not_fallen(tmp_path: Path, test: FeatureCache):
+    names = "few=0,all=0,class_mean=0,harmonic_mean=0,worst_class=0,ece=0"
+    last = written(tmp_path / "last.json", test, head(), fail_under="ece=100")
+    assert missed(evaluate(head(), test, baseline=last, max_drop=names).gates) == []
+
+
+def test_ece_falls_behind_by_rising(tmp_path: Path, test: FeatureCache):
+    last = written(tmp_path / "last.json", test, head(), report="calibration")
+    sharp = dataclasses.replace(head(), weight=head().weight * 30)
+    (gate,) = evaluate(sharp, test, baseline=last, max_drop="ece=2").gates
+    assert not gate["passed"]
+    assert "ece rose by" in told(gate)
+
+
+def test_other_samples_are_compared_without_pairs(tmp_path: Path, test: FeatureCache):
+    last = written(tmp_path / "last.json", test, head())
+    fewer = cache_of(test.features[10:], test.labels[10:])
+    (gate,) = evaluate(head(0.5), fewer, baseline=last, max_drop="few=1").gates
+    assert gate["interval"] is None
+    assert told(gate).endswith("(not paired: the baseline is of other samples)")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "not a report of ltfix evaluate"),
+        ("[", "not JSON"),
+        ('{"format": "ltfix-report/1"}', "without heads or cache"),
+        ('{"format": "ltfix-report/1", "cache": {}, "heads": []}', "the baseline has no head samn"),
+        (
+            '{"format": "ltfix-report/1", "cache": {}, "heads": [{"name": "samn", "few": "x"}]}',
+            "the baseline has no few of samn",
+        ),
+    ],
+)
+def test_what_is_no_baseline_is_refused(tmp_path: Path, test: FeatureCache, text: str, message: str):
+    last = tmp_path / "last.json"
+    last.write_text(text)
+    with pytest.raises(InputError, match=message):
+        evaluate(head(), test, baseline=last, max_drop="few=1")
+
+
+def test_torn_pairs_are_refused(tmp_path: Path, test: FeatureCache):
+    last = written(tmp_path / "last.json", test, head())
+    content = json.loads(last.read_text())
+    content["heads"][0]["correct"] = "AAAA"
+    last.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="`correct` of samn is torn"):
+        evaluate(head(), test, baseline=last, max_drop="few=1")
+
+
+def test_a_baseline_and_what_may_be_lost_go_together(tmp_path: Path, test: FeatureCache):
+    with pytest.raises(UsageError, match="baseline needs max_drop"):
+        evaluate(head(), test, baseline=tmp_path / "last.json")
+    with pytest.raises(UsageError, match="max_drop needs baseline"):
+        evaluate(head(), test, max_drop="few=1")
+
+
+def test_pairs_survive_the_way_through_text(tmp_path: Path, test: FeatureCache):
+    right = np.random.default_rng(0).random(300) < 0.5
+    last = written(tmp_path / "last.json", test, head())
+    found, shots = read_baseline(last), json.loads(last.read_text())["shots"]
+    row = {"name": "samn", "correct": pack_correct(right)}
+    assert np.array_equal(found.correct(row, test.labels, shots), right)
+    assert found.correct(row, test.labels[1:], shots) is None
+    assert found.correct({"name": "samn"}, test.labels, shots) is None

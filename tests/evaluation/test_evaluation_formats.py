@@ -1,0 +1,70 @@
+"""Formats of results, and that the command line offers each of them."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+from evaluation_samples import COUNTS, one_hot_cache
+from test_evaluation_table import TABLE
+
+from ltfix.cli.options import TABLE_FORMATS
+from ltfix.errors import UsageError
+from ltfix.evaluation import evaluate
+from ltfix.evaluation.formats import FORMATS, to_latex
+
+
+def gated(fail_under: str | None = "all=60,many=99"):
+    cache, head = one_hot_cache(
+        [0, 1, 1, 1, 2, 3, 4], [0, 0, 1, 1, 2, 3, 4], 7, counts=COUNTS, method="<b>&\x1b"
+    )
+    return evaluate(head, cache, fail_under=fail_under)
+
+
+def test_the_command_line_offers_every_format():
+    assert ("table", *FORMATS) == TABLE_FORMATS
+
+
+def test_an_unknown_format_is_named():
+    with pytest.raises(UsageError, match="no such text format: 'xml': known: json, csv, markdown, latex"):
+        gated().render("xml")
+
+
+def test_latex_is_escaped_and_bold():
+    assert to_latex([TABLE]).splitlines() == [
+        "% t",
+        "% Few n < 20",
+        r"\begin{tabular}{lrrr}",
+        r"\toprule",
+        r"Head & All & ECE & n \\",
+        r"\midrule",
+        r"a|b & \textbf{12.3} & \textbf{20.0} & 3 \\",
+        r"c & \textbf{12.3} & -- & 4 \\",
+        r"d & 10.0 & 30.0 & 5 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    hostile = TABLE.rows[0] | {"name": "a_b & 100 % \\ {x} ~^ #$"}
+    assert r"a\_b \& 100 \% \textbackslash{} \{x\} \textasciitilde{}\textasciicircum{} \#\$" in to_latex(
+        [type(TABLE)(TABLE.columns, [hostile])]
+    )
+
+
+def test_a_step_summary_tells_the_gates_before_the_table():
+    lines = gated().render("github").splitlines()
+    assert lines[0] == "### 1 of 2 gates missed"
+    assert lines[2].startswith("- ✅ ")
+    assert lines[3].startswith("- ❌ ")
+    assert any(line.startswith("| Head |") for line in lines)
+    assert gated(None).render("github").startswith("**test.npz")
+
+
+def test_junit_has_a_case_for_each_gate():
+    suite = ElementTree.fromstring(gated().render("junit"))
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    passed, failed = suite.findall("testcase")
+    assert (passed.get("classname"), passed.get("name")) == ("ltfix.<b>&?", "fail_under all")
+    assert passed.find("failure") is None
+    assert "many 75.0 < 99" in failed.find("failure").get("message")
+    with pytest.raises(UsageError, match="junit shows gates"):
+        gated(None).render("junit")
