@@ -14,7 +14,7 @@ from ltfix.evaluation.bootstrap import paired_difference
 from ltfix.evaluation.given import NamedHead
 from ltfix.evaluation.testset import TestSet
 
-Rows = list[dict[str, Any]]
+_Scored = list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Bars:
         )
 
     def hold(
-        self, found: Rows, rows: Sequence[NamedHead], test: TestSet, seed: int
-    ) -> tuple[Rows, list[gate.Outcome]]:
+        self, found: _Scored, rows: Sequence[NamedHead], test: TestSet, seed: int
+    ) -> tuple[_Scored, list[gate.Outcome]]:
         """The rows of a report with the scores that are held, whatever it is of, and each gate's outcome."""
         ece = "ece" in {*self.least, *self.drops}
         scored = [_scores(row, test, ece=ece) | entry for row, entry in zip(rows, found, strict=True)]
