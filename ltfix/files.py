@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltfix.errors import EnvironmentFault, InputError
-from ltfix.locking import hold
+from ltfix.locking import Hold, hold
 from ltfix.publishing import atomic_path, demand_place, os_errors, sweep, write_bytes, write_together
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ __all__ = [
     "check_format",
     "demand_place",
     "demand_regular",
+    "enter",
     "lock",
+    "occupied",
     "os_errors",
     "pack",
     "parse_json",
@@ -186,13 +188,29 @@ def lock(folder: Path | str) -> Iterator[None]:
     Raises:
         EnvironmentFault: another process, or another part of this one, holds it; or it cannot be made.
     """
+    with enter(folder) as own:
+        if not own.take():
+            raise occupied(folder)
+        yield
+
+
+@contextlib.contextmanager
+def enter(folder: Path | str) -> Iterator[Hold]:
+    """Open a folder, which is made if it is not there, so that it can be held alone or beside others.
+
+    Raises:
+        EnvironmentFault: it cannot be made.
+    """
     with contextlib.ExitStack() as stack:
         with os_errors(folder):
-            free = stack.enter_context(hold(Path(folder)))
-        if not free:
-            hint = "wait until it has ended, or name another folder"
-            raise EnvironmentFault("another process is writing into this folder", where=folder, hint=hint)
-        yield
+            own = stack.enter_context(hold(Path(folder)))
+        yield own
+
+
+def occupied(folder: Path | str) -> EnvironmentFault:
+    """The error for a folder that another process is in."""
+    hint = "wait until it has ended, or name another folder"
+    return EnvironmentFault("another process is writing into this folder", where=folder, hint=hint)
 
 
 def remove(path: Path) -> None:

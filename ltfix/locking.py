@@ -16,24 +16,24 @@ except ImportError:  # not POSIX
     fcntl = None  # type: ignore[assignment]
 
 LOCKS = fcntl is not None
-_HELD: set[int] = set()  # descriptors of locked folders
+HELD: set[int] = set()  # descriptors whose locks a forked process must not keep
 
 
 def _let_go() -> None:
     """In a forked worker, which may outlive a killed parent and must not hold on to the folder."""
-    while _HELD:
-        os.close(_HELD.pop())
+    while HELD:
+        os.close(HELD.pop())
 
 
 if fcntl is not None:
     os.register_at_fork(after_in_child=_let_go)
 
 
-def try_lock(handle: int) -> bool:
-    """Try to lock an open file; False only if somebody else holds it."""
+def try_lock(handle: int, *, shared: bool = False) -> bool:
+    """Try to lock an open file, alone or beside others; False only if somebody else is in the way."""
     if fcntl is not None:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:  # a file system without locks
@@ -41,9 +41,24 @@ def try_lock(handle: int) -> bool:
     return True
 
 
+class Hold:
+    """A folder that is open to be locked.
+
+    Args:
+        handle: its descriptor, None where there are no locks.
+    """
+
+    def __init__(self, handle: int | None) -> None:
+        self.handle = handle
+
+    def take(self, *, shared: bool = False) -> bool:
+        """Try to hold it, alone or beside others that share it; what was held before is let go."""
+        return self.handle is None or try_lock(self.handle, shared=shared)
+
+
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a folder, which is made for it; yields False where somebody else holds it.
+def hold(folder: Path) -> Iterator[Hold]:
+    """Open a folder, which is made for it, so that it can be held; at the end it is let go.
 
     What was made and is still empty at the end is removed again.
     """
@@ -51,12 +66,12 @@ def hold(folder: Path) -> Iterator[bool]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY) if fcntl is not None else None
     if handle is not None:
-        _HELD.add(handle)
+        HELD.add(handle)
     try:
-        yield handle is None or try_lock(handle)
+        yield Hold(handle)
     finally:
-        if handle in _HELD:  # else this is a forked worker
-            _HELD.remove(handle)
+        if handle in HELD:  # else this is a forked worker
+            HELD.remove(handle)
             os.close(handle)
         with contextlib.suppress(OSError):  # at the first that is not empty
             for path in made:

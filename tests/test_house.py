@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ltfix"
 LAYERS = [  # each imports what stands before it; rooms of one layer do not know each other
     {"_version", "errors", "progress", "filemap", "locking"},
-    {"publishing", "option"},
+    {"publishing", "option", "claims", "ranks"},
     {"files"},
     {"_pava", "_pava_py", "records", "seeds", "compute"},
     {"tensorfile", "runfile"},

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from ltfix.cli.printable import printable
 from ltfix.cli.signals import ENDINGS, Terminated
 from ltfix.cli.spelling import spell_error
 from ltfix.errors import EnvironmentFault, LtfixError, UsageError, nearest
+from ltfix.ranks import first_to_tell
 
 INTERNAL, BROKEN_PIPE = 70, 141
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "can't start new thread", "bad_alloc")
@@ -61,9 +63,11 @@ class Boundary:
                 return True
         except BaseException as late:
             err = late
-        if config.current().debug and not isinstance(err, SystemExit | BrokenPipeError):
+        tells = isinstance(err, BrokenPipeError | SystemExit) or first_to_tell()
+        if tells and config.current().debug and not isinstance(err, SystemExit | BrokenPipeError):
             sys.stderr.write(printable("".join(traceback.format_exception(err))))
-        self.code = self._answer(err)
+        with contextlib.nullcontext() if tells else contextlib.redirect_stderr(io.StringIO()):
+            self.code = self._answer(err)
         return True
 
     def _answer(self, err: BaseException) -> int:

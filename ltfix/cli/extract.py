@@ -10,6 +10,7 @@ from ltfix.cli import config, console, tables
 from ltfix.cli.options import WorkFolder
 from ltfix.extraction.request import Request
 from ltfix.option import Option
+from ltfix.ranks import ranks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,8 @@ def extract(
 ) -> None:
     """Run a frozen backbone over images and cache its features, one cache a split.
 
-    The same command again goes on where an interrupted one stopped.
+    The same command again goes on where an interrupted one stopped. Given to several processes at once, by
+    `torchrun --nproc-per-node N -m ltfix extract …` or on hosts that share the folder, the work is shared.
     """
     import warnings
 
@@ -39,7 +41,9 @@ def extract(
     if dry_run:
         _describe(extraction)
         return
-    _summarise(run(extraction, console.progress()), extraction.train_counts)
+    caches = run(extraction, console.progress())
+    if ranks().first:
+        _summarise(caches, extraction.train_counts)
 
 
 def _describe(extraction: Extraction) -> None:

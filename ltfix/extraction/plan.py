@@ -21,6 +21,7 @@ from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.images.unlabelled import open_unlabelled
 from ltfix.images.views import Views, parse_views
+from ltfix.ranks import ranks
 
 JobState = Literal["todo", "resume", "done", "taken"]
 
@@ -71,9 +72,8 @@ def prepare(request: Request) -> Extraction:
         UsageError, InputError, EnvironmentFault: as :func:`extract`.
     """
     views = parse_views(request.views)
-    compute = choose_compute(
-        resolve_device(request.device), request.precision, channels_last=True, emulated=True
-    )
+    device = _own_device(resolve_device(request.device))
+    compute = choose_compute(device, request.precision, channels_last=True, emulated=True)
     use_threads(request.threads)
     splits, train_counts = _open(request)
     if request.on_error == "error":
@@ -106,6 +106,14 @@ def _open(request: Request) -> tuple[list[Split], np.ndarray | None]:
             raise UsageError("pictures without labels have no classes", where=name, hint="leave it out")
     pictures = open_unlabelled(request.data, root=root, split=split, columns=columns)
     return [pictures.limit(request.limit)], None
+
+
+def _own_device(device: torch.device) -> torch.device:
+    """Of several processes each takes the next GPU, unless one was named."""
+    own = ranks()
+    if own.size == 1 or device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", own.local % torch.cuda.device_count())
 
 
 def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
-from collections.abc import Generator, Iterator
+import functools
+from collections.abc import Generator, Iterable, Iterator
 from typing import Annotated
 
 import msgspec
 import numpy as np
-import torch
-from torch import nn
 
-from ltfix import files
 from ltfix.backbones.load import Backbone
 from ltfix.compute import MOST_THREADS, available_cpus, use_threads
-from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.errors import InputError, UsageError
 from ltfix.extraction.decode import DecodedBatch, decode_batches
+from ltfix.extraction.forward import Forward
 from ltfix.extraction.plan import Extraction, SplitJob
+from ltfix.extraction.share import ShardContent, SharedCache, enter, pause
 from ltfix.features.layout import Shard
 from ltfix.features.manifest import PARTIAL
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import CacheWriter
 from ltfix.heads.head import STAGE1, Head
-from ltfix.images.decode import UNTURNED, register_formats
+from ltfix.images.decode import register_formats
 from ltfix.images.split import Split
 from ltfix.images.watch import Remarks
 from ltfix.progress import SILENT, Progress
+from ltfix.ranks import OneProgress, first_then_others, ranks
 from ltfix.records import Positive, record_of
 from ltfix.tensorfile import load_tensors
 
@@ -40,7 +42,7 @@ class _Resolved:
 
 
 def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, FeatureCache]:
-    """Write the caches that are not there yet.
+    """Write the caches that are not there yet, beside other processes that are given the same.
 
     Returns:
         The cache of every split, train first.
@@ -48,38 +50,51 @@ def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, F
     Raises:
         UsageError: a finished cache of another request is there.
         InputError: an unreadable image, a feature that overflows, an unfinished cache of another request.
-        EnvironmentFault: no memory, no space, no permission; another process is writing one of them.
+        EnvironmentFault: no memory, no space, no permission; another extraction is writing one of them.
     """
     progress = progress or SILENT
     refuse_taken(extraction.jobs)
-    with contextlib.ExitStack() as held:
-        for job in extraction.jobs:
-            if job.state != "done":
-                held.enter_context(files.lock(job.folder))
-        jobs = [job.again(extraction.request.overwrite) for job in extraction.jobs]
-        refuse_taken(jobs)  # by one that held the folder meanwhile
-        return _write(dataclasses.replace(extraction, jobs=jobs), progress)
+    own = ranks()
+    if own.first:
+        for note in extraction.notes:
+            progress.note(note)
+    with contextlib.ExitStack() as stack:
+        overwrite = extraction.request.overwrite and own.first
+        opened = first_then_others(
+            lambda: enter([job for job in extraction.jobs if job.state != "done"], overwrite, stack)
+        )
+        jobs = {job.split.name: (job, None) for job in extraction.jobs} | {
+            job.split.name: (job, cache) for job, cache in opened
+        }
+        refuse_taken([job for job, _ in jobs.values()])  # by one that held the folder meanwhile
+        if own.first:
+            for job, cache in jobs.values():
+                _tell_state(extraction, job, cache, progress)
+        shown = progress if own.size == 1 else OneProgress(progress)
+        return _write(extraction, list(jobs.values()), shown)
 
 
-def _write(extraction: Extraction, progress: Progress) -> dict[str, FeatureCache]:
+def _write(
+    extraction: Extraction, jobs: list[tuple[SplitJob, SharedCache | None]], progress: Progress
+) -> dict[str, FeatureCache]:
     """Every cache, those that are finished read and the others written."""
-    for note in extraction.notes:
-        progress.note(note)
-    writers = [(job, _open_writer(extraction, job, progress)) for job in extraction.jobs]
-    model = _ready(extraction) if any(writer for _, writer in writers) else extraction.backbone.model
     caches: dict[str, FeatureCache] = {}
-    counts = extraction.train_counts
-    for job, writer in writers:
-        if writer is None:
+    counts, forward = extraction.train_counts, None
+    for job, shared in jobs:
+        if shared is None:
             cache = open_cache(job.folder)
         else:
-            _write_shards(extraction, job.split, writer, model, progress)
-            if job.split.name == "train":
-                counts = _kept_counts(writer)
-            cache = writer.publish(_stage1_head(extraction.backbone, job.split, counts))
+            forward = forward or Forward(
+                extraction.backbone, extraction.compute, compile=extraction.request.compile
+            )
+            _write_shards(extraction, job.split, shared, forward, progress)
+            cache = shared.finish(
+                functools.partial(_stage1_head, extraction.backbone, job.split, shared.writer, counts)
+            )
         if job.split.name == "train":
             counts = cache.counts
-            _tell_empty(counts, progress)
+            if ranks().first:
+                _tell_empty(counts, progress)
         caches[job.split.name] = cache
     return caches
 
@@ -99,110 +114,95 @@ def refuse_taken(jobs: list[SplitJob]) -> None:
             )
 
 
-def _open_writer(extraction: Extraction, job: SplitJob, progress: Progress) -> CacheWriter | None:
-    if job.state == "done":
+def _tell_state(extraction: Extraction, job: SplitJob, cache: SharedCache | None, progress: Progress) -> None:
+    """What was found in a folder."""
+    if cache is None:
         progress.note(f"{job.folder} is finished already and kept")
-        return None
-    writer = CacheWriter(job.folder, job.plan, overwrite=extraction.request.overwrite and job.state == "todo")
+        return
+    writer = cache.writer
     if writer.resumed:
         n = len(writer.plan.shards())
-        done = n - len(writer.pending())
-        progress.note(f"{job.folder} is unfinished: going on after {done} of {n} shards")
+        progress.note(f"{job.folder} is unfinished: going on after {n - len(cache.left)} of {n} shards")
         if writer.doubted:
             progress.note(f"made again, as their bytes or images have changed: {writer.doubted} shards")
         asked, size = extraction.request.batch_size, _resolved(writer).batch_size
         if asked is not None and asked != size:
             progress.note(f"the batch size stays {size}, as at the first start")
-    return writer
 
 
 def _resolved(writer: CacheWriter) -> _Resolved:
     return record_of(_Resolved, writer.run, writer.folder / PARTIAL)
 
 
-def _ready(extraction: Extraction) -> nn.Module:
-    """The model on its device; the backbone's own object, so nothing is kept twice."""
-    model = extraction.compute.place(extraction.backbone.model)
-    if extraction.request.compile:
-        model.compile()
-    return model
-
-
 def _write_shards(
-    extraction: Extraction, split: Split, writer: CacheWriter, model: nn.Module, progress: Progress
+    extraction: Extraction, split: Split, shared: SharedCache, forward: Forward, progress: Progress
 ) -> None:
-    """Extract and write every pending shard; batches never straddle two."""
-    request, resolved = extraction.request, _resolved(writer)
-    size = resolved.batch_size
-    use_threads(resolved.threads)
-    workers = available_cpus() if request.workers is None else request.workers
-    pending = writer.pending()
-    progress.start(f"extract {split.name}", sum(shard.stop - shard.start for shard in pending), "images")
-    ranges = [
-        range(start, min(start + size, shard.stop))
-        for shard in pending
-        for start in range(shard.start, shard.stop, size)
-    ]
+    """Extract and write every shard that no other process does; batches never straddle two."""
+    use_threads(_resolved(shared.writer).threads)
+    progress.start(f"extract {split.name}", sum(shard.stop - shard.start for shard in shared.left), "images")
     told = Remarks(split.name)
-    with contextlib.closing(_decode(extraction, split, ranges, workers)) as batches:
-        for shard in pending:
-            features, skipped, remarks = _shard(extraction, shard, batches, model, progress)
-            writer.write_shard(shard, features, skipped, {text for _, text in remarks} - {UNTURNED})
-            for index, text in remarks:
+    while shared.left:
+        before = len(shared.left)
+        for shard, made in _made(extraction, split, shared, forward, progress):
+            shared.write(shard, made)
+            for index, text in made.remarks:
                 told.add(split.samples[index], text)
+        if len(shared.left) == before:
+            pause()
+            progress.advance(0)
     progress.finish()
     for line in told.lines():
         progress.note(line)
 
 
-def _shard(
+def _made(
+    extraction: Extraction, split: Split, shared: SharedCache, forward: Forward, progress: Progress
+) -> Iterator[tuple[Shard, ShardContent]]:
+    """The shards that nobody makes, claimed and made; decoding runs ahead of them, into the next one."""
+    size, begun = _resolved(shared.writer).batch_size, collections.deque[Shard]()
+
+    def ranges() -> Iterator[range]:
+        for shard in shared.claim(progress):
+            begun.append(shard)
+            for start in range(shard.start, shard.stop, size):
+                yield range(start, min(start + size, shard.stop))
+
+    with contextlib.closing(_decode(extraction, split, ranges())) as decoded:
+        content, seen = ShardContent(), 0
+        for batch, features in forward.over(decoded):
+            _take(extraction, content, batch, features, progress)
+            seen += len(batch.index) + len(batch.failed)
+            if seen == begun[0].stop - begun[0].start:
+                yield begun.popleft(), content
+                content, seen = ShardContent(), 0
+
+
+def _take(
     extraction: Extraction,
-    shard: Shard,
-    batches: Iterator[DecodedBatch],
-    model: nn.Module,
+    content: ShardContent,
+    batch: DecodedBatch,
+    features: np.ndarray | None,
     progress: Progress,
-) -> tuple[np.ndarray, list[int], list[tuple[int, str]]]:
-    """Features [kept, V, D] float32 of one shard, the samples without, and remarks on samples."""
-    views, dim = len(extraction.views), extraction.backbone.dim
-    rows, skipped, remarks, seen = [], list[int](), list[tuple[int, str]](), shard.start
-    while seen < shard.stop:
-        batch = next(batches)
-        for index, err in batch.failed:
-            if extraction.request.on_error == "error":
-                raise err
-            progress.note(f"left out: {err.what} ({err.where})")
-            skipped.append(index)
-        if batch.pixels is not None:
-            rows.append(_forward(extraction, model, batch.pixels).reshape(-1, views, dim))
-        remarks += batch.remarks
-        count = len(batch.index) + len(batch.failed)
-        seen += count
-        progress.advance(count)
-    kept = np.concatenate(rows) if rows else np.empty((0, views, dim), np.float32)
-    return kept, skipped, remarks
-
-
-def _forward(extraction: Extraction, model: nn.Module, pixels: np.ndarray) -> np.ndarray:
-    """[B, V, S, S, 3] uint8 to features [B·V, D] float32."""
-    compute, size = extraction.compute, pixels.shape[2]
-    try:
-        with compute.inference():
-            images = torch.from_numpy(pixels.reshape(-1, size, size, 3)).to(compute.device)
-            features = model(extraction.backbone.preprocess.normalize(images))
-            array: np.ndarray = features.float().cpu().numpy()
-            return array
-    except torch.cuda.OutOfMemoryError as err:
-        raise EnvironmentFault(
-            f"out of memory with batches of {len(pixels)}",
-            where=compute.device,
-            hint=f"try batch_size={max(len(pixels) // 2, 1)}",
-        ) from err
+) -> None:
+    """Add a batch to what is made of a shard."""
+    for index, err in batch.failed:
+        if extraction.request.on_error == "error":
+            raise err
+        progress.note(f"left out: {err.what} ({err.where})")
+        content.skipped.append(index)
+    if features is not None:
+        content.rows.append(features.reshape(len(batch.index), -1, features.shape[-1]))
+    content.remarks += batch.remarks
+    progress.advance(len(batch.index) + len(batch.failed))
 
 
 def _decode(
-    extraction: Extraction, split: Split, ranges: list[range], workers: int
+    extraction: Extraction, split: Split, ranges: Iterable[range]
 ) -> Generator[DecodedBatch, None, None]:
     crop, views = extraction.backbone.preprocess.crop, extraction.views
+    workers = extraction.request.workers
+    if workers is None:
+        workers = max(1, available_cpus() // ranks().local_size)
     register_formats()
 
     def render(index: int) -> np.ndarray:
@@ -216,20 +216,24 @@ def _decode(
     return decode_batches(ranges, render, workers)
 
 
-def _kept_counts(writer: CacheWriter) -> np.ndarray:
-    """[K] samples per class in the shards: those skipped are not training samples."""
-    labels = [load_tensors(writer.folder / shard.file)[0]["labels"] for shard in writer.plan.shards()]
-    return np.bincount(np.concatenate(labels), minlength=len(writer.plan.classes))
-
-
-def _stage1_head(backbone: Backbone, split: Split, counts: np.ndarray | None) -> Head | None:
+def _stage1_head(
+    backbone: Backbone, split: Split, writer: CacheWriter, counts: np.ndarray | None
+) -> Head | None:
     """The backbone's classifier as a cache keeps it, with the data's classes and training counts [K]."""
     if backbone.head is None:
         return None
+    if split.name == "train":
+        counts = _kept_counts(writer)
     meta = {"backbone": backbone.info}
     return dataclasses.replace(
         backbone.head, method=STAGE1, classes=split.classes, counts=counts, meta=meta, path=None
     )
+
+
+def _kept_counts(writer: CacheWriter) -> np.ndarray:
+    """[K] samples per class in the shards: those skipped are not training samples."""
+    labels = [load_tensors(writer.folder / shard.file)[0]["labels"] for shard in writer.plan.shards()]
+    return np.bincount(np.concatenate(labels), minlength=len(writer.plan.classes))
 
 
 def _tell_empty(counts: np.ndarray, progress: Progress) -> None:

@@ -70,6 +70,10 @@ class ShardFiles:
         files.write_json(self.folder / shard.record, dataclasses.asdict(record))
         self._known.add(shard.index)
 
+    def knows(self, shard: Shard) -> bool:
+        """Whether a shard is remembered, which is the last step of writing it; its file is not looked at."""
+        return shard.index in self._known or (self.folder / shard.record).exists()
+
     def is_written(self, shard: Shard) -> bool:
         """Whether a shard need not be written; one that another plan wrote gets this one's fingerprint."""
         if shard.index in self._known:

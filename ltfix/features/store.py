@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterable, Sequence
@@ -47,8 +48,8 @@ def cache_state(folder: Path) -> tuple[Literal["absent", "partial", "finished"],
 class CacheWriter:
     """Writes one cache folder; opened on an unfinished one it goes on where that stopped.
 
-    Shards never change once written, and each carries the fingerprint, so two writers of the same plan
-    do no harm to each other, and a writer whose folder another plan took over stops. A shard is taken over
+    Shards never change once written, and each carries the fingerprint, so several writers of the same plan
+    may share the work, and a writer whose folder another plan took over stops. A shard is taken over
     if its bytes are those that were written and it was made from what the plan would make it from; so a plan
     that differs in some images, or in what to do about unreadable ones, goes on with all others.
 
@@ -88,10 +89,29 @@ class CacheWriter:
         files.sweep(self.folder)
 
     def pending(self) -> list[Shard]:
-        """The shards that are not written yet, by this run or the one it resumes."""
+        """The shards that are not written yet, by this run or the one it resumes; all others are read."""
         missing = [shard for shard in self.plan.shards() if not self._files.is_written(shard)]
         self.doubted = sum((self.folder / shard.file).exists() for shard in missing)
         return missing
+
+    def forget(self, shards: Sequence[Shard]) -> None:
+        """Remember nothing of shards that are to be made again, so that other writers miss them, too."""
+        for shard in shards:
+            files.remove(self.folder / shard.record)
+        if shards:
+            files.remove(self.folder / manifests.NAME)
+
+    def missing(self) -> list[Shard]:
+        """The shards that no writer has finished, as far as the names of files tell."""
+        return [shard for shard in self.plan.shards() if not self.has(shard)]
+
+    def has(self, shard: Shard) -> bool:
+        """Whether a shard was finished, by this writer or another, as far as the names of files tell."""
+        return self._files.knows(shard) or self.is_published()
+
+    def is_published(self) -> bool:
+        """Whether the manifest is there, by this writer or another."""
+        return (self.folder / manifests.NAME).exists()
 
     def write_shard(
         self,
@@ -189,8 +209,10 @@ class CacheWriter:
             raise InputError("another extraction has taken over this folder", where=self.folder)
 
     def _begin(self, decided: dict[str, Any], run: dict[str, Any]) -> None:
+        """Write partial.json; of several writers that begin at once, one does, and all go by what it says."""
         start = {"fingerprint": self.fingerprint, "decides": decided, "run": run}
-        files.write_json(self.folder / PARTIAL, start)
+        with contextlib.suppress(UsageError):
+            files.write_json(self.folder / PARTIAL, start, overwrite=self.resumed)
 
     def _take_over(self, decided: dict[str, Any]) -> None:
         """Go on with what a writer of another plan left, if nothing else of it is lost.

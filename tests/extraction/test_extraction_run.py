@@ -26,6 +26,7 @@ import ltfix
 from ltfix import files
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.extraction import run as running
+from ltfix.extraction.forward import Forward
 from ltfix.extraction.plan import prepare
 from ltfix.extraction.request import Request
 from ltfix.images.source import open_source
@@ -224,7 +225,7 @@ class Stop(Exception):
 
 def test_a_resumed_extraction_equals_an_uninterrupted_one(photos: Path, tmp_path: Path, monkeypatch: Any):
     extract(photos, tmp_path / "whole")
-    real, calls = running._forward, []
+    real, calls = Forward._start, []
 
     def stopping(*args: Any) -> np.ndarray:
         calls.append(None)
@@ -232,10 +233,10 @@ def test_a_resumed_extraction_equals_an_uninterrupted_one(photos: Path, tmp_path
             raise Stop
         return real(*args)
 
-    monkeypatch.setattr(running, "_forward", stopping)
+    monkeypatch.setattr(Forward, "_start", stopping)
     with pytest.raises(Stop):
         extract(photos, tmp_path / "halves")
-    monkeypatch.setattr(running, "_forward", real)
+    monkeypatch.setattr(Forward, "_start", real)
     assert (tmp_path / "halves" / "train" / "partial.json").exists()
     progress = Notes()
     extract(photos, tmp_path / "halves", progress=progress, batch_size=2, threads=2)
@@ -252,7 +253,7 @@ def test_an_unfinished_cache_of_another_request_says_what_differs(
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "_forward", stop)
+        patch.setattr(Forward, "_start", stop)
         with pytest.raises(Stop):
             extract(photos, tmp_path)
     with pytest.raises(InputError, match=r"image_size"):
@@ -325,7 +326,7 @@ class TestAfterABadImage:
     ):
         copy, _ = broken_at(photos, tmp_path, "Zebra/01.png")
         with monkeypatch.context() as patch:  # the first shard is written without its bad image
-            real, calls = running._forward, []
+            real, calls = Forward._start, []
 
             def stopping(*args: Any) -> np.ndarray:
                 calls.append(None)
@@ -333,7 +334,7 @@ class TestAfterABadImage:
                     raise Stop
                 return real(*args)
 
-            patch.setattr(running, "_forward", stopping)
+            patch.setattr(Forward, "_start", stopping)
             with pytest.raises(Stop):
                 extract(copy, tmp_path / "out", split=["train"], on_error="skip")
         assert len(shard_times(tmp_path / "out")) == 1
@@ -343,7 +344,7 @@ class TestAfterABadImage:
 
 def stopped(photos: Path, out: Path, monkeypatch: Any, calls: int) -> None:
     """An extraction that ends before the forward pass number ``calls``."""
-    real, made = running._forward, []
+    real, made = Forward._start, []
 
     def stopping(*args: Any) -> np.ndarray:
         made.append(None)
@@ -352,7 +353,7 @@ def stopped(photos: Path, out: Path, monkeypatch: Any, calls: int) -> None:
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "_forward", stopping)
+        patch.setattr(Forward, "_start", stopping)
         with pytest.raises(Stop):
             extract(photos, out, split=["train"])
 

@@ -22,7 +22,7 @@ def start(*argv: str, errors: Path | str = os.devnull) -> int:
     process = os.fork()
     if process == 0:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        sys.stderr = open(errors, "w")  # noqa: PTH123, SIM115
+        sys.stderr = open(errors, "a")  # noqa: PTH123, SIM115
         code = cli.run([*ARGV, *argv])
         sys.stderr.flush()
         os._exit(code)

@@ -20,7 +20,7 @@ from forked import ARGV, contents, finish
 
 from ltfix import cli, files, open_cache
 from ltfix.cli import compare, fit  # noqa: F401
-from ltfix.extraction import run as running
+from ltfix.extraction.forward import Forward
 from ltfix.heads.head import Head
 from ltfix.stage2 import fit as fitting  # noqa: F401  torch, once
 from ltfix.stage2.tables import compare as tables  # noqa: F401
@@ -103,14 +103,14 @@ def meanwhile(first: list[str], pause: Pause, seconds: list[list[str]]) -> list[
 
 
 def extract() -> dict[str, Any]:
-    seven, nine = ([*ARGV, "--out", "both", "--batch-size", size] for size in "79")
-    first = meanwhile(seven, Pause(running, "_forward"), [nine, [*nine, "--overwrite"]])
-    assert finish(start([*ARGV, "--out", "alone", "--batch-size", "7"])) == 0
+    first, other = ([*ARGV, "--out", "both", "--seed", seed] for seed in "01")
+    refused = meanwhile(first, Pause(Forward, "_start"), [other, [*other, "--overwrite"]])
+    assert finish(start([*ARGV, "--out", "alone"])) == 0
     same = contents(Path("both")) == contents(Path("alone"))
     anew = [*ARGV, "--out", "both", "--overwrite", "--seed"]
     publishing = meanwhile([*anew, "1"], Pause(files, "write_text"), [[*anew, "2"]])
     read = [open_cache(Path("both") / name).verify() for name in ("train", "test")]
-    return {"first": first, "same": same, "publishing": publishing, "read": read}
+    return {"first": refused, "same": same, "publishing": publishing, "read": read}
 
 
 def comparing() -> dict[str, Any]:

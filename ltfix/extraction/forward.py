@@ -1,0 +1,88 @@
+"""The frozen model over decoded batches, its transfers beside its computing."""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Callable, Generator, Iterable
+
+import numpy as np
+import torch
+
+from ltfix.backbones.load import Backbone
+from ltfix.compute import Compute
+from ltfix.errors import EnvironmentFault
+from ltfix.extraction.decode import DecodedBatch
+
+Fetch = Callable[[], np.ndarray]
+
+
+class Forward:
+    """A backbone's model on its device; the backbone's own object, so nothing is kept twice.
+
+    Args:
+        backbone: the model and the normalisation of its pixels.
+        compute: the device and the precision.
+        compile: run it through torch.compile.
+    """
+
+    def __init__(self, backbone: Backbone, compute: Compute, *, compile: bool = False) -> None:
+        self.model = compute.place(backbone.model)
+        self.normalize, self.compute = backbone.preprocess.normalize, compute
+        self._cuda = compute.device.type == "cuda"
+        if compile:
+            self.model.compile()
+
+    def over(
+        self, batches: Iterable[DecodedBatch]
+    ) -> Generator[tuple[DecodedBatch, np.ndarray | None], None, None]:
+        """Every batch with its features [B·V, D] float32, None where no image of it could be read.
+
+        A GPU works on the next batch while the features of the last one are fetched.
+
+        Raises:
+            EnvironmentFault: the device has no memory for such a batch.
+        """
+        started: collections.deque[tuple[DecodedBatch, Fetch | None]] = collections.deque()
+        for batch in batches:
+            started.append((batch, None if batch.pixels is None else self._start(batch.pixels)))
+            if len(started) > self._cuda:
+                done, result = started.popleft()
+                yield done, result and result()
+        for done, result in started:
+            yield done, result and result()
+
+    def _start(self, pixels: np.ndarray) -> Fetch:
+        """Begin with [B, V, S, S, 3] uint8; what is returned waits for the features."""
+        try:
+            return self._queue(torch.from_numpy(pixels.reshape(-1, *pixels.shape[2:])))
+        except torch.cuda.OutOfMemoryError as err:
+            raise EnvironmentFault(
+                f"out of memory with batches of {len(pixels)}",
+                where=self.compute.device,
+                hint=f"try batch_size={max(len(pixels) // 2, 1)}",
+            ) from err
+
+    def _queue(self, images: torch.Tensor) -> Fetch:
+        with self.compute.inference():
+            if self._cuda:
+                images = images.pin_memory()
+            moved = images.to(self.compute.device, non_blocking=self._cuda)
+            features = self.model(self.normalize(moved)).float()
+            if not self._cuda:
+                return functools.partial(_array, features.cpu())
+            fetched = torch.empty(features.shape, dtype=torch.float32, pin_memory=True)
+            fetched.copy_(features, non_blocking=True)
+            there = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            there.record(torch.cuda.current_stream(self.compute.device))
+
+        def result() -> np.ndarray:
+            there.synchronize()
+            return _array(fetched)
+
+        return result
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.numpy()
+    return array
