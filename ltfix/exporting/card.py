@@ -11,8 +11,9 @@ import numpy as np
 
 from ltfix.errors import LtfixError
 from ltfix.evaluation import evaluate
+from ltfix.evaluation.formats import to_markdown
 from ltfix.evaluation.shots import group
-from ltfix.evaluation.table import Column, Table, to_markdown
+from ltfix.evaluation.table import Column, Table
 from ltfix.exporting.joined import Joined
 from ltfix.stage2.methods.registry import find_method
 
