@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ltfix.errors import InputError as InputError
     from ltfix.errors import LtfixError as LtfixError
     from ltfix.errors import UsageError as UsageError
+    from ltfix.estimator import LongTailClassifier as LongTailClassifier
     from ltfix.evaluation import evaluate as evaluate
     from ltfix.evaluation.temperature import calibrate as calibrate
     from ltfix.exporting.export import export as export
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from ltfix.stage2.fit import fit as fit
     from ltfix.stage2.layers.samn import SAMNLinear as SAMNLinear
     from ltfix.stage2.methods.registry import methods as methods
+    from ltfix.stage2.tables.compare import compare as compare
+    from ltfix.stage2.tables.sweep import sweep as sweep
 
 _PUBLIC = {
     "EnvironmentFault": "ltfix.errors",
@@ -37,10 +40,12 @@ _PUBLIC = {
     "GateMissed": "ltfix.errors",
     "Head": "ltfix.heads.head",
     "InputError": "ltfix.errors",
+    "LongTailClassifier": "ltfix.estimator",
     "LtfixError": "ltfix.errors",
     "SAMNLinear": "ltfix.stage2.layers.samn",
     "UsageError": "ltfix.errors",
     "calibrate": "ltfix.evaluation.temperature",
+    "compare": "ltfix.stage2.tables.compare",
     "evaluate": "ltfix.evaluation",
     "export": "ltfix.exporting.export",
     "extract": "ltfix.extraction.extract",
@@ -51,6 +56,7 @@ _PUBLIC = {
     "open_cache": "ltfix.features.read",
     "open_export": "ltfix.exporting.opened",
     "recipes": "ltfix.stage1.recipes",
+    "sweep": "ltfix.stage2.tables.sweep",
     "train_backbone": "ltfix.stage1.train",
 }
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604

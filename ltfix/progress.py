@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ltfix.errors import UsageError
+
 
 class Progress(Protocol):
     """One running task at a time, and messages. The CLI draws it; ``SILENT`` drops it."""
@@ -37,3 +39,22 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
+
+
+def listener(progress: Progress | bool) -> Progress:
+    """Who is told: a ``Progress``, or True for a bar (one in a notebook too), False for nobody.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if not isinstance(progress, bool):
+        if not hasattr(progress, "start"):
+            raise UsageError(
+                f"progress is {progress!r}", where="progress", hint="True, or a ltfix.progress.Progress"
+            )
+        return progress
+    if not progress:
+        return SILENT
+    from ltfix.bars import bar_here
+
+    return bar_here()

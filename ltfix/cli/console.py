@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 def note(text: str) -> None:
     """One line to the user on stderr; nothing with --quiet."""
     if not config.current().quiet:
-        print(printable("ltfix: " + " ".join(spell(text).split())), file=sys.stderr, flush=True)
+        print("ltfix: " + one_line(text), file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """A text of the library as one line that the user of the running command can read and a terminal show."""
+    return printable(" ".join(spell(text).split()))
 
 
 def refuse_unused(names: Iterable[str], user: str) -> None:
@@ -118,12 +123,10 @@ def progress() -> Progress:
     """Progress on stderr: a bar on a terminal, a line now and then elsewhere, nothing with --quiet."""
     if config.current().quiet:
         return SILENT
-    if sys.stderr.isatty():
-        from ltfix.cli.progress import ProgressBar
+    from ltfix.bars import ProgressBar, ProgressLines
 
-        bar = ProgressBar()
+    if sys.stderr.isatty():
+        bar = ProgressBar(one_line)
         config.current().clean_up.append(bar.finish)  # a progress bar left open hides the cursor
         return bar
-    from ltfix.cli.progress import ProgressLines
-
-    return ProgressLines(lambda text: print(printable(text), file=sys.stderr, flush=True))
+    return ProgressLines(lambda text: print(printable(text), file=sys.stderr, flush=True), clean=one_line)

@@ -32,13 +32,17 @@ def to_csv(table: Table) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    cells = [(c.key, part) for c in table.columns for part in (PARTS.get(c.kind, ("",)))]
-    writer.writerow([f"{key}_{part}" if part else key for key, part in cells])
-    for row in table.rows:  # the writer leaves None empty
-        writer.writerow(
-            [(row.get(key) or {}).get(part) if part else _unquestioned(row.get(key)) for key, part in cells]
-        )
+    header, rows = raw_values(table)
+    writer.writerow(header)
+    writer.writerows([_unquestioned(value) for value in row] for row in rows)  # None is left empty
     return out.getvalue()
+
+
+def raw_values(table: Table) -> tuple[list[str], list[list[Any]]]:
+    """Column keys and raw values row by row, the parts of a value apart: ``all_mean``, ``all_std``."""
+    cells = [(c.key, part) for c in table.columns for part in (PARTS.get(c.kind, ("",)))]
+    rows = [[(row.get(k) or {}).get(part) if part else row.get(k) for k, part in cells] for row in table.rows]
+    return [f"{key}_{part}" if part else key for key, part in cells], rows
 
 
 def _unquestioned(value: Any) -> Any:

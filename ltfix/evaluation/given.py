@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ltfix.errors import InputError
-from ltfix.features.read import FeatureCache, open_cache
+from ltfix.features.read import CacheLike, FeatureCache, open_cache
 from ltfix.heads.head import BEFORE, STAGE1, Head, load_head
 from ltfix.tensorfile import load_tensors
 
-HeadOrPath = Head | FeatureCache | str | Path
+HeadOrPath = Head | CacheLike
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -48,17 +48,34 @@ class NamedHead:
         return {"name": self.name, "path": self.path, "method": self.head.method}
 
 
-def open_given(path: str | Path) -> Head | FeatureCache:
-    """Open a head file, or a feature cache given in its place.
+def open_given(path: HeadOrPath) -> Head | FeatureCache:
+    """Open a head file, or a feature cache given in its place; what is open stays.
 
     Raises:
         InputError: neither, or torn.
     """
+    if isinstance(path, Head):
+        return path
+    if not isinstance(path, str | Path):
+        return open_cache(path)
     path = Path(path)
     if path.is_dir() or path.suffix == ".npz":
         return open_cache(path)
     tensors, _ = load_tensors(path)
     return open_cache(path) if "features" in tensors else load_head(path)
+
+
+def open_together(
+    heads: HeadOrPath | Sequence[HeadOrPath] | None, cache: CacheLike
+) -> tuple[list[Head | FeatureCache], FeatureCache]:
+    """What is to be evaluated, and the cache, its labels numbered as the heads' class names are.
+
+    Raises:
+        InputError: one is neither, or torn.
+    """
+    given = [heads] if isinstance(heads, Head | FeatureCache | str | Path) else heads or []
+    opened = [open_given(item) for item in given]
+    return opened, open_cache(cache, next((item.classes for item in opened if item.classes), None))
 
 
 def collect(
@@ -75,8 +92,7 @@ def collect(
             cache in D, K or class names.
     """
     cache.demand_labels()
-    given = [heads] if isinstance(heads, Head | FeatureCache | str | Path) else heads or []
-    opened = [open_given(item) if isinstance(item, str | Path) else item for item in given]
+    opened, _ = open_together(heads, cache)
     caches = [item for item in opened if isinstance(item, FeatureCache)]
     rows = [
         NamedHead(item.method if item.method in BEFORE else item.name, item)

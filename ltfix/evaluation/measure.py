@@ -12,19 +12,29 @@ from ltfix.evaluation import reports
 from ltfix.evaluation.bars import Bars
 from ltfix.evaluation.baseline import samples_id
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
-from ltfix.evaluation.given import HeadOrPath, NamedHead, check_fit, class_names, collect, open_given
+from ltfix.evaluation.given import (
+    HeadOrPath,
+    NamedHead,
+    check_fit,
+    class_names,
+    collect,
+    open_given,
+    open_together,
+)
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.scores import check_tta
 from ltfix.evaluation.shots import FEW, MANY, group
 from ltfix.evaluation.testset import TestSet
-from ltfix.features.read import FeatureCache, open_cache
+from ltfix.features.read import CacheLike, FeatureCache
 from ltfix.heads.head import STAGE1, Head
-from ltfix.progress import SILENT, Progress
+from ltfix.progress import SILENT, Progress, listener
+from ltfix.public import public
 
 
+@public
 def evaluate(
     heads: HeadOrPath | Sequence[HeadOrPath] | None,
-    cache: FeatureCache | str | Path,
+    cache: CacheLike,
     report: str = "many-medium-few",
     *,
     many: int = MANY,
@@ -35,7 +45,7 @@ def evaluate(
     baseline: Path | str | None = None,
     max_drop: str | None = None,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> Report:
     """Measure heads on a feature cache.
 
@@ -54,7 +64,7 @@ def evaluate(
     Args:
         heads: one or several of: a Head, the path of one, or a training cache, which stands for its
             stage-1 classifier and its counts. None or empty: the cache's own stage-1 classifier.
-        cache: the features to measure on, or their path.
+        cache: the features to measure on, their path, or arrays ``(X, y)``.
         report: a name of ``ltfix.evaluation.reports.BUILT_IN``, or of an installed extension's.
         many, few: Many is n > many, Few is n < few, n the training samples of a class.
         tta: with several views, the "mean" of their logits or the "first" view alone.
@@ -65,7 +75,7 @@ def evaluate(
         baseline: an earlier report in JSON that fitted heads are compared with.
         max_drop: how many points each may fall behind it, as ``few=1,all=0.5``.
         seed: of the bootstrap.
-        progress: told of the samples of every head.
+        progress: told of the samples of every head; True shows a bar.
 
     Raises:
         UsageError: an unknown report or ``tta``, overlapping shot boundaries, or a gate that cannot be held.
@@ -74,7 +84,7 @@ def evaluate(
     """
     reports.lookup(report)
     bars = Bars.of(fail_under, baseline, max_drop)
-    opened = Evaluation.of(heads, cache, many=many, few=few, tta=tta, progress=progress)
+    opened = Evaluation.of(heads, cache, many=many, few=few, tta=tta, progress=listener(progress))
     return opened.report(report, against=against, bars=bars, seed=seed)
 
 
@@ -94,7 +104,7 @@ class Evaluation:
     def of(
         cls,
         heads: HeadOrPath | Sequence[HeadOrPath] | None,
-        cache: FeatureCache | str | Path,
+        cache: CacheLike,
         *,
         many: int = MANY,
         few: int = FEW,
@@ -103,9 +113,10 @@ class Evaluation:
     ) -> Evaluation:
         """Open and check what :func:`evaluate` takes, with its errors."""
         check_tta(tta)
-        cache = open_cache(cache)
-        rows, counts = collect(heads, cache)
-        return cls(rows, TestSet(cache, group(counts, many, few), class_names(rows, cache), tta, progress))
+        given, opened = open_together(heads, cache)
+        rows, counts = collect(given, opened)
+        names = class_names(rows, opened)
+        return cls(rows, TestSet(opened, group(counts, many, few), names, tta, progress))
 
     def report(
         self, name: str, *, against: HeadOrPath | None = None, bars: Bars | None = None, seed: int = 0

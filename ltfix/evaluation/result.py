@@ -5,8 +5,9 @@ from __future__ import annotations
 import abc
 from typing import Any
 
-from ltfix.errors import UsageError
-from ltfix.evaluation.formats import FORMATS
+from ltfix import notebook
+from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.evaluation.formats import FORMATS, raw_values
 from ltfix.evaluation.table import Table
 
 
@@ -27,6 +28,26 @@ class Result(abc.ABC):
     def gates(self) -> list[dict[str, Any]]:
         """The gates that it was held to, each with ``head``, ``name``, ``bar``, ``value`` and ``passed``."""
         return list(self.to_dict().get("gates", ()))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the tables, the best of a column in bold."""
+        return "\n".join(
+            notebook.table(t.title, [c.title for c in t.shown], t.cells(), bold=t.best(), notes=t.notes)
+            for t in self.tables()
+        )
+
+    def to_pandas(self) -> Any:
+        """The first table's raw values as a ``pandas.DataFrame``, columns as in the csv.
+
+        Raises:
+            EnvironmentFault: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as err:
+            raise EnvironmentFault("pandas is not installed", hint="pip install pandas") from err
+        header, rows = raw_values(self.tables()[0])
+        return pandas.DataFrame(rows, columns=header)
 
     def render(self, form: str) -> str:
         """All of it as text in a format of :data:`~ltfix.evaluation.formats.FORMATS`.

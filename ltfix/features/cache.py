@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ltfix import files
+from ltfix import files, notebook
 from ltfix.errors import InputError, LtfixError
 from ltfix.features import manifest as manifests
+from ltfix.features.foreign import number_labels
 from ltfix.features.manifest import Manifest
 from ltfix.filemap import release
 from ltfix.heads.head import Head, load_head
@@ -83,6 +84,20 @@ class FeatureCache:
     def __repr__(self) -> str:
         shape = f"n={self.n}, views={self.views}, dim={self.dim}, K={self.n_classes}"
         return f"FeatureCache({str(self.path)!r}, {shape})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        kind = f"{self.views} × {self.dim} {self.shards[0].dtype}"
+        known = {"samples": self.n, "features": kind, "K": self.n_classes, "stage-1 classifier": self.head}
+        known["samples a class"] = f"{self.counts.max()} … {self.counts.min()}"
+        return notebook.facts(f"FeatureCache {self.path}", known)
+
+    def numbered(self, classes: Sequence[str]) -> FeatureCache:
+        """The same with its classes numbered so, if labels came as names that are all among these."""
+        if self.classes is None or self.manifest is not None or not set(self.classes) <= set(classes):
+            return self
+        labels, known = number_labels(np.array(self.classes)[self.labels], self.path, classes)
+        return FeatureCache(self.path, self.shards, labels, classes=known, head=self.head)
 
     @property
     def unlabelled(self) -> bool:

@@ -1,4 +1,4 @@
-"""Features that other tools wrote: what a bare file must hold."""
+"""Features that other tools wrote, in a file or in memory: what they must be."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ltfix.errors import EnvironmentFault, InputError
+from ltfix.errors import EnvironmentFault, InputError, nearest
 from ltfix.files import demand_regular, os_errors
+from ltfix.heads.vectors import numpy_of
 
-_WANTED = ("features", "labels", "head.weight", "head.bias")
+USUAL = {"features": ("features", "X", "x", "embeddings"), "labels": ("labels", "y", "targets")}
+"""What the two arrays of a cache may be called in a file, where nobody says so."""
+Keys = Mapping[str, str | None]
+"""What the two are called in a file, as the user says it."""
+AS_USUAL: Keys = {}
+_HEAD = ("head.weight", "head.bias")
 _TORN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -33,8 +40,11 @@ _TORN = (
 )
 
 
-def load_npz(path: Path) -> dict[str, np.ndarray]:
+def load_npz(path: Path, keys: Keys = AS_USUAL) -> dict[str, np.ndarray]:
     """Read the arrays of a cache from an ``.npz`` into memory, without unpickling; others are ignored.
+
+    Args:
+        keys: what they are called there, see :func:`names_in`.
 
     Raises:
         InputError: torn, not an ``.npz``, or with pickled objects in it.
@@ -46,8 +56,9 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
             with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # numpy's about old headers, which it reads all the same
                 found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
-                require_tensors(found, path)
-                return {name: _member(archive, f"{name}.npy") for name in _WANTED if name in found}
+                own = names_in(found, path, keys)
+                own |= {name: name for name in _HEAD if name in found}
+                return {name: _member(archive, f"{theirs}.npy") for name, theirs in own.items()}
         except _TORN as err:
             raise InputError(f"not a readable .npz: {err}", where=path) from err
         except MemoryError as err:
@@ -73,33 +84,58 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
 
 
-def require_tensors(found: Iterable[str], where: Path) -> None:
-    """Refuse a file without ``features`` or ``labels``.
+def names_in(found: Iterable[str], where: Path, keys: Keys) -> dict[str, str]:
+    """What ``features`` and ``labels`` are called in a file.
+
+    Args:
+        found: the names of all arrays in it. keys: the name of each of the two, as the user says it; None
+            or absent: the first of the ``USUAL`` ones that is there.
 
     Raises:
-        InputError: saying what it holds instead.
+        InputError: one is missing; what the file holds instead is said.
     """
     names = set(found)
-    missing = [name for name in ("features", "labels") if name not in names]
+    own: dict[str, str] = {}
+    missing: list[str] = []
+    for name, usual in USUAL.items():
+        asked = keys.get(name)
+        known = [key for key in ((asked,) if asked else usual) if key in names]
+        own |= {name: known[0]} if known else {}
+        missing += [] if known else [asked or name]
     if not missing:
-        return
+        return own
     shown = sorted(names)
     holds = ", ".join(shown[:6]) + (", …" if len(shown) > 6 else "") if shown else "nothing"
     raise InputError(
         f"no tensor {' and no tensor '.join(missing)}; it holds {holds}",
         where=where,
-        hint="a cache has features [n, D] or [n, V, D] and labels [n]",
+        hint="a cache has features [n, D] or [n, V, D] and labels [n]; features_key=… names them",
     )
 
 
-def features_and_labels(tensors: Mapping[str, np.ndarray], where: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Check and shape ``features`` to [n, V, D] float16|float32 and ``labels`` to [n] int64.
+def of_arrays(features: Any, labels: Any, where: Path) -> dict[str, np.ndarray]:
+    """Arrays, tensors, tables or lists as the arrays of a cache.
+
+    Raises:
+        InputError: features that are no numbers, or of different lengths.
+    """
+    try:
+        x, y = numpy_of(features), numpy_of(labels)
+        return {"features": x if x.dtype.kind == "f" else x.astype(np.float32), "labels": y}
+    except (TypeError, ValueError) as err:
+        raise InputError(f"these are no arrays of numbers: {err}", where=where) from err
+
+
+def features_and_labels(
+    tensors: Mapping[str, np.ndarray], where: Path, keys: Keys = AS_USUAL
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check and shape ``features`` to [n, V, D] float16|float32 and ``labels`` to [n] int64, or text.
 
     Raises:
         InputError: one is missing or has a wrong shape or dtype.
     """
-    require_tensors(tensors, where)
-    features, labels = tensors["features"], tensors["labels"]
+    own = names_in(tensors, where, keys)
+    features, labels = tensors[own["features"]], tensors[own["labels"]]
     if not features.dtype.isnative:
         features = features.astype(features.dtype.newbyteorder("="))
     if features.dtype == np.float64:
@@ -113,7 +149,41 @@ def features_and_labels(tensors: Mapping[str, np.ndarray], where: Path) -> tuple
         raise InputError(f"features must be [n, D] or [n, V, D], found {list(features.shape)}", where=where)
     if labels.ndim != 1 or len(labels) != len(features):
         raise InputError(f"labels must be [{len(features)}], found {list(labels.shape)}", where=where)
-    return features, _whole_labels(labels, where)
+    return features, labels if _is_text(labels) else _whole_labels(labels, where)
+
+
+def number_labels(
+    labels: np.ndarray, where: Path, known: Sequence[str] | None
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Labels [n] as int64, and the class names that they index, where labels are names; else None.
+
+    Args:
+        known: the names in the order of their numbers; None: all that occur, sorted.
+
+    Raises:
+        InputError: a name is none of those known; its row is named.
+    """
+    if not _is_text(labels):
+        return labels, None
+    names, numbers = np.unique(labels.astype(str), return_inverse=True)
+    if known is None:
+        return numbers, tuple(map(str, names))
+    index = {name: number for number, name in enumerate(known)}
+    strange = [name not in index for name in names.tolist()]
+    if any(strange):
+        row = int(np.flatnonzero(np.array(strange)[numbers])[0])
+        name = str(labels[row])
+        raise InputError(
+            f"label {name!r} of row {row} is none of the {len(known)} classes",
+            where=where,
+            hint=nearest(name, known),
+        )
+    return np.array([index[name] for name in names.tolist()], np.int64)[numbers], tuple(known)
+
+
+def _is_text(labels: np.ndarray) -> bool:
+    objects = labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels)
+    return objects or labels.dtype.kind == "U"
 
 
 def _whole_labels(labels: np.ndarray, where: Path) -> np.ndarray:
@@ -124,8 +194,7 @@ def _whole_labels(labels: np.ndarray, where: Path) -> np.ndarray:
     """
     kind, told = labels.dtype.kind, f"labels are {labels.dtype}, expected integers"
     if kind not in "iuf":
-        by_name = "number them: np.unique(labels, return_inverse=True)[1]" if kind in "US" else None
-        raise InputError(told, where=where, hint=by_name or "labels.astype(int) converts them")
+        raise InputError(told, where=where, hint="labels.astype(int) converts them, or .astype(str)")
     if kind == "f":
         labels = labels.astype(np.float64)
         bad = ~np.isfinite(labels) | (labels != np.rint(labels))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +20,24 @@ from ltfix.heads.head import STAGE1, Head, head_of, load_head
 from ltfix.records import record_of
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
-__all__ = ["FeatureCache", "assemble", "open_cache"]
+__all__ = ["CacheLike", "FeatureCache", "assemble", "open_cache"]
+CacheLike = FeatureCache | Path | str | tuple[Any, Any]
+"""A cache, the path of one, or features and labels in memory: ``(X, y)``."""
+ARRAYS = Path("(X, y)")
 
 
-def open_cache(path: FeatureCache | Path | str) -> FeatureCache:
-    """Open a feature cache folder, a single ``.safetensors`` file or an ``.npz``; an open cache stays.
+def open_cache(
+    path: CacheLike,
+    classes: Sequence[str] | None = None,
+    *,
+    features_key: str | None = None,
+    labels_key: str | None = None,
+) -> FeatureCache:
+    """Open a feature cache folder, a ``.safetensors`` file, an ``.npz``, or arrays; an open cache stays.
 
-    A file needs ``features`` [n, D] or [n, V, D] (float16, float32 or float64) and integer ``labels``
-    [n]; ``head.weight`` [K, D] and ``head.bias`` [K] are taken as the stage-1 classifier.
+    A file needs ``features`` (or ``X``) [n, D] or [n, V, D] (float16, float32 or float64) and ``labels``
+    (or ``y``) [n], class numbers or names; ``head.weight`` [K, D] and ``head.bias`` [K] are taken as the
+    stage-1 classifier. Arrays ``(X, y)`` are the same in memory: numpy, tensors, data frames or lists.
 
     >>> import numpy as np, ltfix
     >>> np.savez("train.npz", features=np.eye(3, 8)[[0, 0, 0, 1, 2]], labels=[0, 0, 0, 1, 2])
@@ -35,6 +46,13 @@ def open_cache(path: FeatureCache | Path | str) -> FeatureCache:
     FeatureCache('train.npz', n=5, views=1, dim=8, K=3)
     >>> cache.counts
     array([3, 1, 1])
+    >>> ltfix.open_cache((np.eye(3, 8), ["cat", "owl", "cat"])).classes
+    ('cat', 'owl')
+
+    Args:
+        path: what to open.
+        classes: the names in the order of their numbers, where the labels are names; None: sorted.
+        features_key, labels_key: what the two arrays are called in a file, where that is unusual.
 
     Raises:
         InputError: missing, unfinished, torn, of a newer format, or with shapes, dtypes or labels that
@@ -42,7 +60,13 @@ def open_cache(path: FeatureCache | Path | str) -> FeatureCache:
         EnvironmentFault: no permission to read it.
     """
     if isinstance(path, FeatureCache):
-        return path
+        return path if classes is None else path.numbered(classes)
+    keys = {"features": features_key, "labels": labels_key}
+    if isinstance(path, tuple) and len(path) == 2:
+        return _open_tensors(ARRAYS, foreign.of_arrays(*path, ARRAYS), {}, classes)
+    if not isinstance(path, str | Path):
+        hint = "a path, a FeatureCache, or a tuple (X, y)"
+        raise InputError(f"not a feature cache but of type {type(path).__name__}", hint=hint)
     path = Path(path)
     with files.os_errors(path):
         if not path.exists():
@@ -52,9 +76,9 @@ def open_cache(path: FeatureCache | Path | str) -> FeatureCache:
         if path.is_dir():
             return assemble(path, read_manifest(path))
     if path.suffix == ".npz":
-        return _open_tensors(path, foreign.load_npz(path), {})
+        return _open_tensors(path, foreign.load_npz(path, keys), {}, classes)
     if path.suffix == ".safetensors":
-        return _open_tensors(path, *load_tensors(path))
+        return _open_tensors(path, *load_tensors(path), classes, keys)
     raise InputError(
         "not a feature cache", where=path, hint="a cache is a folder, a .safetensors file or an .npz"
     )
@@ -82,10 +106,14 @@ def assemble(path: Path, manifest: Manifest) -> FeatureCache:
 
 
 def _samples(
-    tensors: Mapping[str, np.ndarray], file: Path, manifest: Manifest | None, n: int
+    tensors: Mapping[str, np.ndarray],
+    file: Path,
+    manifest: Manifest | None,
+    n: int,
+    keys: foreign.Keys = foreign.AS_USUAL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features [n, V, D] and labels [n] of one file, held against the manifest where there is one."""
-    features, labels = foreign.features_and_labels(tensors, file)
+    features, labels = foreign.features_and_labels(tensors, file, keys)
     if manifest is None:
         return features, labels
     said = f"{manifest.dtype} {[n, manifest.views, manifest.dim]}"
@@ -96,23 +124,34 @@ def _samples(
 
 
 def _cache(
-    path: Path, parts: list[tuple[np.ndarray, np.ndarray]], head: Head | None, manifest: Manifest | None
+    path: Path,
+    parts: list[tuple[np.ndarray, np.ndarray]],
+    head: Head | None,
+    manifest: Manifest | None,
+    known: Sequence[str] | None = None,
 ) -> FeatureCache:
-    shards, labels = zip(*parts, strict=True)
+    shards, found = zip(*parts, strict=True)
     head = None if head is None else dataclasses.replace(head, path=None)  # named by its method, not its file
-    return FeatureCache(path, list(shards), np.concatenate(labels), head=head, manifest=manifest)
+    labels, classes = foreign.number_labels(np.concatenate(found), path, known)
+    return FeatureCache(path, list(shards), labels, classes=classes, head=head, manifest=manifest)
 
 
-def _open_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: Mapping[str, str]) -> FeatureCache:
+def _open_tensors(
+    path: Path,
+    tensors: dict[str, np.ndarray],
+    metadata: Mapping[str, str],
+    known: Sequence[str] | None,
+    keys: foreign.Keys = foreign.AS_USUAL,
+) -> FeatureCache:
     manifest, head = None, None
     if "ltfix" in metadata:
         value = ltfix_metadata(metadata, path)
         if "fingerprint" in value and "format" not in value:
             raise InputError("one shard of a feature cache", where=path, hint=f"open {path.parent}")
         manifest = record_of(Manifest, value, path, manifests.FORMAT)
-    parts = [_samples(tensors, path, manifest, 0 if manifest is None else manifest.n)]
+    parts = [_samples(tensors, path, manifest, 0 if manifest is None else manifest.n, keys)]
     if "head.weight" in tensors:
         own = {name.removeprefix("head."): tensors[name] for name in tensors if name.startswith("head.")}
         classes = None if manifest is None else manifest.class_names
         head = head_of(own, {"format": HEAD_FORMAT, "method": STAGE1, "classes": classes}, path)
-    return _cache(path, parts, head, manifest)
+    return _cache(path, parts, head, manifest, known)

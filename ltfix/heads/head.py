@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
-from ltfix import files
+from ltfix import files, notebook
 from ltfix.errors import InputError
-from ltfix.heads.vectors import NORM_FLOOR, norms, unit_vectors
+from ltfix.heads.transform import transformed_logits
+from ltfix.heads.vectors import NORM_FLOOR, numpy_of
+from ltfix.public import public
 from ltfix.records import Count, Positive, record_of
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
@@ -101,6 +103,12 @@ class Head:
         kind = "linear" if self.transform is None else self.transform["kind"]
         return f"Head({self.name!r}, method={self.method!r}, K={self.n_classes}, dim={self.dim}, {kind})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        known = {"method": self.method, "K": self.n_classes, "D": self.dim, "seed": self.meta.get("seed")}
+        values = {name: value["value"] for name, value in self.meta.get("values", {}).items()}
+        return notebook.facts(f"Head {self.name}", {**known, **(self.transform or {}), **values})
+
     @property
     def name(self) -> str:
         """The file's stem, or the method where it has no file."""
@@ -119,12 +127,13 @@ class Head:
             raise InputError(
                 f"features of {x.shape[-1]} dimensions do not fit a head of {self.dim}", where=self.name
             )
+        given = self.transform, self.arrays
         if isinstance(x, np.ndarray):
-            return _apply(self, x.astype(np.float32, copy=False), lambda array: array, np.exp)
+            return transformed_logits(x.astype(np.float32, copy=False), *given, lambda array: array, np.exp)
         import torch
 
         wide = x if x.dtype == torch.float64 else x.float()
-        return _apply(self, wide, lambda array: torch.as_tensor(array).to(wide), torch.exp)
+        return transformed_logits(wide, *given, lambda array: torch.as_tensor(array).to(wide), torch.exp)
 
     def mean_logits(self, x: np.ndarray) -> np.ndarray:
         """Logits of features ``x`` [n, V, D], their mean over the V views, [n, K].
@@ -138,6 +147,18 @@ class Head:
         for view in range(1, views):
             total += self.logits(x[:, view])
         return total if views == 1 else total / np.float32(views)
+
+    def predict(self, x: Any, *, names: bool = False) -> np.ndarray:
+        """The likeliest class of features ``x`` [n, D], or [n, V, D] of V views: numbers [n], or names.
+
+        Raises:
+            InputError: the last axis of ``x`` is not D long, or names are asked for that the head lacks.
+        """
+        x = numpy_of(x)
+        if names and self.classes is None:
+            raise InputError("the head knows no class names", where=self.name)
+        found: np.ndarray = (self.mean_logits(x) if x.ndim > 2 else self.logits(x)).argmax(-1)
+        return np.asarray(self.classes)[found] if names else found
 
     def save(self, path: Path | str, *, overwrite: bool = True) -> str:
         """Write the head file atomically; equal heads give equal bytes, whose SHA-256 is returned.
@@ -169,30 +190,6 @@ class Head:
         }
 
 
-def _apply(head: Head, x: Any, like: Callable[[Any], Any], exp: Callable[[Any], Any]) -> Any:
-    """The transform and the linear layer, in operators that numpy and torch share."""
-    transform = head.transform or {"kind": None}
-    kind = transform["kind"]
-    tensors = {name: like(value) for name, value in head.tensors.items()}
-    t = x
-    if kind in ("center+l2", "standardize+l2"):
-        t = t - tensors["center"]
-    if kind == "standardize+l2":
-        t = t / tensors["spread"]
-    if kind in ("l2", "center+l2", "standardize+l2"):
-        groups = transform.get("groups", 1)
-        blocks = t.reshape(*t.shape[:-1], groups, head.dim // groups)
-        t = unit_vectors(blocks).reshape(t.shape)
-    elif kind == "capsule":
-        t = t / (float(transform.get("unit", 1)) + norms(t))
-    z = t @ like(head.weight).T + like(head.bias)
-    if kind == "disalign":
-        gate = (x @ tensors["confidence_weight"] + tensors["confidence_bias"])[..., None]
-        confidence = 1 / (1 + exp(-gate.clip(-80.0, 80.0)))  # beyond 80 float32 would overflow
-        z = z + confidence * (tensors["logit_scale"] * z + tensors["logit_bias"])
-    return z if head.temperature is None else z / like(head.temperature)
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Transform:
     kind: str
@@ -210,6 +207,7 @@ class _Said:
     transform: _Transform | None = None
 
 
+@public
 def load_head(path: Path | str) -> Head:
     """Read a head file.
 

@@ -26,3 +26,11 @@ def unit_vectors(x: Any) -> Any:
     """
     t = x / _largest(x).clip(float(np.finfo(np.float32).tiny))
     return t / ((t * t).sum(-1, keepdims=True) ** 0.5).clip(NORM_FLOOR)
+
+
+def numpy_of(x: Any) -> np.ndarray:
+    """An array, a tensor of any device, a data frame or a list as a numpy array; bfloat16 becomes float32."""
+    if hasattr(x, "detach"):
+        x = x.detach().cpu()
+        x = x.float() if "bfloat16" in str(x.dtype) else x
+    return np.asarray(x)

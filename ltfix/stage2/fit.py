@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ltfix.errors import UsageError
-from ltfix.features.cache import FeatureCache
-from ltfix.features.read import open_cache
+from ltfix.features.read import CacheLike, open_cache
 from ltfix.heads.head import Head
-from ltfix.progress import SILENT, Progress
+from ltfix.progress import SILENT, Progress, listener
+from ltfix.public import public
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import Method, find_method
-from ltfix.stage2.methods.values import Values, resolve, with_loss
+from ltfix.stage2.methods.values import LossLike, Values, resolve, with_loss
 from ltfix.stage2.tuning import auto
 from ltfix.stage2.tuning.method_fit import MethodFit
 
@@ -46,10 +45,10 @@ class FitPlan:
 
     def train(
         self,
-        cache: FeatureCache | Path | str,
+        cache: CacheLike,
         seeds: Sequence[int],
         *,
-        val: FeatureCache | Path | str | None = None,
+        val: CacheLike | None = None,
         progress: Progress = SILENT,
     ) -> list[Head]:
         """Fit one head per seed, side by side; what is open is chosen once, with the first seed.
@@ -59,7 +58,7 @@ class FitPlan:
             InputError: a cache that is wrong or does not fit, one class only, a fit that diverges.
         """
         train = open_cache(cache)
-        held = None if val is None else open_cache(val)
+        held = None if val is None else open_cache(val, train.classes)
         material = Material.of(train, held, self.options, seeds[0], progress)
         if self.values is None:
             return auto.fit_auto(material, seeds)
@@ -71,7 +70,7 @@ def plan_fit(
     method: Method | str,
     values: Mapping[str, Any] = NOTHING,
     *,
-    loss: str | None = None,
+    loss: LossLike | None = None,
     origins: Mapping[str, str] | None = None,
     options: Options | None = None,
 ) -> FitPlan:
@@ -80,27 +79,26 @@ def plan_fit(
     Raises:
         UsageError: an unknown method, value, loss or option, or parts that make no sense together.
     """
-    fields = {field.name for field in dataclasses.fields(Options)}
-    options = dataclasses.replace(options or Options(), **{k: v for k, v in values.items() if k in fields})
-    given = {name: value for name, value in values.items() if name not in fields}
+    options, given = (options or Options()).beside(values)
     if method != auto.NAME:
-        entry = find_method(method) if isinstance(method, str) else method
-        return FitPlan(resolve(with_loss(entry, loss), given, origins), options, loss)
+        found = resolve(with_loss(find_method(method), loss), given, origins)
+        return FitPlan(found, options, str(found.method.loss) if loss is not None else None)
     if given or loss is not None:
         names = ", ".join([*given, *(["loss"] if loss is not None else [])])
         raise UsageError(f"method auto chooses {names} itself", where="method=auto", hint="leave it out")
     return FitPlan(None, options)
 
 
+@public
 def fit(
-    cache: FeatureCache | Path | str,
-    method: str = "samn",
+    cache: CacheLike,
+    method: Method | str = "samn",
     *,
-    val: FeatureCache | Path | str | None = None,
+    val: CacheLike | None = None,
     seed: int = 0,
-    loss: str | None = None,
+    loss: LossLike | None = None,
     origins: Mapping[str, str] | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
     options: Options | None = None,
     **values: Any,
 ) -> Head:
@@ -116,14 +114,18 @@ def fit(
     >>> sha256 = head.save("heads/samn.safetensors")
 
     Args:
-        cache: features [N, V, D] and labels of the training split; its stage-1 classifier is the start of
-            every method that continues from one.
-        method: a name of ``ltfix.methods()``, or "auto": all are tuned and one is chosen on validation
-            samples (:mod:`ltfix.stage2.tuning.auto`).
+        cache: features [N, V, D] and labels of the training split, as a cache, its path, or arrays
+            ``(X, y)``; a stage-1 classifier in it is the start of every method that continues from one.
+        method: a name of ``ltfix.methods()``, a :class:`~ltfix.stage2.methods.method.Method` or where one
+            is, ``"my.py:METHOD"``; or "auto": all are tuned and one is chosen on validation samples
+            (:mod:`ltfix.stage2.tuning.auto`).
         val: validation features to choose on; without them a class-wise cut of the training samples
             serves where something is to be chosen. The test split is never read.
-        loss: replaces the method's loss.
+        loss: replaces the method's loss: a name, or a function of logits [n, K] and labels [n] (and, where
+            it has a third parameter ``counts``, the training counts [K]) that gives their mean loss, or
+            where that is, ``"my.py:loss"``. It is differentiated by autograd, which is slower.
         origins: where each of ``values`` came from, for the record.
+        progress: told how far it is; True shows a bar.
         options: an :class:`Options`; its fields may be given among ``values`` instead.
         values: the method's values (``ltfix methods NAME`` lists them): ``lr=1e-3``, ``tau=0.7``, …
 
@@ -135,4 +137,4 @@ def fit(
         InputError: a cache that is wrong or does not fit, one class only, a fit that diverges.
     """
     plan = plan_fit(method, values, loss=loss, origins=origins, options=options)
-    return plan.train(cache, [seed], val=val, progress=progress)[0]
+    return plan.train(cache, [seed], val=val, progress=listener(progress))[0]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import pytest
 
+from ltfix.bars import ProgressLines
 from ltfix.cli import config, console
-from ltfix.cli.progress import ProgressLines
 from ltfix.cli.signature import options
 from ltfix.cli.spelling import spell, spell_error
 from ltfix.errors import InputError, UsageError
@@ -107,7 +107,7 @@ def test_notes_are_spelled_too(running, capsys: pytest.CaptureFixture[str]):
     console.note("normalize=none would do")
     assert capsys.readouterr().err == "ltfix: --normalize none would do\n"
     said: list[str] = []
-    ProgressLines(said.append).note("normalize=none would do")
+    ProgressLines(said.append, clean=console.one_line).note("normalize=none would do")
     assert said == ["ltfix: --normalize none would do"]
 
 

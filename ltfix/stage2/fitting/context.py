@@ -117,6 +117,11 @@ class Material:
         self.reference()
         self.start_directions()
 
+    @_once
+    def note_once(self, text: str) -> None:
+        """Say one line, however often it is asked for."""
+        self.progress.note(text)
+
     @property
     def normalize(self) -> str:
         """What is done to the features where a method has nothing against it."""

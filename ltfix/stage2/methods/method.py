@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from ltfix.errors import UsageError, nearest
 from ltfix.stage2.methods.catalog import PARTS, SAMPLERS, TRAINING
+from ltfix.stage2.methods.own import own_loss
 from ltfix.stage2.methods.parts import Part, Setting, Value, clash, holds
 
 NOTHING: Setting = {}
 _Held = TypeVar("_Held", Part, "Part | None")
 
 
-def find_part(kind: str, part: Part | str, whose: str = "") -> Part:
-    """A part by its name, or the part itself.
+def find_part(kind: str, part: Part | str | Callable[..., Any], whose: str = "") -> Part:
+    """A part by its name, or the part itself; a function of logits and labels is a loss.
 
     Args:
         kind: a key of ``PARTS``. whose: who names it, for the message.
@@ -25,7 +26,9 @@ def find_part(kind: str, part: Part | str, whose: str = "") -> Part:
     """
     if isinstance(part, Part) and part.kind == kind:
         return part
-    name = part.name if isinstance(part, Part) else part
+    if kind == "loss" and callable(part):
+        return own_loss(part)
+    name = part if isinstance(part, str) else getattr(part, "name", str(part))
     if not isinstance(part, Part) and name in PARTS[kind]:
         return PARTS[kind][name]
     word = "post-hoc step" if kind == "posthoc" else kind
@@ -47,7 +50,7 @@ class _PartField(Generic[_Held]):
         found: Any = self.default if method is None else vars(method)[self.name]
         return cast(_Held, found)
 
-    def __set__(self, method: Any, part: _Held | str) -> None:
+    def __set__(self, method: Any, part: _Held | str | Callable[..., Any]) -> None:
         whose = f"method {method.name}"
         vars(method)[self.name] = None if part is None else find_part(self.kind, part, whose)
 
@@ -56,7 +59,8 @@ class _PartField(Generic[_Held]):
 class Method:
     """A stage-2 method: head × loss × sampler × constraint × post-hoc step, with its published defaults.
 
-    Parts are given by name, or as :class:`~ltfix.stage2.methods.parts.Part` records of one's own.
+    Parts are given by name, or as :class:`~ltfix.stage2.methods.parts.Part` records of one's own; the
+    loss may be a function of logits [n, K] and labels [n] that gives their mean loss.
 
     Attributes:
         name, summary, source: what it is called, does, and where it was published.

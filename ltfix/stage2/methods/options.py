@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from ltfix.errors import UsageError
 from ltfix.option import Checked, option
@@ -80,6 +82,11 @@ class Options(Checked):
     )
     device: str = "cpu"
     precision: str = option("fp32", "Type of the matrix products.", choices=PRECISIONS)
+
+    def beside(self, values: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
+        """These options with those that are among ``values``, and the values that are none."""
+        own = {name: value for name, value in values.items() if name in self.__dataclass_fields__}
+        return dataclasses.replace(self, **own), {k: v for k, v in values.items() if k not in own}
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import importlib
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ltfix.errors import UsageError
@@ -108,6 +110,8 @@ class Part:
         cosines: (head) its logits are plain cosines, unscaled; (loss) it takes such, and scales them.
         corrects_prior: (loss, post-hoc step) it makes up for the classes' unequal frequency.
         balanced: (sampler) so does it, by drawing all classes alike.
+        by_autograd: (loss) it is the user's function, differentiated by autograd, which is slower.
+        own: that function, which ``build`` gets before all else.
         every_sample: (sampler) an epoch is every sample once, so it may be read as it lies on the disk.
     """
 
@@ -131,6 +135,8 @@ class Part:
     corrects_prior: bool = False
     balanced: bool = False
     every_sample: bool = False
+    by_autograd: bool = False
+    own: Callable[..., Any] | None = None
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
@@ -141,7 +147,14 @@ class Part:
     @property
     def function(self) -> Callable[..., Any]:
         """What ``build`` names, imported now if it was not before."""
-        return _imported(self.build) if isinstance(self.build, str) else self.build
+        found = _imported(self.build) if isinstance(self.build, str) else self.build
+        return found if self.own is None else functools.partial(found, self.own)
+
+    @property
+    def identity(self) -> str:
+        """Its name; of a function of the user's with a digest of its file or code, which may change."""
+        own = self.own if isinstance(self.build, str) else self.build
+        return self.name if own is None else f"{self.name}@{_digest(own)}"
 
     @property
     def traits(self) -> list[str]:
@@ -156,6 +169,15 @@ class Part:
                 changed: Mapping[str, Any] = traits
                 found = dataclasses.replace(found, **changed)
         return found
+
+
+def _digest(function: Callable[..., Any]) -> str:
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    if code is None:
+        return repr(function)
+    file = Path(code.co_filename)
+    text = file.read_bytes() if file.is_file() else repr((code.co_code, code.co_consts)).encode()
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
 @functools.cache

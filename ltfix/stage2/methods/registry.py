@@ -5,6 +5,7 @@ from __future__ import annotations
 from ltfix.errors import UsageError, nearest
 from ltfix.stage2.methods.entries import METHODS
 from ltfix.stage2.methods.method import Method
+from ltfix.stage2.methods.own import from_file
 
 __all__ = ["Method", "find_method", "methods"]
 
@@ -21,18 +22,23 @@ def methods() -> list[Method]:
     return list(METHODS)
 
 
-def find_method(name: str, where: str = "method") -> Method:
-    """The method of that name, its entry checked whole.
+def find_method(name: Method | str, where: str = "method") -> Method:
+    """The method of that name, or the method itself, its entry checked whole.
 
     Args:
+        name: as listed, or where a ``Method`` of one's own is: ``"my.py:METHOD"``.
         where: what asked for it, for the message.
 
     Raises:
         UsageError: there is none (the nearest names are offered), or its entry is wrong.
     """
+    if isinstance(name, Method):
+        return name.tested()
     known = {method.name: method for method in METHODS}
     if name in known:
         return known[name].tested()
+    if ":" in name:
+        return _demand_method(from_file(name, where), name)
     from importlib.metadata import entry_points
 
     for point in entry_points(group=ENTRY_POINTS, name=name):
@@ -40,7 +46,11 @@ def find_method(name: str, where: str = "method") -> Method:
             found = point.load()
         except (ImportError, AttributeError) as err:
             raise UsageError(f"the plug-in method {name} does not load: {err}", where=point.value) from err
-        if not isinstance(found, Method):
-            raise UsageError(f"the entry point {name} is of type {type(found).__name__}, not a Method")
-        return found.tested()
+        return _demand_method(found, f"the entry point {name}")
     raise UsageError(f"unknown method {name!r}", where=where, hint=nearest(name, known))
+
+
+def _demand_method(found: object, whose: str) -> Method:
+    if not isinstance(found, Method):
+        raise UsageError(f"{whose} is of type {type(found).__name__}, not a Method")
+    return found.tested()

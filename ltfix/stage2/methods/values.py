@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
 from ltfix.stage2.methods.catalog import LOSSES
 from ltfix.stage2.methods.method import Method
+from ltfix.stage2.methods.own import from_file
 from ltfix.stage2.methods.parts import LARGE_K, Part, Value, clash, holds
 
 CHOSEN = "chosen on validation"
+LossLike = str | Part | Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,15 +76,20 @@ class Values:
         }
 
 
-def with_loss(method: Method, loss: str | None) -> Method:
+def with_loss(method: Method, loss: LossLike | None) -> Method:
     """The method with another loss, keeping the defaults that still apply.
+
+    Args:
+        loss: a name, the part, a function of logits and labels, or where one is: ``"my.py:loss"``.
 
     Raises:
         UsageError: an unknown loss, or a method that trains nothing.
     """
-    if loss is None or (method.loss is not None and loss == method.loss.name):
+    if loss is None or loss is method.loss or (method.loss is not None and loss == method.loss.name):
         return method
-    if loss not in LOSSES:
+    if isinstance(loss, str) and ":" in loss:
+        loss = from_file(loss, "loss")
+    if isinstance(loss, str) and loss not in LOSSES:
         raise UsageError(f"unknown loss {loss!r}", where="loss", hint=nearest(loss, LOSSES))
     if method.loss is None:
         raise UsageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,12 @@ from ltfix.evaluation.given import training_counts
 from ltfix.evaluation.scores import TITLES, class_accuracy, predictions, shot_means, spread
 from ltfix.evaluation.shots import group
 from ltfix.evaluation.table import Column
-from ltfix.features.cache import FeatureCache
-from ltfix.features.read import open_cache
+from ltfix.features.read import CacheLike, open_cache
 from ltfix.heads.head import Head
 from ltfix.progress import Progress
 from ltfix.stage2.fitting.context import Material, check_pair
 from ltfix.stage2.methods.options import Options
 
-CacheOrPath = FeatureCache | Path | str
 Scores = Mapping[str, float | None]
 
 
@@ -42,9 +39,9 @@ class Bench:
 
     def __init__(
         self,
-        train: CacheOrPath,
-        test: CacheOrPath | None,
-        val: CacheOrPath | None,
+        train: CacheLike,
+        test: CacheLike | None,
+        val: CacheLike | None,
         options: Options,
         seed: int,
         *,
@@ -52,8 +49,9 @@ class Bench:
         few: int,
         progress: Progress,
     ) -> None:
-        opened, held = open_cache(train), None if val is None else open_cache(val)
-        self.test = None if test is None else open_cache(test)
+        opened = open_cache(train)
+        held = None if val is None else open_cache(val, opened.classes)
+        self.test = None if test is None else open_cache(test, opened.classes)
         if self.test is not None:
             check_pair(opened, self.test, "test")
         self.material = Material.of(opened, held, options, seed, progress)

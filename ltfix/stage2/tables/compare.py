@@ -18,13 +18,16 @@ from ltfix.evaluation.measure import describe_cache
 from ltfix.evaluation.result import Result
 from ltfix.evaluation.shots import FEW, MANY, SHOTS
 from ltfix.evaluation.table import Column, Table
+from ltfix.features.read import CacheLike
 from ltfix.heads.head import PROBE, STAGE1
-from ltfix.progress import SILENT, Progress
+from ltfix.progress import SILENT, Progress, listener
+from ltfix.public import public
 from ltfix.seeds import list_seeds
 from ltfix.stage2.loop.scaling import told_scaling
+from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Part
-from ltfix.stage2.tables.bench import Bench, CacheOrPath, score_columns, seeds_note, spreads
+from ltfix.stage2.tables.bench import Bench, score_columns, seeds_note, spreads
 from ltfix.stage2.tables.entries import Entry, entries
 from ltfix.stage2.tables.store import Finished, Store, digest
 from ltfix.stage2.tuning.method_fit import MethodFit
@@ -72,26 +75,35 @@ class Comparison(Result):
         return [Table(columns, self.rows, title=self.title, notes=notes, essential=6)]  # to Few
 
 
+@public
 def compare(
-    train: CacheOrPath,
-    test: CacheOrPath,
-    asked: Sequence[str] | None = None,
+    train: CacheLike,
+    test: CacheLike,
+    methods: Method | str | Sequence[Method | str] | None = None,
     *,
     seeds: int | Sequence[int] = SEEDS,
-    val: CacheOrPath | None = None,
+    val: CacheLike | None = None,
     values: Mapping[str, Any] | None = None,
     options: Options | None = None,
     folder: Path | str | None = None,
     overwrite: bool = False,
     many: int = MANY,
     few: int = FEW,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
+    **more: Any,
 ) -> Comparison:
     """Fit methods with several seeds each on one cache and score them all on another.
 
+    >>> import numpy as np, ltfix
+    >>> labels = np.repeat([0, 1, 2], [40, 12, 4])
+    >>> train, test = (np.eye(3, 8)[labels], labels), (np.eye(3, 8), [0, 1, 2])
+    >>> found = ltfix.compare(train, test, ["ncm", "samn:epochs=2"], seeds=2)
+    >>> sorted((row["name"], row["all"]["mean"]) for row in found.rows)
+    [('ncm', 1.0), ('probe', 1.0), ('samn-freq-epochs2', 1.0)]
+
     Args:
         train: features of the training split. test: of the test split; nothing is chosen on it.
-        asked: methods, as :func:`entries` takes them; None: all that can run on this cache.
+        methods: names or methods, as :func:`entries` takes them; None: all that can run on this cache.
         seeds: how many, or which. Choices are made once a method, with the first seed.
         val: validation features to choose on.
         values: for every method that takes them.
@@ -100,14 +112,18 @@ def compare(
             long as caches, values and seeds are the same. None keeps nothing.
         overwrite: replace heads in the folder that something else wrote.
         many, few: Many is n > many, Few is n < few.
+        progress: told how far it is; True shows a bar.
+        more: further ``values``, and fields of ``options``: ``tune=True``.
 
     Raises:
         UsageError: an unknown method or value; foreign files in the folder; none of the methods can run.
         InputError: caches that are wrong or do not fit each other.
         EnvironmentFault: another comparison is writing into the folder, or it cannot be written.
     """
-    numbers, options = list_seeds(seeds), options or Options()
-    wanted = entries(asked, values or {}, tune=options.tune)
+    numbers, progress = list_seeds(seeds), listener(progress)
+    options, given = (options or Options()).beside({**(values or {}), **more})
+    asked = [methods] if isinstance(methods, str | Method) else methods
+    wanted = entries(asked, given, tune=options.tune)
     shared = SharedProgress(progress)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
     start = _start_row(bench)
@@ -157,7 +173,7 @@ class _Fits:
 
     def settings(self, entry: Entry, seed: int) -> dict[str, Any]:
         """All that decides one fit and its scores; parts by name, the sampler among the values."""
-        method = {k: v.name if isinstance(v, Part) else v for k, v in vars(entry.values.method).items()}
+        method = {k: v.identity if isinstance(v, Part) else v for k, v in vars(entry.values.method).items()}
         del method["sampler"]
         return {**self.common, "method": method, "values": entry.values.record(), "seed": seed}
 
@@ -231,6 +247,7 @@ def _notes(bench: Bench, seeds: Sequence[int]) -> tuple[str, ...]:
     chosen = [f"Chosen on: {material.folds()[0].where}."] if tuned else []
     scaling = material.scaling(material.data, material.normalize)
     features = f"Features while fitting: {told_scaling(material.normalize, scaling.scale)}."
-    same = Path(bench.where).resolve() == material.train.path.resolve()
+    place = material.train.path.resolve()
+    same = bench.test is material.train or (place.exists() and Path(bench.where).resolve() == place)
     seen = ["These are the training samples: the scores say nothing of others."] if same else []
     return (f"{bench.shots.rule()}.", " ".join([*seeds_note(seeds), cost]), features, *chosen, *seen)

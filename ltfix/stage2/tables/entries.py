@@ -24,12 +24,12 @@ class Entry:
     values: Values
 
 
-def entries(asked: Sequence[str] | None, shared: Mapping[str, Any], *, tune: bool) -> list[Entry]:
+def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, tune: bool) -> list[Entry]:
     """The rows of a comparison.
 
     Args:
-        asked: ``NAME`` or ``NAME:KEY=VALUE:…`` each, so that a method may appear with several values;
-            None: every method of the table.
+        asked: ``NAME`` or ``NAME:KEY=VALUE:…`` each, so that a method may appear with several values, where
+            NAME may be ``my.py:METHOD``; or a ``Method``. None: every method of the table.
         shared: values for every method that takes them.
 
     Raises:
@@ -37,8 +37,8 @@ def entries(asked: Sequence[str] | None, shared: Mapping[str, Any], *, tune: boo
     """
     found: dict[str, Entry] = {}
     unused = set(shared)
-    for text in [method.name for method in methods()] if asked is None else asked:
-        name, *pairs = text.split(":")
+    for text in methods() if asked is None else asked:
+        name, pairs = _split(text)
         if name == "auto":
             hint = "use `ltfix fit method=auto`"
             raise UsageError("auto is no row but a choice among them", where="methods", hint=hint)
@@ -46,7 +46,7 @@ def entries(asked: Sequence[str] | None, shared: Mapping[str, Any], *, tune: boo
         for pair in pairs:
             key, equals, value = pair.partition("=")
             if not equals:
-                raise UsageError(f"{pair!r} is no KEY=VALUE", where=text, hint="write NAME:KEY=VALUE")
+                raise UsageError(f"{pair!r} is no KEY=VALUE", where=str(text), hint="write NAME:KEY=VALUE")
             given[key.replace("-", "_")] = value
         usable = {key: value for key, value in shared.items() if key in method.values()}
         unused -= set(usable)
@@ -60,6 +60,16 @@ def entries(asked: Sequence[str] | None, shared: Mapping[str, Any], *, tune: boo
     if not found:
         raise UsageError("no method is named", where="methods")
     return list(found.values())
+
+
+def _split(text: Method | str) -> tuple[Method | str, list[str]]:
+    """The method that a row names, and its ``KEY=VALUE`` pairs."""
+    if isinstance(text, Method):
+        return text, []
+    name, *pairs = text.split(":")
+    if name.endswith(".py") and pairs:
+        name += f":{pairs.pop(0)}"
+    return name, pairs
 
 
 def read_grid(

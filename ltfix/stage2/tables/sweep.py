@@ -12,14 +12,16 @@ from ltfix.evaluation.result import Result
 from ltfix.evaluation.scores import TITLES
 from ltfix.evaluation.shots import FEW, MANY, SHOTS
 from ltfix.evaluation.table import Column, Table
+from ltfix.features.read import CacheLike
 from ltfix.heads.head import Head
-from ltfix.progress import SILENT, Progress
+from ltfix.progress import SILENT, Progress, listener
+from ltfix.public import public
 from ltfix.seeds import list_seeds
 from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.methods.registry import find_method
-from ltfix.stage2.methods.values import with_loss
-from ltfix.stage2.tables.bench import Bench, CacheOrPath, score_columns, seeds_note, spreads
+from ltfix.stage2.methods.registry import Method, find_method
+from ltfix.stage2.methods.values import LossLike, with_loss
+from ltfix.stage2.tables.bench import Bench, score_columns, seeds_note, spreads
 from ltfix.stage2.tables.entries import grid_points, read_grid
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.search import side_by_side
@@ -79,22 +81,30 @@ class Sweep(Result):
         return [first, second]
 
 
+@public
 def sweep(
-    train: CacheOrPath,
-    method: str,
+    train: CacheLike,
+    method: Method | str,
     over: Mapping[str, Sequence[Any]],
     *,
     seeds: int | Sequence[int] = 1,
-    test: CacheOrPath | None = None,
-    val: CacheOrPath | None = None,
-    loss: str | None = None,
+    test: CacheLike | None = None,
+    val: CacheLike | None = None,
+    loss: LossLike | None = None,
     values: Mapping[str, Any] | None = None,
     options: Options | None = None,
     many: int = MANY,
     few: int = FEW,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
+    **more: Any,
 ) -> Sweep:
     """Fit a method at every point of a grid and score each.
+
+    >>> import numpy as np, ltfix
+    >>> labels = np.repeat([0, 1, 2], [40, 12, 4])
+    >>> found = ltfix.sweep((np.eye(3, 8)[labels], labels), "los", {"delta": [0.5, 0.9]})
+    >>> [(point["values"], point["all"]["mean"]) for point in found.points]
+    [({'delta': 0.5}, 1.0), ({'delta': 0.9}, 1.0)]
 
     Args:
         train: features of the training split.
@@ -105,13 +115,16 @@ def sweep(
         loss: replaces the method's loss. values: of the method, the same at every point.
         options: how to fit (nothing is tuned).
         many, few: Many is n > many, Few is n < few.
+        progress: told how far it is; True shows a bar.
+        more: further ``values``, and fields of ``options``.
 
     Raises:
         UsageError: an unknown method or value; a value that is swept and given; a value left open.
         InputError: caches that are wrong or do not fit each other.
     """
-    numbers, given = list_seeds(seeds), dict(values or {})
-    untuned = dataclasses.replace(options or Options(), tune=False)
+    numbers, progress = list_seeds(seeds), listener(progress)
+    options, given = (options or Options()).beside({**(values or {}), **more})
+    untuned = dataclasses.replace(options, tune=False)
     entry = with_loss(find_method(method), loss)
     grid = read_grid(entry, over, given)
     asked = grid_points(entry, grid, given)
@@ -126,7 +139,7 @@ def sweep(
         for setting, runs in zip(tried, fitted, strict=True)
     ]
     return Sweep(
-        method=entry.name if loss is None else f"{entry.name} with {loss}",
+        method=entry.name if loss is None else f"{entry.name} with {entry.loss}",
         over=grid,
         points=points,
         spreads=[_move(name, grid, points) for name in grid],

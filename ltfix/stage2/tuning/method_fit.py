@@ -57,6 +57,9 @@ class MethodFit:
         """
         values = values.for_classes(material.n_classes)
         demand_sense(values, material.options, material.train)
+        if values.any("by_autograd"):
+            loss = values.method.loss
+            material.note_once(f"the loss {loss} is differentiated by autograd, slower than a built-in one")
         return cls(material, values)
 
     def candidates(self) -> list[Candidate]:
@@ -152,7 +155,7 @@ class MethodFit:
             meta={
                 **head.meta,
                 "values": choice.candidate.values.record(),
-                "parts": {name: parts[name].name if name in parts else None for name in KEPT},
+                "parts": {name: parts[name].identity if name in parts else None for name in KEPT},
                 "views_used": self.material.options.views_used,
                 "seed": seed,
                 "selection": choice.record,

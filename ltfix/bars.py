@@ -1,13 +1,12 @@
-"""How far the work is, shown to the user: a moving bar on a terminal, a line now and then in a log."""
+"""How far the work is: a bar on a terminal or in a notebook, a line now and then in a log."""
 
 from __future__ import annotations
 
+import html
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-from ltfix.cli.printable import printable
-from ltfix.cli.spelling import spell
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -16,6 +15,26 @@ QUIET_SECONDS = 2.0  # a task shorter than this says nothing in a log
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
 REDRAW_SECONDS = 0.05
+MOST_NOTES = 20  # below a notebook's bar
+
+
+def bar_here() -> NotebookBar | ProgressBar | ProgressLines:
+    """What suits where this runs: a notebook, a terminal, or neither."""
+    from rich.console import Console
+
+    if Console(stderr=True).is_jupyter:
+        from IPython.display import HTML, display
+
+        shown = display(HTML(""), display_id=True)
+        return NotebookBar(lambda text: shown.update(HTML(text)))
+    if sys.stderr.isatty():
+        return ProgressBar()
+    return ProgressLines(lambda text: sys.stderr.write(f"{text}\n"))
+
+
+def plain(text: str) -> str:
+    """``text`` on one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def duration(seconds: float) -> str:
@@ -40,10 +59,16 @@ class ProgressLines:
     Args:
         say: takes one finished line.
         clock: seconds that only grow.
+        clean: makes of a text one line that may be shown.
     """
 
-    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._say, self._clock = say, clock
+    def __init__(
+        self,
+        say: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+        clean: Callable[[str], str] = plain,
+    ) -> None:
+        self._say, self._clock, self._clean = say, clock, clean
         self._what, self._unit = "", ""
         self._total = self._done = 0
         self._began = self._last = 0.0
@@ -78,7 +103,7 @@ class ProgressLines:
 
     def note(self, text: str) -> None:
         """Say one line."""
-        self._say("ltfix: " + " ".join(spell(text).split()))
+        self._say("ltfix: " + self._clean(text))
 
     def finish(self) -> None:
         """End the task with its count and rate."""
@@ -92,11 +117,16 @@ class ProgressLines:
 
 
 class ProgressBar:
-    """Progress as a rich bar on stderr: count, rate, time left."""
+    """Progress as a rich bar on stderr: count, rate, time left.
 
-    def __init__(self) -> None:
+    Args:
+        clean: makes of a text one line that may be shown.
+    """
+
+    def __init__(self, clean: Callable[[str], str] = plain) -> None:
         from rich.console import Console
 
+        self._clean = clean
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._bar: RichProgress | None = None
         self._waiting, self._drawn = 0, 0.0
@@ -129,7 +159,7 @@ class ProgressBar:
             console=self._console,
         )
         self._bar.start()
-        self._bar.add_task(printable(what), total=total, words="")
+        self._bar.add_task(self._clean(what), total=total, words="")
 
     def advance(self, n: int = 1) -> None:
         """Move the bar by ``n`` units; drawn a few times a second, so that it may be called every step."""
@@ -147,11 +177,11 @@ class ProgressBar:
     def describe(self, text: str) -> None:
         """Show ``text`` behind the bar."""
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], words=printable(text))
+            self._bar.update(self._bar.task_ids[0], words=self._clean(text))
 
     def note(self, text: str) -> None:
         """Print one line above the bar."""
-        self._console.print(printable("ltfix: " + " ".join(spell(text).split())), soft_wrap=True)
+        self._console.print("ltfix: " + self._clean(text), soft_wrap=True)
 
     def finish(self) -> None:
         """Leave the bar as it stands, and give the cursor back."""
@@ -159,3 +189,49 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class NotebookBar:
+    """Progress as one bar of a notebook's cell, whichever task runs, with the notes below it.
+
+    Args:
+        show: takes the HTML that stands in place of the last.
+    """
+
+    def __init__(self, show: Callable[[str], object]) -> None:
+        self._show, self._notes = show, list[str]()
+        self._what = self._unit = self._words = ""
+        self._total = self._done = 0
+        self._drawn = 0.0
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        """Begin a task of ``total`` units."""
+        self._what, self._total, self._unit, self._done, self._words = what, total, unit, 0, ""
+        self._draw()
+
+    def advance(self, n: int = 1) -> None:
+        """Move the bar by ``n`` units; drawn a few times a second."""
+        self._done += n
+        if time.monotonic() - self._drawn >= 2 * REDRAW_SECONDS:
+            self._draw()
+
+    def describe(self, text: str) -> None:
+        """Show ``text`` behind the bar."""
+        self._words = text
+
+    def note(self, text: str) -> None:
+        """Add one line below the bar."""
+        self._notes = [*self._notes, text][-MOST_NOTES:]
+        self._draw()
+
+    def finish(self) -> None:
+        """Leave the bar as it stands."""
+        self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        bar = f'<progress value="{self._done}" max="{max(self._total, 1)}"></progress>'
+        count = f"{self._done}/{self._total} {self._unit} {self._words}"
+        told = "".join(f"<br>{html.escape(plain(note))}" for note in self._notes)
+        head = f"{html.escape(plain(self._what))} {bar} {html.escape(plain(count))}" if self._what else ""
+        self._show(f"<div>{head}{told}</div>")

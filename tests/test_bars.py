@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ltfix.cli.progress import ProgressBar, ProgressLines, duration, rate
+from ltfix.bars import ProgressBar, ProgressLines, duration, rate
 
 
 class Clock:

@@ -1,0 +1,55 @@
+"""What the public functions have in common: a wrong argument is an error of ltfix, with a hint."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+import re
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from ltfix.errors import UsageError, nearest
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_WIDER: dict[Any, Any] = {int: numbers.Integral, float: numbers.Real}  # numpy's own are such too
+
+
+def public(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, with a UsageError for an argument that it does not take or that is of a wrong type."""
+
+    @functools.wraps(function)
+    def called(*given: P.args, **named: P.kwargs) -> T:
+        try:
+            arguments = _signature(function).bind(*given, **named).arguments
+        except TypeError as err:
+            raise UsageError(f"{function.__name__}: {err}", hint=_hint(function, str(err))) from None
+        for name, value in arguments.items():
+            _check(name, value, _signature(function).parameters[name].annotation)
+        return function(*given, **named)
+
+    return called
+
+
+@functools.cache
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function, eval_str=True)
+
+
+def _hint(function: Callable[..., Any], told: str) -> str | None:
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", told)
+    return nearest(unknown[1], _signature(function).parameters) if unknown else None
+
+
+def _check(name: str, value: Any, annotation: Any) -> None:
+    """Hold a value against its annotation, where that names classes and nothing else."""
+    named = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    kinds = [typing.get_origin(kind) or kind for kind in named]
+    plain = all(isinstance(k, type) and k is not Any and not getattr(k, "_is_protocol", False) for k in kinds)
+    if plain and not isinstance(value, tuple(_WIDER.get(kind, kind) for kind in kinds)):
+        wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+        raise UsageError(f"{name} must be {wanted}, found {value!r}", where=name)

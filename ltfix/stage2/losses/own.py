@@ -1,0 +1,68 @@
+"""A loss that is a plain function of logits and labels, differentiated by autograd."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ltfix.errors import UsageError
+from ltfix.stage2.losses.loss import Settings
+
+
+class Autograd:
+    """A function of logits [n, K] and labels [n] that gives their mean loss, called for each run and setting.
+
+    Args:
+        function: it gets the training counts [K] too where it has a parameter ``counts``.
+        settings: the class counts; values it has none.
+
+    Raises:
+        UsageError: it fails on two samples, gives no single number, or one that autograd cannot follow.
+    """
+
+    def __init__(self, function: Callable[..., Any], settings: Settings) -> None:
+        self.function, self.name = function, getattr(function, "__name__", type(function).__name__)
+        counts = settings.table(lambda n: n.astype(float))[0]
+        self.more = {"counts": counts} if _takes_counts(function) else {}
+        z = counts.new_zeros(2, 1, len(counts), requires_grad=True)
+        with torch.enable_grad():
+            found = self._of(z[:, 0], torch.tensor([0, len(counts) - 1], device=z.device))
+        if not found.requires_grad:
+            raise self._wrong("autograd does not lead from what it gives to the logits")
+
+    def value(self, z: Tensor, y: Tensor) -> Tensor:
+        """Mean loss per setting, [..., M]."""
+        runs, labels = z.reshape(-1, *z.shape[-3:]), y.reshape(-1, y.shape[-1])
+        found = [self._of(x[:, m], t) for x, t in zip(runs, labels, strict=True) for m in range(x.shape[1])]
+        return torch.stack(found).reshape(*z.shape[:-3], z.shape[-2])
+
+    def grad_(self, z: Tensor, y: Tensor) -> Tensor:
+        """B · ∂value/∂z."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            (grad,) = torch.autograd.grad(self.value(z, y).sum(), z)
+        return grad.mul_(z.shape[-3])
+
+    def _of(self, z: Tensor, y: Tensor) -> Tensor:
+        try:
+            found = self.function(z, y, **self.more)
+        except Exception as err:
+            raise self._wrong(f"it fails: {type(err).__name__}: {err}") from err
+        if not isinstance(found, Tensor) or found.numel() != 1:
+            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise self._wrong(f"it gives {shape}, not one number: the mean loss of the samples")
+        return found.reshape(())
+
+    def _wrong(self, what: str) -> UsageError:
+        return UsageError(f"the loss {self.name}: {what}", where="loss")
+
+
+def _takes_counts(function: Callable[..., Any]) -> bool:
+    try:
+        return "counts" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of a builtin
+        return False

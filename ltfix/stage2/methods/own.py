@@ -1,0 +1,72 @@
+"""Methods and losses of one's own: a name in a Python file, ``my.py:NAME``, and plain functions as losses."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ltfix import files
+from ltfix.errors import InputError, UsageError, nearest
+from ltfix.stage2.methods.parts import Part
+
+AUTOGRAD = "ltfix.stage2.losses.own:Autograd"
+
+
+def own_loss(function: Callable[..., Any]) -> Part:
+    """The record of a loss that is a function of logits [n, K], labels [n] and, if it likes, ``counts``."""
+    name = re.sub(r"\W", "", getattr(function, "__name__", type(function).__name__))
+    return Part(name or "own", "loss", AUTOGRAD, own=function, by_autograd=True)
+
+
+def from_file(text: str, where: str) -> Any:
+    """What a Python file has under a name, ``path/my.py:NAME``; the file is run once while it stays the same.
+
+    Raises:
+        UsageError: it has no such name, or fails. InputError: there is no such file.
+    """
+    place, _, name = text.rpartition(":")
+    path = Path(place)
+    if path.suffix != ".py" or not path.is_file():
+        raise InputError(f"no such Python file: {place!r}", where=where, hint="write it as my.py:NAME")
+    module = _module(path.resolve(), files.sha256_file(path))
+    if not hasattr(module, name):
+        known = [key for key in vars(module) if not key.startswith("_")]
+        raise UsageError(f"{place} has no {name!r}", where=where, hint=nearest(name, known))
+    return getattr(module, name)
+
+
+@functools.lru_cache(maxsize=16)
+def _module(path: Path, sha256: str) -> ModuleType:
+    name = f"ltfix_own_{path.stem}_{sha256[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError("not a Python file", where=path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # as dataclasses and pickle ask for it
+    try:
+        with _beside(path):
+            spec.loader.exec_module(module)
+    except Exception as err:
+        del sys.modules[name]
+        lines = [f.lineno for f in traceback.extract_tb(err.__traceback__) if f.filename == str(path)]
+        told = f"{type(err).__name__}: {err}" + (f", in line {lines[-1]}" if lines else "")
+        raise UsageError(f"the file fails: {told}", where=path) from err
+    return module
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """A block in which modules beside the file are found."""
+    sys.path.insert(0, str(path.parent))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(path.parent))
