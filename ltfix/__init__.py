@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ltfix.stage1.train import train_backbone as train_backbone
     from ltfix.stage2.fit import fit as fit
     from ltfix.stage2.layers.samn import SAMNLinear as SAMNLinear
+    from ltfix.stage2.methods.registry import Method as Method
     from ltfix.stage2.methods.registry import methods as methods
     from ltfix.stage2.tables.compare import compare as compare
     from ltfix.stage2.tables.sweep import sweep as sweep
@@ -42,6 +43,7 @@ _PUBLIC = {
     "InputError": "ltfix.errors",
     "LongTailClassifier": "ltfix.estimator",
     "LtfixError": "ltfix.errors",
+    "Method": "ltfix.stage2.methods.method",
     "SAMNLinear": "ltfix.stage2.layers.samn",
     "UsageError": "ltfix.errors",
     "calibrate": "ltfix.evaluation.temperature",

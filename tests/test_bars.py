@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from ltfix.bars import ProgressBar, ProgressLines, duration, rate
+from ltfix.bars import NotebookBar, ProgressBar, ProgressLines, duration, rate
+from ltfix.errors import UsageError
+from ltfix.progress import SILENT, listener
 
 
 class Clock:
@@ -109,3 +111,28 @@ def test_duration(seconds, text):
 def test_rate(done, text):
     assert rate(done, 1.0, "x") == text
     assert rate(done, 0.0, "x") == "0 x/s"
+
+
+def test_a_notebook_has_one_bar_and_the_notes_below_it():
+    shown: list[str] = []
+    bar = NotebookBar(shown.append)
+    bar.start("probe <b>", 10, "passes")
+    bar.advance(10)
+    bar.note("a\x1b[2J & b")
+    bar.start("fit", 4, "epochs")
+    bar.describe("loss 1.0")
+    bar.advance(3)
+    bar.finish()
+    assert "probe &lt;b&gt;" in shown[0]
+    assert shown[-1].count("<progress") == 1
+    assert 'value="3" max="4"' in shown[-1]
+    assert "3/4 epochs loss 1.0" in shown[-1]
+    assert "a?[2J &amp; b" in shown[-1]
+
+
+def test_who_is_told():
+    assert listener(False) is SILENT
+    assert listener(SILENT) is SILENT
+    assert isinstance(listener(True), ProgressLines)  # pytest's stderr is no terminal
+    with pytest.raises(UsageError, match="progress is 3"):
+        listener(3)  # type: ignore[arg-type]

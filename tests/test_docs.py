@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import ltfix
+from ltfix.cli import run
 from ltfix.cli.commands import COMMANDS, load
 from ltfix.cli.signature import arguments, options
 
@@ -52,7 +54,13 @@ def test_python_examples_run(tmp_path: Path, monkeypatch):
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 3
+    for block in blocks:
+        if name := re.match(r"# (\w+\.py)\n", block):
+            Path(name[1]).write_text(block, encoding="utf-8")
     exec(compile("\n".join(blocks), "docs/python.md", "exec"), {})
+    (commands,) = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    for command in commands.splitlines():
+        assert run(shlex.split(command)[1:]) == 0, command
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

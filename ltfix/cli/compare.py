@@ -22,7 +22,8 @@ def compare(
     methods: Annotated[
         str | None,
         Option(
-            "Methods, each with values where wanted: los,los:delta=0.9.  [default: all that can run]",
+            "Methods, each with values where wanted: los,los:delta=0.9,my.py:NAME.  "
+            "[default: all that can run]",
             metavar="A,B,…",
         ),
     ] = None,
@@ -49,10 +50,10 @@ def compare(
         demand_plotting(plot)
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     caches = (
-        locate(table.train, table.work, "train", "--train CACHE"),
-        locate(test, table.work, "test", "--test CACHE"),
+        locate(table.train, table.work, "train", "--train CACHE", table),
+        locate(test, table.work, "test", "--test CACHE", table),
     )
-    held = locate_val(table.val, table.train, table.work)
+    held = locate_val(table.val, table.train, table.work, table)
 
     from ltfix.compute import resolve_device, use_threads
     from ltfix.stage2.tables import compare as tables

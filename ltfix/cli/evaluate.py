@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console, gating
-from ltfix.cli.caches import locate
+from ltfix.cli.caches import USUAL_NAMES, locate, open_named
 from ltfix.cli.options import (
+    ArrayNames,
     FewBound,
     GateOptions,
     ManyBound,
@@ -69,6 +70,7 @@ def evaluate(
         str, Option("Several views: mean of their logits, or the first.", choices=("mean", "first"))
     ] = "mean",
     seed: RandomSeed = 0,
+    names: ArrayNames = USUAL_NAMES,
     work: WorkFolder = Path(),
 ) -> None:
     """Print the accuracy of heads on cached features: many, medium and few-shot classes.
@@ -87,8 +89,9 @@ def evaluate(
     for place in (plot, output):
         console.claim(place, overwrite=overwrite)
     figure = None if plot is None else _figure_of(report, plot)
-    opened = locate(cache, work, "test", "--cache CACHE")
-    chosen = heads or kept_heads(work, opened, whatever_they_fit=gates.given)
+    opened = locate(cache, work, "test", "--cache CACHE", names)
+    given = [open_named(path, names) if path.suffix == ".npz" else path for path in heads or []]
+    chosen = given or kept_heads(work, opened, whatever_they_fit=gates.given)
     chosen = [*_probe_of(chosen, opened, work), *chosen]
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
@@ -129,7 +132,7 @@ def kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> S
     return paths if whatever_they_fit else _of_these_features(map(load_head, paths), cache)
 
 
-def _probe_of(chosen: Sequence[Path | Head], cache: FeatureCache, work: Path) -> list[Head]:
+def _probe_of(chosen: Sequence[Path | Head | FeatureCache], cache: FeatureCache, work: Path) -> list[Head]:
     """The probe that was kept beside features/train, where heads of these began with it."""
     from ltfix.evaluation.given import open_given
     from ltfix.features.read import open_cache

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console
 from ltfix.cli.caches import locate, locate_val
-from ltfix.cli.options import LossName, ValCache, WorkFolder, pairs
+from ltfix.cli.options import ArrayNames, LossName, ValCache, WorkFolder, pairs
 from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.catalog import TRAINING
@@ -31,7 +31,7 @@ def fit(
         Path | None, Option("Training features.  [default: features/train]", metavar="CACHE"), ARGUMENT
     ] = None,
     method: Annotated[
-        str, Option("What to fit (`ltfix methods` lists them), or auto.", metavar="M")
+        str, Option("What to fit (`ltfix methods` lists them), auto, or my.py:NAME.", metavar="M")
     ] = "samn",
     values: Annotated[dict[str, Any], OWN],
     loss: LossName = None,
@@ -41,6 +41,7 @@ def fit(
         Path | None, Option("The head file.  [default: heads/<name>.safetensors]", metavar="HEAD")
     ] = None,
     val: ValCache = None,
+    names: ArrayNames,
     seeds: Annotated[int | None, Option("Fit so many seeds; one head each and a summary.", low=1)] = None,
     work: WorkFolder = Path(),
     run: RunOptions,
@@ -74,9 +75,11 @@ def fit(
 
     use_threads(run.threads)
     options = dataclasses.replace(options, device=run.device)
-    plan = plan_fit(entry, given, loss=loss, origins=origins, options=options)
+    own_loss = entry.loss if loss is not None and isinstance(entry, Method) else None
+    plan = plan_fit(entry, given, loss=own_loss, origins=origins, options=options)
     numbers = [run.seed] if seeds is None else list(range(run.seed, run.seed + seeds))
-    train, held = locate(cache, work, "train", "ltfix fit CACHE"), locate_val(val, cache, work)
+    train = locate(cache, work, "train", "ltfix fit CACHE", names)
+    held = locate_val(val, cache, work, names)
     places = _places(out, work, plan.name, numbers, many=seeds is not None)
     for place in places:
         console.claim(place, overwrite=run.overwrite)

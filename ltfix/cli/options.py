@@ -14,7 +14,17 @@ LIST_FORMATS = ("table", "json")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TableOptions(Checked):
+class ArrayNames(Checked):
+    """What the arrays of a cache are called in a file that another tool wrote."""
+
+    features_key: str | None = option(
+        None, "Name of the features in an .npz or .safetensors.  [default: features, X]", metavar="NAME"
+    )
+    labels_key: str | None = option(None, "Name of the labels there.  [default: labels, y]", metavar="NAME")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TableOptions(ArrayNames):
     """What compare and sweep have in common: the features that they fit on, and the table they print."""
 
     train: Path | None = option(None, "Features to fit on.  [default: features/train]", metavar="CACHE")
@@ -62,7 +72,9 @@ EntryName = Annotated[str | None, Option("Show this one with its values.", metav
 PlotFile = Annotated[
     Path | None, Option("Draw it: .png, .pdf or .svg (needs the extra `plot`).", metavar="FILE")
 ]
-LossName = Annotated[str | None, Option("Use this loss in the method's place.", metavar="NAME")]
+LossName = Annotated[
+    str | None, Option("Use this loss in the method's place; my.py:NAME is one of your own.", metavar="NAME")
+]
 
 
 def pairs(help: str) -> Option:

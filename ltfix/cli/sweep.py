@@ -16,7 +16,9 @@ from ltfix.stage2.methods.options import Options
 
 def sweep(
     *,
-    method: Annotated[str, Option("What to fit (`ltfix methods` lists them).", metavar="M")] = "samn",
+    method: Annotated[
+        str, Option("What to fit (`ltfix methods` lists them), or my.py:NAME.", metavar="M")
+    ] = "samn",
     over: Annotated[
         list[str] | None,
         Option(
@@ -49,10 +51,10 @@ def sweep(
 
         demand_plotting(plot)
     cache, held = (
-        locate(table.train, table.work, "train", "--train CACHE"),
-        locate_val(table.val, table.train, table.work),
+        locate(table.train, table.work, "train", "--train CACHE", table),
+        locate_val(table.val, table.train, table.work, table),
     )
-    tested = None if test is None else locate(test, table.work, "test", "--test CACHE")
+    tested = None if test is None else locate(test, table.work, "test", "--test CACHE", table)
 
     from ltfix.compute import resolve_device, use_threads
     from ltfix.stage2.tables import sweep as tables

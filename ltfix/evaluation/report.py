@@ -10,8 +10,10 @@ from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES
 from ltfix.evaluation.result import Result
 from ltfix.evaluation.shots import SHOTS, Shots
 from ltfix.evaluation.table import Column, ColumnKind, Table
+from ltfix.heads.head import BEFORE
 
 FORMAT = "ltfix-report/1"
+NO_STAGE1 = "No row of stage 1: no cache here has its classifier; name the training cache first."
 HEAD_COLUMNS = (
     Column("name", "Head"),
     Column("path", "", csv_only=True),
@@ -55,7 +57,8 @@ class Report(Result):
     def tables(self) -> list[Table]:
         """What people read: the report's table, and the differences where a head was compared with."""
         main = self.layout(self)
-        main = dataclasses.replace(main, title=main.title or self.title)
+        alone = () if any(head["method"] in BEFORE for head in self.heads) else (NO_STAGE1,)
+        main = dataclasses.replace(main, title=main.title or self.title, notes=(*main.notes, *alone))
         return [_with_differences(main, self), _differences(self)] if "against" in self.about else [main]
 
 

@@ -59,6 +59,11 @@ class _PartField(Generic[_Held]):
 class Method:
     """A stage-2 method: head × loss × sampler × constraint × post-hoc step, with its published defaults.
 
+    >>> import ltfix
+    >>> method = ltfix.Method("half-los", "LOS, by half", "us", loss="los", defaults={"delta": 0.5})
+    >>> method.parts["loss"], method.values()["delta"].default
+    (<loss los>, 0.5)
+
     Parts are given by name, or as :class:`~ltfix.stage2.methods.parts.Part` records of one's own; the
     loss may be a function of logits [n, K] and labels [n] that gives their mean loss.
 

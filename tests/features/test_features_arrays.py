@@ -1,0 +1,90 @@
+"""Features and labels in memory, under other names, and labels that are names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import ltfix
+
+NAMES = np.array(["dog", "cat", "owl"])
+LABELS = np.repeat([0, 1, 2], [40, 12, 4])
+FEATURES = np.eye(3, 8, dtype=np.float32)[LABELS]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        (FEATURES, LABELS),
+        (FEATURES.astype(int), LABELS.tolist()),
+        (torch.tensor(FEATURES, requires_grad=True), torch.tensor(LABELS)),
+        (torch.tensor(FEATURES, dtype=torch.bfloat16), LABELS),
+        (pd.DataFrame(FEATURES), pd.Series(LABELS)),
+    ],
+    ids=["numpy", "lists", "tensors", "bfloat16", "pandas"],
+)
+def test_arrays_of_all_kinds_are_the_same_cache(arrays: tuple[Any, Any]):
+    cache = ltfix.open_cache(arrays)
+    assert np.array_equal(cache.features[:, 0], FEATURES)
+    assert cache.labels.tolist() == LABELS.tolist()
+    assert cache.classes is None
+    assert np.array_equal(ltfix.fit(arrays, "ncm").weight, ltfix.fit((FEATURES, LABELS), "ncm").weight)
+
+
+def test_names_are_classes_in_order():
+    cache = ltfix.open_cache((FEATURES, pd.Series(NAMES[LABELS])))
+    assert cache.classes == ("cat", "dog", "owl")
+    assert cache.counts.tolist() == [12, 40, 4]
+
+
+def test_a_test_set_is_numbered_as_its_head_is():
+    head = ltfix.fit((FEATURES, NAMES[LABELS]), "ncm")
+    few = LABELS != 1  # without cat, dog would be number 0
+    for test in [(FEATURES[few], NAMES[LABELS[few]]), ltfix.open_cache((FEATURES[few], NAMES[LABELS[few]]))]:
+        report = ltfix.evaluate([head], test)
+        assert report.heads[0]["all"] == 1.0
+        assert report.cache["classes"] == 3
+    compared = ltfix.compare((FEATURES, NAMES[LABELS]), (FEATURES[few], NAMES[LABELS[few]]), "ncm")
+    assert {row["all"]["mean"] for row in compared.rows} == {1.0}
+    assert ltfix.fit((FEATURES, NAMES[LABELS]), "ce", val=(FEATURES[few], NAMES[LABELS[few]]), epochs=1)
+    with pytest.raises(ltfix.InputError, match="label 'fox' of row 1 is none of the 3 classes"):
+        ltfix.evaluate([head], (FEATURES[:2], ["cat", "fox"]))
+
+
+def test_a_head_predicts_numbers_or_names():
+    head = ltfix.fit((FEATURES, NAMES[LABELS]), "ncm")
+    assert head.predict(np.eye(3, 8)).tolist() == [1, 0, 2]
+    assert head.predict(torch.eye(3, 8), names=True).tolist() == ["dog", "cat", "owl"]
+    assert head.predict(np.eye(3, 8)[:, None].repeat(2, 1)).tolist() == [1, 0, 2]
+    with pytest.raises(ltfix.InputError, match="knows no class names"):
+        ltfix.fit((FEATURES, LABELS), "ncm").predict(FEATURES, names=True)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_other_names_for_the_two_arrays(tmp_path: Path, suffix: str):
+    from safetensors.numpy import save_file
+
+    def write(name: str, **arrays: np.ndarray) -> Path:
+        path = tmp_path / f"{name}.{suffix}"
+        np.savez(path, **arrays) if suffix == "npz" else save_file(arrays, path)  # type: ignore[func-returns-value]
+        return path
+
+    usual = write("usual", X=FEATURES, y=LABELS)
+    assert ltfix.open_cache(usual).counts.tolist() == [40, 12, 4]
+    odd = write("odd", feats=FEATURES, coarse=LABELS // 2, fine=LABELS)
+    assert ltfix.open_cache(odd, features_key="feats", labels_key="fine").counts.tolist() == [40, 12, 4]
+    with pytest.raises(ltfix.InputError, match="no tensor features and no tensor labels; it holds coarse"):
+        ltfix.open_cache(odd)
+    with pytest.raises(ltfix.InputError, match="no tensor gone"):
+        ltfix.open_cache(odd, features_key="feats", labels_key="gone")
+
+
+def test_names_in_an_npz_number_the_classes(tmp_path: Path):
+    np.savez(tmp_path / "train.npz", X=FEATURES, y=NAMES[LABELS])
+    assert ltfix.open_cache(tmp_path / "train.npz").classes == ("cat", "dog", "owl")
+    assert ltfix.open_cache(tmp_path / "train.npz", NAMES).labels.tolist() == LABELS.tolist()

@@ -1,0 +1,153 @@
+"""Methods and losses of one's own: from a file, and as they are in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import ltfix
+from ltfix.stage2.losses.loss import build_loss
+from ltfix.stage2.methods.registry import Method
+
+RNG = np.random.default_rng(0)
+LABELS = np.repeat([0, 1, 2], [60, 20, 8])
+XY = np.eye(3, 8)[LABELS] * 2 + RNG.normal(size=(88, 8)), LABELS
+FILE = """
+import helper
+from ltfix.stage2.methods.registry import Method
+from torch.nn import functional as F
+
+def balanced(logits, labels, counts):
+    return F.cross_entropy(logits + counts.log(), labels)
+
+METHOD = Method("mine", "balanced softmax", "our lab", loss=balanced, defaults={"epochs": helper.EPOCHS})
+"""
+
+
+class Told:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def start(self, what: str, total: int, unit: str) -> None: ...
+    def advance(self, n: int = 1) -> None: ...
+    def describe(self, text: str) -> None: ...
+    def finish(self) -> None: ...
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def balanced(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    return F.cross_entropy(logits + counts.log(), labels)
+
+
+@pytest.fixture
+def my(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("helper.py").write_text("EPOCHS = 3\n")
+    Path("my.py").write_text(FILE)
+    return tmp_path / "my.py"
+
+
+def test_a_plain_function_is_the_loss_in_closed_form():
+    counts, y = np.array([60, 20, 8]), torch.tensor([[0, 1, 2, 0], [2, 2, 1, 0]])
+    ours = build_loss(Method("m", "", "", loss=balanced).loss, counts, [{}, {}], dtype=torch.float64)
+    theirs = build_loss("balanced-softmax", counts, [{}, {}], dtype=torch.float64)
+    z = torch.randn(2, 4, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(ours.value(z, y), theirs.value(z, y))
+    assert torch.allclose(ours.grad_(z.clone(), y), theirs.grad_(z.clone(), y))
+
+
+def test_a_fit_with_it_is_the_fit_with_the_built_in_one_and_says_once_that_it_is_slow():
+    told = Told()
+    own = ltfix.fit(XY, "ce", loss=balanced, epochs=3, progress=told)
+    assert np.allclose(own.weight, ltfix.fit(XY, "ce", loss="balanced-softmax", epochs=3).weight, atol=1e-6)
+    assert [note for note in told.notes if "autograd" in note] == [
+        "the loss balanced is differentiated by autograd, slower than a built-in one"
+    ]
+    assert own.meta["parts"]["loss"].startswith("balanced@")
+
+
+def test_with_heads_in_closed_form_and_settings_side_by_side():
+    found = ltfix.sweep(XY, "samn", {"lr": [1e-4, 1e-2]}, loss=nn.CrossEntropyLoss(), epochs=2)
+    assert found.method == "samn with CrossEntropyLoss"
+    built_in = ltfix.sweep(XY, "samn", {"lr": [1e-4, 1e-2]}, epochs=2)
+    assert found.points == built_in.points
+
+
+def test_a_method_of_a_file_and_in_python(my: Path):
+    head = ltfix.fit(XY, "my.py:METHOD")
+    assert head.method == "mine"
+    assert head.meta["values"]["epochs"]["value"] == 3
+    here = Method("mine", "the same", "us", loss=balanced, defaults={"epochs": 3})
+    assert np.array_equal(ltfix.fit(XY, here).weight, head.weight)
+    assert np.array_equal(ltfix.fit(XY, "ce", loss="my.py:balanced", epochs=3).weight, head.weight)
+
+
+def test_a_comparison_fits_again_what_has_changed(my: Path):
+    def fitted() -> list[str]:
+        told = Told()
+        asked = ["ncm", "my.py:METHOD:lr=0.01"]
+        found = ltfix.compare(XY, XY, asked, seeds=1, folder="kept", progress=told)
+        assert {row["name"] for row in found.rows} == {"probe", "ncm", "mine-lr0.01"}
+        return [note for note in told.notes if "taken from" in note]
+
+    assert fitted() == []
+    assert fitted() == ["2 finished heads are taken from kept"]
+    my.write_text(FILE.replace("+ counts.log()", "+ 2 * counts.log()"))
+    assert fitted() == ["1 finished heads are taken from kept"]
+
+
+def no_number(z: Tensor, y: Tensor) -> Any:
+    return 3
+
+
+def no_mean(z: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(z, y, reduction="none")
+
+
+def no_gradient(z: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(z.detach(), y)
+
+
+def no_sense(z: Tensor, y: Tensor) -> Tensor:
+    return z @ y
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (no_number, "the loss no_number: it gives int, not one number"),
+        (no_mean, r"it gives \[2\], not one number"),
+        (no_gradient, "autograd does not lead"),
+        (no_sense, "it fails: RuntimeError"),
+    ],
+)
+def test_a_loss_that_is_none(loss: Callable[..., Any], told: str):
+    with pytest.raises(ltfix.UsageError, match=told):
+        ltfix.fit(XY, "ce", loss=loss, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("no.py:METHOD", "no such Python file: 'no.py'"),
+        ("my.py:METHD", "my.py has no 'METHD' .*did you mean METHOD"),
+        ("my.py:balanced", "is of type function, not a Method"),
+        ("bad.py:METHOD", "the file fails: ZeroDivisionError: division by zero, in line 2"),
+        ("torn.py:METHOD", "the file fails: SyntaxError"),
+        ("part.py:METHOD", "unknown loss 'cee'"),
+    ],
+)
+def test_a_file_that_has_none(my: Path, text: str, told: str):
+    Path("bad.py").write_text("\n1 / 0\n")
+    Path("torn.py").write_text("def\n")
+    Path("part.py").write_text(FILE.replace("loss=balanced", "loss='cee'"))
+    with pytest.raises(ltfix.LtfixError, match=told):
+        ltfix.fit(XY, text)

@@ -1,0 +1,77 @@
+"""`LongTailClassifier` keeps scikit-learn's own contract."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import ltfix
+from ltfix import LongTailClassifier
+
+
+@parametrize_with_checks([LongTailClassifier()])
+def test_scikit_learns_own_checks(estimator: Any, check: Any):
+    check(estimator)
+
+
+def samples() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.array(["cat", "dog", "owl"]), [60, 20, 8])
+    centre = {"cat": 0, "dog": 1, "owl": 2}
+    return np.eye(3, 8)[[centre[name] for name in y]] * 4 + rng.normal(size=(88, 8)), y
+
+
+def test_it_is_the_head_that_fit_gives():
+    X, y = samples()
+    model = LongTailClassifier("los", epochs=3, values={"delta": 0.9}, random_state=7).fit(X, y)
+    head = ltfix.fit((X, y), "los", epochs=3, delta=0.9, seed=7)
+    assert np.array_equal(model.head_.weight, head.weight)
+    assert model.head_.classes == ("cat", "dog", "owl")
+    assert model.predict(X).tolist() == head.predict(X, names=True).tolist()
+    assert model.score(X, y) == np.mean(model.predict(X) == y)
+    assert np.allclose(model.predict_proba(X).sum(1), 1)
+
+
+def test_pipelines_searches_and_pickles():
+    X, y = samples()
+    pipeline = make_pipeline(StandardScaler(), LongTailClassifier(epochs=2))
+    assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.8
+    search = GridSearchCV(LongTailClassifier(epochs=2), {"method": ["samn", "ce"], "lr": [1e-3, 1e-2]}, cv=2)
+    best = search.fit(X, y).best_estimator_
+    again = pickle.loads(pickle.dumps(best))
+    assert np.array_equal(again.predict_proba(X), best.predict_proba(X))
+
+
+def test_own_errors_stay_errors_of_ltfix():
+    X, y = samples()
+    with pytest.raises(ltfix.UsageError, match="did you mean samn"):
+        LongTailClassifier("sam").fit(X, y)
+    with pytest.raises(ValueError, match="one class"):
+        LongTailClassifier().fit(X[:5], y[:5])
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_scikit_learn_is_imported_only_with_the_class_and_may_be_absent(absent: bool):
+    code = f"""
+import sys
+if {absent}: sys.modules["sklearn"] = None
+import ltfix
+ltfix.fit, ltfix.evaluate
+assert not [name for name in sys.modules if name.startswith("sklearn") and sys.modules[name]]
+try:
+    ltfix.LongTailClassifier()
+except ltfix.EnvironmentFault as err:
+    print(err)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    told = 'scikit-learn 1.6 or newer is not installed: pip install "ltfix[sklearn]"\n'
+    assert done.stdout == (told if absent else "")

@@ -1,0 +1,52 @@
+"""A wrong argument of a public function is an error of ltfix that says which."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ltfix
+
+LABELS = np.repeat([0, 1, 2], [40, 12, 4])
+XY = np.eye(3, 8)[LABELS], LABELS
+WRONG: dict[str, tuple[Callable[[], Any], str]] = {
+    "no cache": (ltfix.fit, "fit: missing a required argument: 'cache'"),
+    "a cache that is none": (lambda: ltfix.fit(3), r"cache must be FeatureCache or Path or str or tuple"),
+    "a method that is none": (lambda: ltfix.fit(XY, 3), "method must be Method or str, found 3"),
+    "a seed that is none": (lambda: ltfix.fit(XY, seed="a"), "seed must be int, found 'a'"),
+    "a value's name": (lambda: ltfix.fit(XY, epocs=3), "no value 'epocs' .*did you mean epochs"),
+    "a loss that is none": (lambda: ltfix.fit(XY, loss=3), "loss must be str or Part or Callable"),
+    "options": (lambda: ltfix.fit(XY, options={}), "options must be Options"),
+    "a progress that is none": (lambda: ltfix.fit(XY, progress=3), "progress is 3"),
+    "an unknown name": (lambda: ltfix.evaluate([], XY, repot="x"), "'repot': did you mean report"),
+    "a head that is none": (lambda: ltfix.evaluate([3], XY), "of type int"),
+    "heads that are none": (lambda: ltfix.evaluate(3, XY), "heads must be Head or"),
+    "a bound": (lambda: ltfix.evaluate([], XY, many="x"), "many must be int"),
+    "a path": (lambda: ltfix.load_head(3), "path must be Path or str"),
+    "nothing to sweep": (lambda: ltfix.sweep(XY, "los", 3), "over must be Mapping"),
+    "a value nobody takes": (lambda: ltfix.compare(XY, XY, ["ce"], epocs=3), "no method here takes epocs"),
+    "unequal lengths": (lambda: ltfix.open_cache((XY[0], LABELS[:4])), r"labels must be \[56\], found \[4\]"),
+    "no numbers": (lambda: ltfix.open_cache(([["a"]], [0])), "no arrays of numbers"),
+    "three arrays": (lambda: ltfix.open_cache((1, 2, 3)), "of type tuple"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments(name: str):
+    call, told = WRONG[name]
+    with pytest.raises(ltfix.LtfixError, match=told):
+        call()
+
+
+def test_numbers_of_numpy_are_numbers():
+    head = ltfix.fit(XY, "ce", seed=np.int64(3), epochs=np.int32(1))
+    assert head.meta["seed"] == 3
+
+
+def test_public_functions_keep_their_names_and_pickle():
+    assert ltfix.fit.__name__ == "fit"
+    assert pickle.loads(pickle.dumps(ltfix.fit)) is ltfix.fit
