@@ -14,7 +14,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ltfix"
 LAYERS = [  # each imports what stands before it; rooms of one layer do not know each other
     {"_version", "errors", "bars", "filemap", "locking"},
-    {"publishing", "option", "claims", "ranks", "progress", "public", "notebook"},
+    {"progress"},
+    {"publishing", "option", "claims", "ranks", "public", "notebook"},
     {"files"},
     {"_pava", "_pava_py", "records", "seeds", "compute"},
     {"tensorfile", "runfile"},

@@ -94,9 +94,10 @@ class FeatureCache:
 
     def numbered(self, classes: Sequence[str]) -> FeatureCache:
         """The same with its classes numbered so, if labels came as names that are all among these."""
-        if self.classes is None or self.manifest is not None or not set(self.classes) <= set(classes):
+        own = () if self.classes is None or self.manifest is not None else self.classes
+        if not own or own == tuple(classes) or not set(own) <= set(classes):
             return self
-        labels, known = number_labels(np.array(self.classes)[self.labels], self.path, classes)
+        labels, known = number_labels(np.array(own)[self.labels], self.path, classes)
         return FeatureCache(self.path, self.shards, labels, classes=known, head=self.head)
 
     @property
