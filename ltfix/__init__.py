@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ltfix.heads.head import Head as Head
     from ltfix.heads.head import load_head as load_head
     from ltfix.pava import isotonic as isotonic
+    from ltfix.predicting.predict import predict as predict
     from ltfix.stage1.recipes import recipes as recipes
     from ltfix.stage1.train import train_backbone as train_backbone
     from ltfix.stage2.fit import fit as fit
@@ -57,6 +58,7 @@ _PUBLIC = {
     "methods": "ltfix.stage2.methods.registry",
     "open_cache": "ltfix.features.read",
     "open_export": "ltfix.exporting.opened",
+    "predict": "ltfix.predicting.predict",
     "recipes": "ltfix.stage1.recipes",
     "sweep": "ltfix.stage2.tables.sweep",
     "train_backbone": "ltfix.stage1.train",

@@ -29,6 +29,7 @@ LAYERS = [  # each imports what stands before it; rooms of one layer do not know
     {"stage2"},
     {"stage1", "estimator"},
     {"exporting"},
+    {"predicting"},
     {"report"},
     {"demo"},
     {"cli"},

@@ -25,6 +25,7 @@ COMMANDS = {
     "export": Command("export", "export", "Put a head back into its model, for timm, torchvision or ONNX."),
     "report": Command("report", "report", "Write one HTML page about a project, with pictures."),
     "train-backbone": Command("train", "train_backbone", "Train a backbone from images (stage 1)."),
+    "predict": Command("predict", "predict", "Say what pictures are: labels and probabilities."),
     "inspect": Command("inspect", "inspect", "Show what a cache, head, run or checkpoint is."),
     "methods": Command("methods", "methods", "List the stage-2 methods, or one with its values."),
     "recipes": Command("recipes", "recipes", "List the stage-1 recipes, or one with its values."),

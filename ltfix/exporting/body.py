@@ -8,7 +8,7 @@ from typing import Any
 
 from ltfix.backbones.load import Backbone, load_backbone
 from ltfix.errors import InputError, UsageError
-from ltfix.exporting.request import ExportRequest
+from ltfix.exporting.request import BodyRequest
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.records import record_of
@@ -28,7 +28,7 @@ class RecordedBody:
     run: str | None = None
 
 
-def load_body(head: Head, cache: FeatureCache | None, request: ExportRequest) -> Backbone:
+def load_body(head: Head, cache: FeatureCache | None, request: BodyRequest) -> Backbone:
     """The backbone whose features the head classifies, with the preprocessing of its cache.
 
     Raises:
@@ -57,7 +57,7 @@ def load_body(head: Head, cache: FeatureCache | None, request: ExportRequest) ->
     return backbone
 
 
-def _is_foreign(head: Head, cache: FeatureCache, request: ExportRequest) -> bool:
+def _is_foreign(head: Head, cache: FeatureCache, request: BodyRequest) -> bool:
     """Whether the head was fitted on another cache, whose body is not this one's record.
 
     Raises:
@@ -75,7 +75,7 @@ def _is_foreign(head: Head, cache: FeatureCache, request: ExportRequest) -> bool
     raise InputError(told, where=cache.path, hint=hint)
 
 
-def _named(record: RecordedBody, cache: FeatureCache | None, request: ExportRequest) -> dict[str, Any]:
+def _named(record: RecordedBody, cache: FeatureCache | None, request: BodyRequest) -> dict[str, Any]:
     """Name, checkpoint and arguments for `load_backbone`: as requested, else as recorded."""
     run = None if record.run is None or request.backbone else _find(Path("runs") / record.run, cache)
     name = request.backbone or (record.name if run is None else str(run))

@@ -15,7 +15,7 @@ from ltfix.exporting.body import load_body
 from ltfix.exporting.check import check_difference, collect_probes, own_logits
 from ltfix.exporting.joined import Joined
 from ltfix.exporting.opened import lookup, open_export
-from ltfix.exporting.request import FORMATS, ExportRequest
+from ltfix.exporting.request import FORMATS, BodyRequest, ExportRequest
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import Head, load_head
 from ltfix.images.source import read_classes
@@ -86,7 +86,7 @@ def export(
     progress.start(f"export to {request.to}", 3, "steps")
     body = None if request.features else load_body(head, features, request)
     tested = None if test is None else open_cache(test)
-    joined = Joined(head, _class_names(head, features, request), body, features, tested)
+    joined = Joined(head, class_names(head, features, request), body, features, tested)
     progress.advance()
     probes = collect_probes(joined, request)
     own = own_logits(joined, probes)  # before a format takes the model apart
@@ -124,7 +124,7 @@ def _demand_place(place: Path, suffix: str, request: ExportRequest) -> None:
         files.demand_place(place / "config.json")
 
 
-def _class_names(head: Head, cache: FeatureCache | None, request: ExportRequest) -> tuple[str, ...]:
+def class_names(head: Head, cache: FeatureCache | None, request: BodyRequest) -> tuple[str, ...]:
     """The K class names: given, else the head's, else the cache's.
 
     Raises:

@@ -16,25 +16,17 @@ FORMATS = {"timm": "", "torchvision": ".safetensors", "onnx": ".onnx", "torch-ex
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportRequest(Checked):
-    """The options of an export, which are the command line's.
-
-    Raises:
-        UsageError: a value out of range, or a body for a head that goes alone.
+class BodyRequest(Checked):
+    """The body that a head goes back into, as `extract` was told it, and the names of its classes.
 
     Attributes:
-        to: the format.
-        features: export the head alone, from features to logits.
-        backbone, checkpoint, checkpoint_key, ignore_tensors, model_args, pretrained: the body, as `extract`
-            was told it; what is not given is what the cache recorded.
-        data, root: the pictures that the export is checked with; without them noise.
+        backbone, checkpoint, checkpoint_key, ignore_tensors, model_args, pretrained: what is not given is
+            what the cache recorded.
+        root: the folder that the paths of a list start from.
         classes: class names in index order, or a file of them, where the head has none.
         seed: of a body with random weights, and of noise.
-        overwrite: replace an export that is there.
     """
 
-    to: str = option("timm", "The format: timm, torchvision, onnx or torch-export.", choices=tuple(FORMATS))
-    features: bool = option(False, "The head alone, from features [B, D]; onnx and torch-export.")
     backbone: str | None = option(
         None, "The body.  [default: what the cache recorded]", metavar="B", path="model"
     )
@@ -45,14 +37,32 @@ class ExportRequest(Checked):
         {}, "For the model's constructor; repeatable.", metavar="KEY=VALUE", flag="model-arg"
     )
     pretrained: bool = option(True, "The model's own weights, or random ones.", negatable=True)
-    data: str | Path | None = option(
-        None, "Pictures to check the export with.  [default: noise]", metavar="SRC", path="data"
-    )
     root: str | Path | None = option(None, "Where the paths of a list start from.", metavar="DIR")
     classes: str | Path | Sequence[str] | None = option(
         None, "Class names, one a line, where the head has none.", metavar="FILE"
     )
     seed: int = option(0, "Of a body with random weights.", low=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportRequest(BodyRequest):
+    """The options of an export, which are the command line's.
+
+    Attributes:
+        to: the format.
+        features: export the head alone, from features to logits.
+        data: the pictures that the export is checked with; without them noise.
+        overwrite: replace an export that is there.
+
+    Raises:
+        UsageError: a value out of range, or a body for a head that goes alone.
+    """
+
+    to: str = option("timm", "The format: timm, torchvision, onnx or torch-export.", choices=tuple(FORMATS))
+    features: bool = option(False, "The head alone, from features [B, D]; onnx and torch-export.")
+    data: str | Path | None = option(
+        None, "Pictures to check the export with.  [default: noise]", metavar="SRC", path="data"
+    )
     overwrite: bool = option(False, "Replace output that is already there.")
 
     def __post_init__(self) -> None:

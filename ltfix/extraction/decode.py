@@ -11,11 +11,16 @@ import collections
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ltfix.errors import EnvironmentFault, InputError, LtfixError
+from ltfix.images.views import Crop, Views
 from ltfix.images.watch import PixelGate, watching
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 AHEAD = 2  # batches decoded beyond the one in use
 
@@ -38,6 +43,22 @@ class DecodedBatch:
 
 
 Rendered = tuple[np.ndarray | LtfixError, list[str]]  # views or what was wrong, and remarks
+
+
+def renderer(
+    open_image: Callable[[int], Image], name: Callable[[int], str], views: Views, crop: Crop
+) -> Callable[[int], np.ndarray]:
+    """What turns a sample into its views [V, S, S, 3] uint8; an error of its pixels names it."""
+
+    def render(index: int) -> np.ndarray:
+        try:
+            return views.render(open_image(index), index, crop)
+        except InputError as err:
+            if err.where is not None:
+                raise
+            raise InputError(err.what, where=name(index), hint=err.hint) from err
+
+    return render
 
 
 def decode_batches(

@@ -14,8 +14,8 @@ import numpy as np
 
 from ltfix.backbones.load import Backbone
 from ltfix.compute import MOST_THREADS, available_cpus, use_threads
-from ltfix.errors import InputError, UsageError
-from ltfix.extraction.decode import DecodedBatch, decode_batches
+from ltfix.errors import UsageError
+from ltfix.extraction.decode import DecodedBatch, decode_batches, renderer
 from ltfix.extraction.forward import Forward
 from ltfix.extraction.plan import Extraction, SplitJob
 from ltfix.extraction.share import ShardContent, SharedCache, enter, pause
@@ -199,20 +199,12 @@ def _take(
 def _decode(
     extraction: Extraction, split: Split, ranges: Iterable[range]
 ) -> Generator[DecodedBatch, None, None]:
-    crop, views = extraction.backbone.preprocess.crop, extraction.views
     workers = extraction.request.workers
     if workers is None:
         workers = max(1, available_cpus() // ranks().local_size)
     register_formats()
-
-    def render(index: int) -> np.ndarray:
-        try:
-            return views.render(split.open(index), index, crop)
-        except InputError as err:
-            if err.where is not None:
-                raise
-            raise InputError(err.what, where=split.samples[index], hint=err.hint) from err
-
+    crop = extraction.backbone.preprocess.crop
+    render = renderer(split.open, split.samples.__getitem__, extraction.views, crop)
     return decode_batches(ranges, render, workers)
 
 

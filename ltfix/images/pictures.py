@@ -120,6 +120,11 @@ class RangePictures:
         return f"{self.paths[self.members[row]]}: {self.names[row]}"
 
 
+def one_picture(root: str, name: str) -> Pictures:
+    """A picture below a folder or a URL, alone: row 0."""
+    return (RemotePictures if is_remote(root) or "://" in name else FilePictures)(root, [name])
+
+
 def below(root: str, names: Sequence[str]) -> tuple[Pictures, np.ndarray, np.ndarray]:
     """Files below a folder or a URL as pictures, with [N] int64 sizes (``ABSENT``) and stamps of each."""
     pictures: FilePictures | RemotePictures

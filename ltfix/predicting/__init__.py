@@ -1,0 +1,1 @@
+"""What a head or an export says of pictures: labels and probabilities, as they come."""

@@ -1,0 +1,186 @@
+"""``ltfix.predict``: pictures or cached features in, labels and probabilities out, batch by batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltfix.compute import choose_compute, resolve_device
+from ltfix.errors import UsageError
+from ltfix.evaluation.given import NamedHead, check_fit
+from ltfix.evaluation.scores import logit_blocks
+from ltfix.exporting.body import load_body
+from ltfix.exporting.export import class_names
+from ltfix.exporting.opened import Exported, is_export, open_export
+from ltfix.features import manifest as manifests
+from ltfix.features.read import FeatureCache, open_cache
+from ltfix.heads.head import Head, load_head
+from ltfix.predicting.classifiers import Classifier, ExportOnPixels, HeadOnBody
+from ltfix.predicting.pictures import Answered, answer, list_pictures
+from ltfix.predicting.request import PredictRequest
+from ltfix.progress import SILENT, Progress
+
+_ROWS = 4096  # of a cache at once
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What is said of one sample.
+
+    Attributes:
+        sample: its path, as the source or the list has it; its row where a cache has no names.
+        label: the most probable class; None where that is below ``abstain``.
+        top: classes and their probabilities, the most probable first.
+        probabilities: [K] float32.
+    """
+
+    sample: str
+    label: str | None
+    top: list[tuple[str, float]]
+    probabilities: np.ndarray
+
+    @property
+    def probability(self) -> float:
+        """Of the most probable class."""
+        return self.top[0][1]
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Predictions:
+    """Predictions in the order of the samples, made as they are asked for; to be gone through once.
+
+    Attributes:
+        classes: the K class names. model: what predicts, by name. top, abstain: as requested.
+        answered: names and logits, batch by batch.
+        kept: given a list, names and probabilities [B, K] of all that went by.
+    """
+
+    classes: tuple[str, ...]
+    model: str
+    top: int
+    abstain: float | None
+    answered: Answered
+    kept: list[tuple[list[str], np.ndarray]] | None = None
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return itertools.chain.from_iterable(self.batches())
+
+    def batches(self) -> Iterator[list[Prediction]]:
+        """Each batch as soon as it is done."""
+        for names, logits in self.answered:
+            shifted = logits - logits.max(1, keepdims=True)
+            p = np.exp(shifted, dtype=np.float32)
+            p /= p.sum(1, keepdims=True)
+            if self.kept is not None:
+                self.kept.append((names, p))
+            order = np.argsort(-logits, axis=1, kind="stable")[:, : self.top]  # of equal ones the lower index
+            yield [self._one(*row) for row in zip(names, order.tolist(), p, strict=True)]
+
+    def _one(self, name: str, order: list[int], p: np.ndarray) -> Prediction:
+        top = [(self.classes[k], float(p[k])) for k in order]
+        unsure = self.abstain is not None and top[0][1] < self.abstain
+        return Prediction(name, None if unsure else top[0][0], top, p)
+
+
+def predict(
+    model: Head | Path | str,
+    data: FeatureCache | Path | str,
+    *,
+    cache: FeatureCache | Path | str | None = None,
+    request: PredictRequest | None = None,
+    progress: Progress = SILENT,
+    **options: Any,
+) -> Predictions:
+    """What a head or an export says of pictures or of cached features.
+
+    ``for one in ltfix.predict("heads/samn.safetensors", "photos", cache="features/train"): …`` goes through
+    pictures without ever holding more than some batches.
+
+    >>> import numpy as np, ltfix
+    >>> head = ltfix.Head(4 * np.eye(3), np.zeros(3), "mine", classes=("cat", "dog", "owl"))
+    >>> np.savez("new.npz", features=np.eye(3)[[2, 0]], labels=[0, 0])
+    >>> [(one.sample, one.label, round(one.probability, 2)) for one in ltfix.predict(head, "new.npz")]
+    [('0', 'owl', 0.96), ('1', 'cat', 0.96)]
+
+    Args:
+        model: a Head, its file, or what :func:`ltfix.export` wrote.
+        data: a feature cache, or pictures: a folder at any depth, ``list:FILE``, another source, or ``-`` for
+            paths on standard input, one a line.
+        cache: the features that a head was fitted on, which say what made them; pictures need it, or a body.
+        request: all further options in one record, in place of ``options``.
+        progress: told of samples done and of what is left out.
+        options: fields of :class:`PredictRequest`: ``top``, ``abstain``, ``on_error``, ``backbone``, ….
+
+    Raises:
+        UsageError, InputError, EnvironmentFault: model, body or data are not there or not of each other; on
+            going through, an unreadable picture, or none that can be read.
+    """
+    asked = request or PredictRequest(**options)
+    exported = isinstance(model, Path | str) and is_export(Path(model))
+    opened = open_export(str(model), str(resolve_device(asked.device))) if exported else _head(model)
+    known = None if cache is None else open_cache(cache)
+    features = _as_cache(data)
+    if isinstance(opened, Exported):
+        names, name = opened.classes, opened.path.name
+    else:
+        names, name = _names(opened, known or features, asked), opened.name
+    if features is not None:
+        answered = _of_features(opened, features, progress)
+    else:
+        classifier = _classifier(opened, known, asked)
+        answered = answer(classifier, list_pictures(str(data), asked, progress), asked, progress)
+    return Predictions(names, name, min(asked.top, len(names)), asked.abstain, answered)
+
+
+def _head(model: Head | Path | str) -> Head:
+    return model if isinstance(model, Head) else load_head(model)
+
+
+def _as_cache(data: FeatureCache | Path | str) -> FeatureCache | None:
+    """The feature cache that the data is, if it is one."""
+    if isinstance(data, FeatureCache):
+        return data
+    path = Path(data)
+    inside = any((path / name).exists() for name in (manifests.NAME, manifests.PARTIAL))
+    return open_cache(path) if inside or path.suffix in (".npz", ".safetensors") else None
+
+
+def _names(head: Head, cache: FeatureCache | None, request: PredictRequest) -> tuple[str, ...]:
+    """The K class names; their numbers where nobody knows any."""
+    if request.classes is None and head.classes is None and (cache is None or cache.classes is None):
+        return tuple(map(str, range(head.n_classes)))
+    return class_names(head, cache, request)
+
+
+def _classifier(model: Head | Exported, cache: FeatureCache | None, request: PredictRequest) -> Classifier:
+    if isinstance(model, Exported):
+        return ExportOnPixels(model)
+    device = resolve_device(request.device)
+    compute = choose_compute(device, request.precision, channels_last=True, emulated=True)
+    return HeadOnBody(model, load_body(model, cache, request), cache, compute)
+
+
+def _of_features(model: Head | Exported, cache: FeatureCache, progress: Progress) -> Answered:
+    """The logits of a cache, with several views their mean."""
+    if isinstance(model, Head):
+        check_fit(NamedHead(model.name, model), cache, model.n_classes)
+        blocks = logit_blocks(model, cache)
+    elif model.preprocess is not None:
+        raise UsageError("the export takes pictures, not features", where=cache.path)
+    else:
+        blocks = ((rows, model.logits(x.mean(1, dtype=np.float32))) for rows, x in cache.blocks(_ROWS))
+    return _named(blocks, cache, progress)
+
+
+def _named(blocks: Iterable[tuple[slice, np.ndarray]], cache: FeatureCache, progress: Progress) -> Answered:
+    samples = cache.samples or range(cache.n)
+    progress.start("predict", cache.n, "samples")
+    for rows, logits in blocks:
+        yield [str(name) for name in samples[rows]], logits
+        progress.advance(len(logits))
+    progress.finish()

@@ -1,0 +1,249 @@
+"""``ltfix.predict``: pictures get what their features get; order, streams, memory, formats, refusals."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pictures import make_image, write_photos
+from safetensors import safe_open
+
+import ltfix
+from ltfix import cli
+from ltfix.backbones.preprocess import Preprocess
+from ltfix.errors import InputError, UsageError
+from ltfix.extraction.decode import DecodedBatch
+from ltfix.heads.head import Head
+from ltfix.images.views import parse_views
+from ltfix.predicting import pictures
+from ltfix.predicting.classifiers import Answers
+from ltfix.predicting.request import PredictRequest
+from ltfix.progress import SILENT
+
+BODY = {"backbone": "cifar_resnet32", "pretrained": False, "views": "center,hflip", "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos, their features by random weights, and a cosine head of them with a temperature."""
+    folder = tmp_path_factory.mktemp("predict")
+    write_photos(folder / "photos")
+    caches = ltfix.extract(folder / "photos", out=folder / "features", **BODY)
+    head = ltfix.fit(caches["train"], "cosine", epochs=3, lr=0.1)
+    ltfix.calibrate(head, caches["test"]).save(folder / "head.safetensors")
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(made)
+    return made
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    """CSV, read again."""
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str]:
+    """The exit code and the one line of a command that does nothing else."""
+    code = cli.run(argv)
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    return code, err.removeprefix("ltfix: error: ").rstrip()
+
+
+def both(**options: Any) -> tuple[list, list]:
+    """Of the test pictures and of the cache of them."""
+    of_pictures = ltfix.predict(
+        "head.safetensors", "photos/test", cache="features/train", device="cpu", **options
+    )
+    return list(of_pictures), list(ltfix.predict("head.safetensors", "features/test", **options))
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 1, "workers": 0}, {"batch_size": 4, "top": 2}])
+def test_pictures_get_what_their_features_get(project: Path, options: dict[str, Any]):
+    ours, cached = both(**options)
+    assert [one.sample for one in ours] == [one.sample for one in cached]
+    assert [one.label for one in ours] == [one.label for one in cached]
+    for one, other in zip(ours, cached, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-3)  # features are of float16
+        assert len(one.top) == options.get("top", 1)
+        assert one.probabilities.sum() == pytest.approx(1)
+
+
+def test_it_is_the_accuracy_of_evaluate(project: Path):
+    cache = ltfix.open_cache("features/test")
+    found = [one.label for one in ltfix.predict("head.safetensors", cache)]
+    right = np.mean([name == cache.classes[label] for name, label in zip(found, cache.labels, strict=True)])
+    assert right == ltfix.evaluate("head.safetensors", cache).heads[0]["all"]
+
+
+def test_an_export_says_the_same(project: Path):
+    ltfix.export("head.safetensors", "head.pt2", to="torch-export", cache="features/train", overwrite=True)
+    ours = list(ltfix.predict("head.pt2", "photos/test", batch_size=4))
+    plain = ltfix.predict("head.safetensors", "photos/test", cache="features/train", batch_size=4)
+    assert [one.sample for one in ours] == [one.sample for one in plain]
+    with pytest.raises(UsageError, match="takes pictures, not features"):
+        ltfix.predict("head.pt2", "features/test")
+
+
+def test_equal_logits_and_abstention():
+    head = Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), "mine")
+    np.savez("x.npz", features=np.array([[0, 1, 1], [9, 0, 0]], np.float32), labels=[0, 0])
+    first, second = ltfix.predict(head, "x.npz", abstain=0.6, top=9)
+    assert (first.label, [name for name, _ in first.top]) == (None, ["1", "2", "0"])
+    assert (second.label, second.probability) == ("0", pytest.approx(0.99975, abs=1e-5))
+
+
+def test_unreadable_pictures(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "torn.png").write_bytes(b"no")
+    make_image(0).save(tmp_path / "fine.png")
+    asked = ["predict", "head.safetensors", "--data", str(tmp_path), "--format", "csv"]
+    assert cli.run(asked) == 3
+    assert capsys.readouterr().err.startswith("ltfix: error: not an image file")
+    assert cli.run([*asked, "--on-error", "skip"]) == 0
+    out, err = capsys.readouterr()
+    assert [row["sample"] for row in rows_of(out)] == ["fine.png"]
+    assert "left out: not an image file" in err
+    (tmp_path / "fine.png").unlink()
+    assert cli.run([*asked, "--on-error", "skip"]) == 3
+    assert "none of the pictures can be read" in capsys.readouterr().err
+
+
+def test_a_line_a_picture_while_the_next_is_not_known(project: Path):
+    """Each path is answered before standard input goes on."""
+    command = [
+        sys.executable,
+        "-m",
+        "ltfix",
+        "predict",
+        "head.safetensors",
+        "--data",
+        "-",
+        "--format",
+        "jsonl",
+    ]
+    options = ["--batch-size", "1", "--workers", "0", "--device", "cpu", "--quiet"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, *options], env=os.environ, **pipes) as process:
+        for name in ("photos/test/bee/00.png", "photos/test/ant/01.png"):
+            process.stdin.write(f"{name}\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["sample"] == name
+        process.stdin.close()
+        assert process.stdout.read() == ""
+    assert process.returncode == 0
+
+
+class MeanColour:
+    """A classifier of three classes: which colour is strongest."""
+
+    preprocess = Preprocess(8, 1.0, (0.5,) * 3, (0.5,) * 3, "nearest")
+    views = parse_views("center")
+
+    def over(self, batches: Iterable[DecodedBatch]) -> Answers:
+        for batch in batches:
+            yield batch, None if batch.pixels is None else batch.pixels.mean((1, 2, 3)).astype(np.float32)
+
+
+def peak(path: Path, repeats: int) -> int:
+    """Traced bytes at most, of so many times the same picture."""
+    request = PredictRequest(batch_size=16, workers=2)
+    items = ((f"{path}", lambda: make_image(0, (8, 8))) for _ in range(repeats))
+    tracemalloc.start()
+    seen = sum(len(names) for names, _ in pictures.answer(MeanColour(), items, request, SILENT))
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert seen == repeats
+    return found
+
+
+def test_memory_does_not_grow_with_the_pictures(tmp_path: Path):
+    peak(tmp_path, 100)
+    assert peak(tmp_path, 2000) < 1.5 * peak(tmp_path, 200)
+
+
+class TestFormats:
+    ASKED = ("predict", "head.safetensors", "--data", "photos/test", "--top", "2", "--batch-size", "4")
+
+    def run(self, *argv: str) -> None:
+        assert cli.run([*self.ASKED, *argv]) == 0
+
+    def test_all_say_the_same(self, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        parquet = pytest.importorskip("pyarrow.parquet")
+        for form in ("csv", "jsonl", "json", "parquet"):
+            self.run("--format", form, "--output", str(tmp_path / form))
+        self.run("--format", "csv")
+        assert capsys.readouterr().out == (tmp_path / "csv").read_text()
+        rows = rows_of((tmp_path / "csv").read_text())
+        assert list(rows[0]) == ["sample", "label", "probability", "label_2", "probability_2"]
+        whole = json.loads((tmp_path / "json").read_text())
+        assert (whole["format"], whole["classes"]) == ("ltfix-predictions/1", ["Zebra", "ant", "bee"])
+        lines = [json.loads(line) for line in (tmp_path / "jsonl").read_text().splitlines()]
+        assert lines == whole["predictions"] == parquet.read_table(tmp_path / "parquet").to_pylist()
+        for row, line in zip(rows, lines, strict=True):
+            assert (row["sample"], row["label"]) == (line["sample"], line["label"])
+            assert float(row["probability_2"]) == line["top"][1]["probability"]
+
+    def test_the_table(self, project: Path, capsys: pytest.CaptureFixture[str]):
+        self.run()
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split() == ["%", "label", "%", "label", "sample"]
+        assert len(lines) == 7
+        assert len({line.index("/") - len(line.split()[-1].partition("/")[0]) for line in lines[1:]}) == 1
+
+    @pytest.mark.parametrize("name", ["p.npz", "p.safetensors"])
+    def test_all_probabilities(self, project: Path, tmp_path: Path, name: str):
+        self.run("--format", "csv", "--output", str(tmp_path / "csv"), "--probs", str(tmp_path / name))
+        if name.endswith("npz"):
+            found = np.load(tmp_path / name)
+            p, samples, classes = found["probabilities"], found["samples"].tolist(), found["classes"].tolist()
+        else:
+            with safe_open(tmp_path / name, framework="np") as opened:
+                meta = json.loads(opened.metadata()["ltfix"])
+                p, samples, classes = opened.get_tensor("probabilities"), meta["samples"], meta["classes"]
+        rows = rows_of((tmp_path / "csv").read_text())
+        assert [row["sample"] for row in rows] == samples
+        assert [row["label"] for row in rows] == [classes[k] for k in p.argmax(1)]
+
+    @pytest.mark.parametrize(
+        ("argv", "code", "fragment"),
+        [
+            (
+                ["--format", "parquet"],
+                2,
+                "Parquet goes to a file (--format parquet): name it by --output FILE",
+            ),
+            (["--probs", "p.csv"], 2, "probabilities go to an .npz or a .safetensors file (p.csv)"),
+            (["--abstain", "1.5"], 2, "abstain = 1.5 is out of range (--abstain)"),
+            (["--cache", "absent"], 3, "no such feature cache (absent)"),
+            (["--output", "photos"], 3, "is a folder"),
+        ],
+    )
+    def test_refusals(self, project: Path, capsys, argv: list[str], code: int, fragment: str):
+        found, line = refused(capsys, *self.ASKED, *argv)
+        assert (found, fragment in line) == (code, True), line
+
+
+def test_no_body_is_known(project: Path):
+    with pytest.raises(UsageError, match="not known of which backbone"):
+        ltfix.predict("head.safetensors", "photos")
+    with pytest.raises(InputError, match="not those that the features were made with"):
+        ltfix.predict("head.safetensors", "photos", cache="features/train", seed=5)
+
+
+def test_no_paths_on_standard_input(project: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    found, line = refused(capsys, "predict", "head.safetensors", "--data", "-", "--format", "jsonl")
+    assert (found, line) == (3, "no pictures (standard input)")
