@@ -98,10 +98,10 @@ def test_an_export_says_the_same(project: Path):
         ltfix.predict("head.pt2", "features/test")
 
 
-def test_equal_logits_and_abstention():
+def test_equal_logits_and_abstention(tmp_path: Path):
     head = Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), "mine")
-    np.savez("x.npz", features=np.array([[0, 1, 1], [9, 0, 0]], np.float32), labels=[0, 0])
-    first, second = ltfix.predict(head, "x.npz", abstain=0.6, top=9)
+    np.savez(tmp_path / "x.npz", features=np.array([[0, 1, 1], [9, 0, 0]], np.float32), labels=[0, 0])
+    first, second = ltfix.predict(head, tmp_path / "x.npz", abstain=0.6, top=9)
     assert (first.label, [name for name, _ in first.top]) == (None, ["1", "2", "0"])
     assert (second.label, second.probability) == ("0", pytest.approx(0.99975, abs=1e-5))
 
