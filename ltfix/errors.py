@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+NEAREST, MANY_NAMES = 10, 12  # of more names than these the nearest are told
+
 
 class LtfixError(Exception):
     """A failure with one clear line: ``WHAT (WHERE): HINT``.
@@ -55,5 +57,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(close) + "?"
-    shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
-    return f"known: {shown}" if known else "there is none to choose from"
+    if len(known) > MANY_NAMES:
+        near = sorted(difflib.get_close_matches(name, known, n=NEAREST, cutoff=0.0))
+        return f"known: {', '.join(near)} and {len(known) - NEAREST} more"
+    return f"known: {', '.join(known)}" if known else "there is none to choose from"

@@ -19,7 +19,7 @@ from typing import Any
 from ltfix.cli import config
 from ltfix.cli.printable import printable
 from ltfix.cli.signals import ENDINGS, Terminated
-from ltfix.cli.spelling import spell_error
+from ltfix.cli.spelling import is_set, spell_error
 from ltfix.errors import EnvironmentFault, LtfixError, UsageError, nearest
 from ltfix.ranks import first_to_tell
 
@@ -153,6 +153,9 @@ def _usage(err: Any) -> UsageError:
         known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts)] if context else []
         close = nearest(option, [k for k in known if k.startswith("--")])
         hint = close if close.startswith("did you mean") else help_hint
+        name = option.lstrip("-").replace("-", "_")
+        if is_set(name):
+            hint = f"write --set {name.replace('_', '-')}=…"
         return UsageError(f"no such option: {option}", where=where, hint=hint)
     text = " ".join(err.format_message().split()).rstrip(".")
     for theirs, ours in _PLAIN.items():

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from ltfix.cli import console
+from ltfix.cli import console, gating
 from ltfix.cli.caches import locate, locate_val
-from ltfix.cli.options import PlotFile, TableOptions, pairs
+from ltfix.cli.options import GateOptions, PlotFile, TableOptions, pairs
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
 
@@ -33,6 +33,10 @@ def compare(
     save_heads: Annotated[
         Path | None, Option("Keep finished heads here.  [default: WORK/compare]", metavar="DIR")
     ] = None,
+    against: Annotated[
+        str | None, Option("Test every row against this one, Holm-corrected.", metavar="ROW")
+    ] = None,
+    gates: Annotated[GateOptions, ("fail_under",)],
     plot: PlotFile = None,
     table: TableOptions,
     run: RunOptions,
@@ -42,6 +46,7 @@ def compare(
     Finished heads are kept: the same command after an interruption fits only what is missing, and
     --seeds 10 after --seeds 5 only five more. Nothing is chosen on the test features.
     """
+    gating.demand_form(table.format, gates)
     for place in (plot, table.output):
         console.claim(place, overwrite=run.overwrite)
     if plot is not None:
@@ -69,6 +74,8 @@ def compare(
         options=dataclasses.replace(options, device=str(resolve_device(run.device))),
         folder=folder,
         overwrite=run.overwrite,
+        against=against,
+        fail_under=gates.fail_under,
         many=table.many,
         few=table.few,
         progress=console.progress(),
@@ -80,3 +87,4 @@ def compare(
         console.draw(comparison.panels({"comparisons": [rows]}), plot, run.overwrite)
     console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
     console.note(f"heads are in {folder}")
+    gating.demand(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 def note(text: str) -> None:
     """One line to the user on stderr; nothing with --quiet."""
     if not config.current().quiet:
-        print("ltfix: " + one_line(text), file=sys.stderr, flush=True)
+        line = "ltfix: " + one_line(text)
+        if sys.stderr.isatty():
+            line = tables.hung(line, shutil.get_terminal_size().columns, " " * len("ltfix: "))
+        print(line, file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:

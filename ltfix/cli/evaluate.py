@@ -38,8 +38,9 @@ def evaluate(
     heads: Annotated[
         list[Path] | None,
         Option(
-            "Head files; a training cache stands for its stage-1 classifier and its counts. "
-            "Default: every head in heads/ (without a gate, those of this cache's D).",
+            "Head files, or a folder of them (compare); a training cache stands for its stage-1 "
+            "classifier and its counts. Default: every head in heads/ (without a gate, those of this "
+            "cache's D).",
             metavar="HEAD",
         ),
         ARGUMENT,
@@ -90,7 +91,7 @@ def evaluate(
         console.claim(place, overwrite=overwrite)
     figure = None if plot is None else _figure_of(report, plot)
     opened = locate(cache, work, "test", "--cache CACHE", names)
-    given = [open_named(path, names) if path.suffix == ".npz" else path for path in heads or []]
+    given = [open_named(path, names) if path.suffix == ".npz" else path for path in _named(heads or [])]
     chosen = given or kept_heads(work, opened, whatever_they_fit=gates.given)
     chosen = [*_probe_of(chosen, opened, work), *chosen]
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
@@ -121,6 +122,17 @@ def _figure_of(report: str, plot: Path) -> Figure:
     found = figure_of(report)
     if found is None:
         raise UsageError(f"there is no picture of the report {report!r}", where="plot")
+    return found
+
+
+def _named(heads: Sequence[Path]) -> list[Path]:
+    """Heads as they were named: without ``.safetensors``, or by a folder of nothing but heads (compare/)."""
+    found: list[Path] = []
+    for path in heads:
+        file = path.with_name(f"{path.name}.safetensors")
+        known = (path / "manifest.json").exists() or (path / "partial.json").exists()
+        inside = sorted(path.glob("*.safetensors")) if path.is_dir() and not known else []
+        found += inside or [path if path.exists() or not file.exists() else file]
     return found
 
 

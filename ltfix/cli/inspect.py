@@ -75,11 +75,11 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     from ltfix.evaluation.describe import FORMAT
     from ltfix.evaluation.formats import json_text
 
-    places = ("features/*/", "heads/*.safetensors", "runs/*/")
+    places = ("features/*/", "heads/*.safetensors", "compare/*.safetensors", "runs/*/")
     paths = [path for place in places for path in sorted(work.glob(place))]
     if not paths:
         raise InputError(
-            "nothing to inspect: no features/, heads/ or runs/",
+            "nothing to inspect: no features/, heads/, compare/ or runs/",
             where=work,
             hint="name a cache, head, run or checkpoint",
         )

@@ -57,7 +57,7 @@ def _replaced(found: re.Match[str], options: bool) -> str:
     if option is not None:
         return _option(option.flag, value) if options else found[0]
     settable = not re.search(r",|\.\.", value)  # delta=0.5,0.9 are points of a sweep
-    return f"--set {name}={_word(value)}" if settable and _is_set(name) else found[0]
+    return f"--set {name}={_word(value)}" if settable and is_set(name) else found[0]
 
 
 def _typed(found: re.Match[str]) -> str:
@@ -84,10 +84,10 @@ def _spell_name(name: str) -> str:
     option = config.option(name)
     if option is not None:
         return config.place(option.key, config.origin(option.key)) or option.flag
-    return f"--set {name}" if _is_set(name) else name
+    return f"--set {name}" if is_set(name) else name
 
 
-def _is_set(name: str) -> bool:
+def is_set(name: str) -> bool:
     """Whether ``name`` is a value of some method or recipe, or was given as one, in a command with --set."""
     pairs = config.option("set")
     if pairs is None:

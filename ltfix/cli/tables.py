@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence, Set
+import textwrap
+from collections.abc import Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ltfix.cli.printable import printable
@@ -31,6 +33,7 @@ def draw(
     right: Sequence[bool] | None = None,
     plain: bool = False,
     essential: int | None = None,
+    footnotes: Mapping[int, str] = MappingProxyType({}),
 ) -> str:
     """A table as text.
 
@@ -46,6 +49,7 @@ def draw(
         right: columns set flush right; default: those whose cells are all numbers.
         plain: for a file, though stdout may be a terminal.
         essential: so many columns always stay; None: all.
+        footnotes: of a column, by its place, what is said below where it is shown.
     """
     from rich.console import Console
 
@@ -55,20 +59,30 @@ def draw(
     console = Console(
         file=sys.stdout, highlight=False, markup=False, emoji=False, force_terminal=False if plain else None
     )
-    notes = list(notes)
+    notes, kept = list(notes), len(columns)
     if console.is_terminal:
         at_least = _least_widths(columns, cells, best, right)
         kept = _that_fit(at_least, console.width, len(columns) if essential is None else essential)
         if kept < len(columns):
+            footnotes = {i: note for i, note in footnotes.items() if i < kept}
             notes.append(f"Left out for want of width: {', '.join(columns[kept:])}.")
         columns, cells = columns[:kept], [row[:kept] for row in cells]
+        notes = [hung(note, console.width) for note in [*footnotes.values(), *notes]]
         console.width = max(console.width, _total(at_least[:kept]))
     drawn = _grid(columns, cells, best, right, wrap=console.is_terminal)
     if not console.is_terminal:
+        notes = [*footnotes.values(), *notes]
         wide = console.options.update(width=100_000)
         console.width = max(WIDTH, console.measure(drawn, options=wide).maximum)
     body = _printed(console, drawn)
     return "\n".join(([printable(title)] if title else []) + body + list(map(printable, notes)))
+
+
+def hung(text: str, width: int, indent: str = "  ") -> str:
+    """A sentence on lines that break between words alone, those after the first indented."""
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _least_widths(
@@ -109,6 +123,7 @@ def draw_result(table: Table, *, plain: bool = False) -> str:
         right=[column.kind != "text" for column in table.shown],
         plain=plain,
         essential=table.essential,
+        footnotes={i: column.note for i, column in enumerate(table.shown) if column.note},
     )
 
 

@@ -26,6 +26,21 @@ def pack_correct(correct: np.ndarray) -> str:
     return base64.b64encode(np.packbits(correct).tobytes()).decode()
 
 
+def unpack_correct(text: str, n: int, where: object, what: str) -> np.ndarray:
+    """[N] bool of such text.
+
+    Raises:
+        InputError: it is not of so many samples.
+    """
+    try:
+        packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    except (binascii.Error, ValueError):
+        packed = np.empty(0, np.uint8)
+    if len(packed) != (n + 7) // 8:
+        raise InputError(f"`correct` of {what} is torn", where=where)
+    return np.unpackbits(packed, count=n).astype(bool)
+
+
 def samples_id(labels: np.ndarray) -> str:
     """By which two reports know that they are of the same samples: the SHA-256 of their labels [N]."""
     return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
@@ -77,16 +92,9 @@ class Baseline:
         Raises:
             InputError: what it says is torn.
         """
-        n = len(labels)
         if self.samples != (samples_id(labels), shots) or not isinstance(row.get("correct"), str):
             return None
-        try:
-            packed = np.frombuffer(base64.b64decode(row["correct"], validate=True), np.uint8)
-        except (binascii.Error, ValueError):
-            packed = np.empty(0, np.uint8)
-        if len(packed) != (n + 7) // 8:
-            raise InputError(f"`correct` of {row['name']} is torn", where=self.path)
-        return np.unpackbits(packed, count=n).astype(bool)
+        return unpack_correct(row["correct"], len(labels), self.path, row["name"])
 
 
 def read_baseline(path: Path | str) -> Baseline:

@@ -286,6 +286,8 @@ def _pairs(values: dict[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict) and value.keys() == {"value", "from"}:
+        return f"{_text(value['value'])} ({value['from']})"
     if isinstance(value, dict):
         return "(" + _pairs(value) + ")" if value else ""
     if isinstance(value, list):

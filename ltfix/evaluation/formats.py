@@ -68,7 +68,7 @@ def _markdown(table: Table) -> str:
     for i, row in enumerate(table.cells()):
         cells = [f"**{cell}**" if (i, j) in best else _escape(cell) for j, cell in enumerate(row)]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"{_escape(note)}  " for note in table.notes)] if table.notes else []
+    lines += ["", *(f"{_escape(note)}  " for note in table.below)] if table.below else []
     return "\n".join(lines) + "\n"
 
 
@@ -84,7 +84,7 @@ def to_latex(tables: Iterable[Table]) -> str:
 def _latex(table: Table) -> str:
     best = table.best()
     lines = [
-        *(f"% {line}" for line in (table.title, *table.notes) if line),
+        *(f"% {line}" for line in (table.title, *table.below) if line),
         r"\begin{tabular}{" + "".join("l" if c.kind == "text" else "r" for c in table.shown) + "}",
         r"\toprule",
         " & ".join(_tex(column.title) for column in table.shown) + r" \\",

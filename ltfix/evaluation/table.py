@@ -25,6 +25,7 @@ class Column:
             words.
         best: whether the largest ("max") or smallest ("min") value is marked.
         csv_only: part of the csv, not of what people read.
+        note: a line below the table, where the column is shown.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Column:
     kind: ColumnKind = "text"
     best: Literal["max", "min"] | None = None
     csv_only: bool = False
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class Table:
         """The columns that people read."""
         return tuple(column for column in self.columns if not column.csv_only)
 
+    @property
+    def below(self) -> tuple[str, ...]:
+        """What stands below it: notes of its columns, then its own."""
+        return (*(column.note for column in self.shown if column.note), *self.notes)
+
     def cells(self) -> list[list[str]]:
         """The shown columns as text, row by row, without marks."""
         return [
@@ -70,12 +77,14 @@ class Table:
             return marked
         cells = self.cells()
         for index, column in enumerate(self.shown):
+            if column.best is None:
+                continue
             known = [
                 (_rank(row[column.key]), i)
                 for i, row in enumerate(self.rows)
                 if row.get(column.key) is not None
             ]
-            if column.best is None or not known:
+            if not known:
                 continue
             winner = max(known)[1] if column.best == "max" else min(known)[1]
             shown = [cell[index].partition(" ")[0] for cell in cells]

@@ -404,3 +404,22 @@ def test_a_build_is_held_to_the_one_before(project: Path, capsys: pytest.Capture
     code, out, err = finished(capsys, *argv, "--format", "junit")
     assert (code, out) == (2, "")
     assert "junit shows gates, and there is none (--format junit): give --fail-under few=20" in err
+
+
+def test_a_folder_of_heads_and_a_head_without_its_ending(project: Path, capsys: pytest.CaptureFixture[str]):
+    (project / "heads").rename(project / "compare")
+    argv = ["--cache", "test.npz", "--format", "json"]
+    assert list(rows_of(finished(capsys, "evaluate", "compare", *argv)[1])) == ["ce", "tau-norm"]
+    assert list(rows_of(finished(capsys, "evaluate", "compare/ce", *argv)[1])) == ["ce"]
+    code, _, err = finished(capsys, "evaluate", "compare/los", *argv)
+    assert (code, "no such file or folder (compare/los)" in err) == (3, True)
+
+
+def test_the_confusion_matrix_is_whole(project: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["evaluate", "--cache", "test.npz", "--report", "confusion", "--format", "json"]
+    for head in json.loads(finished(capsys, *argv)[1])["heads"]:
+        cells = np.array(head["matrix"])
+        assert cells[:, 2].sum() == 300
+        hit = cells[cells[:, 0] == cells[:, 1], 2].sum() / 300
+        overall = rows_of(finished(capsys, "evaluate", "--cache", "test.npz", "--format", "json")[1])
+        assert overall[head["name"]]["all"] == pytest.approx(hit)

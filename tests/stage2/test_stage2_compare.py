@@ -61,9 +61,55 @@ def test_rows_are_those_of_fit_and_evaluate(pair):
     assert rows["ce-epochs2"]["method"] == "ce"
     assert rows["ce-epochs2"]["seeds"] == 2
     assert rows["ce-epochs2"]["fit_seconds"] > 0
-    assert rows["logit-adjust"]["all"]["std"] == 0
+    assert rows["logit-adjust"]["all"]["std"] is None  # what no seed decides is fitted once
+    assert rows["logit-adjust"]["seeds"] == 1
     means = [row["all"]["mean"] for row in found.rows]
     assert means == sorted(means, reverse=True)
+
+
+def test_every_seed_and_the_interval_of_the_test_sample_are_told(pair):
+    found = compare(*pair, ["ce"], seeds=[3, 4], values=FAST)
+    row = next(row for row in found.rows if row["name"] == "ce-epochs2")
+    assert [run["seed"] for run in row["runs"]] == [3, 4]
+    assert statistics.fmean(run["all"] for run in row["runs"]) == pytest.approx(row["all"]["mean"])
+    assert row["interval"]["low"] < row["all"]["mean"] < row["interval"]["high"]
+    line = next(line for line in csv.DictReader(io.StringIO(found.render("csv"))) if line["method"] == "ce")
+    for run in row["runs"]:
+        assert float(line[f"few_s{run['seed']}"]) == run["few"]
+    assert float(line["interval_low"]) == row["interval"]["low"]
+
+
+def test_rows_are_tested_against_one_of_them(pair, tmp_path: Path):
+    asked = ["ce", "logit-adjust", "crt"]
+    found = compare(*pair, asked, seeds=2, values=FAST, against="ce-epochs2", folder=tmp_path)
+    rows = {row["name"]: row for row in found.rows}
+    assert rows["ce-epochs2"]["against"] is None
+    others = [row["against"] for name, row in rows.items() if name != "ce-epochs2"]
+    for test in others:
+        assert test["low"] <= test["value"] <= test["high"]
+        assert test["p"] <= test["p_holm"] <= 1
+    value = rows["stage-1"]["all"]["mean"] - rows["ce-epochs2"]["all"]["mean"]
+    assert rows["stage-1"]["against"]["value"] == pytest.approx(value)
+    table = found.tables()[0]
+    assert "− ce-epochs2" in [column.title for column in table.shown]
+    marked = [line for line, test in zip(found.rows, table.cells(), strict=True) if "†" in test[6]]
+    assert {row["name"] for row in marked} == {
+        name for name, row in rows.items() if row["against"] and row["against"]["p_holm"] < 0.05
+    }
+    again = compare(*pair, asked, seeds=2, values=FAST, against="ce-epochs2", folder=tmp_path)
+    assert [row["against"] for row in again.rows] == [row["against"] for row in found.rows]
+    with pytest.raises(UsageError, match="no row is called cee"):
+        compare(*pair, asked, seeds=1, values=FAST, against="cee")
+
+
+def test_a_comparison_is_held_to_gates(pair):
+    found = compare(*pair, ["ce"], seeds=2, values=FAST, fail_under="all=2,few=99.9")
+    passed, failed = found.gates
+    assert (passed["head"], passed["name"], passed["passed"]) == ("ce-epochs2", "all", True)
+    assert not failed["passed"]
+    assert failed["value"] == found.rows[-1]["few"]["mean"] or failed["value"] == found.rows[0]["few"]["mean"]
+    with pytest.raises(UsageError, match="no score 'ece'"):
+        compare(*pair, ["ce"], seeds=1, fail_under="ece=3")
 
 
 def test_scores_on_the_training_samples_are_called_so(tmp_path: Path, draw_cache: Draw):

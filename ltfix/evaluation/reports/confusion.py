@@ -29,8 +29,9 @@ about = nothing_further
 
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
-    """The shot-by-shot matrix, and the most frequent confusions of each direction.
+    """The shot-by-shot matrix, the whole one, and the most frequent confusions of each direction.
 
+    ``matrix`` has a triple (true class, predicted class, samples) for each cell that is not empty.
     ``shots[a][b]`` is the share of shot a's samples that are predicted as a class of shot b.
     ``tail_to_head`` lists pairs whose true class is of a rarer shot than the predicted one (of a smaller
     training count where all classes share one shot), ``head_to_tail`` the reverse: at most 10 each, by
@@ -40,7 +41,7 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
     true, taken, samples = _confused(pred, test.labels, test.n_classes)
     rank = -test.shots.of if len(np.unique(test.shots.of)) > 1 else test.shots.counts
     step = np.sign(rank[taken] - rank[true])
-    found: dict[str, Any] = {"shots": _shot_matrix(pred, test)}
+    found: dict[str, Any] = {"shots": _shot_matrix(pred, test), "matrix": _matrix(pred, test)}
     for direction, sign in zip(_DIRECTIONS, (1, -1), strict=True):
         mine = np.flatnonzero(step == sign)
         mine = mine[np.argsort(-samples[mine], kind="stable")[:TOP]]
@@ -53,6 +54,13 @@ def _confused(pred: np.ndarray, labels: np.ndarray, n_classes: int) -> tuple[np.
     wrong = pred != labels
     pairs, samples = np.unique(labels[wrong] * n_classes + pred[wrong], return_counts=True)
     return pairs // n_classes, pairs % n_classes, samples
+
+
+def _matrix(pred: np.ndarray, test: TestSet) -> list[list[int]]:
+    """Every cell that is not empty, right answers too: true class, predicted class, samples; by index."""
+    cells, samples = np.unique(test.labels * test.n_classes + pred, return_counts=True)
+    found: list[list[int]] = np.stack([*np.divmod(cells, test.n_classes), samples], 1).tolist()
+    return found
 
 
 def _shot_matrix(pred: np.ndarray, test: TestSet) -> dict[str, dict[str, float] | None]:

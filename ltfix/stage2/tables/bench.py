@@ -64,17 +64,22 @@ class Bench:
 
     def scores(self, head: Head) -> Scores:
         """Accuracies of a head as fractions: over samples, by shot, and of classes the mean and the worst."""
+        return self.measure(head)[0]
+
+    def measure(self, head: Head) -> tuple[Scores, np.ndarray]:
+        """The scores of a head, and which of the N samples it got right, [N] bool."""
         if self.test is not None:
             predicted = predictions(head, self.test)
         else:
             predicted = self.material.folds()[0].predict(head)
         recall = class_accuracy(predicted, self.labels, len(self.shots.counts))
-        return {
+        scores = {
             "all": float(np.mean(predicted == self.labels)),
             **shot_means(recall, self.shots.of),
             "class_mean": float(np.nanmean(recall)),
             "worst_class": float(np.nanmin(recall)),
         }
+        return scores, predicted == self.labels
 
 
 def spreads(runs: Sequence[Scores], keys: Iterable[str]) -> dict[str, Any]:
@@ -89,4 +94,5 @@ def score_columns(keys: Iterable[str]) -> tuple[Column, ...]:
 
 def seeds_note(seeds: Sequence[int]) -> list[str]:
     """What ± means, where there is something to deviate."""
-    return [f"Mean ± standard deviation over {len(seeds)} seeds."] if len(seeds) > 1 else []
+    told = f"Mean ± standard deviation over {len(seeds)} seeds; without ± nothing depends on the seed."
+    return [told] if len(seeds) > 1 else []

@@ -12,14 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ltfix._version import __version__
-from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
+from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError, nearest
+from ltfix.evaluation import gate
+from ltfix.evaluation.baseline import pack_correct, unpack_correct
 from ltfix.evaluation.measure import describe_cache
-from ltfix.evaluation.result import Result
-from ltfix.evaluation.shots import FEW, MANY, SHOTS
-from ltfix.evaluation.table import Column, Table
+from ltfix.evaluation.shots import FEW, MANY
+from ltfix.evaluation.significance import holm, paired_test, sample_interval
 from ltfix.features.read import CacheLike
-from ltfix.heads.head import PROBE, STAGE1
+from ltfix.heads.head import PROBE, STAGE1, Head
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.seeds import list_seeds
@@ -27,52 +30,16 @@ from ltfix.stage2.loop.scaling import told_scaling
 from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Part
-from ltfix.stage2.tables.bench import Bench, score_columns, seeds_note, spreads
+from ltfix.stage2.tables.bench import Bench, seeds_note, spreads
+from ltfix.stage2.tables.comparison import SCORES, Comparison
 from ltfix.stage2.tables.entries import Entry, entries
 from ltfix.stage2.tables.store import Finished, Store, digest
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 
-FORMAT = "ltfix-compare/1"
-SCORES = ("all", *SHOTS, "worst_class")
 SEEDS = 5
+Runs = Mapping[int, Finished | None]
 _NO_MATTER = ("device", "no_cache")  # options that change no head
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Comparison(Result):
-    """What `compare` found.
-
-    Attributes:
-        rows: one mapping a row, by falling All: method, name, seeds (how many), fit_seconds, and for every
-            score its ``mean`` and ``std`` (of one seed: None) as fractions, or None for an empty shot.
-        left_out: name -> why this method cannot run on this cache.
-        about: further keys of the JSON: the caches, the shots, how values were chosen.
-        title, notes: lines above and below the table.
-    """
-
-    rows: list[dict[str, Any]]
-    left_out: dict[str, str]
-    about: dict[str, Any]
-    title: str = ""
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON of docs/format.md."""
-        return {"format": FORMAT, **self.about, "rows": self.rows, "left_out": self.left_out}
-
-    def tables(self) -> list[Table]:
-        """The one table: the best of every score is marked."""
-        columns = (
-            Column("name", "Method"),
-            Column("method", "", csv_only=True),
-            Column("seeds", "Seeds", "count"),
-            *score_columns(SCORES),
-            Column("fit_seconds", "Fit s", "number"),
-        )
-        left_out = [f"Left out: {name}: {why}." for name, why in self.left_out.items()]
-        notes = (*self.notes, *left_out)
-        return [Table(columns, self.rows, title=self.title, notes=notes, essential=6)]  # to Few
 
 
 @public
@@ -87,6 +54,8 @@ def compare(
     options: Options | None = None,
     folder: Path | str | None = None,
     overwrite: bool = False,
+    against: str | None = None,
+    fail_under: str | None = None,
     many: int = MANY,
     few: int = FEW,
     progress: Progress | bool = SILENT,
@@ -111,6 +80,9 @@ def compare(
         folder: where finished heads and their scores are kept; what is there already is not fitted again as
             long as caches, values and seeds are the same. None keeps nothing.
         overwrite: replace heads in the folder that something else wrote.
+        against: the row that every other is tested against.
+        fail_under: what the mean of each fitted row must reach, in percent, as ``few=20,all=45``; the
+            outcome is in ``Comparison.gates``.
         many, few: Many is n > many, Few is n < few.
         progress: told how far it is; True shows a bar.
         more: further ``values``, and fields of ``options``: ``tune=True``.
@@ -124,6 +96,8 @@ def compare(
     options, given = (options or Options()).beside({**(values or {}), **more})
     asked = [methods] if isinstance(methods, str | Method) else methods
     wanted = entries(asked, given, tune=options.tune)
+    bars = {} if fail_under is None else gate.parse_gates(fail_under, known=SCORES)
+    _demand_row(against, [STAGE1, PROBE, *(entry.name for entry in wanted)])
     shared = SharedProgress(progress)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
     start = _start_row(bench)
@@ -133,26 +107,66 @@ def compare(
     if len(left_out) == len(wanted):
         where, hint = bench.material.train.path, ": ".join(next(iter(left_out.items())))
         raise UsageError("no method can run on this cache", where=where, hint=hint)
-    done = [(entry, finished[entry.name]) for entry in wanted if entry.name not in left_out]
-    rows = [start, *(_row(e.values.method.name, e.name, list(runs.values())) for e, runs in done)]
-    rows.sort(key=lambda row: -row["all"]["mean"])
-    return Comparison(rows, left_out, _about(bench, numbers), _title(bench), _notes(bench, numbers))
+    done = [(e.values.method.name, e.name, finished[e.name]) for e in wanted if e.name not in left_out]
+    ran: list[tuple[str, str, Runs]] = [start, *done]
+    rows = sorted((_row(bench, *row) for row in ran), key=lambda row: -row["all"]["mean"])
+    about = _about(bench, numbers)
+    if against is not None:
+        about["against"] = against
+        _test_against(rows, {name: _correct(bench, runs) for _, name, runs in ran}, against)
+    if bars:
+        means = [{**row, **{key: row[key] and row[key]["mean"] for key in SCORES}} for row in rows]
+        about["gates"] = gate.outcomes(bars, means)
+    return Comparison(rows, left_out, about, _title(bench), _notes(bench, numbers))
 
 
-def _start_row(bench: Bench) -> dict[str, Any]:
+def _demand_row(name: str | None, rows: Sequence[str]) -> None:
+    if name is not None and name not in rows:
+        raise UsageError(f"no row is called {name}", where="against", hint=nearest(name, rows))
+
+
+def _start_row(bench: Bench) -> tuple[str, str, Runs]:
     """The row of stage 1, else of the probe."""
     began = time.perf_counter()
     head = bench.material.start(bench.material.data)
     seconds = time.perf_counter() - began
     name, seconds = (PROBE, seconds) if bench.material.train.head is None else (STAGE1, 0.0)
-    return _row(name, name, [Finished(bench.scores(head), seconds)])
+    return name, name, {bench.material.seed: _finished(bench, head, seconds)}
 
 
-def _row(method: str, name: str, runs: Sequence[Finished | None]) -> dict[str, Any]:
-    done = [run for run in runs if run is not None]
-    scored = spreads([run.scores for run in done], SCORES)
-    seconds = sum(run.seconds for run in done)
-    return {"method": method, "name": name, "seeds": len(done), **scored, "fit_seconds": seconds}
+def _finished(bench: Bench, head: Head, seconds: float) -> Finished:
+    scores, correct = bench.measure(head)
+    return Finished({key: scores[key] for key in SCORES}, seconds, pack_correct(correct))
+
+
+def _row(bench: Bench, method: str, name: str, runs: Runs) -> dict[str, Any]:
+    done = {seed: run for seed, run in runs.items() if run is not None}
+    return {
+        "method": method,
+        "name": name,
+        "seeds": len(done),
+        **spreads([run.scores for run in done.values()], SCORES),
+        "fit_seconds": sum(run.seconds for run in done.values()),
+        "interval": sample_interval(_correct(bench, runs)),
+        "runs": [{"seed": seed, **run.scores} for seed, run in done.items()],
+    }
+
+
+def _correct(bench: Bench, runs: Runs) -> np.ndarray:
+    """[S, N] bool, which samples each run got right."""
+    n = len(bench.labels)
+    return np.stack([unpack_correct(run.correct, n, bench.where, "a run") for run in runs.values() if run])
+
+
+def _test_against(rows: Sequence[dict[str, Any]], correct: Mapping[str, np.ndarray], against: str) -> None:
+    """Give every other row its difference to one, and the p-value that holds for all together."""
+    if against not in correct:
+        raise UsageError(f"{against} is no row here", where="against", hint=nearest(against, correct))
+    found = {name: paired_test(mine, correct[against]) for name, mine in correct.items() if name != against}
+    held = holm({name: test["p"] for name, test in found.items()})
+    for row in rows:
+        name = row["name"]
+        row["against"] = None if name == against else {**found[name], "p_holm": held[name]}
 
 
 class _Fits:
@@ -169,6 +183,7 @@ class _Fits:
             "choices_by_seed": material.seed,
             "shots": {"many": shots.many, "few": shots.few},
             "version": __version__,
+            "pairs": True,
         }
 
     def settings(self, entry: Entry, seed: int) -> dict[str, Any]:
@@ -182,7 +197,7 @@ class _Fits:
     ) -> tuple[dict[str, dict[int, Finished | None]], dict[str, str]]:
         """The runs of every entry by seed, those that are missing fitted; and why an entry has none."""
         material, shared = self.bench.material, self.shared
-        finished = {entry.name: self.kept(entry, seeds) for entry in wanted}
+        finished = {e.name: self.kept(e, seeds if _is_seeded(e) else seeds[:1]) for e in wanted}
         kept = sum(run is not None for runs in finished.values() for run in runs.values())
         if kept:
             shared.note(f"{kept} finished heads are taken from {self.store.folder}")
@@ -210,14 +225,19 @@ class _Fits:
         seconds = (time.perf_counter() - began) / len(seeds)
         found = dict(runs)
         for seed, head in zip(seeds, heads, strict=True):
-            scores = self.bench.scores(head)
-            run = Finished({key: scores[key] for key in SCORES}, seconds)
+            run = _finished(self.bench, head, seconds)
             try:
                 self.store.save(_file(entry, seed), self.settings(entry, seed), head, run)
             except (InputError, UsageError) as err:  # of the folder, not of the method
                 raise EnvironmentFault(err.what, where=err.where, hint=err.hint) from err
             found[seed] = run
         return found
+
+
+def _is_seeded(entry: Entry) -> bool:
+    """Whether a seed decides anything: of what is not trained, only a start at random."""
+    method = entry.values.method
+    return method.loss is not None or (method.init is not None and method.init.name == "random")
 
 
 def _file(entry: Entry, seed: int) -> str:
@@ -243,11 +263,10 @@ def _title(bench: Bench) -> str:
 
 def _notes(bench: Bench, seeds: Sequence[int]) -> tuple[str, ...]:
     material, tuned = bench.material, bench.material.options.tune
-    cost = "Fit s: wall seconds of all seeds together" + (", tuning included." if tuned else ".")
     chosen = [f"Chosen on: {material.folds()[0].where}."] if tuned else []
     scaling = material.scaling(material.data, material.normalize)
     features = f"Features while fitting: {told_scaling(material.normalize, scaling.scale)}."
     place = material.train.path.resolve()
     same = bench.test is material.train or (place.exists() and Path(bench.where).resolve() == place)
     seen = ["These are the training samples: the scores say nothing of others."] if same else []
-    return (f"{bench.shots.rule()}.", " ".join([*seeds_note(seeds), cost]), features, *chosen, *seen)
+    return (f"{bench.shots.rule()}.", *seeds_note(seeds), features, *chosen, *seen)

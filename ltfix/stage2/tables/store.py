@@ -31,10 +31,14 @@ _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finished:
-    """One finished head: its scores on the test cache as fractions, and its share of the fit's seconds."""
+    """One finished head: its scores on the test cache as fractions, and its share of the fit's seconds.
+
+    ``correct`` says which samples it got right (see ``evaluation.baseline.pack_correct``).
+    """
 
     scores: Mapping[str, float | None]
     seconds: float
+    correct: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Store:
             if files.sha256_file(head) != found.head_sha256:
                 self._refuse(head)
             elif found.key == files.sha256_json(settings):
-                return Finished(cast("dict[str, float | None]", found.scores), found.seconds)
+                return Finished(cast("dict[str, float | None]", found.scores), found.seconds, found.correct)
         return None
 
     def held(self) -> contextlib.AbstractContextManager[None]:
@@ -92,7 +96,9 @@ class Store:
         files.write_json(record, claim, overwrite=replace)
         sha256 = head.save(tensors, overwrite=replace)
         files.write_json(
-            record, claim | {"scores": run.scores, "seconds": run.seconds, "head_sha256": sha256}
+            record,
+            claim
+            | {"scores": run.scores, "seconds": run.seconds, "correct": run.correct, "head_sha256": sha256},
         )
 
 
@@ -111,12 +117,13 @@ class _Scores(TypedDict):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Kept:
-    """A record: the last three are there once the head is."""
+    """A record: the rest is there once the head is."""
 
     key: str
     scores: _Scores | None = None
     seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     head_sha256: str = ""
+    correct: str = ""
 
 
 def _read(path: Path) -> _Kept | None:

@@ -1,0 +1,91 @@
+"""What a comparison found, as a table and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ltfix.evaluation.result import Result
+from ltfix.evaluation.shots import SHOTS
+from ltfix.evaluation.significance import ALPHA
+from ltfix.evaluation.table import Column, Table
+from ltfix.stage2.tables.bench import score_columns
+
+FORMAT = "ltfix-compare/1"
+SCORES = ("all", *SHOTS, "worst_class")
+_COST = "Fit s: wall seconds of all seeds together"
+_INTERVAL = "All, 95 %: what the test sample leaves open, beside the spread of seeds."
+_MARKED = (
+    f"†: beyond chance over test samples and seeds together (paired z-test, Holm-corrected, p < {ALPHA})."
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Comparison(Result):
+    """What `compare` found.
+
+    Attributes:
+        rows: one mapping a row, by falling All: method, name, seeds (how many), fit_seconds, for every
+            score its ``mean`` and ``std`` (of one seed: None) as fractions, or None for an empty shot;
+            ``runs``, the scores of each seed; ``interval`` of All that the test sample leaves open.
+        left_out: name -> why this method cannot run on this cache.
+        about: further keys of the JSON: the caches, the shots, how values were chosen.
+        title, notes: lines above and below the table.
+    """
+
+    rows: list[dict[str, Any]]
+    left_out: dict[str, str]
+    about: dict[str, Any]
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of docs/format.md."""
+        return {"format": FORMAT, **self.about, "rows": self.rows, "left_out": self.left_out}
+
+    def tables(self) -> list[Table]:
+        """The one table: the best of every score is marked."""
+        against = self.about.get("against")
+        beside = [Column("marked", f"− {against}", note=_MARKED)] if against else []
+        told = [Column("against", "", "difference", csv_only=True), Column("p_holm", "", csv_only=True)]
+        seeds = sorted({run["seed"] for row in self.rows for run in row["runs"]})
+        each = [f"{score}_s{seed}" for seed in seeds for score in SCORES]
+        tuning = ", tuning included" if self.about.get("tuned") else ""
+        columns = (
+            Column("name", "Method"),
+            Column("method", "", csv_only=True),
+            Column("seeds", "Seeds", "count"),
+            *score_columns(SCORES[:4]),
+            *beside,
+            *score_columns(SCORES[4:]),
+            Column("interval", "All, 95 %", "interval", note=_INTERVAL),
+            Column(
+                "fit_seconds",
+                "Fit s",
+                "number",
+                note=f"{_COST}{tuning}.",
+            ),
+            *(told if against else []),
+            *(Column(key, "", "number", csv_only=True) for key in each),
+        )
+        left_out = [f"Left out: {name}: {why}." for name, why in self.left_out.items()]
+        rows = [{**row, **_by_seed(row["runs"]), **_marked(row)} for row in self.rows]
+        return [
+            Table(
+                columns, rows, title=self.title, notes=(*self.notes, *left_out), essential=6 + bool(against)
+            )
+        ]
+
+
+def _by_seed(runs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    return {f"{score}_s{run['seed']}": run[score] for run in runs for score in SCORES}
+
+
+def _marked(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The difference to the row compared with, as people read it, and its corrected p."""
+    found = row.get("against")
+    if found is None:
+        return {}
+    mark = " †" if found["p_holm"] < ALPHA else ""
+    return {"marked": f"{100 * found['value']:+.1f}{mark}", "p_holm": found["p_holm"]}
