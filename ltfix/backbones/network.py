@@ -30,7 +30,7 @@ class Network:
         pretrained: whether the body holds pretrained weights.
         trained: whether ``classifier`` does.
         config: preprocessing as timm's ``pretrained_cfg`` has it.
-        arguments: what the library's constructor was given beside the name.
+        name, arguments: what the library's constructor was given.
         adapt: the library's own way to make a state dict fit that does not; see ``load_weights``.
     """
 
@@ -42,6 +42,7 @@ class Network:
     pretrained: bool
     trained: bool
     config: dict[str, Any]
+    name: str = ""
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     adapt: Adapt | None = None
 

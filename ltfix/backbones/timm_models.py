@@ -81,6 +81,7 @@ def open_timm(
         # asked for another K, timm leaves a random classifier on pretrained weights
         trained=pretrained and getattr(model, "num_classes", None) == config.get("num_classes"),
         config=config,
+        name=name,
         arguments=chosen,
         adapt=functools.partial(_adapt, name, chosen),
     )

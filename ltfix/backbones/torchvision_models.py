@@ -95,6 +95,7 @@ def open_torchvision(
         pretrained=pretrained,
         trained=pretrained,
         config=_config(weights),
+        name=name,
         arguments=chosen,
         adapt=functools.partial(_adapt, model) if name.startswith("vit_") else None,
     )

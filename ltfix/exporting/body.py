@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ltfix.backbones.load import Backbone, load_backbone
+from ltfix.backbones.network import LOCAL
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.request import BodyRequest
 from ltfix.features.cache import FeatureCache
@@ -79,6 +80,8 @@ def _named(record: RecordedBody, cache: FeatureCache | None, request: BodyReques
     """Name, checkpoint and arguments for `load_backbone`: as requested, else as recorded."""
     run = None if record.run is None or request.backbone else _find(Path("runs") / record.run, cache)
     name = request.backbone or (record.name if run is None else str(run))
+    if name is not None and name.startswith(LOCAL) and request.backbone is None:
+        name = f"{LOCAL}{_find(Path(name.removeprefix(LOCAL)), cache)}"
     if name is None:
         where = None if cache is None else cache.path
         raise UsageError("it is not known of which backbone the features are", where=where, hint=_GIVE)

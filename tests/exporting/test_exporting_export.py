@@ -141,3 +141,20 @@ def test_an_export_that_differs_is_not_published(project, tmp_path: Path, monkey
     with pytest.raises(InputError, match="differ by"):
         ltfix.export(made.heads["linear"], tmp_path / "m", cache=made.cache)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_is_a_body_too(project, tmp_path: Path, monkeypatch):
+    made = project("vit")
+    monkeypatch.chdir(tmp_path)
+    ltfix.export(made.heads["linear"], "first", cache=made.cache)
+    more = {"dtype": "float32", "precision": "fp32", "device": "cpu"}
+    cache = ltfix.extract(made.data, backbone="local-dir:first", out="features", split=["train"], **more)
+    assert cache.manifest.backbone["weights_sha256"] == made.cache.manifest.backbone["weights_sha256"]
+    assert np.allclose(cache.head.weight, made.heads["linear"].weight)
+    head = ltfix.fit(cache, "ce", epochs=1)
+    ltfix.export(head, "second", cache=cache)  # the cache knows the folder by its name, which is here
+    Path("first").rename("moved")
+    with pytest.raises(UsageError, match="first, which is not here"):
+        ltfix.export(head, "third", cache=cache)
+    ltfix.export(head, "third", cache=cache, backbone="local-dir:moved")
+    assert ltfix.open_export("third").classes == cache.classes

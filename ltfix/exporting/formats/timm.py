@@ -7,7 +7,7 @@ from typing import Any
 
 from timm.models import model_entrypoint, save_for_hf
 
-from ltfix.backbones.load import Backbone, open_network
+from ltfix.backbones.load import Backbone
 from ltfix.backbones.network import LOCAL
 from ltfix.backbones.preprocess import resolve_preprocess
 from ltfix.backbones.timm_models import open_timm
@@ -24,18 +24,18 @@ def write(joined: Joined, folder: Path) -> Path:
     """``model.safetensors`` and ``config.json`` as timm itself writes them for the hub."""
     backbone = joined.body("timm")
     demand_known(backbone)
-    values = backbone.preprocess.to_dict()
-    arguments = {**backbone.info["args"], "num_classes": joined.head.n_classes}
-    fresh = open_network(backbone.info["name"], False, arguments, values, seed=0)
+    network, values = backbone.network, backbone.preprocess.to_dict()
+    arguments = {**network.arguments, "num_classes": joined.head.n_classes}
+    size = values.pop("image_size")
+    fresh = open_timm(network.name, pretrained=False, arguments=arguments, image_size=size, seed=0)
     model: Any = fresh.body
     fill(model, fresh.classifiers, joined, "timm")
-    shape = {"input_size": [3, values["image_size"], values.pop("image_size")]}
     kept = {name: value for name, value in model.pretrained_cfg.items() if name not in _STALE}
-    model.pretrained_cfg = {**kept, **values, **shape}
+    values |= {"input_size": [3, size, size], "num_classes": joined.head.n_classes, "custom_load": False}
+    model.pretrained_cfg = {**kept, **values}
+    config = {"label_names": list(joined.classes), "pretrained_cfg": values}
     written = folder / "model"
-    own = {**values, **shape, "num_classes": joined.head.n_classes, "custom_load": False}
-    config = {"label_names": list(joined.classes), "pretrained_cfg": own}
-    save_for_hf(model, str(written), model_config=config, safe_serialization=True)
+    save_for_hf(model, str(written), model_config=config, model_args=arguments, safe_serialization=True)
     (written / "README.md").write_text(model_card(joined), encoding="utf-8")
     return written
 

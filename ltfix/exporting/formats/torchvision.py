@@ -21,13 +21,12 @@ from ltfix.tensorfile import load_tensors, ltfix_metadata
 def write(joined: Joined, folder: Path) -> Path:
     """The state dict; its metadata name the model, its arguments, the classes and the preprocessing."""
     backbone = joined.body("torchvision")
-    network, name = backbone.network, backbone.info["name"]
-    if not name.startswith(PREFIX):
+    network = backbone.network
+    if not backbone.info["name"].startswith(PREFIX):
         raise UsageError("a timm model is no torchvision model", where="to=torchvision", hint="use to=timm")
-    name = name.removeprefix(PREFIX)
     arguments = _arguments(joined)
-    state = fill(_build(name, arguments), network.classifiers, joined, "torchvision")
-    record = ExportRecord.of(joined, model=name, model_args=arguments)
+    state = fill(_build(network.name, arguments), network.classifiers, joined, "torchvision")
+    record = ExportRecord.of(joined, model=network.name, model_args=arguments)
     path = folder / "model.safetensors"
     save_file(state, path, {"ltfix": files.to_json(record.to_dict())})
     return path
@@ -35,10 +34,11 @@ def write(joined: Joined, folder: Path) -> Path:
 
 def _arguments(joined: Joined) -> dict[str, Any]:
     """What torchvision's constructor needs; auxiliary classifiers are left out."""
-    network, more = joined.body("torchvision").network, {}
-    if hasattr(network.body, "transform_input"):  # set by weights that were trained so
-        more = {"aux_logits": False, "init_weights": False, "transform_input": network.body.transform_input}
-    return {**network.arguments, **more, "num_classes": joined.head.n_classes}
+    network = joined.body("torchvision").network
+    arguments = {name: value for name, value in network.arguments.items() if name != "init_weights"}
+    if hasattr(network.body, "transform_input"):  # GoogLeNet, Inception; true of weights that were trained so
+        arguments |= {"aux_logits": False, "transform_input": network.body.transform_input}
+    return {**arguments, "num_classes": joined.head.n_classes}
 
 
 def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -66,7 +66,7 @@ def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
 
 def usage(path: Path, joined: Joined) -> str:
     """The model and its state dict."""
-    name = joined.body("torchvision").info["name"].removeprefix(PREFIX)
+    name = joined.body("torchvision").network.name
     arguments = "".join(f", {key}={value!r}" for key, value in _arguments(joined).items())
     return (
         f'model = torchvision.models.get_model("{name}"{arguments}); '
