@@ -11,7 +11,7 @@ from ltfix.cli.caches import usual
 from ltfix.cli.options import WorkFolder
 from ltfix.cli.signature import ARGUMENT
 from ltfix.errors import UsageError
-from ltfix.exporting.request import ExportRequest
+from ltfix.exporting.request import FORMATS, ExportRequest
 from ltfix.option import Option
 
 
@@ -40,12 +40,11 @@ def export(
         raise UsageError("no head given", where="ltfix export", hint="`ltfix export heads/samn.safetensors`")
 
     from ltfix.exporting.export import export as write
-    from ltfix.exporting.export import place_for
 
     warnings.filterwarnings("ignore", module="PIL")
     written = write(
         head,
-        out or place_for(work / "exports", head.stem, request.to),
+        out or work / "exports" / f"{head.stem}{FORMATS[request.to]}",
         cache=cache or usual(work, "train"),
         test=test or usual(work, "test"),
         progress=console.progress(),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ltfix._version import __version__
 from ltfix.errors import LtfixError
 from ltfix.evaluation import evaluate
 from ltfix.evaluation.formats import to_markdown
@@ -77,7 +78,7 @@ def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
     for name, key in (("selected", "selection"), ("values", "values"), ("fitted with", "versions")):
         if meta.get(key):
             yield name, _told(meta[key])
-    yield "exported with", f"timm {info['timm']}, torch {info['torch']}"
+    yield "exported with", f"ltfix {__version__}, timm {info['timm']}, torch {info['torch']}"
 
 
 def _told_counts(counts: np.ndarray) -> str:

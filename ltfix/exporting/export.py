@@ -88,22 +88,16 @@ def export(
     tested = None if test is None else open_cache(test)
     joined = Joined(head, class_names(head, features, request), body, features, tested)
     progress.advance()
-    probes = collect_probes(joined, request)
-    own = own_logits(joined, probes)  # before a format takes the model apart
+    batch, told = collect_probes(joined, request)
+    own = own_logits(joined, batch)  # before a format takes the model apart
     with tempfile.TemporaryDirectory(prefix="ltfix-export-") as folder:
         written = form.write(joined, Path(folder))
         progress.advance()
-        difference = check_difference(open_export(written), own, probes, joined)
-        contents = _contents(written, place)
-        files.write_together(contents, overwrite=request.overwrite)
+        difference = check_difference(open_export(written), batch, own)
+        files.write_together(_contents(written, place), overwrite=request.overwrite)
     progress.advance()
     progress.finish()
-    return ExportedHead(place, request.to, difference, probes.told, form.usage(place, joined))
-
-
-def place_for(folder: Path, name: str, to: str) -> Path:
-    """What an export is called when nobody names it."""
-    return folder / f"{name}{FORMATS[to]}"
+    return ExportedHead(place, request.to, difference, told, form.usage(place, joined))
 
 
 def _demand_place(place: Path, suffix: str, request: ExportRequest) -> None:

@@ -71,17 +71,11 @@ class Joined:
         """
         head = self.head
         if head.transform is not None:
-            kind = head.transform["kind"]
-            raise UsageError(
-                f"a {to} model ends in a linear layer, the head {head.name} is {kind}",
-                where=f"to={to}",
-                hint=EVERY_HEAD,
-            )
-        weight, bias = torch.from_numpy(head.weight), torch.from_numpy(head.bias)
-        if head.temperature is None:
-            return weight, bias
-        temperature = torch.from_numpy(head.temperature)
-        return weight / temperature[:, None], bias / temperature
+            told = f"a {to} model ends in a linear layer, the head {head.name} is {head.transform['kind']}"
+            raise UsageError(told, where=f"to={to}", hint=EVERY_HEAD)
+        temperature = 1.0 if head.temperature is None else head.temperature
+        weight, bias = (head.weight.T / temperature).T, head.bias / temperature
+        return torch.tensor(weight, dtype=torch.float32), torch.tensor(bias, dtype=torch.float32)
 
 
 class FeatureClassifier(nn.Module):
@@ -91,7 +85,7 @@ class FeatureClassifier(nn.Module):
         super().__init__()
         self.head = head
         for name, array in head.arrays.items():
-            self.register_buffer(name, torch.tensor(array))
+            self.register_buffer(name, torch.tensor(array, dtype=torch.float32))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """[B, D] -> [B, K], [B, K]."""
@@ -129,7 +123,10 @@ def tracing(to: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as err:  # of the tracer, of every operator's translation
-        said = " ".join(str(err).split())[:160]
+        cause: BaseException = err
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        said = " ".join(str(cause).split())[:160]
         told = f"torch {torch.__version__} cannot export this model: {said}"
         raise EnvironmentFault(told, where=f"to={to}", hint="another format may take it") from err
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import ltfix
 from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.exporting import joined
 from ltfix.exporting.request import FORMATS
 
 TIMM = ("distilled", "vit", "convnext", "convolution")
@@ -52,9 +54,12 @@ def test_an_export_gives_the_logits_of_the_cache(project, tmp_path: Path, body, 
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("to", ["onnx", "torch-export"])
+KINDS = ("linear", "calibrated", "cosine", "center", "standardize", "capsule", "disalign")
+
+
 @pytest.mark.parametrize(
-    "kind", ["linear", "calibrated", "cosine", "center", "standardize", "capsule", "disalign"]
+    ("to", "kind"),
+    [*(("torch-export", kind) for kind in KINDS), *(("onnx", kind) for kind in ("standardize", "disalign"))],
 )
 def test_a_head_alone(project, tmp_path: Path, to, kind):
     made = project("vit")
@@ -133,11 +138,24 @@ def test_a_missing_extra_is_one_line(project, tmp_path: Path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_operator_that_onnx_lacks_is_one_line(project, tmp_path: Path, monkeypatch):
+    class Odd(joined.FeatureClassifier):
+        def forward(self, features):
+            logits, probabilities = super().forward(features)
+            return logits + torch.linalg.eigvals(self.weight @ self.weight.T).real, probabilities
+
+    monkeypatch.setattr(joined, "FeatureClassifier", Odd)
+    with pytest.raises(EnvironmentFault, match=r"cannot export this model: .*eig.*another format") as caught:
+        ltfix.export(project("vit").heads["linear"], tmp_path / "m.onnx", to="onnx", features=True)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_export_that_differs_is_not_published(project, tmp_path: Path, monkeypatch):
     from ltfix.exporting import export as module
 
     made = project("vit")
-    monkeypatch.setattr(module, "own_logits", lambda joined, probes: np.ones((16, 3), np.float32))
+    monkeypatch.setattr(module, "own_logits", lambda joined, batch: np.ones((16, 3), np.float32))
     with pytest.raises(InputError, match="differ by"):
         ltfix.export(made.heads["linear"], tmp_path / "m", cache=made.cache)
     assert list(tmp_path.iterdir()) == []
