@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 AUTO = "auto"
 OWN = {name: value for name, value in find_method("samn").values().items() if name in ("metric", *TRAINING)}
 
+TraceFile = Annotated[
+    Path | None,
+    Option(
+        "Write loss, row norms by shot and, with validation features, accuracy by shot of every epoch "
+        "here, as JSON lines.",
+        metavar="FILE",
+    ),
+]
+
 
 def fit(
     *,
@@ -42,6 +51,7 @@ def fit(
     ] = None,
     val: ValCache = None,
     names: ArrayNames,
+    trace: TraceFile = None,
     seeds: Annotated[int | None, Option("Fit so many seeds; one head each and a summary.", low=1)] = None,
     work: WorkFolder = Path(),
     run: RunOptions,
@@ -58,7 +68,7 @@ def fit(
     given: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if method == AUTO:
-        own = {"loss": loss, "set": set_}
+        own = {"loss": loss, "set": set_, "trace": trace}
         console.refuse_unused([*values, *(name for name, value in own.items() if value)], "method auto")
         loss = None
     else:
@@ -67,11 +77,15 @@ def fit(
             console.refuse_unused(["loss"], f"method {found.name}")
             loss = None
         entry = with_loss(found, loss)
+        if trace is not None and entry.loss is None:
+            console.refuse_unused(["trace"], f"method {entry.name}")
+            trace = None
         given, origins = given_values(entry, values, set_)
 
     from ltfix import files
     from ltfix.compute import use_threads
     from ltfix.stage2.fit import plan_fit
+    from ltfix.stage2.fitting.trace import Trace
 
     use_threads(run.threads)
     options = dataclasses.replace(options, device=run.device)
@@ -81,12 +95,15 @@ def fit(
     train = locate(cache, work, "train", "ltfix fit CACHE", names)
     held = locate_val(val, cache, work, names)
     places = _places(out, work, plan.name, numbers, many=seeds is not None)
-    for place in places:
+    for place in (*places, trace):
         console.claim(place, overwrite=run.overwrite)
+    told = None if trace is None else Trace()
     began = perf_counter()
-    heads = plan.train(train, numbers, val=held, progress=console.progress())
+    heads = plan.train(train, numbers, val=held, trace=told, progress=console.progress())
     seconds = perf_counter() - began
     packed = {place: head.pack(place) for head, place in zip(heads, places, strict=True)}
+    if trace is not None and told is not None:
+        packed[trace] = told.pack()
     files.write_together(packed, overwrite=run.overwrite)
     _summarise(heads, train, held)
     where = f"{places[0]}" if len(places) == 1 else f"{places[0]} … {places[-1].name}"

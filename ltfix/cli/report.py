@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ltfix.evaluation.describe import Description
     from ltfix.evaluation.measure import Evaluation
     from ltfix.features.cache import FeatureCache
+    from ltfix.features.manifest import Manifest
     from ltfix.heads.head import Head
     from ltfix.report.thumbnails import Thumbnails
 
@@ -83,7 +84,7 @@ def report(
         Subject(evaluation, found, seed),
         name=work.resolve().name,
         origins=_origins(evaluation, first, work),
-        commands=list(_commands(evaluation)),
+        commands=list(_commands(evaluation, work)),
         pictures=_pictures(data, test, work),
         progress=console.progress(),
     )
@@ -116,11 +117,22 @@ def _origins(evaluation: Evaluation, caches: Sequence[Path], work: Path) -> list
     return [describe(path) for path in (*runs, *caches, evaluation.test.cache.path, *heads)]
 
 
-def _commands(evaluation: Evaluation) -> Iterator[str]:
-    """The commands that fit the heads again, with every value that is not the method's own, and this one."""
+def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
+    """The commands that made runs, features, heads and this page, as far as their files tell.
+
+    A head tells all that is not its method's own, a cache its source and backbone.
+    """
+    from ltfix import runfile
     from ltfix.cli.commands import load
     from ltfix.cli.signature import options
 
+    for path in sorted(work.glob(f"runs/*/{runfile.NAME}")):
+        argv = (runfile.read_run(path.parent).content.get("provenance") or {}).get("argv")
+        if isinstance(argv, list) and argv:
+            yield shlex.join(["ltfix", *map(str, argv[1:])])
+    manifest = evaluation.test.cache.manifest
+    if manifest is not None:
+        yield shlex.join(["ltfix", "extract", *_extract(manifest)])
     flags = {parameter.name: parameter.flag for parameter in options(load("fit")).values()}
     for row in evaluation.rows:
         if "values" in row.head.meta and row.head.path is not None:
@@ -136,6 +148,16 @@ def _typed(here: config.Invocation) -> Iterator[str]:
             for item in value if isinstance(value, list | tuple) else [value]:
                 yield from [parameter.flag] if item is True else [parameter.flag, str(item)]
     yield from map(str, here.values.get("heads") or ())
+
+
+def _extract(manifest: Manifest) -> Iterator[str]:
+    source, backbone = manifest.source, manifest.backbone
+    kind = source.get("kind", "folder")
+    yield from ("--data", ("" if kind == "folder" else f"{kind}:") + str(source.get("root")))
+    run, weights = backbone.get("run"), str(backbone.get("weights"))
+    yield from ("--backbone", str(backbone.get("name")) if run is None else f"runs/{run}")
+    if run is None and "." in weights:  # a file, not "pretrained" or "random"
+        yield from ("--checkpoint", weights)
 
 
 def _fit(head: Head, flags: dict[str, str]) -> Iterator[str]:

@@ -60,10 +60,11 @@ _STYLE: dict[Any, Any] = {
 
 
 class Panel(NamedTuple):
-    """One pair of axes: what stands above it, and what draws it."""
+    """One pair of axes: what stands above it, what draws it, and how high it is in inches."""
 
     title: str
     draw: Callable[[Axes], None]
+    height: float = HEIGHT
 
 
 def demand_plotting(path: Path) -> None:
@@ -94,7 +95,7 @@ def draw_file(panels: Sequence[Panel], path: Path, *, overwrite: bool = True) ->
     columns = min(MOST_COLUMNS, math.ceil(math.sqrt(len(panels))))
     kind = path.suffix.lower()[1:]
     with _styled("ltfix"):
-        figure, cells = _figure(math.ceil(len(panels) / columns), columns)
+        figure, cells = _figure(math.ceil(len(panels) / columns), columns, max(p.height for p in panels))
         for panel, axes in zip(panels, cells, strict=False):
             panel.draw(axes)
             axes.set_title(line(panel.title))
@@ -113,7 +114,7 @@ def draw_svg(panel: Panel, name: str) -> str:
         name: unique in the page: every id begins with it.
     """
     with _styled(name):
-        figure, (axes,) = _figure(1, 1)
+        figure, (axes,) = _figure(1, 1, panel.height)
         panel.draw(axes)
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
@@ -129,10 +130,10 @@ def _styled(salt: str) -> Iterator[None]:
         yield
 
 
-def _figure(rows: int, columns: int) -> tuple[Any, list[Axes]]:
+def _figure(rows: int, columns: int, height: float) -> tuple[Any, list[Axes]]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH * columns, height * rows), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
@@ -172,6 +173,11 @@ def label(axes: Axes, x: str, y: str) -> None:
     """Name the axes."""
     axes.set_xlabel(line(x))
     axes.set_ylabel(line(y))
+
+
+def legend_above(axes: Axes) -> None:
+    """A legend of few entries in one row above the axes, where no line runs."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, columnspacing=1, handletextpad=0.4)
 
 
 def plain(value: float) -> str:

@@ -12,6 +12,7 @@ from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.fitting.trace import Trace
 from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import Method, find_method
@@ -49,9 +50,13 @@ class FitPlan:
         seeds: Sequence[int],
         *,
         val: CacheLike | None = None,
+        trace: Trace | None = None,
         progress: Progress = SILENT,
     ) -> list[Head]:
         """Fit one head per seed, side by side; what is open is chosen once, with the first seed.
+
+        Args:
+            trace: told of every epoch; not of "auto", whose heads may be of any method.
 
         Raises:
             UsageError: parts that make no sense together on this cache.
@@ -63,7 +68,7 @@ class FitPlan:
         if self.values is None:
             return auto.fit_auto(material, seeds)
         task = MethodFit.of(material, self.values)
-        return task.train(task.choose(), seeds)
+        return task.train(task.choose(), seeds, trace)
 
 
 def plan_fit(

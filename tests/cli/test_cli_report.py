@@ -52,6 +52,7 @@ def test_a_project(project: Path, capsys: pytest.CaptureFixture[str]):
     assert "wrote report.html" in err
     assert all(name in text for name in ("stage-1", "samn", "tau-norm", "los (validation)"))
     assert "ltfix fit --method tau-norm --set tau=1.0 " in text
+    assert "ltfix extract --data photos --backbone resnet18<" in text
     assert re.search(r"<code>ltfix report --overwrite</code>", text)
     assert "<dd><bdi>0000000000" not in text
 
@@ -118,3 +119,16 @@ def test_compare_and_sweep_draw(project: Path):
     assert (project / "compare.png").stat().st_size > 1000
     assert (project / "sweep.pdf").stat().st_size > 1000
     assert run(["compare", "--methods", "ncm", "--plot", "compare.doc"]) == 2
+
+
+def test_a_trace_is_drawn(project: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["fit", "--epochs", "2", "--val", "features/test", "--overwrite", "--trace"]
+    assert run([*argv, "heads/samn-freq-epochs2.jsonl"]) == 0
+    assert len((project / "heads/samn-freq-epochs2.jsonl").read_text().splitlines()) == 2
+    text = page(project)
+    assert all(
+        f"samn-freq-epochs2: {part}" in text for part in ("loss", "accuracy on validation", "mean row norm")
+    )
+    capsys.readouterr()
+    assert run(["fit", "--method", "tau-norm", "--trace", "t.jsonl"]) == 2
+    assert "method tau-norm does not use --trace" in capsys.readouterr().err

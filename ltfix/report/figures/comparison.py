@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ltfix.evaluation.scores import TITLES
 from ltfix.evaluation.shots import SHOTS
-from ltfix.report.canvas import COLOURS, Panel, label, line
+from ltfix.report.canvas import COLOURS, Panel, label, legend_above, line
 from ltfix.report.subject import Subject
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ def comparison_data(name: str, found: dict[str, Any]) -> dict[str, Any]:
 
 def panels(data: dict[str, Any]) -> list[Panel]:
     """One a comparison."""
-    return [Panel(c["name"], partial(_draw, c["rows"])) for c in data["comparisons"]]
+    return [
+        Panel(c["name"], partial(_draw, c["rows"]), height=0.9 + 0.17 * len(c["rows"]))
+        for c in data["comparisons"]
+    ]
 
 
 def _draw(rows: list[dict[str, Any]], axes: Axes) -> None:
@@ -52,9 +55,7 @@ def _draw(rows: list[dict[str, Any]], axes: Axes) -> None:
             color=COLOURS[shot],
             label=TITLES[shot],
         )
-    axes.set_yticks(
-        range(len(rows)), [line(row["name"], 20) for row in rows], fontsize=7 if len(rows) < 16 else 5
-    )
+    axes.set_yticks(range(len(rows)), [line(row["name"], 20) for row in rows])
     axes.invert_yaxis()
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, columnspacing=1, handletextpad=0.2)
+    legend_above(axes)
     label(axes, "accuracy, percent", "")

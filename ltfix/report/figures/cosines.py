@@ -34,7 +34,7 @@ def data(subject: Subject) -> dict[str, Any]:
 
 def panels(data: dict[str, Any]) -> list[Panel]:
     """One panel."""
-    return [Panel(TITLE, partial(_draw, data))]
+    return [Panel(TITLE, partial(_draw, data), height=3.0)]
 
 
 def _draw(data: dict[str, Any], axes: Axes) -> None:

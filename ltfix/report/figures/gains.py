@@ -57,7 +57,7 @@ def _drawn(head: dict[str, Any], limits: tuple[float, float], said: str) -> Any:
             if low < high:
                 axes.plot([x, x], [low, high], color=COLOURS["ink"], lw=1)
             above = value >= 0
-            text = f"{value:+.1f}" if said.startswith("points") else f"{value:.1f}"
+            text = f"{round(value, 1) + 0.0:+.1f}" if said.startswith("points") else f"{value:.1f}"
             end, shift = (max(value, high), 3) if above else (min(value, low), -3)
             axes.annotate(
                 text.replace("-", "−"),

@@ -46,6 +46,7 @@ def _draw(shots: dict[str, Any], axes: Axes) -> None:
         if found["true"] is None or found["other"] is None:
             continue
         colour = COLOURS[shot]
+        axes.plot([x, x], [found["other"], found["true"]], ":", color=colour, lw=0.8)
         axes.errorbar(x, found["true"], found["std_pos"], fmt="o", ms=6, color=colour, elinewidth=1)
         axes.errorbar(x, found["other"], found["std"], fmt="o", ms=5, mfc="none", color=colour, elinewidth=1)
         middle = (found["true"] + found["other"]) / 2

@@ -12,7 +12,7 @@ from ltfix.errors import UsageError
 from ltfix.evaluation.scores import TITLES
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import format_value
-from ltfix.report.canvas import COLOURS, LINES, Panel, label, line, log_scale
+from ltfix.report.canvas import COLOURS, LINES, Panel, label, legend_above, line, log_scale
 from ltfix.report.figures.heat import heat_map
 from ltfix.report.subject import Subject
 
@@ -83,7 +83,10 @@ def _draw_lines(sweep: dict[str, Any], axes: Axes) -> None:
         _line(axes, x, points, score, label=TITLES[score], color=COLOURS["ink"])
     if _is_wide(x):
         log_scale(axes)
-    axes.legend(loc="best")
+    if others:
+        axes.legend(loc="best")
+    else:
+        legend_above(axes)
     label(axes, _said(first), f"{TITLES[score]}, percent" if others else "accuracy, percent")
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ltfix.evaluation.shots import SHOTS
-from ltfix.report.canvas import COLOURS, Panel, label
+from ltfix.report.canvas import COLOURS, Panel, label, legend_above
 from ltfix.report.subject import Subject
 
 if TYPE_CHECKING:
@@ -64,6 +64,6 @@ def _draw(part: str, lines: dict[str, list[list[float]]], axes: Axes) -> None:
         colour = COLOURS.get(name, COLOURS["ink"])
         axes.plot(x, y, "o-", ms=2.5, lw=1.3, color=colour, label=name.capitalize())
     if len(lines) > 1:
-        axes.legend(loc="best")
+        legend_above(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     label(axes, "epoch", PARTS[part])

@@ -25,6 +25,21 @@ MAX_VALUES = 1 << 26  # of weights trained at once: 256 MB of float32
 Grid = list[list[Head]]
 """Heads as [seed][setting]."""
 
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AfterEpoch:
+    """What a watcher sees of a batch of runs after an epoch.
+
+    Attributes:
+        index: of the epoch, from 0. heads: so far.
+        loss: gives the method's own loss [S, M] on some of the training samples.
+    """
+
+    index: int
+    heads: Grid
+    loss: Callable[[], Tensor]
+
+
 BEHIND = 10.0
 """By how much the logit of a class without training samples lies behind another's."""
 
@@ -51,14 +66,14 @@ class Fitter:
         seeds: Sequence[int],
         *,
         stop: int | None = None,
-        watch: Callable[[int, Grid], None] | None = None,
+        watch: Callable[[AfterEpoch], None] | None = None,
         tolerant: bool = False,
     ) -> Grid:
         """Fit every setting with every seed: heads for raw features, which know their start and scaling.
 
         Args:
             stop: train only so many epochs of the schedule (a length chosen on validation samples).
-            watch: called after every epoch with its index and the heads of a batch so far.
+            watch: called after every epoch.
             tolerant: a setting that diverges comes back as NaN, in place of an error that ends them all.
 
         Raises:
@@ -98,7 +113,7 @@ class Fitter:
         settings: Sequence[Values],
         seeds: Sequence[int],
         stop: int | None,
-        watch: Callable[[int, Grid], None] | None,
+        watch: Callable[[AfterEpoch], None] | None,
     ) -> Grid:
         first, starts = settings[0], [self.start(seed) for seed in seeds]
         loss, bound = first.method.loss, first.method.constraint
@@ -125,7 +140,8 @@ class Fitter:
             scaling=self.scaling,
             like=like.bfloat16() if self.compute.precision == "bf16" else like,
             constraint=None if bound is None else bound.function(head, counts, first.values),
-            after_epoch=watch and (lambda epoch: watch(epoch, self._collect(head, starts, settings))),
+            after_epoch=watch
+            and (lambda index, at: watch(AfterEpoch(index, self._collect(head, starts, settings), at))),
             progress=self.progress,
         )
         return self._collect(head, starts, settings)

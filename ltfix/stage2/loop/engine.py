@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -71,7 +72,7 @@ def train(
     scaling: Scaling,
     like: Tensor,
     constraint: Constraint | None = None,
-    after_epoch: Callable[[int], None] | None = None,
+    after_epoch: Callable[[int, Callable[[], Tensor]], None] | None = None,
     progress: Progress = SILENT,
 ) -> None:
     """Train a head of S seeds and M settings in place.
@@ -83,7 +84,7 @@ def train(
         scaling: what is done to the features first.
         like: a tensor whose dtype and device the batches take.
         constraint: enforced on the head after every step or epoch.
-        after_epoch: called with the epoch's index after its last step.
+        after_epoch: called with the epoch's index after its last step, and what gives the loss [S, M] then.
 
     Raises:
         Diverged: the weights of a run are no longer finite, or its loss is higher than where it started and
@@ -107,7 +108,7 @@ def train(
                 constraint.after("epoch")
             _check_finite(head, schedule, epoch)
             if after_epoch is not None:
-                after_epoch(epoch)
+                after_epoch(epoch, functools.partial(_mean_loss, head.logits, loss, glance))
             progress.advance()
         _check_loss(_mean_loss(head.logits, loss, glance), allowed, schedule)
     progress.finish()

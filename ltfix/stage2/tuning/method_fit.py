@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ import torch
 from ltfix._version import __version__
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.fitting.runs import AfterEpoch
+from ltfix.stage2.fitting.trace import Trace
 from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.compatibility import demand_sense
@@ -126,19 +128,19 @@ class MethodFit:
         scores = {"score": round(fitted, 6), "start_score": round(before, 6)}
         return dataclasses.replace(choice, record=choice.record | scores)
 
-    def train(self, choice: Choice, seeds: Sequence[int]) -> list[Head]:
-        """Fit what was chosen on all training samples, one head a seed, side by side.
+    def train(self, choice: Choice, seeds: Sequence[int], trace: Trace | None = None) -> list[Head]:
+        """Fit what was chosen on all training samples, one head a seed, side by side; ``trace`` is told how.
 
         Raises:
             Diverged: a run did.
         """
         material, candidate = self.material, choice.candidate
 
-        def fit(data: Features) -> list[Head]:
+        def fit(data: Features, watch: Callable[[AfterEpoch], None] | None = None) -> list[Head]:
             fitter = material.fitter(data, *candidate.ground)
-            return [row[0] for row in fitter.fit([candidate.values], seeds, stop=choice.stop)]
+            return [row[0] for row in fitter.fit([candidate.values], seeds, stop=choice.stop, watch=watch)]
 
-        runs = fit(material.data)
+        runs = fit(material.data, None if trace is None else lambda epoch: trace.add(epoch, material, seeds))
         empty = int((material.data.counts == 0).sum())
         if empty:
             material.progress.note(f"{empty} of {material.n_classes} classes have no training sample")

@@ -160,5 +160,5 @@ def _right_by_epoch(
     """After every epoch, [n] whether a run is right on each sample that the fold holds out."""
     found: list[np.ndarray | None] = []
     fitter = material.fitter(fold.train, *candidate.ground)
-    fitter.fit([candidate.values], [seed], watch=lambda _, heads: found.append(fold.correct(heads[0][0])))
+    fitter.fit([candidate.values], [seed], watch=lambda epoch: found.append(fold.correct(epoch.heads[0][0])))
     return found

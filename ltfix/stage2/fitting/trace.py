@@ -1,0 +1,52 @@
+"""What happens while heads are fitted: loss, accuracies and norms of the rows after every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ltfix import files
+from ltfix.evaluation.scores import class_accuracy, shot_means
+from ltfix.evaluation.shots import group
+from ltfix.heads.head import Head
+from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.fitting.runs import AfterEpoch
+
+FORMAT = "ltfix-trace/1"
+
+
+class Trace:
+    """Collects a line an epoch and seed while a :class:`~ltfix.stage2.fitting.runs.Fitter` is watched.
+
+    Attributes:
+        lines: ``seed``, ``epoch`` (from 1), ``loss`` (the method's own, on up to 512 training samples),
+            ``row_norm`` by shot, and ``val``, accuracies as fractions, where there is a validation cache.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def add(self, epoch: AfterEpoch, material: Material, seeds: Sequence[int]) -> None:
+        """The lines of one epoch, of the first setting of every seed."""
+        losses = epoch.loss()[:, 0].tolist()
+        for seed, heads, loss in zip(seeds, epoch.heads, losses, strict=True):
+            shots = group(material.data.counts).of
+            norms = np.linalg.norm(heads[0].weight.astype(np.float64), axis=1)
+            line = {"format": FORMAT, "seed": seed, "epoch": epoch.index + 1, "loss": loss}
+            line["row_norm"] = shot_means(norms, shots)
+            if material.held is not None:
+                line["val"] = _accuracies(heads[0], material, shots)
+            self.lines.append(line)
+
+    def pack(self) -> bytes:
+        """The bytes of a file of JSON lines."""
+        return "".join(f"{files.to_json(line)}\n" for line in self.lines).encode()
+
+
+def _accuracies(head: Head, material: Material, shots: np.ndarray) -> dict[str, float | None]:
+    held = material.folds()[0]
+    predicted, labels = held.predict(head), held.held.labels
+    recall = class_accuracy(predicted, labels, len(shots))
+    return {"all": float(np.mean(predicted == labels)), **shot_means(recall, shots)}
