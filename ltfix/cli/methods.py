@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console
 from ltfix.cli.options import EntryName, ListFormat
+from ltfix.option import Option
 
 if TYPE_CHECKING:
     from ltfix.stage2.methods.parts import Value
     from ltfix.stage2.methods.registry import Method
 
 
-def methods(name: EntryName = None, format: ListFormat = "table") -> None:
+def methods(
+    name: EntryName = None,
+    format: ListFormat = "table",
+    bibtex: Annotated[bool, Option("With NAME: the papers to cite, as BibTeX.")] = False,
+) -> None:
     """List the stage-2 methods, or one with its values.
 
     A method without a row of its own is looked for among installed plug-ins.
@@ -22,6 +27,9 @@ def methods(name: EntryName = None, format: ListFormat = "table") -> None:
     import ltfix
     from ltfix.stage2.methods.registry import find_method
 
+    if bibtex:
+        _cite(name)
+        return
     entries = ltfix.methods() if name is None else [find_method(name, "ltfix methods NAME")]
     if format == "json":
         console.write(json.dumps({"methods": [m.to_dict() for m in entries]}, indent=1, ensure_ascii=False))
@@ -29,6 +37,24 @@ def methods(name: EntryName = None, format: ListFormat = "table") -> None:
         console.table(["method", "what it does", "source"], [[m.name, m.summary, m.source] for m in entries])
     else:
         _describe(entries[0])
+
+
+def _cite(name: str | None) -> None:
+    from ltfix.errors import UsageError
+    from ltfix.stage2.methods.citations import bibtex
+    from ltfix.stage2.methods.registry import find_method
+
+    if name is None:
+        raise UsageError(
+            "which method is to be cited?", where="--bibtex", hint="`ltfix methods NAME --bibtex`"
+        )
+    method = find_method(name, "ltfix methods NAME")
+    entries = bibtex(method)
+    if not entries:
+        raise UsageError(
+            f"no paper is known of {name}", where="--bibtex", hint=f"its source: {method.source}"
+        )
+    console.write(entries)
 
 
 def _describe(method: Method) -> None:
