@@ -31,6 +31,9 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a value nobody takes": (lambda: ltfix.compare(XY, XY, ["ce"], epocs=3), "no method here takes epocs"),
     "unequal lengths": (lambda: ltfix.open_cache((XY[0], LABELS[:4])), r"labels must be \[56\], found \[4\]"),
     "no numbers": (lambda: ltfix.open_cache(([["a"]], [0])), "no arrays of numbers"),
+    "an option of extract": (lambda: ltfix.extract("x", backbone="b", vews=1), "'vews': did you mean views"),
+    "no folder to train into": (lambda: ltfix.train_backbone("x"), "missing a required argument: 'out'"),
+    "a cache to calibrate on": (lambda: ltfix.calibrate("h", 4), "val must be FeatureCache or"),
     "three arrays": (lambda: ltfix.open_cache((1, 2, 3)), "of type tuple"),
 }
 

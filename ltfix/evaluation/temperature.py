@@ -19,8 +19,9 @@ from ltfix.evaluation.reports.calibration import calibrate as measure
 from ltfix.evaluation.reports.calibration import expected_calibration_error
 from ltfix.evaluation.scores import LogitBlocks, logit_blocks
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, group
-from ltfix.features.read import FeatureCache, open_cache
+from ltfix.features.read import CacheLike, open_cache
 from ltfix.heads.head import Head, load_head
+from ltfix.public import public
 
 BY = "negative log-likelihood, every class alike"
 ONE, BY_SHOT = "one", "shots"
@@ -33,9 +34,10 @@ _KEPT_VALUES = 1 << 26  # of logits that are kept between passes: 256 MiB
 Blocks = Callable[[], LogitBlocks]
 
 
+@public
 def calibrate(
     head: Head | Path | str,
-    val: FeatureCache | Path | str,
+    val: CacheLike,
     by: str = ONE,
     *,
     many: int = MANY,
@@ -67,7 +69,7 @@ def calibrate(
     if by not in KINDS:
         raise UsageError("no such calibration", where=f"by={by}", hint=nearest(by, KINDS))
     head = head if isinstance(head, Head) else load_head(head)
-    val = open_cache(val)
+    val = open_cache(val, head.classes)
     val.demand_labels()
     check_fit(NamedHead(head.name, head), val, head.n_classes)
     if val.fingerprint is not None and val.fingerprint == head.meta.get("cache"):

@@ -9,15 +9,17 @@ from ltfix.extraction.plan import prepare
 from ltfix.extraction.request import Request
 from ltfix.extraction.run import run
 from ltfix.features.read import FeatureCache
-from ltfix.progress import Progress
+from ltfix.progress import Progress, listener
+from ltfix.public import public
 
 
+@public
 def extract(
     data: str | Path,
     *,
     backbone: str,
     out: str | Path = "features",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **options: Any,
 ) -> FeatureCache | dict[str, FeatureCache]:
     """Run a frozen backbone over images and cache its features in ``out/<split>/``.
@@ -34,7 +36,7 @@ def extract(
         data: a folder, ``list:FILE``, ``list:train=F,test=G``, or another ``prefix:rest``.
         backbone: a timm name, ``torchvision:NAME``, or a run folder of train-backbone.
         out: the folder of the caches.
-        progress: told of images done and of notes.
+        progress: told of images done and of notes; True shows a bar.
         options: further fields of :class:`Request`.
 
     Returns:
@@ -45,5 +47,6 @@ def extract(
         InputError: data, image or checkpoint missing or wrong; a feature that overflows.
         EnvironmentFault: no such device, no memory, no space, no permission.
     """
-    caches = run(prepare(Request(data=data, backbone=backbone, out=out, **options)), progress)
+    request = public(Request)(data=data, backbone=backbone, out=out, **options)
+    caches = run(prepare(request), listener(progress or False))
     return next(iter(caches.values())) if len(caches) == 1 else caches

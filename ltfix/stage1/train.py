@@ -12,7 +12,8 @@ from ltfix.compute import available_cpus, use_threads
 from ltfix.evaluation.scores import shot_accuracy
 from ltfix.heads.head import STAGE1, Head
 from ltfix.images.split import Split
-from ltfix.progress import SILENT, Progress
+from ltfix.progress import SILENT, Progress, listener
+from ltfix.public import public
 from ltfix.stage1 import augment, events
 from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import Processes, joined
@@ -31,6 +32,7 @@ VAL_BATCH = 256
 _PACE = ("sampler", "batch_size", "accumulate", "epochs", "clip_grad")
 
 
+@public
 def train_backbone(
     data: str | Path,
     *,
@@ -38,7 +40,7 @@ def train_backbone(
     model: str = "cifar_resnet32",
     recipe: str = "ce",
     preprocess: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
     **options: Any,
 ) -> Run:
     """Train a backbone and its classifier from images, and return the finished run.
@@ -60,7 +62,7 @@ def train_backbone(
         model: a timm name or ``torchvision:NAME``.
         recipe: a name of :func:`ltfix.stage1.recipes.recipes`.
         preprocess: image_size, crop_pct, mean, std, interpolation, where they are not options of their own.
-        progress: told of images and epochs.
+        progress: told of images and epochs; True shows a bar.
         options: further fields of :class:`TrainingRequest`, and values of the recipe: epochs, lr, ….
 
     Raises:
@@ -69,7 +71,8 @@ def train_backbone(
         EnvironmentFault: no such device or precision; ``out`` cannot be written.
     """
     given = {**options, **(preprocess or {})}
-    return train(TrainingRequest.of(data=data, out=out, model=model, recipe=recipe, **given), progress)
+    request = TrainingRequest.of(data=data, out=out, model=model, recipe=recipe, **given)
+    return train(request, listener(progress))
 
 
 def train(request: TrainingRequest, progress: Progress = SILENT) -> Run:
