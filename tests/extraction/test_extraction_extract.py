@@ -19,5 +19,5 @@ def test_one_split_is_a_cache_and_several_are_a_dictionary(photos: Path, tmp_pat
 
 
 def test_an_unknown_option_is_an_error(photos: Path, tmp_path: Path):
-    with pytest.raises(ltfix.UsageError, match="batchsize.*did you mean batch_size"):
+    with pytest.raises(ltfix.UsageError, match=r"batchsize.*did you mean batch_size"):
         ltfix.extract(photos, backbone="cifar_resnet32", out=tmp_path, batchsize=3)
