@@ -39,9 +39,9 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:
     done: list[tuple[str, tuple[int, ...]]] = []
     train = MethodFit.train
 
-    def counted(self, choice, seeds):
+    def counted(self, choice, seeds, *more):
         done.append((self.values.method.name, tuple(seeds)))
-        return train(self, choice, seeds)
+        return train(self, choice, seeds, *more)
 
     monkeypatch.setattr(MethodFit, "train", counted)
     return done
