@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from ltfix.cli import boundary, commands, config, invocation, signals
+from ltfix.cli import boundary, commands, config, invocation, manual, signals
 
 COMPLETE = "_LTFIX_COMPLETE"  # set by the shell functions that typer installs
 _SETTINGS: dict[str, Any] = {
@@ -37,7 +37,7 @@ def list_app(names: Collection[str] = ()) -> typer.Typer:
 def command_app(name: str) -> typer.Typer:
     """One command alone: its help then needs no pydantic, which a group's options would bring in."""
     app = typer.Typer(add_completion=False, **_SETTINGS)
-    app.command(name)(invocation.framed(name, commands.load(name)))
+    app.command(name, cls=manual.GroupedCommand)(invocation.framed(name, commands.load(name)))
     return app
 
 

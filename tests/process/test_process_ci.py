@@ -50,8 +50,6 @@ def test_the_shell_script_holds_a_build_to_the_last_one(job: Path):
     first = run()
     assert first.returncode == 0, first.stderr
     last = json.loads((job / "last.json").read_text())
-    again = run()
-    assert again.returncode == 0, again.stderr
     better = [{**row, "few": min(1.0, row["few"] + 0.3), "correct": None} for row in last["heads"]]
     (job / "last.json").write_text(json.dumps(last | {"heads": better}))
     worse = run()
