@@ -22,7 +22,7 @@ COMMANDS = {
     "evaluate": Command("evaluate", "evaluate", "Print the accuracy of heads for many, medium and few-shot."),
     "compare": Command("compare", "compare", "Fit and score every method with several seeds; one table."),
     "sweep": Command("sweep", "sweep", "Show how a method's accuracy depends on its values."),
-    "export": Command("export", "export", "Put a head back into its model, for timm, torchvision or ONNX."),
+    "export": Command("export", "export", "Put a head back into its model: timm, torchvision, ONNX."),
     "report": Command("report", "report", "Write one HTML page about a project, with pictures."),
     "train-backbone": Command("train", "train_backbone", "Train a backbone from images (stage 1)."),
     "predict": Command("predict", "predict", "Say what pictures are: labels and probabilities."),

@@ -7,8 +7,8 @@ from typing import Any
 import typer.core
 
 _GROUPS = {
-    "What": "method methods over seeds loss set init metric backbone model recipe preset name data split root "
-    "columns unlabelled classes classes_order limit train test cache report to features head by against "
+    "What": "method methods over seeds loss set init metric backbone model recipe preset name data split "
+    "root columns unlabelled classes classes_order limit train test cache report to features head by against "
     "fail_under baseline max_drop features_key labels_key checkpoint checkpoint_key ignore_tensors "
     "model_arg pretrained verify",
     "How": "",  # all that stands nowhere else
