@@ -29,7 +29,7 @@ def predict(
     data: Annotated[
         str | None,
         Option(
-            "Pictures: a folder at any depth, list:FILE, another source, - for paths on stdin; or a cache.",
+            "A picture, a folder at any depth, list:FILE, another source, - for paths on stdin; or a cache.",
             metavar="SRC",
             path="data",
         ),

@@ -32,8 +32,8 @@ def open_unlabelled(
     """The pictures of one split, without labels and without classes.
 
     Args:
-        spec: a folder, whose pictures are taken at any depth; ``list:FILE``, a path a line, where a label may
-            follow (``list:-``: standard input); or another source, whose labels are not looked at.
+        spec: a picture; a folder, whose pictures are taken at any depth; ``list:FILE``, a path a line, where
+            a label may follow (``list:-`` is standard input); or another source, labels not looked at.
         root, columns: as :func:`ltfix.images.source.open_source` has them.
         split: which, where there are several; of a folder, the folder of that name in it, if there is one.
 
@@ -60,6 +60,8 @@ def open_unlabelled(
 
 
 def _folder(path: Path, name: str = NAME) -> Split:
+    if path.suffix.lower() in IMAGES and path.is_file():  # one picture, named by itself
+        return _split(name, [path.name], os.fspath(path.parent), "folder", name_of(os.fspath(path.parent)))
     with files.os_errors(path):
         if not path.is_dir():
             path.stat()

@@ -26,6 +26,12 @@ def test_a_folder_at_any_depth(tmp_path: Path):
     assert split.open(0).size == (40, 32)
 
 
+def test_one_picture(tmp_path: Path):
+    write(tmp_path / "a.PNG")
+    split = open_unlabelled(tmp_path / "a.PNG")
+    assert (list(split.samples), split.open(0).size) == (["a.PNG"], (40, 32))
+
+
 def test_the_folder_of_a_split(tmp_path: Path):
     photos = write_photos(tmp_path / "photos")
     assert len(open_unlabelled(photos)) == 15
