@@ -140,11 +140,10 @@ def opened(path: str) -> Iterator[Any]:
         raise EnvironmentFault(
             "parquet needs pyarrow", where=path, hint='pip install "ltfix[parquet]"'
         ) from err
-    try:
-        with (
-            open_binary(path) as handle,
-            pyarrow.parquet.ParquetFile(handle if is_remote(path) else path) as parquet,
-        ):
-            yield parquet
-    except pyarrow.ArrowException as err:
-        raise InputError(f"not a whole parquet file: {str(err).splitlines()[0]}", where=path) from err
+    with open_binary(path) as handle:
+        try:
+            with pyarrow.parquet.ParquetFile(handle if is_remote(path) else path) as parquet:
+                yield parquet
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as err:
+            first = str(err).partition("\n")[0]
+            raise InputError(f"not a whole parquet file: {first}", where=path) from err

@@ -32,6 +32,7 @@ MD5 = {
     "cifar-100-python/test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
     "cifar-100-python/meta": "7973b15100ade9c7d40fb424638fde48",
 }
+_PYTHON = {name.rpartition("/")[2]: name.rpartition("/")[0] for name in MD5}  # the folder of each file
 _TEN = [f"data_batch_{i}" for i in range(1, 6)]
 # folder; files of train and of test; file of the class names; their key in it, or the label bytes of a record
 _FORMS = {
@@ -80,8 +81,9 @@ def _read(folder: Path, names: list[str], meta: str, form: int | str) -> Listing
             classes = [line.strip() for line in text if line.strip()]
         batches = [_records(path, form) for path in paths]
     else:
-        classes = unpickle(folder / meta)[form]
-        batches = [_arrays(path, form.replace("label_names", "labels")) for path in paths]
+        classes, key = _unpickle(folder / meta)[form], form.replace("label_names", "labels")
+        found = [_unpickle(path) for path in paths]
+        batches = [(np.array(batch[key], np.int64), batch["data"].reshape(-1, BYTES)) for batch in found]
     members = np.repeat(np.arange(len(paths)), [len(labels) for labels, _ in batches])
     labels = np.concatenate([labels for labels, _ in batches])
     if labels.max(initial=0) >= len(classes):
@@ -117,19 +119,12 @@ class RawPictures:
 
 def _records(path: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """Labels [N] and pixels [N, 3072] of a file of the binary version; the fine label is the last."""
-    files.demand_regular(path)
     with files.os_errors(path):
         raw = np.fromfile(path, np.uint8)
     if not len(raw) or len(raw) % (label_bytes + BYTES):
         raise InputError("it is cut off: not a whole number of records", where=path, hint="copy it again")
     records = raw.reshape(-1, label_bytes + BYTES)
     return records[:, label_bytes - 1].astype(np.int64), records[:, label_bytes:]
-
-
-def _arrays(path: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """The same of a file of the Python version."""
-    batch = unpickle(path)
-    return np.array(batch[key], np.int64), np.asarray(batch["data"], np.uint8).reshape(-1, BYTES)
 
 
 class _Arrays(pickle.Unpickler):
@@ -142,17 +137,11 @@ class _Arrays(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no array")
 
 
-def unpickle(path: Path) -> dict[str, Any]:
-    """The content of an official file of the Python version.
-
-    Raises:
-        InputError: its MD5 is another.
-    """
-    files.demand_regular(path)
+def _unpickle(path: Path) -> dict[str, Any]:
+    """The content of an official file of the Python version."""
     with files.os_errors(path):
         raw = path.read_bytes()
-    official = [sum_ for name, sum_ in MD5.items() if name.rpartition("/")[2] == path.name]
-    if hashlib.md5(raw, usedforsecurity=False).hexdigest() not in official:
+    if hashlib.md5(raw, usedforsecurity=False).hexdigest() != MD5[f"{_PYTHON[path.name]}/{path.name}"]:
         hint = "only the official pickles are opened; the binary version has no such check"
         raise InputError("its MD5 is not that of CIFAR's own file", where=path, hint=hint)
     try:

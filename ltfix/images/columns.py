@@ -31,8 +31,8 @@ NAMES = {
 }
 
 
-class Columns:
-    """The columns of a table by what they are to pictures.
+def find_columns(names: Sequence[str], chosen: Mapping[str, str], where: object) -> list[str]:
+    """The columns of the path, of the label and, if there is one, of the split.
 
     Args:
         names: all that the table has.
@@ -42,30 +42,22 @@ class Columns:
     Raises:
         InputError: no path or no label among them.
     """
-
-    def __init__(self, names: Sequence[str], chosen: Mapping[str, str], where: object) -> None:
-        found = {meaning: self._find(names, meaning, chosen.get(meaning), where) for meaning in NAMES}
-        self.path, self.label, self.split = (found[meaning] for meaning in NAMES)
-
-    def present(self) -> list[str]:
-        """The columns of path, label and, if there is one, split."""
-        return [name for name in (self.path, self.label, self.split) if name is not None]
-
-    @staticmethod
-    def _find(names: Sequence[str], meaning: str, chosen: str | None, where: object) -> str | None:
-        if chosen is not None:
-            if chosen not in names:
-                raise InputError(f"there is no column {chosen!r}", where=where, hint=_known(names))
-            return chosen
-        lower = {name.strip().lower(): name for name in reversed(names)}
-        found = next((lower[name] for name in NAMES[meaning] if name in lower), None)
-        if found is None and meaning != "split":
+    known = "it has " + ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    lower = {name.strip().lower(): name for name in reversed(names)}
+    found = []
+    for meaning, usual in NAMES.items():
+        name = chosen.get(meaning) or next((lower[each] for each in usual if each in lower), None)
+        if name is not None and name not in names:
+            raise InputError(f"there is no column {name!r}", where=where, hint=known)
+        if name is not None:
+            found.append(name)
+        elif meaning != "split":
             raise InputError(
                 f"none of its columns is called as a {meaning} is",
                 where=where,
-                hint=f"columns={meaning}=NAME says which; {_known(names)}",
+                hint=f"columns={meaning}=NAME says which; {known}",
             )
-        return found
+    return found
 
 
 def parse(text: str | None) -> dict[str, str]:
@@ -81,10 +73,6 @@ def parse(text: str | None) -> dict[str, str]:
             raise UsageError(f"columns={text!r} is not path=NAME,label=NAME,split=NAME", where="columns")
         found[meaning] = name
     return found
-
-
-def _known(names: Sequence[str]) -> str:
-    return "it has " + ", ".join(list(names)[:20]) + (", …" if len(names) > 20 else "")
 
 
 class Rows:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 from ltfix.errors import InputError
-from ltfix.images.columns import Columns, Row, open_table
+from ltfix.images.columns import Row, find_columns, open_table
 from ltfix.images.listing import ListingSource
 from ltfix.images.places import open_text
 
@@ -37,7 +37,7 @@ def _rows(delimiters: str, file: str, chosen: Mapping[str, str]) -> Iterator[Row
         line = 1
         try:
             names = next(csv.reader([first], delimiter=between, strict=True), [])
-            at = [names.index(name) for name in Columns(names, chosen, file).present()]
+            at = [names.index(name) for name in find_columns(names, chosen, file)]
             reader = csv.reader(text, delimiter=between, strict=True)
             for cells in reader:
                 line = reader.line_num + 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ltfix.errors import EnvironmentFault, InputError
-from ltfix.images.columns import Columns, Rows, parse, split_name
+from ltfix.images.columns import Rows, find_columns, parse, split_name
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.pictures import FilePictures, check_size
@@ -55,7 +55,7 @@ def _read(found: Any, chosen: Mapping[str, str], where: str) -> Listing:
     """One split."""
     import datasets
 
-    image, label, *_ = Columns(found.column_names, chosen, where).present()
+    image, label, *_ = find_columns(found.column_names, chosen, where)
     if not isinstance(found.features[image], datasets.Image):
         raise InputError(
             f"column {image!r} holds no pictures", where=where, hint="columns=path=NAME says which does"
@@ -69,7 +69,7 @@ def _read(found: Any, chosen: Mapping[str, str], where: str) -> Listing:
         pictures = batch.column(image)
         for at, text in enumerate(batch.column(label).to_pylist()):
             path, data = pictures[at]["path"].as_py(), pictures[at]["bytes"]
-            name = f"{len(sizes)}/{name_of(path)}" if path else str(len(sizes))
+            name = f"{len(sizes)}/{path.rpartition('/')[2]}" if path else str(len(sizes))
             rows.add(len(sizes), name, text if known is None else known.get(text))
             sizes.append(len(data.as_buffer()) if data.is_valid else look_at(path or "")[0])
     stamp = int(found._fingerprint, 16) % (1 << 63)

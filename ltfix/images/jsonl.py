@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from ltfix.errors import InputError
-from ltfix.images.columns import Columns, Row, open_table
+from ltfix.images.columns import Row, find_columns, open_table
 from ltfix.images.listing import ListingSource
 from ltfix.images.places import open_text
 
@@ -35,5 +35,5 @@ def _rows(file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
             if not isinstance(found, dict):
                 raise InputError("not a JSON object", where=f"{file}, line {number}")
             if names is None:
-                names = Columns(list(found), chosen, file).present()
+                names = find_columns(list(found), chosen, file)
             yield number, *(found.get(name) for name in names)

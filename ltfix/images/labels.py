@@ -54,6 +54,10 @@ class Labels:
         self.names = names or classes is not None
         self.row_where = where
 
+    def text(self, row: int) -> str:
+        """The label of a row."""
+        return self.texts[int(self.codes[row])]
+
     def where(self, code: int) -> str:
         """The place of the first row with a text."""
         return self.row_where(int(np.argmax(self.codes == code)))

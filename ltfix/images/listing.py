@@ -15,6 +15,7 @@ from ltfix.images import labels as label_rules
 from ltfix.images.labels import Labels
 from ltfix.images.pictures import Pictures, below
 from ltfix.images.places import is_remote
+from ltfix.images.repeats import told_overlap, told_repeats
 from ltfix.images.source import no_such_split, order_splits
 from ltfix.images.split import Split, check_classes, check_name
 
@@ -96,6 +97,9 @@ class ListingSource:
             label_rules.told_as_names(table.labels),
             label_rules.told_as_several(table.labels),
             told_benchmark(len(table.samples), len(names)) if name == "train" else None,
+            told_overlap(name, table, self._table("train"))
+            if name != "train" and "train" in self._open
+            else None,
         )
         found = Split(
             name=name,
@@ -129,10 +133,7 @@ class ListingSource:
         if split not in self._open:
             raise no_such_split(split, self.splits(), f"{self.kind}:")
         if split not in self._read:
-            table = self._open[split]()
-            if not table.samples:
-                raise InputError("it has no rows", where=table.place)
-            self._read[split] = _checked(table)
+            self._read[split] = _checked(self._open[split]())
         return self._read[split]
 
 
@@ -179,29 +180,15 @@ def _checked(table: Listing) -> Listing:
     """The table with a note where pictures are there twice.
 
     Raises:
-        InputError: one is there with two labels, or its name holds a line break or a NUL.
+        InputError: it has no rows, a name holds a line break or a NUL, or a picture has two labels.
     """
+    if not table.samples:
+        raise InputError("it has no rows", where=table.place)
     for row, name in enumerate(table.samples):
         if _STRANGE.search(name):
             check_name(name, table.labels.row_where(row))
-    hashes = np.fromiter(map(hash, table.samples), np.int64, len(table.samples))
-    order = np.argsort(hashes, kind="stable")
-    again = np.flatnonzero(np.diff(hashes[order]) == 0) + 1
-    if not len(again):
-        return table
-    first, repeated = dict[str, int](), 0
-    for row in sorted({*order[again - 1].tolist(), *order[again].tolist()}):
-        name = table.samples[row]
-        before = first.setdefault(name, row)
-        if table.labels.codes[before] != table.labels.codes[row]:
-            texts = [table.labels.texts[table.labels.codes[each]] for each in (before, row)]
-            what = f"{name!r} has two labels, {texts[0]!r} and {texts[1]!r}"
-            raise InputError(what, where=table.labels.row_where(row))
-        repeated += before != row
-    if not repeated:
-        return table
-    told = f"{repeated:,} pictures are" if repeated > 1 else "1 picture is"
-    return dataclasses.replace(table, notes=(*table.notes, f"{told} there more than once ({table.place})"))
+    told = told_repeats(table)
+    return table if told is None else dataclasses.replace(table, notes=(*table.notes, told))
 
 
 def told_benchmark(rows: int, classes: int) -> str | None:

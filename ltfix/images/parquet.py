@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ltfix.images.cells import CellPictures, inside_of, opened
-from ltfix.images.columns import Columns, Row, Rows, files_of, open_table, parse
+from ltfix.images.columns import Row, Rows, files_of, find_columns, open_table, parse
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.places import look_at, name_of
@@ -37,7 +37,7 @@ def _rows(file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
     """The rows of one file; those of pictures are called by the file, their number, and a path inside."""
     with opened(file) as parquet:
         schema, number = parquet.schema_arrow, 0
-        names = Columns(schema.names, chosen, file).present()
+        names = find_columns(schema.names, chosen, file)
         classes, inside = _class_names(schema, names[1]), inside_of(schema.field(names[0]).type)
         wanted = (
             names
@@ -52,7 +52,7 @@ def _rows(file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
                 if inside is not None:
                     name = f"{name_of(file)}/{number}"
                     if own := (path or {}).get("path"):
-                        name += f"/{name_of(own)}"
+                        name += f"/{own.rpartition('/')[2]}"
                 yield number, name, label if classes is None else classes.get(label), *of
                 number += 1
 
@@ -61,7 +61,7 @@ def _listing(rows: Rows, place: str, base: str, bounded: bool, *, chosen: Mappin
     """Rows as pictures of the table, or as files that it names."""
     with opened(place) as parquet:
         schema = parquet.schema_arrow
-        names = Columns(schema.names, chosen, place).present()
+        names = find_columns(schema.names, chosen, place)
         classes, inside = _class_names(schema, names[1]), inside_of(schema.field(names[0]).type)
     known = None if classes is None else list(classes.values())
     if inside is None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from ltfix.errors import InputError
 from ltfix.images.archive import Member, looked
-from ltfix.images.columns import Columns, Rows, parse
+from ltfix.images.columns import Rows, find_columns, parse
 from ltfix.images.folder import IMAGES
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
@@ -102,7 +102,7 @@ def _label(
         if ending == "cls":
             return raw.decode().strip()
         value = dict(json.loads(raw))
-        name = Columns([*value, "path"], {**chosen, "path": "path"}, where).label
+        name = find_columns([*value, "path"], {**chosen, "path": "path"}, where)[1]
         return value[name]
     except (ValueError, RecursionError, TypeError) as err:
         raise InputError(f"not a label: {err}", where=where) from err

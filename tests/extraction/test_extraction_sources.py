@@ -58,7 +58,7 @@ def write_all(photos: Path) -> dict[str, str]:
                 shard.add(place / "label.json", f"{row:05}.json")
     with tarfile.open(place / "all.tar", "w") as tar:
         tar.add(photos, photos.name)
-    with zipfile.ZipFile(place / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(place / "all.zip", "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for path in sorted(photos.rglob("*.*"), reverse=True):
             archive.write(path, path.relative_to(photos))
     by_split = {

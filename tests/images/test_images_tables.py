@@ -246,3 +246,21 @@ def test_labels_of_several_classes_are_asked_about(photos: Path):
 def test_published_lists_are_known_by_their_counts(rows: int, classes: int, told: str | None):
     found = told_benchmark(rows, classes)
     assert found is None if told is None else str(found).startswith(told)
+
+
+def test_pictures_of_two_splits(photos: Path):
+    names = ["path", "label", "split"]
+    rows = [(*row, "train") for row in ROWS]
+    source = open_source(
+        write_table(photos / "a.csv", names, [*rows, (*ROWS[1], "test"), ("x.png", "ant", "test")])
+    )
+    assert source.split("test", ("ant", "bee")).notes == ("1 picture of test is in train too",)
+    assert source.split("train").notes == ()
+    wrong = open_source(write_table(photos / "b.csv", names, [*rows, (ROWS[1][0], "ant", "test")]))
+    with pytest.raises(InputError, match=r"bee/00.png' has two labels, 'bee' and 'ant' \(.*b\.csv, line 5\)"):
+        wrong.split("test", ("ant", "bee"))
+    for folder, text in (("one", "0.png a\n1.png b\n"), ("two", "0.png b\n1.png a\n")):  # other pictures
+        (photos / folder).mkdir()
+        (photos / folder / "list.txt").write_text(text)
+    source = open_source(f"list:train={photos}/one/list.txt,test={photos}/two/list.txt")
+    assert source.split("test").notes == ()

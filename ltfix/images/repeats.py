@@ -1,0 +1,67 @@
+"""Pictures that a list has more than once, or that two splits share: an error where labels differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ltfix.errors import InputError
+from ltfix.images.labels import whole_number
+
+if TYPE_CHECKING:
+    from ltfix.images.listing import Listing
+
+
+def told_repeats(table: Listing) -> str | None:
+    """A note where a listing has pictures more than once.
+
+    Raises:
+        InputError: one has two labels.
+    """
+    hashes = _hashes(table.samples)
+    order = np.argsort(hashes, kind="stable")
+    again = np.flatnonzero(np.diff(hashes[order]) == 0)
+    rows = sorted({*order[again].tolist(), *order[again + 1].tolist()})
+    n = _compare(table, rows, table, rows)
+    return f"{n:,} picture{'s are' if n > 1 else ' is'} there more than once ({table.place})" if n else None
+
+
+def told_overlap(name: str, ours: Listing, train: Listing) -> str | None:
+    """A note where a split has pictures of the training split.
+
+    Raises:
+        InputError: one has another label there.
+    """
+    bases = {(type(each.pictures), getattr(each.pictures, "root", each.place)) for each in (ours, train)}
+    if len(bases) > 1 or ours.by_class:  # the same names are other pictures
+        return None
+    here, there = _hashes(ours.samples), _hashes(train.samples)
+    rows, others = np.flatnonzero(np.isin(here, there)), np.flatnonzero(np.isin(there, here))
+    n = _compare(ours, rows.tolist(), train, others.tolist())
+    return f"{n:,} picture{'s' * (n > 1)} of {name} {'are' if n > 1 else 'is'} in train too" if n else None
+
+
+def _hashes(samples: Sequence[str]) -> np.ndarray:
+    return np.fromiter(map(hash, samples), np.int64, len(samples))
+
+
+def _compare(ours: Listing, rows: Iterable[int], theirs: Listing, others: Iterable[int]) -> int:
+    """How many of ``rows`` have the name of an earlier one of ``others``, or of any in another listing."""
+    known = dict[str, int]()
+    for row in others:
+        known.setdefault(theirs.samples[row], row)
+    found = 0
+    for row in rows:
+        other = known.get(ours.samples[row])
+        if other is None or (ours is theirs and other == row):
+            continue
+        found += 1
+        texts = ours.labels.text(row), theirs.labels.text(other)
+        if texts[0] != texts[1] and (
+            whole_number(texts[0]) is None or len(set(map(whole_number, texts))) > 1
+        ):
+            what = f"{ours.samples[row]!r} has two labels, {texts[1]!r} and {texts[0]!r}"
+            raise InputError(what, where=ours.labels.row_where(row))
+    return found
