@@ -13,11 +13,13 @@ import numpy as np
 from ltfix.errors import InputError
 from ltfix.images import labels as label_rules
 from ltfix.images.labels import Labels
-from ltfix.images.pictures import Pictures, below
+from ltfix.images.pictures import below
 from ltfix.images.places import is_remote
-from ltfix.images.repeats import told_overlap, told_repeats
+from ltfix.images.rows import Listing, told_overlap, told_repeats
 from ltfix.images.source import no_such_split, order_splits
 from ltfix.images.split import Split, check_classes, check_name
+
+__all__ = ["BENCHMARKS", "Listing", "ListingSource", "of_paths", "told_benchmark"]
 
 # rows and classes of the published long-tailed training lists
 BENCHMARKS = {
@@ -27,30 +29,6 @@ BENCHMARKS = {
 }
 _NEARLY = 0.02
 _STRANGE = re.compile(r"[\n\r\0]")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Listing:
-    """The rows of one split, before it is known which classes its labels are.
-
-    Attributes:
-        place: what messages call it.
-        samples: N names.
-        labels: of the rows.
-        pictures: of the rows.
-        sizes, stamps: as a :class:`Split` has them.
-        notes: what the user should know of how it was read.
-        by_class: whether its samples stand by class, in whatever order classes are in.
-    """
-
-    place: str
-    samples: Sequence[str]
-    labels: Labels
-    pictures: Pictures
-    sizes: np.ndarray
-    stamps: np.ndarray | None
-    notes: tuple[str, ...] = ()
-    by_class: bool = False
 
 
 class ListingSource:

@@ -1,17 +1,39 @@
-"""Pictures that a list has more than once, or that two splits share: an error where labels differ."""
+"""The rows of one split as a source lists them; which pictures are there twice, or in two splits."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ltfix.errors import InputError
-from ltfix.images.labels import whole_number
+from ltfix.images.labels import Labels, whole_number
+from ltfix.images.pictures import Pictures
 
-if TYPE_CHECKING:
-    from ltfix.images.listing import Listing
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Listing:
+    """The rows of one split, before it is known which classes its labels are.
+
+    Attributes:
+        place: what messages call it.
+        samples: N names.
+        labels: of the rows.
+        pictures: of the rows.
+        sizes, stamps: as a :class:`Split` has them.
+        notes: what the user should know of how it was read.
+        by_class: whether its samples stand by class, in whatever order classes are in.
+    """
+
+    place: str
+    samples: Sequence[str]
+    labels: Labels
+    pictures: Pictures
+    sizes: np.ndarray
+    stamps: np.ndarray | None
+    notes: tuple[str, ...] = ()
+    by_class: bool = False
 
 
 def told_repeats(table: Listing) -> str | None:
