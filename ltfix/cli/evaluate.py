@@ -25,6 +25,7 @@ from ltfix.option import Option
 from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
+    from ltfix.evaluation.report import Report
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
     from ltfix.report.figures import Figure
@@ -52,6 +53,9 @@ def evaluate(
         str,
         Option("many-medium-few, per-class, calibration, confusion, logits or features.", metavar="KIND"),
     ] = "many-medium-few",
+    sort: Annotated[
+        str, Option("Of per-class: the order of classes.", choices=("index", "gain", "recall", "count"))
+    ] = "index",
     format: TableFormat = "table",
     output: ResultFile = None,
     plot: PlotFile = None,
@@ -87,6 +91,8 @@ def evaluate(
     bars = Bars.of(**vars(gates))
     if against is None and gates.baseline is None:
         console.refuse_unused(["seed"], "evaluate without --against or --baseline")
+    if report != "per-class":
+        console.refuse_unused(["sort"], f"the report {report}")
     for place in (plot, output):
         console.claim(place, overwrite=overwrite)
     figure = None if plot is None else _figure_of(report, plot)
@@ -98,6 +104,7 @@ def evaluate(
 
     opened_heads = Evaluation.of(chosen, opened, many=many, few=few, tta=tta, progress=progress)
     found = opened_heads.report(report, against=against, bars=bars, seed=seed)
+    found = _in_order(found, sort)
     if plot is not None and figure is not None:
         from ltfix.report.subject import Subject
 
@@ -106,6 +113,12 @@ def evaluate(
         console.note("no stage-1 row: give the training cache before the heads to see where they began")
     console.deliver_result(found, format, output, overwrite=overwrite)
     gating.demand(found)
+
+
+def _in_order(found: Report, sort: str) -> Report:
+    from ltfix.evaluation.reports.per_class import ordered
+
+    return ordered(found, sort) if found.kind == "per-class" else found
 
 
 def _figure_of(report: str, plot: Path) -> Figure:

@@ -14,7 +14,7 @@ _GROUPS = {
     "How": "",  # all that stands nowhere else
     "Validation": "val val_fraction val_per_class val_from_rest tune select calibrate",
     "Output": "out output format overwrite plot trace save_heads probs tensorboard results many few order "
-    "all dry_run bibtex on_error top abstain",
+    "all sort dry_run bibtex on_error top abstain",
     "Project": "work config seed device threads quiet debug help",
 }
 _GROUP_OF = {key: title for title, keys in _GROUPS.items() for key in keys.split()}

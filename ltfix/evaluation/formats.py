@@ -148,7 +148,7 @@ def _xml(text: str) -> str:
 
 FORMATS: dict[str, Callable[[dict[str, Any], Sequence[Table]], str]] = {
     "json": lambda document, tables: json_text(document),
-    "csv": lambda document, tables: encodable(to_csv(tables[0])),
+    "csv": lambda document, tables: encodable(to_csv(tables[0].tidy or tables[0])),
     "markdown": lambda document, tables: to_markdown(tables),
     "latex": lambda document, tables: to_latex(tables),
     "github": to_github,

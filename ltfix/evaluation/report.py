@@ -76,6 +76,8 @@ def shot_columns(
 
 def _with_differences(table: Table, report: Report) -> Table:
     """The table with each head's differences in its csv: value, low and high a shot."""
+    if table.tidy is not None:
+        return dataclasses.replace(table, tidy=_with_differences(table.tidy, report))
     by_name = {(head["name"], head["path"]): head["difference"] or {} for head in report.heads}
     keys = [f"difference_{shot}" for shot in ("all", *SHOTS)]
     rows = []

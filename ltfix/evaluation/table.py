@@ -46,6 +46,7 @@ class Table:
         title: what the table is of.
         notes: lines to print below it.
         essential: so many columns stay on a terminal that is too narrow for all; None: every one.
+        tidy: what the csv holds instead, where people read other rows.
     """
 
     columns: tuple[Column, ...]
@@ -53,6 +54,7 @@ class Table:
     title: str = ""
     notes: tuple[str, ...] = ()
     essential: int | None = None
+    tidy: Table | None = None
 
     @property
     def shown(self) -> tuple[Column, ...]:

@@ -17,6 +17,7 @@ from sklearn.metrics import accuracy_score, recall_score
 import ltfix
 from ltfix.errors import UsageError
 from ltfix.evaluation import Report, evaluate, reports
+from ltfix.evaluation.reports.per_class import ordered
 from ltfix.evaluation.scores import predictions
 from ltfix.features.read import open_cache
 
@@ -272,3 +273,22 @@ def test_the_title_says_where_a_head_saw_the_samples():
     fitted = dataclasses.replace(head, meta={**head.meta, "cache": "ab12"})
     assert evaluate(fitted, own).title == "test.npz: 10 samples that heads here were fitted on, 7 classes"
     assert evaluate(head, own).title == evaluate(fitted, cache).title == "test.npz: 10 samples, 7 classes"
+
+
+def test_classes_are_side_by_side_and_in_the_order_asked_for():
+    cache, head = noisy(counts=COUNTS)
+    other = dataclasses.replace(head, method="los", bias=head.bias + np.arange(7))
+    found = evaluate([head, other], cache, "per-class")
+    assert [column.title for column in found.tables()[0].shown][-2:] == ["ce", "los"]
+    assert len(found.tables()[0].rows) == 7
+    assert len(list(csv.DictReader(io.StringIO(found.render("csv"))))) == 14
+
+    def recalls(by: str) -> list[list[float]]:
+        return [[entry["recall"] for entry in head["classes"]] for head in ordered(found, by).heads]
+
+    first, last = recalls("gain")
+    gains = [b - a for a, b in zip(first, last, strict=True)]
+    assert gains == sorted(gains, reverse=True)
+    assert recalls("recall")[1] == sorted(recalls("index")[1])
+    counts = [entry["train"] for entry in ordered(found, "count").heads[0]["classes"]]
+    assert counts == sorted(COUNTS, reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
 
 
 def table(report: Report) -> Table:
-    """One row a head and class, classes in index order."""
+    """Heads side by side, one row a class; the csv has one a head and class."""
     rows = [
         {
             **entry,
@@ -66,4 +67,44 @@ def table(report: Report) -> Table:
         for head in report.heads
         for entry in head["classes"]
     ]
-    return Table(_COLUMNS, rows, notes=(f"{report.shots.rule()}.",))
+    notes = (f"{report.shots.rule()}.",)
+    tidy = Table(_COLUMNS, rows, notes=notes)
+    return (
+        tidy if len(report.heads) == 1 else dataclasses.replace(_side_by_side(report), notes=notes, tidy=tidy)
+    )
+
+
+def _side_by_side(report: Report) -> Table:
+    """One row a class, a column of recall for each head."""
+    rows: list[dict[str, Any]] = [dict(entry) for entry in report.heads[0]["classes"]]
+    for number, head in enumerate(report.heads):
+        for row, entry in zip(rows, head["classes"], strict=True):
+            row["class"] = entry["index"] if entry["class"] is None else entry["class"]
+            row[f"recall_{number}"] = entry["recall"]
+    recalls = [Column(f"recall_{n}", head["name"], "percent") for n, head in enumerate(report.heads)]
+    return Table((*_COLUMNS[3:7], *recalls), rows, title=f"Recall by class, {report.title}")
+
+
+SORTS = ("index", "gain", "recall", "count")
+
+
+def ordered(report: Report, by: str) -> Report:
+    """The report with its classes in another order, the same for all heads.
+
+    Args:
+        by: "gain": by what the last head has above the first, largest first; "recall": of the last head,
+            least first; "count": training samples, most first. Classes without a test sample come last.
+    """
+
+    def rank(k: int) -> tuple[bool, float]:
+        first, last = (report.heads[end]["classes"][k] for end in (0, -1))
+        if last["recall"] is None:
+            return True, 0.0
+        found = {"gain": first["recall"] - last["recall"], "recall": last["recall"], "count": -last["train"]}
+        return False, found[by]
+
+    if by == "index":
+        return report
+    order = sorted(range(len(report.shots.counts)), key=rank)
+    heads = [{**head, "classes": [head["classes"][k] for k in order]} for head in report.heads]
+    return dataclasses.replace(report, heads=heads)
