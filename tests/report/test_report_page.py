@@ -86,6 +86,13 @@ def test_the_same_twice(text: str):
     assert text == make_page(full(), name=HOSTILE[0], commands=[f"ltfix fit {HOSTILE[4]}"])
 
 
+@pytest.fixture
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two figures alone: the rest of the page is looked at."""
+    monkeypatch.setattr("ltfix.report.page.FIGURES", ("counts", "confusions"))
+
+
+@pytest.mark.usefixtures("fewer")
 def test_the_best_is_marked_and_said():
     of = subject()
     heads = of.report("many-medium-few").heads
@@ -96,6 +103,7 @@ def test_the_best_is_marked_and_said():
     assert re.search(rf'class="number best">{100 * best["all"]:.1f}<', text)
 
 
+@pytest.mark.usefixtures("fewer")
 def test_pictures_of_confused_samples():
     of = subject(names=None)
     asked: list[int] = []
@@ -112,6 +120,7 @@ def test_pictures_of_confused_samples():
     assert set(asked) <= wrong[0] | wrong[1]
 
 
+@pytest.mark.usefixtures("fewer")
 def test_one_head_without_stage_1_and_without_names():
     of = subject(names=None, stage1=False)
     text = make_page(of, name="mine")
