@@ -165,6 +165,24 @@ def test_every_documented_layout(tmp_path: Path, row: str):
         assert any(note.endswith(told) for note in loaded.notes), loaded.notes
 
 
+@pytest.mark.parametrize("name", ["linear", "head", "classifier"])
+def test_the_other_names_of_the_classifier(tmp_path: Path, name: str):
+    source, target = fresh(0), fresh(1)
+    torch.save(
+        rename(source.state_dict(), lambda key: key.replace("fc.", f"{name}.")), tmp_path / "weights.pth"
+    )
+    head = load_weights(target, read_checkpoint(tmp_path / "weights.pth"), ["fc"]).head
+    assert head is not None and torch.equal(head[0], source.fc.weight)
+
+
+@pytest.mark.parametrize("prefix", ["backbone", "encoder"])
+def test_each_of_the_networks_of_two_parts(tmp_path: Path, prefix: str):
+    source, target = fresh(0), fresh(1)
+    torch.save(rename(source.state_dict(), f"{prefix}.{{}}".format), tmp_path / "weights.pth")
+    load_weights(target, read_checkpoint(tmp_path / "weights.pth"), ["fc"])
+    assert torch.equal(target.state_dict()["conv1.weight"], source.state_dict()["conv1.weight"])
+
+
 def test_the_table_has_these_rows_and_no_other():
     text = DOCS.read_text(encoding="utf-8")
     table = text.split("| layout |")[1].split("\n\n")[0].splitlines()[2:]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ltfix.cli import run
 from ltfix.features.layout import CachePlan
@@ -131,3 +132,29 @@ def test_ascii_where_the_terminal_has_no_blocks(
     monkeypatch.setattr("ltfix.cli.inspect._ascii_only", lambda: True)
     _, lines, _ = finished(capsys, "features/train")
     assert lines[-3].endswith("#" * 71)
+
+
+def refused(text: str) -> float:
+    raise AssertionError(f"{text} is no JSON")
+
+
+def test_json_has_no_number_that_json_has_not(project: Path, capsys: pytest.CaptureFixture[str]):
+    """A head of ours is written with null, and one of others that says NaN is refused."""
+    weight, bias = np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32)
+    meta = {"score": float("nan"), "selection": {"scores": [float("inf"), 0.5]}}
+    Head(weight, bias, "ce", meta=meta).save("odd.safetensors")
+    code, lines, _ = finished(capsys, "odd.safetensors", "--format", "json")
+    found = json.loads("\n".join(lines), parse_constant=refused)
+    assert (code, found["meta"]) == (0, {"score": None, "selection": {"scores": [None, 0.5]}})
+    save_file(
+        {"weight": weight, "bias": bias},
+        "theirs.safetensors",
+        {"ltfix": '{"format": "ltfix-head/1", "x": NaN}'},
+    )
+    code, lines, err = finished(capsys, "theirs.safetensors", "--format", "json")
+    assert (code, lines) == (3, [])
+    assert err == "ltfix: error: not JSON: NaN is no number (theirs.safetensors)\n"
+    np.savez("far.npz", features=np.full((3, 4), 3e38, np.float32), labels=[0, 1, 2])
+    code, lines, _ = finished(capsys, "far.npz", "--format", "json")
+    assert code == 0
+    json.loads("\n".join(lines), parse_constant=refused)
