@@ -54,6 +54,9 @@ honoured; `--quiet` silences progress and notes. `-` stands for stdin or stdout 
 | 130, 143 | interrupted by Ctrl-C, by SIGTERM |
 | 141 | the reader of stdout went away |
 
+Under a limit of address space (`ulimit -v`, `h_vmem` of a scheduler) libraries may end the process before
+anything can be said: torch by an abort (134), OpenBLAS with a line and a code (1) of its own.
+
 An error is one line on stderr: `ltfix: error: WHAT (WHERE): HINT`.
 """
 

@@ -108,7 +108,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         f"fit features/train --method cosine --epochs 1 --out cosine.safetensors {CPU}",
         f"extract {NET} --data photos --out bare {SMALL}",
         f"fit bare/train --method ce --epochs 1 --out ce.safetensors {CPU}",
-        f"compare {PAIR} --methods ncm --seeds 1 --save-heads heads {CPU}",
+        KEEP,
         "evaluate ce.safetensors --cache features/test --format json --output report.json",
     ):
         found = call(line)
@@ -120,6 +120,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 TRAIN = f"train-backbone --model cifar_resnet32 --data photos --epochs 1 {SMALL}"
 PAIR = "--train features/train --test features/test"
 EVALUATE = "evaluate ce.safetensors --cache features/test --format json"
+BASELINE = f"{EVALUATE} --baseline report.json --max-drop all=1.0"
+KEEP = f"compare {PAIR} --methods ncm --seeds 1 --format json --save-heads heads {CPU}"
 FIT = f"fit {{cache}} --method ce --epochs 1 --out new.safetensors {CPU}"
 EXTRACT = f"extract {NET} --data photos {SMALL}"
 RUN = f"extract --backbone run --data photos --out new {SMALL}"
@@ -182,13 +184,14 @@ CASES = {
     "compare's record": Case(
         "heads/ncm-s0.json",
         JSON,
-        (f"compare {PAIR} --methods ncm --seeds 1 --save-heads heads --format json {CPU}",),
+        (KEEP,),
     ),
     "compare's head": Case(
         "heads/ncm-s0.safetensors",
         TENSORS,
-        (f"compare {PAIR} --methods ncm --seeds 1 --save-heads heads {CPU}",),
+        (KEEP,),
     ),
+    "baseline": Case("report.json", JSON, (BASELINE,)),
     "image": Case(
         "photos/train/ant/00.png",
         grammar.broken,
@@ -242,20 +245,22 @@ def weights() -> dict[str, Any]:
     return timm.create_model("cifar_resnet32", num_classes=3).state_dict()
 
 
-def test_a_project_of_good_files_passes(project: Path) -> None:
+def enter_copy(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of its own to work in: links, as a writer replaces files."""
+    work = project.with_name("work")
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(project, work, copy_function=os.link)
+    monkeypatch.chdir(work)
+    return work
+
+
+def test_a_project_of_good_files_passes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what the cases refuse is refused for what was changed."""
+    enter_copy(project, monkeypatch)
     np.savez("table.npz", features=np.ones((6, 64), np.float32), labels=np.arange(6) % 3)
-    try:
-        for line in (
-            EVALUATE,
-            inspect("run"),
-            inspect("part/train"),
-            inspect("table.npz"),
-            f"{TRAIN} --out run",
-        ):
-            assert call(line).code == 0
-    finally:
-        Path("table.npz").unlink()
+    lines = (EVALUATE, BASELINE, inspect("run"), inspect("part/train"), inspect("table.npz"), KEEP)
+    for line in (*lines, f"{TRAIN} --out run", f"{TRAIN} --out half", f"{EXTRACT} --out part"):
+        assert call(line).code == 0, line
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -270,12 +275,7 @@ def test_a_project_of_good_files_passes(project: Path) -> None:
 def test_whatever_a_file_says(
     project: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: st.DataObject
 ) -> None:
-    case, work = CASES[name], project.with_name("work")
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(
-        project, work, copy_function=os.link
-    )  # writers replace files, they do not write into them
-    monkeypatch.chdir(work)
+    case, work = CASES[name], enter_copy(project, monkeypatch)
     file = work / case.file
     good = file.read_bytes() if file.exists() else b""
     content, line = data.draw(case.content(good)), data.draw(st.sampled_from(case.lines))

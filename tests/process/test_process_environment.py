@@ -106,6 +106,8 @@ def test_what_may_not_be_read(tables: Path, ltfix, file: str, argv: tuple[str, .
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "out of memory"),
         (ImportError("libgomp.so.1: cannot open shared object file: No such file"), "does not load"),
         (RuntimeError("can't start new thread"), "out of memory"),
+        (RuntimeError("std::bad_alloc"), "out of memory"),
+        (MemoryError("std::bad_alloc"), "out of memory"),
     ],
 )
 def test_what_packages_say_of_the_machine(err: Exception, said: str):
