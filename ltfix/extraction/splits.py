@@ -37,6 +37,8 @@ def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.nda
     known = (*source.splits(), *(["val"] if request.val_from_rest else []))
     ordered = order_splits(list(request.split) or known)
     cached = _train_cache(Path(request.out))
+    if cached is None and request.beside is not None and "train" not in source.splits():
+        cached = _train_cache(Path(request.beside))
     classes, note = _classes(source, ordered, cached, request)
     own = dict[str, Split]()
     if "train" in source.splits() and ({"train", "val"} & set(ordered) or cached is None):
