@@ -108,7 +108,11 @@ def evaluate(
     if plot is not None and figure is not None:
         from ltfix.report.subject import Subject
 
-        console.draw(figure.panels(figure.data(Subject(opened_heads, seed=seed))), plot, overwrite)
+        made = {report: found} if against else {}
+
+        console.draw(
+            figure.panels(figure.data(Subject(opened_heads, seed=seed, reports=made))), plot, overwrite
+        )
     if not gates.given and all(row["method"] not in BEFORE for row in found.heads):
         console.note("no stage-1 row: give the training cache before the heads to see where they began")
     console.deliver_result(found, format, output, overwrite=overwrite)

@@ -40,12 +40,13 @@ class Subject:
         evaluation: the heads and the cache they are measured on.
         findings: results that lie beside them.
         seed: of the bootstrap.
+        reports: those made so far, by kind.
     """
 
     evaluation: Evaluation
     findings: Findings = Findings()
     seed: int = 0
-    _reports: dict[str, Report] = dataclasses.field(default_factory=dict)
+    reports: dict[str, Report] = dataclasses.field(default_factory=dict)
 
     @property
     def shots(self) -> Shots:
@@ -59,11 +60,11 @@ class Subject:
 
     def report(self, kind: str) -> Report:
         """One report, made once; the accuracies with what every head gained over the start."""
-        if kind not in self._reports:
+        if kind not in self.reports:
             begin = self.start if kind == "many-medium-few" else None
             against = None if begin is None else begin.head
-            self._reports[kind] = self.evaluation.report(kind, against=against, seed=self.seed)
-        return self._reports[kind]
+            self.reports[kind] = self.evaluation.report(kind, against=against, seed=self.seed)
+        return self.reports[kind]
 
     def ranked(self) -> list[int]:
         """The rows by falling accuracy over all samples."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -87,6 +88,11 @@ def test_gains_are_over_stage_1_and_accuracies_without_one():
     assert found["against"] == "stage-1"
     assert [head["name"] for head in found["heads"]] == ["<b>$mine$", "other"]
     assert found["heads"][0]["few"]["value"] == pytest.approx(mine["few"] - base["few"])
+    evaluation = of.evaluation
+    asked = {"many-medium-few": evaluation.report("many-medium-few", against="other")}
+    other = gains.data(dataclasses.replace(of, reports=asked))
+    assert other["against"] == "other"
+    assert [head["name"] for head in other["heads"]] == ["stage-1", "<b>$mine$"]
     alone = gains.data(subject(stage1=False))
     assert alone["against"] is None
     assert alone["heads"][0]["few"]["value"] == mine["few"]

@@ -22,13 +22,11 @@ BARS = ("all", *SHOTS)
 
 def data(subject: Subject) -> dict[str, Any]:
     """``heads``: of each its name, and by shot ``value``, ``low`` and ``high`` as fractions, or None."""
-    heads, start = subject.heads(OF), subject.start
-    if start is None or len(heads) < 2:
-        of = {head["name"]: {bar: _alone(head[bar]) for bar in BARS} for head in heads}
-    else:
-        of = {head["name"]: head["difference"] for head in heads if head["difference"] is not None}
-    against = None if start is None or len(heads) < 2 else start.name
-    return {"against": against, "heads": [{"name": name, **found} for name, found in of.items()]}
+    heads = subject.heads(OF)
+    against = subject.report(OF).about.get("against", {}).get("name")
+    compared = [{"name": h["name"], **h["difference"]} for h in heads if h.get("difference") is not None]
+    alone = [{"name": h["name"], **{bar: _alone(h[bar]) for bar in BARS}} for h in heads]
+    return {"against": against if compared else None, "heads": compared or alone}
 
 
 def _alone(value: float | None) -> dict[str, float] | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GROUPS = 12
-MOST_DOTS = 600
+FEW_DOTS, MOST_DOTS = 40, 600
 """Of more classes only the trend is drawn, of more groups."""
 
 
@@ -40,10 +40,11 @@ def against_counts(axes: Axes, data: dict[str, Any], head: dict[str, Any], scale
     """A head's values over the counts, its trend, and that of the first head."""
     x = [max(n, 1) for n in data["counts"]]
     if len(x) <= MOST_DOTS:
+        size = 3.6 if len(x) > FEW_DOTS else 5.5
         for index, shot in enumerate(SHOTS):
             mine = [k for k, of in enumerate(data["shots"]) if of == index and head["values"][k] is not None]
             y = [scale * head["values"][k] for k in mine]
-            axes.plot([x[k] for k in mine], y, "o", ms=3.6, mew=0, alpha=0.8, zorder=3, color=COLOURS[shot])
+            axes.plot([x[k] for k in mine], y, "o", ms=size, mew=0, alpha=0.8, zorder=3, color=COLOURS[shot])
     else:
         low, high = ([scale * group[end] for group in head["trend"]] for end in ("low", "high"))
         axes.fill_between(
