@@ -155,9 +155,11 @@ def _title(test: TestSet, rows: Sequence[NamedHead]) -> str:
     seen = own is not None and any(row.head.meta.get("cache") == own for row in rows)
     samples = f"{test.cache.n} samples{' that heads here were fitted on' if seen else ''}"
     title = f"{test.cache.path}: {samples}, {test.cache.n_classes} classes"
-    if test.cache.views == 1:
+    if test.cache.tested_views == 1:
         return title
-    views = f"logits averaged over {test.cache.views} views" if test.tta == "mean" else "first view alone"
+    views = (
+        f"logits averaged over {test.cache.tested_views} views" if test.tta == "mean" else "first view alone"
+    )
     return f"{title}, {views}"
 
 

@@ -48,7 +48,7 @@ def logit_blocks(head: Head, cache: FeatureCache, tta: str = "mean") -> Iterator
     Args:
         head: the classifier.
         cache: features [N, V, D].
-        tta: "mean" of the views or the "first" one alone.
+        tta: "mean" of the views (without random ones, where there are others) or the "first" one alone.
 
     Yields:
         (slice of samples, [m, K] float32).
@@ -62,7 +62,7 @@ def logit_blocks(head: Head, cache: FeatureCache, tta: str = "mean") -> Iterator
     rows = int(np.clip(_BLOCK_VALUES // widest, 16, 4096))
     for where, block in cache.blocks(rows):
         with np.errstate(over="ignore", invalid="ignore"):  # refused below, by name
-            logits = head.mean_logits(block[:, :1] if tta == "first" else block)
+            logits = head.mean_logits(block[:, : 1 if tta == "first" else cache.tested_views])
         bad = ~np.isfinite(logits).all(1)
         if bad.any():
             row = where.start + int(bad.argmax())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ltfix.errors import EnvironmentFault, InputError, LtfixError
-from ltfix.images.views import Crop, Views
+from ltfix.images.views import Crop, Draw, Views
 from ltfix.images.watch import PixelGate, watching
 
 if TYPE_CHECKING:
@@ -46,13 +46,17 @@ Rendered = tuple[np.ndarray | LtfixError, list[str]]  # views or what was wrong,
 
 
 def renderer(
-    open_image: Callable[[int], Image], name: Callable[[int], str], views: Views, crop: Crop
+    open_image: Callable[[int], Image],
+    name: Callable[[int], str],
+    views: Views,
+    crop: Crop,
+    draw: Draw | None = None,
 ) -> Callable[[int], np.ndarray]:
     """What turns a sample into its views [V, S, S, 3] uint8; an error of its pixels names it."""
 
     def render(index: int) -> np.ndarray:
         try:
-            return views.render(open_image(index), index, crop)
+            return views.render(open_image(index), index, crop, draw)
         except InputError as err:
             if err.where is not None:
                 raise

@@ -20,8 +20,9 @@ from ltfix.features.store import cache_state
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.images.unlabelled import open_unlabelled
-from ltfix.images.views import Views, parse_views
+from ltfix.images.views import Draw, Views, parse_views
 from ltfix.ranks import ranks
+from ltfix.runfile import read_run
 
 JobState = Literal["todo", "resume", "done", "taken"]
 
@@ -33,12 +34,14 @@ class SplitJob:
     Attributes:
         split: its samples. plan: of its cache. folder: where the cache goes.
         state: "todo", "resume", "done" (finished by the same command before) or "taken" (by another).
+        views: of every image.
     """
 
     split: Split
     plan: CachePlan
     folder: Path
     state: JobState
+    views: Views
 
     def again(self, overwrite: bool) -> SplitJob:
         """The same with the state of now: another process may have been in the folder meanwhile."""
@@ -51,7 +54,7 @@ class Extraction:
 
     Attributes:
         request: what was asked for. backbone: loaded, on the CPU. compute: device and precision.
-        views: of every image. jobs: one a split, train first.
+        jobs: one a split, train first. draw: makes the random views of training images, if there are any.
         train_counts: [K] training samples per class as planned, or None.
         notes: what the user should know of data and backbone before it starts.
     """
@@ -59,8 +62,8 @@ class Extraction:
     request: Request
     backbone: Backbone
     compute: Compute
-    views: Views
     jobs: list[SplitJob]
+    draw: Draw | None
     train_counts: np.ndarray | None
     notes: list[str]
 
@@ -72,6 +75,9 @@ def prepare(request: Request) -> Extraction:
         UsageError, InputError, EnvironmentFault: as :func:`extract`.
     """
     views = parse_views(request.views)
+    if request.augment is not None and not views.random:
+        hint = "views=center,train:4 has four random ones"
+        raise UsageError("only random views are augmented", where="augment", hint=hint)
     device = _own_device(resolve_device(request.device))
     compute = choose_compute(device, request.precision, channels_last=True, emulated=True)
     use_threads(request.threads)
@@ -90,9 +96,11 @@ def prepare(request: Request) -> Extraction:
         seed=request.seed,
     )
     _match_classifier(backbone, splits[0].classes)
-    jobs = [_job(request, split, backbone, compute, views) for split in splits]
+    augmentation = _augmentation(request, backbone) if views.random else None
+    jobs = [_job(request, split, backbone, compute, augmentation) for split in splits]
     notes = [*backbone.notes, *(note for split in splits for note in split.notes)]
-    return Extraction(request, backbone, compute, views, jobs, train_counts, notes)
+    draw = None if augmentation is None else _draw(augmentation, backbone)
+    return Extraction(request, backbone, compute, jobs, draw, train_counts, notes)
 
 
 def _open(request: Request) -> tuple[list[Split], np.ndarray | None]:
@@ -135,9 +143,36 @@ def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:
     backbone.notes.append(note)
 
 
-def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, views: Views) -> SplitJob:
+def _augmentation(request: Request, backbone: Backbone) -> dict[str, Any]:
+    """How random views are drawn, as manifests say it: as asked, as the run trained, or the common way."""
+    names, pad = request.augment or "resized-crop,flip", 0
+    if "run" in backbone.info:
+        values = read_run(Path(request.backbone)).content.get("values", {})
+        names, pad = request.augment or str(values.get("augment", names)), int(values.get("crop_pad", pad))
+    return {"augment": names, "crop_pad": pad, "augment_seed": request.seed}
+
+
+def _draw(augmentation: dict[str, Any], backbone: Backbone) -> Draw:
+    from ltfix.backbones.augment import RandomViews
+
+    names, pad, seed = augmentation.values()
+    size, interpolation = backbone.preprocess.image_size, backbone.preprocess.interpolation
+    return RandomViews(names, pad, size, interpolation, seed)
+
+
+def _job(
+    request: Request,
+    split: Split,
+    backbone: Backbone,
+    compute: Compute,
+    augmentation: dict[str, Any] | None,
+) -> SplitJob:
     import PIL
 
+    views = parse_views(request.views).of_split(split.name)
+    pixels = {**backbone.preprocess.to_dict(), "views": str(views), "pillow": PIL.__version__}
+    if views.random and augmentation is not None:
+        pixels |= {**augmentation, "random_views": views.random}
     size = backbone.preprocess.image_size
     plan = CachePlan(
         samples=split.samples,
@@ -147,7 +182,7 @@ def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, v
         views=len(views),
         dtype=request.dtype,
         backbone=backbone.info,
-        preprocess={**backbone.preprocess.to_dict(), "views": str(views), "pillow": PIL.__version__},
+        preprocess=pixels,
         source=_source(request, split),
         stamps=None if split.stamps is None else np.stack([split.sizes, split.stamps], axis=1),
         decides={
@@ -165,7 +200,7 @@ def _job(request: Request, split: Split, backbone: Backbone, compute: Compute, v
         shard_rows=request.shard_rows,
     )
     folder = Path(request.out) / split.name
-    return SplitJob(split, plan, folder, _state(folder, plan, request.overwrite))
+    return SplitJob(split, plan, folder, _state(folder, plan, request.overwrite), views)
 
 
 def _source(request: Request, split: Split) -> dict[str, Any]:

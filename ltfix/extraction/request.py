@@ -118,7 +118,8 @@ class Request(ImageRequest):
         out: the folder of the caches; each split gets ``out/<split>/``.
         beside: another folder of caches, whose train has the classes where nothing nearer has.
         pretrained: without a checkpoint: the backbone's own weights, or random ones.
-        views: ``center`` or ``center,hflip``.
+        views: ``center``, ``center,hflip``, ``center,train:4``: with N random ones of each training image.
+        augment: how these are drawn; None: as the backbone's run trained, else "resized-crop,flip".
         precision: of the computation. dtype: of the cache.
         batch_size: images a batch; None fits it to device and image size.
         workers: decoding threads; None is one a core.
@@ -137,7 +138,12 @@ class Request(ImageRequest):
     )
     pretrained: bool = option(True, "The model's own weights, or random ones.", negatable=True)
     beside: str | Path | None = None
-    views: str = option("center", "center, or center,hflip.")
+    views: str = option("center", "center, or center,hflip; train:N adds N random ones of training images.")
+    augment: str | None = option(
+        None,
+        "Of random views, like crop,flip.  [default: as the run trained, else resized-crop,flip]",
+        metavar="NAMES",
+    )
     precision: str = option("auto", "auto, fp32, bf16 or fp16; auto: bf16 on a GPU that has it.")
     dtype: str = option("float16", "Of the stored features.", choices=("float16", "float32"))
     batch_size: int | None = option(None, "Images a batch, or auto.", low=1, unset="auto")

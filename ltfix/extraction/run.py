@@ -87,7 +87,7 @@ def _write(
             forward = forward or Forward(
                 extraction.backbone, extraction.compute, compile=extraction.request.compile
             )
-            _write_shards(extraction, job.split, shared, forward, progress)
+            _write_shards(extraction, shared, forward, progress)
             cache = shared.finish(
                 functools.partial(_stage1_head, extraction.backbone, job.split, shared.writer, counts)
             )
@@ -134,16 +134,15 @@ def _resolved(writer: CacheWriter) -> _Resolved:
     return record_of(_Resolved, writer.run, writer.folder / PARTIAL)
 
 
-def _write_shards(
-    extraction: Extraction, split: Split, shared: SharedCache, forward: Forward, progress: Progress
-) -> None:
+def _write_shards(extraction: Extraction, shared: SharedCache, forward: Forward, progress: Progress) -> None:
     """Extract and write every shard that no other process does; batches never straddle two."""
+    split = shared.job.split
     use_threads(_resolved(shared.writer).threads)
     progress.start(f"extract {split.name}", sum(shard.stop - shard.start for shard in shared.left), "images")
     told = Remarks(split.name)
     while shared.left:
         before = len(shared.left)
-        for shard, made in _made(extraction, split, shared, forward, progress):
+        for shard, made in _made(extraction, shared, forward, progress):
             shared.write(shard, made)
             for index, text in made.remarks:
                 told.add(split.samples[index], text)
@@ -156,7 +155,7 @@ def _write_shards(
 
 
 def _made(
-    extraction: Extraction, split: Split, shared: SharedCache, forward: Forward, progress: Progress
+    extraction: Extraction, shared: SharedCache, forward: Forward, progress: Progress
 ) -> Iterator[tuple[Shard, ShardContent]]:
     """The shards that nobody makes, claimed and made; decoding runs ahead of them, into the next one."""
     size, begun = _resolved(shared.writer).batch_size, collections.deque[Shard]()
@@ -167,7 +166,7 @@ def _made(
             for start in range(shard.start, shard.stop, size):
                 yield range(start, min(start + size, shard.stop))
 
-    with contextlib.closing(_decode(extraction, split, ranges())) as decoded:
+    with contextlib.closing(_decode(extraction, shared.job, ranges())) as decoded:
         content, seen = ShardContent(), 0
         for batch, features in forward.over(decoded):
             _take(extraction, content, batch, features, progress)
@@ -197,14 +196,14 @@ def _take(
 
 
 def _decode(
-    extraction: Extraction, split: Split, ranges: Iterable[range]
+    extraction: Extraction, job: SplitJob, ranges: Iterable[range]
 ) -> Generator[DecodedBatch, None, None]:
+    crop, split = extraction.backbone.preprocess.crop, job.split
     workers = extraction.request.workers
     if workers is None:
         workers = max(1, available_cpus() // ranks().local_size)
     register_formats()
-    crop = extraction.backbone.preprocess.crop
-    render = renderer(split.open, split.samples.__getitem__, extraction.views, crop)
+    render = renderer(split.open, split.samples.__getitem__, job.views, crop, extraction.draw)
     return decode_batches(ranges, render, workers)
 
 

@@ -78,6 +78,12 @@ class FeatureCache:
         self._starts = np.concatenate([[0], np.cumsum([len(shard) for shard in shards])])
         self._checked = [False] * len(shards)
 
+    @property
+    def tested_views(self) -> int:
+        """How many of the V views are tested with, the first ones: random ones are trained on alone."""
+        drawn = 0 if self.manifest is None else self.manifest.preprocess.get("random_views", 0)
+        return self.views - drawn if isinstance(drawn, int) and 0 < drawn < self.views else self.views
+
     def __len__(self) -> int:
         return self.n
 

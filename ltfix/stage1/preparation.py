@@ -14,11 +14,12 @@ import torchvision
 
 from ltfix import seeds
 from ltfix._version import __version__
+from ltfix.backbones import augment
 from ltfix.compute import Compute, choose_compute
 from ltfix.extraction.splits import class_names, training_splits
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
-from ltfix.stage1 import augment, recipes
+from ltfix.stage1 import recipes
 from ltfix.stage1.entries import Recipe
 from ltfix.stage1.objectives import extras
 from ltfix.stage1.request import TrainingRequest

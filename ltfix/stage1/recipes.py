@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
+from ltfix.images import SMALL_IMAGE
 from ltfix.stage1.entries import PRESETS, RECIPES, Recipe
 from ltfix.stage2.methods.catalog import HEADS, LOSSES, SAMPLERS
 from ltfix.stage2.methods.parts import Value, clash
 
-SMALL_IMAGE = 64  # pixels; up to here the cifar preset
 MANY_CLASSES = 5000  # from here the inat preset
 
 

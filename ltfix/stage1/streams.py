@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ltfix import seeds
+from ltfix.backbones import augment
 from ltfix.backbones.preprocess import Preprocess
 from ltfix.compute import Compute
 from ltfix.errors import LtfixError
 from ltfix.images.split import Split
 from ltfix.images.watch import PixelGate, Remarks, watching
 from ltfix.progress import Progress
-from ltfix.stage1 import augment
 
 RESIDENT_BYTES = 2 << 30  # of uint8 pixels
 PREFETCH = 4

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ltfix import files
+from ltfix.backbones import augment
 from ltfix.compute import available_cpus, use_threads
 from ltfix.evaluation.scores import shot_accuracy
 from ltfix.heads.head import STAGE1, Head
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
-from ltfix.stage1 import augment, events
+from ltfix.stage1 import events
 from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import Processes, joined
 from ltfix.stage1.heads import CosineClassifier

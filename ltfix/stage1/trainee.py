@@ -17,9 +17,9 @@ from ltfix.backbones.network import Network, check_arguments, probe
 from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.torchvision_models import replace
 from ltfix.errors import InputError, UsageError
+from ltfix.images import SMALL_IMAGE
 from ltfix.stage1.entries import Recipe
 from ltfix.stage1.heads import KINDS
-from ltfix.stage1.recipes import SMALL_IMAGE
 from ltfix.stage1.request import TrainingRequest
 
 

@@ -89,7 +89,10 @@ def test_another_cache_is_seen(photos: Path, tmp_path: Path):
     ("values", "kind", "message"),
     [
         ({"precision": "fp8"}, UsageError, "unknown precision"),
-        ({"views": "train:4"}, UsageError, "unknown view"),
+        ({"views": "train:0"}, UsageError, "unknown view"),
+        ({"views": "train:2,center"}, UsageError, "train:2 must come last"),
+        ({"views": "center", "augment": "flip"}, UsageError, "only random views are augmented"),
+        ({"views": "train:2", "augment": "flipp"}, UsageError, "unknown augmentation"),
         ({"device": "tpu"}, UsageError, "unknown device"),
         ({"device": "cuda:²"}, UsageError, "unknown device"),
         ({"threads": 10**12}, UsageError, "threads are more than"),

@@ -25,6 +25,7 @@ from torch import nn
 import ltfix
 from ltfix import files
 from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.evaluation.scores import logit_blocks
 from ltfix.extraction import run as running
 from ltfix.extraction.forward import Forward
 from ltfix.extraction.plan import prepare
@@ -495,3 +496,28 @@ def test_one_writer_at_a_time(photos: Path, tmp_path: Path):
         extract(photos, tmp_path)
     assert not (tmp_path / "train").exists()
     assert list(extract(photos, tmp_path)) == ["train", "test"]
+
+
+def test_random_views_are_those_of_the_samples_and_are_not_tested_with(photos: Path, tmp_path: Path):
+    caches = extract(photos, tmp_path / "a", views="center,train:3", workers=0)
+    extract(photos, tmp_path / "b", views="center,train:3", workers=3, shard_rows=3)
+    extract(photos, tmp_path / "c", views="center,train:3", workers=3, batch_size=1, shard_rows=5)
+    one, three = (ltfix.open_cache(tmp_path / name / "train").features for name in "bc")
+    train, test = caches["train"], caches["test"]
+    np.testing.assert_array_equal(train.features, one)
+    np.testing.assert_allclose(one, three, atol=2e-3, rtol=1e-2)
+    assert (train.views, train.tested_views, test.views) == (4, 1, 1)
+    assert train.manifest is not None
+    said = train.manifest.preprocess
+    assert (said["views"], said["augment"], said["augment_seed"]) == (
+        "center,train:3",
+        "resized-crop,flip",
+        0,
+    )
+    assert len(np.unique(train.features[0], axis=0)) == 4
+    plain = extract(photos, tmp_path / "plain")["train"]
+    np.testing.assert_allclose(train.features[:, :1], plain.features, atol=2e-3, rtol=1e-2)
+    heads = ltfix.fit(train, "ce", epochs=1, init="random")
+    wanted = heads.logits(train.features[:, 0].astype(np.float32))
+    found = np.concatenate([logits for _, logits in logit_blocks(heads, train)])
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)

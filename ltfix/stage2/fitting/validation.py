@@ -75,6 +75,7 @@ class Validation:
     _x: np.ndarray | None = dataclasses.field(init=False, repr=False)  # [N, D], the mean over the views
 
     def __post_init__(self) -> None:
+        self.held = self.held.tested()
         self._x = None if self.held.streamed else self.held.mean_view()
 
     def correct(self, head: Head) -> np.ndarray | None:

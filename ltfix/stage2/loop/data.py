@@ -48,6 +48,7 @@ class Features:
         rows: [N] the cache rows that are used. labels: [N] int64. counts: [K] samples per class of these.
         views_used: "random" one view per sample and visit, "first", or "all" (each view is a sample).
         streamed: rows are visited block-wise, so that the cache need not fit into memory.
+        tested_views: how many of the V views are tested with, the first ones; 0: all.
     """
 
     shards: Sequence[np.ndarray]
@@ -56,6 +57,7 @@ class Features:
     counts: np.ndarray
     views_used: str = "random"
     streamed: bool = False
+    tested_views: int = 0
 
     @classmethod
     def of(cls, cache: FeatureCache, views_used: str = "random", stream: str = "auto") -> Features:
@@ -74,7 +76,15 @@ class Features:
             rows, labels = np.repeat(rows, cache.views), np.repeat(labels, cache.views)
         size = sum(shard.nbytes for shard in cache.shards)
         streamed = stream == "always" or (stream == "auto" and size > RESIDENT_BYTES)
-        return cls(cache.shards, rows, labels, cache.counts, views_used, streamed)
+        return cls(cache.shards, rows, labels, cache.counts, views_used, streamed, cache.tested_views)
+
+    def tested(self) -> Features:
+        """The same with the views alone that are tested with."""
+        if self.tested_views in (0, self.views):
+            return self
+        kept = np.flatnonzero(np.arange(len(self)) % self.copies < self.tested_views)
+        shards = [shard[:, : self.tested_views] for shard in self.shards]
+        return dataclasses.replace(self, shards=shards).subset(kept)
 
     def __len__(self) -> int:
         return len(self.labels)
