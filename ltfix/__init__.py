@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ltfix.features.read import open_cache as open_cache
     from ltfix.heads.head import Head as Head
     from ltfix.heads.head import load_head as load_head
+    from ltfix.importing.importing import import_features as import_features
     from ltfix.pava import isotonic as isotonic
     from ltfix.predicting.predict import predict as predict
     from ltfix.stage1.recipes import recipes as recipes
@@ -53,6 +54,7 @@ _PUBLIC = {
     "export": "ltfix.exporting.export",
     "extract": "ltfix.extraction.extract",
     "fit": "ltfix.stage2.fit",
+    "import_features": "ltfix.importing.importing",
     "isotonic": "ltfix.pava",
     "load_head": "ltfix.heads.head",
     "methods": "ltfix.stage2.methods.registry",

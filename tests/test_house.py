@@ -25,7 +25,7 @@ LAYERS = [  # each imports what stands before it; rooms of one layer do not know
     {"features", "images"},
     {"evaluation"},
     {"backbones"},
-    {"extraction"},
+    {"extraction", "importing"},
     {"stage2"},
     {"stage1", "estimator"},
     {"exporting"},

@@ -67,10 +67,8 @@ def read_checkpoint(path: Path | str, key: str | None = None, ignore: Sequence[s
         UsageError: nothing lies under ``key``, or a pattern matches nothing.
     """
     path = Path(path)
-    files.demand_regular(path)
-    with files.os_errors(path), path.open("rb"):
-        pass
-    content, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pickle(path), {})
+    safe = path.suffix == ".safetensors"
+    content, metadata = _read_safetensors(path) if safe else (read_tensors(path), {})
     state, taken, left = _choose(content, key, path)
     kept = _without(state, ignore)
     for name, value in kept.items():
@@ -84,9 +82,26 @@ def read_checkpoint(path: Path | str, key: str | None = None, ignore: Sequence[s
     return Checkpoint(path, kept, metadata, tuple(notes))
 
 
+def read_tensors(path: Path) -> Any:
+    """What ``torch.save`` wrote of tensors, lists and dictionaries; nothing else is unpickled.
+
+    Raises:
+        InputError: as :func:`read_checkpoint`.
+    """
+    _demand_readable(path)
+    return _read_pickle(path)
+
+
+def _demand_readable(path: Path) -> None:
+    files.demand_regular(path)
+    with files.os_errors(path), path.open("rb"):
+        pass
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
+    _demand_readable(path)
     try:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -17,6 +17,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "extract": Command("extract", "extract", "Run a frozen backbone over images and cache its features."),
+    "import": Command("importing", "import_", "Write features of another tool as a feature cache."),
     "fit": Command("fit", "fit", "Retrain the classifier on cached features and write a head."),
     "calibrate": Command("calibrate", "calibrate", "Give a head the temperature of validation samples."),
     "evaluate": Command("evaluate", "evaluate", "Print the accuracy of heads for many, medium and few-shot."),

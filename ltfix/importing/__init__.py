@@ -1,0 +1,1 @@
+"""Features that other tools wrote, into a feature cache."""

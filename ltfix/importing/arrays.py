@@ -1,0 +1,100 @@
+"""Arrays: ``.npy``, a folder of numbered ones, ``.npz``, HDF5, and what ``torch.save`` wrote of tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError
+from ltfix.importing import tables
+from ltfix.importing.found import Found, Names, from_arrays, need
+
+
+def npy(path: Path, names: Names) -> Found:
+    """One array [n, D] or [n, V, D], mapped; names of files from ``file_names.txt`` beside it."""
+    beside = path.parent / "file_names.txt"  # as thingsvision writes them
+    samples = beside.read_text("utf-8").split() if beside.exists() else None
+    return Found([map_npy(path)], None, samples)
+
+
+def map_npy(path: Path) -> np.ndarray:
+    """An ``.npy`` file as a memory map, without unpickling.
+
+    Raises:
+        InputError: torn, or with objects in it.
+    """
+    files.demand_regular(path)
+    with files.os_errors(path):
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        except (ValueError, EOFError) as err:
+            raise InputError(f"not a readable .npy: {err}", where=path) from err
+
+
+def npz(path: Path, names: Names) -> Found:
+    """Named arrays, read into memory."""
+    files.demand_regular(path)
+    with files.os_errors(path):
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return from_arrays({name: archive[name] for name in archive.files}, names, path)
+        except (ValueError, EOFError, KeyError) as err:
+            raise InputError(f"not a readable .npz: {err}", where=path) from err
+
+
+def hdf5(path: Path, names: Names) -> Found:
+    """Data sets by name, also within groups; rows are read as they are needed."""
+    h5py = need("h5py", "hdf5", path)
+    files.demand_regular(path)
+    try:
+        file, sets = h5py.File(path, "r"), dict[str, Any]()
+        file.visititems(lambda name, item: sets.update({name: item} if hasattr(item, "shape") else {}))
+    except OSError as err:
+        raise InputError(f"not an HDF5 file: {err}", where=path) from err
+    return from_arrays(sets, names, path)
+
+
+def torch_file(path: Path, names: Names) -> Found:
+    """A tensor, or a dictionary of tensors and lists; nothing else is unpickled."""
+    from ltfix.backbones.checkpoint import read_tensors
+
+    content = read_tensors(path)
+    if not isinstance(content, Mapping):
+        content = {"features": content}
+    arrays = {str(key): _array(value) for key, value in content.items() if hasattr(value, "__len__")}
+    return from_arrays(arrays, names, path)
+
+
+def _array(value: Any) -> np.ndarray:
+    of_torch = hasattr(value, "is_floating_point") and value.is_floating_point()
+    return np.asarray(value.float() if of_torch else value)  # numpy has no bfloat16
+
+
+def folder(path: Path, names: Names) -> Found:
+    """clip-retrieval's ``img_emb/img_emb_N.npy`` with ``metadata/metadata_N.parquet``; or ``NAME_N.npy``."""
+    within = path / "img_emb" if (path / "img_emb").is_dir() else path
+    parts = _numbered(within, ".npy")
+    tables_of = _numbered(path / "metadata", ".parquet") or _numbered(within, ".parquet")
+    if not parts:
+        raise InputError("no .npy of features is in it", where=path, hint="name the file itself")
+    labels, samples = list[Any](), list[str]()
+    for file in tables_of:
+        found = tables.columns(file, names)
+        labels += [] if found.labels is None else found.labels.tolist()
+        samples += found.samples or []
+    return Found([map_npy(part) for part in parts], np.asarray(labels) if labels else None, samples or None)
+
+
+def _numbered(folder: Path, suffix: str) -> list[Path]:
+    """Files of one kind in the order of the number at the end of their names."""
+
+    def number(path: Path) -> tuple[int, str]:
+        digits = re.search(r"(\d+)$", path.stem)
+        return int(digits[1]) if digits else -1, path.name
+
+    return sorted((path for path in folder.glob(f"*{suffix}") if path.is_file()), key=number)

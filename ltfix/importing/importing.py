@@ -1,0 +1,199 @@
+"""``import_features``: features of another tool to a cache.
+
+A new format is one function and one line in ``FORMATS``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError, UsageError, nearest
+from ltfix.features.cache import FeatureCache
+from ltfix.features.foreign import features_and_labels
+from ltfix.features.layout import CachePlan
+from ltfix.features.read import open_cache
+from ltfix.features.store import CacheWriter, cache_state
+from ltfix.heads.head import FORMAT, STAGE1, Head, head_of
+from ltfix.images.labels import Labels, are_indices, indices, largest_index
+from ltfix.images.source import read_classes
+from ltfix.importing.arrays import map_npy
+from ltfix.importing.found import Found, Names
+from ltfix.importing.request import ImportRequest
+from ltfix.progress import SILENT, Progress
+
+FORMATS = {  # by the end of the name; a folder has none
+    "": "arrays:folder",
+    ".npy": "arrays:npy",
+    ".npz": "arrays:npz",
+    ".h5": "arrays:hdf5",
+    ".hdf5": "arrays:hdf5",
+    ".pt": "arrays:torch_file",
+    ".pth": "arrays:torch_file",
+    ".parquet": "tables:parquet",
+    ".csv": "tables:text",
+}
+
+
+def import_features(
+    source: str | Path, out: str | Path, *, progress: Progress | None = None, **options: Any
+) -> FeatureCache:
+    """Write the features and labels of another tool's file as a feature cache.
+
+    Class names are those of a training cache beside ``out``, so that both number them alike. ::
+
+        train = ltfix.import_features("train.h5", "features/train", head_from="resnet.pth:fc")
+
+    Args:
+        source: a file or folder of one of ``FORMATS``.
+        out: the folder of the cache.
+        progress: told of samples done.
+        options: fields of :class:`ImportRequest`.
+
+    Returns:
+        The cache: features [N, V, D], labels [N].
+
+    Raises:
+        UsageError: an unknown format, or a finished cache is there.
+        InputError: missing or torn, no features or labels in it, or parts that do not fit each other.
+        EnvironmentFault: a package is not installed; ``out`` cannot be written.
+    """
+    return run(Path(source), Path(out), ImportRequest(**options), progress or SILENT)
+
+
+def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> FeatureCache:
+    """The same, of a request.
+
+    Raises:
+        UsageError, InputError, EnvironmentFault: as :func:`import_features`.
+    """
+    found = _read(source, request)
+    train = _train_beside(out)
+    labels, classes = _labels(found, request, None if train is None else train.classes, source)
+    head = None if request.head_from is None else _head_from(request.head_from)
+    n_rows = sum(map(len, found.parts))
+    if n_rows != len(labels):
+        raise InputError(f"{n_rows} rows of features and {len(labels)} labels", where=source)
+    if head is not None and not classes:
+        classes = tuple(map(str, range(head.n_classes)))
+    if not classes:
+        classes = tuple(map(str, range(int(labels.max()) + 1)))
+    sample = _shaped(found.parts[0][:1], source)
+    plan = CachePlan(
+        samples=found.samples or [f"{source.name}:{row}" for row in range(n_rows)],
+        labels=labels,
+        classes=classes,
+        dim=sample.shape[2],
+        views=sample.shape[1],
+        dtype=request.dtype,
+        backbone={},
+        preprocess={},
+        source={"kind": "import", "root": source.name, "digest": _digest(source)},
+        decides={},
+        run={},
+        shard_rows=request.shard_rows,
+    )
+    with files.lock(out):
+        writer = CacheWriter(out, plan, overwrite=request.overwrite)
+        pending = writer.pending()
+        progress.start(f"import {source.name}", sum(shard.stop - shard.start for shard in pending), "samples")
+        for shard in pending:
+            rows = list(_rows(found.parts, shard.start, shard.stop))
+            writer.write_shard(shard, np.concatenate([_shaped(part, source) for part in rows]))
+            progress.advance(shard.stop - shard.start)
+        progress.finish()
+        counts = np.bincount(labels, minlength=len(classes)) if train is None else train.counts
+        return writer.publish(
+            None if head is None else dataclasses.replace(head, classes=classes, counts=counts)
+        )
+
+
+def _read(source: Path, request: ImportRequest) -> Found:
+    with files.os_errors(source):
+        suffix = "" if source.is_dir() else source.suffix.lower()
+        if not source.exists():
+            raise InputError("no such file or folder", where=source)
+    if suffix not in FORMATS or (not suffix and not source.is_dir()):
+        raise UsageError("unknown format", where=source, hint=nearest(suffix, [k for k in FORMATS if k]))
+    module, _, function = FORMATS[suffix].partition(":")
+    of_file = request.labels is not None and Path(request.labels).exists()
+    names = Names(request.features, None if of_file else request.labels)
+    found: Found = getattr(importlib.import_module(f"ltfix.importing.{module}"), function)(source, names)
+    if not of_file:
+        return found
+    path = Path(str(request.labels))
+    if path.suffix == ".npy":
+        return dataclasses.replace(found, labels=map_npy(path))
+    with files.os_errors(path):
+        lines = path.read_text("utf-8-sig").splitlines()
+    return dataclasses.replace(found, labels=np.asarray([line.strip() for line in lines if line.strip()]))
+
+
+def _train_beside(out: Path) -> FeatureCache | None:
+    train = out.parent / "train"
+    return open_cache(train) if out.name != "train" and cache_state(train)[0] == "finished" else None
+
+
+def _labels(
+    found: Found, request: ImportRequest, known: tuple[str, ...] | None, source: Path
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels [N] as indices, and the class names; none where nothing names them."""
+    if found.labels is None:
+        hint = "labels=NAME says what they are called in it, labels=FILE names a file of them"
+        raise InputError("there are no labels", where=source, hint=hint)
+    classes, given = known, request.classes
+    if given is not None:
+        classes = read_classes(given) if isinstance(given, str | Path) else tuple(given)
+    texts = [value.decode() if isinstance(value, bytes) else str(value) for value in found.labels.tolist()]
+    written = Labels(texts, lambda row: f"{source}, row {row}")
+    numbers = are_indices({"": written})
+    if numbers and classes is None:
+        classes = tuple(map(str, range(largest_index(written) + 1)))
+    named = classes or tuple(sorted(written.texts))
+    return indices(written, named, numbers=numbers, known=classes is not None), named
+
+
+def _shaped(rows: Any, source: Path) -> np.ndarray:
+    """[n, V, D] float of rows as they were found."""
+    array = np.asarray(rows)
+    return features_and_labels({"features": array, "labels": np.zeros(len(array), np.int64)}, source)[0]
+
+
+def _rows(parts: Sequence[Any], start: int, stop: int) -> Iterator[Any]:
+    """Rows start to stop of parts that follow each other."""
+    for part in parts:
+        if start < len(part) and stop > 0:
+            yield part[max(start, 0) : stop]
+        start, stop = start - len(part), stop - len(part)
+
+
+def _head_from(text: str) -> Head:
+    """The classifier ``FILE:NAME``."""
+    from ltfix.backbones.checkpoint import read_checkpoint
+
+    file, _, name = text.rpartition(":")
+    if not file:
+        raise UsageError("it must be FILE:NAME", where=f"head_from={text}", hint="like resnet50.pth:fc")
+    state = read_checkpoint(file).state
+    weight = state.get(f"{name}.weight")
+    if weight is None or weight.ndim != 2:
+        known = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == 2]
+        raise InputError(f"there is no linear layer {name!r} in it", where=file, hint=nearest(name, known))
+    tensors = {"weight": weight.float().numpy()}
+    if f"{name}.bias" in state:
+        tensors["bias"] = state[f"{name}.bias"].float().numpy()
+    return head_of(tensors, {"format": FORMAT, "method": STAGE1}, Path(file))
+
+
+def _digest(source: Path) -> str:
+    """SHA-256 of a file, or of the names and bytes of a folder's."""
+    if not source.is_dir():
+        return files.sha256_file(source)
+    below = sorted(path for path in source.rglob("*") if path.is_file())
+    return files.sha256_json({str(path.relative_to(source)): files.sha256_file(path) for path in below})

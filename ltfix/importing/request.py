@@ -1,0 +1,36 @@
+"""Everything that an import can be told; neither numpy nor torch is needed to say it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from ltfix.option import Checked, option
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImportRequest(Checked):
+    """The options of an import, which are the command line's.
+
+    Attributes:
+        features: what they are called in the file.
+        labels: what they are called in the file, or a file of them: ``.npy``, or text, one a line.
+        classes: class names in index order, or a file of them.
+        head_from: ``FILE:NAME``, the classifier as NAME.weight and NAME.bias of a checkpoint.
+        dtype: of the cache. shard_rows: samples a shard file. overwrite: replace a cache that is there.
+    """
+
+    features: str | None = option(None, "What the features are called in it.  [default: found by name]")
+    labels: str | None = option(
+        None, "What the labels are called in it, or a file of them.  [default: found by name]"
+    )
+    classes: str | Path | Sequence[str] | None = option(
+        None, "Class names in index order, one a line.", metavar="FILE"
+    )
+    head_from: str | None = option(
+        None, "The stage-1 classifier: NAME.weight and NAME.bias of a checkpoint.", metavar="FILE:NAME"
+    )
+    dtype: str = option("float16", "Of the stored features.", choices=("float16", "float32"))
+    shard_rows: int = option(1024, "Samples a shard file.", low=1)
+    overwrite: bool = option(False, "Replace output that is already there.")

@@ -1,0 +1,70 @@
+"""Tables: parquet with a column of lists, and CSV with a column a dimension."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltfix import files
+from ltfix.errors import InputError
+from ltfix.importing.found import FEATURES, LABELS, SAMPLES, Found, Names, choose, need, pick
+
+
+def parquet(path: Path, names: Names) -> Found:
+    """Features from a column of lists of equal length."""
+    found, schema = columns(path, names), _open(path)
+    name = pick(schema.schema_arrow.names, names.features, FEATURES, "features", path)
+    column = schema.read([name]).column(0).combine_chunks()
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    if column.null_count or not len(column) or len(values) % len(column):
+        raise InputError(f"the lists of {name} are not all of one length", where=path)
+    return Found([values.reshape(len(column), -1)], found.labels, found.samples)
+
+
+def columns(path: Path, names: Names) -> Found:
+    """Labels and names alone."""
+    file = _open(path)
+    known = file.schema_arrow.names
+    labels, samples = choose(known, names.labels, LABELS, path), choose(known, None, SAMPLES, path)
+
+    def read(name: str | None) -> list[Any] | None:
+        return None if name is None else file.read([name]).column(0).to_pylist()
+
+    found = read(labels)
+    return Found([], None if found is None else np.asarray(found), read(samples))
+
+
+def _open(path: Path) -> Any:
+    parquets = need("pyarrow.parquet", "parquet", path)
+    files.demand_regular(path)
+    try:
+        return parquets.ParquetFile(path)
+    except (OSError, ValueError) as err:  # pyarrow's own errors are both
+        raise InputError(f"not a parquet file: {err}", where=path) from err
+
+
+def text(path: Path, names: Names) -> Found:
+    """A header; one column of labels, perhaps one of names, and a number in every other."""
+    files.demand_regular(path)
+    with files.os_errors(path), path.open(encoding="utf-8-sig", newline="") as handle:
+        rows = csv.reader(handle, strict=True)
+        try:
+            header = next(rows, [])
+            labels = pick(header, names.labels, LABELS, "labels", path)
+            samples = choose(header, None, SAMPLES, path)
+            aside = [header.index(name) for name in (labels, samples) if name is not None]
+            numbers = [i for i, name in enumerate(header) if i not in aside and name.strip()]
+            table = [(_numbers(row, numbers), *(row[i] for i in aside)) for row in rows if row]
+        except (csv.Error, UnicodeDecodeError, ValueError, IndexError) as err:
+            raise InputError(f"not a table of numbers: {err}", where=f"{path}, line {rows.line_num}") from err
+    if not table or not numbers:
+        raise InputError("it has no rows of numbers", where=path)
+    features, written, *named = zip(*table, strict=True)
+    return Found([np.stack(features)], np.asarray(written), list(named[0]) if named else None)
+
+
+def _numbers(row: list[str], places: list[int]) -> np.ndarray:
+    return np.array([row[place] for place in places], np.float32)

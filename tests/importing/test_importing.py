@@ -1,0 +1,131 @@
+"""Features of other tools: every format gives the same cache; what does not fit is one error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ltfix
+from ltfix.errors import InputError, UsageError
+
+RNG = np.random.default_rng(0)
+FEATURES = RNG.normal(size=(25, 6)).astype(np.float32)
+LABELS = np.arange(25) % 3
+NAMES = [f"{i}.jpg" for i in range(25)]
+
+
+def write_npy(folder: Path) -> tuple[Path, dict]:
+    np.save(folder / "train.npy", FEATURES)
+    np.save(folder / "labels.npy", LABELS)
+    return folder / "train.npy", {"labels": str(folder / "labels.npy")}
+
+
+def write_npz(folder: Path) -> tuple[Path, dict]:
+    np.savez(folder / "train.npz", embeddings=FEATURES, targets=LABELS)
+    return folder / "train.npz", {}
+
+
+def write_hdf5(folder: Path) -> tuple[Path, dict]:
+    with pytest.importorskip("h5py").File(folder / "train.h5", "w") as file:
+        file["set/inner"] = FEATURES
+        file["labels"] = LABELS
+    return folder / "train.h5", {"features": "set/inner"}
+
+
+def write_torch(folder: Path) -> tuple[Path, dict]:
+    torch.save({"features": torch.from_numpy(FEATURES), "labels": LABELS.tolist()}, folder / "train.pt")
+    return folder / "train.pt", {}
+
+
+def write_csv(folder: Path) -> tuple[Path, dict]:
+    header = ",".join([*(f"embedding_{i}" for i in range(6)), "filenames", "labels"])
+    rows = [
+        ",".join([*map(repr, x.tolist()), name, str(y)])
+        for x, name, y in zip(FEATURES, NAMES, LABELS, strict=True)
+    ]
+    (folder / "train.csv").write_text("\n".join([header, *rows]) + "\n")
+    return folder / "train.csv", {}
+
+
+def write_parquet(folder: Path) -> tuple[Path, dict]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"embedding": FEATURES.tolist(), "label": LABELS}), folder / "train.parquet")
+    return folder / "train.parquet", {}
+
+
+def write_clip_retrieval(folder: Path) -> tuple[Path, dict]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    whole = folder / "clip"
+    for name in ("img_emb", "metadata"):
+        (whole / name).mkdir(parents=True)
+    for number, rows in ((0, slice(0, 10)), (9, slice(10, 11)), (10, slice(11, 25))):
+        np.save(whole / "img_emb" / f"img_emb_{number}.npy", FEATURES[rows])
+        table = pa.table({"image_path": NAMES[rows], "label": LABELS[rows]})
+        pq.write_table(table, whole / "metadata" / f"metadata_{number}.parquet")
+    return whole, {}
+
+
+WRITERS = [write_npy, write_npz, write_hdf5, write_torch, write_csv, write_parquet, write_clip_retrieval]
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_every_format_gives_the_same_cache(tmp_path: Path, write):
+    source, options = write(tmp_path)
+    cache = ltfix.import_features(source, tmp_path / "out", dtype="float32", shard_rows=8, **options)
+    np.testing.assert_array_equal(cache.features[:, 0], FEATURES)
+    np.testing.assert_array_equal(cache.labels, LABELS)
+    assert (cache.classes, len(cache.shards), cache.head) == (("0", "1", "2"), 4, None)
+    assert cache.samples is not None
+    assert (cache.samples == tuple(NAMES)) == (write in (write_csv, write_clip_retrieval))
+    assert cache.verify() == 4
+
+
+def test_names_are_numbered_as_in_training_and_the_head_comes_from_a_checkpoint(tmp_path: Path):
+    weight, bias = torch.randn(3, 6), torch.randn(3)
+    torch.save({"state_dict": {"fc.weight": weight, "fc.bias": bias}}, tmp_path / "net.pth")
+    head = f"{tmp_path / 'net.pth'}:fc"
+    words = np.array(["cow", "ant", "bee"])
+    np.savez(tmp_path / "a.npz", features=FEATURES, labels=words[LABELS])
+    np.savez(tmp_path / "b.npz", features=FEATURES[:4], labels=words[[2, 2, 0, 0]])
+    train = ltfix.import_features(tmp_path / "a.npz", tmp_path / "train", head_from=head)
+    test = ltfix.import_features(tmp_path / "b.npz", tmp_path / "test", head_from=head)
+    assert train.classes == test.classes == ("ant", "bee", "cow")
+    assert test.labels.tolist() == [1, 1, 2, 2]
+    assert test.head is not None
+    np.testing.assert_array_equal(test.head.weight, weight.numpy())
+    np.testing.assert_array_equal(test.head.counts, train.counts)
+    assert ltfix.fit(train, "los", epochs=1).n_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "error", "message"),
+    [
+        ("a.npz", {"features": FEATURES}, {}, InputError, "there are no labels"),
+        ("a.npz", {"f": FEATURES, "labels": LABELS}, {}, InputError, r"called as features.*has f, labels"),
+        ("a.npz", {"features": FEATURES, "labels": LABELS}, {"labels": "z"}, InputError, "there is no 'z'"),
+        ("a.npz", {"features": FEATURES, "labels": LABELS[:9]}, {}, InputError, "25 rows.*9 labels"),
+        ("a.npz", {"features": FEATURES, "labels": LABELS}, {"head_from": "x"}, UsageError, "FILE:NAME"),
+        ("a.npz", {"features": FEATURES * np.float32(np.nan), "labels": LABELS}, {}, InputError, "NaN or Inf"),
+        ("a.npz", b"torn", {}, InputError, r"not a readable \.npz"),
+        ("a.npy", b"torn", {}, InputError, r"not a readable \.npy"),
+        ("a.h5", b"torn", {}, InputError, "not an HDF5 file"),
+        ("a.pt", b"torn", {}, InputError, "torn"),
+        ("a.parquet", b"torn", {}, InputError, "not a parquet file"),
+        ("a.csv", b"x,label\n1,0\nb,1\n", {}, InputError, "not a table of numbers.*line 3"),
+        ("a.csv", b"", {}, InputError, "nothing in it is called as labels"),
+        ("a.zip", b"", {}, UsageError, "unknown format"),
+    ],
+)
+def test_what_does_not_fit(tmp_path: Path, name: str, content, options: dict, error, message: str):
+    path = tmp_path / name
+    path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, **content)
+    with pytest.raises(error, match=message):
+        ltfix.import_features(path, tmp_path / "out", **options)
+    assert not (tmp_path / "out" / "manifest.json").exists()
