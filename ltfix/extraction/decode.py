@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ltfix.errors import EnvironmentFault, InputError, LtfixError
-from ltfix.images.views import Crop, Draw, Views
-from ltfix.images.watch import PixelGate, watching
+from ltfix.images.views import Crop, DrawView, Views
+from ltfix.images.watch import JpegDecoder, PixelGate, watching
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +50,7 @@ def renderer(
     name: Callable[[int], str],
     views: Views,
     crop: Crop,
-    draw: Draw | None = None,
+    draw: DrawView | None = None,
 ) -> Callable[[int], np.ndarray]:
     """What turns a sample into its views [V, S, S, 3] uint8; an error of its pixels names it."""
 
@@ -66,7 +66,10 @@ def renderer(
 
 
 def decode_batches(
-    batches: Iterable[Sequence[int]], render: Callable[[int], np.ndarray], workers: int
+    batches: Iterable[Sequence[int]],
+    render: Callable[[int], np.ndarray],
+    workers: int,
+    jpeg: JpegDecoder | None = None,
 ) -> Generator[DecodedBatch, None, None]:
     """Render every sample of every batch, ahead of the consumer.
 
@@ -77,6 +80,7 @@ def decode_batches(
         render: a sample to its views [V, S, S, 3] uint8; an InputError and a file that may not be read are
             collected, anything else ends.
         workers: threads; 0 decodes in the caller's own.
+        jpeg: decodes JPEGs in place of Pillow.
 
     Yields:
         One :class:`DecodedBatch` for each of ``batches``, in order.
@@ -85,7 +89,7 @@ def decode_batches(
     gate = PixelGate()
 
     def attempt(index: int) -> Rendered:
-        with watching(gate) as seen:
+        with watching(gate, jpeg) as seen:
             try:
                 return render(index), seen.remarks
             except InputError as err:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,10 +19,12 @@ from ltfix.extraction.request import Request
 from ltfix.extraction.splits import check_present, choose_splits
 from ltfix.features.layout import CachePlan
 from ltfix.features.store import cache_state
+from ltfix.images.fastjpeg import fast_jpeg
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.images.unlabelled import open_unlabelled
-from ltfix.images.views import Draw, Views, parse_views
+from ltfix.images.views import DrawView, Views, parse_views
+from ltfix.images.watch import JpegDecoder
 from ltfix.ranks import ranks
 from ltfix.runfile import read_run
 
@@ -55,6 +59,7 @@ class Extraction:
     Attributes:
         request: what was asked for. backbone: loaded, on the CPU. compute: device and precision.
         jobs: one a split, train first. draw: makes the random views of training images, if there are any.
+        jpeg: decodes JPEGs in place of Pillow, if anything does.
         train_counts: [K] training samples per class as planned, or None.
         notes: what the user should know of data and backbone before it starts.
     """
@@ -63,7 +68,8 @@ class Extraction:
     backbone: Backbone
     compute: Compute
     jobs: list[SplitJob]
-    draw: Draw | None
+    draw: DrawView | None
+    jpeg: JpegDecoder | None
     train_counts: np.ndarray | None
     notes: list[str]
 
@@ -100,7 +106,8 @@ def prepare(request: Request) -> Extraction:
     jobs = [_job(request, split, backbone, compute, augmentation) for split in splits]
     notes = [*backbone.notes, *(note for split in splits for note in split.notes)]
     draw = None if augmentation is None else _draw(augmentation, backbone)
-    return Extraction(request, backbone, compute, jobs, draw, train_counts, notes)
+    jpeg = _jpeg(request, backbone)
+    return Extraction(request, backbone, compute, jobs, draw, jpeg, train_counts, notes)
 
 
 def _open(request: Request) -> tuple[list[Split], np.ndarray | None]:
@@ -152,7 +159,16 @@ def _augmentation(request: Request, backbone: Backbone) -> dict[str, Any]:
     return {"augment": names, "crop_pad": pad, "augment_seed": request.seed}
 
 
-def _draw(augmentation: dict[str, Any], backbone: Backbone) -> Draw:
+def _jpeg(request: Request, backbone: Backbone) -> JpegDecoder | None:
+    """Large pictures are halved only where all views are of the resized picture."""
+    if request.decoder == "pillow":
+        return None
+    pixels = backbone.preprocess
+    drawn = parse_views(request.views).random > 0
+    return fast_jpeg(0 if drawn else math.floor(pixels.image_size / pixels.crop_pct))
+
+
+def _draw(augmentation: dict[str, Any], backbone: Backbone) -> DrawView:
     from ltfix.backbones.augment import RandomViews
 
     names, pad, seed = augmentation.values()
@@ -171,6 +187,8 @@ def _job(
 
     views = parse_views(request.views).of_split(split.name)
     pixels = {**backbone.preprocess.to_dict(), "views": str(views), "pillow": PIL.__version__}
+    if request.decoder != "pillow":
+        pixels["decoder"] = f"{request.decoder} {importlib.metadata.version(request.decoder)}"
     if views.random and augmentation is not None:
         pixels |= {**augmentation, "random_views": views.random}
     size = backbone.preprocess.image_size

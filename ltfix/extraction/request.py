@@ -121,6 +121,7 @@ class Request(ImageRequest):
         views: ``center``, ``center,hflip``, ``center,train:4``: with N random ones of each training image.
         augment: how these are drawn; None: as the backbone's run trained, else "resized-crop,flip".
         precision: of the computation. dtype: of the cache.
+        decoder: of JPEGs: "pillow", or "simplejpeg", which is faster and gives other pixels.
         batch_size: images a batch; None fits it to device and image size.
         workers: decoding threads; None is one a core.
         compile: run the model through torch.compile.
@@ -146,6 +147,11 @@ class Request(ImageRequest):
     )
     precision: str = option("auto", "auto, fp32, bf16 or fp16; auto: bf16 on a GPU that has it.")
     dtype: str = option("float16", "Of the stored features.", choices=("float16", "float32"))
+    decoder: str = option(
+        "pillow",
+        "Of JPEGs; simplejpeg is faster and gives other pixels (pip install 'ltfix[fast]').",
+        choices=("pillow", "simplejpeg"),
+    )
     batch_size: int | None = option(None, "Images a batch, or auto.", low=1, unset="auto")
     workers: int | None = option(None, "Decoding threads, or auto: one a core.", low=0, unset="auto")
     compile: bool = option(False, "Run the model through torch.compile.", negatable=True)

@@ -204,7 +204,7 @@ def _decode(
         workers = max(1, available_cpus() // ranks().local_size)
     register_formats()
     render = renderer(split.open, split.samples.__getitem__, job.views, crop, extraction.draw)
-    return decode_batches(ranges, render, workers)
+    return decode_batches(ranges, render, workers, extraction.jpeg)
 
 
 def _stage1_head(

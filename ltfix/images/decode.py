@@ -50,8 +50,11 @@ def decode(data: bytes, where: object) -> Image:
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
         watch.hold(image.width * image.height)
+        jpeg = watch.jpeg_decoder()
+        if jpeg is not None and image.format == "JPEG" and image.mode == "RGB":
+            return upright(Image.fromarray(jpeg(data)), image)
         image.load()
-        return to_rgb(upright(image))
+        return to_rgb(upright(image, image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
         raise InputError(
             f"the image is enormous, above {MAX_PIXELS:,} pixels", where=where, hint="shrink it"
@@ -67,8 +70,8 @@ def decode(data: bytes, where: object) -> Image:
         raise InputError(f"a corrupt image: {err}", where=where, hint=UNREADABLE) from err
 
 
-def upright(image: Image) -> Image:
-    """The image turned as its EXIF block says; where that cannot be read, as it is, with a remark.
+def upright(image: Image, file: Image) -> Image:
+    """The image turned as its file's EXIF block says; where that cannot be read, as it is, with a remark.
 
     Pillow's own ``exif_transpose`` also rewrites the block, which is more that can fail.
     """
@@ -84,7 +87,7 @@ def upright(image: Image) -> Image:
         8: Transpose.ROTATE_90,
     }
     try:
-        turn = turns.get(image.getexif().get(_ORIENTATION, 1))
+        turn = turns.get(file.getexif().get(_ORIENTATION, 1))
     except MemoryError:
         raise
     except Exception:  # whatever the parsing of a broken block trips over: the pixels are fine

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Crop = Callable[["Image"], np.ndarray]
 View = Callable[[np.ndarray], np.ndarray]
-Draw = Callable[["Image", np.ndarray, int, int], np.ndarray]
+DrawView = Callable[["Image", np.ndarray, int, int], np.ndarray]
 """An image, its centre crop, the sample's index and the view's number to one random view."""
 
 _RANDOM = re.compile(r"train:([1-9][0-9]{0,3})")
@@ -49,7 +49,7 @@ class Views:
         """Those of one split: random ones are of the training split alone, and no split is without any."""
         return self if name == "train" or not self.random else Views(self.names or ("center",))
 
-    def render(self, image: Image, index: int, crop: Crop, draw: Draw | None = None) -> np.ndarray:
+    def render(self, image: Image, index: int, crop: Crop, draw: DrawView | None = None) -> np.ndarray:
         """All views of one image.
 
         Args:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import numpy as np
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, speaks of a decompression bomb
+
+JpegDecoder = Callable[[bytes], np.ndarray]
 
 _here = threading.local()
 
@@ -47,17 +51,19 @@ class Watch:
         gate: where it waits for room.
         remarks: what was noticed: see :func:`remark`.
         held: the pixels that it has room for.
+        jpeg: decodes a JPEG to [H, W, 3] uint8 in place of Pillow; None: Pillow does.
     """
 
     gate: PixelGate
+    jpeg: JpegDecoder | None = None
     remarks: list[str] = dataclasses.field(default_factory=list)
     held: int = 0
 
 
 @contextlib.contextmanager
-def watching(gate: PixelGate) -> Iterator[Watch]:
+def watching(gate: PixelGate, jpeg: JpegDecoder | None = None) -> Iterator[Watch]:
     """Watch what this thread decodes; the room that it took is given back at the end."""
-    watch = _here.watch = Watch(gate)
+    watch = _here.watch = Watch(gate, jpeg)
     try:
         yield watch
     finally:
@@ -74,6 +80,12 @@ def hold(pixels: int) -> None:
     ):  # a second picture goes with the first, or two threads could block
         watch.gate.enter(pixels)
         watch.held = pixels
+
+
+def jpeg_decoder() -> JpegDecoder | None:
+    """What decodes JPEGs in this thread in place of Pillow, if anything."""
+    watch: Watch | None = getattr(_here, "watch", None)
+    return None if watch is None else watch.jpeg
 
 
 def remark(text: str) -> None:

@@ -46,9 +46,12 @@ def import_features(
 ) -> FeatureCache:
     """Write the features and labels of another tool's file as a feature cache.
 
-    Class names are those of a training cache beside ``out``, so that both number them alike. ::
+    Class names are those of a training cache beside ``out``, so that both number them alike.
 
-        train = ltfix.import_features("train.h5", "features/train", head_from="resnet.pth:fc")
+    >>> import numpy as np, ltfix
+    >>> np.savez("other.npz", embeddings=np.ones((3, 4), np.float16), targets=[0, 1, 1])
+    >>> ltfix.import_features("other.npz", "features/train")
+    FeatureCache('features/train', n=3, views=1, dim=4, K=2)
 
     Args:
         source: a file or folder of one of ``FORMATS``.

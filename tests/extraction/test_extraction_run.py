@@ -521,3 +521,28 @@ def test_random_views_are_those_of_the_samples_and_are_not_tested_with(photos: P
     wanted = heads.logits(train.features[:, 0].astype(np.float32))
     found = np.concatenate([logits for _, logits in logit_blocks(heads, train)])
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_simplejpeg_gives_nearly_the_same_and_is_recorded(tmp_path: Path):
+    pytest.importorskip("simplejpeg")
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        folder = tmp_path / "photos" / "train" / "ab"[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        small = Image.fromarray(rng.integers(0, 256, (6, 9, 3), np.uint8))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turned
+        small.resize((400, 300), Image.Resampling.BICUBIC).save(folder / f"{i}.jpg", exif=exif)
+    one = extract(tmp_path / "photos", tmp_path / "one")["train"]
+    two = extract(tmp_path / "photos", tmp_path / "two", decoder="simplejpeg")["train"]
+    assert two.manifest is not None
+    assert two.manifest.preprocess["decoder"].startswith("simplejpeg ")
+    assert one.fingerprint != two.fingerprint
+    scale = np.abs(one.features.astype(np.float32)).max()
+    np.testing.assert_allclose(two.features, one.features, atol=0.1 * scale)
+    with pytest.raises(UsageError, match="another extraction"):
+        extract(tmp_path / "photos", tmp_path / "two")
+    broken = tmp_path / "photos" / "train" / "a" / "0.jpg"
+    broken.write_bytes(broken.read_bytes()[:3000])
+    with pytest.raises(InputError, match=r"corrupt image.*a/0\.jpg"):
+        extract(tmp_path / "photos", tmp_path / "three", decoder="simplejpeg")
