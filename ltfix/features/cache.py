@@ -33,6 +33,7 @@ class FeatureCache:
     Attributes:
         path: the folder or file.
         n, views, dim: N samples, V views of each, D dimensions.
+        tested_views: how many of the views are tested with, the first ones: random ones are trained on alone.
         labels: [N] int64 in 0..K-1.
         counts: [K] int64 samples per class in this cache.
         n_classes: K.
@@ -64,6 +65,7 @@ class FeatureCache:
             raise InputError("the cache has no samples", where=path)
         self.labels = labels
         self.n, self.views, self.dim = len(labels), int(shards[0].shape[1]), int(shards[0].shape[2])
+        self.tested_views = self.views if manifest is None else manifest.tested_views
         if head is not None and head.dim != self.dim:
             raise InputError(f"its classifier has D = {head.dim}, its features D = {self.dim}", where=path)
         said = _said_classes(path, self.classes, head, manifest)
@@ -77,12 +79,6 @@ class FeatureCache:
         self.fingerprint = None if manifest is None else manifest.fingerprint
         self._starts = np.concatenate([[0], np.cumsum([len(shard) for shard in shards])])
         self._checked = [False] * len(shards)
-
-    @property
-    def tested_views(self) -> int:
-        """How many of the V views are tested with, the first ones: random ones are trained on alone."""
-        drawn = 0 if self.manifest is None else self.manifest.preprocess.get("random_views", 0)
-        return self.views - drawn if isinstance(drawn, int) and 0 < drawn < self.views else self.views
 
     def __len__(self) -> int:
         return self.n

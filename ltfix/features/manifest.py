@@ -74,6 +74,12 @@ class Manifest(Contents):
     skipped: list[str] = dataclasses.field(default_factory=list)
 
     @property
+    def tested_views(self) -> int:
+        """How many of the views are not random; all where none is, or nothing else."""
+        drawn = self.preprocess.get("random_views", 0)
+        return self.views - drawn if isinstance(drawn, int) and 0 < drawn < self.views else self.views
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """The K class names, or None."""
         return None if self.classes is None else tuple(self.classes)
