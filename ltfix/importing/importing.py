@@ -26,7 +26,8 @@ from ltfix.images.source import read_classes
 from ltfix.importing.arrays import map_npy
 from ltfix.importing.found import Found, Names
 from ltfix.importing.request import ImportRequest
-from ltfix.progress import SILENT, Progress
+from ltfix.progress import Progress, listener
+from ltfix.public import public
 
 FORMATS = {  # by the end of the name; a folder has none
     "": "arrays:folder",
@@ -41,6 +42,7 @@ FORMATS = {  # by the end of the name; a folder has none
 }
 
 
+@public
 def import_features(
     source: str | Path, out: str | Path, *, progress: Progress | None = None, **options: Any
 ) -> FeatureCache:
@@ -67,7 +69,7 @@ def import_features(
         InputError: missing or torn, no features or labels in it, or parts that do not fit each other.
         EnvironmentFault: a package is not installed; ``out`` cannot be written.
     """
-    return run(Path(source), Path(out), ImportRequest(**options), progress or SILENT)
+    return run(Path(source), Path(out), public(ImportRequest)(**options), listener(progress or False))
 
 
 def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> FeatureCache:
