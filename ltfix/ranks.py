@@ -42,7 +42,7 @@ def ranks() -> Ranks:
     """What ``torchrun`` told this process; one alone where it told nothing."""
     told = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")]
     rank, size, local, local_size = (int(text) if text.isdecimal() else None for text in told)
-    if not size or size == 1:
+    if not size or size == 1 or not {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
         return Ranks()
     return Ranks(rank or 0, size, local or 0, local_size or 1)
 
@@ -67,7 +67,7 @@ def first_to_tell() -> bool:
         return own.first
     try:
         return bool(store().add("told", 1) == 1)
-    except RuntimeError:  # who keeps the table has ended: it told
+    except (RuntimeError, ValueError):  # who keeps the table has ended: it told
         return own.first
 
 
