@@ -86,11 +86,11 @@ def _told_counts(counts: np.ndarray) -> str:
 
 
 def _told(values: Any) -> str:
-    """Values by name, without where each came from."""
+    """What is set by name, without where each value came from, and without what was tried beside it."""
     if not isinstance(values, dict):
         return str(values)
-    plain = {name: v["value"] if isinstance(v, dict) and "value" in v else v for name, v in values.items()}
-    return ", ".join(f"{name} {value}" for name, value in plain.items())
+    plain = {name: v.get("value") if isinstance(v, dict) else v for name, v in values.items()}
+    return ", ".join(f"{name} {value}" for name, value in plain.items() if value is not None)
 
 
 def _accuracy(joined: Joined) -> str:

@@ -14,6 +14,8 @@ FORMATS = {"timm": "", "torchvision": ".safetensors", "onnx": ".onnx", "torch-ex
 """The formats, and what the names of their files end in (nothing: a folder). Each is a module of
 ``ltfix.exporting.formats``."""
 
+_OF_BODIES = ("backbone", "checkpoint", "checkpoint_key", "ignore_tensors", "model_args", "data", "root")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BodyRequest(Checked):
@@ -67,17 +69,7 @@ class ExportRequest(BodyRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.features:
-            return
-        for name in (
-            "backbone",
-            "checkpoint",
-            "checkpoint_key",
-            "ignore_tensors",
-            "model_args",
-            "data",
-            "root",
-        ):
+        for name in _OF_BODIES if self.features else ():
             if getattr(self, name):
                 told = "a head that goes alone has no body and sees no pictures"
-                raise UsageError(told, where=name, hint="leave it out, or features=True")
+                raise UsageError(told, where=name, hint="leave it out")
