@@ -25,9 +25,11 @@ from ltfix.option import Option
 from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
+    from ltfix.evaluation.measure import Evaluation
     from ltfix.evaluation.report import Report
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
+    from ltfix.report.canvas import Panel
     from ltfix.report.figures import Figure
 
 
@@ -106,13 +108,7 @@ def evaluate(
     found = opened_heads.report(report, against=against, bars=bars, seed=seed)
     found = _in_order(found, sort)
     if plot is not None and figure is not None:
-        from ltfix.report.subject import Subject
-
-        made = {report: found} if against else {}
-
-        console.draw(
-            figure.panels(figure.data(Subject(opened_heads, seed=seed, reports=made))), plot, overwrite
-        )
+        console.draw(_panels(figure, opened_heads, found if against else None, seed), plot, overwrite)
     if not gates.given and all(row["method"] not in BEFORE for row in found.heads):
         console.note("no stage-1 row: give the training cache before the heads to see where they began")
     console.deliver_result(found, format, output, overwrite=overwrite)
@@ -123,6 +119,14 @@ def _in_order(found: Report, sort: str) -> Report:
     from ltfix.evaluation.reports.per_class import ordered
 
     return ordered(found, sort) if found.kind == "per-class" else found
+
+
+def _panels(figure: Figure, evaluation: Evaluation, found: Report | None, seed: int) -> Sequence[Panel]:
+    """What draws an evaluation; ``found``: its report, where that was asked for against a head."""
+    from ltfix.report.subject import Subject
+
+    subject = Subject(evaluation, seed=seed, reports={} if found is None else {found.kind: found})
+    return figure.panels(figure.data(subject))
 
 
 def _figure_of(report: str, plot: Path) -> Figure:
