@@ -57,7 +57,7 @@ def _read(paths: list[str], root: str | None) -> Listing:
 
 
 def _words(row: str) -> tuple[str, str, str]:
-    path, *label = row.rsplit(None, 1)
+    path, *label = row.rsplit(None, 1) or [""]
     return path, "", "".join(label)
 
 

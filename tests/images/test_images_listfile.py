@@ -95,6 +95,7 @@ def test_a_missing_image_is_known_beforehand(photos: Path):
         ("a.png 0\n\nb.png 3\n", r"label 3 is not below K = 3 \(.*mine\.txt, line 3\)"),
         ("a.png ant\nb.png cow\n", r"class 'cow' is not among the 3 classes \(.*mine\.txt, line 2\)"),
         ("a.png\n", r"expected a path and a label, found 'a\.png' \(.*mine\.txt, line 1\)"),
+        ("\x0b\n", r"expected a path and a label, found '\\x0b' \(.*mine\.txt, line 1\)"),
         ("\n", r"the list is empty \(.*mine\.txt\)"),
     ],
 )
