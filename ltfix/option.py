@@ -32,7 +32,7 @@ class Option:
         unset: the word that stands for None: ``auto``.
         alone: of ``choices``, the one that is meant where none follows.
         path: how a text names a path: "data" as a source of images does, "model" where it may be the name
-            of a model too.
+            of a model too, "place" where it may be a URL.
     """
 
     help: str
@@ -44,7 +44,7 @@ class Option:
     negatable: bool = False
     unset: str = ""
     alone: str = ""
-    path: Literal["", "data", "model"] = ""
+    path: Literal["", "data", "model", "place"] = ""
 
 
 def option(default: Any, help: str, **more: Any) -> Any:

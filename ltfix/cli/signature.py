@@ -84,6 +84,8 @@ class Parameter:
         """A value written in a file of ``folder`` as seen from here, where it names a path."""
         if self.option.path == "data":
             return move_data(value, folder)
+        if self.option.path == "place":
+            return value if "://" in value else str(folder / value)
         if self.option.path == "model":
             return str(folder / value) if (folder / value).exists() else value
         return str(folder / value) if self.kind is Path and value != "-" else value
@@ -230,7 +232,7 @@ def _parameter(
     kind, many = first, False
     read: Callable[[Any, str], Any] | None = None
     if Path in kinds:
-        kind = Path
+        kind = str if option.path in ("data", "place") else Path  # a Path would take a URL's second slash
     elif origin is collections.abc.Mapping:
         kind, many, read = str, True, _read_literals if inner[1] is Any else parsing.pairs
     elif origin in (list, collections.abc.Sequence) and inner[0] is float:

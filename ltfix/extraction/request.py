@@ -42,7 +42,9 @@ class ImageRequest(RunOptions):
         metavar="SRC",
         path="data",
     )
-    root: str | Path | None = option(None, "Where the paths of a list or table start from.", metavar="DIR")
+    root: str | Path | None = option(
+        None, "Where the paths of a list or table start from.", metavar="DIR", path="place"
+    )
     columns: str | None = option(
         None, "Of a table, like path=file,label=species.  [default: found by name]", metavar="MEANING=NAME,…"
     )

@@ -65,16 +65,14 @@ def _open(kind: str, rest: str) -> ListingSource:
     for name, train, test, meta, form in _FORMS[kind]:
         for folder in (Path(rest), Path(rest, name)):
             if folder.joinpath(meta).exists() and folder.joinpath(train[0]).exists():
-                parts = {"train": train, "test": test}
-                tables = {
-                    part: functools.partial(_read, folder, of, meta, form) for part, of in parts.items()
-                }
+                read = functools.partial(_read, folder, meta, form)
+                tables = {"train": functools.partial(read, train), "test": functools.partial(read, test)}
                 return ListingSource(kind, name_of(str(folder)), tables)
     names = " or ".join(form[0] for form in _FORMS[kind])
     raise InputError(f"it holds no {names}", where=rest, hint="unpack the archive of CIFAR's page there")
 
 
-def _read(folder: Path, names: list[str], meta: str, form: int | str) -> Listing:
+def _read(folder: Path, meta: str, form: int | str, names: list[str]) -> Listing:
     paths = [folder / name for name in names]
     if isinstance(form, int):
         with open_text(str(folder / meta)) as text:

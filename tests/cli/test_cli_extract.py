@@ -145,3 +145,10 @@ def test_a_split_in_another_folder_has_the_projects_classes(project: Path):
     assert cli.run([*new, "scored"]) == 0
     assert ltfix.open_cache("scored/new").classes == ("Zebra", "ant", "bee")
     assert cli.run([*new, "elsewhere", "--work", "nowhere"]) == 2
+
+
+def test_urls_keep_both_slashes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ltfix.images.remote.WAIT", 0.0)
+    argv = ["extract", "--backbone", "cifar_resnet32", "--no-pretrained", "--device", "cpu"]
+    assert cli.run([*argv, "--data", "csv:http://127.0.0.1:9/a.csv"]) == 3
+    assert "(http://127.0.0.1:9/a.csv)" in capsys.readouterr().err

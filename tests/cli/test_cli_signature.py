@@ -151,6 +151,10 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], said: str):
     [
         ("data", "photos", "f/photos"),
         ("data", "list:train=a,test=b", "list:train=f/a,test=f/b"),
+        ("data", "tar:train=a-{0,1}.tar,test=b.tar", "tar:train=f/a-{0,1}.tar,test=f/b.tar"),
+        ("data", "csv:https://host/a.csv", "csv:https://host/a.csv"),
+        ("data", "csv:train=s3://b/a.csv,test=c.csv", "csv:train=s3://b/a.csv,test=f/c.csv"),
+        ("data", "hf:owner/name:config", "hf:owner/name:config"),
         ("data", "list:-", "list:-"),
         ("data", "list:train=-,test=b=c", "list:train=-,test=f/b=c"),
         ("model", "resnet", "resnet"),
@@ -160,7 +164,7 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], said: str):
     ],
 )
 def test_paths_of_a_file_move_to_its_folder(key: str, value: str, moved: str):
-    assert parameters(command)[key].move(value, Path("f")) == str(Path(moved))
+    assert parameters(command)[key].move(value, Path("f")) == moved
 
 
 @pytest.mark.parametrize(
