@@ -41,7 +41,8 @@ def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.nda
         cached = _train_cache(Path(request.beside))
     classes, note = _classes(source, ordered, cached, request)
     own = dict[str, Split]()
-    if "train" in source.splits() and ({"train", "val"} & set(ordered) or cached is None):
+    cut = {"train", "val"} if request.val_from_rest else {"train"}
+    if "train" in source.splits() and (cut & set(ordered) or cached is None):
         own = training_splits(source, "train", classes, request)
     counts = own["train"].counts if own else None
     if "train" not in ordered and cached is not None and cached.classes == classes:

@@ -70,7 +70,7 @@ def test_options_stand_in_the_order_of_the_signature_and_own_fields_before_inher
 @pytest.mark.parametrize(
     ("key", "kind", "many", "default", "spelled", "metavar"),
     [
-        ("data", Path, False, None, "--data", "PATH"),
+        ("data", str, False, None, "--data", "TEXT"),
         ("limit", int, False, None, "--limit", "N"),
         ("shuffled", bool, False, False, "--shuffled", None),
         ("compile", bool, False, False, "--compile/--no-compile", None),

@@ -143,3 +143,24 @@ class TestNamesThatAreNumbers:
         (tmp_path / "classes.txt").write_text("\n".join(map(str, range(12))))
         with pytest.raises(UsageError, match=r"order of their own \(classes_order=numeric\)"):
             choose(open_source(numbered), tmp_path, classes=tmp_path / "classes.txt", classes_order="numeric")
+
+
+def test_a_validation_split_of_what_the_cut_leaves(tmp_path: Path):
+    tree = {"train": {"ant": 12, "bee": 12}, "test": {"ant": 2, "bee": 2}}
+    source = open_source(write_photos(tmp_path / "photos", tree))
+    splits, counts = choose(source, tmp_path / "out", imbalance_factor=5, val_from_rest=2)
+    assert [(split.name, split.counts.tolist()) for split in splits] == [
+        ("train", [10, 2]),
+        ("val", [2, 2]),
+        ("test", [2, 2]),
+    ]
+    assert counts is not None and counts.tolist() == [10, 2]
+    assert not set(splits[0].samples) & set(splits[1].samples)
+    alone, _ = choose(source, tmp_path / "out", imbalance_factor=5, val_from_rest=2, split=("val",))
+    assert [split.name for split in alone] == ["val"]
+    assert alone[0].digest == splits[1].digest
+    write_photos(tmp_path / "with", {**tree, "val": {"ant": 1, "bee": 1}})
+    with pytest.raises(UsageError, match="has a split 'val' already"):
+        choose(open_source(tmp_path / "with"), tmp_path / "out", val_from_rest=2)
+    with pytest.raises(UsageError, match="it cuts nothing"):
+        choose(source, tmp_path / "out", imbalance_type="step")
