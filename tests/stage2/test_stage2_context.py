@@ -53,6 +53,7 @@ def test_a_probe_belongs_to_the_samples_it_was_fitted_on(draw_cache, probes):
     assert probes == [len(material.data), len(fold.train)]
     assert not np.array_equal(whole.weight, part.weight)
     assert material.start(fold.train) is part
+    assert part.meta["penalty"] == whole.meta["penalty"]
 
 
 def test_what_fails_is_tried_again(draw_cache):

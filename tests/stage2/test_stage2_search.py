@@ -154,3 +154,37 @@ def test_a_tuned_head_says_what_was_tried_and_by_what_rule(draw_cache):
     assert "normalize" not in shifted.meta["selection"]["chosen"]
     assert shifted.meta["coordinates"]["normalize"] == "standardize"
     assert record["start_score"] <= 1
+
+
+def ce_at(rates: list[float]) -> list[Candidate]:
+    return [Candidate(resolve(find_method("ce"), {"lr": lr, "epochs": 8})) for lr in rates]
+
+
+def test_settings_that_are_clearly_behind_do_not_run_to_their_end(draw_cache):
+    start = ltfix.Head(np.zeros((3, 8), np.float32), np.zeros(3, np.float32), "stage-1")
+    cache = draw_cache([200, 200, 200], spread=2.0)
+    cache.head = start
+    material = Material.of(cache, None, Options(tune=True), 0)
+    rates = [1e-12, 1e-11, 1e-10, 1e-2, 3e-2, 1e-1]
+    found = search.search(material, ce_at(rates), 0)
+    assert [t.early for t in found] == [True, True, True, False, False, False]
+    assert [t.correct is None for t in found] == [t.early for t in found]
+    labels, on = material.held_labels(), material.folds()[0].where
+    record = search.describe(found, 4, BEST, labels=labels, start=material.reference(), on=on)
+    assert [entry.get("early", False) for entry in record["tried"]] == [t.early for t in found]
+    few = search.search(material, ce_at(rates[:5]), 0)
+    assert not any(t.early for t in few)
+
+
+def test_a_higher_rate_speaks_for_the_one_below_it(draw_cache, monkeypatch):
+    rates = [0.01, 0.1, 0.3, 1.0, 3.0, 10.0]
+    shares = dict(zip(rates, [0.5, 0.5, 0.5, 0.9, 0.9, 0.5], strict=True))
+    fold = SimpleNamespace(train=None, held=SimpleNamespace(labels=LABELS), correct=right)
+    material = SimpleNamespace(folds=lambda: [fold])
+
+    def fitted(material, data, tried, seeds):
+        assert [c.values["epochs"] for c in tried] == [2] * 6
+        yield from enumerate(shares[c.values["lr"]] for c in tried)
+
+    monkeypatch.setattr(search, "side_by_side", fitted)
+    assert search._worth_finishing(material, ce_at(rates), 0) == [2, 3, 4]

@@ -211,9 +211,14 @@ class Material:
     def _probe(self, data: Features) -> Head:
         wanted = "standardize" in (self.natural, self.options.normalize)
         normalize = "standardize" if wanted else "none"
-        beside = self.train if data is self.data and not self.options.no_cache else None
+        whole = data is self.data
         return find_probe(
-            data, self.compute.device, beside=beside, normalize=normalize, progress=self.progress
+            data,
+            self.compute.device,
+            beside=self.train if whole and not self.options.no_cache else None,
+            normalize=normalize,
+            penalty=None if whole else self._probe(self.data).meta["penalty"],
+            progress=self.progress,
         )
 
 

@@ -62,8 +62,9 @@ def find_probe(
     data: Features,
     device: torch.device,
     *,
-    beside: FeatureCache | None,
+    beside: FeatureCache | None = None,
     normalize: str = "none",
+    penalty: float | None = None,
     progress: Progress = SILENT,
 ) -> Head:
     """The linear probe as :func:`fit_probe` finds it, kept in the folder of its cache.
@@ -73,9 +74,10 @@ def find_probe(
 
     Args:
         beside: the cache that ``data`` are all samples of; None keeps and takes nothing.
+        normalize, penalty: of :func:`fit_probe`.
     """
     if beside is None or beside.fingerprint is None or not beside.path.is_dir():
-        return fit_probe(data, device, normalize=normalize, progress=progress)
+        return fit_probe(data, device, normalize=normalize, penalty=penalty, progress=progress)
     solved: dict[str, Any] = {
         "normalize": normalize,
         "views_used": data.views_used,
@@ -86,8 +88,10 @@ def find_probe(
     }
     found = beside.kept_probe()
     if found is not None and found.meta.get("solved") == solved and found.n_classes == beside.n_classes:
-        return dataclasses.replace(found, meta={"from": PROBE, "penalty": found.meta.get("penalty")})
-    head = fit_probe(data, device, normalize=normalize, progress=progress)
+        kept = found.meta.get("penalty")
+        if kept in PENALTIES:
+            return dataclasses.replace(found, meta={"from": PROBE, "penalty": kept})
+    head = fit_probe(data, device, normalize=normalize, penalty=penalty, progress=progress)
     meta = {**head.meta, "cache": beside.fingerprint, "solved": solved}
     named = dataclasses.replace(head, classes=beside.classes, counts=beside.counts, meta=meta)
     with contextlib.suppress(LtfixError):
@@ -96,7 +100,12 @@ def find_probe(
 
 
 def fit_probe(
-    data: Features, device: torch.device, *, normalize: str = "none", progress: Progress = SILENT
+    data: Features,
+    device: torch.device,
+    *,
+    normalize: str = "none",
+    penalty: float | None = None,
+    progress: Progress = SILENT,
 ) -> Head:
     """The linear probe: multinomial logistic regression with an L2 penalty.
 
@@ -104,7 +113,7 @@ def fit_probe(
     relative to features of unit mean square norm, is weakened along ``PENALTIES``, each solution the next
     one's start, until the mean class accuracy on a class-wise cut of the samples gains no more; the probe is
     then fitted on all of them. No array of samples × classes is made, and features that are streamed are read
-    once a pass. ``normalize`` is done to them first, and folded back.
+    once a pass. ``normalize`` is done to them first, and folded back. A ``penalty`` that is given is taken.
 
     Returns:
         A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …}``.
@@ -113,7 +122,9 @@ def fit_probe(
     cost = len(data) * data.dim * len(data.counts)
     effort = next(effort for most, effort in EFFORTS if cost <= most)
     progress.start("linear probe", effort.total, "passes")
-    penalty, start = _choose_penalty(data, scaling, device, effort, progress)
+    start = None
+    if penalty is None:
+        penalty, start = _choose_penalty(data, scaling, device, effort, progress)
     problem = Problem(data, scaling, device, progress, effort.dtype)
     at = approach(problem, problem.zero() if start is None else start, penalty, effort.epochs[1])
     found, _, _ = finish(problem, at, penalty, tolerance=effort.tolerance, most=effort.passes[1])

@@ -32,15 +32,17 @@ class Trial:
     """A candidate and how it does on the validation samples.
 
     Attributes:
-        correct: [N] whether it is right on each; None where it diverged.
+        correct: [N] whether it is right on each; None where it diverged or was not run to its end.
         drift: how far its logits are from the start's: 1 − mean cosine of the centred logits.
         steady: false where other seeds were found to do worse, or would at a higher rate.
+        early: whether it was clearly behind after a part of its epochs, and ended there.
     """
 
     candidate: Candidate
     correct: np.ndarray | None
     drift: float = 0.0
     steady: bool = True
+    early: bool = False
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:

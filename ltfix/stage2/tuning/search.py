@@ -23,23 +23,64 @@ SEEDS = 5
 STEADY_POINTS, STEADY_ERRORS = 0.01, 3.25
 """A seed may fall behind the best one by a point, and by this many standard errors where that is more. By
 chance alone one choice in 100 fails that."""
+EARLY, EARLY_FROM = 0.25, 6
+"""Of so many settings or more, all run this share of their epochs on the first fold, and to their end only
+those that are not clearly behind then."""
+EARLY_POINTS, EARLY_ERRORS = 0.01, 2.0
+"""Clearly behind is more than a point, and more than this many standard errors where that is more."""
 VARIED = {"scale": "feature_scale", "init": "init", "normalize": "normalize"}
 """What candidates may differ in beside their values, and what a head file calls it."""
 
 
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
-    """Fit every candidate on what each fold leaves, and see how it does on the rest."""
+    """Fit the candidates on what each fold leaves, and see how they do on the rest."""
+    going = _worth_finishing(material, tried, seed)
     right: list[list[np.ndarray | None]] = [[] for _ in tried]
     drift: list[list[float]] = [[] for _ in tried]
     for fold, start in zip(material.folds(), material.start_directions(), strict=True):
-        for number, linear in side_by_side(material, fold.train, tried, [seed]):
+        for place, linear in side_by_side(material, fold.train, [tried[i] for i in going], [seed]):
+            number = going[place]
             right[number].append(fold.correct(linear))
             if linear.is_finite:
                 drift[number].append(1 - float((fold.directions(linear) * start).sum(1).mean()))
     return [
-        Trial(candidate, _joined(right[number]), float(np.mean(drift[number] or [math.inf])))
+        Trial(
+            candidate,
+            _joined(right[number]) if number in going else None,
+            float(np.mean(drift[number] or [math.inf])),
+            early=number not in going,
+        )
         for number, candidate in enumerate(tried)
     ]
+
+
+def _worth_finishing(material: Material, tried: Sequence[Candidate], seed: int) -> list[int]:
+    """The candidates that are not clearly behind after a part of their epochs.
+
+    A higher rate does in that part what a lower one does in all of them, so it speaks for it too.
+    """
+    everyone = list(range(len(tried)))
+    if len(tried) < EARLY_FROM or any(c.values.method.loss is None for c in tried):
+        return everyone
+    short = [
+        dataclasses.replace(c, values=c.values.choose(epochs=math.ceil(EARLY * c.values["epochs"])))
+        for c in tried
+    ]
+    fold = material.folds()[0]
+    fitted = side_by_side(material, fold.train, short, [seed])
+    right = {number: found for number, head in fitted if (found := fold.correct(head)) is not None}
+    weights = class_weights(fold.held.labels)
+    best = max(right.values(), key=lambda found: float(weights @ found), default=None)
+    if best is None:
+        return everyone
+    gaps = {number: lead(best, found, weights) for number, found in right.items()}
+    fine = [n for n, (gap, error) in gaps.items() if gap <= max(EARLY_POINTS, EARLY_ERRORS * error)]
+
+    def is_spoken_for(candidate: Candidate) -> bool:
+        most = candidate.values["lr"] / EARLY
+        return any(_as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in fine)
+
+    return [number for number in everyone if is_spoken_for(tried[number])]
 
 
 def side_by_side(
@@ -137,6 +178,7 @@ def describe(
                 **{key: named(getattr(t.candidate, key)) for key in varied},
                 "score": score(t.correct),
                 **({} if t.steady else {"steady": False}),
+                **({"early": True} if t.early else {}),
             }
             for t in trials
         ],
