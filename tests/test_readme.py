@@ -91,7 +91,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
         **clean,
         "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",
-        "LTFIX_EXTRACT_BACKBONE": "cifar_resnet32",
+        "LTFIX_EXTRACT_BACKBONE": "test_resnet",
         "LTFIX_EXTRACT_PRETRAINED": "no",
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from ltfix.demo.pipeline import Demo
 
 
+WIDTH = 80
+
+
 def demo(
     out: Annotated[Path, Option("Where to write the demo's images and results.", metavar="DIR")] = Path(
         "ltfix-demo"
@@ -23,14 +27,16 @@ def demo(
     """Run the whole pipeline on bundled images in about a minute.
 
     Cuts the UCI handwritten digits to a long tail, trains a small backbone, caches its features, fits
-    six heads and evaluates them. No network is needed; nothing outside the folder is written.
+    six heads and evaluates them, exports one of them, asks it about some digits, and writes a page about
+    all. No network is needed; nothing outside the folder is written.
     """
     from time import perf_counter
 
     began = perf_counter()
     from ltfix.demo.pipeline import run_demo
 
-    done = run_demo(out, seed=seed, progress=console.progress())
+    command = f"ltfix demo --seed {seed}"
+    done = run_demo(out, seed=seed, command=command, progress=console.progress())
     console.write(_text(done, perf_counter() - began), drawn=True)
 
 
@@ -49,11 +55,25 @@ def _text(done: Demo, seconds: float) -> str:
             "",
             *(tables.draw_result(table) for table in done.report.tables()),
             "",
-            f"{seconds:.1f} s on the CPU ({steps}).",
+            *textwrap.wrap(f"{seconds:.1f} s on the CPU: {steps}.", WIDTH),
+            "",
+            *_made(done),
             "",
             *_next(done.folder),
         ]
     )
+
+
+def _made(done: Demo) -> list[str]:
+    """The export, what it says of some pictures, and the page."""
+    said = [f"  {one.sample}: {one.label}, {100 * one.probability:.0f} %" for one in done.predicted]
+    page = done.page or 'needs pip install "ltfix[report]"'
+    return [
+        f"The head samn-freq back in its network, for torch alone: {done.exported.path}",
+        "It says of test digits:",
+        *said,
+        f"A page about all, to be opened in a browser: {page}",
+    ]
 
 
 def _next(folder: Path) -> list[str]:

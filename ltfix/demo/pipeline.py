@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +12,26 @@ from typing import Any
 
 from ltfix import files
 from ltfix.demo.digits import load_digits, split_digits
-from ltfix.errors import UsageError
+from ltfix.errors import EnvironmentFault, UsageError
 from ltfix.evaluation import Report, evaluate
+from ltfix.evaluation.describe import describe
+from ltfix.evaluation.measure import Evaluation
+from ltfix.exporting.export import ExportedHead, export
 from ltfix.extraction.extract import extract
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
+from ltfix.predicting.predict import Prediction, predict
 from ltfix.progress import SILENT, Progress
+from ltfix.report.page import make_page
+from ltfix.report.subject import Subject
+from ltfix.report.thumbnails import thumbnails
 from ltfix.stage1.run_folder import Run
 from ltfix.stage1.train import train_backbone
 from ltfix.stage2.fit import fit
 
 FORMAT = "ltfix-demo/1"
 MARK = "demo.json"
+SHOWN = 4  # predictions
 MANY, FEW = 30, 10  # 83 images of the commonest digit, 2 of the rarest: 100 and 20 would leave Many empty
 METHODS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("ce", "ce", {}),
@@ -50,28 +59,39 @@ class Demo:
     """What the demo made.
 
     Attributes:
-        folder: a project in ltfix's default layout: digits/, runs/, features/, heads/.
+        folder: a project in ltfix's default layout: digits/, runs/, features/, heads/, exports/.
         run: the trained backbone.
         report: accuracies of the stage-1 classifier and of every head on the test digits.
+        exported: samn's head back in its network. predicted: what that says of some test digits.
+        page: the HTML page of all; None where the extra that draws it is not installed.
         seconds: by step.
     """
 
     folder: Path
     run: Run
     report: Report
+    exported: ExportedHead
+    predicted: list[Prediction]
+    page: Path | None
     seconds: dict[str, float]
 
 
 def run_demo(
-    folder: Path | str = "ltfix-demo", *, seed: int = 0, threads: int | None = 1, progress: Progress = SILENT
+    folder: Path | str = "ltfix-demo",
+    *,
+    seed: int = 0,
+    threads: int | None = 1,
+    command: str = "ltfix demo",
+    progress: Progress = SILENT,
 ) -> Demo:
-    """Write the digits as images, train a backbone, extract, fit six heads, evaluate.
+    """Write the digits as images, train a backbone, extract, fit heads, evaluate, export, predict, report.
 
     Its own earlier output in ``folder`` is made anew; other files in it are left alone.
 
     Args:
         folder: where everything is written.
         seed: of the images chosen, the backbone and the heads.
+        command: that asked for it, as the page says it.
         threads: CPU threads; networks this small gain nothing from a second one.
         progress: told of every step.
 
@@ -103,7 +123,22 @@ def run_demo(
     with _timed(seconds, "evaluate"):
         train, test = folder / "features/train", folder / "features/test"
         report = evaluate([train, *heads], test, many=MANY, few=FEW)
-    return Demo(folder, run, report, seconds)
+    with _timed(seconds, "export"):
+        exported = export(
+            folder / "heads/samn-freq.safetensors",
+            folder / "exports/samn-freq.pt2",
+            to="torch-export",
+            cache=train,
+            backbone=str(run.path),
+            data=folder / "digits",
+            overwrite=True,
+        )
+    with _timed(seconds, "predict"):
+        asked = predict(exported.path, folder / "digits/test", batch_size=SHOWN)
+        predicted = list(itertools.islice(asked, SHOWN))
+    with _timed(seconds, "report"):
+        page = write_page(folder, [train, *heads], seed, command, progress)
+    return Demo(folder, run, report, exported, predicted, page, seconds)
 
 
 @contextlib.contextmanager
@@ -166,3 +201,21 @@ def fit_heads(folder: Path, seed: int, progress: Progress) -> list[Path]:
         progress.advance(1)
     progress.finish()
     return paths
+
+
+def write_page(folder: Path, heads: list[Path], seed: int, command: str, progress: Progress) -> Path | None:
+    """The HTML page of the project; None where the extra that draws it is not installed."""
+    test = open_cache(folder / "features/test")
+    evaluation = Evaluation.of(heads, test, many=MANY, few=FEW)
+    with contextlib.suppress(EnvironmentFault):
+        page = make_page(
+            Subject(evaluation, seed=seed),
+            name="digits",
+            origins=[describe(path) for path in (folder / "runs/digits", *heads)],
+            commands=[command],
+            pictures=thumbnails(str(folder / "digits"), test),
+            progress=progress,
+        )
+        files.write_text(folder / "report.html", page)
+        return folder / "report.html"
+    return None

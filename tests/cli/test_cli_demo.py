@@ -26,6 +26,10 @@ def test_the_table_shows_the_tail_repaired_and_what_to_do_next(ltfix: Run, tmp_p
         assert f"\n  ltfix {command} " in done.stdout.split("your own images")[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ltfix-demo"]
     project = tmp_path / "ltfix-demo"
+    assert (project / "report.html").stat().st_size > 100_000
+    said = [line.split() for line in done.stdout.splitlines() if ".png: " in line]
+    assert len(said) == 4
+    assert all(words[1].rstrip(",").isdigit() and words[-1] == "%" for words in said)
     again = ltfix("evaluate", "--many", 30, "--few", 10, cwd=project)
     assert again.returncode == 0, again.stderr
     assert f"{few['samn-freq']}" in again.stdout

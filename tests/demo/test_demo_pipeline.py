@@ -24,7 +24,12 @@ def test_it_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     rows = done.report.to_dict()["heads"]
     assert [row["name"] for row in rows] == ["stage-1", *(name for name, _, _ in METHODS)]
     assert all(row["many"] is not None and row["medium"] is not None for row in rows)
-    assert set(done.seconds) == {"images", "train-backbone", "extract", "fit", "evaluate"}
+    steps = {"images", "train-backbone", "extract", "fit", "evaluate", "export", "predict", "report"}
+    assert set(done.seconds) == steps
+    assert done.exported.path.exists()
+    assert [one.sample for one in done.predicted] == [one.sample for one in again.predicted]
+    assert done.page is not None
+    assert "samn-freq" in done.page.read_text("utf-8")
     assert again.report.to_dict() == done.report.to_dict()
     assert written == {path: path.read_bytes() for path in folder.glob("heads/*.safetensors")}
     assert (folder / "mine.txt").read_text() == "keep"
