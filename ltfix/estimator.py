@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,8 +95,8 @@ class LongTailClassifier(*_BASES):  # type: ignore[misc]
         own = {name: getattr(self, name) for name in ("lr", "weight_decay", "batch_size", "epochs")}
         given = {"normalize": self.normalize, "tune": self.tune, **(self.values or {})}
         given |= {name: value for name, value in own.items() if value is not None}
-        seed, state = self.random_state or 0, self.random_state
-        seed = seed if isinstance(seed, int) else int(check_random_state(state).randint(2**31))
+        seed = 0 if self.random_state is None else self.random_state
+        seed = int(seed if isinstance(seed, Integral) else check_random_state(seed).randint(2**31))
         head = fit((X, numbers), self.method, loss=self.loss, seed=seed, progress=self.progress, **given)
         self.head_: Head = dataclasses.replace(head, classes=tuple(map(str, self.classes_)))
         return self

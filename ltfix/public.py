@@ -1,4 +1,4 @@
-"""What the public functions have in common: a wrong argument is an error of ltfix, with a hint."""
+"""What public functions have in common: a wrong argument is an error of ltfix, and bars end with the call."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from ltfix.errors import UsageError, nearest
+from ltfix.progress import listener
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,14 +31,23 @@ def public(function: Callable[P, T]) -> Callable[P, T]:
             raise UsageError(f"{function.__name__}: {err}", hint=_hint(function, str(err))) from None
         for name, value in arguments.items():
             _check(name, value, _signature(function).parameters[name].annotation)
-        return function(*given, **named)
+        if named.get("progress") is not True:
+            return function(*given, **named)
+        named["progress"] = bar = listener(True)
+        try:
+            return function(*given, **named)
+        finally:
+            bar.finish()  # whatever happened: a bar left open hides the cursor
 
     return called
 
 
 @functools.cache
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(function, eval_str=True)
+    known = typing.get_type_hints(function)  # of a record, also what it inherits from another module
+    found = inspect.signature(function)
+    own = [p.replace(annotation=known.get(p.name, Any)) for p in found.parameters.values()]
+    return found.replace(parameters=own)
 
 
 def _hint(function: Callable[..., Any], told: str) -> str | None:

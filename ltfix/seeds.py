@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 
 import torch
 
@@ -15,12 +16,14 @@ def list_seeds(seeds: int | Sequence[int]) -> list[int]:
     """So many seeds from 0 on, or these.
 
     Raises:
-        UsageError: none, or one twice.
+        UsageError: none, or one twice, or something that is no whole number.
     """
-    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not numbers or len(set(numbers)) < len(numbers):
+    found: Sequence[int] = list(seeds) if isinstance(seeds, Sequence) else range(int(seeds))
+    if not all(isinstance(seed, Integral) for seed in found):
+        raise UsageError(f"seeds are whole numbers, found {seeds!r}", where="seeds")
+    if not found or len(set(found)) < len(found):
         raise UsageError("seeds must differ, and there must be one", where="seeds")
-    return numbers
+    return [int(seed) for seed in found]
 
 
 def derive(seed: int, *names: object) -> int:

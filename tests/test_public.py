@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 import ltfix
+from ltfix import LongTailClassifier
+from ltfix.progress import _Silent
+from ltfix.seeds import list_seeds
 
 LABELS = np.repeat([0, 1, 2], [40, 12, 4])
 XY = np.eye(3, 8)[LABELS], LABELS
@@ -34,6 +37,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "an option of extract": (lambda: ltfix.extract("x", backbone="b", vews=1), "'vews': did you mean views"),
     "no folder to train into": (lambda: ltfix.train_backbone("x"), "missing a required argument: 'out'"),
     "a cache to calibrate on": (lambda: ltfix.calibrate("h", 4), "val must be FeatureCache or"),
+    "a head to export": (lambda: ltfix.export(3, "x"), "head must be Head or Path or str"),
+    "an option of export": (lambda: ltfix.export("h", "x", featurs=True), "'featurs': did you mean features"),
+    "an export": (lambda: ltfix.open_export(3), "path must be Path or str"),
+    "an option of predict": (lambda: ltfix.predict("h", "x", tpo=3), "'tpo': did you mean top"),
+    "seeds that are none": (lambda: ltfix.compare(XY, XY, ["ce"], seeds="12"), "whole numbers, found '12'"),
     "three arrays": (lambda: ltfix.open_cache((1, 2, 3)), "of type tuple"),
 }
 
@@ -48,6 +56,27 @@ def test_wrong_arguments(name: str):
 def test_numbers_of_numpy_are_numbers():
     head = ltfix.fit(XY, "ce", seed=np.int64(3), epochs=np.int32(1))
     assert head.meta["seed"] == 3
+
+
+def test_seeds_may_be_numpys():
+    assert [list_seeds(np.int64(2)), list_seeds([np.int32(4)])] == [[0, 1], [4]]
+    same = [LongTailClassifier("los", epochs=1, random_state=seed).fit(*XY) for seed in (5, np.int64(5))]
+    assert np.array_equal(same[0].head_.weight, same[1].head_.weight)
+
+
+class _Bar(_Silent):
+    finished = 0
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+def test_a_bar_ends_with_the_call_whatever_happens(monkeypatch: pytest.MonkeyPatch):
+    bar = _Bar()
+    monkeypatch.setattr("ltfix.bars.bar_here", lambda: bar)
+    with pytest.raises(ltfix.LtfixError):
+        ltfix.fit(XY, "no-method", progress=True)
+    assert bar.finished
 
 
 def test_public_functions_keep_their_names_and_pickle():

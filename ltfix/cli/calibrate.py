@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import console
-from ltfix.cli.caches import locate
+from ltfix.cli.caches import USUAL_NAMES, locate
 from ltfix.cli.fit import tell_calibration
-from ltfix.cli.options import FewBound, ManyBound, MayOverwrite, ValCache, WorkFolder
+from ltfix.cli.options import ArrayNames, FewBound, ManyBound, MayOverwrite, ValCache, WorkFolder
 from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Option
 from ltfix.stage2.methods.options import CALIBRATE
@@ -24,6 +24,7 @@ def calibrate(
     many: ManyBound = 100,
     few: FewBound = 20,
     overwrite: MayOverwrite = False,
+    names: ArrayNames = USUAL_NAMES,
     work: WorkFolder = Path(),
 ) -> None:
     """Give a head the temperature that validation samples ask for, so that its probabilities can be believed.
@@ -41,7 +42,7 @@ def calibrate(
     console.claim(place, overwrite=overwrite)
     import ltfix
 
-    found = ltfix.calibrate(head, locate(val, work, "val", "--val CACHE"), by, many=many, few=few)
+    found = ltfix.calibrate(head, locate(val, work, "val", "--val CACHE", names), by, many=many, few=few)
     found.save(place, overwrite=overwrite)
     tell_calibration(found.meta["calibration"])
     console.write(f"written to {place}")

@@ -46,7 +46,9 @@ def compare(
     Finished heads are kept: the same command after an interruption fits only what is missing, and
     --seeds 10 after --seeds 5 only five more. Nothing is chosen on the test features.
     """
-    gating.demand_form(table.format, gates)
+    from ltfix.evaluation.formats import demand_gates
+
+    demand_gates(table.format, there=gates.given)
     for place in (plot, table.output):
         console.claim(place, overwrite=run.overwrite)
     if plot is not None:

@@ -86,10 +86,11 @@ def evaluate(
     that fits began with.
     """
     from ltfix.evaluation.bars import Bars
+    from ltfix.evaluation.formats import demand_gates
     from ltfix.evaluation.measure import Evaluation
     from ltfix.heads.head import BEFORE
 
-    gating.demand_form(format, gates)
+    demand_gates(format, there=gates.given)
     bars = Bars.of(**vars(gates))
     if against is None and gates.baseline is None:
         console.refuse_unused(["seed"], "evaluate without --against or --baseline")

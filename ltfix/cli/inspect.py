@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import console, histogram, tables
-from ltfix.cli.options import ListFormat, WorkFolder
+from ltfix.cli.caches import USUAL_NAMES
+from ltfix.cli.options import ArrayNames, ListFormat, WorkFolder
 from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Option
 
@@ -29,6 +30,7 @@ def inspect(
     order: Annotated[str, Option("Draw classes by count or by index.", choices=("count", "index"))] = "count",
     every: Annotated[bool, Option("One line a class or tensor, however many.", flag="all")] = False,
     format: ListFormat = "table",
+    names: ArrayNames = USUAL_NAMES,
     work: WorkFolder = Path(),
 ) -> None:
     """Show what a cache, head, run or checkpoint is: shapes, class counts as a histogram, provenance."""
@@ -37,7 +39,7 @@ def inspect(
         return
     from ltfix.evaluation.formats import json_text
 
-    found = _describe(path, verify)
+    found = _describe(path, verify, names)
     facts = found.to_dict()
     if format == "json":
         console.write(json_text(facts))
@@ -53,12 +55,12 @@ def inspect(
     console.write("\n".join(lines))
 
 
-def _describe(path: Path, verify: bool) -> Description:
+def _describe(path: Path, verify: bool, names: ArrayNames = USUAL_NAMES) -> Description:
     from ltfix.evaluation.describe import describe, describe_tensors
 
     if path.suffix in _PICKLED and path.is_file():
         return describe_tensors(path, _pickled(path))
-    return describe(path, verify=verify)
+    return describe(path, verify=verify, **vars(names))
 
 
 def _pickled(path: Path) -> dict[str, tuple[str, list[int]]]:

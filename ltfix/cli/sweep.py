@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from ltfix.cli import console, gating
+from ltfix.cli import console
 from ltfix.cli.caches import locate, locate_val
-from ltfix.cli.options import GateOptions, LossName, PlotFile, TableOptions, pairs
+from ltfix.cli.options import LossName, PlotFile, TableOptions, pairs
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
 
@@ -43,7 +43,9 @@ def sweep(
     Without --test, points are scored on validation features, or on a class-wise cut of the training
     features that is left out of the fits.
     """
-    gating.demand_form(table.format, GateOptions())
+    from ltfix.evaluation.formats import demand_gates
+
+    demand_gates(table.format, there=False)
     grid = _grid(over or [])
     for place in (plot, table.output):
         console.claim(place, overwrite=run.overwrite)

@@ -9,11 +9,12 @@ from typing import Any
 
 from ltfix.errors import UsageError
 from ltfix.evaluation import gate
-from ltfix.evaluation.baseline import Baseline, Differ, falls, read_baseline
+from ltfix.evaluation.baseline import Baseline, read_baseline
 from ltfix.evaluation.bootstrap import paired_difference
 from ltfix.evaluation.given import NamedHead
 from ltfix.evaluation.testset import TestSet
 
+_Row = Mapping[str, Any]
 _Scored = list[dict[str, Any]]
 
 
@@ -54,8 +55,26 @@ class Bars:
         scored = [_scores(row, test, ece=ece) | entry for row, entry in zip(rows, found, strict=True)]
         held = gate.outcomes(self.least, scored)
         if self.earlier is not None:
-            held += falls(self.drops, scored, self.earlier, _differ(self.earlier, rows, test, seed))
+            pairs = list(zip(rows, scored, strict=True))
+            fitted = [pair for pair in pairs if not pair[0].is_start] or pairs
+            for row, head in fitted:
+                was = self.earlier.row(row.name, alone=len(fitted) == 1)
+                held += self._falls(self.earlier, was, head, _differences(self.earlier, was, row, test, seed))
         return scored, held
+
+    def _falls(
+        self, earlier: Baseline, was: _Row, head: _Row, intervals: Mapping[str, Any] | None
+    ) -> list[gate.Outcome]:
+        """By how much a head fell behind an earlier row; of ``ece``, by how much it rose."""
+        found = []
+        for name, points in self.drops.items():
+            before = earlier.value(was, name)
+            bar = before + points / 100 * (1 if name in gate.LOWER_IS_BETTER else -1)
+            fall = gate.outcome(head["name"], name, bar, head[name], "max_drop")
+            interval = None if intervals is None else intervals.get(name)
+            more = {"max_drop": points / 100, "paired": intervals is not None, "interval": interval}
+            found.append({**fall, "baseline": before, **more})
+        return found
 
 
 def _scores(row: NamedHead, test: TestSet, *, ece: bool) -> dict[str, Any]:
@@ -68,14 +87,12 @@ def _scores(row: NamedHead, test: TestSet, *, ece: bool) -> dict[str, Any]:
     return scores | {"ece": calibration.expected_calibration_error(known.confidence, known.correct)}
 
 
-def _differ(earlier: Baseline, rows: Sequence[NamedHead], test: TestSet, seed: int) -> Differ:
-    heads = {row.name: row.head for row in rows}
-
-    def differ(name: str, was: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        theirs = earlier.correct(was, test.labels, test.shots.to_dict())
-        if theirs is None:
-            return None
-        ours = test.predictions(heads[name]) == test.labels
-        return paired_difference(ours, theirs, test.labels, test.shots.of, seed=seed)
-
-    return differ
+def _differences(
+    earlier: Baseline, was: _Row, row: NamedHead, test: TestSet, seed: int
+) -> Mapping[str, Any] | None:
+    """The paired differences of a head to an earlier row; None where that is of other samples."""
+    theirs = earlier.correct(was, test.labels, test.shots.to_dict())
+    if theirs is None:
+        return None
+    ours = test.predictions(row.head) == test.labels
+    return paired_difference(ours, theirs, test.labels, test.shots.of, seed=seed)

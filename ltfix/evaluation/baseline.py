@@ -1,4 +1,4 @@
-"""An earlier report of ltfix, and by how much heads may fall behind it."""
+"""An earlier report of ltfix, which heads may be held against."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,9 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError, nearest
-from ltfix.evaluation.gate import LOWER_IS_BETTER, Outcome, held_rows, outcome
+from ltfix.evaluation.gate import held_rows
 
 FORMAT = "ltfix-report/"
-Differ = Callable[[str, Mapping[str, Any]], Mapping[str, Any] | None]
-"""Of a head's name and an earlier row: their paired differences; None where the samples are others."""
 
 
 def pack_correct(correct: np.ndarray) -> str:
@@ -113,30 +111,3 @@ def read_baseline(path: Path | str) -> Baseline:
     named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
     heads = {row["name"]: {"method": None, **row} for row in named}
     return Baseline(Path(path), heads, (cache.get("labels_sha256"), found.get("shots")))
-
-
-def falls(
-    drops: Mapping[str, float], heads: Sequence[Mapping[str, Any]], baseline: Baseline, differ: Differ
-) -> list[Outcome]:
-    """By how much each head that is held fell behind the baseline; of ``ece``, by how much it rose.
-
-    Args:
-        drops: how many points each score may fall, by the names of ``gate.GATED``.
-        heads: rows with ``name``, ``method`` and the scores as fractions.
-        differ: the paired differences of a head to an earlier row.
-
-    Raises:
-        InputError: the baseline has no such head or score.
-    """
-    held, found = held_rows(heads), []
-    for head in held:
-        row = baseline.row(head["name"], alone=len(held) == 1)
-        intervals = differ(head["name"], row)
-        for name, points in drops.items():
-            was = baseline.value(row, name)
-            bar = was + points / 100 * (1 if name in LOWER_IS_BETTER else -1)
-            gate = outcome(head["name"], name, bar, head[name])
-            interval = None if intervals is None else intervals.get(name)
-            gate |= {"baseline": was, "max_drop": points / 100}
-            found.append(gate | {"paired": intervals is not None, "interval": interval})
-    return found

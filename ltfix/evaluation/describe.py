@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from ltfix import files, runfile
 from ltfix.errors import InputError
 from ltfix.evaluation.shots import group
 from ltfix.features import manifest as manifests
+from ltfix.features.foreign import USUAL
 from ltfix.features.manifest import read_partial
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import FORMAT as HEAD_FORMAT
@@ -62,12 +63,15 @@ class Description(NamedTuple):
         return found
 
 
-def describe(path: Path | str, *, verify: bool = False) -> Description:
+def describe(
+    path: Path | str, *, verify: bool = False, features_key: str | None = None, labels_key: str | None = None
+) -> Description:
     """Say what lies at ``path``, reading headers and manifests, and of a cache the labels.
 
     Args:
         path: a folder or file.
         verify: also compare every hash that was recorded, and read every feature of a cache.
+        features_key, labels_key: as :func:`~ltfix.features.read.open_cache` takes them.
 
     Returns:
         Its kind is "cache", "unfinished cache", "head", "run" or "checkpoint".
@@ -78,7 +82,8 @@ def describe(path: Path | str, *, verify: bool = False) -> Description:
     path = Path(path)
     with files.os_errors(path):
         path.stat()
-    return _folder(path, verify) if path.is_dir() else _file(path, verify)
+    keys = {"features_key": features_key, "labels_key": labels_key}
+    return _folder(path, verify) if path.is_dir() else _file(path, verify, keys)
 
 
 def _folder(path: Path, verify: bool) -> Description:
@@ -100,9 +105,9 @@ def _folder(path: Path, verify: bool) -> Description:
     )
 
 
-def _file(path: Path, verify: bool) -> Description:
+def _file(path: Path, verify: bool, keys: Mapping[str, str | None]) -> Description:
     if path.suffix == ".npz":
-        return _cache(path, open_cache(path), verify)
+        return _cache(path, open_cache(path, **keys), verify)
     if path.suffix != ".safetensors":
         raise InputError(
             "not a kind of file that ltfix reads", where=path, hint="known: .safetensors, .npz, .pth, .pt"
@@ -111,8 +116,8 @@ def _file(path: Path, verify: bool) -> Description:
     written = ltfix_metadata(metadata, path)
     if str(written.get("format", "")).startswith(HEAD_FORMAT.partition("/")[0] + "/"):
         return _head(path, load_head(path))
-    if {"features", "labels"} <= tensors.keys():
-        return _cache(path, open_cache(path), verify)
+    if any(keys.values()) or all(tensors.keys() & set(usual) for usual in USUAL.values()):
+        return _cache(path, open_cache(path, **keys), verify)
     return describe_tensors(path, tensors, {**metadata, **written})
 
 

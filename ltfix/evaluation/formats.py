@@ -124,10 +124,7 @@ def to_junit(document: Mapping[str, Any]) -> str:
         UsageError: there is no gate to show.
     """
     gates = document.get("gates", ())
-    if not gates:
-        raise UsageError(
-            "junit shows gates, and there is none", where="format", hint="give fail_under=few=20"
-        )
+    demand_gates("junit", there=bool(gates))
     missed = str(sum(not gate["passed"] for gate in gates))
     suite = ElementTree.Element("testsuite", name="ltfix", tests=str(len(gates)), failures=missed, errors="0")
     for gate in gates:
@@ -139,6 +136,17 @@ def to_junit(document: Mapping[str, Any]) -> str:
             ElementTree.SubElement(case, "failure", message=_xml(told(gate)))
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+
+
+def demand_gates(form: str, *, there: bool) -> None:
+    """Refuse a format of gates where there is none; before the work, where it is known by then.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if form == "junit" and not there:
+        hint = "give fail_under=few=20 (evaluate and compare hold heads to gates)"
+        raise UsageError("junit shows gates, and there is none", where="format=junit", hint=hint)
 
 
 def _xml(text: str) -> str:

@@ -71,13 +71,6 @@ def outcomes(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> 
     Raises:
         UsageError: no tested class is of that shot.
     """
-    for name, percent in gates.items():
-        if any(head[name] is None for head in heads):
-            raise UsageError(
-                f"no tested class is {name}, so {name}={percent:g} cannot be held",
-                where="fail_under",
-                hint="leave it out, or move the boundaries that many and few set",
-            )
     return [
         outcome(head["name"], name, percent / 100, head[name])
         for head in held_rows(heads)
@@ -85,8 +78,15 @@ def outcomes(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> 
     ]
 
 
-def outcome(head: str, name: str, bar: float, value: float) -> Outcome:
-    """One gate: whether ``value`` is on the right side of ``bar``."""
+def outcome(head: str, name: str, bar: float, value: float | None, where: str = "fail_under") -> Outcome:
+    """One gate: whether ``value`` is on the right side of ``bar``.
+
+    Raises:
+        UsageError: there is no value: no tested class is of that shot. ``where`` asked for it.
+    """
+    if value is None:
+        hint = "leave it out, or move the boundaries that many and few set"
+        raise UsageError(f"no tested class is {name}, so {name} cannot be held", where=where, hint=hint)
     passed = value <= bar + _ROUNDING if name in LOWER_IS_BETTER else value >= bar - _ROUNDING
     return {"head": head, "name": name, "bar": bar, "value": value, "passed": passed}
 

@@ -7,31 +7,37 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-Z95 = 1.959963984540054
 ALPHA = 0.05
+_Z2 = 1.959963984540054**2
+_ANGLES = np.linspace(0, math.pi / 2, 20_001)
+_MOST_FREEDOM = 1e4  # from there on Student's law is the normal one
 
 
 def sample_interval(correct: np.ndarray) -> dict[str, float]:
-    """The 95 % interval of an accuracy that the sample of the test set leaves open, by the normal law.
+    """The 95 % interval of an accuracy that the sample of the test set leaves open (Wilson, 1927).
+
+    The mean over seeds varies less than a single head does, as if the test set were that much larger.
 
     Args:
         correct: [S, N], whether each seed's head was right on each sample.
 
     Returns:
-        ``low`` and ``high`` as fractions.
+        ``low`` and ``high`` as fractions; they differ where every sample is right, too.
     """
     each = correct.mean(0)
-    half = Z95 * float(each.std()) / math.sqrt(len(each))
-    mean = float(each.mean())
-    return {"low": max(0.0, mean - half), "high": min(1.0, mean + half)}
+    mean, variance = float(each.mean()), float(each.var())
+    n = len(each) * (mean * (1 - mean) / variance if variance else 1.0)
+    middle, half = mean + _Z2 / (2 * n), math.sqrt(_Z2 * (mean * (1 - mean) / n + _Z2 / (4 * n * n)))
+    return {"low": (middle - half) / (1 + _Z2 / n), "high": (middle + half) / (1 + _Z2 / n)}
 
 
 def paired_test(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     """The difference of two accuracies on the same samples, over samples and seeds.
 
-    A two-sided z-test whose variance is that of the samples' paired differences, each the mean over its
-    seeds, plus that of either's mean over seeds. What seeds change is counted in both, so it errs on the
-    side of no difference.
+    A two-sided t-test. Its variance is that of the samples' differences, each the mean over its seeds, if
+    there were none between the heads (of single runs McNemar's test, with the correction for continuity),
+    plus that of either's mean over seeds; its degrees of freedom are those of the sum (Satterthwaite, 1946).
+    What seeds change is counted in both, so it errs on the side of no difference.
 
     Args:
         ours, theirs: [S, N], whether each seed's head was right; S may differ.
@@ -40,13 +46,29 @@ def paired_test(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
         ``value``, its 95 % interval ``low`` and ``high``, and ``p``.
     """
     paired = ours.mean(0) - theirs.mean(0)
-    variance = float(paired.var()) / len(paired)
-    for side in (ours, theirs):
-        if len(side) > 1:
-            variance += float(side.mean(1).var(ddof=1)) / len(side)
-    value, error = float(paired.mean()), math.sqrt(variance)
-    p = math.erfc(abs(value) / error / math.sqrt(2)) if error else float(value == 0)
-    return {"value": value, "low": value - Z95 * error, "high": value + Z95 * error, "p": p}
+    n, value = len(paired), float(paired.mean())
+    parts = [(float((paired**2).mean()) / n, n)]
+    parts += [(float(s.mean(1).var(ddof=1)) / len(s), len(s) - 1) for s in (ours, theirs) if len(s) > 1]
+    error = math.sqrt(sum(variance for variance, _ in parts))
+    if not error:
+        return {"value": value, "low": value, "high": value, "p": 1.0}
+    freedom = error**4 / sum(variance**2 / of for variance, of in parts)
+    step = 1 / n
+    p, limit = _student(max(0.0, abs(value) - step) / error, freedom)
+    half = limit * error + step
+    return {"value": value, "low": max(-1.0, value - half), "high": min(1.0, value + half), "p": p}
+
+
+def _student(t: float, freedom: float) -> tuple[float, float]:
+    """Of Student's law: the probability beyond ±t, and beyond which limits 5 % of it lie.
+
+    With t = √ν·tan θ the density is cos^(ν-1) θ, which is summed.
+    """
+    freedom = min(freedom, _MOST_FREEDOM)
+    density = np.cos((_ANGLES[1:] + _ANGLES[:-1]) / 2) ** (freedom - 1)
+    beyond = np.append(density[::-1].cumsum()[::-1], 0) / density.sum()
+    limit = math.sqrt(freedom) * math.tan(np.interp(ALPHA, beyond[::-1], _ANGLES[::-1]))
+    return float(np.interp(math.atan(t / math.sqrt(freedom)), _ANGLES, beyond)), limit
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:

@@ -20,7 +20,8 @@ from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import Head, load_head
 from ltfix.images.source import read_classes
 from ltfix.images.split import check_classes
-from ltfix.progress import SILENT, Progress
+from ltfix.progress import SILENT, Progress, listener
+from ltfix.public import public
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class ExportedHead:
     usage: str
 
 
+@public
 def export(
     head: Head | Path | str,
     out: Path | str,
@@ -48,7 +50,7 @@ def export(
     cache: FeatureCache | Path | str | None = None,
     test: FeatureCache | Path | str | None = None,
     request: ExportRequest | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
     **options: Any,
 ) -> ExportedHead:
     """Put a head back into its model and write the model in a form that others load without ltfix.
@@ -69,7 +71,7 @@ def export(
         cache: the training features that it was fitted on, which say what made them.
         test: features to measure the accuracy on that the model card of ``to="timm"`` tells.
         request: all further options in one record, in place of ``options``.
-        progress: told of the steps.
+        progress: told of the steps; True shows a bar.
         options: fields of :class:`ExportRequest`: ``to``, ``features``, ``backbone``, ``checkpoint``, ….
 
     Raises:
@@ -78,7 +80,7 @@ def export(
             known, or the exported model's logits differ.
         EnvironmentFault: an extra is missing, or it cannot be written.
     """
-    request = request or ExportRequest(**options)
+    request, progress = request or public(ExportRequest)(**options), listener(progress)
     form, place = lookup(request.to), Path(out)
     _demand_place(place, FORMATS[request.to], request)
     head = head if isinstance(head, Head) else load_head(head)

@@ -17,6 +17,7 @@ from ltfix._version import __version__
 from ltfix.backbones.preprocess import Preprocess, check_preprocess
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.request import FORMATS
+from ltfix.public import public
 from ltfix.records import record_of
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
@@ -109,6 +110,7 @@ def is_export(path: Path) -> bool:
     return ltfix_metadata(load_tensors(path)[1], path).get("format") == METADATA
 
 
+@public
 def open_export(path: Path | str, device: str = "cpu") -> Exported:
     """Open what :func:`ltfix.export` wrote, or any folder that timm loads and that names its classes.
 

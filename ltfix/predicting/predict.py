@@ -23,7 +23,8 @@ from ltfix.heads.head import Head, load_head
 from ltfix.predicting.classifiers import Classifier, ExportOnPixels, HeadOnBody
 from ltfix.predicting.pictures import Answered, answer, list_pictures
 from ltfix.predicting.request import PredictRequest
-from ltfix.progress import SILENT, Progress
+from ltfix.progress import SILENT, Progress, listener
+from ltfix.public import public
 
 _ROWS = 4096  # of a cache at once
 
@@ -87,13 +88,14 @@ class Predictions:
         return Prediction(name, None if unsure else top[0][0], top, p)
 
 
+@public
 def predict(
     model: Head | Path | str,
     data: FeatureCache | Path | str,
     *,
     cache: FeatureCache | Path | str | None = None,
     request: PredictRequest | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
     **options: Any,
 ) -> Predictions:
     """What a head or an export says of pictures or of cached features.
@@ -113,14 +115,14 @@ def predict(
             paths on standard input, one a line.
         cache: the features that a head was fitted on, which say what made them; pictures need it, or a body.
         request: all further options in one record, in place of ``options``.
-        progress: told of samples done and of what is left out.
+        progress: told of samples done and of what is left out; True shows a bar.
         options: fields of :class:`PredictRequest`: ``top``, ``abstain``, ``on_error``, ``backbone``, ….
 
     Raises:
         UsageError, InputError, EnvironmentFault: model, body or data are not there or not of each other; on
             going through, an unreadable picture, or none that can be read.
     """
-    asked = request or PredictRequest(**options)
+    asked, progress = request or public(PredictRequest)(**options), listener(progress)
     exported = isinstance(model, Path | str) and is_export(Path(model))
     opened = open_export(str(model), str(resolve_device(asked.device))) if exported else _head(model)
     known = None if cache is None else open_cache(cache)

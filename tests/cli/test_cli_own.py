@@ -71,6 +71,9 @@ def test_arrays_under_other_names(error: Error, capsys):
     compared = ["compare", "--train", "odd.npz", "--test", "test.npz", "--methods", "ncm", *keys]
     assert cli.run([*compared, "--seeds", "1", "--format", "csv"]) == 0
     assert "ncm" in capsys.readouterr().out
+    assert cli.run(["inspect", "odd.npz", *keys]) == 0
+    assert capsys.readouterr().out.startswith("cache  odd.npz")
+    assert cli.run(["calibrate", "heads/ncm.safetensors", "--val", "odd.npz", *keys]) == 0
 
 
 def test_nothing_is_said_of_stage_1_where_it_is_a_row(capsys):

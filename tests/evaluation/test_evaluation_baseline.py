@@ -123,3 +123,17 @@ def test_pairs_survive_the_way_through_text(tmp_path: Path, test: FeatureCache):
     assert np.array_equal(found.correct(row, test.labels, shots), right)
     assert found.correct(row, test.labels[1:], shots) is None
     assert found.correct({"name": "samn"}, test.labels, shots) is None
+
+
+def test_a_score_that_nobody_can_have_here_is_refused(tmp_path: Path, test: FeatureCache):
+    last = written(tmp_path / "last.json", test, head())
+    without = cache_of(test.features[:200], test.labels[:200])
+    with pytest.raises(UsageError, match="no tested class is few, so few cannot be held") as err:
+        evaluate(head(), without, baseline=last, max_drop="few=1")
+    assert err.value.where == "max_drop"
+
+
+def test_heads_of_one_name_are_each_compared_by_themselves(tmp_path: Path, test: FeatureCache):
+    last = written(tmp_path / "last.json", test, head())
+    worse, same = evaluate([head(0.5), head()], test, baseline=last, max_drop="few=100").gates
+    assert worse["interval"]["high"] < 0 == same["interval"]["value"]

@@ -6,26 +6,31 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ltfix.evaluation.significance import holm, paired_test, sample_interval
+from ltfix.evaluation.significance import _student, holm, paired_test, sample_interval
 
 
-def test_the_interval_of_one_run_is_that_of_a_proportion():
-    right = np.arange(200)[None] < 130
-    found = sample_interval(right)
-    half = stats.norm.ppf(0.975) * np.sqrt(0.65 * 0.35 / 200)
-    assert found == {"low": pytest.approx(0.65 - half), "high": pytest.approx(0.65 + half)}
-    assert sample_interval(np.ones((2, 5), bool)) == {"low": 1.0, "high": 1.0}
+@pytest.mark.parametrize(("right", "n"), [(130, 200), (5, 5), (0, 40)])
+def test_the_interval_of_one_run_is_wilsons(right: int, n: int):
+    found = sample_interval(np.arange(n)[None] < right)
+    low, high = stats.binomtest(right, n).proportion_ci(method="wilson")
+    assert found == {"low": pytest.approx(low, abs=1e-12), "high": pytest.approx(high)}
 
 
-def test_of_single_runs_it_is_the_paired_z_test():
-    rng = np.random.default_rng(0)
-    ours, theirs = rng.random((1, 500)) < 0.7, rng.random((1, 500)) < 0.6
-    paired = ours[0].astype(float) - theirs[0]
-    z = paired.mean() / (paired.std() / np.sqrt(500))
+def test_the_mean_of_seeds_that_differ_is_surer_than_one_of_them():
+    correct = np.random.default_rng(0).random((5, 300)) < 0.7
+    several, one = sample_interval(correct), sample_interval(correct[:1])
+    assert several["high"] - several["low"] < 0.6 * (one["high"] - one["low"])
+
+
+@pytest.mark.parametrize(("won", "lost", "n"), [(60, 40, 500), (5, 0, 1000), (3, 0, 3), (30, 31, 80)])
+def test_of_single_runs_it_is_mcnemars_test(won: int, lost: int, n: int):
+    ours, theirs = np.arange(n)[None] < won, np.arange(n)[None] >= n - lost
     found = paired_test(ours, theirs)
-    assert found["p"] == pytest.approx(2 * stats.norm.sf(abs(z)))
-    assert found["value"] == pytest.approx(paired.mean())
-    assert found["low"] < found["value"] < found["high"]
+    assert found["value"] == pytest.approx((won - lost) / n)
+    corrected = max(0, abs(won - lost) - 1) / np.sqrt(won + lost)
+    assert found["p"] == pytest.approx(2 * stats.t.sf(corrected, n), abs=1e-6)
+    assert found["p"] > 0.8 * min(1, stats.binomtest(won, won + lost).pvalue)  # the exact one
+    assert (found["low"] > 0) == (found["p"] < 0.05)
 
 
 def test_equal_heads_do_not_differ():
@@ -33,15 +38,25 @@ def test_equal_heads_do_not_differ():
     assert paired_test(right, right) == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
 
 
-@pytest.mark.parametrize("seeds", [1, 5])
-def test_it_seldom_calls_chance_a_difference(seeds: int):
+@pytest.mark.parametrize("freedom", [1, 2.5, 8, 300, 1e9])
+def test_students_law_is_scipys(freedom: float):
+    for t in (0.0, 0.7, 2.0, 5.0):
+        p, limit = _student(t, freedom)
+        assert p == pytest.approx(2 * stats.t.sf(t, freedom), rel=2e-3, abs=1e-6)
+        assert limit == pytest.approx(stats.t.isf(0.025, freedom), rel=1e-3)
+
+
+@pytest.mark.parametrize(("seeds", "between"), [(1, 0), (5, 0), (2, 0.03), (5, 0.03)])
+def test_it_seldom_calls_chance_a_difference(seeds: int, between: float):
+    """``between``: by how much heads of different seeds differ."""
     rng = np.random.default_rng(2)
-    difficulty = rng.random(400)
-    called = sum(
-        paired_test(rng.random((seeds, 400)) < difficulty, rng.random((seeds, 400)) < difficulty)["p"] < 0.05
-        for _ in range(400)
-    )
-    assert called / 400 < 0.08
+    difficulty = rng.random(1000)
+
+    def heads() -> np.ndarray:
+        return rng.random((seeds, 1000)) < difficulty + rng.normal(0, between, (seeds, 1))
+
+    called = sum(paired_test(heads(), heads())["p"] < 0.05 for _ in range(400))
+    assert called / 400 < 0.06
 
 
 def test_holm_is_that_of_its_definition():

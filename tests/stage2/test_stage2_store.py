@@ -15,7 +15,8 @@ from ltfix.heads.head import Head
 from ltfix.stage2.tables.store import Finished, Store, digest
 
 SETTINGS = {"caches": {"train": "a"}, "seed": 3}
-RUN = Finished({"all": 0.4, "many": 0.5, "medium": None, "few": None, "worst_class": 0.1}, 1.5)
+SCORES = {"all": 0.4, "many": 0.5, "medium": None, "few": None, "worst_class": 0.1}
+RUN = Finished(SCORES, 1.5, "owl", "gA==")
 
 
 @pytest.fixture

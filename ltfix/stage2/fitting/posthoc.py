@@ -49,7 +49,7 @@ def logit_adjust(head: Head, v: Setting, data: Features, scaling: Scaling) -> He
 def multiply_prior(head: Head, v: Setting, data: Features, scaling: Scaling) -> Head:
     """Multiplicative logit adjustment: logits times π_k^−τ.
 
-    ``form=code`` multiplies the whole logit, bias included (the code of EWB, Hasegawa & Sato 2023);
+    ``form=code`` multiplies the whole logit, bias included (the code of EWB, Hasegawa & Sato 2024);
     ``ewb`` unit rows, the bias untouched (its paper); ``kim`` unit rows and no bias (Kim & Kim 2020).
     Where everything is multiplied, the factor is (n_max/n_k)^τ: it stays near one and ranks alike.
     """

@@ -90,7 +90,7 @@ METHODS = (
     _untrained(
         "mult-la",
         "multiplicative logit adjustment: logits times a power of the prior",
-        "EWB, Hasegawa & Sato 2023; Kim & Kim 2020",
+        "EWB, Hasegawa & Sato, ICLR 2024; Kim & Kim, IEEE Access 2020",
     ),
     Method(
         "logit-adjusted-loss",
@@ -219,7 +219,7 @@ METHODS = (
     Method(
         "etf",
         "fixed simplex directions with a trained bias; only on a backbone trained with them",
-        "EWB-FDR, Hasegawa & Sato 2023",
+        "EWB-FDR, Hasegawa & Sato, ICLR 2024",
         head="etf",
     ),
 )

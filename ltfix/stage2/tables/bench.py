@@ -66,8 +66,8 @@ class Bench:
         """Accuracies of a head as fractions: over samples, by shot, and of classes the mean and the worst."""
         return self.measure(head)[0]
 
-    def measure(self, head: Head) -> tuple[Scores, np.ndarray]:
-        """The scores of a head, and which of the N samples it got right, [N] bool."""
+    def measure(self, head: Head) -> tuple[Scores, str, np.ndarray]:
+        """The scores of a head, its worst class by name, and which samples it got right, [N] bool."""
         if self.test is not None:
             predicted = predictions(head, self.test)
         else:
@@ -79,7 +79,8 @@ class Bench:
             "class_mean": float(np.nanmean(recall)),
             "worst_class": float(np.nanmin(recall)),
         }
-        return scores, predicted == self.labels
+        worst, names = int(np.nanargmin(recall)), self.material.train.classes
+        return scores, str(worst) if names is None else names[worst], predicted == self.labels
 
 
 def spreads(runs: Sequence[Scores], keys: Iterable[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -135,8 +136,8 @@ def _start_row(bench: Bench) -> tuple[str, str, Runs]:
 
 
 def _finished(bench: Bench, head: Head, seconds: float) -> Finished:
-    scores, correct = bench.measure(head)
-    return Finished({key: scores[key] for key in SCORES}, seconds, pack_correct(correct))
+    scores, worst, correct = bench.measure(head)
+    return Finished({key: scores[key] for key in SCORES}, seconds, worst, pack_correct(correct))
 
 
 def _row(bench: Bench, method: str, name: str, runs: Runs) -> dict[str, Any]:
@@ -146,9 +147,10 @@ def _row(bench: Bench, method: str, name: str, runs: Runs) -> dict[str, Any]:
         "name": name,
         "seeds": len(done),
         **spreads([run.scores for run in done.values()], SCORES),
+        "worst_class_name": statistics.mode(run.worst for run in done.values()),
         "fit_seconds": sum(run.seconds for run in done.values()),
         "interval": sample_interval(_correct(bench, runs)),
-        "runs": [{"seed": seed, **run.scores} for seed, run in done.items()],
+        "runs": [{"seed": seed, **run.scores, "worst_class_name": run.worst} for seed, run in done.items()],
     }
 
 
@@ -183,7 +185,7 @@ class _Fits:
             "choices_by_seed": material.seed,
             "shots": {"many": shots.many, "few": shots.few},
             "version": __version__,
-            "pairs": True,
+            "kept": ["worst", "correct"],
         }
 
     def settings(self, entry: Entry, seed: int) -> dict[str, Any]:

@@ -16,9 +16,8 @@ FORMAT = "ltfix-compare/1"
 SCORES = ("all", *SHOTS, "worst_class")
 _COST = "Fit s: wall seconds of all seeds together"
 _INTERVAL = "All, 95 %: what the test sample leaves open, beside the spread of seeds."
-_MARKED = (
-    f"†: beyond chance over test samples and seeds together (paired z-test, Holm-corrected, p < {ALPHA})."
-)
+_WORST = "Which: the worst class of most seeds."
+_MARKED = "†: beyond chance over test samples{} (paired t-test, Holm-corrected, p < {})."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,7 +27,8 @@ class Comparison(Result):
     Attributes:
         rows: one mapping a row, by falling All: method, name, seeds (how many), fit_seconds, for every
             score its ``mean`` and ``std`` (of one seed: None) as fractions, or None for an empty shot;
-            ``runs``, the scores of each seed; ``interval`` of All that the test sample leaves open.
+            ``worst_class_name``, of most seeds; ``runs``, the scores of each seed; ``interval`` of All that
+            the test sample leaves open.
         left_out: name -> why this method cannot run on this cache.
         about: further keys of the JSON: the caches, the shots, how values were chosen.
         title, notes: lines above and below the table.
@@ -47,10 +47,11 @@ class Comparison(Result):
     def tables(self) -> list[Table]:
         """The one table: the best of every score is marked."""
         against = self.about.get("against")
-        beside = [Column("marked", f"− {against}", note=_MARKED)] if against else []
         told = [Column("against", "", "difference", csv_only=True), Column("p_holm", "", csv_only=True)]
         seeds = sorted({run["seed"] for row in self.rows for run in row["runs"]})
         each = [f"{score}_s{seed}" for seed in seeds for score in SCORES]
+        marked = _MARKED.format(" and seeds together" if len(seeds) > 1 else ", of this one seed", ALPHA)
+        beside = [Column("marked", f"− {against}", note=marked)] if against else []
         tuning = ", tuning included" if self.about.get("tuned") else ""
         columns = (
             Column("name", "Method"),
@@ -59,13 +60,9 @@ class Comparison(Result):
             *score_columns(SCORES[:4]),
             *beside,
             *score_columns(SCORES[4:]),
+            Column("worst_class_name", "Which", note=_WORST if len(seeds) > 1 else ""),
             Column("interval", "All, 95 %", "interval", note=_INTERVAL),
-            Column(
-                "fit_seconds",
-                "Fit s",
-                "number",
-                note=f"{_COST}{tuning}.",
-            ),
+            Column("fit_seconds", "Fit s", "number", note=f"{_COST}{tuning}."),
             *(told if against else []),
             *(Column(key, "", "number", csv_only=True) for key in each),
         )

@@ -33,12 +33,14 @@ _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 class Finished:
     """One finished head: its scores on the test cache as fractions, and its share of the fit's seconds.
 
-    ``correct`` says which samples it got right (see ``evaluation.baseline.pack_correct``).
+    ``worst`` names its worst class; ``correct`` says which samples it got right (see
+    ``evaluation.baseline.pack_correct``).
     """
 
     scores: Mapping[str, float | None]
     seconds: float
-    correct: str = ""
+    worst: str
+    correct: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Store:
             if files.sha256_file(head) != found.head_sha256:
                 self._refuse(head)
             elif found.key == files.sha256_json(settings):
-                return Finished(cast("dict[str, float | None]", found.scores), found.seconds, found.correct)
+                scores = cast("dict[str, float | None]", found.scores)
+                return Finished(scores, found.seconds, found.worst, found.correct)
         return None
 
     def held(self) -> contextlib.AbstractContextManager[None]:
@@ -95,11 +98,7 @@ class Store:
         replace = self.overwrite or _read(record) is not None
         files.write_json(record, claim, overwrite=replace)
         sha256 = head.save(tensors, overwrite=replace)
-        files.write_json(
-            record,
-            claim
-            | {"scores": run.scores, "seconds": run.seconds, "correct": run.correct, "head_sha256": sha256},
-        )
+        files.write_json(record, {**claim, **dataclasses.asdict(run), "head_sha256": sha256})
 
 
 def _files(folder: Path, name: str) -> tuple[Path, Path]:
@@ -122,8 +121,9 @@ class _Kept:
     key: str
     scores: _Scores | None = None
     seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    head_sha256: str = ""
+    worst: str = ""
     correct: str = ""
+    head_sha256: str = ""
 
 
 def _read(path: Path) -> _Kept | None:
