@@ -75,7 +75,8 @@ def open_together(
     """
     given = [heads] if isinstance(heads, Head | FeatureCache | str | Path) else heads or []
     opened = [open_given(item) for item in given]
-    return opened, open_cache(cache, next((item.classes for item in opened if item.classes), None))
+    known = next((item.classes for item in opened if item.classes), () if opened else None)
+    return opened, open_cache(cache, known)
 
 
 def collect(

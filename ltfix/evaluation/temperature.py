@@ -69,7 +69,7 @@ def calibrate(
     if by not in KINDS:
         raise UsageError("no such calibration", where=f"by={by}", hint=nearest(by, KINDS))
     head = head if isinstance(head, Head) else load_head(head)
-    val = open_cache(val, head.classes)
+    val = open_cache(val, head.classes or ())
     val.demand_labels()
     check_fit(NamedHead(head.name, head), val, head.n_classes)
     if val.fingerprint is not None and val.fingerprint == head.meta.get("cache"):

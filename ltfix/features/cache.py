@@ -12,6 +12,7 @@ import numpy as np
 from ltfix import files, notebook
 from ltfix.errors import InputError, LtfixError
 from ltfix.features import manifest as manifests
+from ltfix.features.arrays import first_not_finite, gather
 from ltfix.features.foreign import number_labels
 from ltfix.features.manifest import Manifest
 from ltfix.filemap import release
@@ -42,6 +43,7 @@ class FeatureCache:
             ``path`` is None), or None.
         fingerprint: what decided the bytes, or None for a bare file.
         manifest: the whole manifest, or None for a bare file.
+        own_order: whether its labels were names that it numbered itself, in the order of text.
         shards: memory-mapped [n_i, V, D] arrays, float16 or float32, in order.
 
     Raises:
@@ -58,8 +60,10 @@ class FeatureCache:
         classes: tuple[str, ...] | None = None,
         head: Head | None = None,
         manifest: Manifest | None = None,
+        own_order: bool = False,
     ) -> None:
         self.path, self.shards, self.head, self.manifest = path, shards, head, manifest
+        self.own_order = own_order
         self.classes = classes if manifest is None else manifest.class_names
         if not len(labels):
             raise InputError("the cache has no samples", where=path)
@@ -95,9 +99,14 @@ class FeatureCache:
         return notebook.facts(f"FeatureCache {self.path}", known)
 
     def numbered(self, classes: Sequence[str]) -> FeatureCache:
-        """The same with its classes numbered so, if labels came as names that are all among these."""
+        """The same with its classes numbered so, if labels came as names that are all among these.
+
+        Raises:
+            InputError: these are none, and the labels are names.
+        """
         own = () if self.classes is None or self.manifest is not None else self.classes
-        if not own or own == tuple(classes) or not set(own) <= set(classes):
+        fitting = set(own) <= set(classes) if len(classes) else self.own_order
+        if not own or own == tuple(classes) or not fitting:
             return self
         labels, known = number_labels(np.array(own)[self.labels], self.path, classes)
         return FeatureCache(self.path, self.shards, labels, classes=known, head=self.head)
@@ -239,40 +248,6 @@ class FeatureCache:
         with contextlib.suppress(InputError):
             return "" if self.samples is None else f", {self.samples[row]},"
         return ""
-
-
-def gather(shards: Sequence[np.ndarray], rows: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
-    """Rows [...] of a cache, counted through its shards, as stored; only their pages are read.
-
-    Args:
-        shards: [n_i, V, D] each.
-        view: [...], which view of each row.
-
-    Returns:
-        [..., V, D], or [..., D] with ``view``.
-    """
-    if len(shards) == 1:
-        found: np.ndarray = shards[0][rows] if view is None else shards[0][rows, view]
-        return found
-    starts = np.cumsum([0, *(len(shard) for shard in shards)])
-    owner = np.searchsorted(starts, rows, side="right") - 1
-    out = np.empty((*rows.shape, *shards[0].shape[1 if view is None else 2 :]), shards[0].dtype)
-    for number in np.unique(owner):
-        mine = owner == number
-        local = rows[mine] - starts[number]
-        out[mine] = shards[number][local] if view is None else shards[number][local, view[mine]]
-    return out
-
-
-def first_not_finite(block: np.ndarray) -> int | None:
-    """The first row of [m, V, D] with a NaN or Inf, or None."""
-    if block.dtype == np.float16:  # numpy's float16 arithmetic is slow; all exponent bits set says the same
-        bad = (np.ascontiguousarray(block).view(np.uint16) & 0x7C00) == 0x7C00
-    else:
-        bad = ~np.isfinite(block)
-    if not bad.any():
-        return None
-    return int(np.flatnonzero(bad.any(axis=(1, 2)))[0])
 
 
 def _said_classes(

@@ -161,10 +161,13 @@ def number_labels(
         known: the names in the order of their numbers; None: all that occur, sorted.
 
     Raises:
-        InputError: a name is none of those known; its row is named.
+        InputError: a name is none of those known, and its row is named; or none is known.
     """
     if not _is_text(labels):
         return labels, None
+    if known is not None and not len(known):
+        what = "its labels are names, where the classes are known by their numbers alone"
+        raise InputError(what, where=where, hint="give numbers here too, or names when fitting")
     names, numbers = np.unique(labels.astype(str), return_inverse=True)
     if known is None:
         return numbers, tuple(map(str, names))

@@ -51,7 +51,8 @@ def open_cache(
 
     Args:
         path: what to open.
-        classes: the names in the order of their numbers, where the labels are names; None: sorted.
+        classes: the names in the order of their numbers, where the labels are names; None: sorted. Without
+            any, names are refused: what the cache is held against knows numbers alone.
         features_key, labels_key: what the two arrays are called in a file, where that is unusual.
 
     Raises:
@@ -133,7 +134,10 @@ def _cache(
     shards, found = zip(*parts, strict=True)
     head = None if head is None else dataclasses.replace(head, path=None)  # named by its method, not its file
     labels, classes = foreign.number_labels(np.concatenate(found), path, known)
-    return FeatureCache(path, list(shards), labels, classes=classes, head=head, manifest=manifest)
+    own = known is None and classes is not None
+    return FeatureCache(
+        path, list(shards), labels, classes=classes, head=head, manifest=manifest, own_order=own
+    )
 
 
 def _open_tensors(

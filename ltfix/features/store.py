@@ -15,7 +15,8 @@ from ltfix import files
 from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
 from ltfix.features import manifest as manifests
-from ltfix.features.cache import FeatureCache, first_not_finite
+from ltfix.features.arrays import first_not_finite
+from ltfix.features.cache import FeatureCache
 from ltfix.features.layout import LOOSE, CachePlan, Shard, changes, differences
 from ltfix.features.manifest import DEPTHS, PARTIAL, Contents, Manifest, ShardEntry, read_partial
 from ltfix.features.read import assemble

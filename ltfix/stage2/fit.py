@@ -63,7 +63,7 @@ class FitPlan:
             InputError: a cache that is wrong or does not fit, one class only, a fit that diverges.
         """
         train = open_cache(cache)
-        held = None if val is None else open_cache(val, train.classes)
+        held = None if val is None else open_cache(val, train.classes or ())
         material = Material.of(train, held, self.options, seeds[0], progress)
         if self.values is None:
             return auto.fit_auto(material, seeds)

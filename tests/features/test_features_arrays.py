@@ -56,6 +56,22 @@ def test_a_test_set_is_numbered_as_its_head_is():
         ltfix.evaluate([head], (FEATURES[:2], ["cat", "fox"]))
 
 
+@pytest.mark.parametrize("opened", [False, True])
+def test_names_are_refused_where_classes_are_known_by_numbers_alone(opened: bool):
+    head = ltfix.fit((FEATURES, LABELS), "ncm")
+    few = LABELS != 1  # numbered by itself, owl would be 1
+    test = FEATURES[few], NAMES[LABELS[few]]
+    test = ltfix.open_cache(test) if opened else test
+    for refused in (
+        lambda: ltfix.evaluate([head], test),
+        lambda: ltfix.compare((FEATURES, LABELS), test, "ncm"),
+        lambda: ltfix.fit((FEATURES, LABELS), "ce", val=test, epochs=1),
+        lambda: ltfix.calibrate(head, test),
+    ):
+        with pytest.raises(ltfix.InputError, match="where the classes are known by their numbers alone"):
+            refused()
+
+
 def test_a_head_predicts_numbers_or_names():
     head = ltfix.fit((FEATURES, NAMES[LABELS]), "ncm")
     assert head.predict(np.eye(3, 8)).tolist() == [1, 0, 2]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ltfix.errors import InputError
 from ltfix.features import cache as reading
-from ltfix.features.cache import FeatureCache, first_not_finite, gather
+from ltfix.features.arrays import first_not_finite, gather
+from ltfix.features.cache import FeatureCache
 from ltfix.features.read import open_cache
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 import ltfix
 from ltfix.stage2.losses.loss import build_loss
+from ltfix.stage2.methods.own import own_loss
 from ltfix.stage2.methods.registry import Method
 
 RNG = np.random.default_rng(0)
@@ -151,3 +153,34 @@ def test_a_file_that_has_none(my: Path, text: str, told: str):
     Path("part.py").write_text(FILE.replace("loss=balanced", "loss='cee'"))
     with pytest.raises(ltfix.LtfixError, match=told):
         ltfix.fit(XY, text)
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(z * self.scale, y)
+
+
+def closed(scale: float) -> Callable[..., Tensor]:
+    return lambda z, y: F.cross_entropy(z * scale, y)
+
+
+def scaled(z: Tensor, y: Tensor, scale: float) -> Tensor:
+    return F.cross_entropy(z * scale, y)
+
+
+@pytest.mark.parametrize("make", [Scaled, closed, lambda scale: functools.partial(scaled, scale=scale)])
+def test_what_a_loss_holds_is_part_of_its_identity(make: Callable[[float], Any]):
+    one, same, other = (own_loss(make(scale)).identity for scale in (1.0, 1.0, 2.0))
+    assert one == same != other
+
+
+def test_a_loss_of_a_shell_is_told_by_its_code():
+    shell: dict[str, Any] = {}
+    for name, text in {"a": "z.sum()", "b": "z.sum()", "c": "z.mean()"}.items():
+        exec(f"def {name}(z, y): return {text}", shell)
+    a, b, c = (own_loss(shell[name]).identity.partition("@")[2] for name in "abc")
+    assert a == b != c

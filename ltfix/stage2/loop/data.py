@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ltfix import filemap
 from ltfix.errors import UsageError
-from ltfix.features.cache import FeatureCache, gather
+from ltfix.features.arrays import gather
+from ltfix.features.cache import FeatureCache
 from ltfix.seeds import derive
 from ltfix.stage2.loop import samplers
 from ltfix.stage2.loop.scaling import Scaling

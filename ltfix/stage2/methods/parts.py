@@ -6,7 +6,9 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,7 +154,7 @@ class Part:
 
     @property
     def identity(self) -> str:
-        """Its name; of a function of the user's with a digest of its file or code, which may change."""
+        """Its name; of a function of the user's with a digest of its file, or code, and of its state."""
         own = self.own if isinstance(self.build, str) else self.build
         return self.name if own is None else f"{self.name}@{_digest(own)}"
 
@@ -172,12 +174,25 @@ class Part:
 
 
 def _digest(function: Callable[..., Any]) -> str:
-    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
-    if code is None:
-        return repr(function)
-    file = Path(code.co_filename)
-    text = file.read_bytes() if file.is_file() else repr((code.co_code, code.co_consts)).encode()
-    return hashlib.sha256(text).hexdigest()[:12]
+    """Of all that may change a function: its file, else its code, and its state."""
+    return hashlib.sha256(re.sub(r" at 0x\w+", "", repr(_decides(function))).encode()).hexdigest()[:12]
+
+
+def _decides(function: Any) -> list[Any]:
+    """The file, else the code, of a function or an object's class; what it closes over, or holds."""
+    if isinstance(function, functools.partial):
+        return [_decides(function.func), function.args, function.keywords]
+    plain = hasattr(function, "__code__")
+    state = [vars(function) if hasattr(function, "__dict__") else None]
+    if plain:
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        state += [function.__defaults__, function.__kwdefaults__, cells]
+    try:
+        return [Path(inspect.getfile(function if plain else type(function))).read_bytes(), *state]
+    except (TypeError, OSError):  # of a notebook or a shell
+        own = [function] if plain else vars(type(function)).values()
+        codes = [each.__code__ for each in own if hasattr(each, "__code__")]
+        return [[(code.co_code, code.co_consts, code.co_names) for code in codes], *state]
 
 
 @functools.cache

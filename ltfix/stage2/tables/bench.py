@@ -50,8 +50,8 @@ class Bench:
         progress: Progress,
     ) -> None:
         opened = open_cache(train)
-        held = None if val is None else open_cache(val, opened.classes)
-        self.test = None if test is None else open_cache(test, opened.classes)
+        held = None if val is None else open_cache(val, opened.classes or ())
+        self.test = None if test is None else open_cache(test, opened.classes or ())
         if self.test is not None:
             check_pair(opened, self.test, "test")
         self.material = Material.of(opened, held, options, seed, progress)
