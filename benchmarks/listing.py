@@ -47,7 +47,7 @@ def plan(spec: str, root: str | None) -> None:
         run={},
         stamps=None,
     )
-    made.decisions()
+    _ = made.fingerprint
     used, took = time.process_time() - used, time.perf_counter() - start
     n = len(split)
     kind = spec.partition(":")[0] if ":" in spec else "folder"

@@ -54,7 +54,7 @@ class Claims:
             return self._remove_dead(path) and self.take(name)
         HELD.add(handle.fileno())
         if try_lock(handle.fileno()) and _is_locked(path):
-            handle.write(_kernel().encode())
+            handle.write(_kernel())
         self._held[path] = handle
         return True
 
@@ -77,7 +77,7 @@ class Claims:
             with path.open("r+b") as handle:
                 if not try_lock(handle.fileno()) or not _is_at(handle, path):
                     return False
-                if handle.read().decode() != _kernel() and not self._lapsed(path, handle):
+                if handle.read() != _kernel() and not self._lapsed(path, handle):
                     return False
                 path.unlink(missing_ok=True)
         except FileNotFoundError:  # released meanwhile
@@ -107,12 +107,13 @@ def _is_at(handle: BinaryIO, path: Path) -> bool:
 
 def _is_locked(path: Path) -> bool:
     """Whether another opening of a file finds it locked: else locks do not reach here."""
-    with path.open("r+b") as again:
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as again:  # cleared by who published
         return not try_lock(again.fileno())
+    return False
 
 
-def _kernel() -> str:
+def _kernel() -> bytes:
     """The running system, which sees all locks of its own processes."""
     with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return platform.node()
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    return platform.node().encode()

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ __all__ = [
     "sha256_bytes",
     "sha256_file",
     "sha256_json",
+    "sha256_texts",
     "sweep",
     "to_json",
     "write_bytes",
@@ -227,6 +228,16 @@ def sha256_bytes(data: bytes) -> str:
 def sha256_json(value: object) -> str:
     """Hex SHA-256 of a value as sorted JSON: the fingerprint of a set of decisions."""
     return sha256_bytes(to_json(value).encode())
+
+
+def sha256_texts(texts: Sequence[str]) -> str:
+    """The same of a list of texts, whose JSON never is in memory as a whole."""
+    digest = hashlib.sha256(b"[")
+    for start in range(0, len(texts), 1 << 14):
+        block = to_json(list(texts[start : start + (1 << 14)]))[1:-1]
+        digest.update(f"{', ' if start else ''}{block}".encode())
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def sha256_file(path: Path | str) -> str:

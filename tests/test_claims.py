@@ -59,3 +59,14 @@ def test_what_is_left_at_the_end_is_cleared(tmp_path: Path):
         assert mine.take("publish")
         mine.clear()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_is_cleared_as_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def cleared(handle: int) -> bool:
+        Claims(tmp_path).clear()
+        return True
+
+    monkeypatch.setattr(claims, "try_lock", cleared)
+    with Claims(tmp_path) as mine:
+        assert mine.take("a")
+    assert list(tmp_path.iterdir()) == []

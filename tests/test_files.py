@@ -341,3 +341,9 @@ class TestRegular:
         (tmp_path / "link").symlink_to("file")
         files.demand_regular(tmp_path / "file")
         assert files.read_json(tmp_path / "link") == {}
+
+
+@pytest.mark.parametrize("n", [0, 1, 1 << 14, (1 << 14) + 1])
+def test_the_hash_of_texts_is_that_of_their_list(n: int):
+    texts = [f"é {i}" for i in range(n)]
+    assert files.sha256_texts(texts) == files.sha256_json(texts)

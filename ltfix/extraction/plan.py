@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ltfix import files
 from ltfix.backbones.load import Backbone, load_backbone
 from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
 from ltfix.errors import UsageError
@@ -240,7 +239,7 @@ def _source(request: Request, split: Split) -> dict[str, Any]:
 
 def _state(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
     found, fingerprint = cache_state(folder)
-    same = fingerprint == files.sha256_json(plan.decisions())
+    same = fingerprint == plan.fingerprint
     if found == "partial" and same:  # with overwrite, too: it is that command's own unfinished output
         return "resume"
     if found == "absent" or overwrite:

@@ -159,4 +159,4 @@ def _wait_for_room(hold: Hold, job: SplitJob, overwrite: bool) -> tuple[bool, Sp
 
 def _is_of(job: SplitJob) -> bool:
     """Whether the unfinished cache in its folder is a job's own."""
-    return cache_state(job.folder) == ("partial", files.sha256_json(job.plan.decisions()))
+    return cache_state(job.folder) == ("partial", job.plan.fingerprint)

@@ -8,7 +8,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,22 @@ def load_npz(path: Path, keys: Keys = AS_USUAL) -> dict[str, np.ndarray]:
         keys: what they are called there, see :func:`names_in`.
 
     Raises:
+        InputError, EnvironmentFault: as :func:`read_npz`.
+    """
+
+    def wanted(found: set[str]) -> dict[str, str]:
+        return names_in(found, path, keys) | {name: name for name in _HEAD if name in found}
+
+    return read_npz(path, wanted)
+
+
+def read_npz(path: Path, wanted: Callable[[set[str]], Mapping[str, str]]) -> dict[str, np.ndarray]:
+    """Read arrays from an ``.npz`` into memory, without unpickling.
+
+    Args:
+        wanted: of the names in it, those to read, each by what it is to be called.
+
+    Raises:
         InputError: torn, not an ``.npz``, or with pickled objects in it.
         EnvironmentFault: it does not fit into memory.
     """
@@ -56,9 +72,7 @@ def load_npz(path: Path, keys: Keys = AS_USUAL) -> dict[str, np.ndarray]:
             with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # numpy's about old headers, which it reads all the same
                 found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
-                own = names_in(found, path, keys)
-                own |= {name: name for name in _HEAD if name in found}
-                return {name: _member(archive, f"{theirs}.npy") for name, theirs in own.items()}
+                return {name: _member(archive, f"{theirs}.npy") for name, theirs in wanted(found).items()}
         except _TORN as err:
             raise InputError(f"not a readable .npz: {err}", where=path) from err
         except MemoryError as err:

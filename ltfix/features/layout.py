@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ SHARD_ROWS = 1024
 LOOSE = frozenset({"samples", "labels", "source.digest", "on_error"})
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CachePlan(Contents):
     """All that is known of a cache before its first feature.
 
@@ -39,10 +40,16 @@ class CachePlan(Contents):
     shard_rows: int = SHARD_ROWS
     stamps: np.ndarray | None = None
 
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides the bytes."""
+        return files.sha256_json(self.decisions)
+
+    @functools.cached_property
     def decisions(self) -> dict[str, Any]:
         """What the fingerprint is taken of, by name, so that a difference can be named."""
         return {
-            "samples": files.sha256_json(list(self.samples)),
+            "samples": files.sha256_texts(self.samples),
             "labels": files.sha256_bytes(np.ascontiguousarray(self.labels, np.int64).tobytes()),
             "classes": files.sha256_json(list(self.classes)),
             "features": [self.dim, self.views, self.dtype, self.shard_rows],

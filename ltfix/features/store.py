@@ -67,8 +67,7 @@ class CacheWriter:
 
     def __init__(self, folder: Path | str, plan: CachePlan, *, overwrite: bool = False) -> None:
         self.folder, self.plan, self.doubted = Path(folder), plan, 0
-        decided = plan.decisions()
-        self.fingerprint = files.sha256_json(decided)
+        self.fingerprint = plan.fingerprint
         self._files = ShardFiles(self.folder, plan, self.fingerprint)
         plan.check()
         state, found = cache_state(self.folder)
@@ -83,9 +82,9 @@ class CacheWriter:
             )
         self.resumed = state == "partial"
         if self.resumed and found != self.fingerprint:
-            self._take_over(decided)
+            self._take_over()
         if not self.resumed:
-            self._begin(decided, plan.run)
+            self._begin(plan.run)
         self.run: dict[str, Any] = read_partial(self.folder).run
         files.sweep(self.folder)
 
@@ -209,19 +208,19 @@ class CacheWriter:
         if cache_state(self.folder)[1] != self.fingerprint:
             raise InputError("another extraction has taken over this folder", where=self.folder)
 
-    def _begin(self, decided: dict[str, Any], run: dict[str, Any]) -> None:
+    def _begin(self, run: dict[str, Any]) -> None:
         """Write partial.json; of several writers that begin at once, one does, and all go by what it says."""
-        start = {"fingerprint": self.fingerprint, "decides": decided, "run": run}
+        start = {"fingerprint": self.fingerprint, "decides": self.plan.decisions, "run": run}
         with contextlib.suppress(UsageError):
             files.write_json(self.folder / PARTIAL, start, overwrite=self.resumed)
 
-    def _take_over(self, decided: dict[str, Any]) -> None:
+    def _take_over(self) -> None:
         """Go on with what a writer of another plan left, if nothing else of it is lost.
 
         Raises:
             InputError: the plans differ in what no shard can tell, or they have no shard in common.
         """
-        before = read_partial(self.folder)
+        before, decided = read_partial(self.folder), self.plan.decisions
         changed = set(changes(before.decides, decided))
         others = bool(changed & {"samples", "labels"}) and not any(
             map(self._files.usable, self.plan.shards())
@@ -234,7 +233,7 @@ class CacheWriter:
                 hint="run its command again; overwrite=True replaces it",
             )
         files.remove(self.folder / manifests.NAME)
-        self._begin(decided, before.run)
+        self._begin(before.run)
 
     def _refuse_other_files(self, overwrite: bool) -> None:
         with files.os_errors(self.folder):

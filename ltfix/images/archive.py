@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import functools
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -19,13 +20,15 @@ from ltfix.images.pictures import Pictures
 from ltfix.images.places import look_at, name_of
 from ltfix.images.source import SPLITS, bare_name
 
+_HIDDEN = re.compile(r"(?:^|/)\.(?!\./)")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Member:
     """A file in an archive.
 
     Attributes:
-        name: with ``/`` between.
+        name: with ``/`` between, and nothing else that is no name.
         archive: which of the archives.
         size: in bytes, unpacked.
         at: where it lies, as the kind of archive says it.
@@ -36,16 +39,11 @@ class Member:
     size: int
     at: tuple[int, ...]
 
-    @property
-    def parts(self) -> list[str]:
-        """The names on the way to it."""
-        return [part for part in self.name.split("/") if part not in ("", ".")]
-
 
 Index = Callable[[Sequence[str]], Iterable[Member]]  # the files in archives, in their order
-Access = Callable[
-    [Sequence[str], Sequence[Member], Sequence[str]], Pictures
-]  # those of members, by sample names
+# of archives, members and sample names
+Access = Callable[[Sequence[str], Sequence[Member], Sequence[str]], Pictures]
+Placed = list[tuple[str, Member]]  # members by what is left of their names
 
 
 def open_archive(kind: str, rest: str, split: Sequence[str], index: Index, access: Access) -> ListingSource:
@@ -61,7 +59,7 @@ def open_archive(kind: str, rest: str, split: Sequence[str], index: Index, acces
     first = next(iter(parts.values()))[0]
     found = dict[str, Listing]()
     for name, paths in parts.items():
-        members = [(member.parts, member) for member in index(paths)]
+        members = [(member.name, member) for member in index(paths)]
         if split_parts(rest, kind=kind) is not None:
             by_split = {name: _below_common(members, keep=())}
         else:
@@ -71,23 +69,23 @@ def open_archive(kind: str, rest: str, split: Sequence[str], index: Index, acces
     return ListingSource(kind, name_of(first), {of: functools.partial(found.__getitem__, of) for of in found})
 
 
-Placed = list[tuple[list[str], Member]]
+def plain(name: str) -> str:
+    """A member's name without what is none in it: ``./a//b`` is ``a/b``."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def _below_common(rows: Placed, keep: Sequence[str]) -> Placed:
     """Without the folders that all share, but for those of splits and the one of the class."""
     kept = {*keep, *(other for name in keep for other in OTHER_NAMES.get(name, ()))}
-    while (
-        rows
-        and all(len(parts) > 2 and parts[0] == rows[0][0][0] for parts, _ in rows)
-        and rows[0][0][0] not in kept
-    ):
-        rows = [(parts[1:], member) for parts, member in rows]
+    while rows and (top := rows[0][0].partition("/")[0]) not in kept:
+        if not all(name.startswith(f"{top}/") and name.count("/") > 1 for name, _ in rows):
+            break
+        rows = [(name[len(top) + 1 :], member) for name, member in rows]
     return rows
 
 
 def _by_split(rows: Placed, split: Sequence[str], where: str) -> dict[str, Placed]:
-    folders = {parts[0] for parts, _ in rows if len(parts) > 2}
+    folders = {name.partition("/")[0] for name, _ in rows if name.count("/") > 1}
     names = dict[str, str]()
     for name in {**dict.fromkeys(SPLITS), **dict.fromkeys(split)}:
         for candidate in (name, *OTHER_NAMES.get(name, ())):
@@ -96,31 +94,32 @@ def _by_split(rows: Placed, split: Sequence[str], where: str) -> dict[str, Place
     if not names:
         return {bare_name(split, where): rows}
     found = collections.defaultdict[str, Placed](list)
-    for parts, member in rows:
-        if len(parts) > 2 and parts[0] in names:
-            found[names[parts[0]]].append((parts[1:], member))
+    for path, member in rows:
+        top, _, below = path.partition("/")
+        if top in names and "/" in below:
+            found[names[top]].append((below, member))
     return found
 
 
 def _listing(kind: str, split: str, paths: Sequence[str], rows: Placed, access: Access) -> Listing:
     others, kept = collections.Counter[str](), Placed()
-    for parts, member in rows:
-        if any(part.startswith(".") and part != ".." for part in parts):
+    for name, member in rows:
+        if _HIDDEN.search(name):
             continue
-        if len(parts) > 1 and parts[-1].lower().endswith(IMAGES):
-            kept.append((parts, member))
+        if "/" in name and name.lower().endswith(IMAGES):
+            kept.append((name, member))
         else:
-            others[posixpath.splitext(parts[-1])[1].lower() or "no ending"] += 1
+            others[posixpath.splitext(name)[1].lower() or "no ending"] += 1
     if not kept:
         hint = "webdataset's shards are wds:FILE" if others[".cls"] or others[".json"] else None
         raise InputError("no pictures in class folders", where=paths[0], hint=hint)
-    kept.sort(key=lambda row: ("/".join(row[0][:-1]), row[0][-1]))  # ImageFolder's order
-    samples, members = ["/".join(parts) for parts, _ in kept], [member for _, member in kept]
+    kept.sort(key=lambda row: row[0].rpartition("/")[::2])  # ImageFolder's order
+    samples, members = [name for name, _ in kept], [member for _, member in kept]
     for before, after, member in zip(samples, samples[1:], members[1:], strict=False):
         if before == after:
             raise InputError(f"{after!r} is there twice", where=paths[member.archive])
     pictures = access(paths, members, samples)
-    labels = Labels((parts[0] for parts, _ in kept), pictures.where, names=True)
+    labels = Labels((name.partition("/")[0] for name in samples), pictures.where, names=True)
     sizes, stamps = looked(paths, members)
     return Listing(paths[0], samples, labels, pictures, sizes, stamps, left_out(split, others), by_class=True)
 

@@ -25,24 +25,10 @@ class CellPictures:
         paths: the files.
         members: [N] the file of each row.
         numbers: [N] its number there.
-        names: of each row, for messages.
     """
 
-    def __init__(
-        self,
-        column: str,
-        paths: Sequence[str],
-        members: np.ndarray,
-        numbers: np.ndarray,
-        names: Sequence[str],
-    ) -> None:
-        self.column, self.paths, self.members, self.numbers, self.names = (
-            column,
-            paths,
-            members,
-            numbers,
-            names,
-        )
+    def __init__(self, column: str, paths: Sequence[str], members: np.ndarray, numbers: np.ndarray) -> None:
+        self.column, self.paths, self.members, self.numbers = column, paths, members, numbers
         self._groups = [_group_rows(path, column) for path in paths]  # [G, 2] of each file: first row, bytes
         self._kept = collections.OrderedDict[tuple[int, int], Any]()
         self._lock = threading.Lock()

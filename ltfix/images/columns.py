@@ -23,6 +23,8 @@ from ltfix.images.source import bare_name
 Row = tuple[Any, ...]  # its number, path, label, and its split where there is a column of them
 Reader = Callable[..., Iterable[Row]]  # of a file and the columns ``chosen``
 
+_HALF = re.compile("[\ud800-\udfff]")
+
 # what columns are called, the first that a table has is taken
 NAMES = {
     "path": ("path", "file", "image", "filename", "file_name", "filepath", "image_path"),
@@ -106,8 +108,11 @@ class Rows:
     def text(self, value: object, meaning: str) -> str:
         """What stands in a cell of the row that is being added."""
         if isinstance(value, str) and (value := value.strip()):
-            return value
-        if isinstance(value, int | float) and not math.isnan(value):
+            if value.isascii() or not _HALF.search(value):
+                return value
+            what = f"the {meaning} {value!r:.40} holds half of a surrogate pair, which no text does"
+            raise InputError(what, where=self.where(len(self.paths)))
+        if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)):
             return str(value)
         where = self.where(len(self.paths))
         if value is None or isinstance(value, str | float):

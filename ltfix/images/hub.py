@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def _read(found: Any, chosen: Mapping[str, str], where: str) -> Listing:
             name = f"{len(sizes)}/{path.rpartition('/')[2]}" if path else str(len(sizes))
             rows.add(len(sizes), name, text if known is None else known.get(text))
             sizes.append(len(data.as_buffer()) if data.is_valid else look_at(path or "")[0])
-    stamp = int(found._fingerprint, 16) % (1 << 63)
+    stamp = zlib.crc32(found._fingerprint.encode())  # any text: who saved it may have chosen it
     labels = Labels(rows.labels, rows.where, classes=names)
     pictures = HubPictures(cells, image, where)
     return Listing(where, rows.paths, labels, pictures, np.array(sizes, np.int64), np.full(len(sizes), stamp))

@@ -141,7 +141,7 @@ def of_paths(
     for row, path in enumerate(paths):
         if os.path.isabs(path) and not is_remote(base):  # noqa: PTH117 - a million of them
             paths[row] = os.path.relpath(path, whole).replace(os.sep, "/")
-        if bounded and ".." in paths[row] and _leads_out(paths[row]):
+        if bounded and _leads_out(paths[row], base):
             raise InputError(
                 f"the path {path!r} leads out of root",
                 where=labels.row_where(row),
@@ -150,8 +150,11 @@ def of_paths(
     return Listing(place, paths, labels, *below(base, paths), notes=notes)
 
 
-def _leads_out(path: str) -> bool:
-    return not is_remote(path) and Path(os.path.normpath(path)).parts[0] == ".."
+def _leads_out(path: str, base: str) -> bool:
+    if "://" in path:
+        inside = path.removeprefix(f"{base.rstrip('/')}/")
+        return inside == path or _leads_out(inside, base)
+    return ".." in path and Path(os.path.normpath(path)).parts[:1] == ("..",)
 
 
 def _checked(table: Listing) -> Listing:

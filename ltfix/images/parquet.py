@@ -13,7 +13,7 @@ from ltfix.images.cells import CellPictures, inside_of, opened
 from ltfix.images.columns import Row, Rows, files_of, find_columns, open_table, parse
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
-from ltfix.images.places import look_at, name_of
+from ltfix.images.places import look_at, names_of
 
 _BATCH = 1 << 14  # rows read together
 
@@ -34,7 +34,7 @@ def open_parquet(
 
 
 def _rows(file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
-    """The rows of one file; those of pictures are called by the file, their number, and a path inside."""
+    """The rows of one file; those of pictures are called by their number, and a path inside."""
     with opened(file) as parquet:
         schema, number = parquet.schema_arrow, 0
         names = find_columns(schema.names, chosen, file)
@@ -50,7 +50,7 @@ def _rows(file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
             for path, label, *of in zip(paths, *(table[name] for name in names[1:]), strict=True):
                 name = path
                 if inside is not None:
-                    name = f"{name_of(file)}/{number}"
+                    name = str(number)
                     if own := (path or {}).get("path"):
                         name += f"/{own.rpartition('/')[2]}"
                 yield number, name, label if classes is None else classes.get(label), *of
@@ -66,10 +66,13 @@ def _listing(rows: Rows, place: str, base: str, bounded: bool, *, chosen: Mappin
     known = None if classes is None else list(classes.values())
     if inside is None:
         return files_of(rows, place, base, bounded, classes=known)
-    pictures = CellPictures(names[0], *rows.places(), rows.paths)
+    paths, members, numbers = rows.places()
+    files = names_of(paths)
+    samples = [f"{files[file]}/{name}" for file, name in zip(members.tolist(), rows.paths, strict=True)]
+    pictures = CellPictures(names[0], paths, members, numbers)
     labels = Labels(rows.labels, rows.where, classes=known)
-    stamps = np.array([look_at(path)[1] for path in pictures.paths], np.int64)[pictures.members]
-    return Listing(place, rows.paths, labels, pictures, pictures.sizes(), stamps)
+    stamps = np.array([look_at(path)[1] for path in paths], np.int64)[members]
+    return Listing(place, samples, labels, pictures, pictures.sizes(), stamps)
 
 
 def _class_names(schema: Any, column: str) -> dict[int, str] | None:

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -50,6 +50,16 @@ def name_of(path: str) -> str:
     if is_remote(path):
         return path.partition("?")[0].rstrip("/").rpartition("/")[2]
     return Path(path).resolve().name
+
+
+def names_of(paths: Sequence[str]) -> list[str]:
+    """Their last parts; where two have the same, of all of them what follows the folder that they share."""
+    names = [name_of(path) for path in paths]
+    if len(set(names)) == len(set(paths)):
+        return names
+    whole = [path.partition("?")[0] if is_remote(path) else str(Path(path).absolute()) for path in paths]
+    shared = os.path.commonprefix(whole).rpartition("/")[0]  # noqa: RUF071 - cut at a slash; some are URLs
+    return [path[len(shared) + 1 :] for path in whole]
 
 
 def expand(pattern: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ltfix.errors import InputError
-from ltfix.images.archive import Member, open_archive
+from ltfix.images.archive import Member, open_archive, plain
 from ltfix.images.listing import ListingSource
 from ltfix.images.pictures import RangePictures
 from ltfix.images.places import open_binary
@@ -29,7 +29,7 @@ def open_tar(rest: str, *, root: str | None = None, split: Sequence[str] = ()) -
 def _index(paths: Sequence[str]) -> Iterator[Member]:
     for archive, path in enumerate(paths):
         for info, _ in walk(path):
-            yield Member(info.name, archive, info.size, (info.offset_data,))
+            yield Member(plain(info.name), archive, info.size, (info.offset_data,))
 
 
 def walk(path: str) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
@@ -38,20 +38,36 @@ def walk(path: str) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
     Raises:
         InputError: it is cut off, compressed, or no tar.
     """
-    known = dict[str, tuple[int, int]]()
+    known: dict[str, tuple[int, int]] | None = None  # few tars have links, and most have many names
     with open_binary(path) as handle:
-        try:
-            tar = tarfile.open(fileobj=handle, mode="r:")  # noqa: SIM115 - of our own handle
-            while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]
-                if info.islnk() and info.linkname in known:
+        for info in _infos(path, handle):
+            if info.islnk():
+                known = _places(path) if known is None else known
+                if info.linkname in known:
                     info.offset_data, info.size = known[info.linkname]
-                elif not info.isreg() or info.issparse():
-                    continue
-                known[info.name] = info.offset_data, info.size
+                    yield info, handle
+            elif info.isreg() and not info.issparse():
                 yield info, handle
-        except tarfile.TarError as err:
-            raise _wrong(path, str(err)) from err
+
+
+def _infos(path: str, handle: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """All that a tar holds."""
+    try:
+        tar = tarfile.open(fileobj=handle, mode="r:")  # noqa: SIM115 - of our own handle
+        while (info := tar.next()) is not None:
+            if info.size < 0:
+                raise tarfile.ReadError("a negative size")
+            tar.members.clear()  # type: ignore[attr-defined]
+            yield info
+    except (tarfile.TarError, ValueError, OverflowError, MemoryError) as err:  # the last ones of absurd sizes
+        raise _wrong(path, str(err) or "a header that is absurd") from err
+
+
+def _places(path: str) -> dict[str, tuple[int, int]]:
+    """Where the data of each regular file in a tar begins, and how long it is."""
+    with open_binary(path) as handle:
+        files = (info for info in _infos(path, handle) if info.isreg() and not info.issparse())
+        return {info.name: (info.offset_data, info.size) for info in files}
 
 
 def _wrong(path: str, why: str) -> InputError:

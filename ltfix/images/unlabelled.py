@@ -13,10 +13,10 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.images.folder import IMAGES, walk
-from ltfix.images.parts import base_of
+from ltfix.images.parts import base_of, open_parts
 from ltfix.images.pictures import below
-from ltfix.images.places import expand, name_of, open_text
-from ltfix.images.source import kind_of, open_source
+from ltfix.images.places import name_of, open_text
+from ltfix.images.source import kind_of, no_such_split, open_source
 from ltfix.images.split import Split, check_name
 
 NAME = "unlabelled"  # of the split, where none is asked for
@@ -47,16 +47,25 @@ def open_unlabelled(
         )
     if kind == "folder":
         return _folder(Path(rest), *split)
-    if kind == "list" and "," not in rest:
-        return _lists(rest, None if root is None else str(root), *split)
+    if kind == "list":
+        lists = open_parts(kind, rest, split or (NAME,))
+        name = _one(tuple(lists), split, spec)
+        return _lists(lists[name], None if root is None else str(root), name)
     source = open_source(spec, root=root, split=split, columns=columns)
-    names = list(split) or source.splits()
-    if len(names) > 1:
-        raise UsageError(
-            f"it has the splits {', '.join(names)}", where=spec, hint=f"split={names[-1]} takes one"
-        )
-    found = source.split(names[0], source.classes(names[0]))
+    name = _one(source.splits(), split, spec)
+    found = source.split(name, source.classes(name))
     return dataclasses.replace(found, labels=np.zeros(len(found), np.int64), classes=(), notes=())
+
+
+def _one(known: Sequence[str], split: Sequence[str], where: object) -> str:
+    """The split that was asked for, or the only one."""
+    if not split and len(known) > 1:
+        hint = f"split={known[-1]} takes one"
+        raise UsageError(f"it has the splits {', '.join(known)}", where=where, hint=hint)
+    name = split[0] if split else known[0]
+    if name not in known:
+        raise no_such_split(name, known, where)
+    return name
 
 
 def _folder(path: Path, name: str = NAME) -> Split:
@@ -78,8 +87,7 @@ def _folder(path: Path, name: str = NAME) -> Split:
     return _split(name, samples, os.fspath(inside), "folder", name_of(os.fspath(path)))
 
 
-def _lists(rest: str, root: str | None, name: str = NAME) -> Split:
-    paths = expand(rest)
+def _lists(paths: list[str], root: str | None, name: str) -> Split:
     base = base_of(paths[0], root)
     samples = [picture for path in paths for picture in read_paths(path)]
     return _split(name, samples, base, "list", name_of(root or paths[0]))

@@ -15,7 +15,7 @@ from ltfix.images.folder import IMAGES
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.parts import open_parts
-from ltfix.images.places import name_of
+from ltfix.images.places import name_of, names_of
 from ltfix.images.tar import pictures_of, walk
 
 _LONGEST = 1 << 20  # bytes of a label's file
@@ -47,7 +47,7 @@ def open_wds(
 
 
 def _read(paths: Sequence[str], chosen: Mapping[str, str]) -> Listing:
-    members, rows, alone = list[Member](), Rows("key"), 0
+    members, rows, alone, shards = list[Member](), Rows("key"), 0, names_of(paths)
     for archive, path in enumerate(paths):
         rows.begin(path)
         labels, pictures = _shard(path, chosen)
@@ -59,7 +59,7 @@ def _read(paths: Sequence[str], chosen: Mapping[str, str]) -> Listing:
                     where=f"{path}: {info.name}",
                     hint="key.cls or key.json holds it",
                 )
-            rows.add(len(members), f"{name_of(path)}/{info.name}", labels[key])
+            rows.add(len(members), f"{shards[archive]}/{info.name}", labels[key])
             members.append(Member(info.name, archive, info.size, (info.offset_data,)))
     access = pictures_of(paths, members, [member.name for member in members])
     sizes, stamps = looked(paths, members)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ltfix.errors import InputError
-from ltfix.images.archive import Member, open_archive
+from ltfix.images.archive import Member, open_archive, plain
 from ltfix.images.listing import ListingSource
 from ltfix.images.pictures import check_size
 from ltfix.images.places import open_binary, read_range
@@ -55,7 +55,7 @@ def _index(paths: Sequence[str]) -> Iterator[Member]:
             start = info.header_offset
             room = after.get(start, start) - start
             at = (start, room, info.compress_size, info.compress_type, info.CRC)
-            yield Member(info.filename, archive, info.file_size, at)
+            yield Member(plain(info.filename), archive, info.file_size, at)
 
 
 class ZipPictures:

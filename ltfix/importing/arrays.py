@@ -11,15 +11,16 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError
+from ltfix.features.foreign import read_npz
+from ltfix.heads.vectors import numpy_of
 from ltfix.importing import tables
-from ltfix.importing.found import Found, Names, from_arrays, need
+from ltfix.importing.found import Found, Names, from_arrays, need, read_lines
 
 
 def npy(path: Path, names: Names) -> Found:
     """One array [n, D] or [n, V, D], mapped; names of files from ``file_names.txt`` beside it."""
     beside = path.parent / "file_names.txt"  # as thingsvision writes them
-    samples = beside.read_text("utf-8").split() if beside.exists() else None
-    return Found([map_npy(path)], None, samples)
+    return Found([map_npy(path)], None, read_lines(beside) if beside.exists() else None)
 
 
 def map_npy(path: Path) -> np.ndarray:
@@ -38,13 +39,7 @@ def map_npy(path: Path) -> np.ndarray:
 
 def npz(path: Path, names: Names) -> Found:
     """Named arrays, read into memory."""
-    files.demand_regular(path)
-    with files.os_errors(path):
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                return from_arrays({name: archive[name] for name in archive.files}, names, path)
-        except (ValueError, EOFError, KeyError) as err:
-            raise InputError(f"not a readable .npz: {err}", where=path) from err
+    return from_arrays(read_npz(path, lambda found: {name: name for name in sorted(found)}), names, path)
 
 
 def hdf5(path: Path, names: Names) -> Found:
@@ -66,13 +61,15 @@ def torch_file(path: Path, names: Names) -> Found:
     content = read_tensors(path)
     if not isinstance(content, Mapping):
         content = {"features": content}
-    arrays = {str(key): _array(value) for key, value in content.items() if hasattr(value, "__len__")}
+    try:
+        arrays = {str(key): numpy_of(value) for key, value in content.items() if hasattr(value, "__len__")}
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as err:  # sparse, quantized, lists of lists that are no table
+        raise InputError(f"not plain tensors: {err}", where=path) from err
     return from_arrays(arrays, names, path)
-
-
-def _array(value: Any) -> np.ndarray:
-    of_torch = hasattr(value, "is_floating_point") and value.is_floating_point()
-    return np.asarray(value.float() if of_torch else value)  # numpy has no bfloat16
 
 
 def folder(path: Path, names: Names) -> Found:

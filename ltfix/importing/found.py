@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ltfix.errors import EnvironmentFault, InputError
+from ltfix.images.places import open_text
 
 FEATURES = ("features", "embeddings", "embedding", "image_embeds", "feats", "x", "X", "data")
 LABELS = ("labels", "label", "targets", "target", "y", "class", "category", "classes")
@@ -73,12 +74,23 @@ def from_arrays(arrays: Mapping[str, Any], names: Names, where: Path) -> Found:
     return Found(
         [arrays[features]],
         None if labels is None else np.asarray(arrays[labels]),
-        None if samples is None else [_text(name) for name in np.asarray(arrays[samples])],
+        None if samples is None else list(map(text_of, np.asarray(arrays[samples]))),
     )
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A label or a name, as arrays hold it: text, a number, or bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, but for empty ones.
+
+    Raises:
+        InputError: it is no text.
+    """
+    with open_text(str(path)) as lines:
+        return [line.strip() for line in lines if line.strip()]
 
 
 def need(package: str, extra: str, where: Path) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from ltfix.heads.head import FORMAT, STAGE1, Head, head_of
 from ltfix.images.labels import Labels, are_indices, indices, largest_index
 from ltfix.images.source import read_classes
 from ltfix.importing.arrays import map_npy
-from ltfix.importing.found import Found, Names
+from ltfix.importing.found import Found, Names, read_lines, text_of
 from ltfix.importing.request import ImportRequest
 from ltfix.progress import Progress, listener
 from ltfix.public import public
@@ -80,18 +81,15 @@ def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> 
     """
     found = _read(source, request)
     train = _train_beside(out)
-    labels, classes = _labels(found, request, None if train is None else train.classes, source)
     head = None if request.head_from is None else _head_from(request.head_from)
-    n_rows = sum(map(len, found.parts))
-    if n_rows != len(labels):
-        raise InputError(f"{n_rows} rows of features and {len(labels)} labels", where=source)
-    if head is not None and not classes:
-        classes = tuple(map(str, range(head.n_classes)))
-    if not classes:
-        classes = tuple(map(str, range(int(labels.max()) + 1)))
+    _check_lengths(found, source)
+    labels, classes = _labels(found, request, None if train is None else train.classes, head, source)
     sample = _shaped(found.parts[0][:1], source)
+    if head is not None and (head.n_classes, head.dim) != (len(classes), sample.shape[2]):
+        told = f"[{head.n_classes}, {head.dim}], {len(classes)} classes and D = {sample.shape[2]}"
+        raise InputError(f"its weight does not fit: {told}", where=f"head_from={request.head_from}")
     plan = CachePlan(
-        samples=found.samples or [f"{source.name}:{row}" for row in range(n_rows)],
+        samples=found.samples or [f"{source.name}:{row}" for row in range(len(labels))],
         labels=labels,
         classes=classes,
         dim=sample.shape[2],
@@ -133,11 +131,22 @@ def _read(source: Path, request: ImportRequest) -> Found:
     if not of_file:
         return found
     path = Path(str(request.labels))
-    if path.suffix == ".npy":
-        return dataclasses.replace(found, labels=map_npy(path))
-    with files.os_errors(path):
-        lines = path.read_text("utf-8-sig").splitlines()
-    return dataclasses.replace(found, labels=np.asarray([line.strip() for line in lines if line.strip()]))
+    return dataclasses.replace(
+        found, labels=map_npy(path) if path.suffix == ".npy" else np.asarray(read_lines(path))
+    )
+
+
+def _check_lengths(found: Found, source: Path) -> None:
+    """As many labels and names as rows of features, and at least one."""
+    if found.labels is None:
+        hint = "labels=NAME says what they are called in it, labels=FILE names a file of them"
+        raise InputError("there are no labels", where=source, hint=hint)
+    if np.ndim(found.labels) != 1 or not all(map(np.ndim, found.parts)):
+        raise InputError("labels must be [n], features [n, D] or [n, V, D]", where=source)
+    rows = sum(map(len, found.parts))
+    for what, texts in (("labels", found.labels), ("names of samples", found.samples or range(rows))):
+        if not rows or len(texts) != rows:
+            raise InputError(f"{rows} rows of features and {len(texts)} {what}", where=source)
 
 
 def _train_beside(out: Path) -> FeatureCache | None:
@@ -146,20 +155,22 @@ def _train_beside(out: Path) -> FeatureCache | None:
 
 
 def _labels(
-    found: Found, request: ImportRequest, known: tuple[str, ...] | None, source: Path
+    found: Found, request: ImportRequest, known: tuple[str, ...] | None, head: Head | None, source: Path
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels [N] as indices, and the class names; none where nothing names them."""
-    if found.labels is None:
-        hint = "labels=NAME says what they are called in it, labels=FILE names a file of them"
-        raise InputError("there are no labels", where=source, hint=hint)
+    """Labels [N] as indices, and the class names: numbers where nothing names them."""
     classes, given = known, request.classes
     if given is not None:
         classes = read_classes(given) if isinstance(given, str | Path) else tuple(given)
-    texts = [value.decode() if isinstance(value, bytes) else str(value) for value in found.labels.tolist()]
+    values = np.asarray(found.labels).tolist()
+    for row, value in enumerate(values):
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            raise InputError("the row has no label", where=f"{source}, row {row}")
+    texts = list(map(text_of, values))
     written = Labels(texts, lambda row: f"{source}, row {row}")
     numbers = are_indices({"": written})
     if numbers and classes is None:
-        classes = tuple(map(str, range(largest_index(written) + 1)))
+        k = max(largest_index(written) + 1, 0 if head is None else head.n_classes)
+        classes = tuple(map(str, range(k)))
     named = classes or tuple(sorted(written.texts))
     return indices(written, named, numbers=numbers, known=classes is not None), named
 

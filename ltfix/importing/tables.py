@@ -10,7 +10,7 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.importing.found import FEATURES, LABELS, SAMPLES, Found, Names, choose, need, pick
+from ltfix.importing.found import FEATURES, LABELS, SAMPLES, Found, Names, choose, need, pick, text_of
 
 
 def parquet(path: Path, names: Names) -> Found:
@@ -34,7 +34,8 @@ def columns(path: Path, names: Names) -> Found:
         return None if name is None else file.read([name]).column(0).to_pylist()
 
     found = read(labels)
-    return Found([], None if found is None else np.asarray(found), read(samples))
+    named = read(samples)
+    return Found([], None if found is None else np.asarray(found), named and list(map(text_of, named)))
 
 
 def _open(path: Path) -> Any:

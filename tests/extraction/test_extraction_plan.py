@@ -21,7 +21,7 @@ def plan(photos: Path, out: Path, **values: Any) -> Extraction:
 
 
 def decisions(extraction: Extraction) -> list[dict[str, Any]]:
-    return [job.plan.decisions() for job in extraction.jobs]
+    return [job.plan.decisions for job in extraction.jobs]
 
 
 def test_nothing_is_written(photos: Path, tmp_path: Path):

@@ -12,7 +12,7 @@ from ltfix.features.layout import differences
 
 
 def fingerprint(**changes: object) -> str:
-    return files.sha256_json(make_plan(**changes).decisions())
+    return files.sha256_json(make_plan(**changes).decisions)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_shards_cover_every_sample_once() -> None:
 
 
 def test_differences_are_told_by_name_and_value() -> None:
-    before = make_plan(preprocess={"size": 32, "mean": [0.5] * 3}, decides={"limit": 5}).decisions()
-    now = make_plan(preprocess={"size": 64, "mean": (0.5,) * 3}, samples=["a"] * 25).decisions()
+    before = make_plan(preprocess={"size": 32, "mean": [0.5] * 3}, decides={"limit": 5}).decisions
+    now = make_plan(preprocess={"size": 64, "mean": (0.5,) * 3}, samples=["a"] * 25).decisions
     assert differences(before, now) == (
         'limit was 5, is null, precision was null, is "fp32", preprocess.size was 32, is 64, samples differs'
     )

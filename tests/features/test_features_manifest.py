@@ -142,5 +142,5 @@ def test_what_a_writer_writes(tmp_path: Path) -> None:
     assert manifest.counts == [9, 8, 8]
     assert manifest.classes == list(plan.classes)
     assert [entry.n for entry in manifest.shards] == [10, 10, 5]
-    assert manifest.fingerprint == files.sha256_json(plan.decisions())
+    assert manifest.fingerprint == files.sha256_json(plan.decisions)
     assert manifest.created_by.startswith("ltfix ")

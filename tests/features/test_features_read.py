@@ -208,7 +208,7 @@ class TestNoCache:
 
 
 def test_writer_and_reader_agree_on_the_fingerprint(tmp_path: Path) -> None:
-    assert write_cache(tmp_path).fingerprint == files.sha256_json(make_plan().decisions())
+    assert write_cache(tmp_path).fingerprint == files.sha256_json(make_plan().decisions)
 
 
 def test_real_features(shared_data: Path) -> None:

@@ -314,3 +314,41 @@ class TestWebdataset:
         (tmp_path / "s-001.tar").unlink()
         with pytest.raises(InputError, match=r"no such file.*s-001\.tar"):
             open_source(spec)
+
+
+def header(kind: bytes, size: bytes) -> bytes:
+    """A block of a tar whose size reads so."""
+    block = bytearray(tarfile.TarInfo("x.png").tobuf(tarfile.GNU_FORMAT))
+    block[124:136], block[156:157], block[148:156] = size, kind, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        header(b"0", b"\xff" * 10 + b"\xfc\x00"),  # minus 1024: the next header would be an earlier one
+        header(b"0", b"\x80" + (2**70).to_bytes(11, "big")),
+        header(b"L", b"\x80" + (2**62).to_bytes(11, "big")),
+        header(b"x", b"\x80" + (2**62).to_bytes(11, "big")),
+        header(b"x", b"%011o\0" % 512) + b"9" * 500 + b" path=x\n".ljust(12, b"\0"),
+        header(b"x", b"%011o\0" % 22)
+        + b"22 GNU.sparse.size=xx\n".ljust(512, b"\0")
+        + header(b"0", b"0" * 12),
+    ],
+)
+def test_absurd_headers_of_tars_are_one_line(tmp_path: Path, blocks: bytes):
+    archive = write_tar(tmp_path / "a.tar", [("ant/1.png", b"x" * 512)])
+    archive.write_bytes(archive.read_bytes()[:1024] + blocks + bytes(1024))
+    with pytest.raises(InputError, match=r"not a whole tar: ."):
+        open_source(f"tar:{archive}").split("train")
+
+
+def test_shards_of_one_name_in_two_folders_are_told_apart(tmp_path: Path):
+    for folder, label in (("a", b"ant"), ("b", b"bee")):
+        (tmp_path / folder).mkdir()
+        write_tar(tmp_path / folder / "0.tar", [("k.png", b"x"), ("k.cls", label)])
+    split = open_source(f"wds:{tmp_path}/{{a,b}}/0.tar").split("train")
+    assert (list(split.samples), split.labels.tolist()) == (["a/0.tar/k.png", "b/0.tar/k.png"], [0, 1])
+    again = open_source(f"wds:{tmp_path}/{{a/0,b/0,a/0}}.tar").split("train")
+    assert again.notes == (f"1 picture is there more than once ({tmp_path}/a/0.tar)",)

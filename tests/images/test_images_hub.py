@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from pathlib import Path
 
@@ -115,3 +116,10 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(EnvironmentFault, match=r'pip install "ltfix\[hf\]"'):
         open_source("hf:mine")
+
+
+def test_a_data_set_whose_fingerprint_is_any_text(tmp_path: Path, photos: Path):
+    folder = saved(tmp_path / "saved", photos)
+    state = folder / "train" / "state.json"
+    state.write_text(re.sub(r'"_fingerprint": "\w+"', '"_fingerprint": "my own"', state.read_text()))
+    assert (open_source(f"hf:{folder}").split("train").stamps > 0).all()

@@ -264,3 +264,36 @@ def test_pictures_of_two_splits(photos: Path):
         (photos / folder / "list.txt").write_text(text)
     source = open_source(f"list:train={photos}/one/list.txt,test={photos}/two/list.txt")
     assert source.split("test").notes == ()
+
+
+@pytest.mark.parametrize("path", ["file:///etc/passwd", "https://host/x.png", "train/../../x.png"])
+def test_no_path_leads_out_of_a_root_that_was_given(photos: Path, path: str):
+    spec = write_table(photos / "a.csv", ["path", "label"], [*ROWS, (path, "ant")])
+    with pytest.raises(InputError, match=r"leads out of root .*line 5"):
+        open_source(spec, root=str(photos)).split("train")
+
+
+def test_a_path_that_ends_at_the_root_is_inside(photos: Path):
+    spec = write_table(photos / "a.csv", ["path", "label"], [*ROWS, ("train/..", "ant")])
+    assert open_source(spec, root=str(photos)).split("train").samples[3] == "train/.."
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"path": "a\ud800.png", "label": "ant"}, r"path 'a\\ud800.png' holds half of .*line 4"),
+        ({"path": "a.png", "label": "\udc80"}, r"label '\\udc80' holds half of .*line 4"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_no_text(photos: Path, row: dict[str, str], message: str):
+    write_table(photos / "a.jsonl", ["path", "label"], ROWS)
+    with (photos / "a.jsonl").open("a") as table:
+        table.write(json.dumps(row))
+    with pytest.raises(InputError, match=message):
+        open_source(f"jsonl:{photos / 'a.jsonl'}").split("train")
+
+
+def test_a_number_beyond_all_floats_is_no_class(photos: Path):
+    rows = [(path, 10**400 * (label == "ant")) for path, label in ROWS]
+    with pytest.raises(InputError, match="is no class index"):
+        open_source(write_table(photos / "a.jsonl", ["path", "label"], rows)).split("train")

@@ -68,3 +68,17 @@ def test_refusals(tmp_path: Path):
         open_unlabelled(tmp_path / "absent")
     with pytest.raises(UsageError, match="one split"):
         open_unlabelled(tmp_path, split=["a", "b"])
+
+
+def test_a_list_of_one_of_several_splits(tmp_path: Path):
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}, all.txt").write_text(f"{name}.png\n")
+    both = f"list:train={tmp_path}/a, all.txt,test={tmp_path}/b, all.txt"
+    split = open_unlabelled(both, split=["test"])
+    assert (split.name, list(split.samples)) == ("test", ["b.png"])
+    assert list(open_unlabelled(f"list:{tmp_path}/a, all.txt").samples) == ["a.png"]
+    with pytest.raises(UsageError, match=r"has the splits train, test .*split=test takes one"):
+        open_unlabelled(both)
+    with pytest.raises(InputError, match=r"no split 'val'.*has train, test"):
+        open_unlabelled(both, split=["val"])

@@ -119,7 +119,12 @@ def test_names_are_numbered_as_in_training_and_the_head_comes_from_a_checkpoint(
             InputError,
             "NaN or Inf",
         ),
+        ("a.npz", {"features": FEATURES[:0], "labels": LABELS[:0]}, {}, InputError, "0 rows of features"),
+        ("a.npz", {"features": FEATURES, "labels": LABELS[0]}, {}, InputError, r"labels must be \[n\]"),
+        ("a.npz", {"features": FEATURES, "y": LABELS * np.nan}, {}, InputError, "no label .*row 0"),
+        ("a.npz", {"features": FEATURES, "y": LABELS, "key": NAMES[:9]}, {}, InputError, "25 rows.*9 names"),
         ("a.npz", b"torn", {}, InputError, r"not a readable \.npz"),
+        ("a.npz", b"PK\3\4torn", {}, InputError, r"not a readable \.npz"),
         ("a.npy", b"torn", {}, InputError, r"not a readable \.npy"),
         ("a.h5", b"torn", {}, InputError, "not an HDF5 file"),
         ("a.pt", b"torn", {}, InputError, "torn"),
@@ -135,3 +140,44 @@ def test_what_does_not_fit(tmp_path: Path, name: str, content, options: dict, er
     with pytest.raises(error, match=message):
         ltfix.import_features(path, tmp_path / "out", **options)
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_labels_that_are_no_text_file(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", features=FEATURES)
+    with pytest.raises(InputError, match=r"not a UTF-8 text file \(.*a\.npz"):
+        ltfix.import_features(tmp_path / "a.npz", tmp_path / "out", labels=str(tmp_path / "a.npz"))
+
+
+def test_names_with_spaces(tmp_path: Path):
+    source, options = write_npy(tmp_path)
+    (tmp_path / "file_names.txt").write_text("".join(f"a {name}\n" for name in NAMES))
+    cache = ltfix.import_features(source, tmp_path / "out", **options)
+    assert cache.samples == tuple(f"a {name}" for name in NAMES)
+
+
+def test_tensors_that_want_a_gradient(tmp_path: Path):
+    features = torch.from_numpy(FEATURES).requires_grad_()
+    torch.save({"features": features, "labels": torch.from_numpy(LABELS)}, tmp_path / "a.pt")
+    cache = ltfix.import_features(tmp_path / "a.pt", tmp_path / "out", dtype="float32")
+    np.testing.assert_array_equal(cache.features[:, 0], FEATURES)
+
+
+def test_a_table_with_a_name_or_a_label_missing(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = {"embedding": [[1.0], [2.0]], "label": [0, None], "path": ["a", "b"]}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"the row has no label \(.*a\.parquet, row 1"):
+        ltfix.import_features(tmp_path / "a.parquet", tmp_path / "out")
+
+
+def test_a_head_of_more_classes_than_the_labels_show(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", features=FEATURES, labels=LABELS)
+    for k, d in ((5, 6), (5, 7)):
+        torch.save({"fc.weight": torch.ones(k, d), "fc.bias": torch.zeros(k)}, tmp_path / f"{d}.pth")
+    cache = ltfix.import_features(tmp_path / "a.npz", tmp_path / "out", head_from=f"{tmp_path}/6.pth:fc")
+    assert (cache.n_classes, cache.counts.tolist()) == (5, [9, 8, 8, 0, 0])
+    with pytest.raises(InputError, match=r"does not fit: \[5, 7\], 5 classes and D = 6"):
+        ltfix.import_features(tmp_path / "a.npz", tmp_path / "no", head_from=f"{tmp_path}/7.pth:fc")
+    assert not (tmp_path / "no").exists()
