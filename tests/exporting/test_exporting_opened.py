@@ -55,16 +55,59 @@ def test_a_torn_export_is_one_line(exports, tmp_path: Path, to: str, damage: str
         ltfix.open_export(place)
 
 
-def test_a_program_with_pickled_objects_is_refused(exports, tmp_path: Path):
-    for name in ("model/data/constants/custom_obj_0", "model/data/sample_inputs/model.pt", "model/data/a.so"):
-        place = tmp_path / "with.pt2"
-        with zipfile.ZipFile(exports["torch-export"]) as old, zipfile.ZipFile(place, "w") as new:
-            for entry in old.infolist():
-                if entry.filename != name:
-                    new.writestr(entry.filename, old.read(entry))
-            new.writestr(name, b"cos\nsystem\n(S'true'\ntR.")
-        with pytest.raises(InputError, match="more than tensors and a graph"):
-            ltfix.open_export(place)
+def changed(program: Path, place: Path, entries: dict[str, bytes]) -> Path:
+    """A .pt2 with entries that are others, or more."""
+    with zipfile.ZipFile(program) as old, zipfile.ZipFile(place, "w") as new:
+        for name, data in ({entry.filename: old.read(entry) for entry in old.infolist()} | entries).items():
+            new.writestr(name, data)
+    return place
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model/data/constants/custom_obj_0",
+        "model/data/sample_inputs/model.pt",
+        "model/data/a.so",
+        "model/data/constants/opaque_obj_0/data/constants/tensor_0",
+    ],
+)
+def test_a_program_with_pickled_objects_is_refused(exports, tmp_path: Path, name: str):
+    place = changed(exports["torch-export"], tmp_path / "x.pt2", {name: b"cos\nsystem\n(S'true'\ntR."})
+    with pytest.raises(InputError, match="more than tensors and a graph"):
+        ltfix.open_export(place)
+
+
+CODE = "__import__('pathlib').Path('ran').touch()"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("expr_str", CODE),
+        ("expr_str", {"x": CODE}),
+        ("target", "torch.os.system"),
+        ("target", "torch.ops.aten.from_file.default"),
+        ("guards_code", [CODE]),
+        ("in_spec", '[1, {"type": "collections.defaultdict", "context": "{}", "children_spec": []}]'),
+        ("use_pickle", True),
+        ("path_name", "custom_obj_0"),
+    ],
+)
+def test_a_program_that_runs_code_is_refused(exports, tmp_path: Path, monkeypatch, key: str, value: object):
+    def put(found: object) -> object:
+        if isinstance(found, dict):
+            return {name: value if name == key else put(entry) for name, entry in found.items()}
+        return [put(entry) for entry in found] if isinstance(found, list) else found
+
+    with zipfile.ZipFile(exports["torch-export"]) as opened:
+        texts = {name: opened.read(name) for name in opened.namelist() if name.endswith(("g.json", "l.json"))}
+    packed = {name: json.dumps(put(json.loads(text)), separators=(",", ":")) for name, text in texts.items()}
+    monkeypatch.chdir(tmp_path)
+    place = changed(exports["torch-export"], tmp_path / "x.pt2", packed)
+    with pytest.raises(InputError, match=f"more than tensors and a graph: {key}"):
+        ltfix.open_export(place)
+    assert not Path("ran").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,11 +19,23 @@ from ltfix.exporting.opened import ExportRecord, ToLogits
 from ltfix.tensorfile import ltfix_metadata
 
 _RECORD = "ltfix.json"
-_PLAIN = re.compile(
-    r"/(data/weights/weight_\d+|data/constants/tensor_\d+|data/\w+/model_\w+_config\.json|models/model\.json"
-    rf"|extra/{_RECORD}|archive_format|archive_version|byteorder|\.data/\w+)$"
+_ENTRIES = re.compile(
+    r"[^/]+/(data/weights/weight_\d+|data/constants/tensor_\d+|data/\w+/model_\w+_config\.json|models/model\.json"
+    rf"|extra/{_RECORD}|archive_format|archive_version|byteorder|\.data/\w+)"
 )
-
+_SPEC = r'(?:"(?:type|context|children_spec|builtins\.(?:tuple|list|dict)|null|\[\])"|null|\d+|[\s\[\]{},:])*'
+_MEANT = {  # what torch evaluates, imports, calls or unpickles by these keys, and the little that is meant by them
+    "target": r"torch\.ops\.aten\.(?!from_file)\w+\.[A-Za-z]\w*|math\.[a-z]\w*|torch\.sym_\w+"
+    r"|_operator\.(?:add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|l[te]|g[te]|and_|or_|not_|getitem)",
+    "expr_str": r"(?:'\w+'|\d+|[\s(),=+*/-]|\b(?:[su]\d+|Symbol|Integer|Rational|Add|Mul|Pow|Mod|FloorDiv|CeilDiv"
+    r"|CleanDiv|Max|Min|Eq|Ne|positive|nonnegative|integer|True|False)\b)*",
+    "in_spec": _SPEC,
+    "out_spec": _SPEC,
+    "path_name": r"(?:weight|tensor)_\d+",
+    "use_pickle": "False",
+    "guards_code": "(?!)",
+    "as_operator": "(?!)",
+}
 
 def write(joined: Joined, folder: Path) -> Path:
     """The program; the record lies in it as ``ltfix.json``."""
@@ -55,13 +70,32 @@ def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
 
 
 def _demand_plain(path: Path) -> None:
-    """Refuse what makes torch unpickle objects or load compiled code: anything but numbers and graphs."""
+    """Refuse what makes torch unpickle objects or run code of the file: anything but numbers and their graph.
+
+    The graph's JSON itself is code to torch: operators are looked up by name, sizes are evaluated by sympy.
+    """
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
-            config = archive.read(entry) if entry.filename.endswith("_config.json") else b""
-            plain = _PLAIN.search(entry.filename) or not entry.file_size
-            if not plain or b'"use_pickle": true' in config:
-                raise InputError(f"it holds more than tensors and a graph: {entry.filename}", where=path)
+            name = entry.filename
+            if entry.file_size and not _ENTRIES.fullmatch(name):
+                raise InputError(f"it holds more than tensors and a graph: {name}", where=path)
+            if name.endswith(".json") and not name.endswith(_RECORD):
+                for key, said in _leaves(json.loads(archive.read(entry)), ""):
+                    if said is not None and not re.fullmatch(_MEANT.get(key, ".*"), str(said), re.DOTALL):
+                        told = f"it holds more than tensors and a graph: {key} {str(said)[:60]!r}"
+                        raise InputError(told, where=path)
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """What JSON holds that is no object or list, each with the key that it stands under, of ``_MEANT`` the outer."""
+    if isinstance(value, dict):
+        for inner, entry in value.items():
+            yield from _leaves(entry, key if key in _MEANT else inner)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _leaves(entry, key)
+    else:
+        yield key, value
 
 
 def usage(path: Path, joined: Joined) -> str:
