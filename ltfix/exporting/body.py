@@ -32,13 +32,16 @@ class RecordedBody:
 def load_body(head: Head, cache: FeatureCache | None, request: BodyRequest) -> Backbone:
     """The backbone whose features the head classifies, with the preprocessing of its cache.
 
+    Args:
+        cache: as :func:`own_cache` gives it.
+
     Raises:
         UsageError: neither the cache nor the request says which; a recorded file or run is not to be found.
-        InputError: the head is of another cache, D differs, or the weights are not those of the cache.
+        InputError: D differs, or the weights are not those of the cache or the head.
     """
     where = head.path or head.name
     own = record_of(RecordedBody, head.meta.get("backbone", {}), where)  # a stage-1 head knows by itself
-    manifest = None if cache is None or _is_foreign(head, cache, request) else cache.manifest
+    manifest = None if cache is None else cache.manifest
     record = own if manifest is None else record_of(RecordedBody, manifest.backbone, cache)
     preprocess = {} if manifest is None else manifest.preprocess
     backbone = load_backbone(
@@ -58,22 +61,23 @@ def load_body(head: Head, cache: FeatureCache | None, request: BodyRequest) -> B
     return backbone
 
 
-def _is_foreign(head: Head, cache: FeatureCache, request: BodyRequest) -> bool:
-    """Whether the head was fitted on another cache, whose body is not this one's record.
+def own_cache(
+    head: Head, cache: FeatureCache | None, request: BodyRequest, *, alone: bool = False
+) -> FeatureCache | None:
+    """The cache, unless the head was fitted on another one: then it tells nothing of the head's body.
+
+    Args:
+        alone: the head needs no body.
 
     Raises:
         InputError: it was, and no body is named.
     """
-    fitted = head.meta.get("cache")
-    if fitted in (None, cache.fingerprint):
-        return False
-    if request.backbone is not None:
-        return True
-    told, hint = (
-        f"the head {head.path or head.name} was fitted on another cache",
-        "give that one: cache=CACHE",
-    )
-    raise InputError(told, where=cache.path, hint=hint)
+    if cache is None or head.meta.get("cache") in (None, cache.fingerprint):
+        return cache
+    if alone or request.backbone is not None:
+        return None
+    told = f"the head {head.path or head.name} was fitted on another cache"
+    raise InputError(told, where=cache.path, hint="give that one: cache=CACHE")
 
 
 def _named(record: RecordedBody, cache: FeatureCache | None, request: BodyRequest) -> dict[str, Any]:

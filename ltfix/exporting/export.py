@@ -11,7 +11,7 @@ from typing import Any
 
 from ltfix import files
 from ltfix.errors import InputError, UsageError
-from ltfix.exporting.body import load_body
+from ltfix.exporting.body import load_body, own_cache
 from ltfix.exporting.check import check_difference, collect_probes, own_logits
 from ltfix.exporting.joined import Joined
 from ltfix.exporting.opened import lookup, open_export
@@ -85,6 +85,7 @@ def export(
     _demand_place(place, FORMATS[request.to], request)
     head = head if isinstance(head, Head) else load_head(head)
     features = None if cache is None else open_cache(cache)
+    features = own_cache(head, features, request, alone=request.features)
     progress.start(f"export to {request.to}", 3, "steps")
     body = None if request.features else load_body(head, features, request)
     tested = None if test is None else open_cache(test)

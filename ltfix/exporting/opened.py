@@ -78,10 +78,16 @@ class Exported:
                 features [B, D].
 
         Raises:
-            InputError: there are not K of them.
+            InputError: there are not K of them, or it takes no such input.
         """
-        with torch.inference_mode():
-            found: np.ndarray = self.run(as_input(batch)).float().cpu().numpy()
+        try:
+            with torch.inference_mode():
+                found: np.ndarray = self.run(as_input(batch)).float().cpu().numpy()
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as err:  # of several runtimes
+            kind = f"features of {batch.shape[1]} dimensions" if batch.ndim == 2 else "such pictures"
+            raise InputError(f"the export does not take {kind}", where=self.path) from err
         if found.shape[1:] != (len(self.classes),):
             told = f"it has {len(self.classes)} class names for logits of {list(found.shape)}"
             raise InputError(told, where=self.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ FORMATS = {"timm": "", "torchvision": ".safetensors", "onnx": ".onnx", "torch-ex
 """The formats, and what the names of their files end in (nothing: a folder). Each is a module of
 ``ltfix.exporting.formats``."""
 
-_OF_BODIES = ("backbone", "checkpoint", "checkpoint_key", "ignore_tensors", "model_args", "data", "root")
+OF_BODIES = ("backbone", "checkpoint", "checkpoint_key", "ignore_tensors", "model_args")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,18 @@ class ExportRequest(BodyRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in _OF_BODIES if self.features else ():
-            if getattr(self, name):
-                told = "a head that goes alone has no body and sees no pictures"
-                raise UsageError(told, where=name, hint="leave it out")
+        if self.features:
+            refuse_given(
+                self, (*OF_BODIES, "data", "root"), "a head that goes alone has no body and sees no pictures"
+            )
+
+
+def refuse_given(request: BodyRequest, names: Iterable[str], told: str) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        UsageError: naming the first of ``names`` that was given.
+    """
+    for name in names:
+        if getattr(request, name):
+            raise UsageError(told, where=name, hint="leave it out")

@@ -38,7 +38,7 @@ def find_columns(names: Sequence[str], chosen: Mapping[str, str], where: object)
 
     Args:
         names: all that the table has.
-        chosen: as :func:`parse` reads them.
+        chosen: as :func:`parse` reads them; where labels are not looked at, the path stands for the label.
         where: the table, for messages.
 
     Raises:
@@ -46,8 +46,11 @@ def find_columns(names: Sequence[str], chosen: Mapping[str, str], where: object)
     """
     known = "it has " + ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     lower = {name.strip().lower(): name for name in reversed(names)}
-    found = []
+    found = list[str]()
     for meaning, usual in NAMES.items():
+        if meaning == "label" and not wants_labels(chosen):
+            found.append(found[0])
+            continue
         name = chosen.get(meaning) or next((lower[each] for each in usual if each in lower), None)
         if name is not None and name not in names:
             raise InputError(f"there is no column {name!r}", where=where, hint=known)
@@ -62,6 +65,11 @@ def find_columns(names: Sequence[str], chosen: Mapping[str, str], where: object)
     return found
 
 
+def wants_labels(chosen: Mapping[str, str]) -> bool:
+    """Whether labels are looked at: ``label=`` says that they are not, and that no column need have them."""
+    return chosen.get("label") != ""
+
+
 def parse(text: str | None) -> dict[str, str]:
     """The columns that were named: ``path=file,label=species``.
 
@@ -71,7 +79,7 @@ def parse(text: str | None) -> dict[str, str]:
     found = dict[str, str]()
     for part in re.split(rf",(?=(?:{'|'.join(NAMES)})=)", text) if text else ():
         meaning, _, name = part.partition("=")
-        if meaning not in NAMES or not name or meaning in found:
+        if meaning not in NAMES or meaning in found or not (name or meaning == "label"):
             raise UsageError(f"columns={text!r} is not path=NAME,label=NAME,split=NAME", where="columns")
         found[meaning] = name
     return found
@@ -178,12 +186,13 @@ def open_table(
         UsageError, InputError: as :func:`parse`, :func:`ltfix.images.parts.open_parts` and ``read``.
     """
     chosen = parse(columns)
+    label = None if wants_labels(chosen) else "0"
     parts = open_parts(kind, rest, split[:1])
     first = next(iter(parts.values()))[0]
     base = base_of(first, root)
 
     def tables(paths: list[str], by_split: bool) -> dict[str, Listing]:
-        found = _gather(paths, functools.partial(read, chosen=chosen), by_split, unit)
+        found = _gather(paths, functools.partial(read, chosen=chosen), by_split, unit, label)
         return {of: build(rows, paths[0], base, root is not None) for of, rows in found.items()}
 
     def one_of_several(paths: list[str]) -> Listing:
@@ -201,9 +210,9 @@ def open_table(
 
 
 def _gather(
-    paths: list[str], read: Callable[[str], Iterable[Row]], by_split: bool, unit: str
+    paths: list[str], read: Callable[[str], Iterable[Row]], by_split: bool, unit: str, same: str | None
 ) -> dict[str, Rows]:
-    """The rows of some files, by split or all under one empty name."""
+    """The rows of some files, by split or all under one empty name; ``same`` is the label of each."""
     found = dict[str, Rows]()
     for path in paths:
         for rows in found.values():
@@ -213,7 +222,7 @@ def _gather(
             if part not in found:
                 found[part] = Rows(unit)
                 found[part].begin(path)
-            found[part].add(number, name, label)
+            found[part].add(number, name, same or label)
     if not found:
         raise InputError("it has no rows", where=paths[0])
     return found

@@ -42,12 +42,15 @@ def _rows(file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
         wanted = (
             names
             if inside is None
-            else [*(f"{names[0]}.{key}" for key in inside if key == "path"), *names[1:]]
+            else [
+                *(f"{names[0]}.{key}" for key in inside if key == "path"),
+                *(name for name in names[1:] if name != names[0]),
+            ]
         )
         for batch in parquet.iter_batches(_BATCH, columns=wanted):
             table = batch.to_pydict()
-            paths = table.get(names[0], [None] * len(batch))
-            for path, label, *of in zip(paths, *(table[name] for name in names[1:]), strict=True):
+            none = [None] * len(batch)
+            for path, label, *of in zip(*(table.get(name, none) for name in names), strict=True):
                 name = path
                 if inside is not None:
                     name = str(number)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError, UsageError
+from ltfix.images.columns import parse
 from ltfix.images.folder import IMAGES, walk
 from ltfix.images.parts import base_of, open_parts
 from ltfix.images.pictures import below
@@ -33,7 +34,8 @@ def open_unlabelled(
 
     Args:
         spec: a picture; a folder, whose pictures are taken at any depth; ``list:FILE``, a path a line, where
-            a label may follow (``list:-`` is standard input); or another source, labels not looked at.
+            a label may follow (``list:-`` is standard input); or another source, labels not looked
+            at (a table needs none).
         root, columns: as :func:`ltfix.images.source.open_source` has them.
         split: which, where there are several; of a folder, the folder of that name in it, if there is one.
 
@@ -51,9 +53,12 @@ def open_unlabelled(
         lists = open_parts(kind, rest, split or (NAME,))
         name = _one(tuple(lists), split, spec)
         return _lists(lists[name], None if root is None else str(root), name)
+    table = kind in ("csv", "tsv", "jsonl", "parquet")
+    if table:
+        columns = ",".join(f"{meaning}={name}" for meaning, name in {**parse(columns), "label": ""}.items())
     source = open_source(spec, root=root, split=split, columns=columns)
     name = _one(source.splits(), split, spec)
-    found = source.split(name, source.classes(name))
+    found = source.split(name, ("0",) if table else source.classes(name))
     return dataclasses.replace(found, labels=np.zeros(len(found), np.int64), classes=(), notes=())
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ltfix.compute import choose_compute, resolve_device
-from ltfix.errors import UsageError
+from ltfix.errors import InputError, UsageError
 from ltfix.evaluation.given import NamedHead, check_fit
 from ltfix.evaluation.scores import logit_blocks
-from ltfix.exporting.body import load_body
+from ltfix.exporting.body import load_body, own_cache
 from ltfix.exporting.export import class_names
 from ltfix.exporting.opened import Exported, is_export, open_export
+from ltfix.exporting.request import OF_BODIES, refuse_given
 from ltfix.features import manifest as manifests
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import Head, load_head
@@ -27,6 +28,7 @@ from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 
 _ROWS = 4096  # of a cache at once
+_OF_PICTURES = ("root", "split", "columns")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -127,11 +129,15 @@ def predict(
     opened = open_export(str(model), str(resolve_device(asked.device))) if exported else _head(model)
     known = None if cache is None else open_cache(cache)
     features = _as_cache(data)
+    if isinstance(opened, Head):
+        known = own_cache(opened, known, asked, alone=features is not None)
     if isinstance(opened, Exported):
+        refuse_given(asked, (*OF_BODIES, "classes"), "an export has its own body and class names")
         names, name = opened.classes, opened.path.name
     else:
         names, name = _names(opened, known or features, asked), opened.name
     if features is not None:
+        refuse_given(asked, (*OF_BODIES, *_OF_PICTURES), "a feature cache needs no body and has no pictures")
         answered = _of_features(opened, features, progress)
     else:
         classifier = _classifier(opened, known, asked)
@@ -140,7 +146,12 @@ def predict(
 
 
 def _head(model: Head | Path | str) -> Head:
-    return model if isinstance(model, Head) else load_head(model)
+    if isinstance(model, Head):
+        return model
+    if Path(model).is_dir():
+        hint = "give a file of heads/, or what `ltfix export` wrote"
+        raise InputError("neither a head nor an export", where=model, hint=hint)
+    return load_head(model)
 
 
 def _as_cache(data: FeatureCache | Path | str) -> FeatureCache | None:

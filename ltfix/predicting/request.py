@@ -29,7 +29,7 @@ class PredictRequest(BodyRequest):
         "error", "At an unreadable picture: error, or skip and leave it out.", choices=("error", "skip")
     )
     split: Sequence[str] = option((), "Of a source with several splits, this one.", metavar="NAME")
-    columns: str | None = option(None, "Of a table: path=NAME,label=NAME.", metavar="NAMES")
+    columns: str | None = option(None, "Of a table: path=NAME; it needs no labels.", metavar="NAMES")
     batch_size: int | None = option(None, "Pictures a batch, or auto.", low=1, unset="auto")
     workers: int | None = option(None, "Decoding threads, or auto: one a core.", low=0, unset="auto")
     precision: str = option("auto", "auto, fp32, bf16 or fp16; auto: bf16 on a GPU that has it.")

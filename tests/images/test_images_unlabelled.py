@@ -57,6 +57,34 @@ def test_a_table_whose_labels_are_not_looked_at(tmp_path: Path):
     assert (list(split.samples), split.classes, split.labels.tolist()) == (["a.png", "b.png"], (), [0, 0])
 
 
+def test_a_table_without_labels(tmp_path: Path):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / name)
+    tables = {
+        "new.csv": "file,label,split\na.png,,train\nb.png,,new\nb.png,x,new\n",
+        "new.tsv": "n\tfile\n1\tb.png\n2\tb.png\n",
+        "new.jsonl": '{"file": "b.png"}\n{"file": "b.png"}\n',
+    }
+    for name, text in tables.items():
+        (tmp_path / name).write_text(text)
+        split = open_unlabelled(f"{name[4:]}:{tmp_path}/{name}", split=["new"])
+        assert (list(split.samples), split.classes) == (["b.png"] * 2, ()), name
+        assert split.open(1).size == (40, 32)
+    named = open_unlabelled(f"tsv:{tmp_path}/new.tsv", columns="path=file,label=absent")
+    assert list(named.samples) == ["b.png"] * 2
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "struct"])
+def test_a_parquet_table_without_labels(tmp_path: Path, kind: str):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    write(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    cell = {"path": "a.png", "bytes": data, "struct": {"bytes": data, "path": "a.png"}}[kind]
+    parquet.write_table(pyarrow.table({"image": [cell] * 2, "note": [1, 2]}), tmp_path / "new.parquet")
+    split = open_unlabelled(f"parquet:{tmp_path}/new.parquet")
+    assert (len(split), split.classes, split.open(1).size) == (2, (), (40, 32))
+
+
 def test_refusals(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")

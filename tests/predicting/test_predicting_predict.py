@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -22,6 +23,7 @@ import ltfix
 from ltfix import cli
 from ltfix.backbones.preprocess import Preprocess
 from ltfix.errors import InputError, UsageError
+from ltfix.exporting.request import FORMATS
 from ltfix.extraction.decode import DecodedBatch
 from ltfix.heads.head import Head
 from ltfix.images.views import parse_views
@@ -241,6 +243,43 @@ def test_no_body_is_known(project: Path):
         ltfix.predict("head.safetensors", "photos")
     with pytest.raises(InputError, match="not those that the features were made with"):
         ltfix.predict("head.safetensors", "photos", cache="features/train", seed=5)
+
+
+def test_another_cache_tells_nothing_of_a_named_body(project: Path, tmp_path: Path):
+    plain = {**BODY, "views": "center", "split": ["train"]}
+    other = ltfix.extract("photos", out=tmp_path / "plain", **plain)
+    head = dataclasses.replace(ltfix.fit(other, "ce", epochs=1), classes=None)
+    asked = {"backbone": "cifar_resnet32", "pretrained": False, "device": "cpu"}
+    alone = list(ltfix.predict(head, "photos/test", **asked))
+    beside = list(ltfix.predict(head, "photos/test", cache="features/train", **asked))  # of two views
+    assert [one.top for one in alone] == [one.top for one in beside]
+    assert {one.label for one in beside} <= {"0", "1", "2"}
+    with pytest.raises(InputError, match="fitted on another cache"):
+        ltfix.predict(head, "photos/test", cache="features/train")
+    narrow = ltfix.Head(np.eye(3), np.zeros(3), "mine", tuple("abc"), meta={"cache": "another"})
+    written = ltfix.export(
+        narrow, tmp_path / "x.pt2", to="torch-export", features=True, cache="features/train"
+    )
+    assert written.checked_on == "noise"
+
+
+def test_what_would_do_nothing_is_refused(project: Path):
+    ltfix.export("head.safetensors", "x.pt2", to="torch-export", cache="features/train", overwrite=True)
+    with pytest.raises(UsageError, match=r"its own body and class names \(checkpoint\)"):
+        ltfix.predict("x.pt2", "photos", checkpoint="weights.pth")
+    with pytest.raises(UsageError, match=r"has no pictures \(split\)"):
+        ltfix.predict("head.safetensors", "features/test", split=["test"])
+    with pytest.raises(InputError, match="neither a head nor an export"):
+        ltfix.predict("features/train", "photos")
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch-export"])
+def test_features_of_another_backbone(project: Path, tmp_path: Path, to: str):
+    place = tmp_path / f"x{FORMATS[to]}"
+    ltfix.export("head.safetensors", place, to=to, features=True, cache="features/train")
+    np.savez(tmp_path / "x.npz", features=np.ones((2, 5), np.float32), labels=[0, 0])
+    with pytest.raises(InputError, match="does not take features of 5 dimensions"):
+        list(ltfix.predict(place, tmp_path / "x.npz"))
 
 
 def test_no_paths_on_standard_input(project: Path, capsys, monkeypatch: pytest.MonkeyPatch):

@@ -52,13 +52,13 @@ def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as err:
         raise InputError("not an ONNX file that onnxruntime can run, or a torn one", where=path) from err
-    properties = session.get_modelmeta().custom_metadata_map
-    entry = session.get_inputs()[0].name
+    record = ExportRecord.read(ltfix_metadata(session.get_modelmeta().custom_metadata_map, path), path)
 
     def run(batch: torch.Tensor) -> torch.Tensor:
+        entry = session.get_inputs()[0].name
         return torch.from_numpy(session.run(["logits"], {entry: batch.numpy()})[0])
 
-    return ExportRecord.read(ltfix_metadata(properties, path), path), run
+    return record, run
 
 
 def _demand() -> Any:

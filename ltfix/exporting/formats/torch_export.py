@@ -23,12 +23,12 @@ _ENTRIES = re.compile(
     r"[^/]+/(data/weights/weight_\d+|data/constants/tensor_\d+|data/\w+/model_\w+_config\.json|models/model\.json"
     rf"|extra/{_RECORD}|archive_format|archive_version|byteorder|\.data/\w+)"
 )
-_SPEC = r'(?:"(?:type|context|children_spec|builtins\.(?:tuple|list|dict)|null|\[\])"|null|\d+|[\s\[\]{},:])*'
-_MEANT = {  # what torch evaluates, imports, calls or unpickles by these keys, and the little that is meant by them
+_SPEC = r'(?:"(?:type|context|children_spec|builtins\.(?:tuple|list|dict)|null|\[\])"|null|[\d\s\[\]{},:])*'
+_MEANT = {  # of the keys whose values torch evaluates, imports, calls or unpickles: all that they need to say
     "target": r"torch\.ops\.aten\.(?!from_file)\w+\.[A-Za-z]\w*|math\.[a-z]\w*|torch\.sym_\w+"
     r"|_operator\.(?:add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|l[te]|g[te]|and_|or_|not_|getitem)",
-    "expr_str": r"(?:'\w+'|\d+|[\s(),=+*/-]|\b(?:[su]\d+|Symbol|Integer|Rational|Add|Mul|Pow|Mod|FloorDiv|CeilDiv"
-    r"|CleanDiv|Max|Min|Eq|Ne|positive|nonnegative|integer|True|False)\b)*",
+    "expr_str": r"(?:'\w+'|[\d\s(),=+*/-]|\b(?:[su]\d+|Symbol|Integer|Rational|Add|Mul|Pow|Mod|FloorDiv"
+    r"|CeilDiv|CleanDiv|Max|Min|Eq|Ne|positive|nonnegative|integer|True|False)\b)*",
     "in_spec": _SPEC,
     "out_spec": _SPEC,
     "path_name": r"(?:weight|tensor)_\d+",
@@ -36,6 +36,7 @@ _MEANT = {  # what torch evaluates, imports, calls or unpickles by these keys, a
     "guards_code": "(?!)",
     "as_operator": "(?!)",
 }
+
 
 def write(joined: Joined, folder: Path) -> Path:
     """The program; the record lies in it as ``ltfix.json``."""
@@ -87,7 +88,7 @@ def _demand_plain(path: Path) -> None:
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """What JSON holds that is no object or list, each with the key that it stands under, of ``_MEANT`` the outer."""
+    """The values of JSON that are no object or list, each with its key; below one of ``_MEANT`` with that."""
     if isinstance(value, dict):
         for inner, entry in value.items():
             yield from _leaves(entry, key if key in _MEANT else inner)
