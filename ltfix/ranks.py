@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -83,6 +84,18 @@ def first_then_others(act: Callable[[], T]) -> T:
     result = act()
     store().set(turn, "")
     return result
+
+
+def end_together() -> None:
+    """Say that this process needs the shared table no more; the first one, which keeps it, waits for all."""
+    own = ranks()
+    if own.size == 1:
+        return
+    turn = f"turn {next(_TURNS)}"
+    store().set(f"{turn} {own.rank}", "")
+    if own.first:
+        with contextlib.suppress(RuntimeError):  # one died, which torchrun says
+            store().wait([f"{turn} {rank}" for rank in range(own.size)], _CONNECT)
 
 
 class OneProgress:

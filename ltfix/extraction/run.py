@@ -28,7 +28,7 @@ from ltfix.images.decode import register_formats
 from ltfix.images.split import Split
 from ltfix.images.watch import Remarks
 from ltfix.progress import SILENT, Progress
-from ltfix.ranks import OneProgress, first_then_others, ranks
+from ltfix.ranks import OneProgress, end_together, first_then_others, ranks
 from ltfix.records import Positive, record_of
 from ltfix.tensorfile import load_tensors
 
@@ -71,7 +71,9 @@ def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, F
             for job, cache in jobs.values():
                 _tell_state(extraction, job, cache, progress)
         shown = progress if own.size == 1 else OneProgress(progress)
-        return _write(extraction, list(jobs.values()), shown)
+        caches = _write(extraction, list(jobs.values()), shown)
+        end_together()
+        return caches
 
 
 def _write(
