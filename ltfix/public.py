@@ -8,7 +8,7 @@ import numbers
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from ltfix.errors import UsageError, nearest
@@ -17,7 +17,8 @@ from ltfix.progress import listener
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_WIDER: dict[Any, Any] = {int: numbers.Integral, float: numbers.Real}  # numpy's own are such too
+# what is asked for -> what is taken: numbers and arrays of numpy too
+_WIDER: dict[Any, Any] = {int: numbers.Integral, float: numbers.Real, Sequence: Collection}
 
 
 def public(function: Callable[P, T]) -> Callable[P, T]:

@@ -18,7 +18,7 @@ def list_seeds(seeds: int | Sequence[int]) -> list[int]:
     Raises:
         UsageError: none, or one twice, or something that is no whole number.
     """
-    found: Sequence[int] = list(seeds) if isinstance(seeds, Sequence) else range(int(seeds))
+    found = range(int(seeds)) if isinstance(seeds, int | Integral) else list(seeds)
     if not all(isinstance(seed, Integral) for seed in found):
         raise UsageError(f"seeds are whole numbers, found {seeds!r}", where="seeds")
     if not found or len(set(found)) < len(found):

@@ -26,7 +26,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "options": (lambda: ltfix.fit(XY, options={}), "options must be Options"),
     "a progress that is none": (lambda: ltfix.fit(XY, progress=3), "progress is 3"),
     "an unknown name": (lambda: ltfix.evaluate([], XY, repot="x"), "'repot': did you mean report"),
-    "a head that is none": (lambda: ltfix.evaluate([3], XY), "of type int"),
+    "a head that is none": (lambda: ltfix.evaluate([3], XY), "must be FeatureCache or .*, found 3"),
     "heads that are none": (lambda: ltfix.evaluate(3, XY), "heads must be Head or"),
     "a bound": (lambda: ltfix.evaluate([], XY, many="x"), "many must be int"),
     "a path": (lambda: ltfix.load_head(3), "path must be Path or str"),
@@ -42,6 +42,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "an export": (lambda: ltfix.open_export(3), "path must be Path or str"),
     "an option of predict": (lambda: ltfix.predict("h", "x", tpo=3), "'tpo': did you mean top"),
     "seeds that are none": (lambda: ltfix.compare(XY, XY, ["ce"], seeds="12"), "whole numbers, found '12'"),
+    "a key of arrays": (lambda: ltfix.open_cache("x", feature_key="f"), "did you mean features_key"),
     "three arrays": (lambda: ltfix.open_cache((1, 2, 3)), "of type tuple"),
 }
 
@@ -59,7 +60,8 @@ def test_numbers_of_numpy_are_numbers():
 
 
 def test_seeds_may_be_numpys():
-    assert [list_seeds(np.int64(2)), list_seeds([np.int32(4)])] == [[0, 1], [4]]
+    assert [list_seeds(np.int64(2)), list_seeds(np.arange(3, 5))] == [[0, 1], [3, 4]]
+    assert len(ltfix.compare(XY, XY, np.array(["ncm", "tau-norm"]), seeds=np.arange(2)).rows) == 3
     same = [LongTailClassifier("los", epochs=1, random_state=seed).fit(*XY) for seed in (5, np.int64(5))]
     assert np.array_equal(same[0].head_.weight, same[1].head_.weight)
 

@@ -17,6 +17,7 @@ from ltfix.features.cache import FeatureCache
 from ltfix.features.manifest import Manifest, read_manifest
 from ltfix.heads.head import FORMAT as HEAD_FORMAT
 from ltfix.heads.head import STAGE1, Head, head_of, load_head
+from ltfix.public import public
 from ltfix.records import record_of
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
@@ -26,6 +27,7 @@ CacheLike = FeatureCache | Path | str | tuple[Any, Any]
 ARRAYS = Path("(X, y)")
 
 
+@public
 def open_cache(
     path: CacheLike,
     classes: Sequence[str] | None = None,
