@@ -118,6 +118,11 @@ def draw(panels: Sequence[Panel], path: Path, overwrite: bool) -> None:
     note(f"drawn in {path}")
 
 
+def tell(text: str) -> None:
+    """One line to stdout, which a terminal shows on several: broken between words, the others indented."""
+    write(tables.hung(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a plain table to stdout (see ``tables.draw``)."""
     write(tables.draw(columns, rows), drawn=True)

@@ -160,17 +160,17 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
     _tell_auto(head.meta["selection"].get("auto"))
     shown = ", ".join(f"{k.replace('_', '-')} {_short(v['value'])}" for k, v in values.items())
     start = head.meta["init"]["from"]
-    console.write(f"{head.method}: K = {head.n_classes}, D = {head.dim}, start {start}")
+    console.tell(f"{head.method}: K = {head.n_classes}, D = {head.dim}, start {start}")
     selection, scaling = head.meta["selection"], head.meta["coordinates"]
-    console.write(shown)
-    console.write(f"features while fitting: {told_scaling(scaling['normalize'], scaling['feature_scale'])}")
+    console.tell(shown)
+    console.tell(f"features while fitting: {told_scaling(scaling['normalize'], scaling['feature_scale'])}")
     if "score" in selection:
         score, start_score = (f"{100 * selection[key]:.1f}" for key in ("score", "start_score"))
-        console.write(f"{selection['by']} {score}, the start's {start_score}, on {selection['on']}")
+        console.tell(f"{selection['by']} {score}, the start's {start_score}, on {selection['on']}")
     if selection.get("chosen"):
-        console.write(f"chosen there: {', '.join(selection['chosen']).replace('_', ' ')}")
+        console.tell(f"chosen there: {', '.join(selection['chosen']).replace('_', ' ')}")
     if isinstance(selection["epoch"], int):
-        console.write(f"best epoch on {selection['on']}: {selection['epoch']}")
+        console.tell(f"best epoch on {selection['on']}: {selection['epoch']}")
     if "calibration" in head.meta:
         tell_calibration(head.meta["calibration"])
     rows = []

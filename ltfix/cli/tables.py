@@ -68,6 +68,7 @@ def draw(
             notes.append(f"Left out for want of width: {', '.join(columns[kept:])}.")
         columns, cells = columns[:kept], [row[:kept] for row in cells]
         notes = [hung(note, console.width) for note in [*footnotes.values(), *notes]]
+        title = hung(title, console.width)
         console.width = max(console.width, _total(at_least[:kept]))
     drawn = _grid(columns, cells, best, right, wrap=console.is_terminal)
     if not console.is_terminal:
@@ -75,7 +76,7 @@ def draw(
         wide = console.options.update(width=100_000)
         console.width = max(WIDTH, console.measure(drawn, options=wide).maximum)
     body = _printed(console, drawn)
-    return "\n".join(([printable(title)] if title else []) + body + list(map(printable, notes)))
+    return "\n".join([*map(printable, [title] if title else []), *body, *map(printable, notes)])
 
 
 def hung(text: str, width: int, indent: str = "  ") -> str:

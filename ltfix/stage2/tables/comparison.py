@@ -56,12 +56,12 @@ class Comparison(Result):
         columns = (
             Column("name", "Method"),
             Column("method", "", csv_only=True),
-            Column("seeds", "Seeds", "count"),
             *score_columns(SCORES[:4]),
             *beside,
             *score_columns(SCORES[4:]),
             Column("worst_class_name", "Which", note=_WORST if len(seeds) > 1 else ""),
             Column("interval", "All, 95 %", "interval", note=_INTERVAL),
+            Column("seeds", "Seeds", "count"),
             Column("fit_seconds", "Fit s", "number", note=f"{_COST}{tuning}."),
             *(told if against else []),
             *(Column(key, "", "number", csv_only=True) for key in each),
@@ -70,7 +70,7 @@ class Comparison(Result):
         rows = [{**row, **_by_seed(row["runs"]), **_marked(row)} for row in self.rows]
         return [
             Table(
-                columns, rows, title=self.title, notes=(*self.notes, *left_out), essential=6 + bool(against)
+                columns, rows, title=self.title, notes=(*self.notes, *left_out), essential=6 if against else 5
             )
         ]
 
