@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
 from pathlib import Path
@@ -25,6 +26,15 @@ def script(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the script needs a terminal of its own")
+def test_the_tour_shows_the_screens_of_its_script():
+    page = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    made = script(ROOT / "docs" / "make_tour.py")
+    assert re.findall(r"^\$ ltfix (.*)$", page, re.MULTILINE) == list(made.SCREENS.values())
+    screens = re.findall(r"^```\n\$ [^\n]*\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert all(len(line) <= made.COLUMNS for screen in screens for line in screen.splitlines())
 
 
 def test_cli_page_is_current():

@@ -59,9 +59,11 @@ def draw(
     console = Console(
         file=sys.stdout, highlight=False, markup=False, emoji=False, force_terminal=False if plain else None
     )
-    notes, kept = list(notes), len(columns)
+    notes, kept, at_least = list(notes), len(columns), None
     if console.is_terminal:
-        at_least = _least_widths(columns, cells, best, right)
+        at_least = _least_widths(columns, cells, best, right, whole_words=True)
+        if _total(at_least) > console.width:
+            at_least = _least_widths(columns, cells, best, right)
         kept = _that_fit(at_least, console.width, len(columns) if essential is None else essential)
         if kept < len(columns):
             footnotes = {i: note for i, note in footnotes.items() if i < kept}
@@ -70,7 +72,7 @@ def draw(
         notes = [hung(note, console.width) for note in [*footnotes.values(), *notes]]
         title = hung(title, console.width)
         console.width = max(console.width, _total(at_least[:kept]))
-    drawn = _grid(columns, cells, best, right, wrap=console.is_terminal)
+    drawn = _grid(columns, cells, best, right, at_least)
     if not console.is_terminal:
         notes = [*footnotes.values(), *notes]
         wide = console.options.update(width=100_000)
@@ -87,16 +89,23 @@ def hung(text: str, width: int, indent: str = "  ") -> str:
 
 
 def _least_widths(
-    columns: Sequence[str], cells: Sequence[Sequence[str]], best: Set[tuple[int, int]], right: Sequence[bool]
+    columns: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    best: Set[tuple[int, int]],
+    right: Sequence[bool],
+    *,
+    whole_words: bool = False,
 ) -> list[int]:
-    """Of each column, below which numbers would be cut, text folded to ``FOLDED``."""
+    """Of each column, below which numbers would be cut, text folded to ``FOLDED``, or between words alone."""
     from rich.cells import cell_len
 
     marked = {column for _, column in best}
     widths = []
     for i, column in enumerate(columns):
-        widest = max(map(cell_len, (column, *(row[i] for row in cells))))
-        widths.append(widest + (i in marked) if right[i] else min(widest, FOLDED))
+        texts = [column, *(row[i] for row in cells)]
+        widest = max(map(cell_len, texts))
+        word = max(map(cell_len, " ".join(texts).split()), default=0) if whole_words else 0
+        widths.append(widest + (i in marked) if right[i] else min(widest, max(FOLDED, word)))
     return widths
 
 
@@ -141,10 +150,11 @@ def _grid(
     cells: list[list[str]],
     best: Set[tuple[int, int]],
     right: Sequence[bool],
-    *,
-    wrap: bool,
+    at_least: Sequence[int] | None,
 ) -> RichTable:
+    """The table; text that is wider than its column is ``at_least`` may be folded, None: no text is."""
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
@@ -152,9 +162,8 @@ def _grid(
     marked = {column for _, column in best}
     for i, column in enumerate(columns):
         heading = column + (_PAD if i in marked and right[i] else "")
-        grid.add_column(
-            heading, justify="right" if right[i] else "left", overflow="fold", no_wrap=not wrap or right[i]
-        )
+        folded = at_least is not None and any(cell_len(row[i]) > at_least[i] for row in (columns, *cells))
+        grid.add_column(heading, justify="right" if right[i] else "left", overflow="fold", no_wrap=not folded)
     for r, row in enumerate(cells):
         texts = []
         for c, cell in enumerate(row):

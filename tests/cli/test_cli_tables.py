@@ -68,3 +68,13 @@ def test_text_columns_on_both_sides_cut_no_number(drawn, width: int):
 def test_every_column_of_a_table_stays_where_it_does_not_say_which(drawn):
     lines = drawn(40, ["Class"] * 9, [["12345678"] * 9], right=[True] * 9)
     assert lines[2].split() == ["12345678"] * 2 + ["12345678*"] + ["12345678"] * 6
+
+
+def test_text_is_folded_between_words_where_that_is_enough(drawn):
+    rows = [["head", "heads/logit-adjust.safetensors", "logit-adjust, 64 dimensions, 10 classes", "3.4 KiB"]]
+    found = drawn(70, ("kind", "path", "holds", "size"), rows, [False] * 4)
+    text = " ".join(" ".join(found).split())
+    assert all(word in text for cell in rows[0] for word in cell.split())
+    assert "3.4 KiB" in text
+    assert len(found) > 3
+    assert max(map(len, found)) <= 70
