@@ -10,7 +10,7 @@ _GROUPS = {
     "What": "method methods over seeds loss set init metric backbone model recipe preset name data split "
     "root columns unlabelled classes classes_order limit train test cache report to features head by against "
     "fail_under baseline max_drop features_key labels_key checkpoint checkpoint_key ignore_tensors "
-    "model_arg pretrained verify",
+    "model_arg pretrained verify labels head_from",
     "How": "",  # all that stands nowhere else
     "Validation": "val val_fraction val_per_class val_from_rest tune select calibrate",
     "Output": "out output format overwrite plot trace save_heads probs tensorboard results many few order "
@@ -24,6 +24,11 @@ EXAMPLES = {
         "ltfix extract --backbone resnet50.a1_in1k --data photos",
         "ltfix extract --backbone runs/mine --data list:train=train.txt,test=test.txt --root images",
         "ltfix extract --backbone vit_small_patch14_dinov2 --data photos --views center,hflip --dry-run",
+    ),
+    "import": (
+        "ltfix import train.npz --out features/train",
+        "ltfix import embeddings.h5 --features clip --labels classes.txt --out features/train",
+        "ltfix import train.npy --labels y.npy --head-from model.pth:fc --out features/train",
     ),
     "fit": (
         "ltfix fit --method samn",
