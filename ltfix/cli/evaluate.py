@@ -110,7 +110,7 @@ def evaluate(
     found = _in_order(found, sort)
     if plot is not None and figure is not None:
         console.draw(_panels(figure, opened_heads, found if against else None, seed), plot, overwrite)
-    if not gates.given and all(row["method"] not in BEFORE for row in found.heads):
+    if format != "table" and not gates.given and all(row["method"] not in BEFORE for row in found.heads):
         console.note("no stage-1 row: give the training cache before the heads to see where they began")
     console.deliver_result(found, format, output, overwrite=overwrite)
     gating.demand(found)

@@ -94,5 +94,4 @@ def _differences(
     theirs = earlier.correct(was, test.labels, test.shots.to_dict())
     if theirs is None:
         return None
-    ours = test.predictions(row.head) == test.labels
-    return paired_difference(ours, theirs, test.labels, test.shots.of, seed=seed)
+    return paired_difference(test.correct(row.head), theirs, test.labels, test.shots.of, seed=seed)

@@ -101,7 +101,7 @@ def _latex(table: Table) -> str:
 _TEX = {c: f"\\{c}" for c in "&%$#_{}"}
 _TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
 _TEX |= {c: f"${tex}$" for c, tex in (("±", r"\pm"), ("−", "-"), ("<", "<"), (">", ">"), ("→", r"\to"))}
-_TEX |= {"≤": r"$\le$", "≥": r"$\ge$"}
+_TEX |= {"≤": r"$\le$", "≥": r"$\ge$", "†": r"$\dagger$"}
 
 
 def _tex(text: str) -> str:

@@ -186,5 +186,5 @@ def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet) -> Name
 def _difference(row: NamedHead, baseline: NamedHead, test: TestSet, seed: int) -> dict[str, Any] | None:
     if row.head is baseline.head:
         return None
-    ours, theirs = (test.predictions(which.head) == test.labels for which in (row, baseline))
+    ours, theirs = test.correct(row.head), test.correct(baseline.head)
     return dict(paired_difference(ours, theirs, test.labels, test.shots.of, seed=seed))

@@ -78,11 +78,11 @@ def _with_differences(table: Table, report: Report) -> Table:
     """The table with each head's differences in its csv: value, low and high a shot."""
     if table.tidy is not None:
         return dataclasses.replace(table, tidy=_with_differences(table.tidy, report))
-    by_name = {(head["name"], head["path"]): head["difference"] or {} for head in report.heads}
+    by_name = {(head["name"], head["path"]): head["difference"] for head in report.heads}
     keys = [f"difference_{shot}" for shot in ("all", *SHOTS)]
     rows = []
     for row in table.rows:
-        found = by_name.get((row.get("name", row.get("head")), row.get("path")), {})
+        found = row.get("difference", by_name.get((row.get("name", row.get("head")), row.get("path")))) or {}
         rows.append({**row, **{key: found.get(key.removeprefix("difference_")) for key in keys}})
     columns = [Column(key, "", "difference", csv_only=True) for key in keys]
     return dataclasses.replace(table, columns=(*table.columns, *columns), rows=rows)

@@ -70,6 +70,10 @@ class TestSet:
             self._predicted[head] = np.concatenate([logits.argmax(1) for _, logits in self.blocks(head)])
         return self._predicted[head]
 
+    def correct(self, head: Head) -> np.ndarray:
+        """[N] bool, whether a head is right on each sample."""
+        return np.asarray(self.predictions(head) == self.labels)
+
     def recall(self, head: Head) -> np.ndarray:
         """[K] accuracy per class, NaN for a class without samples."""
         return class_accuracy(self.predictions(head), self.labels, self.n_classes)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_samples import COUNTS, noisy, one_hot_cache, write_cache
+from evaluation_samples import COUNTS, cache_of, head_of, noisy, one_hot_cache, write_cache
 from sklearn.metrics import accuracy_score, recall_score
 
 import ltfix
@@ -292,3 +292,12 @@ def test_classes_are_side_by_side_and_in_the_order_asked_for():
     assert recalls("recall")[1] == sorted(recalls("index")[1])
     counts = [entry["train"] for entry in ordered(found, "count").heads[0]["classes"]]
     assert counts == sorted(COUNTS, reverse=True)
+
+
+def test_differences_of_heads_of_one_name_stay_with_their_rows():
+    labels = np.repeat([0, 1, 2], 10)
+    right, wrong = (head_of(sign * np.eye(3), counts=np.array([500, 50, 5])) for sign in (1, -1))
+    test = cache_of(np.eye(3)[labels], labels)
+    lines = evaluate([right, wrong], test, against=right).render("csv").splitlines()
+    rows = list(csv.DictReader(lines))
+    assert [row["difference_all_value"] for row in rows] == ["", "-1.0"]

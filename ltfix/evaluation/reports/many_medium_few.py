@@ -20,7 +20,7 @@ about = nothing_further
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """Accuracies of one head as fractions; None for a shot without a tested class."""
-    recall, correct = test.recall(head), test.predictions(head) == test.labels
+    recall, correct = test.recall(head), test.correct(head)
     return {
         "all": float(np.mean(correct)),
         **shot_means(recall, test.shots.of),
