@@ -14,12 +14,12 @@ from urllib.parse import unquote
 
 
 class Server(ThreadingHTTPServer):
-    """What it was asked for, and how many of the next requests it fails or answers without parts."""
+    """What it was asked for; how many next requests it fails, or answers by half; whether it has parts."""
 
     daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.asked, self.failing, self.parts = folder, list[str](), 0, True
+        self.folder, self.asked, self.failing, self.halving, self.parts = folder, list[str](), 0, 0, True
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -65,7 +65,11 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        if with_body:
+        if with_body and status != HTTPStatus.SERVICE_UNAVAILABLE and self.server.halving:
+            self.server.halving -= 1
+            self.wfile.write(data[: len(data) // 2])
+            self.close_connection = True
+        elif with_body:
             self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ Keys = Mapping[str, str | None]
 """What the two are called in a file, as the user says it."""
 AS_USUAL: Keys = {}
 _HEAD = ("head.weight", "head.bias")
-_TORN = (
+TORN = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
@@ -35,9 +36,11 @@ _TORN = (
     OverflowError,
     RuntimeError,  # encrypted
     SyntaxError,
+    TokenError,
     TypeError,
     ValueError,
 )
+"""What numpy, zipfile and h5py raise of a damaged file."""
 
 
 def load_npz(path: Path, keys: Keys = AS_USUAL) -> dict[str, np.ndarray]:
@@ -73,7 +76,7 @@ def read_npz(path: Path, wanted: Callable[[set[str]], Mapping[str, str]]) -> dic
                 warnings.simplefilter("ignore")  # numpy's about old headers, which it reads all the same
                 found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
                 return {name: _member(archive, f"{theirs}.npy") for name, theirs in wanted(found).items()}
-        except _TORN as err:
+        except TORN as err:
             raise InputError(f"not a readable .npz: {err}", where=path) from err
         except MemoryError as err:
             raise EnvironmentFault(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,13 +70,60 @@ def open_url(url: str) -> Iterator[BinaryIO]:
     Raises:
         InputError: it is not there, or reading it failed.
     """
-    handle = _tried(url, lambda fs, path: fs.open(path, "rb", block_size=_BLOCK, cache_type="readahead"))
-    try:
+    with io.BufferedReader(_Reading(url)) as handle:
         yield cast(BinaryIO, handle)
-    except (EOFError, OSError) as err:
-        raise InputError(f"reading it failed: {err or type(err).__name__}", where=url) from err
-    finally:
-        handle.close()
+
+
+class _Reading(io.RawIOBase):
+    """An object that is opened again, at the same place, where reading it fails.
+
+    Args:
+        url: where it is.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url, self._at, self._handle = url, 0, cast(Any, None)
+        self._do(lambda handle: None)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is, unless its server gives no parts."""
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go on elsewhere."""
+        if (offset, whence) != (0, io.SEEK_CUR):
+            self._at = self._do(lambda handle: handle.seek(offset, whence)) or 0
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as much as fits."""
+        data = self._do(lambda handle: handle.read(len(buffer)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._handle is not None:
+            self._handle.close()
+        super().close()
+
+    def _do(self, act: Callable[[Any], T]) -> T:
+        def once(fs: Any, path: str) -> T:
+            try:
+                if self._handle is None:
+                    self._handle = fs.open(path, "rb", block_size=_BLOCK, cache_type="readahead")
+                    self._handle.seek(self._at)
+                return act(self._handle)
+            except Exception:
+                self._handle = None
+                raise
+
+        return _tried(self.url, once)
 
 
 def _tried(url: str, act: Callable[[Any, str], T]) -> T:
@@ -99,7 +147,7 @@ def _tried(url: str, act: Callable[[Any, str], T]) -> T:
                 raise InputError(MISSING, where=url) from err
             if not left:
                 cause = err.__cause__ or err
-                told = str(cause) or type(cause).__name__
+                told = " ".join(str(cause).split()) or type(cause).__name__
                 what = f"it cannot be read, tried {AGAIN + 1} times: {told}"
                 raise InputError(what, where=url) from err
             time.sleep(wait)

@@ -59,6 +59,10 @@ def _infos(path: str, handle: BinaryIO) -> Iterator[tarfile.TarInfo]:
                 raise tarfile.ReadError("a negative size")
             tar.members.clear()  # type: ignore[attr-defined]
             yield info
+        handle.seek(tar.offset)  # tarfile ends, too, at a header that is damaged and where there is none
+        end = handle.read(tarfile.BLOCKSIZE)
+        if not end or any(end):
+            raise tarfile.ReadError("it is cut off, or a header is damaged")
     except (tarfile.TarError, ValueError, OverflowError, MemoryError) as err:  # the last ones of absurd sizes
         raise _wrong(path, str(err) or "a header that is absurd") from err
 

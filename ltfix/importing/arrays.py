@@ -11,7 +11,7 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.features.foreign import read_npz
+from ltfix.features.foreign import TORN, read_npz
 from ltfix.heads.vectors import numpy_of
 from ltfix.importing import tables
 from ltfix.importing.found import Found, Names, from_arrays, need, read_lines
@@ -33,7 +33,7 @@ def map_npy(path: Path) -> np.ndarray:
     with files.os_errors(path):
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-        except (ValueError, EOFError) as err:
+        except TORN as err:
             raise InputError(f"not a readable .npy: {err}", where=path) from err
 
 
@@ -49,9 +49,9 @@ def hdf5(path: Path, names: Names) -> Found:
     try:
         file, sets = h5py.File(path, "r"), dict[str, Any]()
         file.visititems(lambda name, item: sets.update({name: item} if hasattr(item, "shape") else {}))
-    except OSError as err:
-        raise InputError(f"not an HDF5 file: {err}", where=path) from err
-    return from_arrays(sets, names, path)
+        return from_arrays(sets, names, path)
+    except (OSError, *TORN) as err:
+        raise InputError(f"not a whole HDF5 file: {err}", where=path) from err
 
 
 def torch_file(path: Path, names: Names) -> Found:

@@ -17,7 +17,7 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, UsageError, nearest
 from ltfix.features.cache import FeatureCache
-from ltfix.features.foreign import features_and_labels
+from ltfix.features.foreign import TORN, features_and_labels
 from ltfix.features.layout import CachePlan
 from ltfix.features.read import open_cache
 from ltfix.features.store import CacheWriter, cache_state
@@ -84,7 +84,7 @@ def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> 
     head = None if request.head_from is None else _head_from(request.head_from)
     _check_lengths(found, source)
     labels, classes = _labels(found, request, None if train is None else train.classes, head, source)
-    sample = _shaped(found.parts[0][:1], source)
+    sample = next(_rows(found.parts, 0, 1, source))
     if head is not None and (head.n_classes, head.dim) != (len(classes), sample.shape[2]):
         told = f"[{head.n_classes}, {head.dim}], {len(classes)} classes and D = {sample.shape[2]}"
         raise InputError(f"its weight does not fit: {told}", where=f"head_from={request.head_from}")
@@ -107,8 +107,8 @@ def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> 
         pending = writer.pending()
         progress.start(f"import {source.name}", sum(shard.stop - shard.start for shard in pending), "samples")
         for shard in pending:
-            rows = list(_rows(found.parts, shard.start, shard.stop))
-            writer.write_shard(shard, np.concatenate([_shaped(part, source) for part in rows]))
+            rows = list(_rows(found.parts, shard.start, shard.stop, source))
+            writer.write_shard(shard, np.concatenate(rows))
             progress.advance(shard.stop - shard.start)
         progress.finish()
         counts = np.bincount(labels, minlength=len(classes)) if train is None else train.counts
@@ -175,17 +175,16 @@ def _labels(
     return indices(written, named, numbers=numbers, known=classes is not None), named
 
 
-def _shaped(rows: Any, source: Path) -> np.ndarray:
-    """[n, V, D] float of rows as they were found."""
-    array = np.asarray(rows)
-    return features_and_labels({"features": array, "labels": np.zeros(len(array), np.int64)}, source)[0]
-
-
-def _rows(parts: Sequence[Any], start: int, stop: int) -> Iterator[Any]:
-    """Rows start to stop of parts that follow each other."""
+def _rows(parts: Sequence[Any], start: int, stop: int, source: Path) -> Iterator[np.ndarray]:
+    """[n, V, D] float each, rows start to stop of parts that follow each other."""
     for part in parts:
         if start < len(part) and stop > 0:
-            yield part[max(start, 0) : stop]
+            try:
+                rows = np.asarray(part[max(start, 0) : stop])
+            except (OSError, *TORN) as err:
+                raise InputError(f"a row cannot be read: {err}", where=source) from err
+            labels = np.zeros(len(rows), np.int64)
+            yield features_and_labels({"features": rows, "labels": labels}, source)[0]
         start, stop = start - len(part), stop - len(part)
 
 

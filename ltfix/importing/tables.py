@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.importing.found import FEATURES, LABELS, SAMPLES, Found, Names, choose, need, pick, text_of
+from ltfix.images.cells import opened
+from ltfix.importing.found import FEATURES, LABELS, SAMPLES, Found, Names, choose, pick, text_of
 
 
 def parquet(path: Path, names: Names) -> Found:
     """Features from a column of lists of equal length."""
-    found, schema = columns(path, names), _open(path)
-    name = pick(schema.schema_arrow.names, names.features, FEATURES, "features", path)
-    column = schema.read([name]).column(0).combine_chunks()
+    found = columns(path, names)
+    import pyarrow
+
+    with opened(str(path)) as file:
+        name = pick(file.schema_arrow.names, names.features, FEATURES, "features", path)
+        column = file.read([name]).column(0).combine_chunks()
+    if not isinstance(column, pyarrow.ListArray | pyarrow.LargeListArray | pyarrow.FixedSizeListArray):
+        raise InputError(f"the column {name} is not one of lists", where=path)
     values = column.flatten().to_numpy(zero_copy_only=False)
     if column.null_count or not len(column) or len(values) % len(column):
         raise InputError(f"the lists of {name} are not all of one length", where=path)
@@ -26,25 +31,13 @@ def parquet(path: Path, names: Names) -> Found:
 
 def columns(path: Path, names: Names) -> Found:
     """Labels and names alone."""
-    file = _open(path)
-    known = file.schema_arrow.names
-    labels, samples = choose(known, names.labels, LABELS, path), choose(known, None, SAMPLES, path)
-
-    def read(name: str | None) -> list[Any] | None:
-        return None if name is None else file.read([name]).column(0).to_pylist()
-
-    found = read(labels)
-    named = read(samples)
+    with opened(str(path)) as file:
+        known = file.schema_arrow.names
+        labels, samples = choose(known, names.labels, LABELS, path), choose(known, None, SAMPLES, path)
+        found, named = (
+            None if name is None else file.read([name]).column(0).to_pylist() for name in (labels, samples)
+        )
     return Found([], None if found is None else np.asarray(found), named and list(map(text_of, named)))
-
-
-def _open(path: Path) -> Any:
-    parquets = need("pyarrow.parquet", "parquet", path)
-    files.demand_regular(path)
-    try:
-        return parquets.ParquetFile(path)
-    except (OSError, ValueError) as err:  # pyarrow's own errors are both
-        raise InputError(f"not a parquet file: {err}", where=path) from err
 
 
 def text(path: Path, names: Names) -> Found:

@@ -352,3 +352,16 @@ def test_shards_of_one_name_in_two_folders_are_told_apart(tmp_path: Path):
     assert (list(split.samples), split.labels.tolist()) == (["a/0.tar/k.png", "b/0.tar/k.png"], [0, 1])
     again = open_source(f"wds:{tmp_path}/{{a/0,b/0,a/0}}.tar").split("train")
     assert again.notes == (f"1 picture is there more than once ({tmp_path}/a/0.tar)",)
+
+
+def test_a_tar_that_ends_without_an_end(tmp_path: Path):
+    whole = write_tar(
+        tmp_path / "a.tar", [(f"{k}/{i}.png", b"x") for k in "ab" for i in range(2)]
+    ).read_bytes()
+    cut, damaged = whole[:3072], whole[:3072] + b"?" + whole[3073:]
+    for data in (cut, damaged):
+        (tmp_path / "a.tar").write_bytes(data)
+        with pytest.raises(
+            InputError, match=r"not a whole tar: it is cut off, or a header is damaged \(.*a\.tar"
+        ):
+            open_source(f"tar:{tmp_path}/a.tar")

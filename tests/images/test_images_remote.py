@@ -112,6 +112,16 @@ def test_failures_are_tried_again_thrice(server: Server, spec: str):
     assert split.open(0).size == (40, 32)
 
 
+@pytest.mark.parametrize("spec", ["csv:{}/train.csv", "list:{}/train.txt", "tar:{}/train.tar"])
+def test_an_answer_that_ends_half_way_is_asked_for_again(server: Server, spec: str):
+    server.halving = 3
+    split = open_source(spec.format(server.url)).split("train")
+    assert (len(split), server.halving) == (9, 0)
+    server.halving = 1000
+    with pytest.raises(InputError, match=r"cannot be read, tried 4 times: [^\n]*\(http://127[^\n]*/train"):
+        open_source(spec.format(server.url)).split("train")
+
+
 def test_a_server_without_parts_is_named(server: Server):
     split = open_source(f"tar:{server.url}/train.tar").split("train")
     server.parts = False

@@ -126,9 +126,10 @@ def test_names_are_numbered_as_in_training_and_the_head_comes_from_a_checkpoint(
         ("a.npz", b"torn", {}, InputError, r"not a readable \.npz"),
         ("a.npz", b"PK\3\4torn", {}, InputError, r"not a readable \.npz"),
         ("a.npy", b"torn", {}, InputError, r"not a readable \.npy"),
-        ("a.h5", b"torn", {}, InputError, "not an HDF5 file"),
+        ("a.npy", b"\x93NUMPY\1\0\4\0{(((", {}, InputError, r"not a readable \.npy"),
+        ("a.h5", b"torn", {}, InputError, "not a whole HDF5 file"),
         ("a.pt", b"torn", {}, InputError, "torn"),
-        ("a.parquet", b"torn", {}, InputError, "not a parquet file"),
+        ("a.parquet", b"torn", {}, InputError, "not a whole parquet file"),
         ("a.csv", b"x,label\n1,0\nb,1\n", {}, InputError, "not a table of numbers.*line 3"),
         ("a.csv", b"", {}, InputError, "nothing in it is called as labels"),
         ("a.zip", b"", {}, UsageError, "unknown format"),
@@ -181,3 +182,30 @@ def test_a_head_of_more_classes_than_the_labels_show(tmp_path: Path):
     with pytest.raises(InputError, match=r"does not fit: \[5, 7\], 5 classes and D = 6"):
         ltfix.import_features(tmp_path / "a.npz", tmp_path / "no", head_from=f"{tmp_path}/7.pth:fc")
     assert not (tmp_path / "no").exists()
+
+
+def test_a_damaged_table_is_one_line(tmp_path: Path):
+    whole, _ = write_parquet(tmp_path)
+    data = bytearray(whole.read_bytes())
+    data[4:40] = bytes(36)
+    whole.write_bytes(data)
+    with pytest.raises(InputError, match=r"not a whole parquet file: [^\n]+ \(.*train\.parquet"):
+        ltfix.import_features(whole, tmp_path / "out")
+
+
+def test_a_column_that_is_not_of_lists(tmp_path: Path):
+    whole, _ = write_parquet(tmp_path)
+    with pytest.raises(InputError, match="the column label is not one of lists"):
+        ltfix.import_features(whole, tmp_path / "out", features="label")
+
+
+def test_a_damaged_hdf5_file_is_one_line(tmp_path: Path):
+    whole, options = write_hdf5(tmp_path)
+    data, wrong = whole.read_bytes(), 0
+    for place in range(8, 1200, 8):
+        whole.write_bytes(data[:place] + b"\xff" * 8 + data[place + 8 :])
+        try:
+            ltfix.import_features(whole, tmp_path / f"out{place}", **options)
+        except InputError:
+            wrong += 1
+    assert wrong > 10
