@@ -117,16 +117,16 @@ def told(gate: Outcome) -> str:
 
 def _fall(gate: Outcome) -> str:
     """``fell by 2.1 points to 18.2, more than 1 (95 % interval of the change -4.1 to 0.4: inside …)``."""
-    change, interval = gate["value"] - gate["baseline"], gate["interval"]
-    moved = (
-        f"{'fell' if change < 0 else 'rose'} by {abs(100 * change):.1f} points to {100 * gate['value']:.1f}"
-    )
-    limit = f", {'at most' if gate['passed'] else 'more than'} {100 * gate['max_drop']:g}"
+    change, interval, now = gate["value"] - gate["baseline"], gate["interval"], f"{100 * gate['value']:.1f}"
+    moved = f"{'fell' if change < 0 else 'rose'} by {abs(100 * change):.1f} points to {now}"
+    way = "rise" if gate["name"] in LOWER_IS_BETTER else "fall"
+    limit = f"{f'may {way} by' if gate['passed'] else 'more than'} {100 * gate['max_drop']:g}"
+    told = f"{moved if change else f'stayed at {now}'}, {limit}"
     if interval is not None:
         noise = ": inside the noise" if interval["low"] <= 0 <= interval["high"] else ""
         low, high = (f"{100 * interval[end]:.1f}" for end in ("low", "high"))
-        return f"{moved}{limit} (95 % interval of the change {low} to {high}{noise})"
-    return f"{moved}{limit}" + ("" if gate["paired"] else " (not paired: the baseline is of other samples)")
+        return f"{told} (95 % interval of the change {low} to {high}{noise})"
+    return told if gate["paired"] else f"{told} (not paired: the baseline is of other samples)"
 
 
 def _shown(value: float, bar: float) -> str:

@@ -60,7 +60,12 @@ def test_a_small_fall_is_missed_and_said_to_be_noise(tmp_path: Path, test: Featu
 def test_the_same_head_has_not_fallen(tmp_path: Path, test: FeatureCache):
     names = "few=0,all=0,class_mean=0,harmonic_mean=0,worst_class=0,ece=0"
     last = written(tmp_path / "last.json", test, head(), fail_under="ece=100")
-    assert missed(evaluate(head(), test, baseline=last, max_drop=names).gates) == []
+    found = evaluate(head(), test, baseline=last, max_drop=names).gates
+    assert missed(found) == []
+    assert told(found[0]).startswith(
+        f"samn: few stayed at {100 * found[0]['value']:.1f}, may fall by 0 (95 %"
+    )
+    assert told(found[-1]).endswith(", may rise by 0")
 
 
 def test_ece_falls_behind_by_rising(tmp_path: Path, test: FeatureCache):
