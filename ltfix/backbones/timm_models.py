@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import os
 import socket
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -60,13 +61,14 @@ def open_timm(
     check_name(name, pretrained)
     fixed = image_size is not None and "img_size" not in arguments and _one_size(name, pretrained)
     chosen = {**arguments, "img_size": image_size} if fixed else dict(arguments)
+
+    def create() -> Any:
+        if pretrained and "cache_dir" not in chosen and "TIMM_USE_OLD_CACHE" not in os.environ:
+            _demand_cached(name)
+        return timm.create_model(name, pretrained=pretrained, **chosen)
+
     with _fail_fast() if pretrained else contextlib.nullcontext():
-        model: Any = build(
-            lambda: timm.create_model(name, pretrained=pretrained, **chosen),
-            name,
-            pretrained=pretrained,
-            seed=seed,
-        )
+        model: Any = build(create, name, pretrained=pretrained, seed=seed)
     if not hasattr(model, "forward_head"):
         raise UsageError("this timm model is no image classifier", where=name)
     config = _config(model, arguments)
@@ -209,6 +211,22 @@ def _fail_fast() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+def _demand_cached(name: str) -> None:
+    """Without a network, refuse weights that the hub's cache lacks before seconds go into building the model.
+
+    Raises:
+        LocalEntryNotFoundError: as the hub's client would after it.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    own = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    if constants.HF_HUB_OFFLINE and own is not None and own.hf_hub_id and not own.file:
+        folder = f"models--{own.hf_hub_id.partition('@')[0].replace('/', '--')}"
+        if not (Path(constants.HF_HUB_CACHE) / folder).is_dir():
+            raise LocalEntryNotFoundError("not in the cache")
 
 
 def _reachable(host: str | None) -> bool:

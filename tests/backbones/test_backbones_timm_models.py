@@ -30,6 +30,14 @@ def test_no_network_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert not constants.HF_HUB_OFFLINE
 
 
+def test_no_network_is_told_before_the_model_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(timm, "create_model", lambda *given, **named: pytest.fail("it is built"))
+    with pytest.raises(EnvironmentFault, match="not in the local cache"):
+        load_backbone("vit_large_patch14_dinov2.lvd142m")
+
+
 def test_a_model_for_one_size_is_built_for_the_size_asked():
     backbone = load_backbone("vit_tiny_patch16_224", pretrained=False, preprocess={"image_size": 64})
     assert (backbone.preprocess.image_size, backbone.dim) == (64, 192)
