@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ from ltfix.cli.caches import locate
 from ltfix.cli.evaluate import kept_heads
 from ltfix.cli.options import FewBound, ManyBound, MayOverwrite, RandomSeed, WorkFolder
 from ltfix.cli.signature import ARGUMENT
+from ltfix.errors import InputError
 from ltfix.option import Option
+from ltfix.records import record_of
 
 if TYPE_CHECKING:
     from ltfix.evaluation.describe import Description
@@ -127,16 +130,20 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     from ltfix.cli.signature import options
 
     for path in sorted(work.glob(f"runs/*/{runfile.NAME}")):
-        argv = (runfile.read_run(path.parent).content.get("provenance") or {}).get("argv")
+        provenance = runfile.read_run(path.parent).content.get("provenance")
+        argv = provenance.get("argv") if isinstance(provenance, dict) else None
         if isinstance(argv, list) and argv:
             yield shlex.join(["ltfix", *map(str, argv[1:])])
     manifest = evaluation.test.cache.manifest
     if manifest is not None:
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])
     flags = {parameter.name: parameter.flag for parameter in options(load("fit")).values()}
-    for row in evaluation.rows:
-        if "values" in row.head.meta and row.head.path is not None:
-            yield shlex.join(["ltfix", "fit", *_fit(row.head, flags), "--out", f"heads/{row.head.path.name}"])
+    for head in (row.head for row in evaluation.rows):
+        if "values" in head.meta and head.path is not None:
+            if "@" in f"{head.meta.get('parts')}":  # a part of one's own, whose file the head does not tell
+                continue
+            with contextlib.suppress(InputError):  # another tool's
+                yield shlex.join(["ltfix", "fit", *_fit(head, flags), "--out", f"heads/{head.path.name}"])
     yield shlex.join(["ltfix", "report", *_typed(config.current())])
 
 
@@ -156,19 +163,39 @@ def _extract(manifest: Manifest) -> Iterator[str]:
     yield from ("--data", ("" if kind == "folder" else f"{kind}:") + str(source.get("root")))
     run, weights = backbone.get("run"), str(backbone.get("weights"))
     yield from ("--backbone", str(backbone.get("name")) if run is None else f"runs/{run}")
+    if run is None and weights == "random":
+        yield "--no-pretrained"
     if run is None and "." in weights:  # a file, not "pretrained" or "random"
         yield from ("--checkpoint", weights)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class FittedBy:
+    """What a head tells of how it was fitted, by the keys of its metadata."""
+
+    values: dict[str, dict[str, Any]]
+    parts: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    coordinates: dict[str, Any] = dataclasses.field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+    seed: int = 0
+
+
 def _fit(head: Head, flags: dict[str, str]) -> Iterator[str]:
-    values: dict[str, Any] = head.meta["values"]
-    scaling = head.meta.get("coordinates", {})
+    from ltfix.stage2.methods.registry import installed_method
+
+    told = record_of(FittedBy, dict(head.meta), head.path)
+    method, loss = installed_method(head.method), told.parts.get("loss")
     yield from ("--method", head.method)
-    for name, found in values.items():
-        if found["from"] != "default":
-            text = str(found["value"]).lower() if isinstance(found["value"], bool) else str(found["value"])
+    if method is not None and method.loss is not None and loss not in (None, method.loss.identity):
+        yield from ("--loss", str(loss))
+    for name, found in told.values.items():
+        if found.get("from", "default") != "default":
+            text = str(found.get("value"))
+            text = text.lower() if isinstance(found.get("value"), bool) else text
             yield from (flags[name], text) if name in flags else ("--set", f"{name}={text}")
     for name in ("normalize", "feature_scale"):
-        if name in scaling:
-            yield from (flags[name], str(scaling[name]))
-    yield from ("--seed", str(head.meta.get("seed", 0)))
+        if name in told.coordinates:
+            yield from (flags[name], str(told.coordinates[name]))
+    if told.calibration is not None:
+        yield from ("--calibrate", "one" if "all" in told.calibration.get("temperature", ()) else "shots")
+    yield from ("--seed", str(told.seed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
@@ -52,13 +53,19 @@ class TestSet:
         return np.pad(counts, (0, self.n_classes - len(counts)))
 
     def blocks(self, head: Head) -> Iterator[tuple[slice, np.ndarray]]:
-        """The head's logits in consecutive blocks: (slice of samples, [m, K] float32)."""
+        """The head's logits in consecutive blocks: (slice of samples, [m, K] float32).
+
+        Who goes through all of them has its predictions too.
+        """
         first = head not in self._counted
         self._counted.add(head)
+        predicted = np.empty(self.cache.n, np.int64)
         for where, logits in logit_blocks(head, self.cache, self.tta):
+            predicted[where] = logits.argmax(1)
             yield where, logits
             if first:
                 self.progress.advance(len(logits))
+        self._predicted[head] = predicted
 
     def counted(self, head: Head) -> bool:
         """Whether the progress has advanced by this head's samples; a report may need none of its logits."""
@@ -67,7 +74,7 @@ class TestSet:
     def predictions(self, head: Head) -> np.ndarray:
         """[N] predicted classes of a head, computed once; the lower index where logits are equal."""
         if head not in self._predicted:
-            self._predicted[head] = np.concatenate([logits.argmax(1) for _, logits in self.blocks(head)])
+            collections.deque(self.blocks(head), maxlen=0)
         return self._predicted[head]
 
     def correct(self, head: Head) -> np.ndarray:

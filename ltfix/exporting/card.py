@@ -16,7 +16,7 @@ from ltfix.evaluation.formats import to_markdown
 from ltfix.evaluation.shots import group
 from ltfix.evaluation.table import Column, Table
 from ltfix.exporting.joined import Joined
-from ltfix.stage2.methods.registry import find_method
+from ltfix.stage2.methods.registry import installed_method
 
 _TAGS = ["image-classification", "timm", "long-tailed-recognition", "ltfix"]
 _CARD = """\
@@ -63,11 +63,8 @@ def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
     head, info, meta = joined.head, joined.body("timm").info, joined.head.meta
     yield "body", f"{info['name']}, weights {info['weights']} (SHA-256 {info['weights_sha256']})"
     yield "method", head.method
-    try:
-        method = find_method(head.method)
-    except LtfixError:  # another tool's
-        pass
-    else:
+    method = installed_method(head.method)
+    if method is not None:
         yield "what it does", method.summary
         yield "cite", method.source
     source = {} if joined.cache is None or joined.cache.manifest is None else joined.cache.manifest.source

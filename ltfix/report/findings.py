@@ -2,18 +2,95 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from ltfix import files
-from ltfix.errors import InputError
-from ltfix.evaluation.shots import SHOTS
+from ltfix.errors import InputError, LtfixError
+from ltfix.records import record_of
 from ltfix.report.subject import Finding, Findings
 
 PLACES = ("*.json", "heads/*.jsonl")
 """Where a project folder has them."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeptSpread:
+    """A score over seeds, as ``ltfix.evaluation.scores.spread`` makes it."""
+
+    mean: float
+    std: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeptScores:
+    """What is drawn of a method, or of a setting; a score is null where there was nothing to measure."""
+
+    all: KeptSpread | None
+    many: KeptSpread | None
+    medium: KeptSpread | None
+    few: KeptSpread | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeptPoint(KeptScores):
+    """A setting of a sweep."""
+
+    class_mean: KeptSpread | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeptSweep:
+    """What is drawn of the JSON of a sweep."""
+
+    method: str
+    on_test: bool
+    over: Annotated[
+        dict[str, Annotated[list[str | int | float], msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)
+    ]
+    points: list[KeptPoint]
+
+    def __post_init__(self) -> None:
+        if len(self.points) != math.prod(map(len, self.over.values())):
+            raise ValueError("it has not a point for each setting")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeptRow(KeptScores):
+    """A method of a comparison."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeptComparison:
+    """What is drawn of the JSON of a comparison."""
+
+    rows: Annotated[list[KeptRow], msgspec.Meta(min_length=1)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeptEpoch:
+    """A line of a trace; validation and row norms by shot."""
+
+    epoch: float
+    seed: int
+    loss: float
+    val: dict[str, float | None] | None = None
+    row_norm: dict[str, float | None] | None = None
+
+
+TRACE = "ltfix-trace/1"
+_KINDS: dict[Any, tuple[str, type[Any]]] = {
+    "ltfix-sweep/1": ("sweeps", KeptSweep),
+    "ltfix-compare/1": ("comparisons", KeptComparison),
+    TRACE: ("traces", KeptEpoch),
+}
 
 
 def find(folder: Path) -> Findings:
@@ -34,90 +111,32 @@ def read(paths: Iterable[Path]) -> Findings:
     """
     found: dict[str, list[Finding]] = {kind: [] for kind, _ in _KINDS.values()}
     for path in paths:
-        content = _content(path)
-        said = _format(content)
+        content, said = _read(path)
         if said not in _KINDS:
             hint = "give what sweep or compare wrote with format=json, or a trace of fit"
             raise InputError("no sweep, comparison or trace", where=path, hint=hint)
-        kind, check = _KINDS[said]
-        if not check(content):
-            raise InputError(f"torn, or not of the format {said}", where=path)
+        kind, record = _KINDS[said]
+        for value in content if said == TRACE else [content]:
+            record_of(record, value, path, said)
         found[kind].append(Finding(path.stem, content))
     return Findings(**found)
 
 
-def _content(path: Path) -> Any:
+def _read(path: Path) -> tuple[Any, str | None]:
+    """What a file holds, and what it says that it is; of a trace, which is a list, its first line does."""
     if path.suffix != ".jsonl":
-        return files.read_json(path)
+        content = files.read_json(path)
+        said = content.get("format") if isinstance(content, dict) else None
+        return content, said if isinstance(said, str) and said != TRACE else None
     files.demand_regular(path)
     with files.os_errors(path):
-        lines = path.read_bytes().splitlines()
-    return [files.parse_json(line, path) for line in lines if line.strip()]
-
-
-def _format(content: Any) -> Any:
-    """What it says that it is; of a trace its first line does."""
-    first = content[0] if isinstance(content, list) and content else content
-    said = first.get("format") if isinstance(first, dict) else None
-    return said if isinstance(said, str) else None
+        lines = [files.parse_json(line, path) for line in path.read_bytes().splitlines() if line.strip()]
+    traced = bool(lines) and isinstance(lines[0], dict) and lines[0].get("format") == TRACE
+    return lines, TRACE if traced else None
 
 
 def _is_ours(path: Path) -> bool:
     try:
-        return _format(_content(path)) in _KINDS
-    except InputError:
+        return _read(path)[1] in _KINDS
+    except LtfixError:
         return False
-
-
-def _is_sweep(found: Any) -> bool:
-    over, points = found.get("over"), found.get("points")
-    if not isinstance(over, dict) or not over or not all(isinstance(v, list) and v for v in over.values()):
-        return False
-    scores = ("all", *SHOTS, "class_mean")
-    return (
-        isinstance(found.get("method"), str)
-        and isinstance(found.get("on_test"), bool)
-        and _are(points, lambda point: all(_is_spread(point.get(score)) for score in scores))
-        and len(points) == math.prod(map(len, over.values()))
-        and all(isinstance(v, str | int | float) for values in over.values() for v in values)
-    )
-
-
-def _is_comparison(found: Any) -> bool:
-    def is_row(row: Mapping[str, Any]) -> bool:
-        return isinstance(row.get("name"), str) and all(_is_spread(row.get(key)) for key in ("all", *SHOTS))
-
-    return _are(found.get("rows"), is_row) and bool(found["rows"])
-
-
-def _is_trace(found: Any) -> bool:
-    def is_epoch(line: Mapping[str, Any]) -> bool:
-        shots = [line.get(part) or {} for part in ("val", "row_norm")]
-        numbers = [line.get("epoch"), line.get("seed"), line.get("loss")]
-        return all(map(_is_number, numbers)) and all(
-            isinstance(part, dict) and all(v is None or _is_number(v) for v in part.values())
-            for part in shots
-        )
-
-    return _are(found, is_epoch)
-
-
-def _are(items: Any, fits: Callable[[Mapping[str, Any]], bool]) -> bool:
-    return isinstance(items, list) and all(isinstance(item, dict) and fits(item) for item in items)
-
-
-def _is_spread(value: Any) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, dict) and _is_number(value.get("mean")) and value.get("std", 0) is not False
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    "ltfix-sweep/1": ("sweeps", _is_sweep),
-    "ltfix-compare/1": ("comparisons", _is_comparison),
-    "ltfix-trace/1": ("traces", _is_trace),
-}

@@ -62,6 +62,7 @@ def make_page(
     demand_page()
     progress.start("report", len(FIGURES), "figures")
     drawn = {}
+    subject.report("logits")  # goes through all logits, so that predictions are at hand from here on
     for figure in FIGURES:
         drawn[figure] = _figure(figure, subject)
         progress.advance(1)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.features.cache import FeatureCache
@@ -28,22 +31,28 @@ def thumbnails(spec: str, cache: FeatureCache) -> Thumbnails:
         spec: the source, as `extract` took it. cache: of one of its splits.
 
     Raises:
-        InputError, UsageError: it is no source, or has no such split, or none of the cache's samples.
+        InputError, UsageError: it is no source, or has no such split, or none of the samples, or others
+            by the same names.
     """
     said = {} if cache.manifest is None else cache.manifest.source
     name = str(said.get("split", cache.path.stem))
     split = open_source(spec, split=(name,)).split(name)
     known = {sample: row for row, sample in enumerate(split.samples)}
-    names = cache.samples or ()
-    if not any(sample in known for sample in names):
+    rows = [known.get(sample) for sample in cache.samples or ()]
+    here = [row for row in rows if row is not None]
+    if not here:
         raise InputError(f"it has none of the samples of {cache.path}", where=spec)
+    if len(here) == cache.n and cache.manifest is not None and not cache.manifest.skipped:
+        found = dataclasses.replace(split.subset(np.array(here)), labels=cache.labels)
+        if said.get("digest", found.digest) != found.digest:
+            told = f"its pictures have the names of those of {cache.path} and are others"
+            raise InputError(told, where=spec, hint="give the source that the features were extracted from")
     register_formats()
 
     def draw(index: int) -> str | None:
-        if names[index] not in known:
-            return None
+        row = rows[index]
         try:
-            return _data_uri(split.open(known[names[index]]))
+            return None if row is None else _data_uri(split.open(row))
         except InputError:
             return None
 

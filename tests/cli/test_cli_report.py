@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from caches import fill, make_head, make_plan
-from pictures import TREE, write_photos
+from pictures import TREE, make_image, write_photos
 
+import ltfix
 from ltfix.cli import run
 from ltfix.evaluation.reports import BUILT_IN
 from ltfix.features.store import CacheWriter
+from ltfix.images.source import open_source
 
 CLASSES = list(TREE["train"])
 
@@ -25,7 +28,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for split, counts in TREE.items():
         labels = np.repeat(np.arange(3), list(counts.values()))
         samples = [f"{c}/{i:02}.png" for c, n in counts.items() for i in range(n)]
-        source = {"kind": "folder", "root": "photos", "split": split, "digest": "1" * 64}
+        digest = open_source(tmp_path / "photos").split(split).digest
+        source = {"kind": "folder", "root": "photos", "split": split, "digest": digest}
         plan = make_plan(samples=samples, labels=labels, classes=CLASSES, source=source)
         writer = CacheWriter(tmp_path / "features" / split, plan)
         fill(writer)
@@ -65,6 +69,39 @@ def test_pictures_come_from_the_source_that_is_at_hand(project: Path):
     (project / "ltfix.toml").write_text('[extract]\ndata = "elsewhere"\n')
     assert "data:image/jpeg" in page(project)
     page(project, "--data", "nowhere", code=3)
+
+
+def test_other_pictures_of_the_same_names_are_not_shown(project: Path, capsys: pytest.CaptureFixture[str]):
+    make_image(5, (300, 200)).save(project / "photos/test/ant/00.png")
+    assert "data:image/jpeg" not in page(project)
+    capsys.readouterr()
+    page(project, "--data", "photos", code=3)
+    assert (
+        "its pictures have the names of those of features/test and are others (photos)"
+        in capsys.readouterr().err
+    )
+
+
+def test_the_commands_make_the_same_heads_again(project: Path):
+    asked = "fit -q --method ce --loss los --set delta=0.7 --epochs 1 --val features/test --calibrate shots"
+    assert run(asked.split()) == 0
+    made = project / "heads/ce+los-epochs1-delta0.7-calibrated-shots.safetensors"
+    head = ltfix.load_head(made)
+    for name, values in (("another", {"lr": 0.1}), ("third", [1]), ("fourth", {"lr": {"value": 1}})):
+        meta = {**head.meta, "values": values}
+        dataclasses.replace(head, meta=meta).save(project / f"heads/{name}.safetensors")
+    told = re.findall(r"<code>ltfix (fit [^<]*)</code>", page(project))
+    assert len(told) == 4
+    again = next(command for command in told if "--loss los" in command)
+    assert "--calibrate shots" in again
+    argv = [
+        word if word != str(made.relative_to(project)) else "heads/again.safetensors"
+        for word in again.split()
+    ]
+    assert run([*argv, "-q", "--val", "features/test"]) == 0
+    found = ltfix.load_head(project / "heads/again.safetensors")
+    assert np.array_equal(found.weight, head.weight)
+    assert np.array_equal(found.temperature, head.temperature)
 
 
 def test_given_heads_and_results(project: Path):

@@ -165,6 +165,15 @@ def test_a_folder_that_timm_wrote(tmp_path: Path):
     assert np.allclose(opened.logits(grey), expected, atol=1e-4)
 
 
+def test_a_file_that_a_head_names_is_not_run(project, tmp_path: Path, monkeypatch):
+    made = project("vit")
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text("open('ran', 'w').close()\nMETHOD = None\n")
+    head = dataclasses.replace(made.heads["linear"], method="own.py:METHOD")
+    ltfix.export(head, "m", cache=made.cache)
+    assert not Path("ran").exists()
+
+
 def test_the_card_holds_hostile_names(project, tmp_path: Path):
     made = project("vit")
     head = dataclasses.replace(

@@ -43,6 +43,7 @@ def broken() -> list[object]:
         {**sweep, "over": {"lr": [1, {}]}},
         {**sweep, "points": 3},
         {**sweep, "points": [{"all": 1}, {"all": 2}]},
+        {**sweep, "points": [{**point, "few": {"mean": 0.5, "std": "x"}} for point in sweep["points"]]},
         {**sweep, "method": None},
         {**compare_json(), "rows": []},
         {**compare_json(), "rows": [{"name": 3}]},

@@ -50,6 +50,14 @@ def find_method(name: Method | str, where: str = "method") -> Method:
     raise UsageError(f"unknown method {name!r}", where=where, hint=nearest(name, known))
 
 
+def installed_method(name: str) -> Method | None:
+    """The method that made a head, if it is built in or a plug-in's; no file that it names is run."""
+    try:
+        return None if ":" in name else find_method(name)
+    except UsageError:
+        return None
+
+
 def _demand_method(found: object, whose: str) -> Method:
     if not isinstance(found, Method):
         raise UsageError(f"{whose} is of type {type(found).__name__}, not a Method")
