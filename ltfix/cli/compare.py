@@ -49,12 +49,7 @@ def compare(
     from ltfix.evaluation.formats import demand_gates
 
     demand_gates(table.format, there=gates.given)
-    for place in (plot, table.output):
-        console.claim(place, overwrite=run.overwrite)
-    if plot is not None:
-        from ltfix.report.canvas import demand_plotting
-
-        demand_plotting(plot)
+    console.claim_results(table.output, plot, overwrite=run.overwrite)
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     caches = (
         locate(table.train, table.work, "train", "--train CACHE", table),

@@ -67,17 +67,32 @@ def write(text: str, *, drawn: bool = False) -> None:
     sys.stdout.flush()
 
 
-def claim(path: Path | None, *, overwrite: bool) -> None:
-    """Demand that a result can go to a file before the work for it is done; stdout always can.
+def claim(*places: Path | None, overwrite: bool) -> None:
+    """Demand that results can go to files before the work for them is done; stdout always can.
 
     Raises:
-        UsageError: ``path`` exists and ``overwrite`` is false.
-        InputError, EnvironmentFault: it cannot be written.
+        UsageError: one exists and ``overwrite`` is false.
+        InputError, EnvironmentFault: one cannot be written.
     """
-    if path is not None and not is_stdout(path):
-        from ltfix import files
+    for path in places:
+        if path is not None and not is_stdout(path):
+            from ltfix import files
 
-        files.demand_place(path, overwrite=overwrite)
+            files.demand_place(path, overwrite=overwrite)
+
+
+def claim_results(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
+    """Demand the same of a table and its picture, and that a picture can be drawn.
+
+    Raises:
+        UsageError, InputError: as :func:`claim`, or a picture of another kind.
+        EnvironmentFault: also: matplotlib is not installed.
+    """
+    claim(plot, output, overwrite=overwrite)
+    if plot is not None:
+        from ltfix.report.canvas import demand_plotting
+
+        demand_plotting(plot)
 
 
 def is_stdout(path: Path | None) -> bool:

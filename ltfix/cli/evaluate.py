@@ -96,8 +96,7 @@ def evaluate(
         console.refuse_unused(["seed"], "evaluate without --against or --baseline")
     if report != "per-class":
         console.refuse_unused(["sort"], f"the report {report}")
-    for place in (plot, output):
-        console.claim(place, overwrite=overwrite)
+    console.claim_results(output, plot, overwrite=overwrite)
     figure = None if plot is None else _figure_of(report, plot)
     opened = locate(cache, work, "test", "--cache CACHE", names)
     given = [open_named(path, names) if path.suffix == ".npz" else path for path in _named(heads or [])]
@@ -134,13 +133,11 @@ def _figure_of(report: str, plot: Path) -> Figure:
     """What draws a report.
 
     Raises:
-        UsageError: nothing does. EnvironmentFault: matplotlib is not installed.
+        UsageError: nothing does.
     """
     from ltfix.errors import UsageError
-    from ltfix.report.canvas import demand_plotting
     from ltfix.report.figures import figure_of
 
-    demand_plotting(plot)
     found = figure_of(report)
     if found is None:
         raise UsageError(f"there is no picture of the report {report!r}", where="plot")

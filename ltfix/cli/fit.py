@@ -95,8 +95,7 @@ def fit(
     train = locate(cache, work, "train", "ltfix fit CACHE", names)
     held = locate_val(val, cache, work, names)
     places = _places(out, work, plan.name, numbers, many=seeds is not None)
-    for place in (*places, trace):
-        console.claim(place, overwrite=run.overwrite)
+    console.claim(*places, trace, overwrite=run.overwrite)
     told = None if trace is None else Trace()
     began = perf_counter()
     heads = plan.train(train, numbers, val=held, trace=told, progress=console.progress())

@@ -54,8 +54,7 @@ def predict(
     if model is None or data is None:
         hint = "`ltfix predict heads/samn.safetensors data=photos`"
         raise UsageError(f"no {'model' if model is None else 'data'} given", where="ltfix predict", hint=hint)
-    for place in (output, probs):
-        console.claim(place, overwrite=run.overwrite)
+    console.claim(output, probs, overwrite=run.overwrite)
     if format == "parquet" and (output is None or console.is_stdout(output)):
         raise UsageError("Parquet goes to a file", where="--format parquet", hint="name it by output=FILE")
     warnings.filterwarnings("ignore", module="PIL")

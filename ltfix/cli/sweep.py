@@ -47,12 +47,7 @@ def sweep(
 
     demand_gates(table.format, there=False)
     grid = _grid(over or [])
-    for place in (plot, table.output):
-        console.claim(place, overwrite=run.overwrite)
-    if plot is not None:
-        from ltfix.report.canvas import demand_plotting
-
-        demand_plotting(plot)
+    console.claim_results(table.output, plot, overwrite=run.overwrite)
     cache, held = (
         locate(table.train, table.work, "train", "--train CACHE", table),
         locate_val(table.val, table.train, table.work, table),
