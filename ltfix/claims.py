@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import secrets
 import threading
 import time
 from pathlib import Path
@@ -48,13 +49,20 @@ class Claims:
     def take(self, name: str) -> bool:
         """Try to claim ``name``; False where another process has it."""
         path = self.folder / f"{_PREFIX}{name}"
-        try:
-            handle = path.open("xb", buffering=0)
-        except FileExistsError:
-            return self._remove_dead(path) and self.take(name)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        handle = draft.open("xb", buffering=0)
         HELD.add(handle.fileno())
-        if try_lock(handle.fileno()) and _is_locked(path):
-            handle.write(_kernel())
+        try:
+            if try_lock(handle.fileno()) and _is_locked(draft):
+                handle.write(_kernel())
+            _name(draft, path)
+        except (FileExistsError, FileNotFoundError) as err:
+            HELD.discard(handle.fileno())
+            handle.close()
+            cleared = isinstance(err, FileNotFoundError)  # by one that found the work done
+            return (cleared or self._remove_dead(path)) and self.take(name)
+        finally:
+            draft.unlink(missing_ok=True)
         self._held[path] = handle
         return True
 
@@ -69,7 +77,9 @@ class Claims:
     def clear(self) -> None:
         """Remove every claim that is left, when there is nothing to claim any more."""
         for path in self.folder.glob(f"{_PREFIX}*"):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as handle:
+                if path in self._held or try_lock(handle.fileno()):  # else another is about to ask
+                    path.unlink()
 
     def _remove_dead(self, path: Path) -> bool:
         """Remove a claim whose owner is gone; False where it may live."""
@@ -96,6 +106,21 @@ class Claims:
             for path in list(self._held):
                 with contextlib.suppress(OSError):
                     os.utime(path)
+
+
+def _name(draft: Path, path: Path) -> None:
+    """Give its name to a claim that is locked and written, so that none is ever seen that is not.
+
+    Raises:
+        FileExistsError: somebody has that name.
+    """
+    try:
+        os.link(draft, path)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:  # a file system without links
+        path.touch(exist_ok=False)
+        draft.replace(path)
 
 
 def _is_at(handle: BinaryIO, path: Path) -> bool:

@@ -117,7 +117,12 @@ class OneProgress:
 
     def advance(self, n: int = 1) -> None:
         """Report ``n`` more units done by this process; 0 looks at what the others did."""
-        done = store().add(self._task, n)
+        try:
+            done = store().add(self._task, n)
+        except RuntimeError:  # the first, which keeps the table, has seen that all is done, and ended
+            if self.first:
+                raise
+            return
         if self.first:
             self.progress.advance(done - self._shown)
             self._shown = done

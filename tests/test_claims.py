@@ -24,15 +24,36 @@ def test_one_owner_at_a_time(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from ltfix import claims
+
+def dying(name, after):
+    def call(*given):
+        if after:
+            real(*given)
+        os.kill(os.getpid(), 9)
+    real = getattr(os, name)
+    setattr(os, name, call)
+
+if sys.argv[2] != "owner":
+    dying("link", sys.argv[2] == "named")
+claims.Claims(Path(sys.argv[1])).__enter__().take("a")
+os.kill(os.getpid(), 9)
+"""
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs locks")
-def test_a_killed_owner_lets_go_at_once(tmp_path: Path):
-    kill = "import os, sys; from pathlib import Path; from ltfix.claims import Claims; "
-    kill += "c = Claims(Path(sys.argv[1])).__enter__(); assert c.take('a'); os.kill(os.getpid(), 9)"
-    done = subprocess.run([sys.executable, "-c", kill, str(tmp_path)])
+@pytest.mark.parametrize(("moment", "left"), [("draft", 1), ("named", 2), ("owner", 1)])
+def test_a_killed_owner_lets_go_at_once(tmp_path: Path, moment: str, left: int):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), moment])
     assert done.returncode == -9
-    assert [path.name for path in tmp_path.iterdir()] == [".claim-a"]
+    assert len(list(tmp_path.glob(".claim-a*"))) == left
     with Claims(tmp_path) as mine:
         assert mine.take("a")
+        mine.clear()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_locks_do_not_reach_a_claim_stands_while_its_time_moves(
@@ -62,7 +83,10 @@ def test_what_is_left_at_the_end_is_cleared(tmp_path: Path):
 
 
 def test_a_claim_that_is_cleared_as_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    really = claims.try_lock
+
     def cleared(handle: int) -> bool:
+        monkeypatch.setattr(claims, "try_lock", really)
         Claims(tmp_path).clear()
         return True
 

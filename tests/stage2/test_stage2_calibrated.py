@@ -44,13 +44,14 @@ def test_on_a_validation_cache_it_is_calibrate(tmp_path: Path, train: Path, by: 
 
 def test_on_cuts_it_is_of_fits_without_them(tmp_path: Path, train: Path):
     """One temperature for the pooled samples of all folds; each fold is fitted again without its own."""
-    head = ltfix.fit(train, "ce", epochs=5, calibrate="one")
+    how = {"epochs": 5, "init": "class-mean"}  # a probe's penalty is chosen once, on all samples
+    head = ltfix.fit(train, "ce", calibrate="one", **how)
     cache = ltfix.open_cache(train)
     logits, labels = [], []
     for fold in range(FOLDS):
         rest, held = class_wise_cut(cache.labels, 0, fold=fold)
         np.savez(tmp_path / "rest.npz", features=cache.features[rest, 0], labels=cache.labels[rest])
-        without = ltfix.fit(tmp_path / "rest.npz", "ce", epochs=5)
+        without = ltfix.fit(tmp_path / "rest.npz", "ce", **how)
         logits.append(without.logits(cache.features[held, 0]))
         labels.append(cache.labels[held])
     pooled = tmp_path / "pooled.npz"
@@ -59,7 +60,7 @@ def test_on_cuts_it_is_of_fits_without_them(tmp_path: Path, train: Path):
     assert head.temperature == pytest.approx(expected.temperature, rel=1e-3)
     assert "class-wise cuts of the training samples" in head.meta["calibration"]["on"]
     on_train = ltfix.calibrate(head, train).temperature
-    assert (head.temperature > 1.5 * on_train).all()  # which the head has seen: far too sure
+    assert (head.temperature > 1.2 * on_train).all()  # which the head has seen: far too sure
 
 
 def test_every_seed_has_its_own(train: Path):

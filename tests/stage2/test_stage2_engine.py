@@ -197,7 +197,7 @@ def test_a_constraint_is_enforced_after_each_epoch_or_step(draw_cache):
 
 def test_after_epoch_sees_every_epoch_and_stop_ends_early(draw_cache):
     cache, seen = draw_cache(COUNTS), []
-    run(cache, lr=[0.05], seeds=[0], epochs=5, after_epoch=seen.append)
+    run(cache, lr=[0.05], seeds=[0], epochs=5, after_epoch=lambda epoch, _: seen.append(epoch))
     assert seen == [0, 1, 2, 3, 4]
     head = HEADS["linear"].function(*start_of(cache, 1, 1), cache.counts, [{}])
     states: list[Tensor] = []
@@ -211,7 +211,7 @@ def test_after_epoch_sees_every_epoch_and_stop_ends_early(draw_cache):
         loss,
         schedule,
         [0],
-        after_epoch=lambda e: states.append(head.folded()["weight"].clone()),
+        after_epoch=lambda *_: states.append(head.folded()["weight"].clone()),
         **options,
     )
     short = HEADS["linear"].function(*start_of(cache, 1, 1), cache.counts, [{}])
@@ -236,7 +236,7 @@ def test_a_small_fit_takes_one_thread_and_gives_the_others_back(draw_cache):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        run(cache, lr=[0.05], seeds=[0], after_epoch=lambda epoch: seen.append(torch.get_num_threads()))
+        run(cache, lr=[0.05], seeds=[0], after_epoch=lambda *_: seen.append(torch.get_num_threads()))
         assert torch.get_num_threads() == 2
         with pytest.raises(InputError):
             run(cache, lr=[1e38], seeds=[0], dtype=torch.float32)
