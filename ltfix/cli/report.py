@@ -105,10 +105,17 @@ def _pictures(data: str | None, test: FeatureCache, work: Path) -> Thumbnails | 
         return thumbnails(data, test)
     root = None if test.manifest is None else test.manifest.source.get("root")
     for spec in (config.source_in_file(), str(work / root) if root else None):
-        if spec is not None:
+        if spec is not None and not _is_far(spec):
             with contextlib.suppress(LtfixError):  # no longer there, or another: the page has no pictures
                 return thumbnails(spec, test)
     return None
+
+
+def _is_far(spec: str) -> bool:
+    """Whether pictures would be downloaded: a page does that only for a source that was named to it."""
+    from ltfix.images.source import kind_of
+
+    return "://" in spec or kind_of(spec)[0] == "hf"
 
 
 def _origins(evaluation: Evaluation, caches: Sequence[Path], work: Path) -> list[Description]:

@@ -17,43 +17,39 @@ from ltfix.report.subject import Finding, Findings
 
 PLACES = ("*.json", "heads/*.jsonl")
 """Where a project folder has them."""
+_SOME = msgspec.Meta(min_length=1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class KeptSpread:
-    """A score over seeds, as ``ltfix.evaluation.scores.spread`` makes it."""
-
+class _Spread:
     mean: float
     std: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class KeptScores:
-    """What is drawn of a method, or of a setting; a score is null where there was nothing to measure."""
-
-    all: KeptSpread | None
-    many: KeptSpread | None
-    medium: KeptSpread | None
-    few: KeptSpread | None
+class _ShotScores:
+    all: _Spread | None
+    many: _Spread | None
+    medium: _Spread | None
+    few: _Spread | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class KeptPoint(KeptScores):
-    """A setting of a sweep."""
-
-    class_mean: KeptSpread | None
+class _SweepPoint(_ShotScores):
+    class_mean: _Spread | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class KeptSweep:
-    """What is drawn of the JSON of a sweep."""
+class _ComparedRow(_ShotScores):
+    name: str
 
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sweep:
     method: str
     on_test: bool
-    over: Annotated[
-        dict[str, Annotated[list[str | int | float], msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)
-    ]
-    points: list[KeptPoint]
+    over: Annotated[dict[str, Annotated[list[str | int | float], _SOME]], _SOME]
+    points: list[_SweepPoint]
 
     def __post_init__(self) -> None:
         if len(self.points) != math.prod(map(len, self.over.values())):
@@ -61,23 +57,12 @@ class KeptSweep:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class KeptRow(KeptScores):
-    """A method of a comparison."""
-
-    name: str
+class _Comparison:
+    rows: Annotated[list[_ComparedRow], _SOME]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class KeptComparison:
-    """What is drawn of the JSON of a comparison."""
-
-    rows: Annotated[list[KeptRow], msgspec.Meta(min_length=1)]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class KeptEpoch:
-    """A line of a trace; validation and row norms by shot."""
-
+class _TraceLine:
     epoch: float
     seed: int
     loss: float
@@ -87,9 +72,9 @@ class KeptEpoch:
 
 TRACE = "ltfix-trace/1"
 _KINDS: dict[Any, tuple[str, type[Any]]] = {
-    "ltfix-sweep/1": ("sweeps", KeptSweep),
-    "ltfix-compare/1": ("comparisons", KeptComparison),
-    TRACE: ("traces", KeptEpoch),
+    "ltfix-sweep/1": ("sweeps", _Sweep),
+    "ltfix-compare/1": ("comparisons", _Comparison),
+    TRACE: ("traces", _TraceLine),
 }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ltfix.errors import InputError
+from ltfix.errors import InputError, LtfixError
 from ltfix.features.cache import FeatureCache
 from ltfix.images.decode import register_formats
 from ltfix.images.source import open_source
@@ -53,7 +53,7 @@ def thumbnails(spec: str, cache: FeatureCache) -> Thumbnails:
         row = rows[index]
         try:
             return None if row is None else _data_uri(split.open(row))
-        except InputError:
+        except LtfixError:
             return None
 
     return draw

@@ -14,6 +14,7 @@ from pictures import TREE, make_image, write_photos
 
 import ltfix
 from ltfix.cli import run
+from ltfix.errors import InputError
 from ltfix.evaluation.reports import BUILT_IN
 from ltfix.features.store import CacheWriter
 from ltfix.images.source import open_source
@@ -69,6 +70,18 @@ def test_pictures_come_from_the_source_that_is_at_hand(project: Path):
     (project / "ltfix.toml").write_text('[extract]\ndata = "elsewhere"\n')
     assert "data:image/jpeg" in page(project)
     page(project, "--data", "nowhere", code=3)
+
+
+@pytest.mark.parametrize("data", ["hf:someone/something", "list:https://nowhere.invalid/list.txt"])
+def test_nothing_is_downloaded_unasked(data: str, project: Path, monkeypatch: pytest.MonkeyPatch):
+    (project / "photos").rename(project / "elsewhere")
+    (project / "ltfix.toml").write_text(f'[extract]\ndata = "{data}"\n')
+
+    def refuse(spec: str, **more: object) -> None:
+        raise InputError(spec) if spec != data else AssertionError
+
+    monkeypatch.setattr("ltfix.report.thumbnails.open_source", refuse)
+    page(project)
 
 
 def test_other_pictures_of_the_same_names_are_not_shown(project: Path, capsys: pytest.CaptureFixture[str]):
