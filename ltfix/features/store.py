@@ -170,11 +170,11 @@ class CacheWriter:
             entries.append(ShardEntry(shard.file, rows, record.sha256))
             skipped += left_out
             remarks |= set(record.remarks)
-        kept = np.setdiff1d(np.arange(len(self.plan.samples)), np.asarray(skipped, np.int64))
+        kept = np.delete(np.arange(len(self.plan.samples)), skipped)
         if not len(kept):
             raise InputError("no image could be read", where=self.folder)
-        names = "".join(f"{self.plan.samples[i]}\n" for i in kept)
-        files.write_text(self.folder / manifests.SAMPLES, names)
+        names = [*(self.plan.samples[row] for row in kept), ""]
+        files.write_text(self.folder / manifests.SAMPLES, "\n".join(names))
         if head is not None:
             head.save(self.folder / manifests.HEAD)
         manifest = self._manifest(kept, skipped, entries)

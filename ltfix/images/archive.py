@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from ltfix.errors import InputError
-from ltfix.images.folder import IMAGES, OTHER_NAMES, left_out
+from ltfix.images.folder import IMAGES, OTHER_NAMES, left_out, split_folders
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.parts import open_parts, split_parts
@@ -86,11 +86,7 @@ def _below_common(rows: Placed, keep: Sequence[str]) -> Placed:
 
 def _by_split(rows: Placed, split: Sequence[str], where: str) -> dict[str, Placed]:
     folders = {name.partition("/")[0] for name, _ in rows if name.count("/") > 1}
-    names = dict[str, str]()
-    for name in {**dict.fromkeys(SPLITS), **dict.fromkeys(split)}:
-        for candidate in (name, *OTHER_NAMES.get(name, ())):
-            if candidate in folders and name not in names.values():
-                names[candidate] = name
+    names = {folder: name for name, folder in split_folders(folders.__contains__, split).items()}
     if not names:
         return {bare_name(split, where): rows}
     found = collections.defaultdict[str, Placed](list)

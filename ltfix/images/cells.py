@@ -70,20 +70,13 @@ class CellPictures:
         return f"{self.paths[self.members[row]]}, row {self.numbers[row]}"
 
     def _read_group(self, path: str, group: int) -> Any:
-        import pyarrow
+        import pyarrow.compute
 
         with opened(path) as parquet:
             inside = inside_of(parquet.schema_arrow.field(self.column).type)
             wanted = f"{self.column}.bytes" if inside else self.column
-            chunks = parquet.read_row_group(group, columns=[wanted]).column(self.column).chunks
-        cells = chunks[0] if len(chunks) == 1 else pyarrow.chunked_array(chunks)
-        if not inside:
-            return cells
-        return (
-            cells.field("bytes")
-            if len(chunks) == 1
-            else pyarrow.chunked_array([c.field("bytes") for c in chunks])
-        )
+            cells = parquet.read_row_group(group, columns=[wanted]).column(self.column)
+        return pyarrow.compute.struct_field(cells, "bytes") if inside else cells
 
 
 def _group_rows(path: str, column: str) -> np.ndarray:

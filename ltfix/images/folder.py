@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,14 +102,19 @@ def open_folder(rest: str, *, root: str | None = None, split: Sequence[str] = ()
         if path.exists() and not path.is_dir():
             raise InputError("not a folder", where=path, hint=_hint(path))
         found = _subfolders(path)
-    parts: dict[str, Path] = {}
-    for name in {**dict.fromkeys(SPLITS), **dict.fromkeys(split)}:
+    folders = split_folders(lambda name: name in found and bool(_subfolders(path / name)), split)
+    parts = {name: path / folder for name, folder in folders.items()}
+    return FolderSource(path, parts or {bare_name(split, path): path})
+
+
+def split_folders(is_there: Callable[[str], bool], split: Sequence[str]) -> dict[str, str]:
+    """Which of the folders that are there is each split: train, val, test and those asked for."""
+    parts: dict[str, str] = {}
+    for name in (*SPLITS, *split):
         for candidate in (name, *OTHER_NAMES.get(name, ())):
-            if candidate in found and _subfolders(path / candidate):
-                parts.setdefault(name, path / candidate)
-    if not parts:
-        parts = {bare_name(split, path): path}
-    return FolderSource(path, parts)
+            if name not in parts and is_there(candidate):
+                parts[name] = candidate
+    return parts
 
 
 def _hint(path: Path) -> str:

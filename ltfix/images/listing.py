@@ -137,17 +137,23 @@ def of_paths(
     Raises:
         InputError: a path leads out of a bounded base.
     """
+    keep_inside(paths, base, bounded, labels.row_where)
+    return Listing(place, paths, labels, *below(base, paths), notes=notes)
+
+
+def keep_inside(paths: list[str], base: str, bounded: bool, where: Callable[[int], str]) -> None:
+    """Make absolute paths relative to a base, in place; ``where`` tells a row's place.
+
+    Raises:
+        InputError: a path leads out of a bounded base.
+    """
     whole = os.path.realpath(base)
     for row, path in enumerate(paths):
         if os.path.isabs(path) and not is_remote(base):  # noqa: PTH117 - a million of them
             paths[row] = os.path.relpath(path, whole).replace(os.sep, "/")
         if bounded and _leads_out(paths[row], base):
-            raise InputError(
-                f"the path {path!r} leads out of root",
-                where=labels.row_where(row),
-                hint="root=DIR holds them all",
-            )
-    return Listing(place, paths, labels, *below(base, paths), notes=notes)
+            what = f"the path {path!r} leads out of root"
+            raise InputError(what, where=where(row), hint="root=DIR holds them all")
 
 
 def _leads_out(path: str, base: str) -> bool:

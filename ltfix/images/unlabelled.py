@@ -14,6 +14,7 @@ from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.images.columns import parse
 from ltfix.images.folder import IMAGES, walk
+from ltfix.images.listing import keep_inside
 from ltfix.images.parts import base_of, open_parts
 from ltfix.images.pictures import below
 from ltfix.images.places import name_of, open_text
@@ -95,6 +96,7 @@ def _folder(path: Path, name: str = NAME) -> Split:
 def _lists(paths: list[str], root: str | None, name: str) -> Split:
     base = base_of(paths[0], root)
     samples = [picture for path in paths for picture in read_paths(path)]
+    keep_inside(samples, base, root is not None, lambda row: f"{paths[0]}, picture {row + 1}")
     return _split(name, samples, base, "list", name_of(root or paths[0]))
 
 

@@ -110,3 +110,12 @@ def test_a_list_of_one_of_several_splits(tmp_path: Path):
         open_unlabelled(both)
     with pytest.raises(InputError, match=r"no split 'val'.*has train, test"):
         open_unlabelled(both, split=["val"])
+
+
+def test_no_path_leads_out_of_a_root_that_was_given(tmp_path: Path):
+    write(tmp_path / "new" / "a.png")
+    for other in ("../b.png", "file:///etc/passwd", f"{tmp_path}/b.png"):
+        (tmp_path / "all.txt").write_text(f"{tmp_path}/new/a.png\n{other}\n")
+        with pytest.raises(InputError, match=r"leads out of root \(.*all\.txt, picture 2"):
+            open_unlabelled(f"list:{tmp_path}/all.txt", root=tmp_path / "new")
+    assert open_unlabelled(f"list:{tmp_path}/all.txt").samples[0] == "new/a.png"
