@@ -170,7 +170,7 @@ class CacheWriter:
             entries.append(ShardEntry(shard.file, rows, record.sha256))
             skipped += left_out
             remarks |= set(record.remarks)
-        kept = np.delete(np.arange(len(self.plan.samples)), skipped)
+        kept: np.ndarray = np.delete(np.arange(len(self.plan.samples)), skipped)
         if not len(kept):
             raise InputError("no image could be read", where=self.folder)
         names = [*(self.plan.samples[row] for row in kept), ""]
