@@ -46,7 +46,8 @@ class HeadOnBody:
     def __init__(self, head: Head, body: Backbone, cache: FeatureCache | None, compute: Compute) -> None:
         manifest = None if cache is None else cache.manifest
         self.head, self.preprocess = head, body.preprocess
-        self.views = parse_views("center" if manifest is None else manifest.preprocess.get("views", "center"))
+        views = "center" if manifest is None else manifest.preprocess.get("views", "center")
+        self.views = parse_views(views).of_split("test")  # random ones are to train on
         self._dtype = "float32" if manifest is None else manifest.dtype
         self._forward = Forward(body, compute)
 

@@ -186,7 +186,10 @@ def _of_features(model: Head | Exported, cache: FeatureCache, progress: Progress
     elif model.preprocess is not None:
         raise UsageError("the export takes pictures, not features", where=cache.path)
     else:
-        blocks = ((rows, model.logits(x.mean(1, dtype=np.float32))) for rows, x in cache.blocks(_ROWS))
+        views = range(cache.tested_views)
+        blocks = (
+            (rows, np.mean([model.logits(x[:, v]) for v in views], 0)) for rows, x in cache.blocks(_ROWS)
+        )
     return _named(blocks, cache, progress)
 
 

@@ -84,6 +84,15 @@ def test_pictures_get_what_their_features_get(project: Path, options: dict[str, 
         assert one.probabilities.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("views", ["center,hflip,train:2", "train:2"])
+def test_random_views_are_to_train_on(project: Path, tmp_path: Path, views: str):
+    caches = ltfix.extract("photos", out=tmp_path / "drawn", **{**BODY, "views": views})
+    head = ltfix.fit(caches["train"], "ce", epochs=1)
+    ours = ltfix.predict(head, "photos/test", cache=caches["train"], device="cpu")
+    for one, other in zip(ours, ltfix.predict(head, caches["test"]), strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-3)
+
+
 def test_it_is_the_accuracy_of_evaluate(project: Path):
     cache = ltfix.open_cache("features/test")
     found = [one.label for one in ltfix.predict("head.safetensors", cache)]
@@ -98,6 +107,15 @@ def test_an_export_says_the_same(project: Path):
     assert [one.sample for one in ours] == [one.sample for one in plain]
     with pytest.raises(UsageError, match="takes pictures, not features"):
         ltfix.predict("head.pt2", "features/test")
+
+
+def test_an_exported_head_sees_every_view_alone(project: Path, tmp_path: Path):
+    place = tmp_path / "alone.pt2"
+    ltfix.export("head.safetensors", place, to="torch-export", features=True, cache="features/train")
+    for one, other in zip(
+        ltfix.predict(place, "features/test"), ltfix.predict("head.safetensors", "features/test"), strict=True
+    ):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
 
 
 def test_equal_logits_and_abstention(tmp_path: Path):
