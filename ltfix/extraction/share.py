@@ -63,8 +63,10 @@ class SharedCache:
         self.left = self.writer.pending() if alone else self.writer.missing()
         if alone:
             self.writer.forget(self.left)
-        if not hold.take(shared=True):
-            raise files.occupied(job.folder)
+        while not hold.take(shared=True):  # who came in between shares it, too, if it writes the same
+            if not _is_of(job):
+                raise files.occupied(job.folder)
+            pause()
         self.claims = Claims(job.folder)
 
     def claim(self, progress: Progress) -> Iterator[Shard]:

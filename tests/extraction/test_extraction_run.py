@@ -31,6 +31,7 @@ from ltfix.extraction.forward import Forward
 from ltfix.extraction.plan import prepare
 from ltfix.extraction.request import Request
 from ltfix.images.source import open_source
+from ltfix.locking import Hold
 
 
 class Notes:
@@ -496,6 +497,20 @@ def test_one_writer_at_a_time(photos: Path, tmp_path: Path):
         extract(photos, tmp_path)
     assert not (tmp_path / "train").exists()
     assert list(extract(photos, tmp_path)) == ["train", "test"]
+
+
+def test_a_folder_that_another_process_holds_for_a_moment(photos: Path, tmp_path: Path, monkeypatch: Any):
+    take, refused = Hold.take, list[bool]()
+
+    def refused_once(hold: Hold, *, shared: bool = False) -> bool:
+        if shared and not refused:
+            refused.append(True)
+            return False
+        return take(hold, shared=shared)
+
+    monkeypatch.setattr(Hold, "take", refused_once)
+    extract(photos, tmp_path / "out")
+    assert refused
 
 
 def test_random_views_are_those_of_the_samples_and_are_not_tested_with(photos: Path, tmp_path: Path):
