@@ -92,9 +92,9 @@ def end_together() -> None:
     if own.size == 1:
         return
     turn = f"turn {next(_TURNS)}"
-    store().set(f"{turn} {own.rank}", "")
-    if own.first:
-        with contextlib.suppress(RuntimeError):  # one died, which torchrun says
+    with contextlib.suppress(RuntimeError):  # one died, which torchrun says
+        store().set(f"{turn} {own.rank}", "")
+        if own.first:
             store().wait([f"{turn} {rank}" for rank in range(own.size)], _CONNECT)
 
 
@@ -119,7 +119,7 @@ class OneProgress:
         """Report ``n`` more units done by this process; 0 looks at what the others did."""
         try:
             done = store().add(self._task, n)
-        except RuntimeError:  # the first, which keeps the table, has seen that all is done, and ended
+        except RuntimeError:  # the first, which keeps the table, has died: the shards are made all the same
             if self.first:
                 raise
             return
