@@ -135,6 +135,7 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     from ltfix import runfile
     from ltfix.cli.commands import load
     from ltfix.cli.signature import options
+    from ltfix.features.read import open_cache
 
     for path in sorted(work.glob(f"runs/*/{runfile.NAME}")):
         provenance = runfile.read_run(path.parent).content.get("provenance")
@@ -145,13 +146,19 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     if manifest is not None:
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])
     flags = {parameter.name: parameter.flag for parameter in options(load("fit")).values()}
+    train = work / "features" / "train"
+    trained = open_cache(train).fingerprint if train.exists() else None
     for head in (row.head for row in evaluation.rows):
-        if "values" in head.meta and head.path is not None:
-            if "@" in f"{head.meta.get('parts')}":  # a part of one's own, whose file the head does not tell
-                continue
+        if head.path is not None and _is_told(head, trained):
             with contextlib.suppress(InputError):  # another tool's
                 yield shlex.join(["ltfix", "fit", *_fit(head, flags), "--out", f"heads/{head.path.name}"])
     yield shlex.join(["ltfix", "report", *_typed(config.current())])
+
+
+def _is_told(head: Head, trained: str | None) -> bool:
+    """Whether a head says how it was fitted: on the features of this fingerprint, by no part of one's own."""
+    own = "@" in str(head.meta.get("parts"))
+    return "values" in head.meta and not own and trained in (None, head.meta.get("cache", trained))
 
 
 def _typed(here: config.Invocation) -> Iterator[str]:

@@ -100,6 +100,8 @@ def test_the_commands_make_the_same_heads_again(project: Path):
     assert run(asked.split()) == 0
     made = project / "heads/ce+los-epochs1-delta0.7-calibrated-shots.safetensors"
     head = ltfix.load_head(made)
+    elsewhere = {**head.meta, "cache": "0" * 64}
+    dataclasses.replace(head, meta=elsewhere).save(project / "heads/elsewhere.safetensors")
     for name, values in (("another", {"lr": 0.1}), ("third", [1]), ("fourth", {"lr": {"value": 1}})):
         meta = {**head.meta, "values": values}
         dataclasses.replace(head, meta=meta).save(project / f"heads/{name}.safetensors")
