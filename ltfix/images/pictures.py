@@ -60,9 +60,8 @@ class FilePictures:
         except InputError as err:
             raise InputError(err.what, where=path, hint=self._other_form(row) or err.hint) from err
         with files.os_errors(path), Path(path).open("rb") as handle:
-            data = handle.read(MAX_BYTES + 1)
-        check_size(len(data), path)
-        return data
+            check_size(os.fstat(handle.fileno()).st_size, path)
+            return handle.read()
 
     def where(self, row: int) -> str:
         """The path of one file."""

@@ -58,7 +58,12 @@ class HeadOnBody:
                 yield batch, None
                 continue
             x = features.reshape(len(batch.index), len(self.views), -1).astype(self._dtype)
-            yield batch, self.head.mean_logits(x)
+            if len(self.views) > 1:
+                yield batch, self.head.mean_logits(x)
+            else:  # in torch's threads: numpy's own would spin beside those that decode
+                import torch
+
+                yield batch, self.head.logits(torch.from_numpy(x[:, 0])).numpy()
 
 
 class ExportOnPixels:
