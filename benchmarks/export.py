@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", type=Path)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--work", type=Path, default=Path("export-benchmark"))
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir(), "ltfix-export"))
     given = parser.parse_args()
     lite = {"checkpoint": given.checkpoint}
     bodies = {

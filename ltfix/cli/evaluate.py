@@ -18,6 +18,7 @@ from ltfix.cli.options import (
     RandomSeed,
     ResultFile,
     TableFormat,
+    TestCache,
     WorkFolder,
 )
 from ltfix.cli.signature import ARGUMENT
@@ -48,9 +49,7 @@ def evaluate(
         ),
         ARGUMENT,
     ] = None,
-    cache: Annotated[
-        Path | None, Option("Features to evaluate on.  [default: features/test]", metavar="CACHE")
-    ] = None,
+    cache: TestCache = None,
     report: Annotated[
         str,
         Option("many-medium-few, per-class, calibration, confusion, logits or features.", metavar="KIND"),
@@ -100,8 +99,8 @@ def evaluate(
     figure = None if plot is None else _figure_of(report, plot)
     opened = locate(cache, work, "test", "--cache CACHE", names)
     given = [open_named(path, names) if path.suffix == ".npz" else path for path in _named(heads or [])]
-    chosen = given or kept_heads(work, opened, whatever_they_fit=gates.given)
-    chosen = [*_probe_of(chosen, opened, work), *chosen]
+    kept = given or kept_heads(work, opened, whatever_they_fit=gates.given)
+    chosen = _with_probe(kept, opened, work)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     opened_heads = Evaluation.of(chosen, opened, many=many, few=few, tta=tta, progress=progress)
@@ -163,21 +162,23 @@ def kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> S
     return paths if whatever_they_fit else _of_these_features(map(load_head, paths), cache)
 
 
-def _probe_of(chosen: Sequence[Path | Head | FeatureCache], cache: FeatureCache, work: Path) -> list[Head]:
-    """The probe that was kept beside features/train, where heads of these began with it."""
+def _with_probe(
+    chosen: Sequence[Path | Head | FeatureCache], cache: FeatureCache, work: Path
+) -> Sequence[Path | Head | FeatureCache]:
+    """What was chosen, behind the probe kept beside features/train where heads of these began with it."""
     from ltfix.evaluation.given import open_given
     from ltfix.features.read import open_cache
     from ltfix.heads.head import BEFORE, Head
 
     usual = work / "features" / "train"
     if cache.head is not None or not usual.is_dir():
-        return []
+        return chosen
     train = open_cache(usual)
     probe = train.kept_probe()
     opened = [open_given(one) if isinstance(one, Path) else one for one in chosen]
     heads = [head for head in opened if isinstance(head, Head) and head.method not in BEFORE]
     theirs = len(heads) == len(opened) and any(head.meta.get("cache") == train.fingerprint for head in heads)
-    return [probe] if probe is not None and theirs else []
+    return [probe, *opened] if probe is not None and theirs else opened
 
 
 def _of_these_features(found: Iterable[Head], cache: FeatureCache) -> list[Head]:

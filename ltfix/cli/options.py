@@ -69,6 +69,9 @@ RandomSeed = Annotated[int, options_of(RunOptions)["seed"]]
 MayOverwrite = Annotated[bool, options_of(RunOptions)["overwrite"]]
 ListFormat = Annotated[str, Option("How the list is printed.", choices=LIST_FORMATS)]
 EntryName = Annotated[str | None, Option("Show this one with its values.", metavar="NAME"), ARGUMENT]
+TestCache = Annotated[
+    Path | None, Option("Features to evaluate on.  [default: features/test]", metavar="CACHE")
+]
 PlotFile = Annotated[
     Path | None, Option("Draw it: .png, .pdf or .svg (needs the extra `plot`).", metavar="FILE")
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ltfix.cli import config, console
 from ltfix.cli.caches import locate
 from ltfix.cli.evaluate import kept_heads
-from ltfix.cli.options import FewBound, ManyBound, MayOverwrite, RandomSeed, WorkFolder
+from ltfix.cli.options import FewBound, ManyBound, MayOverwrite, RandomSeed, TestCache, WorkFolder
 from ltfix.cli.signature import ARGUMENT
 from ltfix.errors import InputError
 from ltfix.option import Option
@@ -37,9 +37,7 @@ def report(
         ),
         ARGUMENT,
     ] = None,
-    cache: Annotated[
-        Path | None, Option("Features to evaluate on.  [default: features/test]", metavar="CACHE")
-    ] = None,
+    cache: TestCache = None,
     data: Annotated[
         str | None,
         Option(
