@@ -16,7 +16,6 @@ import secrets
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.locking import LOCKS, try_lock
@@ -135,41 +134,70 @@ def atomic_path(path: Path | str, *, overwrite: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _staged(paths: Sequence[Path], overwrite: bool) -> Iterator[list[Path]]:
-    """Yield a temporary path for each of ``paths``; when the block ends well, all are named, or none."""
+    """Yield a temporary path for each of ``paths``; when the block ends well, all are named, or none.
+
+    Names that may not replace others are given one after the other, so a file for the whole set tells a
+    set that a killed writer left half named from one whose temporary names it only had not yet removed.
+    """
+    token = f"{os.getpid()}-{secrets.token_hex(4)}"
+    folders = {path.parent for path in paths}
     with contextlib.ExitStack() as stack:
-        temporaries = [stack.enter_context(_temporary(path, overwrite)) for path in paths]
-        yield temporaries
-        for temporary, path in zip(temporaries, paths, strict=True):
-            with os_errors(path), temporary.open("rb+") as handle:
-                os.fsync(handle.fileno())
-        with contextlib.ExitStack() as named:
+        temporaries = [
+            stack.enter_context(_temporary(path, f"{token}-{i}", overwrite)) for i, path in enumerate(paths)
+        ]
+        marked = contextlib.ExitStack()
+        if len(paths) > 1 and not overwrite:
+            for folder in folders:
+                with os_errors(folder):
+                    marked.enter_context(_locked(_marker(folder, token)))
+        with marked:
+            yield temporaries
             for temporary, path in zip(temporaries, paths, strict=True):
-                with os_errors(path):
-                    _give_name(temporary, path, overwrite)
-                if not overwrite:
-                    named.callback(path.unlink, missing_ok=True)
-            named.pop_all()
-    for folder in {path.parent for path in paths}:
+                with os_errors(path), temporary.open("rb+") as handle:
+                    os.fsync(handle.fileno())
+            with contextlib.ExitStack() as named:
+                for temporary, path in zip(temporaries, paths, strict=True):
+                    with os_errors(path):
+                        _give_name(temporary, path, overwrite)
+                    if not overwrite:
+                        named.callback(path.unlink, missing_ok=True)
+                named.pop_all()
+    for folder in folders:
         _sync_folder(folder)
 
 
 @contextlib.contextmanager
-def _temporary(path: Path, overwrite: bool) -> Iterator[Path]:
+def _temporary(path: Path, token: str, overwrite: bool) -> Iterator[Path]:
     """A locked temporary file for ``path``, gone at the end; what killed writers left for it goes too."""
     with os_errors(path):
         _demand_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent, glob.escape(_prefix(path)), None if overwrite else path)
-        held = _locked_temporary(path)
+        held = contextlib.ExitStack()
+        temporary = held.enter_context(_locked(path.with_name(f"{_prefix(path)}{token}{_TEMPORARY}")))
     with held:
-        temporary = Path(held.name)
-        if not LOCKS:  # Windows renames no open file
-            held.close()
+        yield temporary
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[Path]:
+    """A new file, locked while it is there; gone at the end."""
+    handle = path.open("xb")
+    while not (try_lock(handle.fileno()) and os.fstat(handle.fileno()).st_nlink):
+        handle.close()  # swept by another process before it was locked
+        handle = path.open("xb")
+    if not LOCKS:  # Windows renames no open file
+        handle.close()
+    with handle:
         try:
-            yield temporary
+            yield path
         finally:
             with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+
+
+def _marker(folder: Path, token: str) -> Path:
+    return folder / f".{token}{_TEMPORARY}"
 
 
 def _give_name(temporary: Path, path: Path, overwrite: bool) -> None:
@@ -187,15 +215,6 @@ def _give_name(temporary: Path, path: Path, overwrite: bool) -> None:
             temporary.replace(path)
     except FileExistsError as err:
         raise _taken(path) from err
-
-
-def _locked_temporary(path: Path) -> BinaryIO:
-    while True:
-        name = f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}"
-        handle = path.with_name(name).open("xb")
-        if try_lock(handle.fileno()) and os.fstat(handle.fileno()).st_nlink:
-            return handle
-        handle.close()  # swept by another process before it was locked
 
 
 def _prefix(path: Path) -> str:
@@ -217,7 +236,7 @@ def sweep(folder: Path) -> None:
 
 
 def _sweep(folder: Path, prefix: str, named: Path | None = None) -> None:
-    """Remove dead temporary files; with them ``named``, where it is one of them that just got its name."""
+    """Remove dead temporary files; with them ``named``, where its set was not wholly named."""
     for path in folder.glob(f"{prefix}*{_TEMPORARY}"):
         with contextlib.suppress(OSError):
             if not LOCKS:
@@ -226,9 +245,24 @@ def _sweep(folder: Path, prefix: str, named: Path | None = None) -> None:
             with path.open("rb+") as handle:
                 if not try_lock(handle.fileno()):
                     continue
-                if named is not None and os.path.lexists(named) and path.samefile(named):
-                    named.unlink()
+                if named is not None:
+                    _settle(path, named)
                 path.unlink(missing_ok=True)
+
+
+def _settle(temporary: Path, named: Path) -> None:
+    """End what the killed writer of ``temporary`` began: all names of its set stay, or ``named`` goes."""
+    token = temporary.name.removesuffix(_TEMPORARY).rpartition(".")[2].rpartition("-")[0]
+    marker = _marker(temporary.parent, token)
+    others = [path for path in temporary.parent.glob(f".*.{token}-*{_TEMPORARY}") if path != temporary]
+    if not marker.exists():
+        for path in others:
+            path.unlink(missing_ok=True)
+        return
+    if os.path.lexists(named) and temporary.samefile(named):
+        named.unlink()
+    if not others:
+        marker.unlink()
 
 
 def write_bytes(path: Path | str, data: bytes, *, overwrite: bool = True) -> None:

@@ -153,6 +153,23 @@ class TestTogether:
         assert names(tmp_path) == ["a", "b", "c"]
 
     @posix
+    @pytest.mark.parametrize("when", [1, 2, 3, 4])
+    def test_one_killed_after_its_last_name_has_done_its_work(self, tmp_path: Path, when: int):
+        done = subprocess.run([sys.executable, "-c", KILLED, "unlink", str(when)], cwd=tmp_path, check=False)
+        assert done.returncode == -signal.SIGKILL
+        with pytest.raises(UsageError, match="already there"):
+            demand_place(tmp_path / "a", overwrite=False)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == PARTS
+
+    @posix
+    @pytest.mark.parametrize("when", range(1, 7))
+    def test_a_sweeper_that_is_killed_leaves_the_rest_to_the_next(self, tmp_path: Path, when: int):
+        subprocess.run([sys.executable, "-c", KILLED, "link", "3"], cwd=tmp_path, check=False)
+        subprocess.run([sys.executable, "-c", KILLED, "unlink", str(when)], cwd=tmp_path, check=False)
+        write_together({tmp_path / name: data for name, data in PARTS.items()}, overwrite=False)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == PARTS
+
+    @posix
     def test_it_needs_no_claim_before(self, tmp_path: Path):
         subprocess.run([sys.executable, "-c", KILLED, "link", "2"], cwd=tmp_path, check=False)
         write_together({tmp_path / name: data for name, data in PARTS.items()}, overwrite=False)
@@ -161,7 +178,7 @@ class TestTogether:
     @posix
     def test_what_another_wrote_stays_beside_what_was_killed(self, tmp_path: Path):
         subprocess.run([sys.executable, "-c", KILLED, "fsync", "3"], cwd=tmp_path, check=False)
-        assert len(names(tmp_path)) == 3
+        assert len(names(tmp_path)) == 4
         (tmp_path / "a").write_bytes(PARTS["a"])  # equal bytes, another file
         with pytest.raises(UsageError, match="already there"):
             demand_place(tmp_path / "a", overwrite=False)

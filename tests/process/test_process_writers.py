@@ -69,7 +69,7 @@ def test_a_second_comparison_is_refused_and_no_record_vouches_for_anothers_head(
 def test_ten_fits_killed_at_any_moment_are_not_in_the_way(tmp_path: Path):
     draw(tmp_path / "train.npz", [60, 20, 8], 0)
     told = run(tmp_path, "kills")
-    for code, complete, line, whole in told["ends"]:
+    for code, named, line, whole in told["ends"]:
         assert whole
-        assert (code, line) == (0, "") or (complete and code == 2), line
+        assert (code, line) == (0, "") or (named and code == 2), line
     assert any(0 < found < 3 for found in told["found"]), "no kill came between two names"
