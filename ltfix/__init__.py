@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ltfix.errors import LtfixError as LtfixError
     from ltfix.errors import UsageError as UsageError
     from ltfix.estimator import LongTailClassifier as LongTailClassifier
-    from ltfix.evaluation import evaluate as evaluate
+    from ltfix.evaluation.measure import evaluate as evaluate
     from ltfix.evaluation.temperature import calibrate as calibrate
     from ltfix.exporting.export import export as export
     from ltfix.exporting.opened import open_export as open_export
@@ -50,7 +50,7 @@ _PUBLIC = {
     "UsageError": "ltfix.errors",
     "calibrate": "ltfix.evaluation.temperature",
     "compare": "ltfix.stage2.tables.compare",
-    "evaluate": "ltfix.evaluation",
+    "evaluate": "ltfix.evaluation.measure",
     "export": "ltfix.exporting.export",
     "extract": "ltfix.extraction.extract",
     "fit": "ltfix.stage2.fit",

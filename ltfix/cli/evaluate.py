@@ -22,6 +22,7 @@ from ltfix.cli.options import (
     WorkFolder,
 )
 from ltfix.cli.signature import ARGUMENT
+from ltfix.evaluation.reports import BUILT_IN
 from ltfix.option import Option
 from ltfix.progress import SILENT
 
@@ -52,7 +53,7 @@ def evaluate(
     cache: TestCache = None,
     report: Annotated[
         str,
-        Option("many-medium-few, per-class, calibration, confusion, logits or features.", metavar="KIND"),
+        Option(f"{', '.join(BUILT_IN[:-1])} or {BUILT_IN[-1]}.", metavar="KIND"),
     ] = "many-medium-few",
     sort: Annotated[
         str, Option("Of per-class: the order of classes.", choices=("index", "gain", "recall", "count"))

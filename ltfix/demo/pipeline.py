@@ -13,9 +13,9 @@ from typing import Any
 from ltfix import files
 from ltfix.demo.digits import load_digits, split_digits
 from ltfix.errors import EnvironmentFault, UsageError
-from ltfix.evaluation import Report, evaluate
 from ltfix.evaluation.describe import describe
-from ltfix.evaluation.measure import Evaluation
+from ltfix.evaluation.measure import Evaluation, evaluate
+from ltfix.evaluation.report import Report
 from ltfix.exporting.export import ExportedHead, export
 from ltfix.extraction.extract import extract
 from ltfix.features.read import open_cache

@@ -11,8 +11,8 @@ import numpy as np
 
 from ltfix._version import __version__
 from ltfix.errors import LtfixError
-from ltfix.evaluation import evaluate
 from ltfix.evaluation.formats import to_markdown
+from ltfix.evaluation.measure import evaluate
 from ltfix.evaluation.shots import group
 from ltfix.evaluation.table import Column, Table
 from ltfix.exporting.joined import Joined

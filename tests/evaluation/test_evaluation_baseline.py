@@ -9,9 +9,9 @@ import pytest
 from evaluation_samples import cache_of, head_of
 
 from ltfix.errors import InputError, UsageError
-from ltfix.evaluation import evaluate
 from ltfix.evaluation.baseline import pack_correct, read_baseline
 from ltfix.evaluation.gate import missed, told
+from ltfix.evaluation.measure import evaluate
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 

@@ -10,8 +10,8 @@ from test_evaluation_table import TABLE
 
 from ltfix.cli.options import TABLE_FORMATS
 from ltfix.errors import UsageError
-from ltfix.evaluation import evaluate
 from ltfix.evaluation.formats import FORMATS, to_latex
+from ltfix.evaluation.measure import evaluate
 
 
 def gated(fail_under: str | None = "all=60,many=99"):

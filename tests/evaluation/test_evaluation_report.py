@@ -16,7 +16,9 @@ from sklearn.metrics import accuracy_score, recall_score
 
 import ltfix
 from ltfix.errors import UsageError
-from ltfix.evaluation import Report, evaluate, reports
+from ltfix.evaluation import reports
+from ltfix.evaluation.measure import evaluate
+from ltfix.evaluation.report import Report
 from ltfix.evaluation.reports.per_class import ordered
 from ltfix.evaluation.scores import predictions
 from ltfix.features.read import open_cache

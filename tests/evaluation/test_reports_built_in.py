@@ -5,7 +5,7 @@ import pytest
 from evaluation_samples import COUNTS, head_of, noisy, one_hot_cache
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
-from ltfix.evaluation import evaluate
+from ltfix.evaluation.measure import evaluate
 from ltfix.evaluation.scores import predictions
 
 

@@ -7,7 +7,8 @@ import pytest
 from evaluation_samples import COUNTS, noisy
 
 from ltfix.errors import InputError, UsageError
-from ltfix.evaluation import evaluate, reports
+from ltfix.evaluation import reports
+from ltfix.evaluation.measure import evaluate
 
 MODULE = """
 from ltfix.evaluation.table import Column, Table
