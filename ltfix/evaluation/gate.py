@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltfix.errors import GateMissed, UsageError, nearest
-from ltfix.evaluation.shots import SHOTS
+from ltfix.evaluation.metrics import SCORES
 from ltfix.heads.head import BEFORE
 
-ACCURACIES = ("all", *SHOTS, "class_mean", "harmonic_mean", "worst_class")
-GATED = (*ACCURACIES, "ece")
+GATED = (*SCORES, "ece")
 LOWER_IS_BETTER = ("ece",)
 _ROUNDING = 1e-9
 

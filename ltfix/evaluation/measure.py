@@ -58,7 +58,7 @@ def evaluate(
     >>> print(report.render("markdown"))  # doctest: +ELLIPSIS
     **test.npz: 6 samples, 3 classes**
     ...
-    | mine | 83.3 | 100.0 | 100.0 | 50.0 | 75.0 | 50.0 | 2 |
+    | mine | 83.3 | 100.0 | 100.0 | 50.0 | 75.0 | 50.0 | 2 | 83.3 | 79.4 | 82.2 | 100.0 |
     ...
 
     Args:

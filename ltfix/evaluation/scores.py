@@ -13,20 +13,10 @@ from ltfix.features.read import FeatureCache
 from ltfix.heads.head import Head
 
 TTA = ("mean", "first")
-TITLES = {
-    "all": "All",
-    "many": "Many",
-    "medium": "Medium",
-    "few": "Few",
-    "class_mean": "Class mean",
-    "harmonic_mean": "Harmonic",
-    "worst_class": "Worst class",
-}
 LogitBlocks = Iterable[tuple[slice, np.ndarray]]
 """The logits of a cache in consecutive blocks: a slice of the samples, and their logits [m, K]."""
 
 _BLOCK_VALUES = 1 << 22  # 16 MiB of float32 logits, whatever K is
-_RECALL_FLOOR = 1e-5
 
 
 def check_tta(tta: str) -> None:
@@ -69,6 +59,14 @@ def logit_blocks(head: Head, cache: FeatureCache, tta: str = "mean") -> Iterator
             told = f"its logits of sample {row}{cache.sample_name(row)} are not finite"
             raise InputError(told, where=head.path or head.name, hint="was it fitted on such features?")
         yield where, logits
+
+
+def true_rank(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """[m] how many logits [m, K] come before the true class's: larger ones, and equal ones of lower index."""
+    true = logits[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(logits.shape[1]) < labels[:, None]
+    ahead: np.ndarray = np.count_nonzero((logits > true) | (earlier & (logits == true)), axis=1)
+    return ahead
 
 
 def predictions(head: Head, cache: FeatureCache, tta: str = "mean") -> np.ndarray:
@@ -139,16 +137,3 @@ def summary(values: np.ndarray, shots: np.ndarray) -> dict[str, float | None]:
     """:func:`shot_means`, and under ``all`` the mean over every class that is not NaN."""
     found = values[~np.isnan(values)]
     return {"all": float(found.mean()) if len(found) else None, **shot_means(values, shots)}
-
-
-def harmonic_mean(recall: np.ndarray) -> float | None:
-    """Harmonic mean of per-class accuracies [K] (fractions), as LIFT (Shi et al., 2024) reports it.
-
-    A class below 0.001 % counts as 0.001 %, as in its published code, so one class never hit pulls the
-    mean close to zero without making it undefined. Classes without samples (NaN) are left out; None if
-    that leaves none.
-    """
-    tested = recall[~np.isnan(recall)]
-    if not len(tested):
-        return None
-    return float(1.0 / np.mean(1.0 / np.maximum(tested, _RECALL_FLOOR)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.scores import class_accuracy, logit_blocks
+from ltfix.evaluation.metrics import Verdicts
+from ltfix.evaluation.scores import logit_blocks, true_rank
 from ltfix.evaluation.shots import Shots
 from ltfix.features.read import FeatureCache
 from ltfix.heads.head import Head
@@ -34,7 +34,7 @@ class TestSet:
     tta: str = "mean"
     progress: Progress = SILENT
     _counted: set[Head] = dataclasses.field(default_factory=set)
-    _predicted: dict[Head, np.ndarray] = dataclasses.field(default_factory=dict)
+    _verdicts: dict[Head, Verdicts] = dataclasses.field(default_factory=dict)
 
     @property
     def n_classes(self) -> int:
@@ -59,37 +59,32 @@ class TestSet:
         """
         first = head not in self._counted
         self._counted.add(head)
-        predicted = np.empty(self.cache.n, np.int64)
+        predicted, rank = np.empty(self.cache.n, np.int64), np.empty(self.cache.n, np.int64)
         for where, logits in logit_blocks(head, self.cache, self.tta):
             predicted[where] = logits.argmax(1)
+            rank[where] = true_rank(logits, self.labels[where])
             yield where, logits
             if first:
                 self.progress.advance(len(logits))
-        self._predicted[head] = predicted
+        self._verdicts[head] = Verdicts(predicted, self.labels, self.shots.of, rank)
 
     def counted(self, head: Head) -> bool:
         """Whether the progress has advanced by this head's samples; a report may need none of its logits."""
         return head in self._counted
 
-    def predictions(self, head: Head) -> np.ndarray:
-        """[N] predicted classes of a head, computed once; the lower index where logits are equal."""
-        if head not in self._predicted:
+    def verdicts(self, head: Head) -> Verdicts:
+        """What a head says of every sample, computed once."""
+        if head not in self._verdicts:
             collections.deque(self.blocks(head), maxlen=0)
-        return self._predicted[head]
+        return self._verdicts[head]
+
+    def predictions(self, head: Head) -> np.ndarray:
+        """[N] predicted classes of a head; the lower index where logits are equal."""
+        return self.verdicts(head).predicted
 
     def correct(self, head: Head) -> np.ndarray:
         """[N] bool, whether a head is right on each sample."""
-        return np.asarray(self.predictions(head) == self.labels)
-
-    def recall(self, head: Head) -> np.ndarray:
-        """[K] accuracy per class, NaN for a class without samples."""
-        return class_accuracy(self.predictions(head), self.labels, self.n_classes)
-
-    def worst(self, recall: np.ndarray) -> dict[str, Any]:
-        """The smallest accuracy of a class, and which it is: name, else index; the first of equal ones."""
-        index = int(np.nanargmin(recall))
-        name = self.class_name(index)
-        return {"worst_class": float(recall[index]), "worst_class_name": str(index) if name is None else name}
+        return self.verdicts(head).correct
 
     def class_name(self, index: int) -> str | None:
         """The name of a class, where names are known."""

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluation_samples import COUNTS, cache_of, head_of, noisy, one_hot_cache, write_cache
-from sklearn.metrics import accuracy_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 import ltfix
 from ltfix.errors import UsageError
 from ltfix.evaluation import reports
 from ltfix.evaluation.measure import evaluate
+from ltfix.evaluation.metrics import SCORES
 from ltfix.evaluation.report import Report
 from ltfix.evaluation.reports.per_class import ordered
 from ltfix.evaluation.scores import predictions
@@ -25,6 +26,7 @@ from ltfix.features.read import open_cache
 
 LABELS = [0, 0, 1, 1, 2, 3, 4, 4, 5, 6]
 PRED = [0, 1, 1, 1, 2, 3, 4, 0, 0, 6]
+F1 = [f1_score(LABELS, found, average="macro") for found in ([6 - k for k in PRED], PRED)]
 
 
 @pytest.fixture
@@ -57,6 +59,9 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
                 "medium": pytest.approx(1 / 3),
                 "few": 0.0,
                 "class_mean": pytest.approx(1 / 7),
+                "g_mean": 0.0,
+                "macro_f1": pytest.approx(F1[0]),
+                "top5": 0.7,
                 "harmonic_mean": pytest.approx(7 / (1 + 6e5)),
                 "worst_class": 0.0,
                 "worst_class_name": "0",
@@ -71,6 +76,9 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
                 "medium": pytest.approx(2.5 / 3),
                 "few": 0.5,
                 "class_mean": pytest.approx((0.5 + 1 + 1 + 1 + 0.5 + 0 + 1) / 7),
+                "g_mean": 0.0,
+                "macro_f1": pytest.approx(F1[1]),
+                "top5": 0.9,
                 "harmonic_mean": pytest.approx(7 / (2 + 1 + 1 + 1 + 2 + 1e5 + 1)),
                 "worst_class": 0.0,
                 "worst_class_name": "5",
@@ -82,17 +90,16 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
 
 def test_keys_stand_in_the_documented_order(report: Report):
     assert list(report.to_dict()) == ["format", "report", "cache", "shots", "heads"]
-    scores = ["all", "many", "medium", "few", "class_mean", "harmonic_mean", "worst_class"]
-    scores += ["worst_class_name", "correct"]
-    assert list(report.to_dict()["heads"][0]) == ["name", "path", "method", *scores]
+    told = ["name", "path", "method", *SCORES, "worst_class_name", "correct"]
+    assert list(report.to_dict()["heads"][0]) == told
 
 
 def test_an_empty_shot_is_null_and_a_dash():
     cache, head = one_hot_cache([0, 1], [0, 1], 2, counts=np.array([500, 300]))
     report = evaluate(head, cache)
     assert json.loads(report.render("json"))["heads"][0]["few"] is None
-    assert report.tables()[0].cells() == [["ce", "100.0", "100.0", "–", "–", "100.0", "100.0", "0"]]
-    assert report.render("csv").splitlines()[1] == "ce,,ce,1.0,1.0,,,1.0,1.0,1.0,0"
+    assert report.tables()[0].cells()[0][:8] == ["ce", "100.0", "100.0", "–", "–", "100.0", "100.0", "0"]
+    assert report.render("csv").splitlines()[1] == "ce,,ce,1.0,1.0,,,1.0,1.0,0,1.0,1.0,1.0,1.0"
 
 
 def test_boundaries_move_and_are_recorded():

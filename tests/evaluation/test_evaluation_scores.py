@@ -14,7 +14,6 @@ from ltfix.errors import InputError, UsageError
 from ltfix.evaluation import scores
 from ltfix.evaluation.scores import (
     class_accuracy,
-    harmonic_mean,
     logit_blocks,
     predictions,
     shot_accuracy,
@@ -52,13 +51,6 @@ def test_equal_classes_make_shots_add_up_to_all(seed: int):
     labels = np.repeat(np.arange(7), 4)
     found = shot_accuracy(rng.integers(0, 7, 28), labels, COUNTS)
     assert found["all"] * 7 == pytest.approx(found["many"] * 2 + found["medium"] * 3 + found["few"] * 2)
-
-
-def test_harmonic_mean_floors_a_class_never_hit():
-    assert harmonic_mean(np.array([0.5, 0.25])) == pytest.approx(1 / 3)
-    assert harmonic_mean(np.array([0.5, np.nan])) == pytest.approx(0.5)
-    assert harmonic_mean(np.array([1.0, 0.0])) == pytest.approx(2 / (1 + 1e5))
-    assert harmonic_mean(np.array([np.nan])) is None
 
 
 def test_ties_go_to_the_lower_index():

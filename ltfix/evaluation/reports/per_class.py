@@ -34,7 +34,8 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
     ``recall`` is the class's accuracy (None without a test sample); ``precision`` the share of samples
     predicted as the class that are of it (None where nothing is predicted so).
     """
-    pred, recall = test.predictions(head), test.recall(head)
+    verdicts = test.verdicts(head)
+    pred, recall = verdicts.predicted, verdicts.recall
     predicted = np.bincount(pred, minlength=test.n_classes)
     hit = np.bincount(pred[pred == test.labels], minlength=test.n_classes)
     tested = test.tested

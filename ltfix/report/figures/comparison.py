@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ltfix.evaluation.scores import TITLES
+from ltfix.evaluation.metrics import TITLES
 from ltfix.evaluation.shots import SHOTS
 from ltfix.report.canvas import COLOURS, Panel, label, legend_above, line
 from ltfix.report.subject import Subject

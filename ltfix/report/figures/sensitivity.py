@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ltfix.errors import UsageError
-from ltfix.evaluation.scores import TITLES
+from ltfix.evaluation.metrics import TITLES
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import format_value
 from ltfix.report.canvas import COLOURS, LINES, Panel, label, legend_above, line, log_scale

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ltfix.evaluation.given import training_counts
-from ltfix.evaluation.scores import TITLES, class_accuracy, predictions, shot_means, spread
-from ltfix.evaluation.shots import group
+from ltfix.evaluation.metrics import TITLES, Verdicts
+from ltfix.evaluation.scores import predictions, spread
+from ltfix.evaluation.shots import SHOTS, group
 from ltfix.evaluation.table import Column
 from ltfix.features.read import CacheLike, open_cache
 from ltfix.heads.head import Head
@@ -18,6 +19,7 @@ from ltfix.stage2.fitting.context import Material, check_pair
 from ltfix.stage2.methods.options import Options
 
 Scores = Mapping[str, float | None]
+SCORES = ("all", *SHOTS, "worst_class", "class_mean")
 
 
 class Bench:
@@ -72,15 +74,9 @@ class Bench:
             predicted = predictions(head, self.test)
         else:
             predicted = self.material.folds()[0].predict(head)
-        recall = class_accuracy(predicted, self.labels, len(self.shots.counts))
-        scores = {
-            "all": float(np.mean(predicted == self.labels)),
-            **shot_means(recall, self.shots.of),
-            "class_mean": float(np.nanmean(recall)),
-            "worst_class": float(np.nanmin(recall)),
-        }
-        worst, names = int(np.nanargmin(recall)), self.material.train.classes
-        return scores, str(worst) if names is None else names[worst], predicted == self.labels
+        found = Verdicts(predicted, self.labels, self.shots.of)
+        worst, names = int(np.nanargmin(found.recall)), self.material.train.classes
+        return found.scores(SCORES), str(worst) if names is None else names[worst], found.correct
 
 
 def spreads(runs: Sequence[Scores], keys: Iterable[str]) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from ltfix.stage2.loop.scaling import told_scaling
 from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Part
-from ltfix.stage2.tables.bench import Bench, seeds_note, spreads
-from ltfix.stage2.tables.comparison import SCORES, Comparison
+from ltfix.stage2.tables.bench import SCORES, Bench, seeds_note, spreads
+from ltfix.stage2.tables.comparison import Comparison
 from ltfix.stage2.tables.entries import Entry, entries
 from ltfix.stage2.tables.store import Finished, Store, digest
 from ltfix.stage2.tuning.method_fit import MethodFit
@@ -137,7 +137,7 @@ def _start_row(bench: Bench) -> tuple[str, str, Runs]:
 
 def _finished(bench: Bench, head: Head, seconds: float) -> Finished:
     scores, worst, correct = bench.measure(head)
-    return Finished({key: scores[key] for key in SCORES}, seconds, worst, pack_correct(correct))
+    return Finished(scores, seconds, worst, pack_correct(correct))
 
 
 def _row(bench: Bench, method: str, name: str, runs: Runs) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class _Fits:
             "choices_by_seed": material.seed,
             "shots": {"many": shots.many, "few": shots.few},
             "version": __version__,
-            "kept": ["worst", "correct"],
+            "kept": ["worst", "correct", "class_mean"],
         }
 
     def settings(self, entry: Entry, seed: int) -> dict[str, Any]:

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltfix.evaluation.result import Result
-from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.significance import ALPHA
 from ltfix.evaluation.table import Column, Table
-from ltfix.stage2.tables.bench import score_columns
+from ltfix.stage2.tables.bench import SCORES, score_columns
 
 FORMAT = "ltfix-compare/1"
-SCORES = ("all", *SHOTS, "worst_class")
 _COST = "Fit s: wall seconds of all seeds together"
 _INTERVAL = "All, 95 %: what the test sample leaves open, beside the spread of seeds."
 _WORST = "Which: the worst class of most seeds."
@@ -58,8 +56,9 @@ class Comparison(Result):
             Column("method", "", csv_only=True),
             *score_columns(SCORES[:4]),
             *beside,
-            *score_columns(SCORES[4:]),
+            *score_columns(SCORES[4:5]),
             Column("worst_class_name", "Which", note=_WORST if len(seeds) > 1 else ""),
+            *score_columns(SCORES[5:]),
             Column("interval", "All, 95 %", "interval", note=_INTERVAL),
             Column("seeds", "Seeds", "count"),
             Column("fit_seconds", "Fit s", "number", note=f"{_COST}{tuning}."),

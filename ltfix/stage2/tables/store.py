@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 import msgspec
 import numpy as np
@@ -111,6 +111,7 @@ class _Scores(TypedDict):
     many: _Fraction | None
     medium: _Fraction | None
     few: _Fraction | None
+    class_mean: NotRequired[_Fraction | None]  # a run of before it was kept has none, and is fitted again
     worst_class: _Fraction | None
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ltfix.evaluation.metrics import TITLES
 from ltfix.evaluation.result import Result
-from ltfix.evaluation.scores import TITLES
 from ltfix.evaluation.shots import FEW, MANY, SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.features.read import CacheLike
