@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,13 +52,14 @@ def _check(request: TrainingRequest) -> None:
     """Refuse unknown and wrong values before torch is imported."""
     from ltfix.stage1 import recipes
 
-    preset = recipes.choose_preset(request.preset or "cifar", 0, 0)
-    recipes.resolve(recipes.find_recipe(request.recipe), preset, request.values)
+    preset, _ = recipes.choose_preset(request.preset, 0, 0)
+    recipes.resolve(recipes.find_recipe(request.recipe).with_loss(request.loss), preset, request.values)
 
 
 def _run_name(request: TrainingRequest) -> str:
-    """A folder name of the model's and the recipe's."""
-    return request.model.replace(":", "-").replace("/", "-") + f"-{request.recipe}"
+    """A folder name of the model's, the recipe's and the loss's."""
+    parts = (request.model, request.recipe, request.loss)
+    return re.sub("[:/\\\\]", "-", "-".join(str(part) for part in parts if part is not None))
 
 
 def _summarise(run: Run) -> None:

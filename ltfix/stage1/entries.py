@@ -9,8 +9,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ltfix.stage2.methods.catalog import LOSSES, SAMPLERS
-from ltfix.stage2.methods.parts import Value
+from ltfix.errors import UsageError
+from ltfix.stage2.methods.catalog import DRW, LOSSES, SAMPLERS
+from ltfix.stage2.methods.parts import Part, Value
+from ltfix.stage2.methods.values import LossLike, find_loss
 
 SCHEDULES = ("cosine", "constant", "steps", "gentle-steps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -30,6 +32,7 @@ COMMON: Mapping[str, Value] = {
     "schedule": Value("cosine", "learning rate over the epochs", SCHEDULES),
     "warmup_epochs": Value(0, "epochs of linearly rising rate, part of epochs"),
     "sampler": Value("instance", "how images are drawn", tuple(SAMPLERS)),
+    **DRW,
     "augment": Value(
         "crop,flip",
         "crop, flip, resized-crop, color-jitter, randaugment, autoaugment, in their order; or none",
@@ -46,6 +49,7 @@ COMMON: Mapping[str, Value] = {
 }
 """What every recipe has, at its default for CIFAR: the setting of weight balancing, LOS and SAMN."""
 
+_COSINE = {"schedule": "cosine"}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "cifar": {},
     "imagenet-lt": {
@@ -65,6 +69,28 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 """What differs on larger images: the setting of Kang et al. 2020 (decoupling)."""
 
+PAPERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "samn": {
+        "cifar": {**_COSINE, "epochs": 200, "batch_size": 64, "lr": 0.01, "weight_decay": 5e-3},
+        "imagenet-lt": {**_COSINE, "epochs": 135, "batch_size": 128, "lr": 0.1, "weight_decay": 2e-4},
+        "inat": {**_COSINE, "epochs": 120, "batch_size": 128, "lr": 0.1, "weight_decay": 5e-3},
+    },
+    "los": {
+        "cifar": {**_COSINE, "epochs": 200, "batch_size": 64, "lr": 0.01, "weight_decay": 5e-3},
+        "imagenet-lt": {
+            **_COSINE,
+            "epochs": 200,
+            "batch_size": 128,
+            "lr": 0.03,
+            "augment": "resized-crop,flip,color-jitter",
+        },
+        "inat": {**_COSINE, "epochs": 200, "batch_size": 256, "lr": 0.1},
+    },
+}
+"""How papers trained their backbones, by data set (a name of ``PRESETS``); this wins over a recipe."""
+LATER = frozenset(DRW)
+"""Values that runs of 0.1 did not have; at their defaults they decide nothing, so that these runs go on."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recipe:
@@ -73,7 +99,7 @@ class Recipe:
     Attributes:
         name, summary, source: what it is called, does, and where it was published.
         head: the classifier's form: "linear", "cosine" or "etf".
-        loss: a loss of stage 2, whose values the recipe takes too.
+        loss: a loss of stage 2, by name or its part, whose values the recipe takes too.
         objective: "classify", or "glmc" for its two mixed views.
         heads: the classifiers' names.
         test_head: the classifier that is evaluated and handed to stage 2.
@@ -86,7 +112,7 @@ class Recipe:
     summary: str
     source: str
     head: str = "linear"
-    loss: str = "ce"
+    loss: str | Part = "ce"
     objective: str = "classify"
     heads: tuple[str, ...] = ("fc",)
     test_head: str = "fc"
@@ -94,12 +120,37 @@ class Recipe:
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
+    @property
+    def part(self) -> Part:
+        """The record of its loss."""
+        return LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
+
+    def with_loss(self, loss: LossLike | None) -> Recipe:
+        """The recipe with another loss of stage 2, on the classifier that this takes: cosine, or linear.
+
+        Raises:
+            UsageError: an unknown loss; the recipe has none to replace.
+        """
+        if loss is None or loss == self.part.name:
+            return self
+        if self.objective != "classify":
+            what = f"recipe {self.name} has a loss of its own, of two mixed views"
+            raise UsageError(what, where="loss", hint="leave it out")
+        part = find_loss(loss)
+        head = ("cosine" if part.cosines else "linear") if self.head in ("cosine", "linear") else self.head
+        kept = {name: value for name, value in self.defaults.items() if name in {**COMMON, **part.values}}
+        return dataclasses.replace(self, loss=part, head=head, defaults=kept)
+
     def values(self, preset: str = "cifar") -> dict[str, Value]:
-        """Every value the recipe takes, with its default under a preset."""
-        changed = {**PRESETS[preset], **self.defaults, **self.presets.get(preset, {})}
+        """Every value the recipe takes, with its default under a preset: ``inat``, or ``samn/inat``."""
+        paper, _, data = preset.rpartition("/")
+        published = PAPERS[paper][data] if paper else {}
+        changed = {**PRESETS[data], **self.defaults, **self.presets.get(data, {}), **published}
+        taken = {**COMMON, **self.part.values, **self.own}
         return {
             name: dataclasses.replace(value, default=changed.get(name, value.default))
-            for name, value in {**COMMON, **LOSSES[self.loss].values, **self.own}.items()
+            for name, value in taken.items()
+            if name not in DRW or self.objective == "classify"
         }
 
     def to_dict(self, preset: str = "cifar") -> dict[str, Any]:
@@ -109,7 +160,7 @@ class Recipe:
 
     def presets_given(self) -> dict[str, dict[str, Any]]:
         """What every preset but the first changes in the recipe's defaults."""
-        first, *others = PRESETS
+        first, *others = (*PRESETS, *(f"{paper}/{data}" for paper, rows in PAPERS.items() for data in rows))
         base = self.to_dict(first)["defaults"]
         found = {name: self.to_dict(name)["defaults"] for name in others}
         return {
@@ -167,6 +218,21 @@ RECIPES = (
         "Cao et al., NeurIPS 2019; github.com/kaidic/LDAM-DRW (published for small images)",
         head="cosine",
         loss="ldam",
+        defaults={**_LDAM_CIFAR, "drw_from": 0.8},
+        presets=_DECOUPLED,
+    ),
+    Recipe(
+        "cb",
+        "cross-entropy weighted by effective numbers; with drw_from 0.8 the same as ce-drw",
+        "Cui et al., CVPR 2019; github.com/kaidic/LDAM-DRW (published for small images)",
+        loss="cb",
+        defaults=_LDAM_CIFAR,
+        presets=_DECOUPLED,
+    ),
+    Recipe(
+        "ce-drw",
+        "cross-entropy, re-weighted by effective numbers in the last fifth of epochs",
+        "Cao et al., NeurIPS 2019; github.com/kaidic/LDAM-DRW (published for small images)",
         defaults={**_LDAM_CIFAR, "drw_from": 0.8},
         presets=_DECOUPLED,
     ),

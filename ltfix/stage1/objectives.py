@@ -16,8 +16,7 @@ from ltfix.stage1 import mixing
 from ltfix.stage1.entries import Recipe
 from ltfix.stage1.trainee import Trainee
 from ltfix.stage2.loop.samplers import by_power
-from ltfix.stage2.losses.loss import Loss, build_loss
-from ltfix.stage2.losses.margin import Deferred
+from ltfix.stage2.losses.loss import Deferred, Loss, build_loss
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from ltfix.extraction.splits import class_names, training_splits
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.stage1 import recipes
-from ltfix.stage1.entries import Recipe
+from ltfix.stage1.entries import COMMON, LATER, Recipe
 from ltfix.stage1.objectives import extras
 from ltfix.stage1.request import TrainingRequest
 from ltfix.stage1.trainee import TrainingStart, build_start
@@ -54,8 +54,9 @@ class Plan:
             "model": self.request.model,
             "model_args": dict(self.request.model_args),
             "recipe": self.recipe.name,
+            **({} if self.request.loss is None else {"loss": self.recipe.part.identity}),
             "preset": self.preset,
-            "values": self.values,
+            "values": self._decisive(),
             "preprocess": start.preprocess.to_dict(),
             "start": start.weights if start.weights == "random" else {start.weights: start.weights_sha256},
             "data": {"kind": train.kind, "root": train.root, "n": len(train), "digest": train.digest}
@@ -63,6 +64,10 @@ class Plan:
             "classes": list(train.classes),
             "seed": self.request.seed,
         }
+
+    def _decisive(self) -> dict[str, Any]:
+        new = LATER.difference(self.recipe.part.values)
+        return {k: v for k, v in self.values.items() if k not in new or v != COMMON[k].default}
 
     def describe(self, processes: int) -> dict[str, Any]:
         """What ``run.json`` says: all that decides the weights, what they fit, and where they were made."""
@@ -92,11 +97,14 @@ def prepare_training(request: TrainingRequest, device: torch.device) -> Plan:
         InputError: images or a checkpoint that are missing or wrong.
         EnvironmentFault: a precision that the device has not; weights that cannot be downloaded.
     """
-    recipe = recipes.find_recipe(request.recipe)
+    recipe = recipes.find_recipe(request.recipe).with_loss(request.loss)
     train, val = open_images(request)
     start = build_start(request, recipe, train.n_classes)
-    preset = recipes.choose_preset(request.preset, start.preprocess.image_size, train.n_classes)
-    values = recipes.resolve(recipe, preset, request.values)
+    size, source = start.preprocess.image_size, f"{train.kind} {train.root}"
+    preset, why = recipes.choose_preset(request.preset, size, train.n_classes, n=len(train), source=source)
+    if request.preset is not None and why:
+        start.notes.append(f"preset {preset}, {why}")
+    values = recipes.resolve(recipe, preset, request.values, train.n_classes)
     augment.parse(values["augment"])
     compute = choose_compute(device, values["precision"], channels_last=values["channels_last"])
     values["precision"] = compute.precision

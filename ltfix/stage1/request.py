@@ -9,6 +9,7 @@ from typing import Any
 
 from ltfix.extraction.request import ImageRequest
 from ltfix.option import option
+from ltfix.stage2.methods.values import LossLike
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,9 @@ class TrainingRequest(ImageRequest):
         out: the run folder.
         model: a timm name or ``torchvision:NAME``.
         recipe: a name of :func:`ltfix.stage1.recipes.recipes`.
-        preset: "cifar", "imagenet-lt" or "inat"; None chooses by image size and K.
+        loss: of stage 2, for the recipe's: a name, ``my.py:NAME``, or a function of logits and labels.
+        preset: "cifar", "imagenet-lt" or "inat"; None chooses by image size and K. A paper's, "samn" or
+            "los", is of the data set that counts, the source's name or these say, or as "samn/inat" has it.
         split: the split to train on.
         workers: decoding processes where the images are not resident; None: one per CPU.
         pretrained: start from the model's own weights.
@@ -30,8 +33,13 @@ class TrainingRequest(ImageRequest):
 
     model: str = option("cifar_resnet32", "A timm model, or torchvision:NAME.", metavar="NAME")
     recipe: str = option("ce", "How to train it; `ltfix recipes`.", metavar="NAME")
+    loss: LossLike | None = option(
+        None, "Another loss of stage 2, like los or focal, or my.py:NAME.", metavar="NAME"
+    )
     preset: str | None = option(
-        None, "cifar, imagenet-lt or inat.  [default: by image size and classes]", metavar="NAME"
+        None,
+        "cifar, imagenet-lt or inat; of a paper: samn or los.  [default: by image size and classes]",
+        metavar="NAME",
     )
     out: str | Path = option("runs", "The run folder.  [default: runs/<name>]", metavar="DIR")
     split: str = option("train", "The split to train on.", metavar="NAME")

@@ -16,7 +16,7 @@ def test_the_list_has_a_row_a_recipe(capsys: pytest.CaptureFixture[str]) -> None
     assert cli.run(["recipes"]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.split()[0] for row in rows] == NAMES
-    assert NAMES == ["ce", "mixup", "balanced-softmax", "ldam-drw", "logit-adjusted", "glmc", "etf-fr"]
+    assert NAMES[:3] == ["ce", "mixup", "balanced-softmax"] and {"cb", "ce-drw"} < set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

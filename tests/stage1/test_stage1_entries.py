@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ltfix.stage1.entries import COMMON, PRESETS, RECIPES
+from ltfix.stage1.entries import COMMON, PAPERS, PRESETS, RECIPES
 from ltfix.stage1.recipes import find_recipe, resolve
-from ltfix.stage2.methods.catalog import LOSSES
+from ltfix.stage2.methods.catalog import DRW, LOSSES
 
 LDAM = {"lr": 0.1, "batch_size": 128, "weight_decay": 2e-4, "warmup_epochs": 5, "epochs": 200}
 GLMC_LARGE = {"batch_size": 120, "lr": 0.1, "epochs": 135, "weight_decay": 2e-4, "warmup_epochs": 10}
@@ -49,6 +49,21 @@ GLMC_LARGE = {"batch_size": 120, "lr": 0.1, "epochs": 135, "weight_decay": 2e-4,
             {"feature_decay": 0.01, "weight_decay": 5e-3, "lr": 0.01, "batch_size": 64, "epochs": 320},
         ),
         ("logit-adjusted", "cifar", {"tau": 1.0, "lr": 0.01}),
+        ("cb", "cifar", {**LDAM, "schedule": "steps", "beta": 0.9999, "form": "softmax", "drw_from": 1.0}),
+        ("ce-drw", "cifar", {**LDAM, "schedule": "steps", "beta": 0.9999, "drw_from": 0.8}),
+        ("ce", "samn/cifar", {"epochs": 200, "batch_size": 64, "lr": 0.01, "weight_decay": 5e-3}),
+        (
+            "glmc",
+            "samn/imagenet-lt",
+            {"epochs": 135, "batch_size": 128, "lr": 0.1, "weight_decay": 2e-4, "contrast_weight": 10.0},
+        ),
+        ("glmc", "samn/inat", {"epochs": 120, "batch_size": 128, "lr": 0.1, "weight_decay": 5e-3}),
+        (
+            "ce",
+            "los/imagenet-lt",
+            {"epochs": 200, "batch_size": 128, "lr": 0.03, "augment": "resized-crop,flip,color-jitter"},
+        ),
+        ("ce", "los/inat", {"epochs": 200, "batch_size": 256, "lr": 0.1, "schedule": "cosine"}),
     ],
 )
 def test_published_values(name: str, preset: str, expected: dict[str, Any]) -> None:
@@ -61,4 +76,10 @@ def test_a_recipe_is_made_of_what_there_is(recipe: Any) -> None:
     assert recipe.loss in LOSSES and recipe.test_head in recipe.heads
     known = set(recipe.values())
     changed = {*recipe.defaults, *(key for values in recipe.presets.values() for key in values)}
-    assert changed <= known and set(COMMON) <= known and set(recipe.presets) <= set(PRESETS)
+    assert changed <= known and set(COMMON) - set(DRW) <= known and set(recipe.presets) <= set(PRESETS)
+
+
+def test_a_papers_preset_changes_what_there_is() -> None:
+    for rows in PAPERS.values():
+        assert set(rows) <= set(PRESETS)
+        assert all(set(values) <= set(COMMON) for values in rows.values())

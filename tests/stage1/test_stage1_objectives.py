@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ltfix.errors import UsageError
 from ltfix.stage1 import mixing, objectives
 from ltfix.stage1.objectives import BatchPart, Classify, Glmc, build_objective
 from ltfix.stage1.recipes import find_recipe, resolve
 from ltfix.stage1.trainee import Trainee
 from ltfix.stage2.losses.softmax import SoftmaxLoss
+from ltfix.stage2.methods.catalog import LOSSES
 
 COUNTS = np.array([50, 20, 5])
 CPU = torch.device("cpu")
@@ -140,6 +142,16 @@ def formula(name: str, z: Tensor, labels: Tensor, epoch: int, epochs: int) -> Te
     y = one_hot(labels, 3)
     if name in ("balanced-softmax", "logit-adjusted"):
         return cross(z + (n / n.sum()).log(), y)
+    if name in ("ce-drw", "cb-drw"):
+        weight = (1 - 0.9999) / (1 - 0.9999**n) if epoch >= 0.8 * epochs else torch.ones(3)
+        w = weight[labels]
+        return -(w * (y * z.log_softmax(1)).sum(1)).sum() / w.sum()
+    if name == "cb":
+        return formula("cb-drw", z, labels, epochs, epochs)
+    if name == "los-drw":
+        w = ((1 - 0.9999) / (1 - 0.9999**n) if epoch >= 0.8 * epochs else torch.ones(3))[labels]
+        each = -((0.02 * y + 0.98 / 3) * z.log_softmax(1)).sum(1)
+        return (w * each).sum() / w.sum()
     if name == "ldam-drw":
         margin = n**-0.25 * 0.5 / (n**-0.25).max()
         scaled = 30 * (z - margin * y)
@@ -150,11 +162,18 @@ def formula(name: str, z: Tensor, labels: Tensor, epoch: int, epochs: int) -> Te
     return cross(z, y)
 
 
-@pytest.mark.parametrize("name", ["ce", "balanced-softmax", "logit-adjusted", "ldam-drw"])
+DRW = {"cb-drw": ("cb", None), "los-drw": ("ce", "los")}
+
+
+@pytest.mark.parametrize(
+    "name", ["ce", "balanced-softmax", "logit-adjusted", "ldam-drw", "cb", "ce-drw", "cb-drw", "los-drw"]
+)
 @pytest.mark.parametrize("epoch", [0, 159, 160])
 def test_every_loss_is_its_formula_and_drw_switches_at_four_fifths(name: str, epoch: int) -> None:
-    recipe = find_recipe(name)
-    objective = build_objective(recipe, resolve(recipe, "cifar", {}), COUNTS, CPU, torch.float64)
+    called, loss = DRW.get(name, (name, None))
+    recipe = find_recipe(called).with_loss(loss)
+    given = {"drw_from": 0.8} if name in DRW else {}
+    objective = build_objective(recipe, resolve(recipe, "cifar", given), COUNTS, CPU, torch.float64)
     objective.start_epoch(epoch)
     network, (images, labels) = trainee("fc"), batch()
     found, hits = objective(network, images, labels, PART)
@@ -163,6 +182,33 @@ def test_every_loss_is_its_formula_and_drw_switches_at_four_fifths(name: str, ep
         float(formula(name, z.detach(), labels, epoch, 200)), rel=1e-9
     )
     assert float(hits) == float((z.argmax(1) == labels).sum())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("epoch", [0, 9])
+def test_the_network_gets_the_closed_form_gradient_of_every_loss(name: str, epoch: int) -> None:
+    recipe = find_recipe("ce").with_loss(name)
+    values = resolve(recipe, "cifar", {"drw_from": 0.5, "epochs": 10})
+    objective = build_objective(recipe, values, COUNTS, CPU, torch.float64)
+    assert isinstance(objective, Classify)
+    objective.start_epoch(epoch)
+    network, (images, labels) = trainee("fc"), batch()
+    objective(network, images, labels, PART)[0].backward()
+    x = images[0].flatten(1)
+    z = network.heads["fc"](x).detach()[:, None]
+    expected = objective.loss.grad_(z, labels)[:, 0].T @ x / len(x)
+    torch.testing.assert_close(network.heads["fc"].weight.grad, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_loss_of_ones_own_trains_and_has_no_class_weights() -> None:
+    recipe = find_recipe("ce").with_loss(F.cross_entropy)
+    network, (images, labels) = trainee("fc"), batch()
+    objective = build_objective(recipe, resolve(recipe, "cifar", {}), COUNTS, CPU, torch.float64)
+    z = network.heads["fc"](images[0].flatten(1))
+    found = objective(network, images, labels, PART)[0]
+    assert float(found.detach()) == pytest.approx(float(F.cross_entropy(z, labels).detach()), rel=1e-9)
+    with pytest.raises(UsageError, match="no class weights to defer"):
+        build_objective(recipe, resolve(recipe, "cifar", {"drw_from": 0.5}), COUNTS, CPU)
 
 
 def test_hits_of_a_mixture_count_by_share() -> None:

@@ -19,10 +19,19 @@ class Lade:
     L_e = −Σ_c π_c (f_c − g_c − 0.1 g_c²).
     """
 
-    def __init__(self, prior: Tensor, weight: Tensor, softmax: SoftmaxLoss) -> None:
-        self.prior, self.weight, self.softmax = prior, weight, softmax
+    def __init__(self, prior: Tensor, strength: Tensor, softmax: SoftmaxLoss) -> None:
+        self.prior, self.strength, self.softmax = prior, strength, softmax
         n_classes = prior.shape[-1]
         self.shift = torch.log(prior.new_tensor(1 / n_classes) + 1e-9) - torch.log(prior + 1e-9)
+
+    @property
+    def weight(self) -> Tensor | None:
+        """The class weights [M, K] of the cross-entropy; the penalty has none."""
+        return self.softmax.weight
+
+    @weight.setter
+    def weight(self, weight: Tensor | None) -> None:
+        self.softmax.weight = weight
 
     def _pieces(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         hit = F.one_hot(y, z.shape[-1])[..., None, :].to(z.dtype)  # [..., B, 1, K]
@@ -34,14 +43,14 @@ class Lade:
         """Mean loss per setting."""
         _, f, g = self._pieces(z, y)
         estimate = -(self.prior * (f - g - 0.1 * g * g)).sum(-1)
-        return self.softmax.value(z, y) + self.weight * estimate
+        return self.softmax.value(z, y) + self.strength * estimate
 
     def grad_(self, z: Tensor, y: Tensor) -> Tensor:
         """B · ∂value/∂z."""
         share, _, g = self._pieces(z, y)
         spread = torch.softmax(z + self.shift, -3)
         estimate = -self.prior * (share - spread * (1 + 0.2 * g)[..., None, :, :])
-        return self.softmax.grad_(z, y) + z.shape[-3] * self.weight[..., None] * estimate
+        return self.softmax.grad_(z, y) + z.shape[-3] * self.strength[..., None] * estimate
 
 
 def lade(s: Settings) -> Loss:

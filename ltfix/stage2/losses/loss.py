@@ -14,6 +14,7 @@ The files beside this one hold a family each: its classes, and below them the fu
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltfix.errors import UsageError
+from ltfix.stage2.losses import weights
 from ltfix.stage2.methods.method import find_part
 from ltfix.stage2.methods.parts import Part, Setting
 
@@ -77,10 +80,48 @@ def build_loss(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Loss:
-    """A loss of the method table for M settings at once; arguments as in :class:`Settings`."""
+    """A loss of the method table for M settings at once; arguments as in :class:`Settings`.
+
+    With ``drw_from`` below 1 among the values its class weights are :class:`Deferred`.
+
+    Raises:
+        UsageError: a loss of the user's own, which has no class weights, is to defer them.
+    """
     settings = Settings(np.asarray(counts), values, dtype, device)
     found: Loss = find_part("loss", loss).function(settings)
-    return found
+    start = float(values[0].get("drw_from", 1.0))
+    return found if start >= 1 else _deferred(found, settings, start)
+
+
+class Deferred:
+    """Deferred re-weighting (Cao et al. 2019): one loss until a share of the epochs, another from there."""
+
+    def __init__(self, before: Loss, after: Loss, start: float) -> None:
+        self.before, self.after, self.start = before, after, start
+        self.now = before
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Switch over where the epoch's index has reached ``start`` of the epochs."""
+        self.now = self.after if epoch >= self.start * epochs else self.before
+
+    def value(self, z: Tensor, y: Tensor) -> Tensor:
+        """Of the loss in force."""
+        return self.now.value(z, y)
+
+    def grad_(self, z: Tensor, y: Tensor) -> Tensor:
+        """Of the loss in force."""
+        return self.now.grad_(z, y)
+
+
+def _deferred(loss: Any, s: Settings, start: float) -> Deferred:
+    """A loss without class weights, then with its own, or else with those of the effective number."""
+    if not hasattr(loss, "weight"):
+        raise UsageError("a loss of one's own has no class weights to defer", where="drw_from")
+    before, after = copy.deepcopy(loss), copy.deepcopy(loss)
+    before.weight = None
+    if after.weight is None:
+        after.weight = s.table(weights.effective_number, "beta")
+    return Deferred(before, after, start)
 
 
 def of(table: Tensor, y: Tensor) -> Tensor:

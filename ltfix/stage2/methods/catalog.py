@@ -6,6 +6,7 @@ its traits. A new part is its function and its record here.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -124,6 +125,11 @@ HEADS = _table(
 
 _TAU = _number(1.0, "strength of the prior", high=4)
 _BETA = _number(0.9999, "β of the effective number; 1 weights by 1/n", high=1)
+DRW: Mapping[str, Value] = {
+    "drw_from": Value(1.0, "share of the epochs after which classes are re-weighted", high=1),
+    "beta": dataclasses.replace(_BETA),
+}
+"""Deferred re-weighting, which every loss of class counts takes (``losses/loss.py``)."""
 
 LOSSES = _table(
     _loss("ce", "softmax:cross_entropy"),
@@ -197,8 +203,7 @@ LOSSES = _table(
         {
             "max_margin": _number(0.5, "margin of the rarest class", high=2),
             "ldam_s": _number(30.0, "scale s of the cosine", positive=True),
-            "drw_from": Value(1.0, "share of the epochs after which classes are re-weighted", high=1),
-            "beta": _BETA,
+            **DRW,
         },
         cosines=True,
     ),

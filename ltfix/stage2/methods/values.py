@@ -8,7 +8,7 @@ from typing import Any
 
 from ltfix.errors import UsageError, nearest
 from ltfix.stage2.methods.catalog import LOSSES
-from ltfix.stage2.methods.method import Method
+from ltfix.stage2.methods.method import Method, find_part
 from ltfix.stage2.methods.own import from_file
 from ltfix.stage2.methods.parts import LARGE_K, Part, Value, clash, holds
 
@@ -76,21 +76,31 @@ class Values:
         }
 
 
+def find_loss(loss: LossLike) -> Part:
+    """A loss by its name, the part, a function of logits and labels, or where one is: ``"my.py:loss"``.
+
+    Raises:
+        UsageError: an unknown loss. InputError: no such file.
+    """
+    if isinstance(loss, str) and ":" in loss:
+        loss = from_file(loss, "loss")
+    if isinstance(loss, str) and loss not in LOSSES:
+        raise UsageError(f"unknown loss {loss!r}", where="loss", hint=nearest(loss, LOSSES))
+    return find_part("loss", loss)
+
+
 def with_loss(method: Method, loss: LossLike | None) -> Method:
     """The method with another loss, keeping the defaults that still apply.
 
     Args:
-        loss: a name, the part, a function of logits and labels, or where one is: ``"my.py:loss"``.
+        loss: as :func:`find_loss` takes it.
 
     Raises:
         UsageError: an unknown loss, or a method that trains nothing.
     """
     if loss is None or loss is method.loss or (method.loss is not None and loss == method.loss.name):
         return method
-    if isinstance(loss, str) and ":" in loss:
-        loss = from_file(loss, "loss")
-    if isinstance(loss, str) and loss not in LOSSES:
-        raise UsageError(f"unknown loss {loss!r}", where="loss", hint=nearest(loss, LOSSES))
+    loss = find_loss(loss)
     if method.loss is None:
         raise UsageError(
             f"method {method.name} trains nothing, so no loss applies", where="loss", hint="leave it out"
