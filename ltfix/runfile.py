@@ -37,6 +37,7 @@ class _Known:
     classes: list[str] | None = None
     counts: list[Count] | None = None
     dim: Positive | None = None
+    data: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

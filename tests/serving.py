@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
+
+Running = TypeVar("Running", bound=ThreadingHTTPServer)
 
 
 class Server(ThreadingHTTPServer):
@@ -79,7 +82,14 @@ class Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Server]:
     """Serve a folder until the block ends."""
-    with Server(folder) as server:
+    with running(Server(folder)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(server: Running) -> Iterator[Running]:
+    """Answer in a thread until the block ends."""
+    with server:
         thread = threading.Thread(target=functools.partial(server.serve_forever, 0.01), daemon=True)
         thread.start()
         try:

@@ -11,15 +11,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from ltfix import files, runfile
 from ltfix.backbones.load import Backbone, load_backbone
 from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
 from ltfix.errors import UsageError
-from ltfix.extraction.request import Request
+from ltfix.extraction.request import CUT, Request
 from ltfix.extraction.splits import check_present, choose_splits
 from ltfix.features.layout import CachePlan
 from ltfix.features.store import cache_state
 from ltfix.images.fastjpeg import fast_jpeg
-from ltfix.images.source import open_source
+from ltfix.images.places import is_there
+from ltfix.images.source import Source, open_source
 from ltfix.images.split import Split
 from ltfix.images.unlabelled import open_unlabelled
 from ltfix.images.views import DrawView, Views, parse_views
@@ -86,7 +88,7 @@ def prepare(request: Request) -> Extraction:
     device = _own_device(resolve_device(request.device))
     compute = choose_compute(device, request.precision, channels_last=True, emulated=True)
     use_threads(request.threads)
-    splits, train_counts = _open(request)
+    request, splits, train_counts = _open(request)
     if request.on_error == "error":
         for split in splits:
             check_present(split)
@@ -109,17 +111,34 @@ def prepare(request: Request) -> Extraction:
     return Extraction(request, backbone, compute, jobs, draw, jpeg, train_counts, notes)
 
 
-def _open(request: Request) -> tuple[list[Split], np.ndarray | None]:
-    """The splits, and the training samples per class [K], where they are known."""
+def _open(request: Request) -> tuple[Request, list[Split], np.ndarray | None]:
+    """The request with the cut that its backbone was trained with; the splits, and the training samples per
+    class [K], where they are known."""
     root, split, columns = request.root, request.split, request.columns
-    if not request.unlabelled:
-        source = open_source(request.data, root=root, split=split, columns=columns)
-        return choose_splits(source, request)
-    for name in ("classes", "imbalance_factor"):
-        if getattr(request, name) is not None:
-            raise UsageError("pictures without labels have no classes", where=name, hint="leave it out")
-    pictures = open_unlabelled(request.data, root=root, split=split, columns=columns)
-    return [pictures.limit(request.limit)], None
+    if request.unlabelled:
+        for name in ("classes", *request.cut()):
+            if getattr(request, name) is not None:
+                raise UsageError("pictures without labels have no classes", where=name, hint="leave it out")
+        pictures = open_unlabelled(request.data, root=root, split=split, columns=columns)
+        return request, [pictures.limit(request.limit)], None
+    source = open_source(request.data, root=root, split=split, columns=columns)
+    request, told = _cut_as_trained(request, source)
+    splits, counts = choose_splits(source, request)
+    own = splits[0].name in ("train", "val")
+    return request, [splits[0].noted(told if own else None), *splits[1:]], counts
+
+
+def _cut_as_trained(request: Request, source: Source) -> tuple[Request, str | None]:
+    """The request, cut as the images were that a run was trained on, if they are these and it says no cut."""
+    if request.cut() or not is_there(f"{request.backbone}/{runfile.NAME}"):
+        return request, None
+    data = read_run(Path(request.backbone)).content.get("data") or {}
+    cut = {name: data[name] for name in CUT if name in data}
+    if not cut or (data.get("kind"), data.get("root")) != (source.kind, source.root):
+        return request, None
+    told = ", ".join(f"{name}={value}" for name, value in cut.items())
+    note = f"train is cut as for the training of the backbone: {told}; imbalance_factor=1 takes all"
+    return dataclasses.replace(request, **cut), note
 
 
 def _own_device(device: torch.device) -> torch.device:
@@ -201,6 +220,7 @@ def _job(
         backbone=backbone.info,
         preprocess=pixels,
         source=_source(request, split),
+        kept=split.kept,
         stamps=None if split.stamps is None else np.stack([split.sizes, split.stamps], axis=1),
         decides={
             "precision": compute.precision,
@@ -230,6 +250,8 @@ def _source(request: Request, split: Split) -> dict[str, Any]:
     }
     if split.name == "train" or (split.name == "val" and request.val_from_rest):
         source |= request.cut()
+    if split.kept is not None:
+        source["columns"] = files.sha256_texts(split.kept)
     if request.unlabelled:
         source["unlabelled"] = True
     if request.classes_order != "text":

@@ -12,6 +12,8 @@ from typing import Any
 
 from ltfix.option import RunOptions, option
 
+CUT = ("imbalance_factor", "imbalance_type", "imbalance_order", "imbalance_seed", "val_from_rest")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageRequest(RunOptions):
@@ -20,7 +22,8 @@ class ImageRequest(RunOptions):
     Attributes:
         data: a folder, ``list:FILE``, ``list:train=F,test=G``, or another ``prefix:rest``.
         root: the folder that the paths of a list or a table start from.
-        columns: which columns of a table are the path (or image), the label and the split.
+        columns: which columns of a table are the path (or image), the label and the split, and which others a
+            cache is to keep in ``samples.jsonl``.
         classes: class names in index order, or a file of them, one a line.
         classes_order: of class names that the data shows: "text", or "numeric" where they are whole numbers.
         imbalance_factor, imbalance_type, imbalance_order, imbalance_seed: cut the training split to a long
@@ -46,7 +49,9 @@ class ImageRequest(RunOptions):
         None, "Where the paths of a list or table start from.", metavar="DIR", path="place"
     )
     columns: str | None = option(
-        None, "Of a table, like path=file,label=species.  [default: found by name]", metavar="MEANING=NAME,…"
+        None,
+        "Of a table, like path=file,label=species; keep=place,date are kept, too.  [default: found by name]",
+        metavar="MEANING=NAME,…",
     )
     classes: str | Path | Sequence[str] | None = option(
         None, "Class names in index order, one a line.", metavar="FILE"
@@ -93,15 +98,10 @@ class ImageRequest(RunOptions):
     )
 
     def cut(self) -> dict[str, Any]:
-        """What a record of the training images says of their cut."""
-        found: dict[str, Any] = {}
-        if self.imbalance_factor is not None:
-            found = {"imbalance_factor": self.imbalance_factor, "imbalance_seed": self.imbalance_seed}
-        if self.imbalance_type != "exp":
-            found["imbalance_type"] = self.imbalance_type
-        if self.imbalance_order != "shuffle":
-            found["imbalance_order"] = self.imbalance_order
-        return found if self.val_from_rest is None else {**found, "val_from_rest": self.val_from_rest}
+        """What a record of the training images says of their cut; empty where they are not cut."""
+        usual = {"imbalance_type": "exp", "imbalance_order": "shuffle", "imbalance_seed": self.imbalance_seed}
+        asked = {name: getattr(self, name) for name in CUT if getattr(self, name) != usual.get(name)}
+        return {**asked, "imbalance_seed": self.imbalance_seed} if asked else {}
 
     def preprocess(self) -> dict[str, Any]:
         """What overrides the model's own preprocessing; None where nothing was given."""

@@ -84,10 +84,12 @@ def training_splits(
     rest = request.val_from_rest or 0
     if rest and ("val" in source.splits() or name == "val"):
         raise UsageError("the data has a split 'val' already", where=f"val_from_rest={rest}")
-    if request.imbalance_factor is None and request.imbalance_type != "exp":
-        hint = "imbalance_factor=F does"
-        raise UsageError("it cuts nothing", where=f"imbalance_type={request.imbalance_type}", hint=hint)
-    if request.imbalance_factor is None and not rest:
+    whole = request.imbalance_factor is None
+    for value, idle in (("imbalance_type", whole), ("imbalance_order", whole and not rest)):
+        if idle and value in request.cut():
+            where = f"{value}={getattr(request, value)}"
+            raise UsageError("it cuts nothing", where=where, hint="imbalance_factor=F does")
+    if whole and not rest:
         return {name: split.limit(request.limit)}
     kept, left = cut_long_tail(
         split,

@@ -207,7 +207,7 @@ class FeatureCache:
             self._check(index)
 
     def verify(self) -> int:
-        """Read everything: every value, and the SHA-256 of every shard beside the manifest's.
+        """Read everything: every value, and the SHA-256 of every file beside the manifest's.
 
         Returns:
             How many hashes were compared: 0 for a single file, which records none.
@@ -216,16 +216,19 @@ class FeatureCache:
             InputError: a shard that differs, a value that is not finite, samples.txt too short.
         """
         self.check()
-        shards = self.manifest.shards if self.manifest is not None and self.path.is_dir() else []
-        for shard in shards:
-            path = self.path / shard.file
-            if files.sha256_file(path) != shard.sha256:
+        manifest = self.manifest if self.path.is_dir() else None
+        hashes = {shard.file: shard.sha256 for shard in manifest.shards} if manifest is not None else {}
+        if manifest is not None and manifest.columns is not None:
+            hashes[manifests.COLUMNS] = manifest.columns
+        for name, sha256 in hashes.items():
+            path = self.path / name
+            if files.sha256_file(path) != sha256:
                 raise InputError(
                     "its bytes are not those the manifest recorded", where=path, hint="extract again"
                 )
-        if shards:
+        if hashes:
             _ = self.samples
-        return len(shards)
+        return len(hashes)
 
     def _check(self, index: int) -> None:
         if self._checked[index]:

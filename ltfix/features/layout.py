@@ -28,6 +28,7 @@ class CachePlan(Contents):
         decides: every further choice that decides the bytes; with the above it makes the fingerprint.
         run: choices that a resumed run takes over (resolved batch size, threads, device kind, precision).
         shard_rows: samples a shard.
+        kept: N JSON objects of what is known of the samples besides, for ``samples.jsonl``; None: nothing.
         stamps: [N, …] numbers that change when a sample's image is replaced; not part of the cache, and
             None where they are not known.
     """
@@ -38,6 +39,7 @@ class CachePlan(Contents):
     decides: dict[str, Any]
     run: dict[str, Any]
     shard_rows: int = SHARD_ROWS
+    kept: Sequence[str] | None = None
     stamps: np.ndarray | None = None
 
     @functools.cached_property

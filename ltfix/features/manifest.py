@@ -17,6 +17,7 @@ FORMAT = "ltfix-features/1"
 NAME = "manifest.json"
 PARTIAL = "partial.json"
 SAMPLES = "samples.txt"
+COLUMNS = "samples.jsonl"
 HEAD = "head.safetensors"
 PROBE = "probe.safetensors"
 DEPTHS = "depths"  # in ``preprocess``: how images of more than 8 bits were scaled, if there were any
@@ -63,6 +64,7 @@ class Manifest(Contents):
         fingerprint: SHA-256 of all that decides the bytes.
         created_by: the program and its version.
         skipped: source-relative paths that could not be read and were left out.
+        columns: SHA-256 of ``samples.jsonl``, or None where there is none.
     """
 
     n: Positive
@@ -72,6 +74,7 @@ class Manifest(Contents):
     fingerprint: str
     created_by: str
     skipped: list[str] = dataclasses.field(default_factory=list)
+    columns: str | None = None
 
     @property
     def tested_views(self) -> int:
@@ -86,7 +89,8 @@ class Manifest(Contents):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object, with ``format``."""
-        return {"format": FORMAT, **dataclasses.asdict(self)}
+        found = {"format": FORMAT, **dataclasses.asdict(self)}
+        return {key: value for key, value in found.items() if key != "columns" or value is not None}
 
     def __post_init__(self) -> None:
         if sum(self.counts) != self.n:

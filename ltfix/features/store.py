@@ -24,7 +24,7 @@ from ltfix.features.shards import ShardFiles
 from ltfix.heads.head import Head
 
 _OWN_FILE = re.compile(
-    r"manifest\.json|partial(-\d+)?\.json|samples\.txt|head\.safetensors|shard-\d+\.safetensors"
+    r"manifest\.json|partial(-\d+)?\.json|samples\.(txt|jsonl)|head\.safetensors|shard-\d+\.safetensors"
 )
 
 
@@ -175,9 +175,14 @@ class CacheWriter:
             raise InputError("no image could be read", where=self.folder)
         names = [*(self.plan.samples[row] for row in kept), ""]
         files.write_text(self.folder / manifests.SAMPLES, "\n".join(names))
+        columns = None
+        if self.plan.kept is not None:
+            text = "".join(f"{self.plan.kept[row]}\n" for row in kept)
+            files.write_text(self.folder / manifests.COLUMNS, text)
+            columns = files.sha256_bytes(text.encode())
         if head is not None:
             head.save(self.folder / manifests.HEAD)
-        manifest = self._manifest(kept, skipped, entries)
+        manifest = dataclasses.replace(self._manifest(kept, skipped, entries), columns=columns)
         if remarks:
             manifest = dataclasses.replace(
                 manifest, preprocess={**manifest.preprocess, DEPTHS: sorted(remarks)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import functools
 import math
 import re
@@ -10,6 +11,7 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ltfix.errors import InputError, UsageError
@@ -20,7 +22,7 @@ from ltfix.images.parts import base_of, open_parts, split_parts
 from ltfix.images.places import name_of
 from ltfix.images.source import bare_name
 
-Row = tuple[Any, ...]  # its number, path, label, and its split where there is a column of them
+Row = tuple[Any, ...]  # its number, path, label, its split where there is a column of them, what is kept
 Reader = Callable[..., Iterable[Row]]  # of a file and the columns ``chosen``
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -34,7 +36,7 @@ NAMES = {
 
 
 def find_columns(names: Sequence[str], chosen: Mapping[str, str], where: object) -> list[str]:
-    """The columns of the path, of the label and, if there is one, of the split.
+    """The columns of the path, of the label, if there is one, of the split, and those to be kept.
 
     Args:
         names: all that the table has.
@@ -42,7 +44,7 @@ def find_columns(names: Sequence[str], chosen: Mapping[str, str], where: object)
         where: the table, for messages.
 
     Raises:
-        InputError: no path or no label among them.
+        InputError: no path or no label among them, or not one that was named.
     """
     known = "it has " + ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     lower = {name.strip().lower(): name for name in reversed(names)}
@@ -62,7 +64,15 @@ def find_columns(names: Sequence[str], chosen: Mapping[str, str], where: object)
                 where=where,
                 hint=f"columns={meaning}=NAME says which; {known}",
             )
-    return found
+    for name in kept(chosen):
+        if name not in names:
+            raise InputError(f"there is no column {name!r}", where=where, hint=known)
+    return [*found, *kept(chosen)]
+
+
+def kept(chosen: Mapping[str, str]) -> list[str]:
+    """The columns that go into the cache beside the features."""
+    return chosen["keep"].split(",") if "keep" in chosen else []
 
 
 def wants_labels(chosen: Mapping[str, str]) -> bool:
@@ -71,16 +81,17 @@ def wants_labels(chosen: Mapping[str, str]) -> bool:
 
 
 def parse(text: str | None) -> dict[str, str]:
-    """The columns that were named: ``path=file,label=species``.
+    """The columns that were named: ``path=file,label=species,keep=place,date``.
 
     Raises:
         UsageError: it does not read so.
     """
     found = dict[str, str]()
-    for part in re.split(rf",(?=(?:{'|'.join(NAMES)})=)", text) if text else ():
+    for part in re.split(rf",(?=(?:{'|'.join((*NAMES, 'keep'))})=)", text) if text else ():
         meaning, _, name = part.partition("=")
-        if meaning not in NAMES or meaning in found or not (name or meaning == "label"):
-            raise UsageError(f"columns={text!r} is not path=NAME,label=NAME,split=NAME", where="columns")
+        if meaning not in (*NAMES, "keep") or meaning in found or not (name or meaning == "label"):
+            what = f"columns={text!r} is not path=NAME,label=NAME,split=NAME,keep=NAME,NAME"
+            raise UsageError(what, where="columns")
         found[meaning] = name
     return found
 
@@ -93,7 +104,7 @@ class Rows:
     """
 
     def __init__(self, unit: str = "line") -> None:
-        self.paths, self.labels = list[str](), list[str]()
+        self.paths, self.labels, self.kept = list[str](), list[str](), list[str]()
         self._unit, self._numbers, self._known = unit, array("l"), dict[str, str]()
         self._files, self._starts = list[str](), list[int]()
 
@@ -112,6 +123,17 @@ class Rows:
         texts = self.text(path, "path"), self.text(label, "label")
         self.paths.append(texts[0])
         self.labels.append(self._known.setdefault(texts[1], texts[1]))
+
+    def keep(self, values: Mapping[str, object]) -> None:
+        """What is kept of the row that was added last.
+
+        Raises:
+            InputError: JSON has no such value.
+        """
+        try:
+            self.kept.append(msgspec.json.encode(values).decode())
+        except (TypeError, ValueError) as err:
+            raise InputError(f"what is kept is not JSON: {err}", where=self.where(len(self.kept))) from err
 
     def text(self, value: object, meaning: str) -> str:
         """What stands in a cell of the row that is being added."""
@@ -186,14 +208,16 @@ def open_table(
         UsageError, InputError: as :func:`parse`, :func:`ltfix.images.parts.open_parts` and ``read``.
     """
     chosen = parse(columns)
-    label = None if wants_labels(chosen) else "0"
     parts = open_parts(kind, rest, split[:1])
     first = next(iter(parts.values()))[0]
     base = base_of(first, root)
 
     def tables(paths: list[str], by_split: bool) -> dict[str, Listing]:
-        found = _gather(paths, functools.partial(read, chosen=chosen), by_split, unit, label)
-        return {of: build(rows, paths[0], base, root is not None) for of, rows in found.items()}
+        found = dict[str, Listing]()
+        for of, rows in _gather(paths, read, by_split, unit, chosen).items():
+            listing = build(rows, paths[0], base, root is not None)
+            found[of] = dataclasses.replace(listing, kept=rows.kept or None)
+        return found
 
     def one_of_several(paths: list[str]) -> Listing:
         return tables(paths, False)[""]
@@ -210,19 +234,23 @@ def open_table(
 
 
 def _gather(
-    paths: list[str], read: Callable[[str], Iterable[Row]], by_split: bool, unit: str, same: str | None
+    paths: list[str], read: Reader, by_split: bool, unit: str, chosen: Mapping[str, str]
 ) -> dict[str, Rows]:
-    """The rows of some files, by split or all under one empty name; ``same`` is the label of each."""
-    found = dict[str, Rows]()
+    """The rows of some files, by split or all under one empty name."""
+    found, keep = dict[str, Rows](), kept(chosen)
+    same = None if wants_labels(chosen) else "0"
     for path in paths:
         for rows in found.values():
             rows.begin(path)
-        for number, name, label, *of in read(path):
-            part = split_name(of[0], f"{path}, {unit} {number}") if of and by_split else ""
+        for number, name, label, *more in read(path, chosen=chosen):
+            of_split = by_split and len(more) > len(keep)
+            part = split_name(more[0], f"{path}, {unit} {number}") if of_split else ""
             if part not in found:
                 found[part] = Rows(unit)
                 found[part].begin(path)
             found[part].add(number, name, same or label)
+            if keep:
+                found[part].keep(dict(zip(keep, more[-len(keep) :], strict=True)))
     if not found:
         raise InputError("it has no rows", where=paths[0])
     return found

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ltfix.errors import EnvironmentFault, InputError
-from ltfix.images.columns import Rows, find_columns, parse, split_name
+from ltfix.images.columns import Rows, find_columns, kept, parse, split_name
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.pictures import FilePictures, check_size
@@ -36,13 +36,14 @@ def open_hub(
         raise EnvironmentFault("hf: needs datasets", where=rest, hint='pip install "ltfix[hf]"') from err
     chosen, where = parse(columns), f"hf:{rest}"
     try:
-        if Path(rest).is_dir():
+        if any((Path(rest) / name).is_file() for name in ("dataset_dict.json", "state.json")):
             found = datasets.load_from_disk(rest)
         else:
             name, _, config = rest.partition(":")
             found = datasets.load_dataset(name, config or None)
     except Exception as err:  # what it and the hub's client raise has no common name
-        raise InputError(str(err).strip().partition("\n")[0] or type(err).__name__, where=where) from err
+        told = "; ".join(str(err).split("\n")[:2]) or type(err).__name__  # the second line says what there is
+        raise InputError(told, where=where) from err
     if isinstance(found, datasets.Dataset):
         found = {(split or ("train",))[0]: found}
     tables = {
@@ -56,27 +57,34 @@ def _read(found: Any, chosen: Mapping[str, str], where: str) -> Listing:
     """One split."""
     import datasets
 
-    image, label, *_ = find_columns(found.column_names, chosen, where)
+    (image, label, *_), keep = find_columns(found.column_names, chosen, where), kept(chosen)
     if not isinstance(found.features[image], datasets.Image):
         raise InputError(
             f"column {image!r} holds no pictures", where=where, hint="columns=path=NAME says which does"
         )
     names: list[str] | None = getattr(found.features[label], "names", None)
     known = None if names is None else dict(enumerate(names))
-    cells = found.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
+    cells = found.select_columns(list(dict.fromkeys((image, label, *keep)))).cast_column(
+        image, datasets.Image(decode=False)
+    )
     rows, sizes = Rows("row"), list[int]()
     rows.begin(where)
     for batch in cells.with_format("arrow").iter(_BATCH):
-        pictures = batch.column(image)
+        pictures, more = batch.column(image), batch.select(keep).to_pylist()
         for at, text in enumerate(batch.column(label).to_pylist()):
             path, data = pictures[at]["path"].as_py(), pictures[at]["bytes"]
             name = f"{len(sizes)}/{path.rpartition('/')[2]}" if path else str(len(sizes))
             rows.add(len(sizes), name, text if known is None else known.get(text))
+            if keep:
+                rows.keep(more[at])
             sizes.append(len(data.as_buffer()) if data.is_valid else look_at(path or "")[0])
     stamp = zlib.crc32(found._fingerprint.encode())  # any text: who saved it may have chosen it
     labels = Labels(rows.labels, rows.where, classes=names)
     pictures = HubPictures(cells, image, where)
-    return Listing(where, rows.paths, labels, pictures, np.array(sizes, np.int64), np.full(len(sizes), stamp))
+    stamps = np.full(len(sizes), stamp)
+    return Listing(
+        where, rows.paths, labels, pictures, np.array(sizes, np.int64), stamps, kept=rows.kept or None
+    )
 
 
 class HubPictures:

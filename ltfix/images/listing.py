@@ -90,6 +90,7 @@ class ListingSource:
             root=self.root,
             stamps=table.stamps,
             notes=(*table.notes, *filter(None, told)),
+            kept=table.kept,
         )
         if table.by_class and (np.diff(found.labels) < 0).any():
             return found.subset(np.argsort(found.labels, kind="stable"))
@@ -179,10 +180,16 @@ def _checked(table: Listing) -> Listing:
 
 
 def told_benchmark(rows: int, classes: int) -> str | None:
-    """A note where a training list has the counts of a published one, or nearly."""
+    """A note where a training list has the counts of a published one, or nearly, and then what is missing."""
     for name, (n, k) in BENCHMARKS.items():
         if (rows, classes) == (n, k):
             return f"{name} by its counts: {n:,} pictures of {k:,} classes"
         if abs(rows - n) <= _NEARLY * n and abs(classes - k) <= _NEARLY * k:
-            return f"nearly {name}: {rows:,} of {n:,} pictures, {classes:,} of {k:,} classes"
+            gaps = ((n - rows, "picture", "s"), (k - classes, "class", "es"))
+            told = [
+                f"{abs(gap):,} {one}{many * (abs(gap) > 1)} {'missing' if gap > 0 else 'too many'}"
+                for gap, one, many in gaps
+                if gap
+            ]
+            return f"nearly {name} ({n:,} pictures of {k:,} classes): {', '.join(told)}"
     return None

@@ -24,6 +24,7 @@ class Listing:
         sizes, stamps: as a :class:`Split` has them.
         notes: what the user should know of how it was read.
         by_class: whether its samples stand by class, in whatever order classes are in.
+        kept: N JSON objects of the columns that the cache is to keep, if there are any.
     """
 
     place: str
@@ -34,6 +35,7 @@ class Listing:
     stamps: np.ndarray | None
     notes: tuple[str, ...] = ()
     by_class: bool = False
+    kept: Sequence[str] | None = None
 
 
 def told_repeats(table: Listing) -> str | None:

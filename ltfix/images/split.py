@@ -38,6 +38,7 @@ class Split:
             None where the source does not know.
         rows: [N] int64, the row of ``pictures`` of each sample; None: they are the same.
         notes: what the user should know of how the split was read.
+        kept: N JSON objects of the columns that the cache is to keep, if there are any.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Split:
     stamps: np.ndarray | None = None
     rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    kept: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -100,6 +102,7 @@ class Split:
             sizes=self.sizes[index],
             rows=index if self.rows is None else self.rows[index],
             stamps=None if self.stamps is None else self.stamps[index],
+            kept=None if self.kept is None else [self.kept[i] for i in chosen],
         )
 
     def noted(self, note: str | None) -> Split:

@@ -8,9 +8,9 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
-from ltfix.errors import InputError
+from ltfix.errors import InputError, UsageError
 from ltfix.images.archive import Member, looked
-from ltfix.images.columns import Rows, find_columns, parse
+from ltfix.images.columns import Rows, find_columns, kept, parse
 from ltfix.images.folder import IMAGES
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
@@ -38,6 +38,8 @@ def open_wds(
         InputError: a shard is missing or cut off, a key has no label, or two.
     """
     parts, chosen = open_parts("wds", rest, split), parse(columns)
+    if kept(chosen):
+        raise UsageError("of shards no columns are kept", where="columns", hint="leave keep=… out")
     first = next(iter(parts.values()))[0]
     return ListingSource(
         "wds",

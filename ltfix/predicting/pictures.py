@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ltfix.compute import available_cpus, default_batch_size, resolve_device
-from ltfix.errors import InputError
+from ltfix.errors import InputError, UsageError
 from ltfix.extraction.decode import decode_batches, renderer
 from ltfix.images.decode import decode, register_formats
 from ltfix.images.pictures import one_picture
@@ -34,6 +34,8 @@ def list_pictures(data: str, request: PredictRequest, progress: Progress) -> Ite
         root = str(request.root or ".")
         return ((path, functools.partial(_open, root, path)) for path in read_paths("-"))
     split = open_unlabelled(data, root=request.root, split=request.split, columns=request.columns)
+    if split.kept is not None:
+        raise UsageError("only caches keep columns", where="columns", hint="leave keep=… out")
     progress.start("predict", len(split), "pictures")
     return ((name, functools.partial(split.open, row)) for row, name in enumerate(split.samples))
 

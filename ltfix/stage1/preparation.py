@@ -16,6 +16,7 @@ from ltfix import seeds
 from ltfix._version import __version__
 from ltfix.backbones import augment
 from ltfix.compute import Compute, choose_compute
+from ltfix.errors import UsageError
 from ltfix.extraction.splits import class_names, training_splits
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
@@ -60,7 +61,8 @@ class Plan:
             "preprocess": start.preprocess.to_dict(),
             "start": start.weights if start.weights == "random" else {start.weights: start.weights_sha256},
             "data": {"kind": train.kind, "root": train.root, "n": len(train), "digest": train.digest}
-            | ({} if order == "text" else {"classes_order": order}),
+            | ({} if order == "text" else {"classes_order": order})
+            | self.request.cut(),
             "classes": list(train.classes),
             "seed": self.request.seed,
         }
@@ -123,6 +125,8 @@ def open_images(request: TrainingRequest) -> tuple[Split, Split | None]:
     classes, note = class_names(source, request.split, request)
     found = training_splits(source, request.split, classes, request)
     train = found[request.split].noted(note)
+    if train.kept is not None:
+        raise UsageError("only caches keep columns", where="columns", hint="leave keep=… out")
     if request.split != "val" and "val" in source.splits():
         return train, source.split("val", train.classes)
     return train, found.get("val") if request.split != "val" else None

@@ -15,6 +15,7 @@ from ltfix.errors import InputError
 from ltfix.extraction.request import ImageRequest
 from ltfix.extraction.splits import training_splits
 from ltfix.images import cifar
+from ltfix.images.longtail import cut_long_tail
 from ltfix.images.source import open_source
 
 SHAPES = {"cifar10": (10, 5, 1), "cifar100": (100, 1, 2)}  # classes, training files, label bytes
@@ -62,10 +63,12 @@ def test_the_binary_version(tmp_path: Path, kind: str):
 def test_the_published_counts(tmp_path: Path, kind: str, a_class: int, totals: tuple[int, ...]):
     folder, labels, _ = make(tmp_path / "x", kind, a_class)
     source = open_source(f"{kind}:{folder}")
+    whole, half = source.split("train"), len(labels) // 2
     for factor, total in zip((100, 50, 10), totals, strict=True):
-        request = ImageRequest(data="x", imbalance_factor=factor)
-        (split,) = training_splits(source, "train", source.classes("train"), request).values()
-        assert len(split) == total
+        for order in ("shuffle", "first"):
+            for form, n in (("exp", total), ("step", half + half // factor)):
+                kept, left = cut_long_tail(whole, factor, order=order, kind=form)
+                assert (len(kept), len(left)) == (n, 0)
     first = ImageRequest(data="x", imbalance_factor=10, imbalance_order="first")
     (split,) = training_splits(source, "train", source.classes("train"), first).values()
     last = int(labels.max())

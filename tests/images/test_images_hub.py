@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
+from hub import Hub
 from pictures import write_photos
+from serving import running
 
 from ltfix.errors import EnvironmentFault, InputError
 from ltfix.images.source import open_source
@@ -94,6 +99,58 @@ def test_pictures_that_are_files_of_the_librarys(photos: Path, tmp_path: Path):
     assert sorted(split.samples)[0] == "0/00.png"
     assert split.counts.tolist() == [4, 3, 2]
     assert split.open(0).size == (40, 32)
+
+
+_OPEN = """
+import sys
+from ltfix.images.source import open_source
+for spec in sys.argv[1:]:
+    source = open_source(spec)
+    for name in source.splits():
+        split = source.split(name)
+        print(name, split.classes, split.labels.tolist(), split.digest, int(split.stamps[0]), flush=True)
+        split.open(len(split) - 1)
+"""
+
+
+def test_by_name_from_a_hub_and_then_without_it(tmp_path: Path, photos: Path):
+    """Another endpoint than the hub's own, as mirrors are; then the library's cache alone."""
+    found = datasets.load_from_disk(saved(tmp_path / "mine", photos))
+    for config, rows in (("all", 9), ("few", 4)):
+        for name in ("train", "validation"):
+            part = found[name].select(range(min(rows, len(found[name]))))
+            part.to_parquet(str(tmp_path / f"repo/{config}/{name}-00000-of-00001.parquet"))
+    configs = [
+        {
+            "config_name": of,
+            "data_files": [{"split": s, "path": f"{of}/{s}-*"} for s in ("train", "validation")],
+        }
+        for of in ("all", "few")
+    ]  # as push_to_hub writes them; JSON is YAML
+    (tmp_path / "repo/README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
+
+    def opened(*specs: str, **more: str) -> subprocess.CompletedProcess[str]:
+        own = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), **more}
+        return subprocess.run([sys.executable, "-c", _OPEN, *specs], env=own, capture_output=True, text=True)
+
+    with running(Hub(tmp_path / "repo", "us/photos")) as hub:
+        online = opened("hf:us/photos:few")
+    assert (online.returncode, len(online.stdout.splitlines())) == (0, 2), online.stderr
+    assert online.stdout.startswith(f"train {tuple(NAMES)} [2, 2, 2, 2] ")
+    asked = len(hub.asked)
+    assert not [path for path in hub.asked if "/all/" in path and path.endswith(".parquet")]
+    offline = opened("hf:us/photos:few", "hf:us/photos:all", HF_HUB_OFFLINE="1")
+    assert (offline.stdout, len(hub.asked)) == (online.stdout, asked), offline.stderr
+    last = offline.stderr.splitlines()[-1]  # what was never loaded is not there
+    assert offline.returncode and last.startswith("ltfix.errors.InputError: ") and "few" in last, last
+
+
+def test_a_folder_that_a_hub_would_serve(tmp_path: Path, photos: Path):
+    found = datasets.load_from_disk(saved(tmp_path / "mine", photos))
+    found["train"].to_parquet(str(tmp_path / "repo/train-00000-of-00001.parquet"))
+    source = open_source(f"hf:{tmp_path / 'repo'}")
+    assert source.splits() == ("train",)
+    same_pictures(source.split("train"), open_source(photos).split("train"))
 
 
 def test_columns(tmp_path: Path, photos: Path):
