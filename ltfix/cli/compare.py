@@ -81,7 +81,7 @@ def compare(
         from ltfix.report.figures import comparison
 
         rows = comparison.comparison_data(found.title, found.to_dict())
-        console.draw(comparison.panels({"comparisons": [rows]}), plot, run.overwrite)
+        console.draw([(comparison, {"comparisons": [rows]})], plot, run.overwrite)
     console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
     console.note(f"heads are in {folder}")
     gating.demand(found)

@@ -16,7 +16,7 @@ from ltfix.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from ltfix.evaluation.result import Result
-    from ltfix.report.canvas import Panel
+    from ltfix.report.figures import Drawn
 
 
 def note(text: str) -> None:
@@ -125,11 +125,11 @@ def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: 
     deliver(text, output, overwrite=overwrite, drawn=form == "table")
 
 
-def draw(panels: Sequence[Panel], path: Path, overwrite: bool) -> None:
-    """Panels into a picture (see ``report.canvas.draw_file``), and a note of where it is."""
-    from ltfix.report.canvas import draw_file
+def draw(drawn: Drawn, path: Path, overwrite: bool) -> None:
+    """Figures into a picture, or their numbers (see ``report.figures.write``), and a note of where it is."""
+    from ltfix.report import figures
 
-    draw_file(panels, path, overwrite=overwrite)
+    figures.write(drawn, path, overwrite=overwrite)
     note(f"drawn in {path}")
 
 

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from ltfix.evaluation.report import Report
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
-    from ltfix.report.canvas import Panel
-    from ltfix.report.figures import Figure
+    from ltfix.report.figures import Drawn, Figure
 
 
 _LONG = 1e10  # multiplications a head; below, a progress bar would be gone before it is read
@@ -76,6 +75,9 @@ def evaluate(
     tta: Annotated[
         str, Option("Several views: mean of their logits, or the first.", choices=("mean", "first"))
     ] = "mean",
+    random_layers: Annotated[
+        int, Option("Of features: the Fisher ratio behind so many random ReLU layers, too.", low=0, high=16)
+    ] = 0,
     seed: RandomSeed = 0,
     names: ArrayNames = USUAL_NAMES,
     work: WorkFolder = Path(),
@@ -92,23 +94,25 @@ def evaluate(
 
     demand_gates(format, there=gates.given)
     bars = Bars.of(**vars(gates))
-    if against is None and gates.baseline is None:
-        console.refuse_unused(["seed"], "evaluate without --against or --baseline")
-    if report != "per-class":
-        console.refuse_unused(["sort"], f"the report {report}")
+    if against is None and gates.baseline is None and not random_layers:
+        console.refuse_unused(["seed"], "evaluate without --against, --baseline or --random-layers")
+    for option, of in (("sort", "per-class"), ("random_layers", "features")):
+        if report != of:
+            console.refuse_unused([option], f"the report {report}")
     console.claim_results(output, plot, overwrite=overwrite)
-    figure = None if plot is None else _figure_of(report, plot)
+    figures = [] if plot is None else _figures_of(report)
     opened = locate(cache, work, "test", "--cache CACHE", names)
     given = [open_named(path, names) if path.suffix == ".npz" else path for path in _named(heads or [])]
     kept = given or kept_heads(work, opened, whatever_they_fit=gates.given)
     chosen = _with_probe(kept, opened, work)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
-    opened_heads = Evaluation.of(chosen, opened, many=many, few=few, tta=tta, progress=progress)
-    found = opened_heads.report(report, against=against, bars=bars, seed=seed)
+    more = {"tta": tta, "random_layers": random_layers, "seed": seed, "progress": progress}
+    opened_heads = Evaluation.of(chosen, opened, many=many, few=few, **more)
+    found = opened_heads.report(report, against=against, bars=bars)
     found = _in_order(found, sort)
-    if plot is not None and figure is not None:
-        console.draw(_panels(figure, opened_heads, found if against else None, seed), plot, overwrite)
+    if plot is not None:
+        console.draw(_drawn(figures, opened_heads, found if against else None), plot, overwrite)
     if format != "table" and not gates.given and all(row["method"] not in BEFORE for row in found.heads):
         console.note("no stage-1 row: give the training cache before the heads to see where they began")
     console.deliver_result(found, format, output, overwrite=overwrite)
@@ -121,25 +125,25 @@ def _in_order(found: Report, sort: str) -> Report:
     return ordered(found, sort) if found.kind == "per-class" else found
 
 
-def _panels(figure: Figure, evaluation: Evaluation, found: Report | None, seed: int) -> Sequence[Panel]:
-    """What draws an evaluation; ``found``: its report, where that was asked for against a head."""
+def _drawn(figures: Sequence[Figure], evaluation: Evaluation, found: Report | None) -> Drawn:
+    """What is drawn of an evaluation; ``found``: its report, where that was asked for against a head."""
     from ltfix.report.subject import Subject
 
-    subject = Subject(evaluation, seed=seed, reports={} if found is None else {found.kind: found})
-    return figure.panels(figure.data(subject))
+    subject = Subject(evaluation, reports={} if found is None else {found.kind: found})
+    return [(figure, data) for figure in figures if (data := figure.data(subject))]
 
 
-def _figure_of(report: str, plot: Path) -> Figure:
+def _figures_of(report: str) -> list[Figure]:
     """What draws a report.
 
     Raises:
         UsageError: nothing does.
     """
     from ltfix.errors import UsageError
-    from ltfix.report.figures import figure_of
+    from ltfix.report.figures import figures_of
 
-    found = figure_of(report)
-    if found is None:
+    found = figures_of(report)
+    if not found:
         raise UsageError(f"there is no picture of the report {report!r}", where="plot")
     return found
 

@@ -73,7 +73,8 @@ TestCache = Annotated[
     Path | None, Option("Features to evaluate on.  [default: features/test]", metavar="CACHE")
 ]
 PlotFile = Annotated[
-    Path | None, Option("Draw it: .png, .pdf or .svg (needs the extra `plot`).", metavar="FILE")
+    Path | None,
+    Option("Draw it: .png, .pdf or .svg (needs the extra `plot`); .json: the numbers.", metavar="FILE"),
 ]
 LossName = Annotated[
     str | None, Option("Use this loss in the method's place; my.py:NAME is one of your own.", metavar="NAME")

@@ -80,9 +80,9 @@ def report(
     first = [train] if not heads and cache is None and train.exists() else []
     chosen = [*first, *(heads or kept_heads(work, test, whatever_they_fit=False))]
     found = findings.read(results) if results else findings.find(work)
-    evaluation = Evaluation.of(chosen, test, many=many, few=few)
+    evaluation = Evaluation.of(chosen, test, many=many, few=few, seed=seed)
     page = make_page(
-        Subject(evaluation, found, seed),
+        Subject(evaluation, found),
         name=work.resolve().name,
         origins=_origins(evaluation, first, work),
         commands=list(_commands(evaluation, work)),

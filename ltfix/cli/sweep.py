@@ -75,9 +75,8 @@ def sweep(
     if plot is not None:
         from ltfix.report.figures import sensitivity
 
-        console.draw(
-            sensitivity.panels({"sweeps": [sensitivity.sweep_data(found.to_dict())]}), plot, run.overwrite
-        )
+        swept = {"sweeps": [sensitivity.sweep_data(found.to_dict())]}
+        console.draw([(sensitivity, swept)], plot, run.overwrite)
     console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
 
 

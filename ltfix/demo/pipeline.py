@@ -206,10 +206,10 @@ def fit_heads(folder: Path, seed: int, progress: Progress) -> list[Path]:
 def write_page(folder: Path, heads: list[Path], seed: int, command: str, progress: Progress) -> Path | None:
     """The HTML page of the project; None where the extra that draws it is not installed."""
     test = open_cache(folder / "features/test")
-    evaluation = Evaluation.of(heads, test, many=MANY, few=FEW)
+    evaluation = Evaluation.of(heads, test, many=MANY, few=FEW, seed=seed)
     with contextlib.suppress(EnvironmentFault):
         page = make_page(
-            Subject(evaluation, seed=seed),
+            Subject(evaluation),
             name="digits",
             origins=[describe(path) for path in (folder / "runs/digits", *heads)],
             commands=[command],

@@ -48,7 +48,7 @@ class Bars:
         )
 
     def hold(
-        self, found: _Scored, rows: Sequence[NamedHead], test: TestSet, seed: int
+        self, found: _Scored, rows: Sequence[NamedHead], test: TestSet
     ) -> tuple[_Scored, list[gate.Outcome]]:
         """The rows of a report with the scores that are held, whatever it is of, and each gate's outcome."""
         ece = "ece" in {*self.least, *self.drops}
@@ -59,7 +59,7 @@ class Bars:
             fitted = [pair for pair in pairs if not pair[0].is_start] or pairs
             for row, head in fitted:
                 was = self.earlier.row(row.name, alone=len(fitted) == 1)
-                held += self._falls(self.earlier, was, head, _differences(self.earlier, was, row, test, seed))
+                held += self._falls(self.earlier, was, head, _differences(self.earlier, was, row, test))
         return scored, held
 
     def _falls(
@@ -87,11 +87,9 @@ def _scores(row: NamedHead, test: TestSet, *, ece: bool) -> dict[str, Any]:
     return scores | {"ece": calibration.expected_calibration_error(known.confidence, known.correct)}
 
 
-def _differences(
-    earlier: Baseline, was: _Row, row: NamedHead, test: TestSet, seed: int
-) -> Mapping[str, Any] | None:
+def _differences(earlier: Baseline, was: _Row, row: NamedHead, test: TestSet) -> Mapping[str, Any] | None:
     """The paired differences of a head to an earlier row; None where that is of other samples."""
     theirs = earlier.correct(was, test.labels, test.shots.to_dict())
     if theirs is None:
         return None
-    return paired_difference(test.correct(row.head), theirs, test.labels, test.shots.of, seed=seed)
+    return paired_difference(test.correct(row.head), theirs, test.labels, test.shots.of, seed=test.seed)

@@ -44,6 +44,7 @@ def evaluate(
     fail_under: str | None = None,
     baseline: Path | str | None = None,
     max_drop: str | None = None,
+    random_layers: int = 0,
     seed: int = 0,
     progress: Progress | bool = SILENT,
 ) -> Report:
@@ -74,7 +75,9 @@ def evaluate(
             have at most. What comes of it is in ``Report.gates``; ``gate.demand`` raises.
         baseline: an earlier report in JSON that fitted heads are compared with.
         max_drop: how many points each may fall behind it, as ``few=1,all=0.5``.
-        seed: of the bootstrap.
+        random_layers: of the report "features": behind how many layers of random weights and ReLU the Fisher
+            ratio is measured, too.
+        seed: of the bootstrap and of these layers.
         progress: told of the samples of every head; True shows a bar.
 
     Raises:
@@ -84,8 +87,8 @@ def evaluate(
     """
     reports.lookup(report)
     bars = Bars.of(fail_under, baseline, max_drop)
-    opened = Evaluation.of(heads, cache, many=many, few=few, tta=tta, progress=listener(progress))
-    return opened.report(report, against=against, bars=bars, seed=seed)
+    more = {"tta": tta, "random_layers": random_layers, "seed": seed, "progress": listener(progress)}
+    return Evaluation.of(heads, cache, many=many, few=few, **more).report(report, against=against, bars=bars)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -108,19 +111,20 @@ class Evaluation:
         *,
         many: int = MANY,
         few: int = FEW,
-        tta: str = "mean",
-        progress: Progress = SILENT,
+        **more: Any,
     ) -> Evaluation:
-        """Open and check what :func:`evaluate` takes, with its errors."""
-        check_tta(tta)
+        """Open and check what :func:`evaluate` takes, with its errors.
+
+        Args:
+            more: further attributes of the :class:`TestSet`.
+        """
+        check_tta(more.get("tta", "mean"))
         given, opened = open_together(heads, cache)
         rows, counts = collect(given, opened)
         names = class_names(rows, opened)
-        return cls(rows, TestSet(opened, group(counts, many, few), names, tta, progress))
+        return cls(rows, TestSet(opened, group(counts, many, few), names, **more))
 
-    def report(
-        self, name: str, *, against: HeadOrPath | None = None, bars: Bars | None = None, seed: int = 0
-    ) -> Report:
+    def report(self, name: str, *, against: HeadOrPath | None = None, bars: Bars | None = None) -> Report:
         """One report of :func:`evaluate`."""
         kind, rows, test = reports.lookup(name), self.rows, self.test
         cache, progress = test.cache, test.progress
@@ -130,11 +134,12 @@ class Evaluation:
         progress.advance(cache.n * len([row for row in rows if not test.counted(row.head)]))
         if against is not None:
             baseline = _baseline(against, rows, test)
-            about["against"] = {**baseline.to_dict(), "level": LEVEL, "resamples": RESAMPLES, "seed": seed}
+            told = {"level": LEVEL, "resamples": RESAMPLES, "seed": test.seed}
+            about["against"] = {**baseline.to_dict(), **told}
             for entry, row in zip(found, rows, strict=True):
-                entry["difference"] = _difference(row, baseline, test, seed)
+                entry["difference"] = _difference(row, baseline, test)
         if bars is not None and (bars.least or bars.drops):
-            found, about["gates"] = bars.hold(found, rows, test, seed)
+            found, about["gates"] = bars.hold(found, rows, test)
         progress.finish()
         return Report(name, describe_cache(cache), test.shots, found, about, kind.table, _title(test, rows))
 
@@ -183,8 +188,8 @@ def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet) -> Name
     return baseline
 
 
-def _difference(row: NamedHead, baseline: NamedHead, test: TestSet, seed: int) -> dict[str, Any] | None:
+def _difference(row: NamedHead, baseline: NamedHead, test: TestSet) -> dict[str, Any] | None:
     if row.head is baseline.head:
         return None
     ours, theirs = test.correct(row.head), test.correct(baseline.head)
-    return dict(paired_difference(ours, theirs, test.labels, test.shots.of, seed=seed))
+    return dict(paired_difference(ours, theirs, test.labels, test.shots.of, seed=test.seed))

@@ -25,6 +25,8 @@ class TestSet:
         shots: the shot of each of the K classes, and their training counts.
         classes: the K class names, or None.
         tta: "mean" of the views' logits, or the "first" view.
+        seed: of bootstraps and random layers.
+        random_layers: behind how many the Fisher ratio is measured, too.
         progress: advanced by every sample, once a head, however often a report passes over them.
     """
 
@@ -32,6 +34,8 @@ class TestSet:
     shots: Shots
     classes: tuple[str, ...] | None = None
     tta: str = "mean"
+    seed: int = 0
+    random_layers: int = 0
     progress: Progress = SILENT
     _counted: set[Head] = dataclasses.field(default_factory=set)
     _verdicts: dict[Head, Verdicts] = dataclasses.field(default_factory=dict)

@@ -18,7 +18,7 @@ from ltfix.errors import EnvironmentFault, UsageError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SUFFIXES = (".png", ".pdf", ".svg")
+SUFFIXES = (".png", ".pdf", ".svg", ".json")
 COLOURS = {  # each is the page's CSS variable of that name, which has another value on a dark page
     "ink": "#1c2127",
     "muted": "#69727d",
@@ -33,6 +33,8 @@ COLOURS = {  # each is the page's CSS variable of that name, which has another v
 LINES = ("many", "few", "fifth", "medium", "muted", "ink")
 """Colours of lines that are no shots, in order."""
 MAP, FONT = "cividis", "DejaVu Sans"
+ABOVE = "above"
+"""The label of a legend between the axes and their title."""
 WIDTH, HEIGHT, MOST_COLUMNS = 3.5, 2.5, 4  # inches of a panel, and panels side by side in a file
 _STYLE: dict[Any, Any] = {
     "font.family": FONT,
@@ -75,8 +77,8 @@ def demand_plotting(path: Path) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"no picture is called {path.name}", where="plot", hint=f"use {', '.join(SUFFIXES)}")
-    if importlib.util.find_spec("matplotlib") is None:
-        hint = 'pip install "ltfix[plot]", or draw the csv elsewhere'
+    if path.suffix.lower() != ".json" and importlib.util.find_spec("matplotlib") is None:
+        hint = 'pip install "ltfix[plot]", or take the numbers: plot=numbers.json'
         raise EnvironmentFault("matplotlib is not installed", where="plot", hint=hint)
 
 
@@ -98,7 +100,9 @@ def draw_file(panels: Sequence[Panel], path: Path, *, overwrite: bool = True) ->
         figure, cells = _figure(math.ceil(len(panels) / columns), columns, max(p.height for p in panels))
         for panel, axes in zip(panels, cells, strict=False):
             panel.draw(axes)
-            axes.set_title(line(panel.title))
+            legend = axes.get_legend()
+            above = legend is not None and legend.get_label() == ABOVE
+            axes.set_title(line(panel.title, 48), pad=18 if above else None)
         for axes in cells[len(panels) :]:
             axes.set_axis_off()
         undated: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
@@ -177,7 +181,8 @@ def label(axes: Axes, x: str, y: str) -> None:
 
 def legend_above(axes: Axes) -> None:
     """A legend of few entries in one row above the axes, where no line runs."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, columnspacing=1, handletextpad=0.4)
+    legend = axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, columnspacing=1, handletextpad=0.4)
+    legend.set_label(ABOVE)
 
 
 def plain(value: float) -> str:

@@ -68,6 +68,7 @@ class _TraceLine:
     loss: float
     val: dict[str, float | None] | None = None
     row_norm: dict[str, float | None] | None = None
+    class_norm: list[float] | None = None
 
 
 TRACE = "ltfix-trace/1"

@@ -39,13 +39,11 @@ class Subject:
     Attributes:
         evaluation: the heads and the cache they are measured on.
         findings: results that lie beside them.
-        seed: of the bootstrap.
         reports: those made so far, by kind.
     """
 
     evaluation: Evaluation
     findings: Findings = Findings()
-    seed: int = 0
     reports: dict[str, Report] = dataclasses.field(default_factory=dict)
 
     @property
@@ -63,7 +61,7 @@ class Subject:
         if kind not in self.reports:
             begin = self.start if kind == "many-medium-few" else None
             against = None if begin is None else begin.head
-            self.reports[kind] = self.evaluation.report(kind, against=against, seed=self.seed)
+            self.reports[kind] = self.evaluation.report(kind, against=against)
         return self.reports[kind]
 
     def ranked(self) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import re
 from pathlib import Path
@@ -176,11 +177,12 @@ def test_compare_and_sweep_draw(project: Path):
 def test_a_trace_is_drawn(project: Path, capsys: pytest.CaptureFixture[str]):
     argv = ["fit", "--epochs", "2", "--val", "features/test", "--overwrite", "--trace"]
     assert run([*argv, "heads/samn-freq-epochs2.jsonl"]) == 0
-    assert len((project / "heads/samn-freq-epochs2.jsonl").read_text().splitlines()) == 2
+    assert len((project / "heads/samn-freq-epochs2.jsonl").read_text().splitlines()) == 3
     text = page(project)
     assert all(
         f"samn-freq-epochs2: {part}" in text for part in ("loss", "accuracy on validation", "mean row norm")
     )
+    assert "Norm of each class's weights, epoch by epoch" in html.unescape(text)
     capsys.readouterr()
     assert run(["fit", "--method", "tau-norm", "--trace", "t.jsonl"]) == 2
     assert "method tau-norm does not use --trace" in capsys.readouterr().err

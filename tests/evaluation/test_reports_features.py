@@ -4,10 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from evaluation_samples import cache_of
+from evaluation_samples import cache_of, head_of
 
+from ltfix.evaluation.measure import evaluate
 from ltfix.evaluation.reports import features
-from ltfix.evaluation.reports.features import between_cosine, class_means, fisher_ratio, within_cosine
+from ltfix.evaluation.reports.features import (
+    between_cosine,
+    class_means,
+    fisher_ratio,
+    random_layers,
+    within_cosine,
+)
 
 
 def drawn(seed: int = 0, n: int = 120, d: int = 6, k: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -90,3 +97,38 @@ def test_views_are_averaged_or_the_first_alone():
     for tta, alone in (("mean", x.mean(1)), ("first", x[:, 0])):
         found, expected = class_means(cache_of(x, labels), 2, tta), class_means(cache_of(alone, labels), 2)
         np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-5, atol=1e-7)
+
+
+def literal(x: np.ndarray, labels: np.ndarray, centre: np.ndarray) -> float:
+    """tr(S_W⁻¹ S_B) as it is written, class by class."""
+    within, between = np.zeros((x.shape[1],) * 2), np.zeros((x.shape[1],) * 2)
+    for k in np.unique(labels):
+        mine = x[labels == k]
+        mean = mine.mean(0)
+        within += (mine - mean).T @ (mine - mean)
+        between += len(mine) * np.outer(mean - centre, mean - centre)
+    return float(np.trace(np.linalg.solve(within, between)))
+
+
+def test_the_ratio_about_either_mean_and_behind_layers_against_the_literal_formula():
+    x, labels = drawn(n=400)
+    labels[:200] = 0  # uneven
+    x, classes = x.astype(np.float64), np.unique(labels)
+    about = evaluate(
+        head_of(np.ones((4, 6)), counts=np.array([4, 3, 2, 1])),
+        cache_of(x, labels),
+        "features",
+        random_layers=2,
+        seed=5,
+    ).about["features"]
+    means = np.stack([x[labels == k].mean(0) for k in classes])
+    assert about["fdr"] == pytest.approx(literal(x, labels, x.mean(0)), rel=1e-9)
+    assert about["fdr_class_mean"] == pytest.approx(literal(x, labels, means.mean(0)), rel=1e-9)
+    assert about["fdr_class_mean"] > 1.02 * about["fdr"]
+    assert about["class_mean_norm"]["all"] == pytest.approx(np.linalg.norm(means, axis=1).mean())
+    assert [step["layers"] for step in about["random_layers"]] == [1, 2]
+    for (weight, bias), step in zip(random_layers(6, 2, 5), about["random_layers"], strict=True):
+        assert np.abs(weight).max() <= 6**-0.5
+        x = np.maximum(x @ weight.T + bias, 0)
+        kept = x[:, np.ptp(x, axis=0) > 0]
+        assert step["fdr"] == pytest.approx(literal(kept, labels, kept.mean(0)), rel=1e-9)

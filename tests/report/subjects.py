@@ -24,7 +24,9 @@ HOSTILE = (
 COUNTS = np.array([300, 101, 100, 40, 20, 19, 3])
 
 
-def subject(*, names: tuple[str, ...] | None = HOSTILE, stage1: bool = True, **more: Any) -> Subject:
+def subject(
+    *, names: tuple[str, ...] | None = HOSTILE, stage1: bool = True, layers: int = 0, **more: Any
+) -> Subject:
     """Seven classes, a stage-1 head that slights the tail, and two heads."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(7, 5)) * 2
@@ -39,7 +41,8 @@ def subject(*, names: tuple[str, ...] | None = HOSTILE, stage1: bool = True, **m
         return Head(centres.astype(np.float32), (bias + offset).astype(np.float32), method=name, **given)
 
     heads = [head("<b>$mine$", 0.0), head("other", 0.5 * tail)]
-    return Subject(Evaluation.of([head(STAGE1, 2 * tail)] * stage1 + heads, cache), **more)
+    given = [head(STAGE1, 2 * tail)] * stage1 + heads
+    return Subject(Evaluation.of(given, cache, random_layers=layers), **more)
 
 
 def spread(mean: float, std: float | None = None) -> dict[str, float | None]:
@@ -62,11 +65,11 @@ def compare_json() -> dict[str, Any]:
 def trace_lines() -> list[dict[str, Any]]:
     shots = {"many": 0.9, "medium": None, "few": 0.1}
     line = {"format": "ltfix-trace/1", "seed": 0, "loss": 1.0, "val": shots, "row_norm": shots}
-    return [{**line, "epoch": epoch} for epoch in (1, 2, 3)]
+    return [{**line, "epoch": e, "class_norm": [e + k / 10 for k in range(7)]} for e in (0, 1, 2)]
 
 
 def full() -> Subject:
-    """With a finding of every kind."""
+    """With a finding of every kind, and random layers."""
     found = Findings(
         sweeps=[
             Finding("s", sweep_json(lr=[1e-4, 1e-2], delta=[0.1, 0.5])),
@@ -75,4 +78,4 @@ def full() -> Subject:
         comparisons=[Finding("<u>$c$", compare_json())],
         traces=[Finding("<s>$t$", trace_lines())],
     )
-    return subject(findings=found)
+    return subject(findings=found, layers=2)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from subjects import COUNTS, Finding, Findings, full, subject, sweep_json
 
 from ltfix.errors import EnvironmentFault, UsageError
@@ -22,13 +23,18 @@ from ltfix.report.figures import (
     accuracy,
     cosines,
     counts,
-    figure_of,
+    densities,
+    evolution,
+    figures_of,
+    fisher,
     gains,
     load,
     logits,
+    loma,
     norms,
     reliability,
     sensitivity,
+    write,
 )
 from ltfix.report.figures.trend import trend
 
@@ -54,7 +60,7 @@ def test_every_figure_draws(name: str, tmp_path: Path):
 
 
 def test_nothing_is_drawn_of_what_is_not_there():
-    for name in ("comparison", "sensitivity", "training"):
+    for name in ("comparison", "sensitivity", "training", "evolution", "fisher"):
         assert load(name).data(subject()) == {}
 
 
@@ -122,13 +128,14 @@ def test_a_trend_is_the_mean_of_classes_of_alike_count():
 
 
 def test_every_report_but_none_of_others_has_a_figure():
-    assert all(figure_of(kind) is not None for kind in BUILT_IN)
-    assert figure_of("another") is None
+    assert all(figures_of(kind) for kind in BUILT_IN)
+    assert figures_of("logits") == [logits, densities, loma]
+    assert figures_of("another") == []
 
 
 def test_files_of_every_kind_are_the_same_twice(tmp_path: Path):
     panels = gains.panels(gains.data(subject()))[:1]
-    for suffix in canvas.SUFFIXES:
+    for suffix in set(canvas.SUFFIXES) - {".json"}:
         for name in ("a", "b"):
             canvas.draw_file(panels, tmp_path / f"{name}{suffix}")
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
@@ -155,8 +162,78 @@ def test_points_that_diverged_leave_gaps(tmp_path: Path):
 def test_without_matplotlib_or_with_a_strange_name_nothing_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    with pytest.raises(UsageError, match=r"\.png, \.pdf, \.svg"):
+    with pytest.raises(UsageError, match=r"\.png, \.pdf, \.svg, \.json"):
         canvas.demand_plotting(tmp_path / "sweep.doc")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(EnvironmentFault, match=r"ltfix\[plot\]"):
         canvas.demand_plotting(tmp_path / "sweep.png")
+    canvas.demand_plotting(tmp_path / "sweep.json")
+
+
+def test_densities_are_of_the_logits_with_their_normal_distribution(monkeypatch: pytest.MonkeyPatch):
+    of = subject()
+    cache, head = of.evaluation.test.cache, of.evaluation.rows[1].head
+    z = head.mean_logits(cache.features).astype(np.float64)
+    found = densities.data(of)["heads"][1]
+    few, width = found["shots"]["few"], found["edges"][1] - found["edges"][0]
+    own = np.concatenate([z[cache.labels == k, k] for k in (5, 6)])
+    others = np.concatenate([z[cache.labels != k, k] for k in (5, 6)])
+    for part, values in (("true", own), ("other", others)):
+        assert few[part]["mean"] == pytest.approx(norm.fit(values)[0], rel=1e-5)
+        assert few[part]["std"] == pytest.approx(norm.fit(values)[1], rel=1e-5)
+        counted = np.histogram(values, found["edges"])[0]
+        assert np.array(few[part]["density"]) * width * len(values) == pytest.approx(counted, abs=1)
+    monkeypatch.setattr(densities, "MOST", 7 * 70)
+    part = densities.data(of)["heads"][1]["shots"]["few"]["true"]
+    assert part["mean"] == pytest.approx(own.mean(), abs=own.std())
+    assert part["mean"] != few["true"]["mean"]
+
+
+def test_logits_that_are_all_equal_have_a_density_and_draw(tmp_path: Path):
+    of = subject()
+    flat = dataclasses.replace(
+        of.evaluation.rows[1],
+        head=dataclasses.replace(
+            of.evaluation.rows[1].head, weight=np.zeros((7, 5), np.float32), bias=np.zeros(7, np.float32)
+        ),
+    )
+    found = densities.densities(flat.head, of.evaluation.test)
+    assert found["shots"]["many"]["true"]["std"] == 0
+    canvas.draw_file(densities.panels({"heads": [{"name": "flat", **found}]}), tmp_path / "flat.png")
+
+
+def test_margins_in_tens_are_shares_of_all():
+    margins = np.arange(25.0)
+    margins[3] = np.nan
+    found = loma.in_tens(margins)
+    total = margins[~np.isnan(margins)].sum()
+    assert found == pytest.approx([(45 - 3) / 9 / total, 14.5 / total, 22 / total])
+    assert loma.in_tens(np.full(3, np.nan)) == [None]
+    of = subject()
+    row = of.evaluation.report("logits").heads[1]["classes"]["loma"]
+    assert loma.data(of)["heads"][1]["shares"] == [pytest.approx(np.mean(row) / np.abs(row).sum())]
+
+
+def test_norms_epoch_by_epoch_go_by_falling_count():
+    trace = [{"epoch": e, "seed": s, "class_norm": [e + k for k in range(7)]} for e in (0, 1) for s in (3, 4)]
+    found = evolution.data(subject(findings=Findings(traces=[Finding("t", trace)])))["traces"]
+    assert found == [{"name": "t", "epochs": [0, 1], "norms": [list(range(7)), list(range(1, 8))]}]
+    of_others = [{**line, "class_norm": [1.0]} for line in trace]
+    assert evolution.data(subject(findings=Findings(traces=[Finding("t", of_others)]))) == {}
+
+
+def test_fisher_s_ratio_is_the_report_s():
+    of = subject(layers=2)
+    told = of.evaluation.report("features").about["features"]
+    found = fisher.data(of)
+    assert found["layers"] == [0, 1, 2]
+    assert found["fdr"] == [told["fdr"], *(step["fdr"] for step in told["random_layers"])]
+
+
+def test_numbers_are_written_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    of = subject()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    write([(f, f.data(of)) for f in figures_of("logits")], tmp_path / "n.json", overwrite=False)
+    found = json.loads((tmp_path / "n.json").read_text())
+    assert found["format"] == "ltfix-figures/1"
+    assert found["figures"]["loma"] == loma.data(of)

@@ -21,7 +21,7 @@ def test_the_lines_are_of_the_heads_after_each_epoch(draw_cache: Callable[..., F
     plan, trace = plan_fit("samn", {"epochs": 3, "schedule": "constant"}), Trace()
     heads = plan.train(train, [0, 7], val=val, trace=trace)
     lines = [json.loads(line) for line in trace.pack().decode().splitlines()]
-    assert [(line["epoch"], line["seed"]) for line in lines] == [(e, s) for e in (1, 2, 3) for s in (0, 7)]
+    assert [(line["epoch"], line["seed"]) for line in lines] == [(e, s) for e in (0, 1, 2, 3) for s in (0, 7)]
     assert all(np.isfinite(line["loss"]) for line in lines)
     for head, line in zip(heads, lines[-2:], strict=True):
         scored = ltfix.evaluate([train, head], val).heads[1]
@@ -31,7 +31,11 @@ def test_the_lines_are_of_the_heads_after_each_epoch(draw_cache: Callable[..., F
         assert line["row_norm"]["few"] == pytest.approx(norms[2:].mean())
     shorter = plan_fit("samn", {"epochs": 1, "schedule": "constant"}).train(train, [0], val=val)[0]
     first = np.linalg.norm(shorter.weight.astype(float), axis=1)
-    assert lines[0]["row_norm"]["many"] == pytest.approx(first[0])
+    assert lines[2]["row_norm"]["many"] == pytest.approx(first[0])
+    assert lines[2]["class_norm"] == pytest.approx(first, abs=1e-6)
+    start = np.exp(1 / np.log1p(np.exp([1, 0])))  # SAMN's of the commonest and of the rarest class
+    unit = heads[0].meta["coordinates"]
+    assert np.array(lines[0]["class_norm"])[[0, -1]] / start == pytest.approx([1, 1], rel=1e-4), unit
     untraced = plan.train(train, [0, 7], val=val)
     assert [head.pack("a") for head in untraced] == [head.pack("a") for head in heads]
 

@@ -6,7 +6,7 @@ Sums over the samples run in float64 and take two passes, so the features are ne
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ _COLUMNS = (
 )
 _MEASURES = {
     "norm": "feature norm",
+    "class_mean_norm": "norm of the mean feature",
     "within_cosine": "cosine within a class",
     "between_cosine": "cosine to other classes",
 }
@@ -48,10 +49,11 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
 
 
 def about(test: TestSet) -> dict[str, Any]:
-    """``features``: Fisher ratio, cosine similarities and norms of the evaluated cache."""
+    """``features``: Fisher ratios, cosine similarities and norms of the evaluated cache."""
     means = class_means(test.cache, test.n_classes, test.tta)
     values = {
         "norm": means.norm,
+        "class_mean_norm": np.where(means.counts > 0, np.linalg.norm(means.mean, axis=1), np.nan),
         "within_cosine": within_cosine(means),
         "between_cosine": between_cosine(means),
     }
@@ -60,14 +62,31 @@ def about(test: TestSet) -> dict[str, Any]:
             **fisher_ratio(test.cache, means, test.tta),
             **{key: summary(value, test.shots.of) for key, value in values.items()},
             "classes": {key: [known(v) for v in value] for key, value in values.items()},
+            **({"random_layers": _behind_layers(test)} if test.random_layers else {}),
         }
     }
+
+
+def _behind_layers(test: TestSet) -> list[dict[str, float | int | None]]:
+    """The Fisher ratio behind 1, 2, … random layers."""
+    layers = random_layers(test.cache.dim, test.random_layers, test.seed)
+    found = []
+    for depth in range(1, len(layers) + 1):
+        how = test.tta, layers[:depth]
+        means = class_means(test.cache, test.n_classes, *how)
+        found.append({"layers": depth, **fisher_ratio(test.cache, means, *how)})
+    return found
 
 
 def table(report: Report) -> Table:
     """One row a measure of the features, then one a head."""
     found = report.about["features"]
-    rows = [{"of": "features", "measure": "Fisher ratio (FDR)", "all": found["fdr"]}]
+    ratios = {
+        "Fisher ratio (FDR)": found["fdr"],
+        "FDR about the mean of class means": found["fdr_class_mean"],
+        **{f"FDR, random layers: {f['layers']}": f["fdr"] for f in found.get("random_layers", ())},
+    }
+    rows = [{"of": "features", "measure": label, "all": ratio} for label, ratio in ratios.items()]
     rows += [{"of": "features", "measure": label, **found[key]} for key, label in _MEASURES.items()]
     for head in report.heads:
         row = {"of": head["name"], "path": head["path"], "measure": "weight norm"}
@@ -100,14 +119,34 @@ class ClassMeans:
     varying: np.ndarray
 
 
-def feature_blocks(cache: FeatureCache, tta: str = "mean") -> Iterator[tuple[slice, np.ndarray]]:
-    """Blocks [m, D] float64 of the mean over the views, or of the first."""
+Layer = tuple[np.ndarray, np.ndarray]
+"""Weight [D, D] and bias [D] of a linear layer that a ReLU follows."""
+
+
+def random_layers(dim: int, n: int, seed: int) -> list[Layer]:
+    """``n`` layers as torch initialises them: weights and biases uniform within ±1/√D.
+
+    One of them raises the Fisher ratio of features that were trained with weight decay (Hasegawa & Sato).
+    """
+    rng, limit = np.random.default_rng(seed), dim**-0.5
+    return [(rng.uniform(-limit, limit, (dim, dim)), rng.uniform(-limit, limit, dim)) for _ in range(n)]
+
+
+def feature_blocks(
+    cache: FeatureCache, tta: str = "mean", layers: Sequence[Layer] = ()
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Blocks [m, D] float64 of the mean over the views, or of the first, behind these layers."""
     for where, block in cache.blocks(_ROWS):
         x = block[:, 0] if tta == "first" else block.mean(1, dtype=np.float64)
-        yield where, x.astype(np.float64, copy=False)
+        x = x.astype(np.float64, copy=False)
+        for weight, bias in layers:
+            x = np.maximum(x @ weight.T + bias, 0)
+        yield where, x
 
 
-def class_means(cache: FeatureCache, n_classes: int, tta: str = "mean") -> ClassMeans:
+def class_means(
+    cache: FeatureCache, n_classes: int, tta: str = "mean", layers: Sequence[Layer] = ()
+) -> ClassMeans:
     """Class means, mean norms, and which dimensions vary.
 
     A dimension counts as constant where it never differs from its first value by more than 1e-3 of its
@@ -117,7 +156,7 @@ def class_means(cache: FeatureCache, n_classes: int, tta: str = "mean") -> Class
     mean, unit = np.zeros((n_classes, cache.dim)), np.zeros((n_classes, cache.dim))
     norm, first = np.zeros(n_classes), None
     low, high = np.full(cache.dim, np.inf), np.full(cache.dim, -np.inf)
-    for where, x in feature_blocks(cache, tta):
+    for where, x in feature_blocks(cache, tta, layers):
         labels = cache.labels[where]
         length = np.sqrt(np.einsum("id,id->i", x, x))
         first = x[0].copy() if first is None else first
@@ -141,34 +180,45 @@ def _add_rows(total: np.ndarray, labels: np.ndarray, x: np.ndarray) -> None:
     total[ordered[starts]] += np.add.reduceat(x[order], starts, axis=0)
 
 
-def fisher_ratio(cache: FeatureCache, means: ClassMeans, tta: str = "mean") -> dict[str, float | int | None]:
-    """tr(S_W⁻¹ S_B) in float64, S_W = Σ (x-μ_y)(x-μ_y)ᵀ, S_B = Σ_k n_k (μ_k-μ)(μ_k-μ)ᵀ, μ the sample mean.
+def fisher_ratio(
+    cache: FeatureCache, means: ClassMeans, tta: str = "mean", layers: Sequence[Layer] = ()
+) -> dict[str, float | int | None]:
+    """tr(S_W⁻¹ S_B) in float64, S_W = Σ (x-μ_y)(x-μ_y)ᵀ, S_B = Σ_k n_k (μ_k-μ)(μ_k-μ)ᵀ.
 
     It does not change under invertible linear maps of the features, so each dimension is first scaled
     to unit within-class scatter. Where S_W has no full rank (fewer samples than dimensions, or
     collapsed features) the ratio is taken on its range by the pseudo-inverse.
 
     Returns:
-        ``fdr`` the ratio, None where no direction has within-class scatter; ``fdr_dims`` the dimensions left
-        after the constant ones were dropped; ``fdr_rank`` the rank of S_W.
+        ``fdr`` with μ the mean of the samples, as in the code of Hasegawa & Sato, and ``fdr_class_mean`` with
+        μ the mean of the class means, where the tail counts like the head; None where no direction has
+        within-class scatter. ``fdr_dims``, the dimensions left after the constant ones were dropped, and
+        ``fdr_rank``, the rank of S_W.
     """
     keep = means.varying
     class_mean = means.mean[:, keep]
     dims = int(keep.sum())
     scatter = np.zeros((dims, dims))
-    for where, x in feature_blocks(cache, tta):
+    for where, x in feature_blocks(cache, tta, layers):
         centred = x[:, keep] - class_mean[cache.labels[where]]
         scatter += centred.T @ centred
-    overall = means.counts @ class_mean / cache.n
-    spread = np.sqrt(means.counts)[:, None] * (class_mean - overall)
     scale = np.sqrt(np.diag(scatter)) if dims else np.zeros(0)
     scale[scale == 0] = 1
     values, vectors = np.linalg.eigh(scatter / np.outer(scale, scale)) if dims else (scale, scatter)
     usable = values > max(values, default=0.0) * dims * np.finfo(np.float64).eps
     usable &= values > 0
-    along = (spread / scale) @ vectors[:, usable]
-    ratio = known(float(np.sum(along * along / values[usable]))) if usable.any() else None
-    return {"fdr": ratio, "fdr_dims": dims, "fdr_rank": int(usable.sum())}
+
+    def ratio(centre: np.ndarray) -> float | None:
+        spread = np.sqrt(means.counts)[:, None] * (class_mean - centre)
+        along = (spread / scale) @ vectors[:, usable]
+        return known(float(np.sum(along * along / values[usable]))) if usable.any() else None
+
+    return {
+        "fdr": ratio(means.counts @ class_mean / cache.n),
+        "fdr_class_mean": ratio(class_mean[means.counts > 0].mean(0)),
+        "fdr_dims": dims,
+        "fdr_rank": int(usable.sum()),
+    }
 
 
 def within_cosine(means: ClassMeans) -> np.ndarray:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from ltfix import files
 
 if TYPE_CHECKING:
     from ltfix.report.canvas import Panel
@@ -16,13 +19,18 @@ FIGURES = (
     "accuracy",
     "norms",
     "logits",
+    "densities",
+    "loma",
     "reliability",
     "confusions",
     "cosines",
+    "fisher",
     "comparison",
     "sensitivity",
     "training",
+    "evolution",
 )
+FORMAT = "ltfix-figures/1"
 
 
 class Figure(Protocol):
@@ -49,6 +57,26 @@ def load(name: str) -> Figure:
     return cast(Figure, importlib.import_module(f"{__name__}.{name}"))
 
 
-def figure_of(report: str) -> Figure | None:
-    """The figure that draws a report of `evaluate`; None where none does."""
-    return next((figure for figure in map(load, FIGURES) if report == figure.OF), None)
+def figures_of(report: str) -> list[Figure]:
+    """The figures that draw a report of `evaluate`."""
+    return [figure for figure in map(load, FIGURES) if report == figure.OF]
+
+
+Drawn = Sequence[tuple[Figure, dict[str, Any]]]
+"""Figures, each with what it draws."""
+
+
+def write(drawn: Drawn, path: Path, *, overwrite: bool) -> None:
+    """Figures as one picture, or, in a file that ends in .json, the numbers that they draw.
+
+    Raises:
+        EnvironmentFault, UsageError: as :func:`ltfix.report.canvas.draw_file`.
+    """
+    from ltfix.report.canvas import draw_file
+
+    if path.suffix.lower() == ".json":
+        figures = {cast(Any, figure).__name__.rpartition(".")[2]: data for figure, data in drawn}
+        text = files.to_json({"format": FORMAT, "figures": figures}) + "\n"
+        files.write_text(path, text, overwrite=overwrite)
+    else:
+        draw_file([p for figure, data in drawn for p in figure.panels(data)], path, overwrite=overwrite)

@@ -19,7 +19,7 @@ READ = (
     "Row and column are classes by falling training count: bright off the diagonal are classes that the "
     "backbone hardly tells apart, which no last layer can mend."
 )
-OF = ""
+OF = "features"
 BINS = 300
 
 

@@ -28,14 +28,14 @@ Grid = list[list[Head]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AfterEpoch:
-    """What a watcher sees of a batch of runs after an epoch.
+    """What a watcher sees of a batch of runs at the start and after an epoch.
 
     Attributes:
-        index: of the epoch, from 0. heads: so far.
+        done: epochs so far, 0 at the start. heads: so far.
         loss: gives the method's own loss [S, M] on some of the training samples.
     """
 
-    index: int
+    done: int
     heads: Grid
     loss: Callable[[], Tensor]
 
@@ -73,7 +73,7 @@ class Fitter:
 
         Args:
             stop: train only so many epochs of the schedule (a length chosen on validation samples).
-            watch: called after every epoch.
+            watch: called at the start and after every epoch.
             tolerant: a setting that diverges comes back as NaN, in place of an error that ends them all.
 
         Raises:
@@ -141,7 +141,7 @@ class Fitter:
             like=like.bfloat16() if self.compute.precision == "bf16" else like,
             constraint=None if bound is None else bound.function(head, counts, first.values),
             after_epoch=watch
-            and (lambda index, at: watch(AfterEpoch(index, self._collect(head, starts, settings), at))),
+            and (lambda done, at: watch(AfterEpoch(done, self._collect(head, starts, settings), at))),
             progress=self.progress,
         )
         return self._collect(head, starts, settings)

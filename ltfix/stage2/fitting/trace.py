@@ -1,4 +1,4 @@
-"""What happens while heads are fitted: loss, accuracies and norms of the rows after every epoch."""
+"""What happens while heads are fitted: loss, accuracies and row norms, at the start and after each epoch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class Trace:
     """Collects a line an epoch and seed while a :class:`~ltfix.stage2.fitting.runs.Fitter` is watched.
 
     Attributes:
-        lines: ``seed``, ``epoch`` (from 1), ``loss`` (the method's own, on up to 512 training samples),
-            ``row_norm`` by shot, and ``val``, accuracies as fractions, where there is a validation cache.
+        lines: ``seed``, ``epoch`` (0: the start), ``loss`` (the method's own, on up to 512 training samples),
+            ``row_norm`` by shot and ``class_norm`` [K], and ``val``, accuracies as fractions, where there is
+            a validation cache.
     """
 
     def __init__(self) -> None:
@@ -34,8 +35,9 @@ class Trace:
         for seed, heads, loss in zip(seeds, epoch.heads, losses, strict=True):
             shots = group(material.data.counts).of
             norms = np.linalg.norm(heads[0].weight.astype(np.float64), axis=1)
-            line = {"format": FORMAT, "seed": seed, "epoch": epoch.index + 1, "loss": loss}
+            line = {"format": FORMAT, "seed": seed, "epoch": epoch.done, "loss": loss}
             line["row_norm"] = shot_means(norms, shots)
+            line["class_norm"] = [round(norm, 6) for norm in norms.tolist()]
             if material.held is not None:
                 line["val"] = _accuracies(heads[0], material, shots)
             self.lines.append(line)

@@ -84,7 +84,8 @@ def train(
         scaling: what is done to the features first.
         like: a tensor whose dtype and device the batches take.
         constraint: enforced on the head after every step or epoch.
-        after_epoch: called with the epoch's index after its last step, and what gives the loss [S, M] then.
+        after_epoch: called with the epochs done, 0 before the first step and then after each one's last, and
+            what gives the loss [S, M] then.
 
     Raises:
         Diverged: the weights of a run are no longer finite, or its loss is higher than where it started and
@@ -100,6 +101,8 @@ def train(
         for epoch in range(schedule.stop or epochs):
             sgd = Sgd(lr * rate_factor(schedule.decline, epoch, epochs), schedule.momentum, decay)
             _start_epoch(loss, epoch, epochs)
+            if after_epoch is not None and epoch == 0:
+                after_epoch(0, functools.partial(_mean_loss, head.logits, loss, glance))
             for x, y in data.batches(schedule.visits, seeds, epoch, scaling=scaling, like=like):
                 step(head, loss, x, y, sgd)
                 if constraint is not None:
@@ -108,7 +111,7 @@ def train(
                 constraint.after("epoch")
             _check_finite(head, schedule, epoch)
             if after_epoch is not None:
-                after_epoch(epoch, functools.partial(_mean_loss, head.logits, loss, glance))
+                after_epoch(epoch + 1, functools.partial(_mean_loss, head.logits, loss, glance))
             progress.advance()
         _check_loss(_mean_loss(head.logits, loss, glance), allowed, schedule)
     progress.finish()

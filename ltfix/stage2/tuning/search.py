@@ -203,4 +203,4 @@ def _right_by_epoch(
     found: list[np.ndarray | None] = []
     fitter = material.fitter(fold.train, *candidate.ground)
     fitter.fit([candidate.values], [seed], watch=lambda epoch: found.append(fold.correct(epoch.heads[0][0])))
-    return found
+    return found[1:]  # the first is the start's
