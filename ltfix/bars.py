@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
 REDRAW_SECONDS = 0.05
 MOST_NOTES = 20  # below a notebook's bar
+HANGING = " " * len("ltfix: ")  # before the further lines of a note
 
 
 def bar_here() -> NotebookBar | ProgressBar | ProgressLines:
@@ -35,6 +37,13 @@ def bar_here() -> NotebookBar | ProgressBar | ProgressLines:
 def plain(text: str) -> str:
     """``text`` on one line, without what a terminal would obey."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def hung(text: str, width: int, indent: str = "  ") -> str:
+    """A sentence on lines that break between words alone, those after the first indented."""
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def duration(seconds: float) -> str:
@@ -180,8 +189,9 @@ class ProgressBar:
             self._bar.update(self._bar.task_ids[0], words=self._clean(text))
 
     def note(self, text: str) -> None:
-        """Print one line above the bar."""
-        self._console.print("ltfix: " + self._clean(text), soft_wrap=True)
+        """Print one sentence above the bar."""
+        line = hung("ltfix: " + self._clean(text), self._console.width, HANGING)
+        self._console.print(line, soft_wrap=True)
 
     def finish(self) -> None:
         """Leave the bar as it stands, and give the cursor back."""

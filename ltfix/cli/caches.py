@@ -1,16 +1,22 @@
-"""The caches a command works on: those it was given, else those of the default layout."""
+"""The caches and bodies a command works on: those it was given, else those of the default layout."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ltfix.cli import console
 from ltfix.cli.options import ArrayNames
 
 if TYPE_CHECKING:
+    from ltfix.extraction.request import Request
     from ltfix.features.cache import FeatureCache
+    from ltfix.predicting.request import PredictRequest
 
+_R = TypeVar("_R", "Request", "PredictRequest")
 USUAL_NAMES = ArrayNames()
+_OWN_OF_RUNS = ("checkpoint", "checkpoint_key", "ignore_tensors", "pretrained")
 
 
 def locate(
@@ -54,3 +60,18 @@ def locate_val(
     """The validation cache: given, or the default layout's where the training cache is from there too."""
     place = given or (usual(work, "val") if train is None else None)
     return None if place is None else open_named(place, names)
+
+
+def of_its_run(request: _R) -> _R:
+    """The request; where its body is a run folder, which has its own weights, without others from a file.
+
+    Raises:
+        UsageError: other weights were typed.
+    """
+    from ltfix import runfile
+
+    if request.backbone is None or not (Path(request.backbone) / runfile.NAME).is_file():
+        return request
+    console.refuse_unused(_OWN_OF_RUNS, f"the run folder {request.backbone}")
+    own: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(request) if f.name in _OWN_OF_RUNS}
+    return dataclasses.replace(request, **own)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ltfix import bars
 from ltfix.cli import config, tables
 from ltfix.cli.printable import printable
 from ltfix.cli.spelling import spell
@@ -24,7 +25,7 @@ def note(text: str) -> None:
     if not config.current().quiet:
         line = "ltfix: " + one_line(text)
         if sys.stderr.isatty():
-            line = tables.hung(line, shutil.get_terminal_size().columns, " " * len("ltfix: "))
+            line = bars.hung(line, shutil.get_terminal_size().columns, bars.HANGING)
         print(line, file=sys.stderr, flush=True)
 
 
@@ -135,7 +136,7 @@ def draw(drawn: Drawn, path: Path, overwrite: bool) -> None:
 
 def tell(text: str) -> None:
     """One line to stdout, which a terminal shows on several: broken between words, the others indented."""
-    write(tables.hung(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
+    write(bars.hung(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -147,10 +148,10 @@ def progress() -> Progress:
     """Progress on stderr: a bar on a terminal, a line now and then elsewhere, nothing with --quiet."""
     if config.current().quiet:
         return SILENT
-    from ltfix.bars import ProgressBar, ProgressLines
-
     if sys.stderr.isatty():
-        bar = ProgressBar(one_line)
+        bar = bars.ProgressBar(one_line)
         config.current().clean_up.append(bar.finish)  # a progress bar left open hides the cursor
         return bar
-    return ProgressLines(lambda text: print(printable(text), file=sys.stderr, flush=True), clean=one_line)
+    return bars.ProgressLines(
+        lambda text: print(printable(text), file=sys.stderr, flush=True), clean=one_line
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import config, console, tables
+from ltfix.cli.caches import of_its_run
 from ltfix.cli.options import WorkFolder
 from ltfix.extraction.request import Request
 from ltfix.option import Option
@@ -36,7 +37,7 @@ def extract(
 
     warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
     out = work / request.out if config.origin("out") == "default" else request.out
-    request = dataclasses.replace(request, out=out, beside=work / "features")
+    request = dataclasses.replace(of_its_run(request), out=out, beside=work / "features")
     extraction = prepare(request)
     if dry_run:
         _describe(extraction)

@@ -34,7 +34,10 @@ def methods(
     if format == "json":
         console.write(json.dumps({"methods": [m.to_dict() for m in entries]}, indent=1, ensure_ascii=False))
     elif name is None:
-        console.table(["method", "what it does", "source"], [[m.name, m.summary, m.source] for m in entries])
+        console.table(
+            ["method", "what it does", "source"],
+            [[m.name, m.summary, m.source.partition("; github.com")[0]] for m in entries],
+        )
     else:
         _describe(entries[0])
 

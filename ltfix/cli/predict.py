@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import console
-from ltfix.cli.caches import usual
+from ltfix.cli.caches import of_its_run, usual
 from ltfix.cli.options import WorkFolder
 from ltfix.cli.signature import ARGUMENT
 from ltfix.errors import UsageError
@@ -66,7 +66,7 @@ def predict(
     if probs is not None:
         formats.check_probabilities(probs)
     use_threads(run.threads)
-    request = dataclasses.replace(request, device=run.device)
+    request = dataclasses.replace(of_its_run(request), device=run.device)
     shown = console.progress() if output is not None or not sys.stdout.isatty() else _Notes()
     found = ask(model, data, cache=cache or usual(work, "train"), request=request, progress=shown)
     if probs is not None:

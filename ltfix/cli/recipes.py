@@ -26,7 +26,10 @@ def recipes(name: EntryName = None, format: ListFormat = "table") -> None:
         rows = [{**recipe.to_dict(), "presets": recipe.presets_given()} for recipe in entries]
         console.write(json.dumps({"recipes": rows}, indent=1, ensure_ascii=False))
     elif name is None:
-        console.table(["recipe", "what it does", "source"], [[r.name, r.summary, r.source] for r in entries])
+        console.table(
+            ["recipe", "what it does", "source"],
+            [[r.name, r.summary, r.source.partition("; github.com")[0]] for r in entries],
+        )
     else:
         _describe(entries[0])
 

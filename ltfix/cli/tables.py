@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ltfix.bars import hung
 from ltfix.cli.printable import printable
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ltfix.evaluation.table import Table
 
 WIDTH = 80
-FOLDED = 14  # text is folded no narrower than this
+FOLDED = 14  # words are folded no narrower than this
 EMPTY = "–"
 _PAD = "\ue000"  # stands for a blank that rich would trim
 BEST_NOTE = "* best in its column"
@@ -59,11 +59,13 @@ def draw(
     console = Console(
         file=sys.stdout, highlight=False, markup=False, emoji=False, force_terminal=False if plain else None
     )
-    notes, kept, at_least = list(notes), len(columns), None
+    notes, kept, widths = list(notes), len(columns), None
     if console.is_terminal:
-        at_least = _least_widths(columns, cells, best, right, whole_words=True)
-        if _total(at_least) > console.width:
-            at_least = _least_widths(columns, cells, best, right)
+        widest, words = _widths(columns, cells, best, right)
+        longest, at_least = max(words, default=0), words
+        while longest > FOLDED and _total(at_least) > console.width:
+            longest -= 1
+            at_least = [n if right[i] else min(n, longest) for i, n in enumerate(words)]
         kept = _that_fit(at_least, console.width, len(columns) if essential is None else essential)
         if kept < len(columns):
             footnotes = {i: note for i, note in footnotes.items() if i < kept}
@@ -72,7 +74,8 @@ def draw(
         notes = [hung(note, console.width) for note in [*footnotes.values(), *notes]]
         title = hung(title, console.width)
         console.width = max(console.width, _total(at_least[:kept]))
-    drawn = _grid(columns, cells, best, right, at_least)
+        widths = _squeezed(widest[:kept], at_least[:kept], console.width)
+    drawn = _grid(columns, cells, best, right, widths)
     if not console.is_terminal:
         notes = [*footnotes.values(), *notes]
         wide = console.options.update(width=100_000)
@@ -81,32 +84,28 @@ def draw(
     return "\n".join([*map(printable, [title] if title else []), *body, *map(printable, notes)])
 
 
-def hung(text: str, width: int, indent: str = "  ") -> str:
-    """A sentence on lines that break between words alone, those after the first indented."""
-    return textwrap.fill(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-
-
-def _least_widths(
-    columns: Sequence[str],
-    cells: Sequence[Sequence[str]],
-    best: Set[tuple[int, int]],
-    right: Sequence[bool],
-    *,
-    whole_words: bool = False,
-) -> list[int]:
-    """Of each column, below which numbers would be cut, text folded to ``FOLDED``, or between words alone."""
+def _widths(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], best: Set[tuple[int, int]], right: Sequence[bool]
+) -> tuple[list[int], list[int]]:
+    """Of each column, its own width, and that of its longest word; numbers are one."""
     from rich.cells import cell_len
 
     marked = {column for _, column in best}
-    widths = []
+    widest, words = [], []
     for i, column in enumerate(columns):
         texts = [column, *(row[i] for row in cells)]
-        widest = max(map(cell_len, texts))
-        word = max(map(cell_len, " ".join(texts).split()), default=0) if whole_words else 0
-        widths.append(widest + (i in marked) if right[i] else min(widest, max(FOLDED, word)))
-    return widths
+        widest.append(max(map(cell_len, texts)) + (i in marked and right[i]))
+        words.append(widest[i] if right[i] else max(map(cell_len, " ".join(texts).split()), default=0))
+    return widest, words
+
+
+def _squeezed(widths: list[int], at_least: Sequence[int], width: int) -> list[int]:
+    """Widths that fit, taken from the widest columns that may be narrower."""
+    found = list(widths)
+    while _total(found) > width:
+        may = [i for i, least in enumerate(at_least) if found[i] > least]
+        found[max(may, key=lambda i: found[i])] -= 1
+    return found
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -150,11 +149,10 @@ def _grid(
     cells: list[list[str]],
     best: Set[tuple[int, int]],
     right: Sequence[bool],
-    at_least: Sequence[int] | None,
+    widths: Sequence[int] | None,
 ) -> RichTable:
-    """The table; text that is wider than its column is ``at_least`` may be folded, None: no text is."""
+    """The table; text that is wider than its column is folded, None: no column is too narrow."""
     from rich import box
-    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
@@ -162,8 +160,13 @@ def _grid(
     marked = {column for _, column in best}
     for i, column in enumerate(columns):
         heading = column + (_PAD if i in marked and right[i] else "")
-        folded = at_least is not None and any(cell_len(row[i]) > at_least[i] for row in (columns, *cells))
-        grid.add_column(heading, justify="right" if right[i] else "left", overflow="fold", no_wrap=not folded)
+        grid.add_column(
+            heading,
+            justify="right" if right[i] else "left",
+            overflow="fold",
+            no_wrap=widths is None,
+            width=None if widths is None else widths[i],
+        )
     for r, row in enumerate(cells):
         texts = []
         for c, cell in enumerate(row):

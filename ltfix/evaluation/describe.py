@@ -184,8 +184,8 @@ def _cache(path: Path, cache: FeatureCache, verify: bool) -> Description:
         hashes = cache.verify()
         text = f"{hashes} hashes equal, all features finite"
         facts.append(_fact("verified", text, verified={"hashes": hashes, "finite": True}))
-    holds = f"{cache.n} samples, V {cache.views}, D {cache.dim}, K {cache.n_classes}"
-    return Description(path, "cache", facts, holds)
+    known = "no labels" if cache.unlabelled else f"K {cache.n_classes}"
+    return Description(path, "cache", facts, f"{cache.n} samples, V {cache.views}, D {cache.dim}, {known}")
 
 
 def _classifier(head: Head) -> list[Fact]:
