@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestCentroid
 
 import ltfix
 from ltfix.errors import UsageError
@@ -70,3 +71,14 @@ def test_units_at_the_ends_of_float32_cost_nothing(draw_cache, method: str, unit
     expected = ltfix.fit(cache, method, **options).logits(cache.features[:, 0]).argmax(1)
     found = ltfix.fit(far, method, **options).logits(far.features[:, 0]).argmax(1)
     assert (found == expected).mean() > 0.97
+
+
+@pytest.mark.parametrize("unit", [1e20, 1e-25])
+def test_in_such_units_ncm_is_scikit_learns_nearest_centroid(draw_cache, unit: float):
+    cache = draw_cache([60, 20, 6], stage1=False)
+    far = FeatureCache(cache.path, [cache.shards[0] * np.float32(unit)], cache.labels)
+    x = far.features[:, 0].astype(np.float64)
+    x -= x.mean(0)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    theirs = NearestCentroid().fit(x, far.labels).predict(x)
+    assert np.array_equal(ltfix.fit(far, "ncm", normalize="none").predict(far.features[:, 0]), theirs)
