@@ -280,8 +280,8 @@ def test_engineer_classes_side_by_side(out):
 
 def test_engineer_worst_class_matrix_and_defaults(out):
     lines = out("one of them").splitlines()
-    assert lines[1].endswith("Worst class   Which")
-    assert [line.split()[-1] in TREE["train"] for line in lines[3:5]] == [True, True]
+    assert re.search(r"Worst class +Which", lines[1])
+    assert all(set(line.split()) & set(TREE["train"]) for line in lines[3:5])
     for row in json.loads(out("confusion"))["heads"]:
         assert sum(count for _, _, count in row["matrix"]) == 9
     assert "epochs 2 (option)" in " ".join(out("head").split())
