@@ -1,13 +1,14 @@
 """Extraction beside what it is made of: the bare loop, the decoder alone, and the start.
 
     python benchmarks/extract.py [--n 400] [--model tf_efficientnet_lite0] [--tiny test_efficientnet]
-        [--device auto] [--rounds 3] [--decoder pillow]
+        [--device auto] [--rounds 3] [--decoder pillow] [--large 2048x1536]
 
 Writes synthetic JPEGs into a temporary folder and prints medians of the rounds, each of which measures all:
 
 - bare loop: timm's transform in a torch DataLoader (a worker a core), the model, features fetched;
 - extract: `ltfix.extract` of the same pictures and model, from the ready model to the published cache;
-- decoder alone: the tiny model's pictures decoded and cropped by all threads, and thrown away;
+- decoder alone: the tiny model's pictures decoded and cropped by all threads;
+- bound, on a CPU: what processors that do both can give, 1 / (1 / decoder alone + 1 / model alone);
 - start: seconds of a new process to its first finished batch, beyond those to import torch and timm and to
   build the model.
 
@@ -33,7 +34,8 @@ from timm.data import create_transform, resolve_data_config
 from torch.utils.data import DataLoader, Dataset
 
 from ltfix.compute import available_cpus, resolve_device
-from ltfix.extraction.decode import decode_batches
+from ltfix.extraction.decode import decode_batches, renderer
+from ltfix.extraction.forward import Forward
 from ltfix.extraction.plan import prepare
 from ltfix.extraction.request import Request
 from ltfix.extraction.run import run
@@ -123,22 +125,23 @@ def extraction(folder: Path, name: str, device: str, decoder: str, batch: int) -
         return caches["train"].n / (time.perf_counter() - began)
 
 
-def decoder_alone(folder: Path, name: str, decoder: str, batch: int) -> float:
-    """Images a second of all threads that decode."""
+def alone(folder: Path, name: str, device: str, decoder: str, batch: int) -> tuple[float, float]:
+    """Images a second of all threads that decode, and then of the model over what they made."""
     with tempfile.TemporaryDirectory() as out:
         planned = prepare(
-            Request(data=folder, backbone=name, pretrained=False, out=out, device="cpu", decoder=decoder)
+            Request(data=folder, backbone=name, pretrained=False, out=out, device=device, decoder=decoder)
         )
         job, crop = planned.jobs[0], planned.backbone.preprocess.crop
         register_formats()
         n = len(job.split)
         ranges = [range(start, min(start + batch, n)) for start in range(0, n, batch)]
+        render = renderer(job.split.open, job.split.samples.__getitem__, job.views, crop)
         began = time.perf_counter()
-        for _ in decode_batches(
-            ranges, lambda i: job.views.render(job.split.open(i), i, crop), available_cpus(), planned.jpeg
-        ):
+        decoded = list(decode_batches(ranges, render, available_cpus(), planned.jpeg))
+        between = time.perf_counter()
+        for _ in Forward(planned.backbone, planned.compute).over(decoded, batch, 1):
             pass
-        return n / (time.perf_counter() - began)
+        return n / (between - began), n / (time.perf_counter() - between)
 
 
 def start(folder: Path, name: str, device: str) -> float:
@@ -164,6 +167,7 @@ def main() -> None:
         ("tiny", "test_efficientnet"),
         ("device", "auto"),
         ("decoder", "pillow"),
+        ("large", "2048x1536"),
     ):
         parser.add_argument(f"--{option}", default=text)
     a = parser.parse_args()
@@ -171,22 +175,31 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         small, large = Path(work) / "small", Path(work) / "large"
         write_photos(small, a.n, (500, 375))
-        write_photos(large, a.n // 4, (2048, 1536))
+        width, height = map(int, a.large.split("x"))
+        write_photos(large, a.n // 4, (width, height))
         rows = [
             (
                 bare_loop(small, a.model, device, a.batch),
                 extraction(small, a.model, a.device, a.decoder, a.batch),
-                decoder_alone(large, a.tiny, a.decoder, a.batch),
+                *alone(large, a.tiny, a.device, a.decoder, a.batch),
                 extraction(large, a.tiny, a.device, a.decoder, a.batch),
                 start(small, a.model, a.device),
             )
             for _ in range(a.rounds)
         ]
-    bare, model, alone, tiny, first = (statistics.median(column) for column in zip(*rows, strict=True))
-    over_bare, over_alone = (statistics.median(row[i + 1] / row[i] for row in rows) for i in (0, 2))
+    bare, model, decoding, network, tiny, first = (
+        statistics.median(column) for column in zip(*rows, strict=True)
+    )
+    over_bare = statistics.median(row[1] / row[0] for row in rows)
+    over_decoder = statistics.median(row[4] / row[2] for row in rows)
+    of_bound = statistics.median(row[4] * (1 / row[2] + 1 / row[3]) for row in rows)
     print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, n = {a.rounds}")
     print(f"model is the limit   bare loop {bare:.1f}, extract {model:.1f} images/s: ratio {over_bare:.3f}")
-    print(f"decoding is          decoder {alone:.1f}, extract {tiny:.1f} images/s: ratio {over_alone:.3f}")
+    print(
+        f"decoding is          decoder {decoding:.1f}, extract {tiny:.1f} images/s: ratio {over_decoder:.3f}"
+    )
+    if device.type == "cpu":
+        print(f"its model alone      {network:.1f} images/s: of the bound {of_bound:.3f}")
     print(f"start to first batch {first:.2f} s beyond imports and the model")
 
 

@@ -22,6 +22,7 @@ CPU_GROUPS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")  # the controller's names in 
 Module = TypeVar("Module", bound=nn.Module)
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # pixels and images of one batch; beyond it a CPU falls out of its cache and into the allocator
+_LANES = 64
 _BATCH = {"cuda": (256 * 224**2, 1024), "mps": (64 * 224**2, 256), "cpu": (16 * 224**2, 64)}
 
 
@@ -60,6 +61,9 @@ class Compute:
     @contextlib.contextmanager
     def reproducible(self) -> Iterator[None]:
         """The same result every time on one device; float32 means float32, without TF32."""
+        if self.device.type == "cpu":  # several threads may be here, and these are the process's
+            yield
+            return
         matmul = torch.backends.cuda.matmul
         tf32 = matmul.allow_tf32
         matmul.allow_tf32 = False
@@ -197,3 +201,11 @@ def default_batch_size(device: torch.device, image_size: int, views: int) -> int
     pixels, most = _BATCH.get(device.type, _BATCH["cpu"])
     fit = max(1, min(most, pixels // image_size**2) // views)
     return 1 << (fit.bit_length() - 1)
+
+
+def lanes(threads: int, images: int, image_size: int) -> int:
+    """How many batches of so many images go side by side on a CPU, each with its share of the threads.
+
+    One a thread, unless that would take more memory than 64 batches of the default size.
+    """
+    return max(1, min(threads, _LANES * _BATCH["cpu"][0] // (images * image_size**2)))

@@ -20,6 +20,7 @@ from ltfix.compute import (
     available_cpus,
     choose_compute,
     default_batch_size,
+    lanes,
     resolve_device,
     use_threads,
     widest,
@@ -90,6 +91,15 @@ def test_batches_are_powers_of_two(kind: str, size: int, views: int):
     assert n >= 1
     assert n & (n - 1) == 0
     assert n >= default_batch_size(torch.device(kind), size + 1, views)
+
+
+@given(st.integers(1, 200), st.integers(1, 4096), st.integers(1, 1000))
+def test_threads_share_what_memory_batches_may_take(threads: int, images: int, size: int):
+    n = lanes(threads, images, size)
+    assert 1 <= n <= threads
+    assert n == 1 or n * images * size**2 <= 64 * 16 * 224**2
+    batch = default_batch_size(CPU, size, 1)
+    assert lanes(threads, batch, size) == threads or threads > 64 or size > 896
 
 
 def test_inference_restores_what_it_sets():

@@ -168,9 +168,11 @@ def _made(
             for start in range(shard.start, shard.stop, size):
                 yield range(start, min(start + size, shard.stop))
 
-    with contextlib.closing(_decode(extraction, shared.job, ranges())) as decoded:
+    decoding = _decode(extraction, shared.job, ranges())
+    computing = forward.over(decoding, size, len(shared.job.views))
+    with contextlib.closing(decoding), contextlib.closing(computing):
         content, seen = ShardContent(), 0
-        for batch, features in forward.over(decoded):
+        for batch, features in computing:
             _take(extraction, content, batch, features, progress)
             seen += len(batch.index) + len(batch.failed)
             if seen == begun[0].stop - begun[0].start:

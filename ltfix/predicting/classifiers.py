@@ -31,8 +31,11 @@ class Classifier(Protocol):
     preprocess: Preprocess
     views: Views
 
-    def over(self, batches: Iterable[DecodedBatch]) -> Answers:
-        """Every batch with its logits [B, K], None where no picture of it could be read."""
+    def over(self, batches: Iterable[DecodedBatch], size: int) -> Answers:
+        """Every batch with its logits [B, K], None where no picture of it could be read.
+
+        B is ``size`` at most.
+        """
 
 
 class HeadOnBody:
@@ -51,9 +54,9 @@ class HeadOnBody:
         self._dtype = "float32" if manifest is None else manifest.dtype
         self._forward = Forward(body, compute)
 
-    def over(self, batches: Iterable[DecodedBatch]) -> Answers:
+    def over(self, batches: Iterable[DecodedBatch], size: int) -> Answers:
         """See :class:`Classifier`; logits are the mean over the views, as in evaluation."""
-        for batch, features in self._forward.over(batches):
+        for batch, features in self._forward.over(batches, size, len(self.views)):
             if features is None:
                 yield batch, None
                 continue
@@ -79,7 +82,7 @@ class ExportOnPixels:
             raise UsageError("the export takes features, not pictures", where=exported.path, hint=hint)
         self.exported, self.preprocess, self.views = exported, exported.preprocess, Views(("center",))
 
-    def over(self, batches: Iterable[DecodedBatch]) -> Answers:
+    def over(self, batches: Iterable[DecodedBatch], size: int) -> Answers:
         """See :class:`Classifier`."""
         for batch in batches:
             yield batch, None if batch.pixels is None else self.exported.logits(batch.pixels[:, 0])

@@ -71,7 +71,7 @@ def answer(
     workers = available_cpus() if request.workers is None else request.workers
     told, seen, left_out = Remarks("the pictures"), 0, 0
     with contextlib.closing(decode_batches(batches(), render, workers)) as decoded:
-        for batch, logits in classifier.over(decoded):
+        for batch, logits in classifier.over(decoded, size):
             for _, err in batch.failed:
                 if request.on_error == "error":
                     raise err

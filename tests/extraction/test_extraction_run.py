@@ -9,6 +9,7 @@ import shutil
 import socket
 import struct
 import tarfile
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,38 @@ def test_the_same_command_gives_the_same_bytes_with_any_number_of_workers(photos
         for split, shards in (("train", 3), ("test", 2))
         for file in ("manifest.json", "samples.txt", *(f"shard-{i:05}.safetensors" for i in range(shards)))
     }
+
+
+def test_threads_that_have_a_batch_each_give_the_bytes_of_one(photos: Path, tmp_path: Path, monkeypatch: Any):
+    extract(photos, tmp_path / "one", threads=1, dtype="float32", views="center,hflip")
+    real, seen = Forward._start, set[tuple[str, int]]()
+
+    def noting(self: Forward, pixels: np.ndarray) -> Any:
+        seen.add((threading.current_thread().name, torch.get_num_threads()))
+        return real(self, pixels)
+
+    monkeypatch.setattr(Forward, "_start", noting)
+    try:
+        extract(photos, tmp_path / "three", threads=3, dtype="float32", views="center,hflip")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert seen
+    assert seen <= {(f"forward_{i}", 1) for i in range(3)}
+    assert tree(tmp_path / "one") == tree(tmp_path / "three")
+
+
+def test_what_goes_wrong_in_a_thread_of_its_own_ends_it(photos: Path, tmp_path: Path, monkeypatch: Any):
+    def wrong(*args: Any) -> Any:
+        raise Stop
+
+    monkeypatch.setattr(Forward, "_queue", wrong)
+    try:
+        with pytest.raises(Stop):
+            extract(photos, tmp_path, threads=2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_the_stage1_head_goes_into_every_cache_with_training_counts(photos: Path, tmp_path: Path):

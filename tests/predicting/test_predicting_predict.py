@@ -172,7 +172,7 @@ class MeanColour:
     preprocess = Preprocess(8, 1.0, (0.5,) * 3, (0.5,) * 3, "nearest")
     views = parse_views("center")
 
-    def over(self, batches: Iterable[DecodedBatch]) -> Answers:
+    def over(self, batches: Iterable[DecodedBatch], size: int) -> Answers:
         for batch in batches:
             yield batch, None if batch.pixels is None else batch.pixels.mean((1, 2, 3)).astype(np.float32)
 
