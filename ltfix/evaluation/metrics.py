@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from ltfix.evaluation.scores import class_accuracy, shot_means
-from ltfix.evaluation.shots import SHOTS
+from ltfix.evaluation.shots import FEW, MANY, SHOTS, group
 
 _RECALL_FLOOR = 1e-5
 
@@ -99,3 +99,10 @@ SCORES = {  # in the order of the columns, which a narrow terminal leaves out fr
     "top5": Score("Top-5", partial(top_accuracy, k=5)),
 }
 TITLES = {name: score.title for name, score in SCORES.items()}
+
+
+def shot_accuracy(
+    predicted: np.ndarray, labels: np.ndarray, counts: np.ndarray, many: int = MANY, few: int = FEW
+) -> dict[str, float | None]:
+    """``all`` and the shots' accuracies of predicted and true classes [N], by training samples [K]."""
+    return Verdicts(predicted, labels, group(counts, many, few).of).scores(("all", *SHOTS))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ltfix.errors import InputError, UsageError, nearest
-from ltfix.evaluation.shots import FEW, MANY, SHOTS, group
+from ltfix.evaluation.shots import SHOTS
 from ltfix.features.read import FeatureCache
 from ltfix.heads.head import Head
 
@@ -96,26 +96,12 @@ def class_accuracy(pred: np.ndarray, labels: np.ndarray, n_classes: int) -> np.n
     return recall
 
 
-def shot_accuracy(
-    pred: np.ndarray, labels: np.ndarray, counts: np.ndarray, many: int = MANY, few: int = FEW
-) -> dict[str, float | None]:
-    """``all``, ``many``, ``medium`` and ``few`` as fractions; None for a shot without a tested class.
-
-    ``all`` is the mean over samples; a shot is the mean of its classes' accuracies, as in the
-    published code (the same as its samples' mean wherever the test classes are equally large).
-
-    Args:
-        pred, labels: [N] predicted and true classes.
-        counts: [K] training samples per class.
-        many, few: the boundaries of :func:`~ltfix.evaluation.shots.group`.
-    """
-    recall = class_accuracy(pred, labels, len(counts))
-    means = shot_means(recall, group(counts, many, few).of)
-    return {"all": float(np.mean(pred == labels)), **means}
-
-
 def shot_means(values: np.ndarray, shots: np.ndarray) -> dict[str, float | None]:
-    """The mean of per-class ``values`` [K] in each shot, over those that are not NaN; None without any."""
+    """The mean of per-class ``values`` [K] in each shot, over those that are not NaN; None without any.
+
+    Of accuracies that is the mean over the shot's classes, as in the published code (the same as its samples'
+    mean wherever the test classes are equally large).
+    """
     kept = [values[(shots == index) & ~np.isnan(values)] for index in range(len(SHOTS))]
     return {shot: float(v.mean()) if len(v) else None for shot, v in zip(SHOTS, kept, strict=True)}
 

@@ -10,7 +10,7 @@ from typing import Any
 from ltfix import files
 from ltfix.backbones import augment
 from ltfix.compute import available_cpus, use_threads
-from ltfix.evaluation.scores import shot_accuracy
+from ltfix.evaluation.metrics import shot_accuracy
 from ltfix.heads.head import STAGE1, Head
 from ltfix.images.split import Split
 from ltfix.progress import SILENT, Progress, listener

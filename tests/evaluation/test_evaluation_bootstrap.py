@@ -5,7 +5,7 @@ import pytest
 from evaluation_samples import COUNTS
 
 from ltfix.evaluation.bootstrap import paired_difference
-from ltfix.evaluation.scores import shot_accuracy
+from ltfix.evaluation.metrics import shot_accuracy
 from ltfix.evaluation.shots import group
 
 

@@ -12,11 +12,11 @@ from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from ltfix.errors import InputError, UsageError
 from ltfix.evaluation import scores
+from ltfix.evaluation.metrics import shot_accuracy
 from ltfix.evaluation.scores import (
     class_accuracy,
     logit_blocks,
     predictions,
-    shot_accuracy,
 )
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import Head

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import ltfix
-from ltfix.evaluation.scores import predictions, shot_accuracy
+from ltfix.evaluation.metrics import shot_accuracy
+from ltfix.evaluation.scores import predictions
 from ltfix.features.cache import FeatureCache
 from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.layers.samn import order

@@ -86,9 +86,6 @@ def _side_by_side(report: Report) -> Table:
     return Table((*_COLUMNS[3:7], *recalls), rows, title=f"Recall by class, {report.title}")
 
 
-SORTS = ("index", "gain", "recall", "count")
-
-
 def ordered(report: Report, by: str) -> Report:
     """The report with its classes in another order, the same for all heads.
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ltfix import files
-from ltfix.evaluation.scores import class_accuracy, shot_means
+from ltfix.evaluation.metrics import shot_accuracy
+from ltfix.evaluation.scores import shot_means
 from ltfix.evaluation.shots import group
-from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.runs import AfterEpoch
 
@@ -39,16 +39,10 @@ class Trace:
             line["row_norm"] = shot_means(norms, shots)
             line["class_norm"] = [round(norm, 6) for norm in norms.tolist()]
             if material.held is not None:
-                line["val"] = _accuracies(heads[0], material, shots)
+                fold = material.folds()[0]
+                line["val"] = shot_accuracy(fold.predict(heads[0]), fold.held.labels, material.data.counts)
             self.lines.append(line)
 
     def pack(self) -> bytes:
         """The bytes of a file of JSON lines."""
         return "".join(f"{files.to_json(line)}\n" for line in self.lines).encode()
-
-
-def _accuracies(head: Head, material: Material, shots: np.ndarray) -> dict[str, float | None]:
-    held = material.folds()[0]
-    predicted, labels = held.predict(head), held.held.labels
-    recall = class_accuracy(predicted, labels, len(shots))
-    return {"all": float(np.mean(predicted == labels)), **shot_means(recall, shots)}
