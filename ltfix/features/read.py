@@ -83,7 +83,9 @@ def open_cache(
     if path.suffix == ".safetensors":
         return _open_tensors(path, *load_tensors(path), classes, keys)
     raise InputError(
-        "not a feature cache", where=path, hint="a cache is a folder, a .safetensors file or an .npz"
+        "not a feature cache",
+        where=path,
+        hint="a cache is a folder, a .safetensors file or an .npz; `ltfix import` makes one of other files",
     )
 
 

@@ -14,13 +14,12 @@ from ltfix.errors import InputError
 from ltfix.features.foreign import TORN, read_npz
 from ltfix.heads.vectors import numpy_of
 from ltfix.importing import tables
-from ltfix.importing.found import Found, Names, from_arrays, need, read_lines
+from ltfix.importing.found import Found, Names, from_arrays, need
 
 
 def npy(path: Path, names: Names) -> Found:
-    """One array [n, D] or [n, V, D], mapped; names of files from ``file_names.txt`` beside it."""
-    beside = path.parent / "file_names.txt"  # as thingsvision writes them
-    return Found([map_npy(path)], None, read_lines(beside) if beside.exists() else None)
+    """One array [n, D] or [n, V, D], mapped."""
+    return Found([map_npy(path)], None)
 
 
 def map_npy(path: Path) -> np.ndarray:

@@ -30,6 +30,7 @@ from ltfix.importing.request import ImportRequest
 from ltfix.progress import Progress, listener
 from ltfix.public import public
 
+FOLDER = "folder"  # in place of labels: each name's folder
 FORMATS = {  # by the end of the name; a folder has none
     "": "arrays:folder",
     ".npy": "arrays:npy",
@@ -125,21 +126,30 @@ def _read(source: Path, request: ImportRequest) -> Found:
     if suffix not in FORMATS or (not suffix and not source.is_dir()):
         raise UsageError("unknown format", where=source, hint=nearest(suffix, [k for k in FORMATS if k]))
     module, _, function = FORMATS[suffix].partition(":")
-    of_file = request.labels is not None and Path(request.labels).exists()
-    names = Names(request.features, None if of_file else request.labels)
+    elsewhere = request.labels is not None and (request.labels == FOLDER or Path(request.labels).is_file())
+    names = Names(request.features, None if elsewhere else request.labels)
     found: Found = getattr(importlib.import_module(f"ltfix.importing.{module}"), function)(source, names)
-    if not of_file:
-        return found
-    path = Path(str(request.labels))
-    return dataclasses.replace(
-        found, labels=map_npy(path) if path.suffix == ".npy" else np.asarray(read_lines(path))
-    )
+    beside = (source if source.is_dir() else source.parent) / "file_names.txt"  # as thingsvision writes them
+    if found.samples is None and beside.exists():
+        found = dataclasses.replace(found, samples=read_lines(beside))
+    return dataclasses.replace(found, labels=_labels_from(request.labels, found)) if elsewhere else found
+
+
+def _labels_from(place: str | None, found: Found) -> np.ndarray:
+    """Labels [N] of a file, or of the folders that the names of samples begin with."""
+    path = Path(str(place))
+    if place != FOLDER:
+        return map_npy(path) if path.suffix == ".npy" else np.asarray(read_lines(path))
+    names = [name.replace("\\", "/").rpartition("/")[0].rpartition("/")[2] for name in found.samples or ()]
+    if not all(names) or not names:
+        raise UsageError("it has no names of samples with a folder before them", where=f"labels={FOLDER}")
+    return np.asarray(names)
 
 
 def _check_lengths(found: Found, source: Path) -> None:
     """As many labels and names as rows of features, and at least one."""
     if found.labels is None:
-        hint = "labels=NAME says what they are called in it, labels=FILE names a file of them"
+        hint = f"labels=NAME in it, labels=FILE of them, or labels={FOLDER}: the folder of each name"
         raise InputError("there are no labels", where=source, hint=hint)
     if np.ndim(found.labels) != 1 or not all(map(np.ndim, found.parts)):
         raise InputError("labels must be [n], features [n, D] or [n, V, D]", where=source)

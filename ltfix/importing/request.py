@@ -15,7 +15,8 @@ class ImportRequest(Checked):
 
     Attributes:
         features: what they are called in the file.
-        labels: what they are called in the file, or a file of them: ``.npy``, or text, one a line.
+        labels: what they are called in the file, or a file of them: ``.npy``, or text, one a line; or
+            "folder": the folder that holds each sample, as its name says.
         classes: class names in index order, or a file of them.
         head_from: ``FILE:NAME``, the classifier as NAME.weight and NAME.bias of a checkpoint.
         dtype: of the cache. shard_rows: samples a shard file. overwrite: replace a cache that is there.
@@ -23,7 +24,7 @@ class ImportRequest(Checked):
 
     features: str | None = option(None, "What the features are called in it.  [default: found by name]")
     labels: str | None = option(
-        None, "What the labels are called in it, or a file of them.  [default: found by name]"
+        None, "What they are called in it, a file of them, or folder: of each name.  [default: found by name]"
     )
     classes: str | Path | Sequence[str] | None = option(
         None, "Class names in index order, one a line.", metavar="FILE"

@@ -41,23 +41,24 @@ def columns(path: Path, names: Names) -> Found:
 
 
 def text(path: Path, names: Names) -> Found:
-    """A header; one column of labels, perhaps one of names, and a number in every other."""
+    """A header; perhaps a column of labels and one of names, and a number in every other."""
     files.demand_regular(path)
     with files.os_errors(path), path.open(encoding="utf-8-sig", newline="") as handle:
         rows = csv.reader(handle, strict=True)
         try:
             header = next(rows, [])
-            labels = pick(header, names.labels, LABELS, "labels", path)
-            samples = choose(header, None, SAMPLES, path)
-            aside = [header.index(name) for name in (labels, samples) if name is not None]
+            labels, samples = choose(header, names.labels, LABELS, path), choose(header, None, SAMPLES, path)
+            aside = [None if name is None else header.index(name) for name in (labels, samples)]
             numbers = [i for i, name in enumerate(header) if i not in aside and name.strip()]
-            table = [(_numbers(row, numbers), *(row[i] for i in aside)) for row in rows if row]
+            table = [(_numbers(row, numbers), *(i is None or row[i] for i in aside)) for row in rows if row]
         except (csv.Error, UnicodeDecodeError, ValueError, IndexError) as err:
             raise InputError(f"not a table of numbers: {err}", where=f"{path}, line {rows.line_num}") from err
     if not table or not numbers:
         raise InputError("it has no rows of numbers", where=path)
-    features, written, *named = zip(*table, strict=True)
-    return Found([np.stack(features)], np.asarray(written), list(named[0]) if named else None)
+    features, written, named = zip(*table, strict=True)
+    return Found(
+        [np.stack(features)], None if labels is None else np.asarray(written), samples and list(named)
+    )
 
 
 def _numbers(row: list[str], places: list[int]) -> np.ndarray:

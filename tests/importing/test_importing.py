@@ -131,7 +131,10 @@ def test_names_are_numbered_as_in_training_and_the_head_comes_from_a_checkpoint(
         ("a.pt", b"torn", {}, InputError, "torn"),
         ("a.parquet", b"torn", {}, InputError, "not a whole parquet file"),
         ("a.csv", b"x,label\n1,0\nb,1\n", {}, InputError, "not a table of numbers.*line 3"),
-        ("a.csv", b"", {}, InputError, "nothing in it is called as labels"),
+        ("a.csv", b"", {}, InputError, "it has no rows of numbers"),
+        ("a.csv", b"filename,e_0\na.jpg,1\nb.jpg,2\n", {}, InputError, "there are no labels.*labels=folder"),
+        ("a.csv", b"filename,e_0\na/a.jpg,1\nb.jpg,2\n", {"labels": "folder"}, UsageError, "folder before"),
+        ("a.npz", {"features": FEATURES}, {"labels": "folder"}, UsageError, "no names of samples"),
         ("a.zip", b"", {}, UsageError, "unknown format"),
     ],
 )
@@ -147,6 +150,29 @@ def test_labels_that_are_no_text_file(tmp_path: Path):
     np.savez(tmp_path / "a.npz", features=FEATURES)
     with pytest.raises(InputError, match=r"not a UTF-8 text file \(.*a\.npz"):
         ltfix.import_features(tmp_path / "a.npz", tmp_path / "out", labels=str(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize("form", ["lightly-train.pth", "lightly-train.csv", "features.pt", "features.hdf5"])
+def test_what_has_no_labels_but_folders_in_its_names(tmp_path: Path, form: str):
+    """lightly-train's two forms, and thingsvision's, which writes the names beside."""
+    names = [f"{'ant' if label else 'Zebra'}/{name}" for label, name in zip(LABELS > 0, NAMES, strict=True)]
+    features, path = torch.from_numpy(FEATURES), tmp_path / form
+    if form == "lightly-train.pth":
+        torch.save({"embeddings": features, "filenames": names}, path)
+    elif form == "lightly-train.csv":
+        lines = [",".join([name, *map(str, row)]) for name, row in zip(names, FEATURES.tolist(), strict=True)]
+        path.write_text("\n".join(["filename," + ",".join(f"embedding_{i}" for i in range(6)), *lines]))
+    else:
+        (tmp_path / "file_names.txt").write_text("".join(f"{name}\n" for name in names))
+        if path.suffix == ".pt":
+            torch.save(features, path)
+        else:
+            with pytest.importorskip("h5py").File(path, "w") as file:
+                file["features"] = FEATURES
+    cache = ltfix.import_features(path, tmp_path / "out", labels="folder", dtype="float32")
+    assert (cache.classes, cache.samples) == (("Zebra", "ant"), tuple(names))
+    np.testing.assert_array_equal(cache.labels, LABELS > 0)
+    np.testing.assert_array_equal(cache.features[:, 0], FEATURES)
 
 
 def test_names_with_spaces(tmp_path: Path):

@@ -58,6 +58,11 @@ def test_random_views_differ_by_sample_epoch_and_seed():
     assert np.array_equal(one, seen(epoch_of(data)))
 
 
+def test_more_views_than_a_byte_counts():
+    drawn = seen(epoch_of(Features.of(numbered(100, 300))))[:, 1]
+    assert 256 < drawn.max() < 300
+
+
 @pytest.mark.parametrize("stream", ["never", "always"])
 def test_first_and_all_views(stream: str):
     assert set(seen(epoch_of(Features.of(numbered(), "first", stream)))[:, 1]) == {0}

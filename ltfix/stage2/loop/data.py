@@ -260,4 +260,5 @@ class Features:
             return None
         n = len(self)
         generators = [np.random.default_rng(derive(seed, "views", epoch)) for seed in seeds]
-        return np.stack([rng.integers(self.views, size=n, dtype=np.uint8) for rng in generators])
+        kind = np.min_scalar_type(self.views - 1)
+        return np.stack([rng.integers(self.views, size=n, dtype=kind) for rng in generators])
