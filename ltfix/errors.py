@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 NEAREST, MANY_NAMES = 10, 12  # of more names than these the nearest are told
 
@@ -49,6 +50,21 @@ class EnvironmentFault(LtfixError):
     """The machine cannot do it: no such device, no memory, disk full, no permission (exit code 4)."""
 
     exit_code = 4
+
+
+@contextlib.contextmanager
+def extra(name: str, where: object = None) -> Iterator[None]:
+    """Around the import of what an extra brings.
+
+    Raises:
+        EnvironmentFault: it is not installed; how to is said.
+    """
+    try:
+        yield
+    except ImportError as err:
+        package = (err.name or name).partition(".")[0]
+        hint = f'pip install "ltfix[{name}]"'
+        raise EnvironmentFault(f"{package} is not installed", where=where, hint=hint) from err
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

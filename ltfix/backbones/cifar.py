@@ -12,6 +12,7 @@ from typing import Any
 
 import torch.nn.functional as F
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
 
@@ -31,37 +32,14 @@ class SubsampleShortcut(nn.Module):
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
 
 
-def _projection(inner: int, width: int, stride: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(inner, width, 1, stride, bias=False), nn.BatchNorm2d(width))
-
-
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut.
-
-    Args:
-        inner: input channels.
-        width: output channels.
-        stride: of the first convolution.
-        option_a: the shortcut without parameters where the shape changes, else a 1×1 convolution.
-    """
-
-    def __init__(self, inner: int, width: int, stride: int, option_a: bool) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inner, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample: nn.Module = nn.Identity()
-        if stride != 1 or inner != width:
-            self.downsample = (
-                SubsampleShortcut(width - inner) if option_a else _projection(inner, width, stride)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, inner, H, W] -> [B, width, H/stride, W/stride]."""
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return F.relu(y + self.downsample(x))
+def _block(inner: int, width: int, stride: int, option_a: bool) -> BasicBlock:
+    """Two 3×3 convolutions and a shortcut, without parameters (option A) or a 1×1 convolution."""
+    if stride == 1 and inner == width:
+        return BasicBlock(inner, width)
+    if option_a:
+        return BasicBlock(inner, width, stride, SubsampleShortcut(width - inner))
+    projection = nn.Conv2d(inner, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+    return BasicBlock(inner, width, stride, nn.Sequential(*projection))
 
 
 class CifarResNet(nn.Module):
@@ -100,7 +78,7 @@ class CifarResNet(nn.Module):
             strides = [1 if stage == 1 else 2] + [1] * (depth - 1)
             blocks = []
             for stride in strides:
-                blocks.append(BasicBlock(inner, width, stride, option_a))
+                blocks.append(_block(inner, width, stride, option_a))
                 inner = width
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
         self.stages = [f"layer{stage}" for stage in range(1, len(depths) + 1)]

@@ -19,7 +19,10 @@ from ltfix.errors import EnvironmentFault, InputError, nearest
 from ltfix.files import demand_regular, os_errors
 from ltfix.heads.vectors import numpy_of
 
-USUAL = {"features": ("features", "X", "x", "embeddings"), "labels": ("labels", "y", "targets")}
+USUAL = {
+    "features": ("features", "X", "x", "embeddings", "embedding", "image_embeds", "feats", "data"),
+    "labels": ("labels", "y", "targets", "label", "target", "class", "category", "classes"),
+}
 """What the two arrays of a cache may be called in a file, where nobody says so."""
 Keys = Mapping[str, str | None]
 """What the two are called in a file, as the user says it."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.errors import EnvironmentFault, InputError
+from ltfix.errors import InputError, extra
 from ltfix.images.pictures import check_size
 from ltfix.images.places import is_remote, open_binary
 
@@ -112,13 +112,9 @@ def opened(path: str) -> Iterator[Any]:
         InputError: it is missing, cut off, or none.
         EnvironmentFault: pyarrow is not installed.
     """
-    try:
+    with extra("parquet", path):
         import pyarrow
         import pyarrow.parquet
-    except ImportError as err:
-        raise EnvironmentFault(
-            "parquet needs pyarrow", where=path, hint='pip install "ltfix[parquet]"'
-        ) from err
     with open_binary(path) as handle:
         try:
             with pyarrow.parquet.ParquetFile(handle if is_remote(path) else path) as parquet:

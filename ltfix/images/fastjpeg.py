@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from ltfix.errors import EnvironmentFault
+from ltfix.errors import extra
 from ltfix.images.watch import JpegDecoder
 
 
@@ -14,12 +14,8 @@ def fast_jpeg(side: int) -> JpegDecoder:
     Raises:
         EnvironmentFault: simplejpeg is not installed.
     """
-    try:
+    with extra("fast", "decoder"):
         import simplejpeg
-    except ImportError as err:
-        raise EnvironmentFault(
-            "simplejpeg is not installed", where="decoder", hint='pip install "ltfix[fast]"'
-        ) from err
     if not side:
         return functools.partial(simplejpeg.decode_jpeg)
     return functools.partial(simplejpeg.decode_jpeg, min_height=2 * side, min_width=2 * side)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.errors import EnvironmentFault, InputError
+from ltfix.errors import InputError, extra
 from ltfix.images.columns import Rows, find_columns, kept, parse, split_name
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
@@ -30,11 +30,9 @@ def open_hub(
         InputError: there is no such data set or configuration, or it has no column of pictures.
         EnvironmentFault: datasets is not installed.
     """
-    try:
-        import datasets
-    except ImportError as err:
-        raise EnvironmentFault("hf: needs datasets", where=rest, hint='pip install "ltfix[hf]"') from err
     chosen, where = parse(columns), f"hf:{rest}"
+    with extra("hf", where):
+        import datasets
     try:
         if any((Path(rest) / name).is_file() for name in ("dataset_dict.json", "state.json")):
             found = datasets.load_from_disk(rest)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, TypeVar, cast
 
-from ltfix.errors import EnvironmentFault, InputError
+from ltfix.errors import EnvironmentFault, InputError, extra
 
 ABSENT = -1  # the size of a file that is not there
 Looked = tuple[int, int]  # the size of a file, and a stamp of its version
@@ -164,8 +164,6 @@ def _is_missing(err: Exception) -> bool:
 
 
 def _fsspec() -> Any:
-    try:
+    with extra("remote", "files behind URLs"):
         import fsspec.core
-    except ImportError as err:
-        raise EnvironmentFault("files behind URLs need fsspec", hint='pip install "ltfix[remote]"') from err
     return fsspec.core

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ltfix import files
-from ltfix.errors import InputError
+from ltfix.errors import InputError, extra
 from ltfix.features.foreign import TORN, read_npz
 from ltfix.heads.vectors import numpy_of
 from ltfix.importing import tables
-from ltfix.importing.found import Found, Names, from_arrays, need
+from ltfix.importing.found import Found, Names, from_arrays
 
 
 def npy(path: Path, names: Names) -> Found:
@@ -43,7 +43,8 @@ def npz(path: Path, names: Names) -> Found:
 
 def hdf5(path: Path, names: Names) -> Found:
     """Data sets by name, also within groups; rows are read as they are needed."""
-    h5py = need("h5py", "hdf5", path)
+    with extra("hdf5", path):
+        import h5py
     files.demand_regular(path)
     try:
         file, sets = h5py.File(path, "r"), dict[str, Any]()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ltfix.errors import EnvironmentFault, InputError
+from ltfix.errors import InputError
+from ltfix.features.foreign import USUAL
 from ltfix.images.places import open_text
 
-FEATURES = ("features", "embeddings", "embedding", "image_embeds", "feats", "x", "X", "data")
-LABELS = ("labels", "label", "targets", "target", "y", "class", "category", "classes")
-SAMPLES = ("samples", "filenames", "file_names", "filename", "path", "image_path", "paths", "key")
+CALLED = {
+    **USUAL,
+    "samples": ("samples", "filenames", "file_names", "filename", "path", "image_path", "paths", "key"),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,36 +42,37 @@ class Found:
     samples: Sequence[str] | None = None
 
 
-def pick(names: Iterable[str], asked: str | None, usual: Sequence[str], what: str, where: object) -> str:
-    """The name that was asked for, else the first of the usual ones that is there.
+def pick(names: Iterable[str], asked: str | None, where: object) -> str:
+    """What features are called among these names, as asked for or as usual.
 
     Raises:
-        InputError: neither is.
+        InputError: nothing is called so.
     """
-    found = choose(names, asked, usual, where)
+    found = choose(names, asked, "features", where)
     if found is None:
-        raise InputError(
-            f"nothing in it is called as {what} are",
-            where=where,
-            hint=f"{what}=NAME says which; it has {', '.join(list(names)[:8]) or 'nothing'}",
-        )
+        hint = f"features=NAME says which; it has {', '.join(list(names)[:8]) or 'nothing'}"
+        raise InputError("nothing in it is called as features are", where=where, hint=hint)
     return found
 
 
-def choose(names: Iterable[str], asked: str | None, usual: Sequence[str], where: object) -> str | None:
-    """The same; None where nothing is called so and nothing was asked for."""
+def choose(names: Iterable[str], asked: str | None, what: str, where: object) -> str | None:
+    """The name that was asked for, else the first of the usual ones that is there, else None.
+
+    Raises:
+        InputError: the one that was asked for is not there.
+    """
     known = list(names)
     if asked is not None and asked not in known:
         raise InputError(f"there is no {asked!r} in it", where=where, hint=f"it has {', '.join(known[:8])}")
-    return asked or next((name for name in usual if name in known), None)
+    return asked or next((name for name in CALLED[what] if name in known), None)
 
 
 def from_arrays(arrays: Mapping[str, Any], names: Names, where: Path) -> Found:
     """Features and labels by name among arrays, or the one array that there is."""
     only = next(iter(arrays)) if len(arrays) == 1 else None
-    features = pick(arrays, names.features or only, FEATURES, "features", where)
-    labels = choose(arrays, names.labels, LABELS, where)
-    samples = choose(arrays, None, SAMPLES, where)
+    features = pick(arrays, names.features or only, where)
+    labels = choose(arrays, names.labels, "labels", where)
+    samples = choose(arrays, None, "samples", where)
     return Found(
         [arrays[features]],
         None if labels is None else np.asarray(arrays[labels]),
@@ -91,16 +93,3 @@ def read_lines(path: Path) -> list[str]:
     """
     with open_text(str(path)) as lines:
         return [line.strip() for line in lines if line.strip()]
-
-
-def need(package: str, extra: str, where: Path) -> Any:
-    """A package of an extra.
-
-    Raises:
-        EnvironmentFault: it is not installed.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as err:
-        told = f"{package.partition('.')[0]} is not installed"
-        raise EnvironmentFault(told, where=where, hint=f'pip install "ltfix[{extra}]"') from err

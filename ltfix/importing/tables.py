@@ -10,7 +10,7 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError
 from ltfix.images.cells import opened
-from ltfix.importing.found import FEATURES, LABELS, SAMPLES, Found, Names, choose, pick, text_of
+from ltfix.importing.found import Found, Names, choose, pick, text_of
 
 
 def parquet(path: Path, names: Names) -> Found:
@@ -19,7 +19,7 @@ def parquet(path: Path, names: Names) -> Found:
     import pyarrow
 
     with opened(str(path)) as file:
-        name = pick(file.schema_arrow.names, names.features, FEATURES, "features", path)
+        name = pick(file.schema_arrow.names, names.features, path)
         column = file.read([name]).column(0).combine_chunks()
     if not isinstance(column, pyarrow.ListArray | pyarrow.LargeListArray | pyarrow.FixedSizeListArray):
         raise InputError(f"the column {name} is not one of lists", where=path)
@@ -33,7 +33,7 @@ def columns(path: Path, names: Names) -> Found:
     """Labels and names alone."""
     with opened(str(path)) as file:
         known = file.schema_arrow.names
-        labels, samples = choose(known, names.labels, LABELS, path), choose(known, None, SAMPLES, path)
+        labels, samples = choose(known, names.labels, "labels", path), choose(known, None, "samples", path)
         found, named = (
             None if name is None else file.read([name]).column(0).to_pylist() for name in (labels, samples)
         )
@@ -47,7 +47,8 @@ def text(path: Path, names: Names) -> Found:
         rows = csv.reader(handle, strict=True)
         try:
             header = next(rows, [])
-            labels, samples = choose(header, names.labels, LABELS, path), choose(header, None, SAMPLES, path)
+            labels = choose(header, names.labels, "labels", path)
+            samples = choose(header, None, "samples", path)
             aside = [None if name is None else header.index(name) for name in (labels, samples)]
             numbers = [i for i, name in enumerate(header) if i not in aside and name.strip()]
             table = [(_numbers(row, numbers), *(i is None or row[i] for i in aside)) for row in rows if row]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ltfix import files
-from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.errors import UsageError, extra
 from ltfix.evaluation.formats import encodable, to_csv
 from ltfix.evaluation.table import Column, Table, format_value
 from ltfix.predicting.predict import Prediction, Predictions
@@ -100,12 +100,9 @@ def write_parquet(found: Predictions, path: Path, *, overwrite: bool = False) ->
     Raises:
         EnvironmentFault: pyarrow is not installed.
     """
-    try:
+    with extra("parquet", path):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError as err:
-        hint = 'pip install "ltfix[parquet]"'
-        raise EnvironmentFault("Parquet needs pyarrow, which is not installed", hint=hint) from err
     pair = pa.struct([("label", pa.string()), ("probability", pa.float64())])
     fields = [("sample", pa.string()), ("label", pa.string()), ("probability", pa.float64())]
     schema = pa.schema([*fields, *([("top", pa.list_(pair))] if found.top > 1 else [])])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ltfix import files
-from ltfix.errors import EnvironmentFault
+from ltfix.errors import extra
 
 FOLDER = "tensorboard"
 _NAMES = {"loss": "train/loss", "train_accuracy": "train/accuracy", "lr": "lr", "images_per_second": "speed"}
@@ -51,12 +51,8 @@ def demand() -> None:
     Raises:
         EnvironmentFault: it is.
     """
-    try:
+    with extra("tb", "tensorboard"):
         import torch.utils.tensorboard  # noqa: F401
-    except ImportError as err:
-        raise EnvironmentFault(
-            "TensorBoard is not installed", where="tensorboard", hint="pip install 'ltfix[tb]'"
-        ) from err
 
 
 def remove(run: Path) -> None:

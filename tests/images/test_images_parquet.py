@@ -155,7 +155,7 @@ def test_files_that_are_none_or_cut(tmp_path: Path):
 def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with (
-        pytest.raises(EnvironmentFault, match=r'parquet needs pyarrow .*pip install "ltfix\[parquet\]"'),
+        pytest.raises(EnvironmentFault, match=r'pyarrow is not installed .*pip install "ltfix\[parquet\]"'),
         cells.opened("a"),
     ):
         pass

@@ -35,6 +35,6 @@ def test_without_the_extra_nothing_starts(
     photos: Path, tmp_path: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(EnvironmentFault, match=r"pip install 'ltfix\[tb\]'"):
+    with pytest.raises(EnvironmentFault, match=r"pip install \"ltfix\[tb\]\""):
         train_backbone(photos, out=tmp_path / "run", **tiny, tensorboard=True)
     assert not (tmp_path / "run").exists()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ltfix import files
-from ltfix.errors import EnvironmentFault, InputError
+from ltfix.errors import EnvironmentFault, InputError, extra
 from ltfix.exporting.joined import Joined, tracing
 from ltfix.exporting.opened import ExportRecord, ToLogits
 from ltfix.tensorfile import ltfix_metadata
@@ -67,13 +67,10 @@ def _demand() -> Any:
     Raises:
         EnvironmentFault: one is missing.
     """
-    try:
+    with extra("onnx", "onnx"):
         import onnx  # noqa: F401
         import onnxruntime
         import onnxscript  # noqa: F401
-    except ImportError as err:
-        told = f"{err.name} is not installed"
-        raise EnvironmentFault(told, where="onnx", hint='pip install "ltfix[onnx]"') from err
     return onnxruntime
 
 
