@@ -19,7 +19,6 @@ FIGURES = (
     "accuracy",
     "norms",
     "logits",
-    "densities",
     "loma",
     "reliability",
     "confusions",
