@@ -34,9 +34,10 @@ def test_every_run_and_method_of_every_table_is_known(reproduce: ModuleType):
     for table in reproduce.TABLES.values():
         assert {row.run for row in table.rows} == set(table.runs)
         for factor in table.factors:
-            for run, text in table.runs.items():
+            for run, texts in table.runs.items():
                 specs = [spec for spec in reproduce._methods(table, run, factor) if spec is not None]
                 assert len(entries(specs, {}, tune=False)) == len(specs)
+                text = reproduce.at(texts, factor).replace("--set ", "--").replace("=", " ")
                 words = [word for word in shlex.split(text) if word != "--no-pretrained"]
                 given = {k[2:].replace("-", "_"): v for k, v in zip(words[::2], words[1::2], strict=True)}
                 recipe, preset = find_recipe(given.pop("recipe")), given.pop("preset", "cifar")

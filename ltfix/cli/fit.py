@@ -27,7 +27,7 @@ OWN = {name: value for name, value in find_method("samn").values().items() if na
 TraceFile = Annotated[
     Path | None,
     Option(
-        "Write loss, row norms by shot and, with validation features, accuracy by shot of every epoch "
+        "Write loss, row norms by class and shot and, with validation features, accuracies of every epoch "
         "here, as JSON lines.",
         metavar="FILE",
     ),
