@@ -119,7 +119,7 @@ def given_values(
     """
     from ltfix.stage2.methods.registry import methods
 
-    used = entry.values()
+    used = entry.values({**typed, **pairs})
     console.refuse_unused([name for name in typed if name not in used], f"method {entry.name}")
     given = {name: value for name, value in typed.items() if name in used}
     origins = {name: str(config.origin(name)) for name in given}
@@ -158,7 +158,7 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
     values = head.meta["values"]
     _tell_auto(head.meta["selection"].get("auto"))
     shown = ", ".join(f"{k.replace('_', '-')} {_short(v['value'])}" for k, v in values.items())
-    start = head.meta["init"]["from"]
+    start = head.meta["init"].get("file", head.meta["init"]["from"])
     console.tell(f"{head.method}: K = {head.n_classes}, D = {head.dim}, start {start}")
     selection, scaling = head.meta["selection"], head.meta["coordinates"]
     console.tell(shown)

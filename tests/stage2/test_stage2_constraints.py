@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ltfix
+from ltfix.errors import UsageError
 from ltfix.stage2.loop.constraints import MaxNorm
 
 
@@ -39,3 +43,16 @@ def test_no_row_is_longer_than_the_threshold_and_short_rows_stay(seed: int, stre
     assert torch.equal(weight[short], before[short])
     lengths = weight.norm(dim=-1, keepdim=True) / before.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(weight, before * lengths)
+
+
+def test_a_normalised_start_trains_freely_from_unit_rows(draw_cache):
+    cache = draw_cache([40, 12, 4])
+    head = ltfix.fit(cache, "maxnorm", normalise_start=True, epochs=3, feature_scale="none")
+    unit = cache.head.weight / np.linalg.norm(cache.head.weight, axis=1, keepdims=True)
+    cache.head = ltfix.Head(unit, cache.head.bias, "stage-1")
+    same = ltfix.fit(cache, "cb", form="bce", epochs=3, feature_scale="none")  # weight balancing's loss alone
+    np.testing.assert_allclose(head.weight, same.weight, atol=1e-7)
+    assert head.meta["values"]["normalise_start"] == {"value": "true", "from": "option"}
+    assert "every" not in head.meta["values"]
+    with pytest.raises(UsageError, match="every is not used with normalise_start=true"):
+        ltfix.fit(cache, "maxnorm", normalise_start="true", every="step")

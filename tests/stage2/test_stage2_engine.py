@@ -22,7 +22,7 @@ from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.catalog import HEADS
 
 PLAIN = Scaling(scale=1.0, typical=1.0)
-SAMN = {"metric": "freq", "variant": "code", "part": "both", "scale": "exp"}
+SAMN = {name: value.default for name, value in HEADS["samn"].values.items()}
 COUNTS = [30, 9, 9, 3]
 
 
@@ -60,7 +60,7 @@ def run(
         seeds,
         scaling=PLAIN,
         like=torch.zeros((), dtype=dtype),
-        constraint=None if every is None else max_norm(trained, cache.counts, {"every": every}),
+        constraint=None if every is None else max_norm(trained, cache.counts, {"every": every, "normalise_start": "false"}),
         **options,
     )
     return trained

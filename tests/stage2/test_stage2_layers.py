@@ -144,7 +144,8 @@ class Samn(Reference):
 
 
 def samn_values(metric: str, variant: str, part: str, scale: str) -> dict[str, str]:
-    return {"metric": metric, "variant": variant, "part": part, "scale": scale}
+    plain = {"projection": "pava", "start": "minmax"}
+    return {"metric": metric, "variant": variant, "part": part, "scale": scale, **plain}
 
 
 CAUSAL = {"causal_tau": 16.0, "heads": 2, "causal_gamma": 1 / 32, "alpha": 3.0, "mean_momentum": 0.9}

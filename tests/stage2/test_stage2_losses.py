@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as F
 
 from ltfix.stage2.losses import weights
 from ltfix.stage2.losses.focal import SigmoidFocal, SoftmaxFocal
@@ -113,6 +114,7 @@ PAIRS: dict[str, list[dict[str, object]]] = {
     "balanced-softmax": [{}, {}],
     "logit-adjusted": [{"tau": 1.0}, {"tau": 1.5}],
     "vs": [{"gamma": 0.2, "tau": 1.2}, {"gamma": 0.3, "tau": 0.0}],
+    "margin-linear": [{"max_margin": 0.5, "margin_power": 0.25}, {"max_margin": 3.0, "margin_power": 1.0}],
     "ldam": [
         {"ldam_s": s, "max_margin": m, "beta": 0.9999, "drw_from": 1.0} for s, m in ((30, 0.5), (4, 1.0))
     ],
@@ -130,6 +132,16 @@ VARIANTS = {
     "cb focal": ("cb", [{"form": "focal", "gamma": g, "beta": 0.999} for g in (2.0, 1.0)]),
 }
 CASES = {**{name: (name, values) for name, values in PAIRS.items()}, **VARIANTS}
+
+
+def test_margins_on_plain_logits_are_the_literal_formula():
+    """z_y − C/n_y^γ, C such that the rarest class has the largest margin; no scale."""
+    z, n, y = torch.randn(7, 6, dtype=torch.float64), COUNTS.double(), torch.tensor([0, 1, 2, 3, 4, 5, 4])
+    moved = z.clone()
+    for i, k in enumerate(y):
+        moved[i, k] -= 3.0 * n.min() ** 0.5 / n[k] ** 0.5
+    loss = built("margin-linear", max_margin=3.0, margin_power=0.5)(COUNTS)
+    assert loss.value(z[:, None], y)[0] == pytest.approx(float(F.cross_entropy(moved, y)), rel=1e-12)
 
 
 def test_every_loss_of_the_table_is_tried():

@@ -11,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import ltfix
+from ltfix.errors import UsageError
 from ltfix.heads.head import Head
+from ltfix.progress import SILENT
 from ltfix.stage2.fitting import posthoc
 from ltfix.stage2.losses.weights import prior_shift
+from ltfix.stage2.methods.naming import head_name
+from ltfix.stage2.methods.registry import find_method
+from ltfix.stage2.methods.values import CHOSEN, resolve
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 rows = hnp.arrays(np.float32, (4, 3), elements=st.floats(-9, 9, width=32))
@@ -107,3 +113,76 @@ def test_adjustment_moves_only_the_bias(counts: np.ndarray, tau: float) -> None:
     assert np.isfinite(moved).all()
     order = np.argsort(-counts, kind="stable")
     assert (np.diff((moved - bias)[order]) * np.sign(tau) >= -1e-12).all()
+
+
+class Told(type(SILENT)):
+    """Keeps the notes."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.note = notes.append
+
+
+COUNTS = np.array([40, 12, 6])
+X = np.random.default_rng(0).normal(size=(9, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("method", ["los", "samn", "crt", "cosine", "ldam", "causal", "mislas", "maxnorm"])
+def test_a_step_follows_the_training_of_any_method(draw_cache, method: str) -> None:
+    cache = draw_cache(COUNTS)
+    plain = ltfix.fit(cache, method, epochs=2)
+    head = ltfix.fit(cache, method, epochs=2, posthoc="logit-adjust", tau=0.5)
+    assert head.meta["parts"]["posthoc"] == "logit-adjust"
+    assert head.meta["values"]["posthoc"] == {"value": "logit-adjust", "from": "option"}
+    assert head.meta["values"]["tau"]["value"] == 0.5
+    expected = plain.logits(X) - 0.5 * np.log(COUNTS / COUNTS.sum())
+    np.testing.assert_allclose(head.logits(X), expected, atol=1e-4)
+
+
+def test_a_step_takes_its_own_values_after_a_loss_with_one_of_that_name(draw_cache) -> None:
+    cache = draw_cache(COUNTS)
+    plain = ltfix.fit(cache, "vs", epochs=2, tau=1.5, feature_scale="none")
+    head = ltfix.fit(
+        cache, "vs", epochs=2, tau=1.5, posthoc="tau-norm", posthoc_tau=0.7, bias="keep", feature_scale="none"
+    )
+    norm = np.linalg.norm(plain.weight, axis=1, keepdims=True)
+    np.testing.assert_allclose(head.weight, plain.weight / norm**0.7, rtol=1e-5)
+    np.testing.assert_array_equal(head.bias, plain.bias)
+    assert head_name(resolve(find_method("cb"), {"posthoc": "mult-la", "posthoc_form": "kim"})) == (
+        "cb-mult-la-kim"
+    )
+
+
+def test_an_open_exponent_is_chosen_and_the_rows_train_once(draw_cache) -> None:
+    cache, told = draw_cache(COUNTS), []
+    head = ltfix.fit(cache, "los", epochs=2, posthoc="tau-norm", progress=Told(told))
+    tau = head.meta["values"]["tau"]
+    assert tau["from"] == CHOSEN
+    same = ltfix.fit(cache, "los", epochs=2, posthoc="tau-norm", tau=tau["value"])
+    np.testing.assert_allclose(head.weight, same.weight, rtol=1e-6)
+    values = resolve(find_method("los"), {"posthoc": "tau-norm"})
+    assert values.open == ["tau"]
+    assert values.choose(tau=0.1).before_step == values.choose(tau=0.2).before_step
+    assert told == []
+    ltfix.fit(cache, "crt", epochs=1, posthoc="tau-norm", tau=0.5, progress=Told(told))
+    assert told == ["the sampler class-aware and the step tau-norm both correct the prior"]
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        ("disalign", {"posthoc": "tau-norm"}, "tau-norm needs logits that are linear"),
+        (
+            "ce",
+            {"posthoc": "ncm"},
+            "posthoc is 'ncm' (posthoc): it may be none, tau-norm, logit-adjust, mult-la",
+        ),
+        ("ce", {"tau": 1}, "method ce has no value 'tau'"),
+        ("tau-norm", {"posthoc": "mult-la"}, "method tau-norm has no value 'posthoc'"),
+        ("vs", {"posthoc": "tau-norm", "posthoc_tau": 5}, "posthoc_tau = 5 is out of range"),
+    ],
+    ids=str,
+)
+def test_a_step_that_cannot_be(method: str, given: dict, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(find_method(method), given)
+    assert message in str(caught.value)

@@ -124,7 +124,10 @@ def test_a_third_party_method_on_the_command_line(plugin, tmp_path: Path, ltfix)
             "maxnorm moves rows, which the head samn has not free",
         ),
         ({"head": "etf", "constraint": "maxnorm"}, "which the head etf has not free"),
-        ({"head": "cosine", "posthoc": "tau-norm"}, "tau-norm needs a linear head, cosine is none"),
+        (
+            {"head": "disalign", "posthoc": "tau-norm"},
+            "tau-norm needs logits that are linear in something, those of disalign are not",
+        ),
         ({"loss": None, "constraint": "maxnorm"}, "it trains nothing, so its head or constraint"),
         ({"loss": None, "head": "samn", "posthoc": "ncm"}, "it trains nothing"),
         (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +16,7 @@ from ltfix.stage2.layers.samn import SAMNLinear
 from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
 from ltfix.stage2.losses.loss import build_loss
+from ltfix.stage2.methods.catalog import HEADS
 
 CASES = {"init": ("init.raw_w", "init.raw_b", "exp"), "randraw": ("rand", "rand", "exp")}
 CASES["randraw_mul"] = ("rand", "rand", "mul")
@@ -23,6 +27,7 @@ LOSSES = {
     ),
     "los_0.98": ("los", {"delta": 0.98}),
 }
+DEFAULTS = {name: value.default for name, value in HEADS["samn"].values.items()}
 GRADS = ("grad_weight", "grad_bias", "grad_raw_w", "grad_raw_b")
 RATES = ("0.0005", "0.05")
 
@@ -64,9 +69,7 @@ class Golden:
             self["W0"][None, None],
             self["b0"][None, None],
             self.metric[None, None],
-            variant="code",
-            part="both",
-            scale=CASES[case][2],
+            {**DEFAULTS, "scale": CASES[case][2]},
         )
         raw_w, raw_b = self.raw(case)
         head.raw_weight.copy_(raw_w)
@@ -108,7 +111,7 @@ def loss_and_gradients(g: Golden, face: str, case: str, loss: str = "ce", **valu
 
 
 def differ(a: Tensor, b: Tensor) -> float:
-    return float((a.detach().double() - b.double()).abs().max())
+    return float((a.double() - b.double()).detach().abs().max())
 
 
 @every_k
@@ -231,3 +234,80 @@ def test_forty_steps_in_float32(at, face: str, k: str, metric: str, rate: str):
         assert differ(found, g[key + name]) < 2e-6, name
     assert differ(torch.stack(folded).norm(dim=-1), g[f"{key}eff_norm"]) < 1e-5
     assert differ(weight[-1], g[f"{key}final_weight"]) < 5e-6
+
+
+def literal(metric: Tensor, projection: str, start: str, variant: str) -> tuple[Tensor, Callable]:
+    """Where raw starts and the row scale of raw, as the formulas read, without PAVA."""
+    order = torch.argsort(-metric if variant == "paper" else metric, stable=True)
+    if start == "inverse":  # S = softplus(1/a)
+        s = torch.log1p(torch.exp(1 / metric))
+        raw = 1 / metric if variant == "paper" else torch.log(torch.expm1(1 / s - 2e-6))
+    else:
+        raw = (metric - metric.min()) / (metric.max() - metric.min())
+        raw = 1 - raw if variant == "paper" else raw + 1e-6
+    if projection == "recursive":
+        steps = raw[order].diff().sqrt()
+        raw = torch.empty_like(raw).index_put((order,), torch.cat([raw[order][:1], steps]))
+
+    def scale(raw: Tensor) -> Tensor:
+        p = [raw[order[0]]]
+        for k in order[1:]:
+            p.append(p[-1] + raw[k] ** 2 if projection == "recursive" else raw[k])
+        s = torch.log1p(torch.exp(torch.stack(p)))
+        s = s if variant == "paper" else 1 / (s + 2e-6)
+        return torch.empty_like(raw).index_put((order,), s.exp())
+
+    return raw, scale
+
+
+@every_head
+@pytest.mark.parametrize("variant", ["code", "paper"])
+@pytest.mark.parametrize(
+    ("projection", "start"), [("none", "minmax"), ("recursive", "minmax"), ("none", "inverse")]
+)
+def test_what_stands_in_for_pava_is_the_literal_formula(
+    at, face: str, projection: str, start: str, variant: str
+):
+    g = at("k10", "norm")
+    form = {**DEFAULTS, "projection": projection, "start": start, "variant": variant}
+    raw, scale = literal(torch.from_numpy(g.metric), projection, start, variant)
+    mine = [t.clone().requires_grad_() for t in (g["W0"], g["b0"], raw, raw)]
+    sgd = torch.optim.SGD(mine, lr=0.05, momentum=0.9)
+    head = Samn(g["W0"][None, None], g["b0"][None, None], g.metric[None, None], form)
+    module = SAMNLinear(64, 10, g.metric, **{k: v for k, v in form.items() if k != "metric"}).double()
+    with torch.no_grad():
+        for own, value in zip(module.parameters(), mine, strict=True):
+            own.copy_(value)
+    theirs = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)
+    law = build_loss("ce", g["counts"], [{}], dtype=torch.float64)
+    assert differ(module._initial_raw(g.metric), raw) < 1e-12
+    for step in range(40):
+        x, y = g.batch(step)
+        w, b, raw_w, raw_b = mine
+        z = x @ (scale(raw_w)[:, None] * w / w.norm(dim=1, keepdim=True)).T + b + scale(raw_b)
+        sgd.zero_grad()
+        F.cross_entropy(z, y).backward()
+        if face == "module":
+            found = module(x)
+            theirs.zero_grad()
+            F.cross_entropy(found, y).backward()
+            theirs.step()
+        else:
+            found = head.logits(x[None])[0, :, 0].clone()
+            engine.step(head, law, x[None], y[None], Sgd(0.05, 0.9))
+        assert differ(found, z) < 1e-10
+        sgd.step()
+    found = parameters(head) if face == "closed form" else list(module.parameters())
+    for own, expected in zip(found, mine, strict=True):
+        assert differ(own, expected) < 1e-11
+
+
+@pytest.mark.parametrize("projection", ["pava", "none", "recursive"])
+def test_a_run_that_diverges_leaves_the_others_alone(projection: str):
+    metric = np.broadcast_to(np.array([3.0, 1.0, 2.0]), (1, 2, 3))
+    head = Samn(torch.ones(1, 2, 3, 4), torch.zeros(1, 2, 3), metric, {**DEFAULTS, "projection": projection})
+    before = head.folded()["bias"][0, 1].clone()
+    head.raw_bias[0, 0, 1] = float("inf")
+    after = head.folded()["bias"][0]
+    assert bool(after[0].isnan().all())
+    assert torch.equal(after[1], before)

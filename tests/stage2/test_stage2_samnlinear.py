@@ -36,9 +36,14 @@ def trained(counts: list[int], seed: int, rate: float = 0.5, **options) -> tuple
 
 
 @settings(max_examples=30, deadline=None)
-@given(counts=COUNTS, seed=st.integers(0, 2**31), variant=st.sampled_from(samn.CHOICES["variant"]))
-def test_row_norms_stay_monotone_in_the_metric(counts: list[int], seed: int, variant: str):
-    module, metric = trained(counts, seed, variant=variant)
+@given(
+    counts=COUNTS,
+    seed=st.integers(0, 2**31),
+    variant=st.sampled_from(samn.CHOICES["variant"]),
+    projection=st.sampled_from(["pava", "recursive"]),
+)
+def test_row_norms_stay_monotone_in_the_metric(counts: list[int], seed: int, variant: str, projection: str):
+    module, metric = trained(counts, seed, variant=variant, projection=projection)
     weight, _ = module.folded()
     norms = weight.detach().norm(dim=1).double()
     rare_to_frequent = np.argsort(metric, kind="stable")
@@ -46,7 +51,7 @@ def test_row_norms_stay_monotone_in_the_metric(counts: list[int], seed: int, var
     if variant == "paper":  # ordered frequent to rare, ties too
         along = norms[torch.from_numpy(np.argsort(-metric, kind="stable"))].flip(0)
     assert bool((along.diff() <= 1e-5 * along[:-1]).all())
-    assert bool((norms > 1).all())
+    assert bool((norms > (1 if projection == "pava" else 1 - 1e-6)).all())  # squares of raw run away here
 
 
 @settings(max_examples=20, deadline=None)
@@ -163,4 +168,6 @@ def test_wrong_arguments_of_from_linear():
 
 
 def test_repr_says_what_it_is():
-    assert "variant=code, part=both, scale=exp" in repr(SAMNLinear(5, 3, [1, 2, 3]))
+    assert "variant=code, part=both, scale=exp, projection=pava, start=minmax" in repr(
+        SAMNLinear(5, 3, [1, 2, 3])
+    )

@@ -1,4 +1,6 @@
-"""The post-hoc steps of the method table, which need no training: a linear head in, a linear head out.
+"""The post-hoc steps of the method table, which need no training: a head in, a head out.
+
+They are on rows and bias, whatever transform the features take first.
 
 Each is called with the head, the method's values, the training samples and the scaling, for which the head is
 and which the samples get. All are numpy; K classes, D dimensions.
@@ -6,6 +8,7 @@ and which the samples get. All are numpy; K classes, D dimensions.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
@@ -31,7 +34,7 @@ def tau_norm(head: Head, v: Setting, data: Features, scaling: Scaling) -> Head:
     balancing) keeps it unscaled (``bias=keep``).
     """
     bias = head.bias if v["bias"] == "keep" else np.zeros_like(head.bias)
-    return Head(_shortened(head.weight, v["tau"]), bias)
+    return dataclasses.replace(head, weight=_shortened(head.weight, v["tau"]), bias=bias)
 
 
 def _shortened(weight: np.ndarray, tau: float) -> np.ndarray:
@@ -43,7 +46,7 @@ def _shortened(weight: np.ndarray, tau: float) -> np.ndarray:
 
 def logit_adjust(head: Head, v: Setting, data: Features, scaling: Scaling) -> Head:
     """Post-hoc logit adjustment: z_k − τ log π_k, folded into the bias (Menon et al. 2021, eq. 9)."""
-    return Head(head.weight, head.bias - prior_shift(data.counts, v["tau"]))
+    return dataclasses.replace(head, bias=head.bias - prior_shift(data.counts, v["tau"]))
 
 
 def multiply_prior(head: Head, v: Setting, data: Features, scaling: Scaling) -> Head:
@@ -55,10 +58,9 @@ def multiply_prior(head: Head, v: Setting, data: Features, scaling: Scaling) -> 
     """
     form, n = v["form"], np.maximum(np.asarray(data.counts, np.float64), 1)
     factor = ((n.sum() if form == "ewb" else n.max()) / n) ** v["tau"]
-    if form == "code":
-        return Head(head.weight * factor[:, None], head.bias * factor)
-    unit = _shortened(head.weight, 1.0)
-    return Head(unit * factor[:, None], head.bias if form == "ewb" else np.zeros_like(head.bias))
+    weight = head.weight if form == "code" else _shortened(head.weight, 1.0)
+    bias = {"code": head.bias * factor, "ewb": head.bias, "kim": np.zeros_like(head.bias)}[form]
+    return dataclasses.replace(head, weight=weight * factor[:, None], bias=bias)
 
 
 def nearest_class_mean(head: Head, v: Setting, data: Features, scaling: Scaling) -> Head:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -120,17 +119,24 @@ class Fitter:
         if loss is None:
             return [[self._finish(start, start, values) for values in settings] for start in starts]
         like = torch.zeros((), device=self.compute.device)
-        weight, bias = _stacked(starts, len(settings), like)
-        counts, tables = self.data.counts, [values.values for values in settings]
+        found = [repr(values.before_step) for values in settings]  # what differs after training alone
+        trained = dict(zip(found, settings, strict=True))
+        places = [list(trained).index(text) for text in found]
+        weight, bias = _stacked(starts, len(trained), like)
+        counts, tables = self.data.counts, [values.values for values in trained.values()]
         head: Parametrisation = first.method.head.function(weight, bias, counts, tables)
         schedule = engine.Schedule(
             visits=Visits(first.parts["sampler"], first["batch_size"], first["epochs"]),
-            lr=[values["lr"] for values in settings],
-            weight_decay=[values["weight_decay"] for values in settings],
+            lr=[values["lr"] for values in trained.values()],
+            weight_decay=[values["weight_decay"] for values in trained.values()],
             momentum=first["momentum"],
             decline=first["schedule"],
             stop=stop,
         )
+
+        def collect() -> Grid:
+            return self._collect(head, starts, list(zip(places, settings, strict=True)))
+
         engine.train(
             self.data,
             head,
@@ -140,14 +146,15 @@ class Fitter:
             scaling=self.scaling,
             like=like.bfloat16() if self.compute.precision == "bf16" else like,
             constraint=None if bound is None else bound.function(head, counts, first.values),
-            after_epoch=watch
-            and (lambda done, at: watch(AfterEpoch(done, self._collect(head, starts, settings), at))),
+            after_epoch=watch and (lambda done, at: watch(AfterEpoch(done, collect(), at))),
             progress=self.progress,
         )
-        return self._collect(head, starts, settings)
+        return collect()
 
-    def _collect(self, head: Parametrisation, starts: Sequence[Head], settings: Sequence[Values]) -> Grid:
-        """A trained head as one of each seed and setting."""
+    def _collect(
+        self, head: Parametrisation, starts: Sequence[Head], settings: Sequence[tuple[int, Values]]
+    ) -> Grid:
+        """A trained head as one of each seed and setting, which says where in the batch it trained."""
         arrays = {name: tensor.cpu().numpy() for name, tensor in head.folded().items()}
 
         def one(s: int, m: int) -> Head:
@@ -155,15 +162,15 @@ class Fitter:
             return Head(own.pop("weight"), own.pop("bias"), transform=head.transform, tensors=own)
 
         return [
-            [self._finish(one(s, m), start, values) for m, values in enumerate(settings)]
+            [self._finish(one(s, m), start, values) for m, values in settings]
             for s, start in enumerate(starts)
         ]
 
     def _finish(self, head: Head, start: Head, values: Values) -> Head:
         """A head for raw features, after the method's post-hoc step, with what is known of its making."""
-        step = values.method.posthoc
+        step = values.parts.get("posthoc")
         if step is not None:
-            head = step.function(head, values.values, self.data, self.scaling)
+            head = step.function(head, values.step_values, self.data, self.scaling)
         found = never_predict(self.scaling.back(head), self.data.counts == 0)
         meta = {"init": start.meta, "coordinates": self.scaling.record()}
         return dataclasses.replace(found, method=values.method.name, meta=meta)
@@ -201,6 +208,6 @@ def _stacked(starts: Sequence[Head], n_settings: int, like: Tensor) -> tuple[Ten
 
 def _group(values: Values) -> str:
     """Settings with equal keys may train in one batch."""
-    spec, loss = values.method.values(), values.method.loss
-    same: dict[str, Any] = {name: v for name, v in values.values.items() if not spec[name].side_by_side}
+    spec, loss = values.spec, values.method.loss
+    same = {name: value for name, value in values.before_step.items() if not spec[name].side_by_side}
     return repr((values.method.name, loss and loss.name, sorted(same.items())))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from ltfix.heads.head import Head
+from ltfix import files
+from ltfix.heads.head import Head, load_head
 from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.seeds import derive
 from ltfix.stage2.fitting.posthoc import class_means
@@ -42,6 +44,16 @@ def class_mean(data: Features, scaling: Scaling, given: Head | None, probed: Pro
     mean = class_means(data.blocks(scaling), len(data.counts), data.dim)[0].astype(np.float32)
     unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), NORM_FLOOR)
     start = Head(unit, np.zeros(len(unit), np.float32), meta={"from": "class-mean"})
+    return lambda seed: start
+
+
+def head_file(path: Path, data: Features, scaling: Scaling, given: Head | None, probed: Probe) -> Starter:
+    """The head of a file, without its temperature. That it fits was seen before."""
+    found = load_head(path)
+    divided = np.ones(1) if found.temperature is None else found.temperature
+    weight, bias = found.weight / divided[:, None], found.bias / divided
+    told = {"from": "head", "file": path.name, "sha256": files.sha256_file(path)}
+    start = scaling.into(Head(weight, bias, meta=told))
     return lambda seed: start
 
 

@@ -16,6 +16,7 @@ from ltfix.errors import InputError
 from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.stage2.layers import samn
 from ltfix.stage2.layers.linear import Linear, accumulate_, product, product_into
+from ltfix.stage2.layers.scales import CHAINS
 from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.methods.parts import Setting
 
@@ -205,25 +206,24 @@ class Samn:
 
     Args:
         weight, bias: [S, M, K, D], [S, M, K], the start.
-        metric: [S, M, K] float64 > 0.
+        metric: [S, M, K] float64 > 0. form: SAMN's own values.
     """
 
     transform = None
 
-    def __init__(
-        self, weight: Tensor, bias: Tensor, metric: np.ndarray, *, variant: str, part: str, scale: str
-    ) -> None:
-        self.on_weight, self.on_bias = part != "bias", part != "weight"
+    def __init__(self, weight: Tensor, bias: Tensor, metric: np.ndarray, form: Setting) -> None:
+        self.on_weight, self.on_bias = form["part"] != "bias", form["part"] != "weight"
         self.rows = Directions(weight)
-        raw = torch.from_numpy(samn.initial_raw(metric, variant)).to(bias)
+        variant, projection = form["variant"], form["projection"]
+        raw = torch.from_numpy(samn.initial_raw(metric, variant, form["start"], projection)).to(bias)
         self.vectors = torch.stack([raw, raw, bias])
         self.velocities, self.gradients = torch.zeros_like(self.vectors), torch.zeros_like(self.vectors)
         self.raw_weight, self.raw_bias, self.bias = self.vectors
         self.g_bias = self.gradients[2]
         perm = samn.order(metric.reshape(-1, metric.shape[-1]), variant)
         perm, both = np.concatenate([perm, perm]), slice(0, 2)
-        self.chain = samn.ScaleChain(
-            perm, self.vectors[both], self.gradients[both], variant=variant, scale=scale
+        self.chain = CHAINS[projection](
+            perm, self.vectors[both], self.gradients[both], variant=variant, scale=form["scale"]
         )
         self.shift = torch.empty_like(bias) if self.on_bias else self.bias
         if not self.on_weight:
@@ -273,4 +273,4 @@ def samn_head(weight: Tensor, bias: Tensor, counts: np.ndarray, values: Sequence
     metric[..., ~present] = metric[..., present].min(
         -1, keepdims=True
     )  # a class without samples sets no range
-    return Samn(weight, bias, metric, variant=first["variant"], part=first["part"], scale=first["scale"])
+    return Samn(weight, bias, metric, first)

@@ -11,6 +11,10 @@ regression), becomes a scaling S and rescales the class's unit direction:
 paper's text, S = softplus(p) with p projected in the order frequent to rare (reconstructed: no code for it
 was published). ``scale="mul"`` uses S itself in the place of exp(S). The published module is
 github.com/Zhangshuojackpot/SAMN; it pools strict violations only, so equal neighbours stay separate blocks.
+
+What the ablation puts in PAVA's place: ``projection="none"``, p = raw[perm] as it trains, and
+``projection="recursive"``, monotone by construction: p_i = p_{i−1} + raw[perm]_i². ``start="inverse"`` begins
+at S = softplus(1/a), the text's 1/n, in either variant.
 """
 
 from __future__ import annotations
@@ -22,11 +26,11 @@ from torch.nn import functional as F
 
 from ltfix._samn_py import EPS, row_scale
 from ltfix.heads.vectors import NORM_FLOOR
-from ltfix.pava import isotonic, samn_pullback, samn_scales
+from ltfix.pava import isotonic
 from ltfix.stage2.methods.catalog import HEADS
 
 CHOICES = {name: value.choices for name, value in HEADS["samn"].values.items()}
-"""The words that ``metric``, ``variant``, ``part`` and ``scale`` may be."""
+"""The words that ``metric``, ``variant``, ``part``, … may be."""
 
 
 def order(metric: np.ndarray, variant: str = "code") -> np.ndarray:
@@ -35,75 +39,31 @@ def order(metric: np.ndarray, variant: str = "code") -> np.ndarray:
     return np.argsort(signed, axis=-1, kind="stable")
 
 
-def initial_raw(metric: np.ndarray, variant: str = "code") -> np.ndarray:
+def initial_raw(
+    metric: np.ndarray, variant: str = "code", start: str = "minmax", projection: str = "pava"
+) -> np.ndarray:
     """Where ``raw`` starts, [..., K] float64: the metric scaled to 0 (rare) .. 1 (frequent), plus ε.
 
     ``variant="paper"`` starts at one minus that. A constant metric (to float32 rounding) starts at ε (code)
-    or 1 (paper).
+    or 1 (paper). With ``start="inverse"`` S starts at softplus(1/a); with ``projection="recursive"`` the raw
+    numbers are the roots of the steps, so that p starts where it does otherwise.
     """
-    low, high = metric.min(-1, keepdims=True), metric.max(-1, keepdims=True)
-    spread = high - low
-    constant = spread <= np.maximum(1e-12, 1e-7 * np.abs(high))
-    scaled = np.where(constant, 0.0, (metric - low) / np.where(constant, 1.0, spread))
-    return np.asarray(1 - scaled if variant == "paper" else scaled + EPS, np.float64)
-
-
-class ScaleChain:
-    """raw -> row scale ρ, and the pullback of ∂L/∂ρ to raw, in closed form for rows of raw vectors.
-
-    dρ/dp is −ρ S² σ(p) for the code's ρ = exp(S), −S² σ(p) for ``mul``, ρ σ(p) (or σ(p)) for the paper's
-    S; the projection's Jacobian averages over each PAVA block. One call of the C kernel each way.
-
-    It is bound to two tensors of R·K elements, which it reads and writes where they lie: on the CPU nothing
-    is copied.
-
-    Args:
-        perm: [R, K] from :func:`order`.
-        raw: the raw numbers. gradient: receives ∂L/∂raw.
-
-    Attributes:
-        rho: ρ, shaped as ``raw``, after :meth:`forward`.
-        upstream: where the caller puts ∂L/∂ρ before :meth:`pullback`.
-    """
-
-    def __init__(
-        self, perm: np.ndarray, raw: Tensor, gradient: Tensor, *, variant: str = "code", scale: str = "exp"
-    ) -> None:
-        self.perm = np.ascontiguousarray(perm, np.int64)
-        self.paper, self.mul = variant == "paper", scale == "mul"
-        self.slope = np.empty(perm.shape)
-        self.starts = np.empty((perm.shape[0], perm.shape[1] + 1), np.int64)
-        self.rho, self.upstream = torch.empty_like(raw), torch.zeros_like(raw)
-        self._device = (raw, self.rho, self.upstream, gradient)
-        self._host = [t.detach().cpu() for t in self._device]  # the same memory where that is the CPU's
-        self._copies = raw.device.type != "cpu"
-        self._raw, self._rho, self._upstream, self._gradient = (
-            t.view(perm.shape).numpy() for t in self._host
-        )
-
-    def forward(self) -> None:
-        """ρ of the raw numbers, computed in double; NaN in a row that holds a number that is not finite."""
-        if self._copies:
-            self._host[0].copy_(self._device[0])
-        try:
-            samn_scales(self._raw, self.perm, self._rho, self.slope, self.starts, self.paper, self.mul)
-        except ValueError:  # a run that diverged must not end those beside it
-            with np.errstate(over="ignore"):
-                size = np.abs(self._raw).sum(-1, dtype=np.float64) * self._raw.shape[-1]
-            lost = ~np.isfinite(size)
-            raw = np.where(lost[:, None], self._raw.dtype.type(0), self._raw)
-            samn_scales(raw, self.perm, self._rho, self.slope, self.starts, self.paper, self.mul)
-            self._rho[lost] = np.nan
-        if self._copies:
-            self.rho.copy_(self._host[1])
-
-    def pullback(self) -> None:
-        """∂L/∂raw of ``upstream``, at the last :meth:`forward`."""
-        if self._copies:
-            self._host[2].copy_(self._device[2])
-        samn_pullback(self._upstream, self.perm, self.slope, self.starts, self._gradient)
-        if self._copies:
-            self._device[3].copy_(self._host[3])
+    if start == "inverse":
+        inverse = 1 / np.asarray(metric, np.float64)
+        wanted = 1 / np.logaddexp(0, inverse) - 2 * EPS  # the code's softplus(p), as S is one over it
+        found = inverse if variant == "paper" else wanted + np.log(-np.expm1(-wanted))
+    else:
+        low, high = metric.min(-1, keepdims=True), metric.max(-1, keepdims=True)
+        spread = high - low
+        constant = spread <= np.maximum(1e-12, 1e-7 * np.abs(high))
+        scaled = np.where(constant, 0.0, (metric - low) / np.where(constant, 1.0, spread))
+        found = np.asarray(1 - scaled if variant == "paper" else scaled + EPS, np.float64)
+    if projection == "recursive":
+        perm = order(metric, variant)
+        along = np.take_along_axis(found, perm, -1)
+        along[..., 1:] = np.sqrt(np.diff(along))
+        np.put_along_axis(found, perm, along, -1)
+    return found
 
 
 class SAMNLinear(nn.Module):
@@ -118,12 +78,13 @@ class SAMNLinear(nn.Module):
         in_features, out_features: D and K.
         metric_values: [K] > 0: training counts, or the row norms of a stage-1 classifier.
         variant: "code" (published) or "paper". part: "both", "weight" or "bias". scale: "exp" or "mul".
+        projection: "pava", "none" or "recursive". start: "minmax" or "inverse".
 
     Parameters: ``weight`` [K, D] (its directions count, and its norms for the rate of learning), ``bias``
     [K], ``raw_weight`` and ``raw_bias`` [K].
 
     Raises:
-        ValueError: metric values of the wrong shape or not positive, an unknown variant, part or scale.
+        ValueError: metric values of the wrong shape or not positive, an unknown word.
     """
 
     perm: Tensor
@@ -138,6 +99,8 @@ class SAMNLinear(nn.Module):
         variant: str = "code",
         part: str = "both",
         scale: str = "exp",
+        projection: str = "pava",
+        start: str = "minmax",
     ) -> None:
         super().__init__()
         metric = torch.as_tensor(metric_values).detach().cpu().double().numpy()
@@ -145,14 +108,20 @@ class SAMNLinear(nn.Module):
             raise ValueError(
                 f"metric_values must be {out_features} positive numbers, found {metric_values!r}"
             )
-        for name, value in (("variant", variant), ("part", part), ("scale", scale)):
+        self.form = {
+            "variant": variant,
+            "part": part,
+            "scale": scale,
+            "projection": projection,
+            "start": start,
+        }
+        for name, value in self.form.items():
             if value not in CHOICES[name]:
                 raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}, found {value!r}")
         self.in_features, self.out_features = in_features, out_features
-        self.variant, self.part, self.scale = variant, part, scale
         self.register_buffer("metric_values", torch.from_numpy(metric))
         self.register_buffer("perm", torch.from_numpy(order(metric, variant)))
-        raw = torch.from_numpy(initial_raw(metric, variant)).to(torch.get_default_dtype())
+        raw = self._initial_raw(metric).to(torch.get_default_dtype())
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.bias = nn.Parameter(torch.empty(out_features))
         self.raw_weight = nn.Parameter(raw.clone())
@@ -171,15 +140,14 @@ class SAMNLinear(nn.Module):
         class_counts: Tensor | np.ndarray | list[int] | None = None,
         *,
         metric: str = "freq",
-        variant: str = "code",
-        part: str = "both",
-        scale: str = "exp",
+        **form: str,
     ) -> SAMNLinear:
         """Start from a stage-1 classifier; a linear without bias gets b = 0.
 
         Args:
             linear: [K, D]. class_counts: [K] training counts (not read with ``metric="norm"``).
             metric: "freq", the counts, or "norm", the row norms of ``linear``.
+            form: variant, part, scale, projection, start.
 
         Raises:
             ValueError: an unknown metric, or counts missing where they are needed.
@@ -191,29 +159,38 @@ class SAMNLinear(nn.Module):
         weight = linear.weight.detach()
         by_norm = metric == "norm"
         values = weight.cpu().double().norm(dim=1) if by_norm else torch.as_tensor(class_counts).clamp(min=1)
-        module = cls(linear.in_features, linear.out_features, values, variant=variant, part=part, scale=scale)
+        module = cls(linear.in_features, linear.out_features, values, **form)
         module = module.to(weight)
         with torch.no_grad():
             for raw in (module.raw_weight, module.raw_bias):  # again, in the precision of the linear
-                raw.copy_(torch.from_numpy(initial_raw(values.cpu().double().numpy(), variant)))
+                raw.copy_(module._initial_raw(values.cpu().double().numpy()))
             module.weight.copy_(weight)
             module.bias.zero_() if linear.bias is None else module.bias.copy_(linear.bias)
         return module
 
+    def _initial_raw(self, metric: np.ndarray) -> Tensor:
+        form = self.form
+        return torch.from_numpy(initial_raw(metric, form["variant"], form["start"], form["projection"]))
+
     def scales(self, raw: Tensor) -> Tensor:
         """exp(S) (or S for ``scale="mul"``) of a raw vector [K], differentiable."""
-        p = isotonic(raw[self.perm])
-        _, rho = row_scale(F.softplus(p), torch.exp, self.variant == "paper", self.scale == "mul")
+        p, projection = raw[self.perm], self.form["projection"]
+        if projection == "recursive":
+            p = torch.cat([p[:1], p[1:] ** 2]).cumsum(0)
+        elif projection == "pava":
+            p = isotonic(p)
+        paper, mul = self.form["variant"] == "paper", self.form["scale"] == "mul"
+        _, rho = row_scale(F.softplus(p), torch.exp, paper, mul)
         return torch.zeros_like(rho).index_put((self.perm,), rho)
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight [K, D] and bias [K] of the plain linear layer it equals, differentiable."""
         weight: Tensor = self.weight
         bias: Tensor = self.bias
-        if self.part != "bias":
+        if self.form["part"] != "bias":
             norm = weight.norm(dim=1, keepdim=True).clamp(min=NORM_FLOOR)
             weight = self.scales(self.raw_weight)[:, None] * (weight / norm)
-        if self.part != "weight":
+        if self.form["part"] != "weight":
             bias = self.scales(self.raw_bias) + bias
         return weight, bias
 
@@ -232,7 +209,5 @@ class SAMNLinear(nn.Module):
 
     def extra_repr(self) -> str:
         """What ``print(module)`` shows."""
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"variant={self.variant}, part={self.part}, scale={self.scale}"
-        )
+        form = ", ".join(f"{name}={value}" for name, value in self.form.items())
+        return f"in_features={self.in_features}, out_features={self.out_features}, {form}"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltfix.heads.vectors import NORM_FLOOR
+from ltfix.heads.vectors import NORM_FLOOR, unit_vectors
 from ltfix.stage2.layers.linear import Linear
 from ltfix.stage2.methods.parts import Setting
 
@@ -25,8 +25,15 @@ class Constraint(Protocol):
 
 
 def max_norm(head: Linear, counts: np.ndarray, values: Setting) -> MaxNorm:
-    """The constraint that the rows of a head imply as they are when training starts."""
-    return MaxNorm.of(head.weight, values["every"], counts > 0)
+    """The constraint that the rows of a head imply as they are when training starts.
+
+    With ``normalise_start`` they are made of unit norm there, and train freely: as the analysis of EWB
+    (Hasegawa & Sato 2024) reads weight balancing, MaxNorm does no more than that.
+    """
+    normalised = values["normalise_start"] == "true"
+    if normalised:
+        head.weight.copy_(unit_vectors(head.weight))
+    return MaxNorm.of(head.weight, "never" if normalised else values["every"], counts > 0)
 
 
 @dataclasses.dataclass(slots=True)
@@ -36,7 +43,7 @@ class MaxNorm:
     Attributes:
         rows: [S, M, K, D], shortened where they lie.
         threshold: δ, [S, M], from the start's rows: min‖w‖ + 0.1 (max‖w‖ − min‖w‖).
-        every: "epoch", after the last step (the published code), or "step" (as the paper reads).
+        every: "epoch", after the last step (the published code), "step" (as the paper reads) or "never".
     """
 
     rows: Tensor

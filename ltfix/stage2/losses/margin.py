@@ -7,6 +7,11 @@ from ltfix.stage2.losses.loss import Loss, Settings
 from ltfix.stage2.losses.softmax import SoftmaxLoss
 
 
+def linear_margin(s: Settings) -> Loss:
+    """Cross-entropy with z_y − C/n_y^power on plain logits, unscaled: "LDAM" in the table of LOS."""
+    return SoftmaxLoss(margin=s.table(weights.ldam_margins, "max_margin", "margin_power"))
+
+
 def ldam(s: Settings) -> Loss:
     """Cross-entropy of s·(cos − margin of the true class) (Cao et al. 2019)."""
     return SoftmaxLoss(

@@ -60,9 +60,9 @@ def inverse_power(counts: PerClass, rho: float) -> PerClass:
     return _of_mean_one(np.exp(prior_shift(counts, -rho)), counts)
 
 
-def ldam_margins(counts: PerClass, max_margin: float) -> PerClass:
+def ldam_margins(counts: PerClass, max_margin: float, power: float = 0.25) -> PerClass:
     """n_k^−¼ scaled so that the rarest class has ``max_margin`` (Cao et al. 2019, eq. 12)."""
-    margin = _at_least_one(counts) ** -0.25
+    margin = _at_least_one(counts) ** -power
     return margin * (max_margin / float(_present(margin, counts).max()))
 
 

@@ -52,17 +52,6 @@ STARTS = _table(
     _start("class-mean", "class_mean"),
 )
 
-TRAINING: Mapping[str, Value] = {
-    "lr": _number(5e-4, "learning rate", positive=True),
-    "momentum": Value(0.9, "SGD momentum", high=1),
-    "weight_decay": _number(0.0, "L2 penalty on what trains"),
-    "batch_size": Value(64, "samples a step", positive=True),
-    "epochs": Value(20, "passes over the features", positive=True),
-    "schedule": Value("cosine", "learning rate over the epochs", SCHEDULES),
-    "sampler": Value("instance", "how samples are drawn", tuple(SAMPLERS)),
-}
-"""How every trained method trains unless its entry says otherwise: the stage-2 recipe of SAMN and LOS."""
-
 HEADS = _table(
     _head("linear", "linear:Linear", free_rows=True),
     _head("etf", "linear:FixedRows", keeps_rows=True, raw_features=True, simplex=True),
@@ -118,6 +107,14 @@ HEADS = _table(
             "variant": Value("code", "as published in code, or as the paper's text reads", ("code", "paper")),
             "part": Value("both", "what is rescaled", ("both", "weight", "bias")),
             "scale": Value("exp", "exp(S) or S itself", ("exp", "mul")),
+            "projection": Value(
+                "pava",
+                "how S is kept monotone: PAVA, not at all, or sums of squares",
+                ("pava", "none", "recursive"),
+            ),
+            "start": Value(
+                "minmax", "S starts from the scaled metric, or at softplus(1/a)", ("minmax", "inverse")
+            ),
         },
         when={"metric=norm": {"reads_norms": True}},
     ),
@@ -198,6 +195,14 @@ LOSSES = _table(
         },
     ),
     _loss(
+        "margin-linear",
+        "margin:linear_margin",
+        {
+            "max_margin": _number(0.5, "margin of the rarest class, in logits", high=100),
+            "margin_power": _number(0.25, "margins ∝ n^−power", high=4),
+        },
+    ),
+    _loss(
         "ldam",
         "margin:ldam",
         {
@@ -214,7 +219,14 @@ CONSTRAINTS = _table(
         "maxnorm",
         "constraint",
         "ltfix.stage2.loop.constraints:max_norm",
-        {"every": Value("epoch", "when rows are projected", ("epoch", "step"))},
+        {
+            "every": Value(
+                "epoch", "when rows are projected", ("epoch", "step"), only="normalise_start=false"
+            ),
+            "normalise_start": Value(
+                "false", "rows of unit norm before training, in place of projections", ("false", "true")
+            ),
+        },
     )
 )
 
@@ -277,6 +289,22 @@ POSTHOC = _table(
         transforms=True,
     ),
 )
+
+TRAINING: Mapping[str, Value] = {
+    "lr": _number(5e-4, "learning rate", positive=True),
+    "momentum": Value(0.9, "SGD momentum", high=1),
+    "weight_decay": _number(0.0, "L2 penalty on what trains"),
+    "batch_size": Value(64, "samples a step", positive=True),
+    "epochs": Value(20, "passes over the features", positive=True),
+    "schedule": Value("cosine", "learning rate over the epochs", SCHEDULES),
+    "sampler": Value("instance", "how samples are drawn", tuple(SAMPLERS)),
+    "posthoc": Value(
+        "none",
+        "what is done to the trained head",
+        ("none", *(p.name for p in POSTHOC.values() if p.keeps_rows)),
+    ),
+}
+"""How every trained method trains unless its entry says otherwise: the stage-2 recipe of SAMN and LOS."""
 
 PARTS: Mapping[str, Mapping[str, Part]] = {
     "head": HEADS,

@@ -6,7 +6,9 @@ import numpy as np
 
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
+from ltfix.heads.head import Head, load_head
 from ltfix.stage2.methods.catalog import STARTS
+from ltfix.stage2.methods.method import find_start
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.values import Values
 
@@ -19,13 +21,15 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
         InputError: fixed simplex directions, and a cache without the classifier that has them.
     """
     method, head = values.method, values.parts["head"]
-    start = method.init if options.init is None else STARTS[options.init]
+    start = method.init if options.init is None else find_start(options.init)
+    if options.init is not None and options.init not in STARTS:
+        _demand_fit(load_head(options.init), train)
     if start.noise and method.keeps_start:
         raise UsageError(
             f"{method.name} keeps the rows it starts from, and these would be noise", where="init"
         )
     step = values.parts.get("posthoc")
-    if step is not None and step.corrects_prior and not start.trained:
+    if method.loss is None and step is not None and step.corrects_prior and not start.trained:
         raise UsageError(
             f"{method.name} corrects for the training counts, of which init={start.name} knows nothing",
             where=f"init={start.name}",
@@ -45,6 +49,19 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
             why = f"{head.name} keeps the directions of stage 1"
             raise UsageError(why, where=f"init={start.name}", hint="leave it out")
         _demand_simplex(head.name, train)
+
+
+def _demand_fit(head: Head, train: FeatureCache) -> None:
+    """Refuse a head that training on this cache cannot start from."""
+    if head.transform is not None:
+        what = f"no linear head ({head.transform['kind']}), so training cannot start from it"
+        raise InputError(what, where=head.path)
+    k, dim = train.n_classes, train.dim
+    if head.weight.shape != (k, dim):
+        what = f"K, D = {head.n_classes}, {head.dim}, where the training features have {k}, {dim}"
+        raise InputError(what, where=head.path)
+    if head.classes is not None and train.classes is not None and head.classes != train.classes:
+        raise InputError("its classes are not those of the training features", where=head.path)
 
 
 def keeps_features(values: Values) -> bool:

@@ -63,6 +63,12 @@ METHODS = (
         defaults=_CLASS_AWARE,
     ),
     Method(
+        "re-sampling",
+        "cross-entropy continued from stage 1, all classes drawn alike",
+        "baseline of LOS, Sun et al., ICLR 2025 (Table 1)",
+        defaults={"sampler": "class-balanced"},
+    ),
+    Method(
         "lws",
         "learnable weight scaling: one factor a class on frozen logits",
         "Kang et al., ICLR 2020 (Decoupling, LWS); the code scales the bias too",
@@ -163,6 +169,13 @@ METHODS = (
         "cosine classifier with a learned scale",
         "Gidaris & Komodakis, CVPR 2018; LIFT, Shi et al., ICML 2024",
         head="cosine",
+    ),
+    Method(
+        "margin-linear",
+        "margins on plain logits, larger for rarer classes: LDAM without its cosine head",
+        "baseline of LOS, Sun et al., ICLR 2025 (Table 1), after Cao et al., NeurIPS 2019",
+        loss="margin-linear",
+        grid={"max_margin": (0.5, 2.0, 5.0)},
     ),
     Method(
         "ldam",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from ltfix.errors import UsageError, nearest
-from ltfix.stage2.methods.catalog import PARTS, SAMPLERS, TRAINING
+from ltfix.stage2.methods.catalog import PARTS, POSTHOC, SAMPLERS, STARTS, TRAINING
 from ltfix.stage2.methods.own import own_loss
 from ltfix.stage2.methods.parts import Part, Setting, Value, clash, holds
 
@@ -34,6 +35,13 @@ def find_part(kind: str, part: Part | str | Callable[..., Any], whose: str = "")
     word = "post-hoc step" if kind == "posthoc" else kind
     what = f"{whose} names an unknown {word} {name!r}" if whose else f"unknown {word} {name!r}"
     raise UsageError(what, hint=nearest(str(name), PARTS[kind]))
+
+
+def find_start(name: str) -> Part:
+    """A start by its name, or the one that a head file is."""
+    if name in STARTS:
+        return STARTS[name]
+    return Part("head", "start", "ltfix.stage2.fitting.starts:head_file", own=Path(name), trained=True)
 
 
 class _PartField(Generic[_Held]):
@@ -118,13 +126,10 @@ class Method:
 
     def values(self, given: Setting = NOTHING) -> dict[str, Value]:
         """Every value the method takes, with the default it has here, as ``given`` choices move it."""
-        found = {**TRAINING} if self.loss is not None else {}
-        if self.loss is not None and self.sampler.name not in SAMPLERS:
-            choices = (*SAMPLERS, self.sampler.name)
-            found["sampler"] = dataclasses.replace(found["sampler"], choices=choices)
-        for part in self.parts.values():
-            found |= part.values
-        defaults = {"sampler": self.sampler.name} | {**self.defaults}
+        found = self._values_before_step()
+        named = self.step_names(given)
+        found |= {named[name]: value for name, value in self._step_values(given).items()}
+        defaults = self._chosen_parts | {**self.defaults}
         for condition, other in self.instead.items():
             if holds(condition, given):
                 defaults |= other
@@ -134,12 +139,50 @@ class Method:
             found[name] = dataclasses.replace(found[name], default=read)
         return found
 
+    def step_names(self, given: Setting) -> dict[str, str]:
+        """The values of the post-hoc step: what it calls them, and what they are called here.
+
+        They have ``posthoc_`` before their names where another part has such a value.
+        """
+        before = self._values_before_step()
+        return {name: f"posthoc_{name}" if name in before else name for name in self._step_values(given)}
+
+    @property
+    def _chosen_parts(self) -> dict[str, str]:
+        """The parts of a training that a value names, where none is given."""
+        return {
+            "sampler": self.sampler.name,
+            "posthoc": "none" if self.posthoc is None else self.posthoc.name,
+        }
+
+    def _values_before_step(self) -> dict[str, Value]:
+        found = {**TRAINING} if self.loss is not None else {}
+        for name in found.keys() & self._chosen_parts.keys():
+            choices = dict.fromkeys([*found[name].choices, self._chosen_parts[name]])
+            found[name] = dataclasses.replace(found[name], choices=tuple(choices))
+        for role, part in self.parts.items():
+            found |= {} if role == "posthoc" else part.values
+        return found
+
+    def _step_values(self, given: Setting) -> Mapping[str, Value]:
+        step = self._step(given)
+        return {} if step is None else step.values
+
     def under(self, values: Setting) -> dict[str, Part]:
-        """:attr:`parts` with the traits that they have at these values; the sampler is the one these name."""
+        """:attr:`parts` with the traits that these values give them; sampler and step are what these name."""
         found = {role: part.under(values) for role, part in self.parts.items()}
+        step = self._step(values)
+        if step is not None:
+            found["posthoc"] = step.under(values)
         if "sampler" in found:
             found["sampler"] = SAMPLERS.get(values["sampler"], self.sampler)
         return found
+
+    def _step(self, values: Setting) -> Part | None:
+        """The post-hoc step that values name, else its own."""
+        named = values.get("posthoc")
+        own = self.loss is None or named is None or (self.posthoc is not None and named == self.posthoc.name)
+        return self.posthoc if own else POSTHOC.get(str(named))
 
     def tested(self) -> Method:
         """The method, once it is seen that its parts go together and take the values that it names.
@@ -172,8 +215,6 @@ class Method:
     def _apart(self) -> str | None:
         """Why its parts do not go together; None: they do."""
         head, init = self.head, self.init
-        if self.posthoc is not None and head.transforms:
-            return f"{self.posthoc.name} needs a linear head, {head.name} is none"
         if self.constraint is not None and not head.free_rows:
             return f"{self.constraint.name} moves rows, which the head {head.name} has not free"
         if self.loss is None and (self.constraint is not None or not head.free_rows):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.values import Values
 
@@ -19,16 +21,18 @@ def head_name(
         tuned: values were searched.
         options: how it was fitted; what is not the default there is part of the name too.
     """
-    method, spec = values.method, values.method.values()
+    method, spec = values.method, values.spec
     parts = [f"{method.name}+{loss}" if loss else method.name]
     if "metric" in spec:
         parts.append(values["metric"])
     for name, value in spec.items():
         if name != "metric" and values.origin[name] != "default" and values[name] != value.default:
-            word = str(values[name]) if value.choices else f"{name.replace('_', '')}{values[name]:g}"
-            parts.append(word)
+            word = str(values[name]) if value.choices else f"{values[name]:g}"
+            is_word = value.choices and word != "none"
+            parts.append(word if is_word else name.replace("_", "") + word)
     options, plain = options or Options(), Options()
     words = [getattr(options, name) for name in APART if getattr(options, name) != getattr(plain, name)]
+    words = [Path(word).stem for word in words] + ([f"preset-{options.preset}"] if options.preset else [])
     parts += ["raw" if word == "none" else word for word in words]
     parts += ["tuned"] * tuned + ["calibrated"] * bool(options.calibrate)
     return "-".join(parts + ["shots"] * (options.calibrate == "shots"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ltfix.errors import UsageError
 from ltfix.option import Checked, option
 from ltfix.stage2.methods.catalog import STARTS
+from ltfix.stage2.methods.presets import AUTO, DATASETS
 
 VIEWS_USED = ("random", "first", "all")
 NORMALIZE = ("auto", "none", "standardize", "l2")
@@ -23,7 +25,9 @@ class Options(Checked):
     """How to fit, whatever the method.
 
     Attributes:
-        init: "stage1" (else the probe), "probe", "random" or "class-mean"; None: the method's own.
+        init: "stage1" (else the probe), "probe", "random", "class-mean" or a linear head's path; None: the
+            method's own.
+        preset: published values for a data set, or for the one that the features are most like ("auto").
         views_used: "random" (one view per sample and step), "first" or "all" (each view a sample).
         feature_scale: "auto", "none" or a number: features are divided by it, the weight takes it back.
         normalize: "none", "standardize" or "l2"; "auto": standardize where
@@ -44,9 +48,17 @@ class Options(Checked):
 
     init: str | None = option(
         None,
-        "Start: stage1 (else the probe), probe, random or class-mean.",
-        metavar="KIND",
-        choices=tuple(STARTS),
+        "Start: stage1 (else the probe), probe, random, class-mean, or a fitted head.",
+        metavar="KIND|HEAD",
+        path="model",
+    )
+    preset: str | None = option(
+        None,
+        "Values published for cifar10, cifar100, places-lt, imagenet-lt or inat; auto: for the one that the "
+        "backbone's recipe, D and K are most like.",
+        metavar="[auto|SET]",
+        choices=(AUTO, *DATASETS),
+        alone="auto",
     )
     views_used: str = option(
         "random",
@@ -90,6 +102,9 @@ class Options(Checked):
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
+        if self.init is not None and self.init not in STARTS and not Path(self.init).is_file():
+            hint = f"{', '.join(STARTS)}, or the file of a head"
+            raise UsageError(f"init is {self.init!r}", where="init", hint=hint)
         if self.val_fraction is not None and not 0 < self.val_fraction < 1:
             raise UsageError(
                 f"the fraction is {self.val_fraction:g}", where="val_fraction", hint="between 0 and 1"

@@ -67,6 +67,7 @@ class Value:
         """
         where = where or name
         if self.choices:
+            value = str(value).lower() if isinstance(value, bool) else value
             if value not in self.choices:
                 raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {self.allowed}")
             return value
@@ -113,7 +114,7 @@ class Part:
         corrects_prior: (loss, post-hoc step) it makes up for the classes' unequal frequency.
         balanced: (sampler) so does it, by drawing all classes alike.
         by_autograd: (loss) it is the user's function, differentiated by autograd, which is slower.
-        own: that function, which ``build`` gets before all else.
+        own: that function, or a file, which ``build`` gets before all else.
         every_sample: (sampler) an epoch is every sample once, so it may be read as it lies on the disk.
     """
 
@@ -138,7 +139,7 @@ class Part:
     balanced: bool = False
     every_sample: bool = False
     by_autograd: bool = False
-    own: Callable[..., Any] | None = None
+    own: Callable[..., Any] | Path | None = None
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
@@ -173,13 +174,15 @@ class Part:
         return found
 
 
-def _digest(function: Callable[..., Any]) -> str:
+def _digest(function: Callable[..., Any] | Path) -> str:
     """Of all that may change a function: its file, else its code, and its state."""
     return hashlib.sha256(re.sub(r" at 0x\w+", "", repr(_decides(function))).encode()).hexdigest()[:12]
 
 
 def _decides(function: Any) -> list[Any]:
     """The file, else the code, of a function or an object's class; what it closes over, or holds."""
+    if isinstance(function, Path):
+        return [function.read_bytes()]
     if isinstance(function, functools.partial):
         return [_decides(function.func), function.args, function.keywords]
     plain = hasattr(function, "__code__")
@@ -212,9 +215,12 @@ def clash(parts: Mapping[str, Part]) -> str | None:
     """Why these parts, with the traits that their values give them, make no sense together; None: they do.
 
     Args:
-        parts: by "head", and, where there are such, "loss" and "sampler".
+        parts: by "head", and, where there are such, "loss", "sampler" and "posthoc".
     """
-    head, loss, sampler = parts["head"], parts.get("loss"), parts.get("sampler")
+    head, loss, sampler, step = (parts.get(role) for role in ("head", "loss", "sampler", "posthoc"))
+    assert head is not None
+    if step is not None and head.transforms and not head.directions:
+        return f"{step.name} needs logits that are linear in something, those of {head.name} are not"
     scales = loss is not None and loss.cosines
     if loss is not None and scales and not head.cosines:
         return f"{loss.name} has margins and a scale for cosines: it needs the cosine head in its plain form"

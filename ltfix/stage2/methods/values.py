@@ -37,11 +37,25 @@ class Values:
         return name in self.values
 
     @property
+    def spec(self) -> dict[str, Value]:
+        """The records of the values."""
+        return self.method.values(self.values)
+
+    @property
     def open(self) -> list[str]:
         """The values without a default, which are found on validation samples."""
-        return [
-            name for name, spec in self.method.values().items() if self.values[name] is None and spec.grid
-        ]
+        return [name for name, spec in self.spec.items() if self.values[name] is None and spec.grid]
+
+    @property
+    def step_values(self) -> dict[str, Any]:
+        """The values of the post-hoc step, by the names that it has for them."""
+        return {name: self.values[ours] for name, ours in self.method.step_names(self.values).items()}
+
+    @property
+    def before_step(self) -> dict[str, Any]:
+        """What decides the training, before a post-hoc step."""
+        after = {"posthoc", *self.method.step_names(self.values).values()}
+        return {name: value for name, value in self.values.items() if name not in after}
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -54,7 +68,7 @@ class Values:
 
     def for_classes(self, n_classes: int) -> Values:
         """The same with the defaults filled in that depend on the number of classes."""
-        spec = self.method.values()
+        spec = self.spec
         found = {
             name: by[n_classes >= LARGE_K]
             for name, value in self.values.items()
@@ -68,7 +82,7 @@ class Values:
 
     def record(self) -> dict[str, dict[str, Any]]:
         """What the head file keeps: ``{name: {"value", "from"}}`` of the values that do something."""
-        spec, values = self.method.values(), self.values
+        spec, values = self.spec, self.values
         return {
             name: {"value": value, "from": self.origin[name]}
             for name, value in values.items()

@@ -28,7 +28,7 @@ from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.seeds import list_seeds
 from ltfix.stage2.loop.scaling import told_scaling
-from ltfix.stage2.methods.method import Method
+from ltfix.stage2.methods.method import Method, find_start
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.tables.bench import SCORES, Bench, seeds_note, spreads
@@ -176,12 +176,13 @@ class _Fits:
 
     def __init__(self, bench: Bench, store: Store, shared: SharedProgress) -> None:
         self.bench, self.store, self.shared = bench, store, shared
-        material, shots = bench.material, bench.shots
+        material, shots, options = bench.material, bench.shots, bench.material.options
         caches = {"train": material.train, "test": bench.test, "val": material.held}
         kept = caches if store.folder is not None else {}
         self.common = {
             "caches": {k: None if c is None else digest(c) for k, c in kept.items()},
-            "options": {k: v for k, v in dataclasses.asdict(material.options).items() if k not in _NO_MATTER},
+            "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in _NO_MATTER}
+            | {"init": options.init and find_start(options.init).identity},
             "choices_by_seed": material.seed,
             "shots": {"many": shots.many, "few": shots.few},
             "version": __version__,

@@ -48,7 +48,7 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
             if not equals:
                 raise UsageError(f"{pair!r} is no KEY=VALUE", where=str(text), hint="write NAME:KEY=VALUE")
             given[key.replace("-", "_")] = value
-        usable = {key: value for key, value in shared.items() if key in method.values()}
+        usable = {key: value for key, value in shared.items() if key in method.values(shared)}
         unused -= set(usable)
         values = resolve(method, {**usable, **given})
         entry = Entry(head_name(values, tuned=tune and searches(method)), values)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.compatibility import keeps_features
-from ltfix.stage2.methods.method import Method
+from ltfix.stage2.methods.method import Method, find_start
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import Values
 
@@ -65,7 +65,7 @@ def candidates(
     """
     method = values.method
     grids = _grids(values, tune)
-    own, stage1 = STARTS[init] if init else method.init, STARTS["stage1"]
+    own, stage1 = find_start(init) if init else method.init, STARTS["stage1"]
     inits = (own, stage1) if tune and init is None and own.noise else (own,)  # few samples train no noise
     trained_scale = method.loss is not None and not method.head.directions
     scales = [scale for scale in SCALES if scale != 1] if tune and scaled and trained_scale else []
@@ -96,7 +96,7 @@ def _has_origin(values: Values) -> bool:
 
 def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
     """What is tried of each open value, its default among it."""
-    specs = values.method.values()
+    specs = values.spec
     grids: dict[str, list[Any]] = {name: list(specs[name].grid) for name in values.open}
     if not tune:
         return grids

@@ -17,6 +17,7 @@ from ltfix.stage2.fitting.trace import Trace
 from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.compatibility import demand_sense
+from ltfix.stage2.methods.presets import with_preset
 from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning import rule as rules
 from ltfix.stage2.tuning import search
@@ -57,11 +58,18 @@ class MethodFit:
         Raises:
             InputError, UsageError: the method cannot run on this cache.
         """
+        if material.options.preset is not None:
+            values, told = with_preset(values, material.options.preset, material.train)
+            material.note_once(told)
         values = values.for_classes(material.n_classes)
         demand_sense(values, material.options, material.train)
         if values.any("by_autograd"):
             loss = values.method.loss
             material.note_once(f"the loss {loss} is differentiated by autograd, slower than a built-in one")
+        step, trained = values.parts.get("posthoc"), [values.parts.get(role) for role in ("loss", "sampler")]
+        twice = [part for part in trained if part is not None and (part.corrects_prior or part.balanced)]
+        if step is not None and step.corrects_prior and twice:
+            material.note_once(f"the {twice[0].kind} {twice[0]} and the step {step} both correct the prior")
         return cls(material, values)
 
     def candidates(self) -> list[Candidate]:
@@ -149,7 +157,7 @@ class MethodFit:
 
     def _head(self, head: Head, seed: int, choice: Choice, empty: int) -> Head:
         """A fitted head with all that its file holds."""
-        parts, train = self.values.method.parts, self.material.train
+        parts, train = self.values.parts, self.material.train
         return dataclasses.replace(
             head,
             classes=train.classes,
