@@ -1,8 +1,9 @@
-"""Rewrite the marked tables of docs/methods.md: ``python docs/make_methods.py [--values | --check]``.
+"""Rewrite the marked tables of docs/methods.md: ``python docs/make_methods.py [--values|--missing|--check]``.
 
 The page is prose with marked tables, ``<!-- KIND: WHAT -->`` … ``<!-- end -->``. ``--values`` renews those
 that come from the method table alone (no data needed); without it every row that the page names is also
-fitted on the packed CIFAR-100-LT features, in ``../shared/data`` beside the clone or below ``$LTFIX_SHARED``.
+fitted on the packed CIFAR-100-LT features, in ``../shared/data`` beside the clone or below ``$LTFIX_SHARED``,
+with ``--missing`` those alone that the page has no numbers of.
 A row is written ``method name=value …``; a name is a value of the method or an option of ``ltfix fit``.
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 
 TARGET = Path(__file__).with_name("methods.md")
 DATA = Path(os.environ.get("LTFIX_SHARED", Path(__file__).parents[2] / "shared")) / "data"
-KINDS = ("glance", "recipe", "values", "measured", "norms", "overview", "reference", "made")
+KINDS = ("glance", "recipe", "values", "presets", "measured", "norms", "overview", "reference", "made")
 BLOCK = re.compile(
     rf"(<!-- ({'|'.join(KINDS)})(?:: ([^>]*?))? -->\n)(.*?)(<!-- end -->)",
     re.DOTALL,
@@ -50,10 +51,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--values", action="store_true", help="only what needs no fit")
+    mode.add_argument("--missing", action="store_true", help="fit only the rows without numbers")
     mode.add_argument("--check", action="store_true", help="write nothing; 1 if --values would change it")
     args = parser.parse_args()
     page = TARGET.read_text(encoding="utf-8")
-    made = with_values(page) if args.values or args.check else with_fits(with_values(page))
+    made = with_values(page)
+    if not (args.values or args.check):
+        made = with_fits(made, _shown_rows(page) if args.missing else {})
     if args.check and made != page:
         sys.exit(f"{TARGET.name} is not current: run `python docs/make_methods.py --values`")
     if not args.check:
@@ -72,7 +76,7 @@ def rewrite(page: str, tables: dict[str, Callable[[str], str]]) -> str:
 
 def with_values(page: str) -> str:
     """The page with every table that the method table alone decides."""
-    return rewrite(page, {"glance": _glance, "recipe": _recipe, "values": _values})
+    return rewrite(page, {"glance": _glance, "recipe": _recipe, "values": _values, "presets": _presets})
 
 
 def _glance(_: str) -> str:
@@ -124,6 +128,16 @@ def _values(name: str) -> str:
     return "\n".join(lines) if lines else "It has no values."
 
 
+def _presets(_: str) -> str:
+    from ltfix.stage2.methods.presets import PRESETS
+
+    lines = ["| method | data set | backbone | values |", "|---|---|---|---|"]
+    for line in PRESETS:
+        values = ", ".join(f"`{name}` {shown(value)}" for name, value in line.values.items())
+        lines.append(f"| `{line.method}` | {line.dataset} | {line.recipe or 'any'} | {values} |")
+    return "\n".join(lines)
+
+
 def _meaning(value: Any) -> str:
     return value.meaning + (f" ({', '.join(value.choices)})" if value.choices else "")
 
@@ -146,11 +160,22 @@ def shown(value: Any) -> str:
     return "found when fitting" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def with_fits(page: str) -> str:
-    """The page with every measured row fitted."""
+def _shown_rows(page: str) -> dict[str, Row]:
+    """The measured rows that the page has."""
+    found = {}
+    for spec, cells in re.findall(r"^\| `([^`]+)` ((?:\| [\d.]+ ± [\d.]+ ){4})\|$", page, re.MULTILINE):
+        numbers = re.findall(r"([\d.]+) ± ([\d.]+)", cells)
+        found[spec] = {
+            shot: (float(mean), float(std)) for shot, (mean, std) in zip(SHOTS, numbers, strict=True)
+        }
+    return found
+
+
+def with_fits(page: str, known: dict[str, Row]) -> str:
+    """The page with every measured row fitted that is not known."""
     named = [what.split(" | ") for _, kind, what, *_ in BLOCK.findall(page) if kind == "measured"]
     specs = list(dict.fromkeys(["stage-1", *(s for row in named for s in row), *REFERENCE]))
-    found = measure(specs)
+    found = known | measure([spec for spec in specs if spec not in known])
     ranked = sorted(specs, key=lambda spec: -found[spec]["all"][0])
     return rewrite(
         page,

@@ -45,17 +45,17 @@ def test_a_new_loss(cache, monkeypatch):
     monkeypatch.setitem(catalog.LOSSES, added.name, added)
     module = dict(vars(softmax))
     exec(BLOCKS["ltfix/stage2/losses/softmax.py"], module)
-    monkeypatch.setattr(softmax, "plain_margin", module["plain_margin"], raising=False)
+    monkeypatch.setattr(softmax, "sharpened", module["sharpened"], raising=False)
     counts = torch.tensor([40, 12, 4])
-    values = [{"max_margin": 0.5}, {"max_margin": 0.2}]
-    loss = build_loss("plain-margin", counts, values, dtype=torch.float64)
+    values = [{"sharpness": 0.5}, {"sharpness": 3.0}]
+    loss = build_loss("sharpened", counts, values, dtype=torch.float64)
     z = torch.randn(5, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = torch.tensor([0, 1, 2, 2, 0])
     z.requires_grad_()
     (by_autograd,) = torch.autograd.grad(loss.value(z, y).sum(), z)
     assert torch.allclose(loss.grad_(z.detach().clone(), y) / len(y), by_autograd, atol=1e-12)
-    head = ltfix.fit(cache, "ce", loss="plain-margin", max_margin=0.3, epochs=2)
-    assert head.meta["values"]["max_margin"] == {"value": 0.3, "from": "option"}
+    head = ltfix.fit(cache, "ce", loss="sharpened", sharpness=0.3, epochs=2)
+    assert head.meta["values"]["sharpness"] == {"value": 0.3, "from": "option"}
 
 
 def test_a_method_of_another_package(cache, tmp_path: Path, monkeypatch):

@@ -62,12 +62,17 @@ def _cite(name: str | None) -> None:
 
 def _describe(method: Method) -> None:
     """One method: what it is, and how each of its values is set."""
+    from ltfix.stage2.methods.presets import presets_of
+
     console.write(f"{method.name}: {method.summary}\nsource: {method.source}")
     for role, part in method.parts.items():
         traits = ", ".join(part.traits).replace("_", " ")
         console.write(f"{role}: {part.name}{traits and f' ({traits})'}")
     console.write("")
     console.table(["set by", "default", "meaning"], value_rows("fit", method.values()))
+    if presets_of(method.name):
+        console.write("")
+        console.table(["--preset", "values"], [list(row) for row in presets_of(method.name)])
 
 
 def value_rows(command: str, values: Mapping[str, Value]) -> list[list[str]]:

@@ -187,6 +187,7 @@ class FittedBy:
 
     values: dict[str, dict[str, Any]]
     parts: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    init: dict[str, Any] = dataclasses.field(default_factory=dict)
     coordinates: dict[str, Any] = dataclasses.field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     seed: int = 0
@@ -205,6 +206,8 @@ def _fit(head: Head, flags: dict[str, str]) -> Iterator[str]:
             text = str(found.get("value"))
             text = text.lower() if isinstance(found.get("value"), bool) else text
             yield from (flags[name], text) if name in flags else ("--set", f"{name}={text}")
+    if "file" in told.init:
+        yield from ("--init", f"heads/{told.init['file']}")
     for name in ("normalize", "feature_scale"):
         if name in told.coordinates:
             yield from (flags[name], str(told.coordinates[name]))

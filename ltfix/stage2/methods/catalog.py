@@ -107,14 +107,8 @@ HEADS = _table(
             "variant": Value("code", "as published in code, or as the paper's text reads", ("code", "paper")),
             "part": Value("both", "what is rescaled", ("both", "weight", "bias")),
             "scale": Value("exp", "exp(S) or S itself", ("exp", "mul")),
-            "projection": Value(
-                "pava",
-                "how S is kept monotone: PAVA, not at all, or sums of squares",
-                ("pava", "none", "recursive"),
-            ),
-            "start": Value(
-                "minmax", "S starts from the scaled metric, or at softplus(1/a)", ("minmax", "inverse")
-            ),
+            "projection": Value("pava", "what keeps S monotone", ("pava", "none", "recursive")),
+            "start": Value("minmax", "of S: the scaled metric, or softplus(1/a)", ("minmax", "inverse")),
         },
         when={"metric=norm": {"reads_norms": True}},
     ),
@@ -135,10 +129,7 @@ LOSSES = _table(
         "softmax:over_smoothed",
         {
             "delta": _number(
-                None,
-                "label smoothing; 0.98, and 0.99 for 1000 classes or more",
-                high=1,
-                by_classes=(0.98, 0.99),
+                None, "smoothing; 0.98, and 0.99 for 1000 classes or more", high=1, by_classes=(0.98, 0.99)
             )
         },
     ),
@@ -214,18 +205,15 @@ LOSSES = _table(
     ),
 )
 
+_PROJECTED = "normalise_start=false"
 CONSTRAINTS = _table(
     Part(
         "maxnorm",
         "constraint",
         "ltfix.stage2.loop.constraints:max_norm",
         {
-            "every": Value(
-                "epoch", "when rows are projected", ("epoch", "step"), only="normalise_start=false"
-            ),
-            "normalise_start": Value(
-                "false", "rows of unit norm before training, in place of projections", ("false", "true")
-            ),
+            "every": Value("epoch", "when rows are projected", ("epoch", "step"), only=_PROJECTED),
+            "normalise_start": Value("false", "unit rows at the start, in place of that", ("false", "true")),
         },
     )
 )

@@ -71,6 +71,19 @@ PRESETS = (
 )
 
 
+def presets_of(method: str) -> list[tuple[str, str]]:
+    """What the presets of a method are called, and in words what each of them changes."""
+    return [
+        (f"{line.dataset}, backbone by {line.recipe}" if line.recipe else line.dataset, _told(line.values))
+        for line in PRESETS
+        if line.method == method
+    ]
+
+
+def _told(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', '-')} {value:g}" for name, value in values.items())
+
+
 def find_preset(method: str, dataset: str | None, recipe: str) -> Preset | None:
     """The line of a method and a data set; one that names the backbone's recipe before one that does not."""
     lines = [line for line in PRESETS if line.method == method and line.dataset == dataset]
@@ -100,5 +113,5 @@ def with_preset(values: Values, asked: str, train: FeatureCache) -> tuple[Values
     if found is None:
         return values, f"{name} has no preset for {dataset or 'such features'} ({on}): its own values stay"
     taken = {n: v for n, v in found.values.items() if values.origin.get(n) == "default"}
-    told = ", ".join(f"{n} {v:g}" for n, v in taken.items()) or "all of its values were given"
+    told = _told(taken) or "all of its values were given"
     return values.choose(f"preset {dataset}", **taken), f"preset {dataset} of {name} ({on}): {told}"
