@@ -123,10 +123,12 @@ def ablated(pair: Pair, options: str, work: Path | None) -> str:
             place = work and work / f"ablation-{factor}"
             found = {r["name"]: r for r in compare(train, test, asked, folder=place, against=first).rows}
         for name in names:
-            row, lead = found[name], found[name]["against"]
-            cells[name] += [_percent(row["all"]), _interval(lead) if lead else "–"]
-            few[name] += [_percent(row["few"])] if row["few"] else []
-    titles = [text for factor in FACTORS for text in (f"All, {factor}", f"− `{asked[0]}`")]
+            row = found.get(name)  # a fit that diverges is left out
+            lead = row and row["against"]
+            cells[name] += [_percent(row["all"]) if row else "diverges", _interval(lead) if lead else "–"]
+            if found[first]["few"]:
+                few[name].append(_percent(row["few"]) if row else "–")
+    titles = [text for factor in FACTORS for text in (f"All, {factor}", "− the first")]
     titles += [f"Few, {factor}" for factor in FACTORS[-len(few[first]) :]]
     lines = [["row", *titles], ["---"] * (len(titles) + 1)]
     lines += [[f"`{row.replace(':', ' ')}`", *cells[name], *few[name]] for name, row in names.items()]

@@ -60,7 +60,9 @@ def run(
         seeds,
         scaling=PLAIN,
         like=torch.zeros((), dtype=dtype),
-        constraint=None if every is None else max_norm(trained, cache.counts, {"every": every, "normalise_start": "false"}),
+        constraint=None
+        if every is None
+        else max_norm(trained, cache.counts, {"every": every, "normalise_start": "false"}),
         **options,
     )
     return trained
@@ -191,7 +193,7 @@ def test_a_constraint_is_enforced_after_each_epoch_or_step(draw_cache):
     for every in ("epoch", "step"):
         weight, _ = start_of(cache, 1, 1)
         threshold = MaxNorm.of(weight, every).threshold
-        folded = run(cache, lr=[0.5], seeds=[0], every=every, normalise_start="false").folded()
+        folded = run(cache, lr=[0.5], seeds=[0], every=every).folded()
         assert bool((folded["weight"].norm(dim=-1) <= threshold[..., None] * (1 + 1e-9)).all())
 
 

@@ -152,9 +152,7 @@ LOSSES = _table(
         {"gamma": _number(0.3, "Δ_k = (n_max/n_k)^γ", high=2), "tau": _TAU},
         corrects_prior=True,
     ),
-    _loss(
-        "lade", "lade:lade", {"lade_weight": _number(0.1, "weight of the regulariser")}, corrects_prior=True
-    ),
+    _loss("lade", "lade:lade", {"lade_weight": _number(0.1, "of its penalty")}, corrects_prior=True),
     _loss(
         "grw", "softmax:reweighted", {"rho": _number(1.2, "weights ∝ prior^−ρ", high=4)}, corrects_prior=True
     ),
@@ -168,9 +166,7 @@ LOSSES = _table(
                 "softmax CE, the published port's BCE on softmax, sigmoid, or focal",
                 ("softmax", "bce", "sigmoid", "focal"),
             ),
-            "mean": Value(
-                "weighted", "reduction of the softmax form", ("weighted", "plain"), only="form=softmax"
-            ),
+            "mean": Value("weighted", "reduction of that form", ("weighted", "plain"), only="form=softmax"),
             "gamma": _number(2.0, "focusing of the focal form", high=10, only="form=focal"),
         },
         corrects_prior=True,
@@ -180,9 +176,7 @@ LOSSES = _table(
         "focal:focal",
         {
             "gamma": _number(1.0, "focusing", high=10),
-            "definition": Value(
-                "softmax", "focal of the softmax (LDAM's code) or sigmoid", ("softmax", "sigmoid")
-            ),
+            "definition": Value("softmax", "of the softmax (LDAM's code) or sigmoid", ("softmax", "sigmoid")),
         },
     ),
     _loss(
