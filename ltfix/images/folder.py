@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import errno
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,16 +14,18 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError
 from ltfix.images.pictures import FilePictures
-from ltfix.images.places import look_at
-from ltfix.images.remote import Looked
+from ltfix.images.places import stamped
+from ltfix.images.remote import ABSENT
 from ltfix.images.source import SOURCES, SPLITS, bare_name, no_such_split, order_splits
 from ltfix.images.split import Split, check_classes, check_name, class_index
 
 Inode = tuple[int, int]
-Picture = tuple[str, Looked]  # its name relative to the split's folder, and its size and stamp
+Picture = tuple[str, int, int]  # its name, its size and its stamp
+Listed = tuple[list[str], np.ndarray]  # names relative to the split's folder, sizes and stamps [2, n] int64
 
 # the endings that torchvision's ImageFolder reads, and two more that cameras and browsers write
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".gif")
+_BREAK = re.compile(r"[\r\n]")
 _DEEPEST = 100  # folders in one another
 _OFTEN = 100  # ways that links may lead to one folder: a fan of links has more than time to walk them
 OTHER_NAMES = {"val": ("valid", "validation")}
@@ -63,24 +66,23 @@ class FolderSource:
             raise InputError("it has no class folders", where=folder)
         names = self.classes(name) if classes is None else tuple(classes)
         known = {label: index for index, label in enumerate(names)}
-        found, others = list[tuple[int, list[Picture]]](), collections.Counter[str]()
+        found, others = list[tuple[int, Listed]](), collections.Counter[str]()
         for label in own:
             index = class_index(label, known, folder / label)
             found.append((index, _pictures(folder, label, others)))
         found.sort(key=lambda each: each[0])  # the classes may be in another order than the folders
-        pictures = [picture for _, of_class in found for picture in of_class]
-        samples = [sample for sample, _ in pictures]
-        looked = np.array([looked for _, looked in pictures], np.int64)
+        samples = [sample for _, (of_class, _) in found for sample in of_class]
+        sizes, stamps = np.concatenate([looked for _, (_, looked) in found], axis=1)
         return Split(
             name=name,
             samples=samples,
-            labels=np.repeat([index for index, _ in found], [len(of_class) for _, of_class in found]),
+            labels=np.repeat([index for index, _ in found], [len(of_class) for _, (of_class, _) in found]),
             classes=names,
-            sizes=looked[:, 0].copy(),
+            sizes=sizes,
             pictures=FilePictures(folder, samples),
             kind=self.kind,
             root=self.root,
-            stamps=looked[:, 1].copy(),
+            stamps=stamps,
             notes=left_out(name, others),
         )
 
@@ -136,7 +138,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _pictures(folder: Path, label: str, others: collections.Counter[str]) -> list[Picture]:
+def _pictures(folder: Path, label: str, others: collections.Counter[str]) -> Listed:
     """The pictures of one class; how many other files lie beside them is counted, by ending.
 
     The order is ImageFolder's: by the path of the containing folder, then by name, in code points.
@@ -152,18 +154,21 @@ def _pictures(folder: Path, label: str, others: collections.Counter[str]) -> lis
             where=folder / label,
             hint=f"images end in {', '.join(IMAGES)}; else remove it",
         )
-    pictures = list[Picture]()
+    samples, looked = list[str](), list[np.ndarray]()
     for parent in sorted(found):
-        for name, looked in sorted(found[parent]):
-            check_name(name, parent)
-            pictures.append((f"{parent}/{name}", looked))
-    return pictures
+        names, *numbers = zip(*sorted(found[parent]), strict=True)
+        if _BREAK.search("/".join(names)):
+            for name in names:
+                check_name(name, parent)
+        samples += [f"{parent}/{name}" for name in names]
+        looked.append(np.array(numbers, np.int64))
+    return samples, np.concatenate(looked, axis=1)
 
 
-def walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, list[tuple[str, Looked]]]:
+def walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, list[Picture]]:
     """Name and status of every picture below a folder, links followed, by the folder that holds it,
     relative to ``base`` with ``/`` between."""
-    found, ways = dict[str, list[tuple[str, Looked]]](), collections.Counter[Inode]()
+    found, ways = dict[str, list[Picture]](), collections.Counter[Inode]()
     waiting: list[tuple[str, frozenset[Inode]]] = [(label, frozenset())]
     top = f"{base}/{label}"
     while waiting:
@@ -175,16 +180,21 @@ def walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, l
         if len(above) > _DEEPEST or ways[here] > _OFTEN:
             what = f"more than {_DEEPEST} deep" if len(above) > _DEEPEST else "again and again, by links"
             raise InputError(f"folders lie in one another {what}", where=top)
-        pictures = list[tuple[str, Looked]]()
+        pictures = list[Picture]()
         with os.scandir(f"{base}/{folder}") as entries:
             for entry in entries:
                 name = entry.name
                 if name.startswith("."):
                     continue
-                if _is_dir(entry):
-                    waiting.append((f"{folder}/{name}", above | {here}))
-                elif name.lower().endswith(IMAGES):
-                    pictures.append((name, look_at(entry)))
+                try:
+                    if entry.is_dir():
+                        waiting.append((f"{folder}/{name}", above | {here}))
+                        continue
+                    looked = stamped(entry.stat())
+                except OSError:  # a broken link, a link to itself
+                    looked = ABSENT, 0
+                if name.lower().endswith(IMAGES):
+                    pictures.append((name, *looked))
                 else:
                     others[Path(name).suffix.lower() or "no ending"] += 1
         if pictures:

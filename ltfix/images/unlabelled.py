@@ -86,7 +86,7 @@ def _folder(path: Path, name: str = NAME) -> Split:
     with files.os_errors(inside):
         found = walk(os.fspath(inside), ".", others)
     samples = sorted(
-        f"{folder}/{picture}".removeprefix("./") for folder in found for picture, _ in found[folder]
+        f"{folder}/{picture}".removeprefix("./") for folder in found for picture, *_ in found[folder]
     )
     for sample in samples:
         check_name(sample, inside)
