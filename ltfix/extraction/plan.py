@@ -20,6 +20,7 @@ from ltfix.extraction.splits import check_present, choose_splits
 from ltfix.features.layout import CachePlan
 from ltfix.features.store import cache_state
 from ltfix.images.fastjpeg import fast_jpeg
+from ltfix.images.index import Indexes
 from ltfix.images.places import is_there
 from ltfix.images.source import Source, open_source
 from ltfix.images.split import Split
@@ -60,7 +61,7 @@ class Extraction:
     Attributes:
         request: what was asked for. backbone: loaded, on the CPU. compute: device and precision.
         jobs: one a split, train first. draw: makes the random views of training images, if there are any.
-        jpeg: decodes JPEGs in place of Pillow, if anything does.
+        jpeg: decodes JPEGs in place of Pillow, if anything does. indexes: of tars, to be kept.
         train_counts: [K] training samples per class as planned, or None.
         notes: what the user should know of data and backbone before it starts.
     """
@@ -71,6 +72,7 @@ class Extraction:
     jobs: list[SplitJob]
     draw: DrawView | None
     jpeg: JpegDecoder | None
+    indexes: Indexes
     train_counts: np.ndarray | None
     notes: list[str]
 
@@ -88,7 +90,8 @@ def prepare(request: Request) -> Extraction:
     device = _own_device(resolve_device(request.device))
     compute = choose_compute(device, request.precision, channels_last=True, emulated=True)
     use_threads(request.threads)
-    request, splits, train_counts = _open(request)
+    indexes = Indexes(Path(request.out))
+    request, splits, train_counts = _open(request, indexes)
     if request.on_error == "error":
         for split in splits:
             check_present(split)
@@ -108,10 +111,10 @@ def prepare(request: Request) -> Extraction:
     notes = [*backbone.notes, *(note for split in splits for note in split.notes)]
     draw = None if augmentation is None else _draw(augmentation, backbone)
     jpeg = _jpeg(request, backbone)
-    return Extraction(request, backbone, compute, jobs, draw, jpeg, train_counts, notes)
+    return Extraction(request, backbone, compute, jobs, draw, jpeg, indexes, train_counts, notes)
 
 
-def _open(request: Request) -> tuple[Request, list[Split], np.ndarray | None]:
+def _open(request: Request, index: Indexes) -> tuple[Request, list[Split], np.ndarray | None]:
     """The request with the cut that its backbone was trained with; the splits, and the training samples per
     class [K], where they are known."""
     root, split, columns = request.root, request.split, request.columns
@@ -121,7 +124,7 @@ def _open(request: Request) -> tuple[Request, list[Split], np.ndarray | None]:
                 raise UsageError("pictures without labels have no classes", where=name, hint="leave it out")
         pictures = open_unlabelled(request.data, root=root, split=split, columns=columns)
         return request, [pictures.limit(request.limit)], None
-    source = open_source(request.data, root=root, split=split, columns=columns)
+    source = open_source(request.data, root=root, split=split, columns=columns, index=index)
     request, told = _cut_as_trained(request, source)
     splits, counts = choose_splits(source, request)
     own = splits[0].name in ("train", "val")

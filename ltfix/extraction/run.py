@@ -68,6 +68,7 @@ def run(extraction: Extraction, progress: Progress | None = None) -> dict[str, F
         }
         refuse_taken([job for job, _ in jobs.values()])  # by one that held the folder meanwhile
         if own.first:
+            extraction.indexes.keep()
             for job, cache in jobs.values():
                 _tell_state(extraction, job, cache, progress)
         shown = progress if own.size == 1 else OneProgress(progress)

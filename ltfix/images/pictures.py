@@ -79,14 +79,21 @@ class RemotePictures:
     Args:
         root: the URL that names are relative to.
         names: of each row; one that is a URL is taken as it is.
+
+    Attributes:
+        sizes: [N] of the objects, where they were looked at.
     """
+
+    sizes: np.ndarray | None = None
 
     def __init__(self, root: str, names: Sequence[str]) -> None:
         self.root, self.names = root, names
 
     def read(self, row: int) -> bytes:
-        """The bytes of one object; see :class:`Pictures`."""
-        return remote.cat(self.where(row))
+        """The bytes of one object, never of one that is too large; see :class:`Pictures`."""
+        url = self.where(row)
+        check_size(remote.look(url)[0] if self.sizes is None else self.sizes[row], url)
+        return remote.cat(url)
 
     def where(self, row: int) -> str:
         """The URL of one object."""
@@ -134,7 +141,10 @@ def below(root: str, names: Sequence[str]) -> tuple[Pictures, np.ndarray, np.nda
         pictures = FilePictures(root, names)
         looked = (look_at(pictures.where(row)) for row in range(len(names)))
     table = np.fromiter(looked, np.dtype((np.int64, 2)), len(names))
-    return pictures, table[:, 0].copy(), table[:, 1].copy()
+    sizes, stamps = table.T.copy()
+    if isinstance(pictures, RemotePictures):
+        pictures.sizes = sizes
+    return pictures, sizes, stamps
 
 
 def address(root: str, name: str) -> str:

@@ -12,9 +12,10 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from ltfix.errors import InputError, UsageError, nearest
+from ltfix.images.index import Indexes
 from ltfix.images.places import is_remote, is_there, open_text
 from ltfix.images.split import Split, check_classes
 
@@ -71,6 +72,7 @@ def open_source(
     root: Path | str | None = None,
     split: Sequence[str] = (),
     columns: str | None = None,
+    index: Indexes | None = None,
 ) -> Source:
     """Open images: a folder, ``list:FILE``, ``list:train=F,test=G`` or another ``prefix:rest``.
 
@@ -79,6 +81,8 @@ def open_source(
         root: the folder that a list's paths start from (default: the list's own).
         split: the splits asked for. A bare source, which has no split names of its own, is the one
             asked for, or "train".
+        columns: which columns of a table are path, label and split.
+        index: where what tars hold is kept.
 
     Raises:
         UsageError: unknown prefix, or several splits asked of a bare source.
@@ -91,11 +95,11 @@ def open_source(
         hint = f"say what it is: one of {', '.join(f'{kind}:' for kind in SOURCES if kind != 'folder')}"
         raise UsageError("a folder behind a URL is no source", where=spec, hint=hint)
     opener = _opener(prefix)
-    more: dict[str, Any] = {}
-    if columns is not None:
-        if "columns" not in inspect.signature(opener).parameters:
-            raise UsageError(f"a source of kind {prefix!r} has no columns", where="columns")
-        more["columns"] = columns
+    takes = inspect.signature(opener).parameters
+    if columns is not None and "columns" not in takes:
+        raise UsageError(f"a source of kind {prefix!r} has no columns", where="columns")
+    given = {"columns": columns, "index": index}
+    more = {name: value for name, value in given.items() if name in takes and value is not None}
     return opener(rest, root=None if root is None else str(root), split=tuple(split), **more)
 
 

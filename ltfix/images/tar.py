@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tarfile
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -10,6 +11,7 @@ import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.images.archive import Member, open_archive, plain
+from ltfix.images.index import Indexes, TarRow
 from ltfix.images.listing import ListingSource
 from ltfix.images.pictures import RangePictures
 from ltfix.images.places import open_binary
@@ -17,19 +19,26 @@ from ltfix.images.places import open_binary
 _PACKED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 
 
-def open_tar(rest: str, *, root: str | None = None, split: Sequence[str] = ()) -> ListingSource:
+def open_tar(
+    rest: str, *, root: str | None = None, split: Sequence[str] = (), index: Indexes | None = None
+) -> ListingSource:
     """Open ``FILE``, a pattern, or ``train=F,test=G``.
 
     Raises:
         UsageError, InputError: as :func:`ltfix.images.archive.open_archive`.
     """
-    return open_archive("tar", rest, split, _index, pictures_of)
+    members = functools.partial(_members, index or Indexes())
+    return open_archive("tar", rest, split, members, pictures_of)
 
 
-def _index(paths: Sequence[str]) -> Iterator[Member]:
+def _members(index: Indexes, paths: Sequence[str]) -> Iterator[Member]:
     for archive, path in enumerate(paths):
-        for info, _ in walk(path):
-            yield Member(plain(info.name), archive, info.size, (info.offset_data,))
+        for name, _, start, size in index.rows(path, "tar", functools.partial(_rows, path)):
+            yield Member(plain(name), archive, size, (start,))
+
+
+def _rows(path: str) -> list[TarRow]:
+    return [(info.name, None, info.offset_data, info.size) for info, _ in walk(path)]
 
 
 def walk(path: str) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:

@@ -6,12 +6,13 @@ import functools
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ltfix.errors import InputError, UsageError
 from ltfix.images.archive import Member, looked
 from ltfix.images.columns import Rows, find_columns, kept, parse
 from ltfix.images.folder import IMAGES
+from ltfix.images.index import Indexes, TarRow
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.parts import open_parts
@@ -23,7 +24,12 @@ _PICTURES = tuple(ending.removeprefix(".") for ending in IMAGES)
 
 
 def open_wds(
-    rest: str, *, root: str | None = None, split: Sequence[str] = (), columns: str | None = None
+    rest: str,
+    *,
+    root: str | None = None,
+    split: Sequence[str] = (),
+    columns: str | None = None,
+    index: Indexes | None = None,
 ) -> ListingSource:
     """Open ``FILE``, ``train-{0000..1023}.tar``, or ``train=…,test=…``.
 
@@ -32,6 +38,7 @@ def open_wds(
         root: not used.
         split: the splits asked for.
         columns: ``label=KEY`` names the key of the JSON that is the label.
+        index: of what was found in shards before.
 
     Raises:
         UsageError: a split twice, or several asked of a bare source.
@@ -44,34 +51,30 @@ def open_wds(
     return ListingSource(
         "wds",
         name_of(first),
-        {name: functools.partial(_read, paths, chosen) for name, paths in parts.items()},
+        {name: functools.partial(_read, paths, chosen, index or Indexes()) for name, paths in parts.items()},
     )
 
 
-def _read(paths: Sequence[str], chosen: Mapping[str, str]) -> Listing:
+def _read(paths: Sequence[str], chosen: Mapping[str, str], index: Indexes) -> Listing:
     members, rows, alone, shards = list[Member](), Rows("key"), 0, names_of(paths)
+    about = f"wds {chosen.get('label')}"
     for archive, path in enumerate(paths):
         rows.begin(path)
-        labels, pictures = _shard(path, chosen)
-        alone += len(labels.keys() - pictures.keys())
-        for key, info in pictures.items():
-            if key not in labels:
-                raise InputError(
-                    "a picture without label",
-                    where=f"{path}: {info.name}",
-                    hint="key.cls or key.json holds it",
-                )
-            rows.add(len(members), f"{shards[archive]}/{info.name}", labels[key])
-            members.append(Member(info.name, archive, info.size, (info.offset_data,)))
+        for name, label, start, size in index.rows(path, about, functools.partial(_shard, path, chosen)):
+            if size < 0:
+                alone += 1
+                continue
+            rows.add(len(members), f"{shards[archive]}/{name}", label)
+            members.append(Member(name, archive, size, (start,)))
     access = pictures_of(paths, members, [member.name for member in members])
     sizes, stamps = looked(paths, members)
     notes = (f"{alone:,} labels without picture are left out ({paths[0]})",) if alone else ()
     return Listing(paths[0], rows.paths, Labels(rows.labels, access.where), access, sizes, stamps, notes)
 
 
-def _shard(path: str, chosen: Mapping[str, str]) -> tuple[dict[str, object], dict[str, tarfile.TarInfo]]:
-    """The labels and the pictures of one shard by key."""
-    found: dict[str, dict[str, object]] = {"cls": {}, "json": {}}
+def _shard(path: str, chosen: Mapping[str, str]) -> list[TarRow]:
+    """The pictures of one shard with their labels, and the labels without a picture."""
+    found: dict[str, dict[str, Any]] = {"cls": {}, "json": {}}
     pictures = dict[str, tarfile.TarInfo]()
     for info, handle in walk(path):
         folder, slash, base = info.name.rpartition("/")
@@ -89,12 +92,16 @@ def _shard(path: str, chosen: Mapping[str, str]) -> tuple[dict[str, object], dic
             found[ending][key] = _label(info, handle, ending, chosen, path)
         else:
             pictures[key] = info
-    return {**found["json"], **found["cls"]}, pictures
+    labels, rows = {**found["json"], **found["cls"]}, list[TarRow]()
+    for key, info in pictures.items():
+        if key not in labels:
+            where = f"{path}: {info.name}"
+            raise InputError("a picture without label", where=where, hint="key.cls or key.json holds it")
+        rows.append((info.name, labels.pop(key), info.offset_data, info.size))
+    return rows + [(key, None, 0, -1) for key in labels]
 
 
-def _label(
-    info: tarfile.TarInfo, handle: BinaryIO, ending: str, chosen: Mapping[str, str], path: str
-) -> object:
+def _label(info: tarfile.TarInfo, handle: BinaryIO, ending: str, chosen: Mapping[str, str], path: str) -> Any:
     where = f"{path}: {info.name}"
     if info.size > _LONGEST:
         raise InputError("a label of more than a megabyte", where=where)
