@@ -89,7 +89,21 @@ def read_tensors(path: Path) -> Any:
         InputError: as :func:`read_checkpoint`.
     """
     _demand_readable(path)
-    return _read_pickle(path)
+    try:
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_harmless()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as err:
+        named = re.search(r"GLOBAL ([\w.]+)", str(err))
+        raise InputError(
+            f"the checkpoint holds more than tensors{f' ({named[1]})' if named else ''}, "
+            "and nothing else is unpickled",
+            where=path,
+            hint="save its state dict alone, best as safetensors",
+        ) from err
+    except MemoryError:
+        raise
+    except Exception as err:  # the unpickler raises whatever a foreign file makes it trip over
+        raise InputError("not a checkpoint that torch can read, or a torn one", where=path) from err
 
 
 def _demand_readable(path: Path) -> None:
@@ -131,24 +145,6 @@ def _harmless() -> list[Any]:
     kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")]
     spelled = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     return [argparse.Namespace, np.dtype, *kinds, *spelled]
-
-
-def _read_pickle(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_harmless()):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as err:
-        named = re.search(r"GLOBAL ([\w.]+)", str(err))
-        raise InputError(
-            f"the checkpoint holds more than tensors{f' ({named[1]})' if named else ''}, "
-            "and nothing else is unpickled",
-            where=path,
-            hint="save its state dict alone, best as safetensors",
-        ) from err
-    except MemoryError:
-        raise
-    except Exception as err:  # the unpickler raises whatever a foreign file makes it trip over
-        raise InputError("not a checkpoint that torch can read, or a torn one", where=path) from err
 
 
 def _choose(content: Any, key: str | None, path: Path) -> tuple[dict[str, Tensor], str, list[str]]:

@@ -256,7 +256,12 @@ def _load_run(
     folder: Path, checkpoint: Path | str | None, arguments: dict[str, Any], overrides: dict[str, Any]
 ) -> Backbone:
     """A run folder: its model, arguments, preprocessing, weights and the classifier it is tested with."""
-    run = _finished_run(folder)
+    found = runfile.read_run(folder)
+    if not found.finished:
+        hint = "run the same train-backbone again"
+        raise InputError("the training run is unfinished", where=folder, hint=hint)
+    found.demand(("model", "model_args", "preprocess"))
+    run = found.content
     if checkpoint is not None:
         raise UsageError("a run folder brings its own weights", where=folder, hint="leave checkpoint out")
     own, path = {k: v for k, v in overrides.items() if v is not None}, folder / runfile.NAME
@@ -279,12 +284,3 @@ def _load_run(
         classes = tuple(run["classes"]) if run.get("classes") else None
         backbone.head = dataclasses.replace(load_head(classifier), classes=classes)
     return backbone
-
-
-def _finished_run(folder: Path) -> dict[str, Any]:
-    run = runfile.read_run(folder)
-    if not run.finished:
-        hint = "run the same train-backbone again"
-        raise InputError("the training run is unfinished", where=folder, hint=hint)
-    run.demand(("model", "model_args", "preprocess"))
-    return run.content

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -18,7 +18,6 @@ from ltfix import files
 from ltfix.errors import InputError
 from ltfix.images import remote
 from ltfix.images.places import is_remote, look_at, read_range
-from ltfix.images.remote import Looked
 from ltfix.images.watch import MAX_PIXELS
 
 MAX_BYTES = 16 * MAX_PIXELS  # no picture that may be opened has more, compressed or not
@@ -42,12 +41,17 @@ class Pictures(Protocol):
 
 
 class FilePictures:
-    """Pictures that are files below a folder.
+    """Pictures that are files below a folder, or objects behind URLs.
 
     Args:
-        root: the folder.
-        names: of each row, relative to it.
+        root: the folder or the URL.
+        names: of each row, relative to it; one that is a URL is taken as it is.
+
+    Attributes:
+        sizes: [N] of objects behind URLs, where they were looked at.
     """
+
+    sizes: np.ndarray | None = None
 
     def __init__(self, root: str | Path, names: Sequence[str]) -> None:
         self.root, self.names = os.fspath(root), names
@@ -55,6 +59,9 @@ class FilePictures:
     def read(self, row: int) -> bytes:
         """The bytes of one file; see :class:`Pictures`."""
         path = self.where(row)
+        if is_remote(path):
+            check_size(remote.look(path)[0] if self.sizes is None else self.sizes[row], path)
+            return remote.cat(path)
         try:
             files.demand_regular(path)
         except InputError as err:
@@ -64,40 +71,13 @@ class FilePictures:
             return handle.read()
 
     def where(self, row: int) -> str:
-        """The path of one file."""
+        """The path or URL of one file."""
         return address(self.root, self.names[row])
 
     def _other_form(self, row: int) -> str | None:
         name = self.names[row]
         others = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")} - {name}
         return OTHER_FORM if any(Path(self.root, other).exists() for other in others) else None
-
-
-class RemotePictures:
-    """Pictures that are objects behind URLs.
-
-    Args:
-        root: the URL that names are relative to.
-        names: of each row; one that is a URL is taken as it is.
-
-    Attributes:
-        sizes: [N] of the objects, where they were looked at.
-    """
-
-    sizes: np.ndarray | None = None
-
-    def __init__(self, root: str, names: Sequence[str]) -> None:
-        self.root, self.names = root, names
-
-    def read(self, row: int) -> bytes:
-        """The bytes of one object, never of one that is too large; see :class:`Pictures`."""
-        url = self.where(row)
-        check_size(remote.look(url)[0] if self.sizes is None else self.sizes[row], url)
-        return remote.cat(url)
-
-    def where(self, row: int) -> str:
-        """The URL of one object."""
-        return address(self.root, self.names[row])
 
 
 class RangePictures:
@@ -126,23 +106,15 @@ class RangePictures:
         return f"{self.paths[self.members[row]]}: {self.names[row]}"
 
 
-def one_picture(root: str, name: str) -> Pictures:
-    """A picture below a folder or a URL, alone: row 0."""
-    return (RemotePictures if is_remote(root) or "://" in name else FilePictures)(root, [name])
-
-
-def below(root: str, names: Sequence[str]) -> tuple[Pictures, np.ndarray, np.ndarray]:
+def below(root: str, names: Sequence[str]) -> tuple[FilePictures, np.ndarray, np.ndarray]:
     """Files below a folder or a URL as pictures, with [N] int64 sizes (``ABSENT``) and stamps of each."""
-    pictures: FilePictures | RemotePictures
-    if is_remote(root) or any("://" in name for name in names):
-        pictures = RemotePictures(root, names)
-        looked: Iterable[Looked] = remote.look_many([pictures.where(row) for row in range(len(names))])
-    else:
-        pictures = FilePictures(root, names)
-        looked = (look_at(pictures.where(row)) for row in range(len(names)))
+    pictures = FilePictures(root, names)
+    places = map(pictures.where, range(len(names)))
+    far = is_remote(root) or any("://" in name for name in names)
+    looked = remote.look_many(list(places)) if far else map(look_at, places)
     table = np.fromiter(looked, np.dtype((np.int64, 2)), len(names))
     sizes, stamps = table.T.copy()
-    if isinstance(pictures, RemotePictures):
+    if far:
         pictures.sizes = sizes
     return pictures, sizes, stamps
 

@@ -14,10 +14,11 @@ from ltfix.errors import InputError, extra
 from ltfix.features.foreign import TORN, read_npz
 from ltfix.heads.vectors import numpy_of
 from ltfix.importing import tables
-from ltfix.importing.found import Found, Names, from_arrays
+from ltfix.importing.found import Found, from_arrays
+from ltfix.importing.request import ImportRequest
 
 
-def npy(path: Path, names: Names) -> Found:
+def npy(path: Path, request: ImportRequest) -> Found:
     """One array [n, D] or [n, V, D], mapped."""
     return Found([map_npy(path)], None)
 
@@ -36,12 +37,12 @@ def map_npy(path: Path) -> np.ndarray:
             raise InputError(f"not a readable .npy: {err}", where=path) from err
 
 
-def npz(path: Path, names: Names) -> Found:
+def npz(path: Path, request: ImportRequest) -> Found:
     """Named arrays, read into memory."""
-    return from_arrays(read_npz(path, lambda found: {name: name for name in sorted(found)}), names, path)
+    return from_arrays(read_npz(path, lambda found: {name: name for name in sorted(found)}), request, path)
 
 
-def hdf5(path: Path, names: Names) -> Found:
+def hdf5(path: Path, request: ImportRequest) -> Found:
     """Data sets by name, also within groups; rows are read as they are needed."""
     with extra("hdf5", path):
         import h5py
@@ -49,12 +50,12 @@ def hdf5(path: Path, names: Names) -> Found:
     try:
         file, sets = h5py.File(path, "r"), dict[str, Any]()
         file.visititems(lambda name, item: sets.update({name: item} if hasattr(item, "shape") else {}))
-        return from_arrays(sets, names, path)
+        return from_arrays(sets, request, path)
     except (OSError, *TORN) as err:
         raise InputError(f"not a whole HDF5 file: {err}", where=path) from err
 
 
-def torch_file(path: Path, names: Names) -> Found:
+def torch_file(path: Path, request: ImportRequest) -> Found:
     """A tensor, or a dictionary of tensors and lists; nothing else is unpickled."""
     from ltfix.backbones.checkpoint import read_tensors
 
@@ -69,10 +70,10 @@ def torch_file(path: Path, names: Names) -> Found:
         RuntimeError,
     ) as err:  # sparse, quantized, lists of lists that are no table
         raise InputError(f"not plain tensors: {err}", where=path) from err
-    return from_arrays(arrays, names, path)
+    return from_arrays(arrays, request, path)
 
 
-def folder(path: Path, names: Names) -> Found:
+def folder(path: Path, request: ImportRequest) -> Found:
     """clip-retrieval's ``img_emb/img_emb_N.npy`` with ``metadata/metadata_N.parquet``; or ``NAME_N.npy``."""
     within = path / "img_emb" if (path / "img_emb").is_dir() else path
     parts = _numbered(within, ".npy")
@@ -81,7 +82,7 @@ def folder(path: Path, names: Names) -> Found:
         raise InputError("no .npy of features is in it", where=path, hint="name the file itself")
     labels, samples = list[Any](), list[str]()
     for file in tables_of:
-        found = tables.columns(file, names)
+        found = tables.columns(file, request)
         labels += [] if found.labels is None else found.labels.tolist()
         samples += found.samples or []
     return Found([map_npy(part) for part in parts], np.asarray(labels) if labels else None, samples or None)

@@ -12,19 +12,12 @@ import numpy as np
 from ltfix.errors import InputError
 from ltfix.features.foreign import USUAL
 from ltfix.images.places import open_text
+from ltfix.importing.request import ImportRequest
 
 CALLED = {
     **USUAL,
     "samples": ("samples", "filenames", "file_names", "filename", "path", "image_path", "paths", "key"),
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Names:
-    """What features and labels are called in a file, where the user says it."""
-
-    features: str | None = None
-    labels: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -67,11 +60,11 @@ def choose(names: Iterable[str], asked: str | None, what: str, where: object) ->
     return asked or next((name for name in CALLED[what] if name in known), None)
 
 
-def from_arrays(arrays: Mapping[str, Any], names: Names, where: Path) -> Found:
+def from_arrays(arrays: Mapping[str, Any], request: ImportRequest, where: Path) -> Found:
     """Features and labels by name among arrays, or the one array that there is."""
     only = next(iter(arrays)) if len(arrays) == 1 else None
-    features = pick(arrays, names.features or only, where)
-    labels = choose(arrays, names.labels, "labels", where)
+    features = pick(arrays, request.features or only, where)
+    labels = choose(arrays, request.labels, "labels", where)
     samples = choose(arrays, None, "samples", where)
     return Found(
         [arrays[features]],

@@ -25,7 +25,7 @@ from ltfix.heads.head import FORMAT, STAGE1, Head, head_of
 from ltfix.images.labels import Labels, are_indices, indices, largest_index
 from ltfix.images.source import read_classes
 from ltfix.importing.arrays import map_npy
-from ltfix.importing.found import Found, Names, read_lines, text_of
+from ltfix.importing.found import Found, read_lines, text_of
 from ltfix.importing.request import ImportRequest
 from ltfix.progress import Progress, listener
 from ltfix.public import public
@@ -127,8 +127,8 @@ def _read(source: Path, request: ImportRequest) -> Found:
         raise UsageError("unknown format", where=source, hint=nearest(suffix, [k for k in FORMATS if k]))
     module, _, function = FORMATS[suffix].partition(":")
     elsewhere = request.labels is not None and (request.labels == FOLDER or Path(request.labels).is_file())
-    names = Names(request.features, None if elsewhere else request.labels)
-    found: Found = getattr(importlib.import_module(f"ltfix.importing.{module}"), function)(source, names)
+    within = dataclasses.replace(request, labels=None) if elsewhere else request
+    found: Found = getattr(importlib.import_module(f"ltfix.importing.{module}"), function)(source, within)
     beside = (source if source.is_dir() else source.parent) / "file_names.txt"  # as thingsvision writes them
     if found.samples is None and beside.exists():
         found = dataclasses.replace(found, samples=read_lines(beside))

@@ -14,7 +14,7 @@ from ltfix.compute import available_cpus, default_batch_size, resolve_device
 from ltfix.errors import InputError, UsageError
 from ltfix.extraction.decode import decode_batches, renderer
 from ltfix.images.decode import decode, register_formats
-from ltfix.images.pictures import one_picture
+from ltfix.images.pictures import FilePictures
 from ltfix.images.unlabelled import open_unlabelled, read_paths
 from ltfix.images.watch import Remarks
 from ltfix.predicting.classifiers import Classifier
@@ -41,7 +41,7 @@ def list_pictures(data: str, request: PredictRequest, progress: Progress) -> Ite
 
 
 def _open(root: str, path: str) -> Image:
-    picture = one_picture(root, path)
+    picture = FilePictures(root, [path])
     return decode(picture.read(0), picture.where(0))
 
 

@@ -17,7 +17,7 @@ from serving import Server, serving
 
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.images import remote
-from ltfix.images.pictures import one_picture
+from ltfix.images.pictures import FilePictures
 from ltfix.images.places import expand
 from ltfix.images.remote import ABSENT
 from ltfix.images.source import open_source
@@ -104,7 +104,7 @@ def test_an_enormous_picture_is_not_read(server: Server, photos: Path, monkeypat
     split = open_source(f"list:{server.url}/train.txt").split("train")
     monkeypatch.setattr("ltfix.images.pictures.MAX_BYTES", 50)
     server.asked = []
-    for read in (lambda: split.open(0), lambda: one_picture(server.url, split.samples[0]).read(0)):
+    for read in (lambda: split.open(0), lambda: FilePictures(server.url, split.samples[:1]).read(0)):
         with pytest.raises(InputError, match=r"enormous, above 50 bytes \(http://.*\.png\)"):
             read()
     assert [asked.partition(" ")[0] for asked in server.asked] == ["HEAD"]
