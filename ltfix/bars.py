@@ -99,11 +99,10 @@ class ProgressLines:
             share - self._share >= EVERY_SHARE and now - self._last >= QUIET_SECONDS
         )
         if due and share < 1 and not self._notes_only:
-            left = duration(passed * (1 / share - 1)) if share > 0 else "?"
-            self._say(
-                f"{self._what}: {self._done}/{self._total} {self._unit} ({share:.0%}), "
-                f"{rate(self._done, passed, self._unit)}, {left} left"
-            )
+            told = f"{duration(passed)} so far"
+            if share > 0:
+                told = f"{rate(self._done, passed, self._unit)}, {duration(passed * (1 / share - 1))} left"
+            self._say(f"{self._what}: {self._done}/{self._total} {self._unit} ({share:.0%}), {told}")
             self._last, self._share = now, share
 
     def describe(self, text: str) -> None:

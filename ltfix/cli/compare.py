@@ -28,7 +28,9 @@ def compare(
         ),
     ] = None,
     seeds: Annotated[int, Option("Seeds of each method, trained side by side.", low=1)] = 5,
-    options: Annotated[Options, ("tune", "init", "preset", "feature_scale", "normalize", "no_cache")],
+    options: Annotated[
+        Options, ("tune", "budget", "init", "preset", "feature_scale", "normalize", "no_cache")
+    ],
     set_: Annotated[Mapping[str, str], pairs("For every method that takes it; repeatable.")],
     save_heads: Annotated[
         Path | None, Option("Keep finished heads here.  [default: WORK/compare]", metavar="DIR")

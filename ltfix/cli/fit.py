@@ -43,6 +43,9 @@ def fit(
         str, Option("What to fit (`ltfix methods` lists them), auto, or my.py:NAME.", metavar="M")
     ] = "samn",
     values: Annotated[dict[str, Any], OWN],
+    methods: Annotated[
+        str | None, Option("Of method auto: choose among these.  [default: all]", metavar="A,B,…")
+    ] = None,
     loss: LossName = None,
     set_: Annotated[Mapping[str, str], pairs("A value without an option of its own; repeatable.")],
     options: Options,
@@ -52,6 +55,10 @@ def fit(
     val: ValCache = None,
     names: ArrayNames,
     trace: TraceFile = None,
+    save_heads: Annotated[
+        Path | None,
+        Option("Of method auto: keep tuned methods here.  [default: WORK/auto]", metavar="DIR"),
+    ] = None,
     seeds: Annotated[int | None, Option("Fit so many seeds; one head each and a summary.", low=1)] = None,
     work: WorkFolder = Path(),
     run: RunOptions,
@@ -62,25 +69,12 @@ def fit(
     """
     from time import perf_counter
 
-    from ltfix.stage2.methods.values import with_loss
-
-    entry: Method | str = method
-    given: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    if method == AUTO:
-        own = {"loss": loss, "set": set_, "trace": trace}
-        console.refuse_unused([*values, *(name for name, value in own.items() if value)], "method auto")
-        loss = None
-    else:
-        found = find_method(method)
-        if loss is not None and found.loss is None:
-            console.refuse_unused(["loss"], f"method {found.name}")
-            loss = None
-        entry = with_loss(found, loss)
-        if trace is not None and entry.loss is None:
-            console.refuse_unused(["trace"], f"method {entry.name}")
-            trace = None
-        given, origins = given_values(entry, values, set_)
+    own = {"methods": methods, "save_heads": save_heads}
+    if method != AUTO and any(own.values()):
+        console.refuse_unused([name for name, value in own.items() if value], f"method {method}")
+        methods = None
+    entry, loss, trace = _entry(method, loss, values, set_, trace)
+    given, origins = ({}, {}) if entry == AUTO else given_values(entry, values, set_)
 
     from ltfix import files
     from ltfix.compute import use_threads
@@ -90,7 +84,8 @@ def fit(
     use_threads(run.threads)
     options = dataclasses.replace(options, device=run.device)
     own_loss = entry.loss if loss is not None and isinstance(entry, Method) else None
-    plan = plan_fit(entry, given, loss=own_loss, origins=origins, options=options)
+    among = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    plan = plan_fit(entry, given, loss=own_loss, origins=origins, options=options, methods=among)
     numbers = [run.seed] if seeds is None else list(range(run.seed, run.seed + seeds))
     train = locate(cache, work, "train", "ltfix fit CACHE", names)
     held = locate_val(val, cache, work, names)
@@ -98,7 +93,8 @@ def fit(
     console.claim(*places, trace, overwrite=run.overwrite)
     told = None if trace is None else Trace()
     began = perf_counter()
-    heads = plan.train(train, numbers, val=held, trace=told, progress=console.progress())
+    kept: dict[str, Any] = {"folder": save_heads or work / AUTO, "overwrite": run.overwrite}
+    heads = plan.train(train, numbers, val=held, trace=told, progress=console.progress(), **kept)
     seconds = perf_counter() - began
     packed = {place: head.pack(place) for head, place in zip(heads, places, strict=True)}
     if trace is not None and told is not None:
@@ -107,6 +103,31 @@ def fit(
     _summarise(heads, train, held)
     where = f"{places[0]}" if len(places) == 1 else f"{places[0]} … {places[-1].name}"
     console.write(f"{seconds:.1f} s; written to {where}")
+
+
+def _entry(
+    method: str, loss: str | None, values: Mapping[str, Any], set_: Mapping[str, str], trace: Path | None
+) -> tuple[Method | str, str | None, Path | None]:
+    """The method, and of the loss and the trace what it uses.
+
+    Raises:
+        UsageError: no such method; something that it does not use was typed.
+    """
+    from ltfix.stage2.methods.values import with_loss
+
+    if method == AUTO:
+        own = {"loss": loss, "set": set_, "trace": trace}
+        console.refuse_unused([*values, *(name for name, value in own.items() if value)], "method auto")
+        return AUTO, None, trace
+    found = find_method(method)
+    if loss is not None and found.loss is None:
+        console.refuse_unused(["loss"], f"method {found.name}")
+        loss = None
+    entry = with_loss(found, loss)
+    if trace is not None and entry.loss is None:
+        console.refuse_unused(["trace"], f"method {entry.name}")
+        trace = None
+    return entry, loss, trace
 
 
 def given_values(
@@ -160,9 +181,11 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
     shown = ", ".join(f"{k.replace('_', '-')} {_short(v['value'])}" for k, v in values.items())
     start = head.meta["init"].get("file", head.meta["init"]["from"])
     console.tell(f"{head.method}: K = {head.n_classes}, D = {head.dim}, start {start}")
-    selection, scaling = head.meta["selection"], head.meta["coordinates"]
-    console.tell(shown)
-    console.tell(f"features while fitting: {told_scaling(scaling['normalize'], scaling['feature_scale'])}")
+    selection, scaling = head.meta["selection"], head.meta.get("coordinates")
+    if scaling is not None:  # an untouched start was not fitted
+        console.tell(shown)
+        told = told_scaling(scaling["normalize"], scaling["feature_scale"])
+        console.tell(f"features while fitting: {told}")
     if "score" in selection:
         score, start_score = (f"{100 * selection[key]:.1f}" for key in ("score", "start_score"))
         console.tell(f"{selection['by']} {score}, the start's {start_score}, on {selection['on']}")

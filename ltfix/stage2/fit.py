@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ltfix.errors import UsageError
@@ -18,7 +19,9 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import Method, find_method
 from ltfix.stage2.methods.values import LossLike, Values, resolve, with_loss
 from ltfix.stage2.tuning import auto
+from ltfix.stage2.tuning.budget import limit
 from ltfix.stage2.tuning.method_fit import MethodFit
+from ltfix.stage2.tuning.store import Store
 
 __all__ = ["FitPlan", "Options", "fit", "plan_fit"]
 NOTHING: Mapping[str, Any] = {}
@@ -31,11 +34,13 @@ class FitPlan:
     Attributes:
         values: the method and its values; None: all methods are tuned and one is chosen ("auto").
         options: how to fit. loss: what replaced the method's own loss, if that was asked for.
+        methods: of "auto", those that it chooses among; None: all.
     """
 
     values: Values | None
     options: Options
     loss: str | None = None
+    methods: tuple[Method, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -51,12 +56,16 @@ class FitPlan:
         *,
         val: CacheLike | None = None,
         trace: Trace | None = None,
+        folder: Path | None = None,
+        overwrite: bool = False,
         progress: Progress = SILENT,
     ) -> list[Head]:
         """Fit one head per seed, side by side; what is open is chosen once, with the first seed.
 
         Args:
             trace: told of every epoch; not of "auto", whose heads may be of any method.
+            folder: where "auto" keeps the methods that it has tuned; None keeps nothing.
+            overwrite: replace heads in the folder that something else wrote.
 
         Raises:
             UsageError: parts that make no sense together on this cache.
@@ -66,9 +75,10 @@ class FitPlan:
         held = None if val is None else open_cache(val, train.classes or ())
         material = Material.of(train, held, self.options, seeds[0], progress)
         if self.values is None:
-            return auto.fit_auto(material, seeds)
+            return auto.fit_auto(material, seeds, self.methods, Store(folder, overwrite))
         task = MethodFit.of(material, self.values)
-        return task.train(task.choose(), seeds, trace)
+        tuned_on = dataclasses.replace(task, material=limit([task], len(seeds)))
+        return task.train(tuned_on.choose(), seeds, trace)
 
 
 def plan_fit(
@@ -78,6 +88,7 @@ def plan_fit(
     loss: LossLike | None = None,
     origins: Mapping[str, str] | None = None,
     options: Options | None = None,
+    methods: Sequence[Method | str] | None = None,
 ) -> FitPlan:
     """What :func:`fit` does with any cache: names and values are looked up and checked here, once.
 
@@ -86,12 +97,17 @@ def plan_fit(
     """
     options, given = (options or Options()).beside(values)
     if method != auto.NAME:
+        if methods is not None:
+            what = "methods are what method auto chooses among"
+            raise UsageError(what, where="methods", hint="leave it out")
+        options.demand_tuning()
         found = resolve(with_loss(find_method(method), loss), given, origins)
         return FitPlan(found, options, str(found.method.loss) if loss is not None else None)
     if given or loss is not None:
         names = ", ".join([*given, *(["loss"] if loss is not None else [])])
         raise UsageError(f"method auto chooses {names} itself", where="method=auto", hint="leave it out")
-    return FitPlan(None, options)
+    among = None if methods is None else tuple(find_method(name, "methods") for name in methods)
+    return FitPlan(None, options, methods=among)
 
 
 @public
@@ -105,6 +121,8 @@ def fit(
     origins: Mapping[str, str] | None = None,
     progress: Progress | bool = SILENT,
     options: Options | None = None,
+    methods: Sequence[Method | str] | None = None,
+    folder: Path | str | None = None,
     **values: Any,
 ) -> Head:
     """Retrain the classifier on a training cache.
@@ -132,6 +150,8 @@ def fit(
         origins: where each of ``values`` came from, for the record.
         progress: told how far it is; True shows a bar.
         options: an :class:`Options`; its fields may be given among ``values`` instead.
+        methods: of "auto", those that it chooses among; None: all.
+        folder: where "auto" keeps what it has tuned, so that the same call goes on; None: nowhere.
         values: the method's values (``ltfix methods NAME`` lists them): ``lr=1e-3``, ``tau=0.7``, …
 
     Returns:
@@ -141,5 +161,6 @@ def fit(
         UsageError: an unknown method, value, loss or option, or parts that make no sense together.
         InputError: a cache that is wrong or does not fit, one class only, a fit that diverges.
     """
-    plan = plan_fit(method, values, loss=loss, origins=origins, options=options)
-    return plan.train(cache, [seed], val=val, progress=listener(progress))[0]
+    plan = plan_fit(method, values, loss=loss, origins=origins, options=options, methods=methods)
+    place = None if folder is None else Path(folder)
+    return plan.train(cache, [seed], val=val, folder=place, progress=listener(progress))[0]

@@ -11,6 +11,7 @@ from sklearn.datasets import load_wine
 
 import ltfix
 from ltfix import cli
+from ltfix.heads.head import load_head
 
 
 @pytest.fixture
@@ -121,14 +122,16 @@ def test_usage_errors(wine: Path, capsys: pytest.CaptureFixture[str], argv: list
     assert message in capsys.readouterr().err
 
 
-def test_auto_chooses_on_validation_samples(wine: Path, monkeypatch: pytest.MonkeyPatch):
-    import ltfix
-    from ltfix.stage2.tuning import auto
-
-    few = [m for m in ltfix.methods() if m.name in ("ce", "logit-adjust", "balanced-softmax")]
-    monkeypatch.setattr(auto, "methods", lambda: few)
-    head = ltfix.fit("train.npz", method="auto", normalize="standardize")
+@pytest.mark.parametrize("methods", ["ncm,logit-adjust", "logit-adjust"])
+def test_auto_chooses_on_validation_samples(wine: Path, capsys: pytest.CaptureFixture[str], methods: str):
+    argv = ["fit", "train.npz", "--method", "auto", "--methods", methods, "--normalize", "standardize"]
+    assert cli.run(argv) == 0
+    shown = capsys.readouterr()
+    assert "taken: " in shown.out + shown.err
+    head = load_head("heads/auto.safetensors")
     told = head.meta["selection"]["auto"]
-    assert {row["method"] for row in told["tried"]} == {"unchanged", "ce", "logit-adjust", "balanced-softmax"}
+    assert {row["method"] for row in told["tried"]} == {"unchanged", *methods.split(",")}
     assert head.method in {row["method"] for row in told["tried"]}
-    assert told["why"]
+    assert {path.stem for path in Path("auto").glob("*.json")} == {
+        f"{name}-s0" for name in methods.split(",")
+    }

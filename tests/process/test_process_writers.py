@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from caches import make_head, write_cache
 from pictures import write_photos
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
@@ -66,10 +67,14 @@ def test_a_second_comparison_is_refused_and_no_record_vouches_for_anothers_head(
     assert told["left"] == []
 
 
-def test_ten_fits_killed_at_any_moment_are_not_in_the_way(tmp_path: Path):
-    draw(tmp_path / "train.npz", [60, 20, 8], 0)
+def test_what_was_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path):
+    write_cache(tmp_path / "features/train")
+    write_cache(tmp_path / "features/test")
+    write_cache(tmp_path / "stage1", make_head())
     told = run(tmp_path, "kills")
-    for code, named, line, whole in told["ends"]:
-        assert whole
-        assert (code, line) == (0, "") or (named and code == 2), line
-    assert any(0 < found < 3 for found in told["found"]), "no kill came between two names"
+    assert set(told) == {"fits", "probe", "auto", "compare"}
+    for name, found in told.items():
+        for code, named, line, whole in found["ends"]:
+            assert whole, name
+            assert (code, line) == (0, "") or (named and code == 2), (name, line)
+    assert any(0 < found < 3 for found in told["fits"]["found"]), "no kill came between two names"

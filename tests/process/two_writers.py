@@ -27,7 +27,14 @@ from ltfix.stage2.tables import compare as tables  # noqa: F401
 
 COMPARE = ["compare", "--test", "test.npz", "--methods", "ce,los,cosine", "--set", "epochs=2", "--seeds", "2"]
 COMPARE += ["--threads", "1", "--quiet"]
-FIT = ["fit", "train.npz", "--method", "ce", "--epochs", "2", "--seeds", "3", "--threads", "1", "--quiet"]
+QUIET = ["--threads", "1", "--quiet"]
+KILLED = {
+    "fits": (["fit", "--method", "ce", "--epochs", "2", "--seeds", "3", "--no-cache", *QUIET], 0.05),
+    "probe": (["fit", "--method", "ce", "--epochs", "1", *QUIET], 0.01),
+    "auto": (["fit", "stage1", "--method", "auto", "--methods", "ncm,tau-norm,lws", *QUIET], 0.01),
+    "compare": (["compare", "--methods", "ncm,ce", "--set", "epochs=2", "--seeds", "2", *QUIET], 0.01),
+}
+"""By what is killed: the command, and how much slower each step of its publication is."""
 
 
 def start(argv: list[str], errors: str = os.devnull, pause: Pause | None = None, slow: float = 0.0) -> int:
@@ -135,21 +142,48 @@ def vouched() -> list[bool]:
 
 
 def kills() -> dict[str, Any]:
-    """Ten fits of three seeds killed at moments spread over their length, half of which is publication."""
-    draw, began = random.Random(0), time.monotonic()
-    assert finish(start([*FIT, "--out", "whole/h.safetensors"], slow=0.05)) == 0
-    length, whole = time.monotonic() - began, contents(Path("whole"))
+    """Each command killed at ten moments spread over its length, and given again."""
+    return {name: killed(*command) for name, command in KILLED.items()}
+
+
+def killed(argv: list[str], slow: float) -> dict[str, Any]:
+    """The ends of the second attempts, and how many heads the killed ones had named.
+
+    Args:
+        slow: seconds more for every step of publication.
+    """
+    draw, lengths = random.Random(0), []
+    for folder in ("whole", "halves"):
+        shutil.copytree("features", f"{folder}/features")
+        began = time.monotonic()
+        assert finish(start([*argv, "--work", folder], slow=slow)) == 0
+        lengths.append(time.monotonic() - began)
+    whole = results(Path("whole"))
+    assert results(Path("halves")) == whole
     ends, found = [], []
     for i in range(10):
-        process = start([*FIT, "--out", "halves/h.safetensors"], slow=0.05)
-        time.sleep(length * (i + draw.random()) / 10)
+        shutil.rmtree("halves")
+        shutil.copytree("features", "halves/features")
+        process = start([*argv, "--work", "halves"], slow=slow)
+        time.sleep(min(lengths) * (i + draw.random()) / 10)
         os.kill(process, signal.SIGKILL)
         finish(process)
-        found.append(len(list(Path("halves").glob("h-s*"))))
-        code = finish(start([*FIT, "--out", "halves/h.safetensors"], "end.txt"))
-        ends.append([code, found[-1] == 3, Path("end.txt").read_text(), contents(Path("halves")) == whole])
-        shutil.rmtree("halves")
+        found.append(len(list(Path("halves").glob("heads/[!.]*"))))
+        named = found[-1] == len(list(Path("whole").glob("heads/[!.]*")))
+        code = finish(start([*argv, "--work", "halves"], "end.txt"))
+        ends.append([code, named, Path("end.txt").read_text(), results(Path("halves")) == whole])
+    shutil.rmtree("halves")
+    shutil.rmtree("whole")
     return {"ends": ends, "found": found}
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Every file below ``folder`` but locks; of records all but the seconds that they tell."""
+    found: dict[str, Any] = {name: data for name, data in contents(folder).items() if data}
+    for name, data in found.items():
+        if name.endswith(".json") and b"seconds" in data:
+            found[name] = {**json.loads(data), "seconds": 0}
+    return found
 
 
 if __name__ == "__main__":

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
 import ltfix
 from ltfix.errors import InputError, UsageError
+from ltfix.progress import SILENT
 from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.tuning import auto
-from ltfix.stage2.tuning.auto import CHANGES, UNCHANGED, Contender, decide
+from ltfix.stage2.tuning.method_fit import Choice, MethodFit
+from ltfix.stage2.tuning.verdict import CHANGES, NOISE, UNCHANGED, Contender, decide, spread_samples
+
+
+class Said(type(SILENT)):  # type: ignore[misc]
+    """What is said while something runs."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
 
 LABELS = np.repeat(np.arange(2), 100)
 
@@ -90,6 +104,15 @@ def test_what_fits_and_chooses_nothing_is_taken_unless_there_is_evidence_against
     assert decide(field, LABELS)[0].name == "cosine"
 
 
+def test_it_is_taken_before_a_probe_but_not_before_a_classifier_that_came_with_the_features():
+    ncm = dataclasses.replace(contender("ncm", 3, 0.89, odd=30), plain=True)
+    probe, best = contender(UNCHANGED, 0, 0.885), contender("cosine", 3, 0.9)
+    assert decide([probe, best, ncm], LABELS)[0].name == "ncm"
+    assert decide([dataclasses.replace(probe, plain=True), best, ncm], LABELS)[0].name == UNCHANGED
+    above = contender(UNCHANGED, 0, 0.895)
+    assert decide([above, best, ncm], LABELS)[0].name == UNCHANGED
+
+
 def test_of_equal_scores_the_least_change_is_the_highest_and_agreement_decides():
     field = [contender(UNCHANGED, 0, 0.5), contender("ce", 2, 0.9), contender("la", 1, 0.9, odd=1)]
     taken, table, _ = decide(field, LABELS)
@@ -106,14 +129,14 @@ def test_without_a_gain_to_be_seen_the_start_stays():
 
 def test_made_samples_lie_further_out_than_training_samples(draw_cache):
     data = Features.of(draw_cache([400, 100, 40, 1], dim=6, spread=0.5))
-    made = auto.spread_samples(data, 0)
+    made = spread_samples(data, 0)
     assert made.shape == (8192, 6)
-    assert np.array_equal(made, auto.spread_samples(data, 0))
+    assert np.array_equal(made, spread_samples(data, 0))
     x = data.mean_view()
     means = np.stack([x[data.labels == k].mean(0) for k in range(4)])
     nearest = ((made[:, None] - means) ** 2).sum(-1).min(1)
     inside = np.stack([x[data.labels == k].var(0).sum() for k in range(3)]).mean()
-    assert nearest.mean() == pytest.approx(auto.NOISE**2 * inside, rel=0.25)
+    assert nearest.mean() == pytest.approx(NOISE**2 * inside, rel=0.25)
 
 
 def test_on_the_whole_table_every_method_is_tuned_or_left_out_and_the_rule_decides(draw_cache):
@@ -182,6 +205,56 @@ def test_seeds_share_one_choice(draw_cache, few_methods):
     assert [head.meta["seed"] for head in heads] == [0, 1]
 
 
+@pytest.fixture
+def tuned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the methods that are tuned, as they are."""
+    found: list[str] = []
+    choose = MethodFit.choose
+
+    def counted(fit: MethodFit, **options: bool) -> Choice:
+        found.append(fit.values.method.name)
+        return choose(fit, **options)
+
+    monkeypatch.setattr(MethodFit, "choose", counted)
+    return found
+
+
+def test_what_was_tuned_is_kept_and_taken_from_there(draw_cache, tmp_path, tuned):
+    cache, names = draw_cache([200, 60, 20, 6], spread=2.5), ["ncm", "tau-norm", "lws"]
+    first = ltfix.fit(cache, "auto", methods=names, folder=tmp_path)
+    assert sorted(tuned) == sorted(names)
+    assert {path.stem for path in tmp_path.glob("*.safetensors")} == {f"{name}-s0" for name in names}
+    (tmp_path / "lws-s0.safetensors").unlink()
+    again = ltfix.fit(cache, "auto", methods=names, folder=tmp_path)
+    assert tuned[3:] == ["lws"]
+    assert first.pack("a") == again.pack("a") == ltfix.fit(cache, "auto", methods=names).pack("a")
+    ltfix.fit(cache, "auto", methods=names, folder=tmp_path, views_used="first")
+    assert len(tuned) == 4 + 3 + 3
+
+
+def test_the_one_taken_is_not_fitted_twice(draw_cache, monkeypatch: pytest.MonkeyPatch):
+    fitted: list[tuple[str, list[int]]] = []
+    train = MethodFit.train
+
+    def counted(fit: MethodFit, choice: Choice, seeds: list[int], *args: object, **named: object) -> object:
+        fitted.append((fit.values.method.name, seeds[len(named.get("done", [])) :]))
+        return train(fit, choice, seeds, *args, **named)
+
+    monkeypatch.setattr(MethodFit, "train", counted)
+    cache = draw_cache([200, 60, 20, 6], spread=2.5, stage1=False)
+    cache.head = ltfix.Head(np.zeros((4, 8), np.float32), np.zeros(4, np.float32), "stage-1")
+    heads = plan_fit("auto", methods=["ce"]).train(cache, [0, 1])
+    assert fitted == [("ce", [0]), ("ce", [1])]
+    own = plan_fit("ce", {"tune": True}).train(cache, [0, 1])
+    assert all(np.array_equal(head.weight, same.weight) for head, same in zip(heads, own, strict=True))
+
+
+def test_it_says_first_how_much_there_is_to_do(draw_cache):
+    said = Said()
+    plan_fit("auto", methods=["ncm", "ce"]).train(draw_cache([60, 20, 6]), [0], progress=said)
+    assert re.match(r"2 methods to tune: about [\d,]+ passes over 86 samples, \d+ s", said.notes[0])
+
+
 def test_on_a_validation_cache_nothing_is_cut(draw_cache, few_methods):
     cache, val = draw_cache([200, 60, 20, 6], spread=2.5), draw_cache([30] * 4, spread=2.5, seed=5)
     record = ltfix.fit(cache, "auto", val=val).meta["selection"]["auto"]
@@ -193,6 +266,10 @@ def test_what_is_refused(draw_cache):
         ltfix.fit(draw_cache([9, 4]), "auto", lr=0.1)
     with pytest.raises(UsageError, match="auto chooses loss itself"):
         ltfix.fit(draw_cache([9, 4]), "auto", loss="los")
+    with pytest.raises(UsageError, match="what method auto chooses among"):
+        ltfix.fit(draw_cache([9, 4]), "ce", methods=["ncm"])
+    with pytest.raises(UsageError, match="unknown method 'ncn'"):
+        ltfix.fit(draw_cache([9, 4]), "auto", methods=["ncn"])
     with pytest.raises(InputError, match="none can be held out"):
         ltfix.fit(draw_cache([1, 1]), "auto")
 

@@ -20,6 +20,7 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables import compare as module
 from ltfix.stage2.tables.compare import compare
 from ltfix.stage2.tables.entries import entries
+from ltfix.stage2.tuning import store
 from ltfix.stage2.tuning.method_fit import MethodFit
 
 COUNTS = [120, 40, 12, 5]
@@ -209,7 +210,7 @@ def test_runs_of_another_version_or_under_another_seeds_name_are_fitted_again(
         return [*fits]
 
     assert (run(0), run(0)) == ([("ce", (0,))], [])
-    monkeypatch.setattr(module, "__version__", "0.0.0")
+    monkeypatch.setattr(store, "__version__", "0.0.0")
     assert (run(0), run(0)) == ([("ce", (0,))], [])
     for suffix in ("json", "safetensors"):
         (tmp_path / f"ce-epochs2-s0.{suffix}").rename(tmp_path / f"ce-epochs2-s1.{suffix}")

@@ -12,7 +12,7 @@ from ltfix import files
 from ltfix.errors import EnvironmentFault, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
-from ltfix.stage2.tables.store import Finished, Store, digest
+from ltfix.stage2.tuning.store import Finished, Store, digest
 
 SETTINGS = {"caches": {"train": "a"}, "seed": 3}
 SCORES = {"all": 0.4, "many": 0.5, "medium": None, "few": None, "worst_class": 0.1}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -32,6 +33,26 @@ T = TypeVar("T")
 FOLDS = 5
 FOLD_SAMPLES = 10_000
 """So many samples, at most ``FOLDS`` times over, are fitted to choose: a small cut is noisy, and cheap."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Search:
+    """How much of what tuning could try it tries: what a budget leaves of it.
+
+    Attributes:
+        folds: cuts at most. samples: share of the training samples. settings: share of the candidates, those
+            nearest to the published one.
+        about: for the head file; empty where nothing is left out.
+    """
+
+    folds: int = FOLDS
+    samples: float = 1.0
+    settings: float = 1.0
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def of(self, tried: list[T]) -> list[T]:
+        """Its share of candidates, which are in order; at least one."""
+        return tried[: max(1, math.ceil(self.settings * len(tried)))]
 
 
 def _once(find: Callable[Concatenate[Material, P], T]) -> Callable[Concatenate[Material, P], T]:
@@ -61,6 +82,7 @@ class Material:
         progress: who listens.
         data: the training samples. natural: how such features are normalised (``normalize="auto"``).
         stage1: the classifier that came with them, where it is linear.
+        search: how much tuning tries.
     """
 
     train: FeatureCache
@@ -72,6 +94,7 @@ class Material:
     data: Features
     natural: str
     stage1: Head | None
+    search: Search = Search()
     _found: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False)
     _lock: AbstractContextManager[Any] = dataclasses.field(default_factory=threading.RLock, repr=False)
 
@@ -147,7 +170,7 @@ class Material:
             fraction=self.options.val_fraction or FRACTION,
             per_class=self.options.val_per_class,
             stream=self.options.stream,
-            folds=int(np.clip(round(FOLD_SAMPLES / len(self.data)), 1, FOLDS)),
+            folds=int(np.clip(round(FOLD_SAMPLES / len(self.data)), 1, self.search.folds)),
             progress=self.progress,
         )
 

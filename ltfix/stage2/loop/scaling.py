@@ -80,6 +80,8 @@ class Scaling:
             t = (t - torch.from_numpy(self.shift).to(t)) / torch.from_numpy(self.spread).to(t)
         if self.unit:
             t = unit_vectors(t)
+        if t is not x:
+            return t.div_(self.scale)
         return t / self.scale  # also by 1: the result is torch's own memory, aligned alike in every run
 
     def into(self, start: Head) -> Head:

@@ -20,6 +20,21 @@ STREAM = ("auto", "always", "never")
 PRECISIONS = ("fp32", "bf16")
 
 
+UNITS = {"s": 1, "m": 60, "h": 3600, "p": 1}
+
+
+def read_budget(text: str) -> tuple[float, str]:
+    """What tuning may take: a number, and of what, "s" for seconds or "p" for passes.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    number, unit = text[:-1], text[-1:]
+    if unit not in UNITS or not number.replace(".", "", 1).isdecimal():
+        raise UsageError(f"the budget is {text!r}", where="budget", hint="90s, 10m, 2h, or 500p for passes")
+    return float(number) * UNITS[unit], "p" if unit == "p" else "s"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options(Checked):
     """How to fit, whatever the method.
@@ -33,6 +48,8 @@ class Options(Checked):
         normalize: "none", "standardize" or "l2"; "auto": standardize where
             dimensions are of different units, else none; with ``tune`` what validation likes.
         tune: search rate, feature scale and the method's own values on validation samples.
+        budget: what tuning may take: "90s", "10m", "2h", or "500p", passes of a setting over the samples;
+            None: what it needs.
         select: "last" epoch, or "best-val": the length that validation samples like best.
         val_fraction, val_per_class: the class-wise cut that serves where no validation cache does; giving
             one of them asks for validation even where nothing is open.
@@ -73,6 +90,9 @@ class Options(Checked):
         "auto", "Of features: auto, none, standardize or l2.", metavar="KIND", choices=NORMALIZE
     )
     tune: bool = option(False, "Choose rate, feature scale and a method's values on validation.")
+    budget: str | None = option(
+        None, "Tune within this time, or so many passes of a setting (500p).", metavar="90s|10m|2h|500p"
+    )
     select: str = option("last", "Keep the last epoch, or the best on validation.", choices=SELECT)
     val_fraction: float | None = option(None, "Cut this share of every class from train.  [default: 0.2]")
     val_per_class: int | None = option(None, "Cut so many samples a class from train.", low=1)
@@ -100,11 +120,22 @@ class Options(Checked):
         own = {name: value for name, value in values.items() if name in self.__dataclass_fields__}
         return dataclasses.replace(self, **own), {k: v for k, v in values.items() if k not in own}
 
+    def demand_tuning(self) -> None:
+        """Refuse a budget for what does not happen.
+
+        Raises:
+            UsageError: there is one, and nothing is tuned.
+        """
+        if self.budget is not None and not self.tune:
+            raise UsageError("nothing is tuned, so no budget is kept", where="budget", hint="add tune=True")
+
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
         if self.init is not None and self.init not in STARTS and not Path(self.init).is_file():
             hint = f"{', '.join(STARTS)}, or the file of a head"
             raise UsageError(f"init is {self.init!r}", where="init", hint=hint)
+        if self.budget is not None:
+            read_budget(self.budget)
         if self.val_fraction is not None and not 0 < self.val_fraction < 1:
             raise UsageError(
                 f"the fraction is {self.val_fraction:g}", where="val_fraction", hint="between 0 and 1"

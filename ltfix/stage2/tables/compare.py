@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from ltfix._version import __version__
 from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError, nearest
 from ltfix.evaluation import gate
 from ltfix.evaluation.baseline import pack_correct, unpack_correct
@@ -27,20 +26,20 @@ from ltfix.heads.head import PROBE, STAGE1, Head
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.seeds import list_seeds
+from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.loop.scaling import told_scaling
-from ltfix.stage2.methods.method import Method, find_start
+from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.tables.bench import SCORES, Bench, seeds_note, spreads
 from ltfix.stage2.tables.comparison import Comparison
 from ltfix.stage2.tables.entries import Entry, entries
-from ltfix.stage2.tables.store import Finished, Store, digest
+from ltfix.stage2.tuning.budget import limit
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
+from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
 
 SEEDS = 5
 Runs = Mapping[int, Finished | None]
-_NO_MATTER = ("device", "no_cache")  # options that change no head
 
 
 @public
@@ -95,6 +94,7 @@ def compare(
     """
     numbers, progress = list_seeds(seeds), listener(progress)
     options, given = (options or Options()).beside({**(values or {}), **more})
+    options.demand_tuning()
     asked = [methods] if isinstance(methods, str | Method) else methods
     wanted = entries(asked, given, tune=options.tune)
     bars = {} if fail_under is None else gate.parse_gates(fail_under, known=SCORES)
@@ -176,24 +176,18 @@ class _Fits:
 
     def __init__(self, bench: Bench, store: Store, shared: SharedProgress) -> None:
         self.bench, self.store, self.shared = bench, store, shared
-        material, shots, options = bench.material, bench.shots, bench.material.options
-        caches = {"train": material.train, "test": bench.test, "val": material.held}
-        kept = caches if store.folder is not None else {}
-        self.common = {
-            "caches": {k: None if c is None else digest(c) for k, c in kept.items()},
-            "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in _NO_MATTER}
-            | {"init": options.init and find_start(options.init).identity},
-            "choices_by_seed": material.seed,
-            "shots": {"many": shots.many, "few": shots.few},
-            "version": __version__,
-            "kept": ["worst", "correct", "class_mean"],
-        }
+        self.searched: Material | None = None
+        self.common = shared_settings(
+            bench.material,
+            store.folder is not None,
+            caches={"test": bench.test},
+            shots={"many": bench.shots.many, "few": bench.shots.few},
+            kept=["worst", "correct", "class_mean"],
+        )
 
     def settings(self, entry: Entry, seed: int) -> dict[str, Any]:
-        """All that decides one fit and its scores; parts by name, the sampler among the values."""
-        method = {k: v.identity if isinstance(v, Part) else v for k, v in vars(entry.values.method).items()}
-        del method["sampler"]
-        return {**self.common, "method": method, "values": entry.values.record(), "seed": seed}
+        """All that decides one fit and its scores."""
+        return settings_of(self.common, entry.values, seed)
 
     def finish(
         self, wanted: Sequence[Entry], seeds: Sequence[int]
@@ -205,14 +199,24 @@ class _Fits:
         if kept:
             shared.note(f"{kept} finished heads are taken from {self.store.folder}")
         todo = [entry for entry in wanted if not all(finished[entry.name].values())]
+        threads = threads_for(material)
+        if material.options.tune and todo:
+            self.searched = self.within_budget(wanted, len(seeds), threads)
         if material.options.tune or any(entry.values.open for entry in todo):
             with contextlib.suppress(InputError):  # said of the methods that need it
-                material.warm_up()
-        threads = threads_for(material)
+                (self.searched or material).warm_up()
         found = run_each(lambda e: self.fit(e, finished[e.name]), todo, shared, "compare", threads)
         left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
         finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
         return finished, left_out
+
+    def within_budget(self, wanted: Sequence[Entry], n_seeds: int, threads: int) -> Material:
+        """What all of them are tuned on."""
+        fits = []
+        for entry in wanted:
+            with contextlib.suppress(InputError, UsageError):  # said where it is to be fitted
+                fits.append(MethodFit.of(self.bench.material, entry.values))
+        return limit(fits, n_seeds, threads=threads, tell=True) if fits else self.bench.material
 
     def kept(self, entry: Entry, seeds: Sequence[int]) -> dict[int, Finished | None]:
         """What the folder has of each seed."""
@@ -224,7 +228,8 @@ class _Fits:
         began = time.perf_counter()
         material = dataclasses.replace(self.bench.material, progress=self.shared.within(entry.name))
         fit = MethodFit.of(material, entry.values)
-        heads = fit.train(fit.choose(), seeds)
+        tuned_on = dataclasses.replace(self.searched or material, progress=material.progress)
+        heads = fit.train(dataclasses.replace(fit, material=tuned_on).choose(), seeds)
         seconds = (time.perf_counter() - began) / len(seeds)
         found = dict(runs)
         for seed, head in zip(seeds, heads, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from typing import Any
 
 from ltfix.stage2.methods.catalog import STARTS
@@ -81,6 +82,18 @@ def candidates(
             found += [Candidate(chosen, scale, own, usual) for scale in scales]
             found += [Candidate(chosen, 1.0, own, shift) for shift in shifts]
     return found
+
+
+def nearest_first(tried: list[Candidate], asked: Values) -> list[Candidate]:
+    """The same, those that differ least from the published setting first, in the rate last of all."""
+
+    def distance(candidate: Candidate) -> tuple[int, float]:
+        values, first = candidate.values, tried[0]
+        others = sum(values[name] != asked[name] for name in values.values if name != "lr")
+        ratio = abs(math.log(values["lr"] / asked["lr"])) if "lr" in values else 0.0
+        return others + (candidate.ground != first.ground), ratio
+
+    return sorted(tried, key=distance)
 
 
 def searches(method: Method) -> bool:

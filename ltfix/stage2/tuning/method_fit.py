@@ -21,7 +21,7 @@ from ltfix.stage2.methods.presets import with_preset
 from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning import rule as rules
 from ltfix.stage2.tuning import search
-from ltfix.stage2.tuning.candidates import Candidate, candidates, searches
+from ltfix.stage2.tuning.candidates import Candidate, candidates, nearest_first, searches
 from ltfix.stage2.tuning.rule import class_weights
 
 KEPT = ("head", "loss", "posthoc")
@@ -36,12 +36,14 @@ class Choice:
         candidate: values, feature scale and start. record: for the head file.
         correct: [N] whether the chosen fit is right on each validation sample; None where none was looked at.
         stop: the epochs to run; None: all.
+        number: which of the candidates was taken.
     """
 
     candidate: Candidate
     record: dict[str, Any]
     correct: np.ndarray | None = None
     stop: int | None = None
+    number: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,13 +77,18 @@ class MethodFit:
     def candidates(self) -> list[Candidate]:
         """The settings to try; one where nothing is open."""
         o = self.material.options
-        return candidates(
+        found = candidates(
             self.values,
             tune=o.tune,
             init=o.init,
             normalize=self.material.normalize,
             scaled=o.feature_scale == "auto",
             normalized=o.normalize == o.feature_scale == "auto",
+        )
+        return (
+            found
+            if self.material.search.settings == 1
+            else self.material.search.of(nearest_first(found, self.values))
         )
 
     def choose(self, *, scored: bool = False) -> Choice:
@@ -90,8 +97,9 @@ class MethodFit:
         tried = self.candidates()
         by_epoch = o.select == "best-val" and self.values.method.loss is not None
         asked = scored or material.held is not None or bool(o.val_fraction or o.val_per_class)
+        budget = {"budget": material.search.about} if material.search.about else {}
         if len(tried) == 1 and not by_epoch and not asked:
-            return Choice(tried[0], {"epoch": "last"})
+            return Choice(tried[0], {"epoch": "last", **budget})
         choice = Choice(tried[0], {"by": BY, "on": material.folds()[0].where})
         if len(tried) > 1 or not by_epoch:
             choice = self._best(tried)
@@ -99,7 +107,7 @@ class MethodFit:
             stop, scores, correct = search.best_epoch(material, choice.candidate, material.seed)
             record = {"epoch": stop, "epoch_scores": [round(score, 6) for score in scores]}
             choice = dataclasses.replace(choice, stop=stop, record=choice.record | record, correct=correct)
-        return self._beside_start(choice)
+        return self._beside_start(dataclasses.replace(choice, record=choice.record | budget))
 
     def _best(self, tried: Sequence[Candidate]) -> Choice:
         """The candidate that validation samples like best."""
@@ -117,7 +125,8 @@ class MethodFit:
                 name = self.values.method.name
                 material.progress.note(f"{name}: at no rate that was tried do all seeds do alike")
             record = search.describe(trials, taken, rule, labels=labels, start=start, on=on)
-        return Choice(trials[taken].candidate, record | {"epoch": "last"}, trials[taken].correct)
+        record |= {"epoch": "last"}
+        return Choice(trials[taken].candidate, record, trials[taken].correct, number=taken)
 
     def _beside_start(self, choice: Choice) -> Choice:
         """Whether the fit beats the untouched start on the validation samples; says so where it does not."""
@@ -136,23 +145,32 @@ class MethodFit:
         scores = {"score": round(fitted, 6), "start_score": round(before, 6)}
         return dataclasses.replace(choice, record=choice.record | scores)
 
-    def train(self, choice: Choice, seeds: Sequence[int], trace: Trace | None = None) -> list[Head]:
+    def train(
+        self, choice: Choice, seeds: Sequence[int], trace: Trace | None = None, done: Sequence[Head] = ()
+    ) -> list[Head]:
         """Fit what was chosen on all training samples, one head a seed, side by side; ``trace`` is told how.
+
+        Args:
+            done: the heads of the first seeds, where they are fitted already.
 
         Raises:
             Diverged: a run did.
         """
         material, candidate = self.material, choice.candidate
 
-        def fit(data: Features, watch: Callable[[AfterEpoch], None] | None = None) -> list[Head]:
+        def fit(
+            data: Features, seeds: Sequence[int] = seeds, watch: Callable[[AfterEpoch], None] | None = None
+        ) -> list[Head]:
             fitter = material.fitter(data, *candidate.ground)
             return [row[0] for row in fitter.fit([candidate.values], seeds, stop=choice.stop, watch=watch)]
 
-        runs = fit(material.data, None if trace is None else lambda epoch: trace.add(epoch, material, seeds))
+        watch = None if trace is None else lambda epoch: trace.add(epoch, material, seeds)
+        left = seeds[len(done) :]
+        runs = fit(material.data, left, watch) if left else []
         empty = int((material.data.counts == 0).sum())
         if empty:
             material.progress.note(f"{empty} of {material.n_classes} classes have no training sample")
-        heads = [self._head(run, seed, choice, empty) for run, seed in zip(runs, seeds, strict=True)]
+        heads = [*done, *(self._head(run, seed, choice, empty) for run, seed in zip(runs, left, strict=True))]
         return material.calibrated(heads, fit)
 
     def _head(self, head: Head, seed: int, choice: Choice, empty: int) -> Head:

@@ -53,10 +53,10 @@ class SharedProgress:
                 self._said.add(text)
                 self.progress.note(text)
 
-    def advance(self) -> None:
-        """One fit more is done."""
+    def advance(self, n: int = 1) -> None:
+        """So many fits more are done."""
         with self._lock:
-            self.progress.advance(1)
+            self.progress.advance(n)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class _Within:
     def advance(self, n: int = 1) -> None:
         if self.shared.stopped.is_set():
             raise Stopped
+        self.shared.advance(0)  # a log is due a line though no fit ends
 
     def describe(self, text: str) -> None: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import CHOSEN
 from ltfix.stage2.tuning.candidates import Candidate, Ground
-from ltfix.stage2.tuning.rule import UNSTEADY, Trial, choose, class_weights, lead
+from ltfix.stage2.tuning.rule import EVIDENCE, UNSTEADY, Trial, choose, class_weights, lead
 
 SEEDS = 5
 """So many seeds fit the chosen setting on all samples, to see whether it does alike with each."""
@@ -37,12 +37,17 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
     going = _worth_finishing(material, tried, seed)
     right: list[list[np.ndarray | None]] = [[] for _ in tried]
     drift: list[list[float]] = [[] for _ in tried]
-    for fold, start in zip(material.folds(), material.start_directions(), strict=True):
+    folds, labels = material.folds(), np.empty(0, np.int64)
+    for fold, start in zip(folds, material.start_directions(), strict=True):
         for place, linear in side_by_side(material, fold.train, [tried[i] for i in going], [seed]):
             number = going[place]
             right[number].append(fold.correct(linear))
             if linear.is_finite:
                 drift[number].append(1 - float((fold.directions(linear) * start).sum(1).mean()))
+        labels = np.concatenate([labels, fold.held.labels])
+        if fold is not folds[-1] and _is_halved(tried):
+            found = {number: joined for number in going if (joined := _joined(right[number])) is not None}
+            going = _near(found, labels, EVIDENCE, 0.0) or going
     return [
         Trial(
             candidate,
@@ -60,7 +65,7 @@ def _worth_finishing(material: Material, tried: Sequence[Candidate], seed: int) 
     A higher rate does in that part what a lower one does in all of them, so it speaks for it too.
     """
     everyone = list(range(len(tried)))
-    if len(tried) < EARLY_FROM or any(c.values.method.loss is None for c in tried):
+    if not _is_halved(tried):
         return everyone
     short = [
         dataclasses.replace(c, values=c.values.choose(epochs=math.ceil(EARLY * c.values["epochs"])))
@@ -69,18 +74,28 @@ def _worth_finishing(material: Material, tried: Sequence[Candidate], seed: int) 
     fold = material.folds()[0]
     fitted = side_by_side(material, fold.train, short, [seed])
     right = {number: found for number, head in fitted if (found := fold.correct(head)) is not None}
-    weights = class_weights(fold.held.labels)
-    best = max(right.values(), key=lambda found: float(weights @ found), default=None)
-    if best is None:
-        return everyone
-    gaps = {number: lead(best, found, weights) for number, found in right.items()}
-    fine = [n for n, (gap, error) in gaps.items() if gap <= max(EARLY_POINTS, EARLY_ERRORS * error)]
+    fine = _near(right, fold.held.labels, EARLY_ERRORS, EARLY_POINTS)
 
     def is_spoken_for(candidate: Candidate) -> bool:
         most = candidate.values["lr"] / EARLY
         return any(_as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in fine)
 
-    return [number for number in everyone if is_spoken_for(tried[number])]
+    return [number for number in everyone if is_spoken_for(tried[number])] if fine else everyone
+
+
+def _is_halved(tried: Sequence[Candidate]) -> bool:
+    """Whether the candidates are so many, and each so dear, that not all run to their end."""
+    return len(tried) >= EARLY_FROM and all(c.values.method.loss is not None for c in tried)
+
+
+def _near(right: Mapping[int, np.ndarray], labels: np.ndarray, errors: float, points: float) -> list[int]:
+    """Those that the best leads by no more than so many standard errors, or by so little."""
+    weights = class_weights(labels)
+    best = max(right.values(), key=lambda found: float(weights @ found), default=None)
+    if best is None:
+        return []
+    gaps = {number: lead(best, found, weights) for number, found in right.items()}
+    return [number for number, (gap, error) in gaps.items() if gap <= max(points, errors * error)]
 
 
 def side_by_side(

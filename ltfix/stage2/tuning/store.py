@@ -1,9 +1,9 @@
-"""Finished heads with their scores in a folder, so that a comparison that was interrupted goes on.
+"""Finished heads with their scores in a folder, so that what was interrupted goes on.
 
 Each run is two files, ``NAME.json`` and ``NAME.safetensors``. The record is written first, without scores: it
 claims the name. Then the head, then the record with scores and the hash of the head as it was handed to the
 disk. Whatever kills the writer, a run is either finished or fitted again, and a head that something else
-wrote is never replaced. One comparison at a time holds the folder.
+wrote is never replaced. One writer at a time holds the folder.
 """
 
 from __future__ import annotations
@@ -19,28 +19,35 @@ import msgspec
 import numpy as np
 
 from ltfix import files
+from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
-from ltfix.heads.head import Head
+from ltfix.heads.head import Head, load_head
 from ltfix.records import record_of
+from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.methods.method import find_start
+from ltfix.stage2.methods.parts import Part
+from ltfix.stage2.methods.values import Values
 
 FORMAT = "ltfix-compare-run/1"
 _ROWS = 4096
+_NO_MATTER = ("device", "no_cache")  # options that change no head
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finished:
-    """One finished head: its scores on the test cache as fractions, and its share of the fit's seconds.
+    """One finished head: its scores as fractions, and its share of the fit's seconds.
 
     ``worst`` names its worst class; ``correct`` says which samples it got right (see
-    ``evaluation.baseline.pack_correct``).
+    ``evaluation.baseline.pack_correct``). ``chosen`` is which of its candidates tuning took.
     """
 
     scores: Mapping[str, float | None]
     seconds: float
     worst: str
     correct: str
+    chosen: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Store:
                 self._refuse(head)
             elif found.key == files.sha256_json(settings):
                 scores = cast("dict[str, float | None]", found.scores)
-                return Finished(scores, found.seconds, found.worst, found.correct)
+                return Finished(scores, found.seconds, found.worst, found.correct, found.chosen)
         return None
 
     def held(self) -> contextlib.AbstractContextManager[None]:
@@ -100,6 +107,31 @@ class Store:
         sha256 = head.save(tensors, overwrite=replace)
         files.write_json(record, {**claim, **dataclasses.asdict(run), "head_sha256": sha256})
 
+    def head(self, name: str) -> Head:
+        """The head of a finished run."""
+        return load_head(_files(self.folder or Path(), name)[1])
+
+
+def shared_settings(material: Material, keep: bool, **more: Any) -> dict[str, Any]:
+    """What decides every fit on one cache; ``keep``: whether a folder will hold them, so caches are read."""
+    options = material.options
+    caches = {"train": material.train, "val": material.held, **more.pop("caches", {})}
+    return {
+        "caches": {k: None if c is None else digest(c) for k, c in caches.items()} if keep else {},
+        "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in _NO_MATTER}
+        | {"init": options.init and find_start(options.init).identity},
+        "choices_by_seed": material.seed,
+        "version": __version__,
+        **more,
+    }
+
+
+def settings_of(shared: Mapping[str, Any], values: Values, seed: int) -> dict[str, Any]:
+    """All that decides one fit and its scores; parts by name, the sampler among the values."""
+    method = {k: v.identity if isinstance(v, Part) else v for k, v in vars(values.method).items()}
+    del method["sampler"]
+    return {**shared, "method": method, "values": values.record(), "seed": seed}
+
 
 def _files(folder: Path, name: str) -> tuple[Path, Path]:
     """The record and the head of a run."""
@@ -124,6 +156,7 @@ class _Kept:
     seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     worst: str = ""
     correct: str = ""
+    chosen: Annotated[int, msgspec.Meta(ge=0)] = 0
     head_sha256: str = ""
 
 

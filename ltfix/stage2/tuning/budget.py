@@ -1,0 +1,138 @@
+"""How much tuning costs, and what of it is left out to keep a budget.
+
+The unit is a pass: one setting over all training samples, once. A budget of time is turned into passes once,
+by the time that a few take; so a budget of passes leaves out the same wherever it is run. What is
+left out, in this order, until the rest fits: cuts of the samples, samples (class by class, down to
+``PART_SAMPLES``), settings (those furthest from the published ones first). The final fit has all samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ltfix.bars import duration
+from ltfix.seeds import derive
+from ltfix.stage2.fitting.context import Material, Search
+from ltfix.stage2.loop.data import Features
+from ltfix.stage2.methods.catalog import STARTS
+from ltfix.stage2.methods.options import read_budget
+from ltfix.stage2.tuning.method_fit import MethodFit
+from ltfix.stage2.tuning.search import EARLY, EARLY_FROM, SEEDS
+
+PART_SAMPLES = 4000
+"""Tuning on fewer samples than this says little."""
+PART_OF_CLASS = 20
+"""A class keeps so many samples, or all that it has."""
+FINISHED = 0.4
+"""Of the settings that a search begins with, about this share is run to its end on each cut."""
+TIMED_SAMPLES, TIMED_SETTINGS = 4096, 6
+
+
+def limit(fits: Sequence[MethodFit], n_seeds: int, *, threads: int = 1, tell: bool = False) -> Material:
+    """What to tune on: the material of the fits, or the part of it that their ``budget`` has room for.
+
+    Args:
+        n_seeds: of the final fits. threads: how many fits go at once.
+        tell: say how long it will take.
+    """
+    material = fits[0].material
+    asked = material.options.budget
+    if asked is None and not tell:
+        return material
+    number, unit = (0.0, "p") if asked is None else read_budget(asked)
+    pace = _seconds_a_pass(fits) / threads if tell or unit == "s" else 0.0
+    passes = number / pace if unit == "s" and pace else number
+    full = next(searches := _searches(material))
+    needed = _passes(fits, full, n_seeds)
+    found = full
+    if asked is not None and needed > passes:
+        for found in searches:
+            needed = _passes(fits, found, n_seeds)
+            if needed <= passes:
+                break
+    if tell:
+        what = f"{len(fits)} methods to tune: about {needed:,.0f} passes over {len(material.data):,} samples"
+        material.progress.note(f"{what}, {duration(needed * pace)}")
+    return material if found is full else _part(material, found, f"{asked}", passes)
+
+
+def _searches(material: Material) -> Iterator[Search]:
+    """From all that is tried to the published values alone."""
+    n, most = len(material.data), len(material.folds())
+    yield from (Search(folds) for folds in range(most, 0, -1))
+    share = 1.0
+    while n * share / 2 >= PART_SAMPLES:
+        share /= 2
+        yield Search(1, share)
+    yield from (Search(1, share, settings) for settings in (0.5, 0.25, 0.125, 0.0))
+
+
+def _passes(fits: Sequence[MethodFit], search: Search, n_seeds: int) -> float:
+    """About so many passes over all samples cost tuning and the final fits."""
+    return sum(_passes_of(fit, search, n_seeds) for fit in fits)
+
+
+def _passes_of(fit: MethodFit, search: Search, n_seeds: int) -> float:
+    if fit.values.method.loss is None:
+        return 0.0
+    n = len(search.of(fit.candidates()))
+    tried = n * FINISHED * search.folds + EARLY * n if n >= EARLY_FROM else n * search.folds
+    checked = SEEDS if n > 1 else 0
+    return float(fit.values["epochs"] * (search.samples * (tried + checked) + n_seeds))
+
+
+def _seconds_a_pass(fits: Sequence[MethodFit]) -> float:
+    """Of a setting that trains beside others; 0 where nothing is trained."""
+    trained = [fit for fit in fits if fit.values.method.loss is not None]
+    if not trained:
+        return 0.0
+    material, values = trained[0].material, trained[0].values
+    rows = np.linspace(0, len(material.data) - 1, min(len(material.data), TIMED_SAMPLES)).astype(np.int64)
+    data = material.data.subset(np.unique(rows))
+    quiet = dataclasses.replace(material, progress=material.progress)
+    fitter = quiet.fitter(data, STARTS["random"], 1.0, "none")
+    took = []
+    for _ in range(2):
+        began = time.perf_counter()
+        fitter.fit([values] * TIMED_SETTINGS, [0], stop=1, tolerant=True)
+        took.append(time.perf_counter() - began)
+    return min(took) / TIMED_SETTINGS * len(material.data) / len(data)
+
+
+def _part(material: Material, search: Search, asked: str, passes: float) -> Material:
+    """The material with less to try, which says so."""
+    whole = material.data
+    data = (
+        whole if search.samples == 1 else whole.subset(_class_wise_part(whole, search.samples, material.seed))
+    )
+    left = [f"{search.folds} of {len(material.folds())} cuts"]
+    left += [f"{len(data):,} of {len(whole):,} samples"] if data is not whole else []
+    left += [f"{search.settings:.0%} of the settings"] if search.settings < 1 else []
+    about = {"asked": asked, "passes": round(passes), "tuned_on": ", ".join(left)}
+    material.progress.note(
+        f"budget {asked}, {passes:,.0f} passes: tuned on {about['tuned_on']}; fitted on all samples"
+    )
+    return dataclasses.replace(
+        material,
+        options=dataclasses.replace(material.options, no_cache=True),  # a part's probe is not the cache's
+        data=data,
+        search=dataclasses.replace(search, about=about),
+        _found={},
+        _lock=threading.RLock(),
+    )
+
+
+def _class_wise_part(data: Features, share: float, seed: int) -> np.ndarray:
+    """Rows of so large a share of every class, sorted; views of one sample stay together."""
+    rng, labels = np.random.default_rng(derive(seed, "budget")), data.labels[:: data.copies]
+    kept = []
+    for members in np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1]):
+        kept.append(rng.permutation(members)[: max(PART_OF_CLASS, math.ceil(share * len(members)))])
+    rows = np.sort(np.concatenate(kept))
+    return np.asarray((rows[:, None] * data.copies + np.arange(data.copies)).reshape(-1))
