@@ -117,11 +117,16 @@ def draw_svg(panel: Panel, name: str) -> str:
     Args:
         name: unique in the page: every id begins with it.
     """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     with _styled(name):
         figure, (axes,) = _figure(1, 1, panel.height)
         panel.draw(axes)
+        for patch in (figure.patch, *(each.patch for each in figure.axes)):
+            patch.set_facecolor("none")
         drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(drawn, metadata={"Date": None})  # savefig would draw it twice
     return _for_page(drawn.getvalue(), name)
 
 
