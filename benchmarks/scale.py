@@ -48,12 +48,11 @@ def counts(n: int, classes: int) -> np.ndarray:
     return np.maximum(1, np.round(profile * n / profile.sum())).astype(np.int64)
 
 
-def make(n: int, dim: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features [n, D] float16 and labels [n], by class as a cache has them."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(classes), counts(n, classes))
-    spectrum = (np.arange(1, dim + 1) ** -0.5).astype(np.float32)
-    means = rng.standard_normal((classes, dim), np.float32) * spectrum
+def make(per_class: np.ndarray, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features [n, D] float16 and labels [n], by class as a cache has them; seeds share the class means."""
+    labels, spectrum = np.repeat(np.arange(len(per_class)), per_class), _spectrum(dim)
+    means = np.random.default_rng(0).standard_normal((len(per_class), dim), np.float32) * spectrum
+    rng = np.random.default_rng([seed, 1])
     features = np.empty((len(labels), dim), np.float16)
     for start in range(0, len(labels), BLOCK):
         y = labels[start : start + BLOCK]
@@ -62,10 +61,16 @@ def make(n: int, dim: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.
     return features, labels
 
 
+def _spectrum(dim: int) -> np.ndarray:
+    """[D] deviations that fade by a power law."""
+    found: np.ndarray = (np.arange(1, dim + 1) ** -0.5).astype(np.float32)
+    return found
+
+
 def cache(folder: Path, n: int, dim: int, classes: int) -> Path:
     """The features as a file."""
     path = folder / f"{n}x{dim}x{classes}.safetensors"
-    features, labels = make(n, dim, classes)
+    features, labels = make(counts(n, classes), dim)
     save_file({"features": features, "labels": labels}, path)
     return path
 
@@ -107,7 +112,7 @@ def solver() -> None:
 
     warnings.simplefilter("ignore", ConvergenceWarning)  # stopped early on purpose
 
-    x, y = make(20_000, 512, 100)
+    x, y = make(counts(20_000, 100), 512)
     data = Features([x[:, None]], np.arange(len(y)), y, np.bincount(y))
     penalty = float(fit_probe(data, torch.device("cpu")).meta["penalty"])
     began = time.perf_counter()

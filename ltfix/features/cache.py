@@ -176,12 +176,14 @@ class FeatureCache:
             InputError: a value is not finite; its row is named.
         """
         for index, shard in enumerate(self.shards):
-            self._check(index)
             first = int(self._starts[index])
             for start in range(0, len(shard), rows):
                 block = shard[start : start + rows]
+                if not self._checked[index]:
+                    self._demand_finite(block, first + start)
                 yield slice(first + start, first + start + len(block)), block
                 release(shard)
+            self._checked[index] = True
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Gather samples ``index`` [m], each in 0..N-1, as [m, V, D]; only their pages are read.
@@ -235,16 +237,20 @@ class FeatureCache:
             return
         shard = self.shards[index]
         for start in range(0, len(shard), _CHECK_ROWS):
-            bad = first_not_finite(shard[start : start + _CHECK_ROWS])
-            if bad is not None:
-                row = int(self._starts[index]) + start + bad
-                raise InputError(
-                    f"feature row {row}{self.sample_name(row)} holds NaN or Inf",
-                    where=self.path,
-                    hint="extract it again",
-                )
+            self._demand_finite(shard[start : start + _CHECK_ROWS], int(self._starts[index]) + start)
             release(shard)
         self._checked[index] = True
+
+    def _demand_finite(self, block: np.ndarray, first: int) -> None:
+        """Refuse a block that begins at row ``first`` for a value that is NaN or Inf."""
+        bad = first_not_finite(block)
+        if bad is not None:
+            row = first + bad
+            raise InputError(
+                f"feature row {row}{self.sample_name(row)} holds NaN or Inf",
+                where=self.path,
+                hint="extract it again",
+            )
 
     def sample_name(self, row: int) -> str:
         """A sample's name as a message has it behind its number; empty where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,16 @@ class TestFinite:
         for read in (cache.check, cache.verify, lambda: list(cache.blocks()), lambda: cache.features):
             read()
         assert checked == [10, 10, 5]
+
+    def test_blocks_are_checked_as_they_are_read(self, tmp_path: Path, monkeypatch) -> None:
+        cache, checked = open_cache(write_cache(tmp_path).path), list[int]()
+        monkeypatch.setattr(reading, "first_not_finite", lambda block: checked.append(len(block)))
+        blocks = cache.blocks(4)
+        next(blocks)
+        assert checked == [4]
+        collections.deque(blocks, maxlen=0)
+        list(cache.blocks(4))
+        assert checked == [4, 4, 2, 4, 4, 2, 4, 1]
 
     def test_without_sample_names(self, torn: Path) -> None:
         (torn / "samples.txt").unlink()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from caches import write_cache
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 WAITS = """
@@ -63,6 +64,19 @@ import os, sys
 from ltfix.__main__ import script
 os.write(1, b"s")
 script()
+"""
+ENDLESS = """
+import sys
+from ltfix import cli
+from ltfix.stage2.fitting import probe
+
+def finish(*given, **named):
+    print("solving", flush=True)
+    while True:
+        whole(*given, **named)
+
+whole, probe.finish = probe.finish, finish
+cli.main(sys.argv[1:])
 """
 SWALLOWS = """
 import time
@@ -132,6 +146,17 @@ def test_interrupted_at_any_moment(tmp_path: Path, moments: int, command: str):
             time.sleep(rng.random() * 0.003)
         _, err = process.communicate(timeout=120)
         assert (process.returncode, err) in [(130, "ltfix: interrupted\n"), (0, "")]
+
+
+@posix
+def test_an_interrupted_probe_leaves_nothing(tmp_path: Path):
+    write_cache(tmp_path / "train")
+    before = sorted(tmp_path.rglob("*"))
+    process = start(tmp_path, ENDLESS, "fit", "train", "--out", "h.safetensors", "--quiet")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "ltfix: interrupted\n")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @posix

@@ -18,6 +18,7 @@ from ltfix.stage2.fit import Options, plan_fit
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.layers.samn import SAMNLinear
 from ltfix.stage2.loop import data
+from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.registry import methods
 
 TRAINED = [m.name for m in methods() if m.loss is not None and not m.head.simplex]
@@ -315,6 +316,16 @@ def test_ncm_picks_the_nearest_class_mean(draw_cache, monkeypatch, transform: st
     means = np.stack([t[cache.labels == k].mean(0) for k in range(4)])
     nearest = np.square(t[:, None] - means).sum(-1).argmin(1)
     assert np.array_equal(head.logits(cache.features.mean(1)).argmax(1), nearest)
+
+
+def test_ncm_reads_the_features_once(draw_cache, monkeypatch):
+    reads: list[Features] = []
+    once = Features.mean_views
+    monkeypatch.setattr(Features, "mean_views", lambda own: reads.append(own) or once(own))
+    for transform, passes in (("un", 1), ("l2n", 1), ("cl2n", 2)):  # the last needs the mean first
+        reads.clear()
+        ltfix.fit(draw_cache([30, 12, 5, 2]), "ncm", transform=transform)
+        assert len(reads) == passes
 
 
 def test_ncm_fits_no_probe(draw_cache, monkeypatch):

@@ -145,9 +145,8 @@ class Problem:
         for first in range(0, len(starts), at_once):
             some = np.sort(starts[first : first + at_once])
             index = np.concatenate([np.arange(s, min(s + BLOCK_ROWS, self.n)) for s in some])
-            order = torch.from_numpy(rng.permutation(len(index))).to(self.device)
-            x = self._rows(index)[order]
-            labels = self.labels[index].to(self.device)[order]
+            index = index[rng.permutation(len(index))]
+            x, labels = self._rows(index), self.labels[index].to(self.device)
             for start in range(0, len(x), size):
                 yield x[start : start + size], labels[start : start + size]
         self.progress.advance()
@@ -172,11 +171,11 @@ class Problem:
         """softmax(z) − e_y [B, K], in a buffer that the next call reuses, and the samples' losses [B]."""
         z = self._z[: len(x)] if len(x) <= len(self._z) else x.new_empty(len(x), self.n_classes)
         torch.addmm(at.bias, x, at.weight.T, out=z)
-        hit = z.gather(1, y[:, None])
-        top = z.amax(1, keepdim=True)
-        total = z.sub_(top).exp_().sum(1, keepdim=True)
-        z.div_(total).scatter_add_(1, y[:, None], torch.full_like(hit, -1.0))
-        return z, (total.log_() + top - hit)[:, 0]
+        hit, top = z.gather(1, y[:, None]), z.amax(1, keepdim=True)
+        torch.softmax(z, 1, out=z)
+        p = z.gather(1, y[:, None])
+        z.scatter_(1, y[:, None], p - 1)
+        return z, torch.where(p > torch.finfo(p.dtype).tiny, -p.log(), top - hit)[:, 0]
 
     def head(self, at: Point) -> Head:
         """The classifier of features as they are stored."""

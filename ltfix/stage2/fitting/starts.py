@@ -7,6 +7,7 @@ the run of a seed its start: a linear head in that scaling, whose ``meta`` says 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -41,10 +42,14 @@ def probe(data: Features, scaling: Scaling, given: Head | None, probed: Probe) -
 
 def class_mean(data: Features, scaling: Scaling, given: Head | None, probed: Probe) -> Starter:
     """The direction of each class's mean feature."""
-    mean = class_means(data.blocks(scaling), len(data.counts), data.dim)[0].astype(np.float32)
-    unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), NORM_FLOOR)
-    start = Head(unit, np.zeros(len(unit), np.float32), meta={"from": "class-mean"})
-    return lambda seed: start
+
+    @functools.cache
+    def found() -> Head:
+        mean = class_means(data.blocks(scaling), len(data.counts), data.dim)[0].astype(np.float32)
+        unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), NORM_FLOOR)
+        return Head(unit, np.zeros(len(unit), np.float32), meta={"from": "class-mean"})
+
+    return lambda seed: found()
 
 
 def head_file(path: Path, data: Features, scaling: Scaling, given: Head | None, probed: Probe) -> Starter:

@@ -127,7 +127,8 @@ class Features:
         For a linear head that is the feature of its mean logits.
         """
         x = self.views_of(index)
-        found: np.ndarray = x[:, 0].astype(np.float32) if x.shape[1] == 1 else x.mean(1, dtype=np.float32)
+        one = x.shape[1] == 1  # torch converts twice as fast
+        found: np.ndarray = torch.from_numpy(x[:, 0]).float().numpy() if one else x.mean(1, dtype=np.float32)
         self.release()
         return found
 

@@ -269,6 +269,7 @@ POSTHOC = _table(
         },
         when={"transform=un": {"transforms": False}},
         transforms=True,
+        own_rows=True,
     ),
 )
 

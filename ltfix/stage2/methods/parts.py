@@ -101,6 +101,7 @@ class Part:
         transforms: the head that comes of it transforms x first, so it is no plain linear layer.
         free_rows: (head) its rows train as they stand, in ``weight``, so a constraint may move them.
         keeps_rows: the rows it starts from stay, or are only stretched.
+        own_rows: (post-hoc step) it makes the rows itself; the head that it gets plays no part, and is empty.
         directions: only directions of rows count. It takes and needs higher rates, and the scale of the
             features does nothing that the rate does not do.
         origin: it matters to the step where the origin of the features lies.
@@ -126,6 +127,7 @@ class Part:
     transforms: bool = False
     free_rows: bool = False
     keeps_rows: bool = False
+    own_rows: bool = False
     directions: bool = False
     origin: bool = False
     raw_features: bool = False

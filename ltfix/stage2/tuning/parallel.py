@@ -19,8 +19,9 @@ from ltfix.progress import Progress
 from ltfix.stage2.fitting.context import Material
 
 MOST_THREADS = 4
-SMALL = 1 << 16
-"""Weights of a head, below which one fit does not keep several cores busy."""
+SMALL = 1 << 20
+"""Weights of a head, below which a fit of its own a core is no slower than all cores at one fit, and does not
+wait at every product where the machine is shared."""
 
 T = TypeVar("T")
 R = TypeVar("R")
