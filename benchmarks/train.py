@@ -23,7 +23,7 @@ from ltfix.progress import SILENT
 from ltfix.stage1 import augment
 from ltfix.stage1.loop import Pace, Trainer
 from ltfix.stage1.objectives import build_objective
-from ltfix.stage1.optimise import build_sgd
+from ltfix.stage1.optimise import build_optimizer
 from ltfix.stage1.recipes import find_recipe, resolve
 from ltfix.stage1.request import TrainingRequest
 from ltfix.stage1.streams import Normaliser, ResidentImages
@@ -50,10 +50,11 @@ def ours(model: str, steps: int, values: dict, compute: Compute) -> Callable[[],
     counts = np.bincount(labels, minlength=K)
     trainer = Trainer(
         trainee=trainee,
-        optimizer=build_sgd(trainee, values),
+        optimizer=build_optimizer(trainee, values),
         objective=build_objective(find_recipe("ce"), values, counts, compute.device),
         images=ResidentImages(pixels, labels, augment.CropFlip(4, True), normalise),
         labels=labels,
+        n_classes=K,
         pace=Pace("instance", values["batch_size"], 1, 1, 0.0, 0),
         compute=compute,
     )

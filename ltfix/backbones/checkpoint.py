@@ -31,7 +31,7 @@ PLACES = (
     ("model_state_dict",),  # PyTorch's tutorial
 )
 """Where a file keeps its state dict, tried in order: averaged weights first, as timm. Two keys: two parts."""
-WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.")
+WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "encoder_q.")
 """Prefixes that wrappers put before the names: DataParallel and SWA, torch.compile, Lightning, …."""
 _DEEP, _MANY, _SHOWN = 16, 100_000, 4
 _EXPANDED = 64 << 20  # bytes: a few numbers can be saved as a view of any size

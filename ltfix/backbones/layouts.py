@@ -26,6 +26,10 @@ TRAINING_ONLY = (
     "*total_params",
     "contrast_head.*",  # GLMC, SAMN
     "projection_head.*",
+    "head_fc.*",  # BCL, ProCo
+    "encoder_k.*",  # MoCo, PaCo
+    "queue",
+    "queue_*",
     "aux1.*",  # GoogLeNet and Inception's auxiliary classifiers
     "aux2.*",
     "AuxLogits.*",

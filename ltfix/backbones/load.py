@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from ltfix import runfile
+from ltfix.backbones import experts as multi
 from ltfix.backbones.checkpoint import Checkpoint, read_checkpoint
 from ltfix.backbones.layouts import load_weights
 from ltfix.backbones.network import LOCAL, Network, check_arguments, freeze, probe
-from ltfix.backbones.preprocess import Preprocess, check_preprocess, check_size, resolve_preprocess
-from ltfix.backbones.timm_models import HUB, open_timm
-from ltfix.backbones.torchvision_models import PREFIX, open_torchvision
+from ltfix.backbones.opening import open_network, read_given
+from ltfix.backbones.preprocess import Columns, Preprocess, check_preprocess, resolve_preprocess
+from ltfix.backbones.timm_models import HUB
+from ltfix.backbones.torchvision_models import PREFIX
 from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import STAGE1, Head, load_head
 from ltfix.records import record_of
@@ -63,6 +65,7 @@ def load_backbone(
     pretrained: bool = True,
     model_args: Mapping[str, Any] | None = None,
     preprocess: Mapping[str, Any] | None = None,
+    experts: str | None = None,
     seed: int = 0,
 ) -> Backbone:
     """Load a backbone.
@@ -74,70 +77,67 @@ def load_backbone(
         pretrained: without a checkpoint: the model's own weights (default) or random ones.
         model_args: for the model's constructor.
         preprocess: overrides: image_size, crop_pct, mean, std, interpolation (None: not given).
+        experts: of a network of several: "mean" of their features, "concat" (default), or one, from "0".
         seed: of random weights.
 
     Raises:
-        UsageError: unknown model or argument; no pretrained weights exist.
+        UsageError: unknown model, argument or expert; no pretrained weights exist.
         InputError: a checkpoint or run folder that is missing, torn or of another architecture.
         EnvironmentFault: pretrained weights cannot be downloaded.
     """
     overrides, arguments = dict(preprocess or {}), dict(model_args or {})
     folder, shadow = _is_folder(name)
     if folder:
+        if experts is not None:
+            multi.check(experts, 1)
         backbone = _load_run(Path(name), checkpoint, arguments, overrides)
         backbone.notes += shadow
         return backbone
     loaded = read_given(checkpoint, checkpoint_key, ignore_tensors)
     notes = shadow + ([] if loaded is None else _check_architecture(loaded, name, arguments))
-    network = open_network(name, pretrained and loaded is None, arguments, overrides, seed)
-    backbone = _assemble(name, network, loaded, arguments, overrides)
+
+    def opened() -> Network:
+        return open_network(name, pretrained and loaded is None, arguments, overrides, seed)
+
+    network = opened()
+    parts = [loaded] if loaded is None else _by_expert(loaded, network)
+    if len(parts) == 1 and experts is not None:
+        multi.ask(network.extractor, experts)
+    networks = [network, *(opened() for _ in parts[1:])]
+    found = [
+        _assemble(name, each, part, arguments, overrides) for each, part in zip(networks, parts, strict=True)
+    ]
+    backbone = found[0] if len(found) == 1 else _joined(found, experts)
+    if experts is not None:
+        backbone.info["experts"] = experts
     backbone.notes[:0] = notes
     return backbone
 
 
-def read_given(checkpoint: Path | str | None, key: str | None, ignore: Sequence[str]) -> Checkpoint | None:
-    """The checkpoint that was asked for, if one was.
-
-    Raises:
-        UsageError: how to read one is said, but not which.
-        InputError: as :func:`read_checkpoint`.
-    """
-    if checkpoint is not None:
-        return read_checkpoint(checkpoint, key, ignore)
-    for option, value in (("checkpoint_key", key), ("ignore_tensors", ignore)):
-        if value:
-            raise UsageError("there is no checkpoint to read so", where=option, hint="give checkpoint=FILE")
-    return None
+def _by_expert(loaded: Checkpoint, network: Network) -> list[Checkpoint]:
+    own = tuple(f"{name}." for name in network.classifiers)
+    body = {name for name in network.body.state_dict() if not name.startswith(own)}
+    return multi.by_expert(loaded, body, network.classifiers)
 
 
-def open_network(
-    name: str, pretrained: bool, arguments: dict[str, Any], overrides: dict[str, Any], seed: int
-) -> Network:
-    """The network called ``name`` before any checkpoint.
+def _joined(found: list[Backbone], experts: str | None) -> Backbone:
+    """The backbones of a checkpoint's experts as one."""
+    first, n = found[0], len(found)
+    which = multi.check(experts, n)
+    digests = "".join(each.info["weights_sha256"] for each in found).encode()
+    notes = list(dict.fromkeys(note for each in found for note in each.notes))
+    notes.append(f"{n} experts in {first.info['weights']}: {_TAKEN.get(which, f'number {which} is')} taken")
+    return dataclasses.replace(
+        first,
+        model=multi.Experts([each.model for each in found], which),
+        dim=first.dim * (n if which == "concat" else 1),
+        head=multi.classifier([each.head for each in found], which),
+        info={**first.info, "weights_sha256": hashlib.sha256(digests).hexdigest(), "experts": which},
+        notes=notes,
+    )
 
-    Args:
-        name: a timm name or ``torchvision:NAME``.
-        pretrained: load the library's weights, else draw random ones from ``seed``.
-        arguments: for the model's constructor.
-        overrides: of the preprocessing; models built for one size take their ``image_size``.
-        seed: of random weights.
 
-    Raises:
-        UsageError: unknown model or argument; no pretrained weights exist.
-        EnvironmentFault: pretrained weights cannot be downloaded.
-    """
-    check_arguments(arguments)
-    image_size = overrides.get("image_size")
-    check_size(image_size)
-    if name.startswith(PREFIX):
-        return open_torchvision(
-            name.removeprefix(PREFIX),
-            pretrained=pretrained,
-            arguments=arguments,
-            image_size=image_size,
-            seed=seed,
-        )
-    return open_timm(name, pretrained=pretrained, arguments=arguments, image_size=image_size, seed=seed)
+_TAKEN = {"mean": "the mean of their features is", "concat": "their features, side by side, are"}
 
 
 def _assemble(
@@ -269,7 +269,8 @@ def _load_run(
     arguments, overrides = {**run["model_args"], **arguments}, {**run["preprocess"], **own}
     try:
         check_arguments(run["model_args"])
-        check_preprocess(record_of(Preprocess, run["preprocess"], path))
+        kind = Columns if "columns" in run["preprocess"] else Preprocess
+        check_preprocess(record_of(kind, run["preprocess"], path))
         network = open_network(run["model"], False, arguments, overrides, seed=0)
     except UsageError as err:
         if asked:

@@ -140,9 +140,13 @@ def probe(network: Network, image_size: int) -> tuple[int, bool]:
     Raises:
         InputError: the model does not take images of this size, or its features are no vectors.
     """
-    image = torch.full((1, 3, image_size, image_size), 0.1)
+    columns = network.config.get("columns")
+    shape = (1, 3, image_size, image_size) if columns is None else (1, len(columns))
+    image = torch.full(shape, 0.1)
     try:
         features = network.extractor(image)
+    except LtfixError:
+        raise
     except Exception as err:  # shape errors of every kind
         said = " ".join(str(err).split())[:160]
         raise InputError(f"the model fails on images of {image_size} × {image_size} pixels: {said}") from err

@@ -41,10 +41,15 @@ class Preprocess:
 
     image_size: int
     crop_pct: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     interpolation: str
     crop_mode: str = "center"
+
+    @property
+    def takes(self) -> str:
+        """What the network sees, in words."""
+        return f"{self.image_size} × {self.image_size} pixels"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of manifests and runs."""
@@ -87,6 +92,44 @@ class Preprocess:
         return pixels.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
 
 
+@dataclasses.dataclass(frozen=True)
+class Columns(Preprocess):
+    """Rows of numbers instead of pictures: every column standardised by the training rows.
+
+    Attributes:
+        columns: names of d columns; ``mean`` and ``std`` have a number for each.
+    """
+
+    image_size: int = 1
+    crop_pct: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    interpolation: str = "nearest"
+    columns: tuple[str, ...] = ()
+
+    @property
+    def takes(self) -> str:
+        """What the network sees, in words."""
+        return f"{len(self.columns)} columns"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of manifests and runs."""
+        return {"columns": list(self.columns), "mean": list(self.mean), "std": list(self.std)}
+
+    def standardise(self, values: np.ndarray) -> np.ndarray:
+        """Rows [N, d] float64 to (x − mean)/std, float32."""
+        rows: np.ndarray = (values - np.array(self.mean)) / np.array(self.std)
+        return rows.astype(np.float32)
+
+    def crop(self, image: Image) -> np.ndarray:
+        """Refuse a picture."""
+        raise InputError("the network takes rows of numbers, not pictures")
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Rows that are standardised already, as they are."""
+        return pixels
+
+
 def resolve_preprocess(
     config: Mapping[str, Any], metadata: Mapping[str, str], overrides: Mapping[str, Any], where: object
 ) -> Preprocess:
@@ -103,6 +146,12 @@ def resolve_preprocess(
         UsageError: an override out of range.
         InputError: metadata that cannot be read, or a model that does not take square RGB images.
     """
+    if "columns" in config:
+        columns = from_dict(
+            {**{key: value for key, value in overrides.items() if value is not None}, **config}
+        )
+        check_preprocess(columns)
+        return columns
     own: dict[str, Any] = resolve_data_config(pretrained_cfg=dict(config))  # type: ignore[no-untyped-call]
     try:
         known = {**own, **_read_metadata(metadata)}
@@ -122,6 +171,9 @@ def resolve_preprocess(
 
 def from_dict(values: Mapping[str, Any]) -> Preprocess:
     """The preprocessing that :meth:`Preprocess.to_dict` wrote, or that options gave."""
+    if "columns" in values:
+        columns, mean, std = (tuple(values.get(key) or ()) for key in ("columns", "mean", "std"))
+        return Columns(columns=columns, mean=mean, std=std)
     return Preprocess(
         image_size=int(values["image_size"]),
         crop_pct=float(values["crop_pct"]),
@@ -146,6 +198,9 @@ def check_preprocess(preprocess: Preprocess) -> None:
         UsageError: a number out of range, or an unknown word.
     """
     check_size(preprocess.image_size)
+    sides = len(preprocess.columns) if isinstance(preprocess, Columns) else 3
+    if {len(preprocess.mean), len(preprocess.std)} != {sides} or not sides:
+        raise UsageError(f"mean and std must be {sides} numbers each")
     if not 0 < preprocess.crop_pct <= 2:
         raise UsageError(f"crop_pct is a fraction like 0.875, not {preprocess.crop_pct:g}")
     if not all(map(math.isfinite, (*preprocess.mean, *preprocess.std))):

@@ -20,7 +20,7 @@ from timm.models import load_model_config_from_hf
 from torch import Tensor, nn
 
 from ltfix import files
-from ltfix.backbones import cifar  # noqa: F401  registers its networks
+from ltfix.backbones import cifar, experts  # noqa: F401  cifar registers its networks
 from ltfix.backbones.network import LOCAL, Network, as_linear, build, check_arguments, main_output
 from ltfix.errors import InputError, UsageError, nearest
 
@@ -30,16 +30,17 @@ logging.getLogger("timm").addHandler(logging.NullHandler())  # else Python print
 
 
 class TimmFeatures(nn.Module):
-    """A timm model up to its pre-logits."""
+    """A timm model up to its pre-logits; of one that gives several, ``experts`` says which."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.experts = model, ""
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, D]."""
         model: Any = self.model  # timm's own methods, which nn.Module's types do not know
-        features: Tensor = main_output(model.forward_head(model.forward_features(images), pre_logits=True))
+        found = model.forward_head(model.forward_features(images), pre_logits=True)
+        features: Tensor = experts.chosen(found, self.experts) if self.experts else main_output(found)
         return features.flatten(1) if features.ndim == 4 and features.shape[2:] == (1, 1) else features
 
 

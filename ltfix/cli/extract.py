@@ -50,10 +50,9 @@ def extract(
 def _describe(extraction: Extraction) -> None:
     """What would be written where."""
     backbone, compute = extraction.backbone, extraction.compute
-    size = backbone.preprocess.image_size
     console.write(
         f"{backbone.info['name']} ({backbone.info['weights']}): D = {backbone.dim}, "
-        f"{size} × {size} pixels, {compute.precision} on {compute.device}"
+        f"{backbone.preprocess.takes}, {compute.precision} on {compute.device}"
     )
     for note in extraction.notes:
         console.note(note)

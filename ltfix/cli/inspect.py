@@ -50,6 +50,8 @@ def inspect(
     lines += [line for label, text in told.items() for line in _wrapped(f"  {label:<{width}}  ", text)]
     if facts.get("counts"):
         lines += ["", *_histogram(facts["counts"], facts["class_names"], order, every)]
+    if facts.get("batch_norms"):
+        lines += ["", *_norms(facts["batch_norms"], every)]
     if facts.get("tensors"):
         lines += ["", *_tensors(facts["tensors"], every)]
     console.write("\n".join(lines))
@@ -131,8 +133,25 @@ def _ascii_only() -> bool:
     return False
 
 
+def _norms(norms: list[dict[str, Any]], every: bool) -> list[str]:
+    """Batch norm's γ and β, a layer a line."""
+    shown = norms if every else norms[:_SHOWN_TENSORS]
+    width = max(len(norm["layer"]) for norm in shown)
+    lines = ["batch norm, mean (least to most)"]
+    for norm in shown:
+        spreads = [
+            f"{s['mean']:.3f} ({s['least']:.3f} to {s['most']:.3f})" for s in (norm["gamma"], norm["beta"])
+        ]
+        lines.append(f"  {norm['layer']:<{width}}  γ {spreads[0]}  β {spreads[1]}")
+    return lines + _rest(norms, shown)
+
+
+def _rest(every: list[dict[str, Any]], shown: list[dict[str, Any]]) -> list[str]:
+    n = len(every) - len(shown)
+    return [f"  … and {n} more (--all shows them)"] if n else []
+
+
 def _tensors(tensors: list[dict[str, Any]], every: bool) -> list[str]:
     shown = tensors if every else tensors[:_SHOWN_TENSORS]
     lines = [f"  {t['name']}  {t['dtype']} {t['shape']}" for t in shown]
-    rest = len(tensors) - len(shown)
-    return lines + ([f"  … and {rest} more (--all shows them)"] if rest else [])
+    return lines + _rest(tensors, shown)

@@ -52,7 +52,7 @@ def _check(request: TrainingRequest) -> None:
     """Refuse unknown and wrong values before torch is imported."""
     from ltfix.stage1 import recipes
 
-    preset, _ = recipes.choose_preset(request.preset, 0, 0)
+    preset, _ = recipes.choose_preset(request.preset, 1, 0)
     recipes.resolve(recipes.find_recipe(request.recipe).with_loss(request.loss), preset, request.values)
 
 

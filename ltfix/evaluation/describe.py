@@ -11,6 +11,7 @@ import numpy as np
 
 from ltfix import files, runfile
 from ltfix.errors import InputError
+from ltfix.evaluation import learned
 from ltfix.evaluation.shots import group
 from ltfix.features import manifest as manifests
 from ltfix.features.foreign import USUAL
@@ -243,10 +244,9 @@ def _head(path: Path, head: Head) -> Description:
     facts = [
         *_classifier(head),
         _class_names(head.classes, head.n_classes),
-        _fact(counts=None if counts is None else counts.tolist()),
+        _fact(counts=None if counts is None else counts.tolist(), meta=dict(head.meta)),
         _shots(counts),
         _fact("sha256", sha256 or "", sha256=sha256),
-        _fact(meta=dict(head.meta)),
         *(_fact(str(key).replace("_", " "), _text(value)) for key, value in head.meta.items()),
     ]
     return Description(path, "head", facts, f"{head.method}, D {head.dim}, K {head.n_classes}")
@@ -268,21 +268,20 @@ def _run(path: Path) -> Description:
     counts, classes = run.content.get("counts"), run.content.get("classes")
     kept = {key: value for key, value in run.content.items() if key not in ("classes", "counts", "format")}
     inside = sorted(p.name for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    classifier = path / runfile.CLASSIFIER
+    classifier, score = path / runfile.CLASSIFIER, learned.forgetting(path, counts)
     unfinished = "no: the same `ltfix train-backbone` goes on with it"
     facts = [
         _fact("finished", "yes" if run.finished else unfinished, finished=run.finished),
         _class_names(classes, len(classes or ())),
-        _fact(counts=counts),
+        _fact(counts=counts, run=kept, batch_norms=learned.batch_norms(path)),
         _shots(counts),
         _fact("files", ", ".join(inside), files=inside),
-        _fact(run=kept),
         *(_fact(key, _text(value)) for key, value in kept.items() if key not in ("finished", "provenance")),
         _stage1("classifier", load_head(classifier) if classifier.exists() else None),
+        _fact("forgetting", learned.told(score, counts, classes), forgetting=score),
     ]
-    state = "finished" if run.finished else "unfinished"
-    holds = f"{kept.get('model', 'model')}, {kept.get('recipe', 'recipe')}, {state}"
-    return Description(path, "run", facts, holds)
+    words = [kept.get("model", "model"), kept.get("recipe", "recipe"), "un" * (not run.finished) + "finished"]
+    return Description(path, "run", facts, ", ".join(words))
 
 
 def _pairs(values: dict[str, Any]) -> str:
@@ -296,5 +295,6 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return "(" + _pairs(value) + ")" if value else ""
     if isinstance(value, list):
-        return ",".join(map(_text, value))
+        short = value if len(value) <= 12 else [*value[:2], f"… {len(value)} in all …", value[-1]]
+        return ",".join(map(_text, short))
     return "" if value is None else str(value)

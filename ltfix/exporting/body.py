@@ -8,6 +8,7 @@ from typing import Any
 
 from ltfix.backbones.load import Backbone, load_backbone
 from ltfix.backbones.network import LOCAL
+from ltfix.backbones.preprocess import Columns
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.request import BodyRequest
 from ltfix.features.cache import FeatureCache
@@ -27,6 +28,7 @@ class RecordedBody:
     weights: str | None = None
     weights_sha256: str | None = None
     run: str | None = None
+    experts: str | None = None
 
 
 def load_body(head: Head, cache: FeatureCache | None, request: BodyRequest) -> Backbone:
@@ -48,9 +50,13 @@ def load_body(head: Head, cache: FeatureCache | None, request: BodyRequest) -> B
         **_named(record, cache, request),
         checkpoint_key=request.checkpoint_key,
         ignore_tensors=request.ignore_tensors,
+        experts=record.experts,
         preprocess={name: preprocess.get(name) for name in _PREPROCESS},
         seed=request.seed,
     )
+    if isinstance(backbone.preprocess, Columns):
+        what = "the head is of a table's network, which takes no pictures"
+        raise InputError(what, where=where, hint="ltfix predict takes a cache of its rows")
     name, found = backbone.info["name"], backbone.info["weights_sha256"]
     if backbone.dim != head.dim:
         told = f"the head has D = {head.dim}, the features of {name} have D = {backbone.dim}"

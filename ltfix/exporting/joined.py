@@ -67,12 +67,14 @@ class Joined:
         """Weight [K, D] and bias [K] of one linear layer that gives the head's logits.
 
         Raises:
-            UsageError: no linear layer does; the formats that take such a head are named.
+            UsageError: no linear layer does, or the body has several experts; other formats are named.
         """
         head = self.head
         if head.transform is not None:
             told = f"a {to} model ends in a linear layer, the head {head.name} is {head.transform['kind']}"
             raise UsageError(told, where=f"to={to}", hint=EVERY_HEAD)
+        if self.backbone is not None and "experts" in self.backbone.info:
+            raise UsageError(f"a {to} model has one expert", where=f"to={to}", hint=EVERY_HEAD)
         temperature = 1.0 if head.temperature is None else head.temperature
         weight, bias = (head.weight.T / temperature).T, head.bias / temperature
         return torch.tensor(weight, dtype=torch.float32), torch.tensor(bias, dtype=torch.float32)

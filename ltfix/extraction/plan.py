@@ -13,6 +13,8 @@ import torch
 
 from ltfix import files, runfile
 from ltfix.backbones.load import Backbone, load_backbone
+from ltfix.backbones.mlp import rows_for
+from ltfix.backbones.preprocess import Columns
 from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
 from ltfix.errors import UsageError
 from ltfix.extraction.request import CUT, Request
@@ -103,8 +105,12 @@ def prepare(request: Request) -> Extraction:
         pretrained=request.pretrained,
         model_args=request.model_args,
         preprocess=request.preprocess(),
+        experts=request.experts,
         seed=request.seed,
     )
+    rows = [rows_for(split, backbone.preprocess) for split in splits]
+    if rows[0] is not None and str(views) != "center":
+        raise UsageError("a row of numbers has no views but itself", where="views", hint="leave it out")
     _match_classifier(backbone, splits[0].classes)
     augmentation = _augmentation(request, backbone) if views.random else None
     jobs = [_job(request, split, backbone, compute, augmentation) for split in splits]
@@ -207,7 +213,9 @@ def _job(
     import PIL
 
     views = parse_views(request.views).of_split(split.name)
-    pixels = {**backbone.preprocess.to_dict(), "views": str(views), "pillow": PIL.__version__}
+    pixels = {**backbone.preprocess.to_dict(), "views": str(views)}
+    if not isinstance(backbone.preprocess, Columns):
+        pixels["pillow"] = PIL.__version__
     if request.decoder != "pillow":
         pixels["decoder"] = f"{request.decoder} {importlib.metadata.version(request.decoder)}"
     if views.random and augmentation is not None:

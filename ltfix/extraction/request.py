@@ -119,6 +119,7 @@ class Request(ImageRequest):
         split: the splits to extract; none: all that the data has.
         out: the folder of the caches; each split gets ``out/<split>/``.
         beside: another folder of caches, whose train has the classes where nothing nearer has.
+        experts: of a network of several: the "mean" of their features, "concat", or one, "0", "1", ….
         pretrained: without a checkpoint: the backbone's own weights, or random ones.
         views: ``center``, ``center,hflip``, ``center,train:4``: with N random ones of each training image.
         augment: how these are drawn; None: as the backbone's run trained, else "resized-crop,flip".
@@ -141,6 +142,9 @@ class Request(ImageRequest):
     )
     pretrained: bool = option(True, "The model's own weights, or random ones.", negatable=True)
     beside: str | Path | None = None
+    experts: str | None = option(
+        None, "Of a network of several: mean, concat, or one from 0.  [default: concat]", metavar="WHICH"
+    )
     views: str = option("center", "center, or center,hflip; train:N adds N random ones of training images.")
     augment: str | None = option(
         None,

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from ltfix.backbones.load import Backbone
+from ltfix.backbones.mlp import rows_for
 from ltfix.compute import MOST_THREADS, available_cpus, use_threads
 from ltfix.errors import UsageError
 from ltfix.extraction.decode import DecodedBatch, decode_batches, renderer
@@ -208,6 +209,9 @@ def _decode(
     if workers is None:
         workers = max(1, available_cpus() // ranks().local_size)
     register_formats()
+    rows = rows_for(split, extraction.backbone.preprocess)
+    if rows is not None:
+        return decode_batches(ranges, rows[:, None].__getitem__, 0)
     render = renderer(split.open, split.samples.__getitem__, job.views, crop, extraction.draw)
     return decode_batches(ranges, render, workers, extraction.jpeg)
 

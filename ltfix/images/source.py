@@ -34,6 +34,7 @@ SOURCES = {
     "cifar100": "ltfix.images.cifar:open_cifar100",
     "hf": "ltfix.images.hub:open_hub",
     "zip": "ltfix.images.zip:open_zip",
+    "table": "ltfix.images.numbers:open_numbers",
 }
 SPLITS = ("train", "val", "test")
 
@@ -107,7 +108,7 @@ def kind_of(spec: str) -> tuple[str, str]:
     """The kind of a source, and what stands behind its prefix."""
     match = re.match(r"([a-z][a-z0-9_+-]+):(?!//)", spec)  # two letters at least: C:\photos is a path
     if match is None or is_there(spec):
-        return "folder", spec
+        return "table" if re.search(r"\.(npz|csv)$", spec) and Path(spec).is_file() else "folder", spec
     return match[1], spec[match.end() :]
 
 

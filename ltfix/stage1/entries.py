@@ -15,6 +15,7 @@ from ltfix.stage2.methods.parts import Part, Value
 from ltfix.stage2.methods.values import LossLike, find_loss
 
 SCHEDULES = ("cosine", "constant", "steps", "gentle-steps")
+OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DECAYED = ("all", "conv", "conv-fixed-bn")
 
@@ -22,6 +23,7 @@ COMMON: Mapping[str, Value] = {
     "epochs": Value(200, "passes over the training images", positive=True),
     "batch_size": Value(64, "images an update, over all processes", positive=True),
     "lr": Value(0.01, "learning rate at its highest", positive=True),
+    "optimizer": Value("sgd", "sgd, or adamw, whose decay is no part of the gradient", OPTIMIZERS),
     "momentum": Value(0.9, "SGD momentum", high=1),
     "nesterov": Value(False, "Nesterov's momentum"),
     "weight_decay": Value(5e-3, "L2 penalty on what is decayed"),
@@ -41,6 +43,7 @@ COMMON: Mapping[str, Value] = {
     "mixup": Value(0.0, "α of MixUp within a batch; 0 is off"),
     "cutmix": Value(0.0, "α of CutMix within a batch; 0 is off; with MixUp, one of the two a step"),
     "clip_grad": Value(0.0, "largest norm of an update's gradient; 0 is no limit"),
+    "dropout": Value(0.0, "share that is dropped in training, in models that have drop_rate", high=1),
     "ema": Value(0.0, "decay of the moving average of weights that is kept; 0 is off", high=1),
     "accumulate": Value(1, "parts that a batch is computed in, one after another", positive=True),
     "precision": Value("auto", "of the forward pass; auto: bf16 on a GPU that has it", PRECISIONS),
@@ -66,8 +69,18 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "weight_decay": 1e-4,
         "augment": "resized-crop,flip",
     },
+    "table": {
+        "epochs": 100,
+        "batch_size": 128,
+        "lr": 1e-3,
+        "optimizer": "adamw",
+        "weight_decay": 0.1,
+        "schedule": "cosine",
+        "warmup_epochs": 0,
+        "augment": "none",
+    },
 }
-"""What differs on larger images: the setting of Kang et al. 2020 (decoupling)."""
+"""What differs on larger images, as Kang et al. 2020 (decoupling) have it, and on tables of numbers."""
 
 PAPERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "samn": {
@@ -88,7 +101,7 @@ PAPERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
 }
 """How papers trained their backbones, by data set (a name of ``PRESETS``); this wins over a recipe."""
-LATER = frozenset(DRW)
+LATER = frozenset({*DRW, "optimizer", "dropout"})
 """Values that runs of 0.1 did not have; at their defaults they decide nothing, so that these runs go on."""
 
 
@@ -138,13 +151,17 @@ class Recipe:
             raise UsageError(what, where="loss", hint="leave it out")
         part = find_loss(loss)
         head = ("cosine" if part.cosines else "linear") if self.head in ("cosine", "linear") else self.head
-        kept = {name: value for name, value in self.defaults.items() if name in {**COMMON, **part.values}}
+        kept = {
+            name: value
+            for name, value in self.defaults.items()
+            if name in {**COMMON, **part.values, **self.own}
+        }
         return dataclasses.replace(self, loss=part, head=head, defaults=kept)
 
     def values(self, preset: str = "cifar") -> dict[str, Value]:
         """Every value the recipe takes, with its default under a preset: ``inat``, or ``samn/inat``."""
         paper, _, data = preset.rpartition("/")
-        published = PAPERS[paper][data] if paper else {}
+        published = PAPERS[paper][data] if paper else PRESETS["table"] if data == "table" else {}
         changed = {**PRESETS[data], **self.defaults, **self.presets.get(data, {}), **published}
         taken = {**COMMON, **self.part.values, **self.own}
         return {

@@ -20,6 +20,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.progress import Progress
 from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import ALONE, Processes
+from ltfix.stage1.forgetting import Forgetting
 from ltfix.stage1.objectives import BatchPart, Objective
 from ltfix.stage1.streams import Batch, ImageStream
 from ltfix.stage1.trainee import Trainee, model_errors
@@ -30,12 +31,16 @@ TELL_SECONDS = 1.0  # between two live words, each of which waits for the device
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EpochResult:
-    """One epoch: mean loss and the test head's accuracy over its augmented images, and seconds."""
+    """One epoch: mean loss and the test head's accuracy over its augmented images, and seconds.
+
+    ``forgotten`` are the samples [K] that were right before and are wrong now; None for mixtures.
+    """
 
     loss: float
     accuracy: float
     images: int
     seconds: float
+    forgotten: list[int] | None = None
 
 
 def steps_of(n: int, batch_size: int, least: int = 2) -> list[slice]:
@@ -63,7 +68,7 @@ class Learner(nn.Module):
         self.trainee, self.objective, self.compute = trainee, objective, compute
 
     def forward(self, images: Sequence[Tensor], labels: Tensor, part: BatchPart) -> tuple[Tensor, Tensor]:
-        """Mean loss and hits of a part of a batch."""
+        """Mean loss of a part of a batch, and which of its images are right."""
         with self.compute.autocast():
             return self.objective(self.trainee, images, labels, part)
 
@@ -95,7 +100,7 @@ class Trainer:
 
     Attributes:
         trainee, optimizer, objective: what is trained, how, for what.
-        images: the training images; ``labels`` [N] int64 are theirs, which samplers read.
+        images: the training images; ``labels`` [N] int64 of ``n_classes`` are theirs, which samplers read.
         pace: batches and seeds.
         compute: device and precision.
         processes: this process among others.
@@ -110,6 +115,7 @@ class Trainer:
     objective: Objective
     images: ImageStream
     labels: np.ndarray
+    n_classes: int
     pace: Pace
     compute: Compute
     processes: Processes = ALONE
@@ -125,6 +131,10 @@ class Trainer:
                 f"batches of {largest} cannot be cut into {pieces} parts of two",
                 where="batch_size",
             )
+        self.forgetting: Forgetting | None = None
+        if not self.objective.mixes:
+            self.forgetting = Forgetting(self.labels, self.n_classes, self.compute.device)
+        self._order = torch.arange(len(self.labels), device=self.compute.device)
         learner = Learner(self.trainee, self.objective, self.compute)
         self.learner = self.processes.wrap(learner, self.compute.device)
 
@@ -157,12 +167,14 @@ class Trainer:
         n = len(self.labels)
         if not math.isfinite(loss):
             raise InputError(f"the loss of epoch {number + 1} is {loss}", hint=f"try an lr below {rate:g}")
-        return EpochResult(loss / n, hits / n, n, time.perf_counter() - begin)
+        forgotten = None if self.forgetting is None else self.forgetting.end_epoch(self.processes)
+        return EpochResult(loss / n, hits / n, n, time.perf_counter() - begin, forgotten)
 
     def _batches(self, number: int, steps: Sequence[slice]) -> Iterator[Batch]:
         """This process's parts of all batches of an epoch, augmented."""
         pace = self.pace
         order = samplers.draw(pace.sampler, self.labels, pace.seed, number, pace.epochs)
+        self._order = torch.from_numpy(order).to(self.compute.device)
         second = self.objective.second(self.labels, pace.seed, number)
         if second is not None:  # first and second images in turn
             order = np.stack([order, second], 1).reshape(-1)
@@ -194,7 +206,9 @@ class Trainer:
                 weighted = loss if n == count else loss * (count * size / n)
                 with model_errors():
                     self.scaler.scale(weighted).backward()
-            total, hits = total + loss.detach() * count, hits + found
+            total, hits = total + loss.detach() * count, hits + found.sum()
+            if self.forgetting is not None:
+                self.forgetting.see(self._order[part], found)
         if self.pace.clip_grad:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.trainee.parameters(), self.pace.clip_grad)

@@ -52,10 +52,15 @@ class Objective(Protocol):
     Attributes:
         views: augmented copies that it needs of every image.
         draws: images per sample: 1, or 2 where a second sampler draws along.
+        mixes: whether what it trains on has several labels.
     """
 
     views: int
     draws: int
+
+    @property
+    def mixes(self) -> bool:
+        """See above."""
 
     def start_epoch(self, epoch: int) -> None:
         """Move what depends on the epoch (from 0)."""
@@ -66,7 +71,7 @@ class Objective(Protocol):
     def __call__(
         self, trainee: Trainee, images: Sequence[Tensor], labels: Tensor, part: BatchPart
     ) -> tuple[Tensor, Tensor]:
-        """Mean loss of a part, and how many of its images the test head gets right (mixtures by share).
+        """Mean loss of a part, and which of its images [n] the test head gets right (mixtures by share).
 
         Args:
             images: per view [n·draws, 3, S, S], first and second images in turn.
@@ -97,6 +102,11 @@ class Classify:
     feature_decay: float = 0.0
     views: int = dataclasses.field(default=1, init=False)
     draws: int = dataclasses.field(default=1, init=False)
+
+    @property
+    def mixes(self) -> bool:
+        """With MixUp or CutMix."""
+        return self.mixup > 0 or self.cutmix > 0
 
     def start_epoch(self, epoch: int) -> None:
         """Switch a deferred loss over."""
@@ -131,10 +141,10 @@ class Classify:
 
 
 def hits(z: Tensor, labels: Tensor, other: Tensor, share: float) -> Tensor:
-    """λ·[first label found] + (1 − λ)·[second found], summed over the batch."""
+    """λ·[first label found] + (1 − λ)·[second found] of every image, [B]."""
     found = z.detach().argmax(1)
-    first = (found == labels).sum()
-    return first if share == 1 else share * first + (1 - share) * (found == other).sum()
+    first = found == labels
+    return first if share == 1 else share * first + (1 - share) * (found == other)
 
 
 class Glmc:
@@ -153,7 +163,7 @@ class Glmc:
         device: of the batches.
     """
 
-    views, draws = 2, 2
+    views, draws, mixes = 2, 2, True
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""SGD, and what its weight decay acts on."""
+"""The optimizers, and what weight decay acts on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from ltfix.errors import UsageError
+
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def build_sgd(network: nn.Module, values: Mapping[str, Any]) -> torch.optim.SGD:
-    """SGD with L2 decay (added to the gradient) on what ``values["decay"]`` says.
+def build_optimizer(network: nn.Module, values: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """SGD with L2 decay (added to the gradient), or AdamW, whose decay is not (Loshchilov & Hutter 2019).
+
+    ``values["decay"]`` says what is decayed.
 
     "all": every trained parameter, biases and batch norm too. "conv": convolution weights alone.
     "conv-fixed-bn": these, with every norm's scale fixed at ``bn_scale`` and its shift at 0 (the two
@@ -20,23 +24,27 @@ def build_sgd(network: nn.Module, values: Mapping[str, Any]) -> torch.optim.SGD:
 
     Args:
         network: its norms are fixed here where asked for.
-        values: lr, momentum, nesterov, weight_decay, decay, bn_scale.
+        values: optimizer, lr, momentum, nesterov, weight_decay, decay, bn_scale.
+
+    Raises:
+        UsageError: convolutions alone are to be decayed, and there are none.
     """
     if values["decay"] == "conv-fixed-bn":
         fix_norms(network, values["bn_scale"])
     rate = values["weight_decay"]
     convolutions = {id(module.weight) for module in network.modules() if isinstance(module, _CONVOLUTIONS)}
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if values["decay"] != "all" and not convolutions:
+        raise UsageError("the model has no convolutions", where="decay", hint="decay=all")
     decayed = [p for p in trained if values["decay"] == "all" or id(p) in convolutions]
     chosen = {id(parameter) for parameter in decayed}
     free = [parameter for parameter in trained if id(parameter) not in chosen]
     groups = [{"params": decayed, "weight_decay": rate}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=values["lr"],
-        momentum=values["momentum"],
-        nesterov=values["nesterov"],
-    )
+    groups = [group for group in groups if group["params"]]
+    if values["optimizer"] == "adamw":
+        return torch.optim.AdamW(groups, lr=values["lr"])
+    momentum, nesterov = values["momentum"], values["nesterov"]
+    return torch.optim.SGD(groups, lr=values["lr"], momentum=momentum, nesterov=nesterov)
 
 
 @torch.no_grad()

@@ -8,16 +8,19 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 import torchvision
 
 from ltfix import seeds
 from ltfix._version import __version__
-from ltfix.backbones import augment
+from ltfix.backbones import augment, mlp
+from ltfix.backbones.preprocess import Columns
 from ltfix.compute import Compute, choose_compute
-from ltfix.errors import UsageError
+from ltfix.errors import InputError, UsageError
 from ltfix.extraction.splits import class_names, training_splits
+from ltfix.images.numbers import numbers_of
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.stage1 import recipes
@@ -101,18 +104,43 @@ def prepare_training(request: TrainingRequest, device: torch.device) -> Plan:
     """
     recipe = recipes.find_recipe(request.recipe).with_loss(request.loss)
     train, val = open_images(request)
-    start = build_start(request, recipe, train.n_classes)
-    size, source = start.preprocess.image_size, f"{train.kind} {train.root}"
+    request = of_table(request, train)
+    dropout = COMMON["dropout"].read("dropout", request.values.get("dropout") or 0)
+    start = build_start(request, recipe, train.n_classes, dropout)
+    table = isinstance(start.preprocess, Columns)
+    size, source = 0 if table else start.preprocess.image_size, f"{train.kind} {train.root}"
     preset, why = recipes.choose_preset(request.preset, size, train.n_classes, n=len(train), source=source)
     if request.preset is not None and why:
         start.notes.append(f"preset {preset}, {why}")
     values = recipes.resolve(recipe, preset, request.values, train.n_classes)
-    augment.parse(values["augment"])
+    if augment.parse(values["augment"]) and table:
+        raise UsageError("rows of numbers are not augmented", where="augment", hint="leave it out")
+    if table and (values["cutmix"] or recipe.objective != "classify"):
+        raise UsageError("rows of numbers have no boxes to mix", where="cutmix", hint="mixup mixes them")
     compute = choose_compute(device, values["precision"], channels_last=values["channels_last"])
     values["precision"] = compute.precision
     with seeds.seeded(request.seed, "extras"):
         start.trainee.extras.update(extras(recipe, values, start.dim))
     return Plan(request, recipe, preset, values, train, val, start, compute)
+
+
+def of_table(request: TrainingRequest, train: Split) -> TrainingRequest:
+    """The request with what a table's network is made of: its columns, and mean and deviation of each (a
+    constant one's is 1) over the training rows. A request for pictures stays as it is.
+
+    Raises:
+        InputError: another network than a table's.
+    """
+    table = numbers_of(train)
+    if table is None:
+        return request
+    if request.model != mlp.NAME:
+        raise InputError("it is a table of numbers", where=train.root, hint="model=mlp takes one")
+    columns, values = table
+    std = values.std(0)
+    arguments = {**request.model_args, "columns": list(columns)}
+    mean, std = values.mean(0).tolist(), np.where(std > 0, std, 1.0).tolist()
+    return dataclasses.replace(request, model_args=arguments, mean=mean, std=std)
 
 
 def open_images(request: TrainingRequest) -> tuple[Split, Split | None]:

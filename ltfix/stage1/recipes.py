@@ -52,7 +52,7 @@ def choose_preset(
 
     Args:
         name: of ``PRESETS`` or ``PAPERS``, or such a pair.
-        image_size, n_classes: S and K.
+        image_size, n_classes: S, 0 for tables of numbers, and K.
         n: training samples. source: kind and name of the source.
 
     Raises:
@@ -66,6 +66,8 @@ def choose_preset(
     if name not in PAPERS:
         known = [*PRESETS, *PAPERS]
         raise UsageError(f"unknown preset {name!r}", where="preset", hint=nearest(name, known))
+    if image_size == 0:
+        raise UsageError("a paper's preset is of pictures", where="preset", hint="a table has its own")
     from ltfix.images.listing import BENCHMARKS
 
     counted = [_PUBLISHED.get(each) for each, size in BENCHMARKS.items() if size == (n, n_classes)]
@@ -77,6 +79,8 @@ def choose_preset(
 
 
 def _by_size(image_size: int, n_classes: int) -> str:
+    if image_size == 0:
+        return "table"
     if image_size <= SMALL_IMAGE:
         return "cifar"
     return "inat" if n_classes >= MANY_CLASSES else "imagenet-lt"
@@ -111,6 +115,9 @@ def resolve(recipe: Recipe, preset: str, given: Mapping[str, Any], n_classes: in
     if values["warmup_epochs"] > values["epochs"]:
         raise UsageError(f"{values['warmup_epochs']} warm-up epochs are more than {values['epochs']} epochs")
     head = HEADS[recipe.head].under({"cosine": "plain"})
+    idle = [name for name in ("momentum", "nesterov") if given.get(name) is not None]
+    if idle and values["optimizer"] != "sgd":
+        raise UsageError(f"{values['optimizer']} does not use it", where=idle[0], hint="leave it out")
     own = recipe.part.values.get("beta", DRW["beta"]) is not DRW["beta"]
     if given.get("beta") is not None and not own and values.get("drw_from", 1) >= 1:
         raise UsageError("beta weighs classes from drw_from on", where="beta", hint="give drw_from below 1")

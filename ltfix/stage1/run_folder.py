@@ -42,7 +42,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Epoch:
-    """A line of ``metrics.jsonl``; ``val`` are accuracies on validation images."""
+    """A line of ``metrics.jsonl``; ``val``: accuracies by shot, ``forgotten``: samples by class."""
 
     epoch: int
     lr: float
@@ -51,6 +51,7 @@ class Epoch:
     images_per_second: float
     seconds: float
     val: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    forgotten: list[int] = dataclasses.field(default_factory=list)
 
 
 class RunFolder:

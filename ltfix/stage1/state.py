@@ -1,7 +1,8 @@
 """``checkpoint-last.safetensors``: all that the next epoch depends on, without pickle.
 
-Tensors ``model/NAME`` and, per trained parameter, ``momentum/NAME``; ``average/NAME`` where an average of
-weights is kept, ``scaler/…`` where losses are scaled. The metadata holds the epochs done
+Tensors ``model/NAME`` and, per trained parameter, ``momentum/NAME``, or for AdamW ``exp_avg/NAME``,
+``exp_avg_sq/NAME`` and ``step/NAME``; ``average/NAME`` where an average of weights is kept, ``scaler/…``
+where losses are scaled, ``right/samples`` where forgetting is counted. The metadata holds the epochs done
 and all that the run decided, so that another run's checkpoint is refused. The state of randomness is the
 seed in it and the number of the epoch: every epoch makes its generators anew from the two.
 """
@@ -24,11 +25,13 @@ from ltfix.backbones.layouts import put_state
 from ltfix.errors import InputError
 from ltfix.records import Positive, record_of
 from ltfix.stage1.average import MovingAverage
+from ltfix.stage1.forgetting import Forgetting
 from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 FORMAT = "ltfix-checkpoint/1"
 NAME = "checkpoint-last.safetensors"
 _ANEW = "overwrite=True starts anew"
+_OPTIMIZERS = {"momentum": "momentum_buffer", **{key: key for key in ("exp_avg", "exp_avg_sq", "step")}}
 _SCALER = ("scale", "_growth_tracker")  # what moves in a GradScaler's state
 
 
@@ -91,15 +94,18 @@ def capture(
     *,
     average: MovingAverage | None = None,
     scaler: GradScaler | None = None,
+    forgetting: Forgetting | None = None,
 ) -> TrainingState:
     """The state of a run after ``epoch`` epochs."""
     tensors: dict[str, Tensor] = {f"model/{name}": value for name, value in model.state_dict().items()}
     for name, parameter in model.named_parameters():
-        buffer = optimizer.state.get(parameter, {}).get("momentum_buffer")
-        if buffer is not None:
-            tensors[f"momentum/{name}"] = buffer
+        held = optimizer.state.get(parameter, {})
+        keys = {group: key for group, key in _OPTIMIZERS.items() if held.get(key) is not None}
+        tensors |= {f"{group}/{name}": held[key] for group, key in keys.items()}
     if average is not None:
         tensors |= {f"average/{name}": value for name, value in average.tensors.items()}
+    if forgetting is not None:
+        tensors["right/samples"] = forgetting.right
     arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
     if scaler is not None and scaler.is_enabled():
         scales = scaler.state_dict()
@@ -114,6 +120,7 @@ def restore(
     *,
     average: MovingAverage | None = None,
     scaler: GradScaler | None = None,
+    forgetting: Forgetting | None = None,
 ) -> None:
     """Put a captured state back.
 
@@ -124,13 +131,18 @@ def restore(
         put_state(model, _below("model", state))
         if average is not None:
             average.load(_below("average", state))
-        momentum = _below("momentum", state)
-        for name, parameter in model.named_parameters():
-            if name in momentum:
-                buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
-                optimizer.state[parameter]["momentum_buffer"] = buffer
+        for group, key in _OPTIMIZERS.items():
+            held = _below(group, state)
+            for name, parameter in model.named_parameters():
+                if name in held:
+                    like = parameter if held[name].shape == parameter.shape else held[name]
+                    kept = torch.empty_like(like, requires_grad=False).copy_(held[name])
+                    optimizer.state[parameter][key] = kept
     except (RuntimeError, KeyError) as err:
         raise InputError("the checkpoint is of another network", where=NAME, hint=_ANEW) from err
+    right = _below("right", state).get("samples")
+    if forgetting is not None and right is not None:
+        forgetting.load(right)
     scaling = _below("scaler", state)
     if scaler is not None and scaler.is_enabled() and scaling:
         scaler.load_state_dict({**scaler.state_dict(), **{key: scaling[key].item() for key in _SCALER}})

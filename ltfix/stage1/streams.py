@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ltfix import seeds
 from ltfix.backbones import augment
+from ltfix.backbones.mlp import rows_for
 from ltfix.backbones.preprocess import Preprocess
 from ltfix.compute import Compute
 from ltfix.errors import LtfixError
@@ -93,6 +94,25 @@ class ResidentImages:
             rows = index[step]
             images = [self.normalise(self.crop.apply(self.windows, rows, draw[:, step])) for draw in draws]
             yield images, self.labels[rows]
+
+
+class ResidentRows:
+    """The rows of a table on the device.
+
+    Args:
+        rows: [N, d] float32, standardised.
+        labels: [N] int64.
+        device: where they lie.
+    """
+
+    def __init__(self, rows: np.ndarray, labels: np.ndarray, device: torch.device) -> None:
+        self.rows, self.labels = torch.from_numpy(rows).to(device), torch.from_numpy(labels).to(device)
+
+    def stream(self, index: Tensor, steps: Sequence[slice], seed: int, views: int = 1) -> Iterator[Batch]:
+        """See :class:`ImageStream`; nothing is augmented."""
+        index = index.to(self.rows.device)
+        for step in steps:
+            yield [self.rows[index[step]]] * views, self.labels[index[step]]
 
 
 class AugmentedImages(Dataset[Sample]):
@@ -208,6 +228,9 @@ def open_stream(
     progress: Progress,
 ) -> ImageStream:
     """The stream that suits a split: resident where it fits and is augmented by crop and flip alone."""
+    numbers = rows_for(split, preprocess)
+    if numbers is not None:
+        return ResidentRows(numbers, split.labels, compute.device)
     normalise = Normaliser(preprocess, compute)
     pad = crop_pad if "crop" in names else 0
     padded_bytes = 3 * len(split) * (preprocess.image_size + 2 * pad) ** 2

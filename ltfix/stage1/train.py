@@ -21,7 +21,7 @@ from ltfix.stage1.distributed import Processes, joined
 from ltfix.stage1.heads import CosineClassifier
 from ltfix.stage1.loop import EpochResult, Pace, Trainer, predict
 from ltfix.stage1.objectives import build_objective
-from ltfix.stage1.optimise import build_sgd
+from ltfix.stage1.optimise import build_optimizer
 from ltfix.stage1.preparation import Plan, prepare_training, versions
 from ltfix.stage1.request import TrainingRequest
 from ltfix.stage1.run_folder import Run, RunFolder
@@ -167,7 +167,7 @@ class _Training:
     def _trainer(self) -> Trainer:
         plan, values, compute = self.plan, self.plan.values, self.plan.compute
         trainee = compute.place(plan.start.trainee)
-        optimizer = build_sgd(trainee, values)
+        optimizer = build_optimizer(trainee, values)
         if values["compile"]:
             trainee.extractor.compile()
         pace = Pace(**{key: values[key] for key in _PACE}, seed=plan.request.seed)
@@ -177,6 +177,7 @@ class _Training:
             objective=build_objective(plan.recipe, values, plan.train.counts, compute.device),
             images=self._stream(plan.train, augment.parse(values["augment"]), values["crop_pad"]),
             labels=plan.train.labels,
+            n_classes=plan.train.n_classes,
             pace=pace,
             compute=compute,
             processes=self.processes,
@@ -208,11 +209,11 @@ def _kept(trainer: Trainer) -> contextlib.AbstractContextManager[None]:
 
 def _moving(trainer: Trainer) -> dict[str, Any]:
     """What a training state holds besides the network and its optimizer."""
-    return {"average": trainer.average, "scaler": trainer.scaler}
+    return {"average": trainer.average, "scaler": trainer.scaler, "forgetting": trainer.forgetting}
 
 
 def _entry(epoch: int, rate: float, result: EpochResult) -> dict[str, Any]:
-    return {
+    entry: dict[str, Any] = {
         "epoch": epoch + 1,
         "lr": rate,
         "loss": result.loss,
@@ -220,6 +221,7 @@ def _entry(epoch: int, rate: float, result: EpochResult) -> dict[str, Any]:
         "images_per_second": round(result.images / result.seconds, 1),
         "seconds": round(result.seconds, 3),
     }
+    return entry if result.forgotten is None else {**entry, "forgotten": result.forgotten}
 
 
 def _line(entry: Mapping[str, Any], epochs: int) -> str:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ltfix import seeds
 from ltfix.backbones.layouts import load_weights
-from ltfix.backbones.load import hash_weights, open_network, read_given
+from ltfix.backbones.load import hash_weights
 from ltfix.backbones.network import Network, check_arguments, probe
+from ltfix.backbones.opening import open_network, read_given
 from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.torchvision_models import replace
 from ltfix.errors import InputError, UsageError
@@ -113,7 +114,9 @@ def _arrays(module: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
 
 
-def build_start(request: TrainingRequest, recipe: Recipe, n_classes: int) -> TrainingStart:
+def build_start(
+    request: TrainingRequest, recipe: Recipe, n_classes: int, dropout: float = 0.0
+) -> TrainingStart:
     """Build the network that was asked for, with the recipe's classifiers, and load what it starts from.
 
     Raises:
@@ -121,7 +124,7 @@ def build_start(request: TrainingRequest, recipe: Recipe, n_classes: int) -> Tra
         InputError: a checkpoint that is missing, torn or of another architecture.
         EnvironmentFault: pretrained weights cannot be downloaded.
     """
-    network, preprocess, weights, notes = _open(request, n_classes)
+    network, preprocess, weights, notes = _open(request, n_classes, dropout)
     network.extractor.eval()
     dim, _ = probe(network, preprocess.image_size)
     for classifier in network.classifiers:
@@ -148,10 +151,14 @@ def _is_fresh(request: TrainingRequest) -> bool:
     return request.checkpoint is None and not request.pretrained
 
 
-def _open(request: TrainingRequest, n_classes: int) -> tuple[Network, Preprocess, str, list[str]]:
+def _open(
+    request: TrainingRequest, n_classes: int, dropout: float
+) -> tuple[Network, Preprocess, str, list[str]]:
     """The network with its weights, how it sees images, where its weights are from, what to say of them."""
     given, arguments, checkpoint = request.preprocess(), dict(request.model_args), request.checkpoint
     check_arguments(arguments)
+    if dropout:
+        arguments["drop_rate"] = dropout
     if _is_fresh(request):  # a classifier of the right size comes with the model's own initialisation
         arguments["num_classes"] = n_classes
     loaded = read_given(checkpoint, request.checkpoint_key, request.ignore_tensors)

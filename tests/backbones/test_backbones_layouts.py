@@ -111,6 +111,20 @@ def partly(state: State) -> State:
     return rename(state, lambda name: name if name.startswith("fc.") else f"encoder.backbone.{name}")
 
 
+def contrastive(state: State) -> Any:
+    """What BCL saves: the network, two projections, and a classifier of its own."""
+    body = rename(state, lambda name: name if name.startswith("fc.") else f"encoder.{name}")
+    layers = {f"{head}.{i}.weight": torch.ones(2, 2) for head in ("head_fc", "head") for i in (0, 2)}
+    return {"state_dict": rename({**body, **layers}, "module.{}".format), "epoch": 9}
+
+
+def moco(state: State) -> Any:
+    """What MoCo and PaCo save: the network, its average, and a queue of keys."""
+    body = rename(state, lambda name: name if name.startswith("fc.") else f"encoder_q.{name}")
+    average = {f"encoder_k.{name}": value for name, value in zeros(state).items()}
+    return {"state_dict": rename({**body, **average, "queue": torch.ones(2, 4)}, "module.{}".format)}
+
+
 DOCUMENTED: dict[str, tuple[Callable[[State], Any], str | None]] = {
     "a bare state dict": (lambda s: s, None),
     "`state_dict_ema`": (
@@ -142,6 +156,11 @@ DOCUMENTED: dict[str, tuple[Callable[[State], Any], str | None]] = {
     "`linear`, `head`, `classifier`, `last_linear`": (
         lambda s: rename(s, lambda name: name.replace("fc.", "last_linear.")),
         "the classifier of weights.pth is last_linear",
+    ),
+    "`encoder.` beside `head.0`, `head_fc`": (contrastive, "left out of weights.pth: head_fc, head"),
+    "`encoder_q.` beside `encoder_k`, `queue`": (
+        moco,
+        "left out of weights.pth: encoder_k, queue",
     ),
     "a 1×1 convolution": (lambda s: {**s, "fc.weight": s["fc.weight"][:, :, None, None]}, None),
 }
@@ -187,6 +206,7 @@ def test_the_table_has_these_rows_and_no_other():
     text = DOCS.read_text(encoding="utf-8")
     table = text.split("| layout |")[1].split("\n\n")[0].splitlines()[2:]
     elsewhere = {"`denselayer1.norm.1`", "another image size", "the original code's names"}
+    elsewhere |= {"`layer4s.1.0.…`, `linears.1`", "`backbone.1.…`, `classifier.1`"}
     assert {line.split(" | ")[0].removeprefix("| ") for line in table} == {*DOCUMENTED, *elsewhere}
 
 
@@ -236,14 +256,14 @@ class TestKey:
 class TestIgnore:
     def test_patterns_meet_names_with_and_without_wrappers(self, tmp_path: Path):
         state = rename(
-            {**fresh(0).state_dict(), "decoder.0.weight": torch.zeros(1), "queue": torch.zeros(1)},
+            {**fresh(0).state_dict(), "decoder.0.weight": torch.zeros(1), "bank": torch.zeros(1)},
             "module.{}".format,
         )
         torch.save(state, tmp_path / "a.pth")
-        with pytest.raises(InputError, match=r"unexpected decoder\.0\.weight, queue.*ignore_tensors"):
+        with pytest.raises(InputError, match=r"unexpected decoder\.0\.weight, bank.*ignore_tensors"):
             load_weights(fresh(1), read_checkpoint(tmp_path / "a.pth"), ["fc"])
-        checkpoint = read_checkpoint(tmp_path / "a.pth", ignore=["decoder.*", "module.que*"])
-        told = ["ignored in a.pth: module.decoder.0.weight, module.queue"]
+        checkpoint = read_checkpoint(tmp_path / "a.pth", ignore=["decoder.*", "module.ba*"])
+        told = ["ignored in a.pth: module.decoder.0.weight, module.bank"]
         assert load_weights(fresh(1), checkpoint, ["fc"]).notes == told
 
     def test_a_pattern_that_meets_nothing(self, tmp_path: Path):

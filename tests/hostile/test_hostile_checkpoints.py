@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from ltfix.backbones.checkpoint import read_checkpoint
-from ltfix.backbones.load import load_backbone, open_network
+from ltfix.backbones.load import load_backbone
+from ltfix.backbones.opening import open_network
 from ltfix.errors import InputError, LtfixError, UsageError
 
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")

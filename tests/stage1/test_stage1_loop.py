@@ -54,6 +54,7 @@ def trainer(
         images=Still(images, labels),
         objective=Classify(SoftmaxLoss(), "fc", 2),
         labels=labels.numpy(),
+        n_classes=3,
         pace=Pace("instance", batch_size, accumulate, 2, clip_grad, 0),
         compute=CPU,
         processes=processes,

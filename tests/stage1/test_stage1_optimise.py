@@ -6,9 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from ltfix.stage1.optimise import build_sgd
+from ltfix.stage1.optimise import build_optimizer
 
-VALUES = {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 0.01, "bn_scale": 0.5}
+VALUES = {
+    "optimizer": "sgd",
+    "lr": 0.1,
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 0.01,
+    "bn_scale": 0.5,
+}
 
 
 def network() -> nn.Module:
@@ -18,7 +25,7 @@ def network() -> nn.Module:
 def decayed(decay: str) -> tuple[nn.Module, set[str], set[str]]:
     """Names that decay and names that train."""
     model = network()
-    groups = build_sgd(model, {**VALUES, "decay": decay}).param_groups
+    groups = build_optimizer(model, {**VALUES, "decay": decay}).param_groups
     names = {id(p): name for name, p in model.named_parameters()}
     trained = {names[id(p)] for group in groups for p in group["params"]}
     return (
@@ -48,7 +55,7 @@ def test_fixed_norms_neither_decay_nor_train() -> None:
 def test_decay_is_added_to_the_gradient(decay: str) -> None:
     model = network()
     before = model[0].weight.detach().clone()
-    optimizer = build_sgd(model, {**VALUES, "decay": decay})
+    optimizer = build_optimizer(model, {**VALUES, "decay": decay})
     (model(torch.zeros(2, 3, 2, 2)).sum() * 0).backward()
     optimizer.step()
     assert torch.allclose(model[0].weight, before * (1 - 0.1 * 0.01), rtol=1e-6)

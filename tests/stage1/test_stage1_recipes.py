@@ -71,6 +71,19 @@ def test_a_papers_preset_is_of_the_data_set(
     assert recipes.choose_preset("los/inat", size, k, n=n, source=source) == ("los/inat", "")
 
 
+def test_a_table_has_a_preset_of_its_own_and_no_papers() -> None:
+    assert recipes.choose_preset(None, 0, 100)[0] == "table"
+    with pytest.raises(UsageError, match="of pictures"):
+        recipes.choose_preset("samn", 0, 100)
+    values = recipes.resolve(recipes.find_recipe("mixup"), "table", {})
+    assert (values["optimizer"], values["lr"], values["augment"], values["mixup"]) == (
+        "adamw",
+        1e-3,
+        "none",
+        1.0,
+    )
+
+
 def resolve_k(recipe: Recipe, n_classes: int) -> float:
     return float(recipes.resolve(recipe, "cifar", {}, n_classes)["delta"])
 

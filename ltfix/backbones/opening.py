@@ -1,0 +1,62 @@
+"""A network by its name, from whichever library has it, and the checkpoint that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ltfix.backbones import mlp
+from ltfix.backbones.checkpoint import Checkpoint, read_checkpoint
+from ltfix.backbones.network import Network, check_arguments
+from ltfix.backbones.preprocess import check_size
+from ltfix.backbones.timm_models import open_timm
+from ltfix.backbones.torchvision_models import PREFIX, open_torchvision
+from ltfix.errors import UsageError
+
+
+def read_given(checkpoint: Path | str | None, key: str | None, ignore: Sequence[str]) -> Checkpoint | None:
+    """The checkpoint that was asked for, if one was.
+
+    Raises:
+        UsageError: how to read one is said, but not which.
+        InputError: as :func:`read_checkpoint`.
+    """
+    if checkpoint is not None:
+        return read_checkpoint(checkpoint, key, ignore)
+    for option, value in (("checkpoint_key", key), ("ignore_tensors", ignore)):
+        if value:
+            raise UsageError("there is no checkpoint to read so", where=option, hint="give checkpoint=FILE")
+    return None
+
+
+def open_network(
+    name: str, pretrained: bool, arguments: dict[str, Any], overrides: dict[str, Any], seed: int
+) -> Network:
+    """The network called ``name`` before any checkpoint.
+
+    Args:
+        name: a timm name or ``torchvision:NAME``.
+        pretrained: load the library's weights, else draw random ones from ``seed``.
+        arguments: for the model's constructor.
+        overrides: of the preprocessing; models built for one size take their ``image_size``.
+        seed: of random weights.
+
+    Raises:
+        UsageError: unknown model or argument; no pretrained weights exist.
+        EnvironmentFault: pretrained weights cannot be downloaded.
+    """
+    check_arguments(arguments)
+    image_size = overrides.get("image_size")
+    check_size(image_size)
+    if name == mlp.NAME:
+        return mlp.open_mlp(pretrained=pretrained, arguments=arguments, seed=seed)
+    if name.startswith(PREFIX):
+        return open_torchvision(
+            name.removeprefix(PREFIX),
+            pretrained=pretrained,
+            arguments=arguments,
+            image_size=image_size,
+            seed=seed,
+        )
+    return open_timm(name, pretrained=pretrained, arguments=arguments, image_size=image_size, seed=seed)
