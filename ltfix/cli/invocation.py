@@ -66,9 +66,14 @@ def fill_in(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
     """A command's line with the words that may be left out: ``--calibrate`` alone is ``--calibrate=one``."""
     alone = {p.flag: p.option for p in parameters(function).values() if p.option.alone}
     return [
-        f"{word}={alone[word].alone}" if word in alone and after not in alone[word].choices else word
+        f"{word}={alone[word].alone}" if word in alone and not _follows(after, alone[word].choices) else word
         for word, after in zip(argv, [*argv, ""][1:], strict=True)
     ]
+
+
+def _follows(word: str, choices: Sequence[str]) -> bool:
+    """Whether a word is the value of the option before it: one of these, or no option and no file."""
+    return word in choices or not (not word or word.startswith("-") or Path(word).exists())
 
 
 def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

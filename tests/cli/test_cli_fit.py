@@ -445,6 +445,46 @@ def test_calibrate_before_the_cache(project: Path):
     assert (project / "heads" / "samn-freq-calibrated.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--calibrate", "all"], "calibrate is 'all' (--calibrate): it may be one, shots"),
+        (["--preset", "cifar"], "preset is 'cifar' (--preset): it may be auto, cifar10, cifar100"),
+        (
+            ["--init", "los"],
+            "init is 'los' (--init): stage1, probe, random, class-mean, or the file of a head",
+        ),
+        (
+            ["--posthoc", "ncm"],
+            "posthoc is 'ncm' (--posthoc): it may be none, tau-norm, logit-adjust, mult-la",
+        ),
+        (["--method", "tau-norm", "--posthoc", "mult-la"], "method tau-norm does not use --posthoc"),
+        (
+            ["--method", "vs", "--posthoc", "tau-norm", "--set", "posthoc-tau=9"],
+            "posthoc_tau = 9 is out of range (--set posthoc_tau)",
+        ),
+    ],
+    ids=str,
+)
+def test_a_word_that_an_option_cannot_be(error: Error, words: list[str], message: str):
+    code, line = error("fit", "train.safetensors", *words)
+    assert code == 2
+    assert line.startswith(message)
+
+
+def test_a_preset_a_head_as_start_and_a_step(project: Path, capsys):
+    fit("--method", "los", "--preset", "--epochs", "1")
+    assert (
+        "preset cifar10 of los (D = 8, K = 4, backbone of unknown recipe): delta 0.98"
+        in capsys.readouterr().err
+    )
+    place = "heads/los-epochs1-preset-auto.safetensors"
+    fit("--init", place, "--posthoc", "tau-norm", "--set", "tau=0.5", "--epochs", "1")
+    assert "start los-epochs1-preset-auto.safetensors" in capsys.readouterr().out
+    name = "samn-freq-epochs1-tau-norm-tau0.5-los-epochs1-preset-auto"
+    assert load_head(project / "heads" / f"{name}.safetensors").meta["parts"]["posthoc"] == "tau-norm"
+
+
 def test_calibrate_of_another_kind(error: Error):
     code, line = error("fit", "train.safetensors", "--calibrate=all")
     assert (code, line) == (2, "calibrate is 'all' (--calibrate): it may be one, shots")
