@@ -67,7 +67,8 @@ class Value:
         """
         where = where or name
         if self.choices:
-            value = str(value).lower() if isinstance(value, bool) else value
+            if isinstance(value, bool) and "true" in self.choices:
+                return str(value).lower()
             if value not in self.choices:
                 raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {self.allowed}")
             return value
