@@ -17,8 +17,9 @@ import numpy as np
 from ltfix.errors import InputError, UsageError
 from ltfix.images.folder import OTHER_NAMES
 from ltfix.images.labels import Labels
-from ltfix.images.listing import Listing, ListingSource, of_paths
+from ltfix.images.listing import Listing, ListingSource, keep_inside
 from ltfix.images.parts import base_of, open_parts, split_parts
+from ltfix.images.pictures import below
 from ltfix.images.places import name_of
 from ltfix.images.source import bare_name
 
@@ -176,9 +177,22 @@ def files_of(
     classes: Sequence[str] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Listing:
-    """Rows as pictures that are files; see :func:`ltfix.images.listing.of_paths`."""
+    """Rows whose pictures are files.
+
+    Args:
+        rows: their paths; those that are absolute become relative to ``base``, as caches hold none.
+        place: what messages call the table.
+        base: the folder or URL that they start from.
+        bounded: whether none may lead out of ``base``.
+        classes: K names in index order, where the table declares them.
+        notes: of the table.
+
+    Raises:
+        InputError: a path leads out of a bounded base.
+    """
     labels = Labels(rows.labels, rows.where, classes=classes)
-    return of_paths(place, rows.paths, labels, base=base, bounded=bounded, notes=notes)
+    keep_inside(rows.paths, base, bounded, rows.where)
+    return Listing(place, rows.paths, labels, *below(base, rows.paths), notes=notes)
 
 
 def open_table(

@@ -13,13 +13,12 @@ import numpy as np
 from ltfix.errors import InputError
 from ltfix.images import labels as label_rules
 from ltfix.images.labels import Labels
-from ltfix.images.pictures import below
 from ltfix.images.places import is_remote
 from ltfix.images.rows import Listing, told_overlap, told_repeats
 from ltfix.images.source import no_such_split, order_splits
 from ltfix.images.split import Split, check_classes, check_name
 
-__all__ = ["BENCHMARKS", "Listing", "ListingSource", "of_paths", "told_benchmark"]
+__all__ = ["BENCHMARKS", "Listing", "ListingSource", "told_benchmark"]
 
 # rows and classes of the published long-tailed training lists
 BENCHMARKS = {
@@ -114,32 +113,6 @@ class ListingSource:
         if split not in self._read:
             self._read[split] = _checked(self._open[split]())
         return self._read[split]
-
-
-def of_paths(
-    place: str,
-    paths: list[str],
-    labels: Labels,
-    *,
-    base: str,
-    bounded: bool = False,
-    notes: tuple[str, ...] = (),
-) -> Listing:
-    """Rows whose pictures are files.
-
-    Args:
-        place: what messages call the table.
-        paths: of the pictures; those that are absolute become relative to ``base``, as caches hold none.
-        labels: of the rows.
-        base: the folder or URL that they start from.
-        bounded: whether none may lead out of ``base``.
-        notes: of the table.
-
-    Raises:
-        InputError: a path leads out of a bounded base.
-    """
-    keep_inside(paths, base, bounded, labels.row_where)
-    return Listing(place, paths, labels, *below(base, paths), notes=notes)
 
 
 def keep_inside(paths: list[str], base: str, bounded: bool, where: Callable[[int], str]) -> None:

@@ -36,9 +36,7 @@ def open_parquet(
 def _rows(file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
     """The rows of one file; those of pictures are called by their number, and a path inside."""
     with opened(file) as parquet:
-        schema, number = parquet.schema_arrow, 0
-        names = find_columns(schema.names, chosen, file)
-        classes, inside = _class_names(schema, names[1]), inside_of(schema.field(names[0]).type)
+        (names, classes, inside), number = _layout(parquet.schema_arrow, chosen, file), 0
         wanted = (
             names
             if inside is None
@@ -63,9 +61,7 @@ def _rows(file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
 def _listing(rows: Rows, place: str, base: str, bounded: bool, *, chosen: Mapping[str, str]) -> Listing:
     """Rows as pictures of the table, or as files that it names."""
     with opened(place) as parquet:
-        schema = parquet.schema_arrow
-        names = find_columns(schema.names, chosen, place)
-        classes, inside = _class_names(schema, names[1]), inside_of(schema.field(names[0]).type)
+        names, classes, inside = _layout(parquet.schema_arrow, chosen, place)
     known = None if classes is None else list(classes.values())
     if inside is None:
         return files_of(rows, place, base, bounded, classes=known)
@@ -76,6 +72,14 @@ def _listing(rows: Rows, place: str, base: str, bounded: bool, *, chosen: Mappin
     labels = Labels(rows.labels, rows.where, classes=known)
     stamps = np.array([look_at(path)[1] for path in paths], np.int64)[members]
     return Listing(place, samples, labels, pictures, pictures.sizes(), stamps)
+
+
+def _layout(
+    schema: Any, chosen: Mapping[str, str], where: str
+) -> tuple[list[str], dict[int, str] | None, tuple[str, ...] | None]:
+    """The columns, the declared class names by index, and the fields of a picture that lies in its cell."""
+    names = find_columns(schema.names, chosen, where)
+    return names, _class_names(schema, names[1]), inside_of(schema.field(names[0]).type)
 
 
 def _class_names(schema: Any, column: str) -> dict[int, str] | None:

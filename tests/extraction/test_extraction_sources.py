@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import fsspec
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,7 @@ OPTIONS: dict[str, Any] = {"backbone": "cifar_resnet32", "pretrained": False, "d
 def write_all(photos: Path) -> dict[str, str]:
     """Every form of ``photos`` beside it; what --data says of each, ``{}`` for the folder or URL of them."""
     place = photos.parent
+    hub, classes = dict[str, Any](), list(open_source(photos).classes("train"))
     for name in ("train", "test"):
         split = open_source(photos).split(name)
         names, labels = list(split.samples), [split.classes[k] for k in split.labels]
@@ -51,11 +53,16 @@ def write_all(photos: Path) -> dict[str, str]:
         pq.write_table(
             pa.table({"image": data, "label": labels}), place / f"{name}-bytes.parquet", row_group_size=64
         )
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=classes)})
+        pictures = [{"bytes": each} for each in data]
+        hub[name] = datasets.Dataset.from_dict({"image": pictures, "label": labels}, features=features)
         with tarfile.open(place / f"{name}-wds.tar", "w") as shard:
             for row, (sample, label) in enumerate(zip(names, labels, strict=True)):
                 (place / "label.json").write_text(json.dumps({"label": label}))
                 shard.add(photos / name / sample, f"{row:05}{Path(sample).suffix}")
                 shard.add(place / "label.json", f"{row:05}.json")
+    datasets.disable_progress_bars()
+    datasets.DatasetDict(hub).save_to_disk(place / "hub")
     with tarfile.open(place / "all.tar", "w") as tar:
         tar.add(photos, photos.name)
     with zipfile.ZipFile(place / "all.zip", "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
@@ -69,7 +76,7 @@ def write_all(photos: Path) -> dict[str, str]:
         "parquet of bytes": "parquet:train={}/train-bytes.parquet,test={}/test-bytes.parquet",
         "wds": "wds:train={}/train-wds.tar,test={}/test-wds.tar",
     }
-    return {**by_split, "tar": "tar:{}/all.tar", "zip": "zip:{}/all.zip"}
+    return {**by_split, "tar": "tar:{}/all.tar", "zip": "zip:{}/all.zip", "hf": "hf:{}/hub"}
 
 
 def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
@@ -106,7 +113,7 @@ def expected(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 @pytest.mark.parametrize(
-    "kind", ["list", "csv", "jsonl", "parquet of paths", "parquet of bytes", "wds", "tar", "zip"]
+    "kind", ["list", "csv", "jsonl", "parquet of paths", "parquet of bytes", "wds", "tar", "zip", "hf"]
 )
 def test_equal_caches(
     tmp_path: Path, photos: Path, specs: dict[str, str], expected: dict[str, Any], kind: str
