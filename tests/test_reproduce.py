@@ -12,7 +12,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 from caches import write_bare
+from pictures import write_photos
 
+from ltfix.errors import InputError
 from ltfix.stage1.recipes import find_recipe, resolve
 from ltfix.stage2.tables.entries import entries
 
@@ -86,6 +88,16 @@ def test_runs_that_are_missing_or_unfinished_are_named_with_their_command(
     assert "mixup is missing" in out
     assert "--precision bf16" in out
     assert "| LDAM-DRW (Cao et al. 2019) | – | 42.0 |" in out
+
+
+def test_balanced_data_are_cut_and_others_must_have_the_factor(reproduce: ModuleType, tmp_path: Path):
+    even = str(write_photos(tmp_path / "even", {"train": {"a": 4, "b": 4}}))
+    tail = str(write_photos(tmp_path / "tail", {"train": {"a": 10, "b": 1}}))
+    assert reproduce._cut(even, 50) == ("--imbalance-factor", "50")
+    assert reproduce._cut(tail, 10) == ()
+    assert reproduce._cut(tail, 0) == ()
+    with pytest.raises(InputError, match="imbalance factor of 10, not 100"):
+        reproduce._cut(tail, 100)
 
 
 def test_quick_fits_on_given_features_and_goes_on(

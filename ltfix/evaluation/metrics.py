@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 
 import numpy as np
@@ -38,6 +38,11 @@ class Verdicts:
     def correct(self) -> np.ndarray:
         """[N] bool, whether the prediction is right."""
         return np.asarray(self.predicted == self.labels)
+
+    def worst(self, names: Sequence[str] | None) -> str:
+        """The class of least accuracy, by its name, else its index; the first of equal ones."""
+        index = int(np.nanargmin(self.recall))
+        return names[index] if names is not None and index < len(names) else str(index)
 
     def scores(self, names: Iterable[str]) -> dict[str, float | None]:
         """These scores as fractions; None for a shot without a tested class."""

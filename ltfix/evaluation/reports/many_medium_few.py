@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ltfix.evaluation.baseline import pack_correct
 from ltfix.evaluation.metrics import SCORES
 from ltfix.evaluation.report import HEAD_COLUMNS, Report, nothing_further
@@ -19,11 +17,9 @@ about = nothing_further
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """Every score of one head as a fraction, and its worst class, by name, else index."""
     found = test.verdicts(head)
-    worst = int(np.nanargmin(found.recall))
-    name = test.class_name(worst)
     return {
         **found.scores(SCORES),
-        "worst_class_name": str(worst) if name is None else name,
+        "worst_class_name": found.worst(test.classes),
         "correct": pack_correct(found.correct),
     }
 

@@ -75,8 +75,7 @@ class Bench:
         else:
             predicted = self.material.folds()[0].predict(head)
         found = Verdicts(predicted, self.labels, self.shots.of)
-        worst, names = int(np.nanargmin(found.recall)), self.material.train.classes
-        return found.scores(SCORES), str(worst) if names is None else names[worst], found.correct
+        return found.scores(SCORES), found.worst(self.material.train.classes), found.correct
 
 
 def spreads(runs: Sequence[Scores], keys: Iterable[str]) -> dict[str, Any]:
