@@ -143,9 +143,14 @@ def _cut_as_trained(request: Request, source: Source) -> tuple[Request, str | No
         return request, None
     data = read_run(Path(request.backbone)).content.get("data") or {}
     cut = {name: data[name] for name in CUT if name in data}
-    if not cut or (data.get("kind"), data.get("root")) != (source.kind, source.root):
+    if not cut:
         return request, None
     told = ", ".join(f"{name}={value}" for name, value in cut.items())
+    if (data.get("kind"), data.get("root")) != (source.kind, source.root):
+        return (
+            request,
+            f"the backbone was trained on a cut of {data.get('root')}, and none is made here: {told}",
+        )
     note = f"train is cut as for the training of the backbone: {told}; imbalance_factor=1 takes all"
     return dataclasses.replace(request, **cut), note
 

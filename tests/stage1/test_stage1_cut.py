@@ -74,10 +74,11 @@ def test_a_cut_goes_with_its_run(
 
 
 def test_other_data_is_not_cut(sources: dict[str, str], tmp_path: Path, tiny: dict[str, Any]) -> None:
+    told = Told()
     run = ltfix.train_backbone(sources["folder"], out=tmp_path / "run", **{**tiny, **STEP, "epochs": 1})
-    cache = ltfix.extract(
-        sources["cifar10"], backbone=str(run.path), out=tmp_path / "f", threads=1, split=("train",)
-    )
+    options = {"backbone": str(run.path), "threads": 1, "split": ("train",), "progress": told}
+    cache = ltfix.extract(sources["cifar10"], out=tmp_path / "f", **options)
+    assert any(note.startswith("the backbone was trained on a cut of photos, ") for note in told.notes)
     assert cache.counts.tolist() == [15] * 10
     path = run.path / NAME
     path.write_text(path.read_text().replace('"step"', '"stairs"'))
