@@ -225,6 +225,8 @@ def _stage1_head(
     if split.name == "train":
         counts = _kept_counts(writer)
     meta = {"backbone": backbone.info}
+    if "recipe" in backbone.head.meta:  # by which stage 2 knows what was published for such a backbone
+        meta["recipe"] = backbone.head.meta["recipe"]
     return dataclasses.replace(
         backbone.head, method=STAGE1, classes=split.classes, counts=counts, meta=meta, path=None
     )

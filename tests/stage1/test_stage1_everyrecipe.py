@@ -38,10 +38,13 @@ def test_it_improves_and_extract_reads_its_test_head(
     head = caches["train"].head
     assert head is not None and head.counts.tolist() == [20, 11, 6, 3]
     np.testing.assert_array_equal(head.weight, stored["weight"])
+    assert head.meta["recipe"] == name
     report = ltfix.evaluate(caches["train"], caches["val"]).to_dict()["heads"][0]
     assert report["all"] == pytest.approx(last["val"]["all"], abs=0.051)  # float16 features
     if name == "glmc":
         np.testing.assert_array_equal(head.weight, stored["fc_cb.weight"])
+        fitted = ltfix.fit(caches["train"], "samn", preset="auto", epochs=1)
+        assert fitted.meta["values"]["lr"] == {"value": 5e-5, "from": "preset cifar10"}
     if name == "etf-fr":
         fitted = ltfix.fit(caches["train"], method="etf", epochs=2)
         np.testing.assert_allclose(fitted.weight, head.weight, atol=1e-6)

@@ -152,6 +152,24 @@ def test_a_step_takes_its_own_values_after_a_loss_with_one_of_that_name(draw_cac
     )
 
 
+def test_an_entry_may_have_a_step_after_its_training_which_a_value_replaces(draw_cache) -> None:
+    cache = draw_cache(COUNTS)
+    mine = ltfix.Method(
+        "mine", "does", "us", loss="los", posthoc="tau-norm", defaults={"epochs": 2, "tau": 0.5}
+    )
+    also = ltfix.Method(
+        "mine", "does", "us", loss="los", defaults={"epochs": 2, "posthoc": "tau-norm", "tau": 0.5}
+    )
+    head, same = ltfix.fit(cache, mine), ltfix.fit(cache, also)
+    np.testing.assert_array_equal(
+        head.weight, ltfix.fit(cache, "los", epochs=2, posthoc="tau-norm", tau=0.5).weight
+    )
+    np.testing.assert_array_equal(head.weight, same.weight)
+    bare = ltfix.fit(cache, mine, posthoc="none")
+    np.testing.assert_array_equal(bare.weight, ltfix.fit(cache, "los", epochs=2).weight)
+    assert bare.meta["parts"]["posthoc"] is None
+
+
 def test_an_open_exponent_is_chosen_and_the_rows_train_once(draw_cache) -> None:
     cache, told = draw_cache(COUNTS), []
     head = ltfix.fit(cache, "los", epochs=2, posthoc="tau-norm", progress=Told(told))

@@ -170,7 +170,7 @@ class Method:
 
     def under(self, values: Setting) -> dict[str, Part]:
         """:attr:`parts` with the traits that these values give them; sampler and step are what these name."""
-        found = {role: part.under(values) for role, part in self.parts.items()}
+        found = {role: part.under(values) for role, part in self.parts.items() if role != "posthoc"}
         step = self._step(values)
         if step is not None:
             found["posthoc"] = step.under(values)
@@ -180,7 +180,7 @@ class Method:
 
     def _step(self, values: Setting) -> Part | None:
         """The post-hoc step that values name, else its own."""
-        named = values.get("posthoc")
+        named = values.get("posthoc", self.defaults.get("posthoc"))
         own = self.loss is None or named is None or (self.posthoc is not None and named == self.posthoc.name)
         return self.posthoc if own else POSTHOC.get(str(named))
 
