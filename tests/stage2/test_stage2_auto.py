@@ -12,10 +12,9 @@ import ltfix
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import SILENT
 from ltfix.stage2.fit import plan_fit
-from ltfix.stage2.loop.data import Features
 from ltfix.stage2.tuning import auto
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
-from ltfix.stage2.tuning.verdict import CHANGES, NOISE, UNCHANGED, Contender, decide, spread_samples
+from ltfix.stage2.tuning.verdict import CHANGES, UNCHANGED, Contender, decide
 
 
 class Said(type(SILENT)):  # type: ignore[misc]
@@ -37,7 +36,7 @@ def right(share: float, shift: int = 0) -> np.ndarray:
 
 
 def contender(name: str, change: int, share: float, shift: int = 0, odd: int = 0) -> Contender:
-    """As right as ``right`` says; of 50 made samples it says of ``odd`` what nobody else says of them."""
+    """As right as ``right`` says; of 50 samples it says of ``odd`` what nobody else says of them."""
     sure = np.tile([1.0, 0.0, -1.0], (50, 1))
     first = 10 * (sum(map(ord, name)) % 4)
     sure[first : first + odd] = [-1.0, 0.0, 1.0]
@@ -71,7 +70,7 @@ def test_of_those_that_the_best_does_not_clearly_lead_the_one_nearest_to_all_is_
     ]
     taken, _, why = decide(field, LABELS)
     assert taken.name == "tau"
-    assert "cosine scores highest (90.0), but does not clearly lead 3 others" in why
+    assert "cosine scores highest (90.0), but does not lead 3 others by 1.64 standard errors" in why
     assert "tau (1.0 ±" in why
     assert "agrees most with them all" in why
 
@@ -85,7 +84,7 @@ def test_one_that_is_clearly_behind_is_not_taken_whoever_agrees():
     taken, table, _ = decide(field, LABELS)
     assert table[1]["behind"] == pytest.approx(2.83 * table[1]["error"], rel=0.01)
     assert taken.name == "cosine"
-    near = [*field[:2], contender("la", 1, 0.88)]
+    near = [*field[:2], contender("la", 1, 0.89)]
     assert decide(near, LABELS)[0].name == "la"
 
 
@@ -99,8 +98,8 @@ def test_what_fits_and_chooses_nothing_is_taken_unless_there_is_evidence_against
     assert taken.name == "ncm"
     assert "leads ncm, which fits and chooses nothing, by only 1.0 ± 0.7" in why
     field[2] = dataclasses.replace(
-        contender("ncm", 3, 0.88, odd=30), plain=True
-    )  # two standard errors behind
+        contender("ncm", 3, 0.86, odd=30), plain=True
+    )  # 2.8 standard errors behind
     assert decide(field, LABELS)[0].name == "cosine"
 
 
@@ -127,18 +126,6 @@ def test_without_a_gain_to_be_seen_the_start_stays():
     assert "leads the untouched start by only 1.0 ± 0.7: no gain is to be seen" in why
 
 
-def test_made_samples_lie_further_out_than_training_samples(draw_cache):
-    data = Features.of(draw_cache([400, 100, 40, 1], dim=6, spread=0.5))
-    made = spread_samples(data, 0)
-    assert made.shape == (8192, 6)
-    assert np.array_equal(made, spread_samples(data, 0))
-    x = data.mean_view()
-    means = np.stack([x[data.labels == k].mean(0) for k in range(4)])
-    nearest = ((made[:, None] - means) ** 2).sum(-1).min(1)
-    inside = np.stack([x[data.labels == k].var(0).sum() for k in range(3)]).mean()
-    assert nearest.mean() == pytest.approx(NOISE**2 * inside, rel=0.25)
-
-
 def test_on_the_whole_table_every_method_is_tuned_or_left_out_and_the_rule_decides(draw_cache):
     cache, val = draw_cache([40, 12, 5], dim=6, spread=2.5), draw_cache([8] * 3, dim=6, spread=2.5, seed=5)
     head = ltfix.fit(cache, "auto", val=val)
@@ -151,10 +138,11 @@ def test_on_the_whole_table_every_method_is_tuned_or_left_out_and_the_rule_decid
     assert scores == sorted(scores, reverse=True)
     changes = {name: CHANGES.index(row["changes"]) for name, row in rows.items()}
     assert [changes[name] for name in (UNCHANGED, "tau-norm", "ce", "ncm", "causal")] == [0, 1, 2, 3, 3]
-    near = [name for name, row in rows.items() if row["behind"] <= 2.5 * row["error"]]
+    near = [name for name, row in rows.items() if row["behind"] <= 1.64 * row["error"]]
     assert rows[UNCHANGED]["behind"] > 1.64 * rows[UNCHANGED]["error"]
     voted = max(set(near) - {UNCHANGED}, key=lambda name: (rows[name]["agreement"], rows[name]["score"]))
-    assert head.method == ("ncm" if rows["ncm"]["behind"] <= 1.64 * rows["ncm"]["error"] else voted)
+    above = rows["ncm"]["score"] >= rows[UNCHANGED]["score"]
+    assert head.method == ("ncm" if above and rows["ncm"]["behind"] <= 2 * rows["ncm"]["error"] else voted)
     for name in ("ce", "ncm", head.method):
         own = ltfix.fit(cache, name, val=val, tune=True)
         score = ltfix.evaluate([cache, own], val).heads[1]["all"]

@@ -22,10 +22,12 @@ from ltfix.stage2.tuning.budget import limit
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
-from ltfix.stage2.tuning.verdict import UNCHANGED, Contender, decide, spread_samples
+from ltfix.stage2.tuning.verdict import UNCHANGED, Contender, decide
 
 NAME = "auto"
 NOWHERE = Store(None)
+SURE_VALUES = 1 << 19
+"""Of logits that are kept of each method, to see which agree: 2 MiB."""
 UNSCORED = dict.fromkeys(("many", "medium", "few", "worst_class"))
 
 
@@ -95,7 +97,6 @@ class _Field:
         self.searched = limit(told, len(seeds), threads=self.threads, tell=True) if told else material
         keep = store.folder is not None
         self.settings = shared_settings(material, keep, searched=self.searched.search.about.get("tuned_on"))
-        self.made = spread_samples(material.data, material.seed)
 
     def contenders(self) -> list[Contender]:
         """All that can be taken, the untouched start first."""
@@ -112,7 +113,7 @@ class _Field:
                 self.left_out[fit.values.method.name] = result.what
         tuned = iter(made)
         found = [known or next(tuned) for known in kept]
-        untouched = directions(self.material.start(self.material.data).logits(self.made))
+        untouched = self.sure(self.material.start(self.material.data))
         came = self.material.train.head is not None
         start = Contender(UNCHANGED, 0, self.searched.reference(), untouched, plain=came)
         return [start, *(c for c in found if isinstance(c, Contender))]
@@ -147,8 +148,15 @@ class _Field:
         """What is to be known of a tuned method."""
         method = fit.values.method
         plain = method.loss is None and not (method.keeps_start or method.grid or fit.values.open)
-        sure = directions(head.logits(self.made))
-        return Contender(method.name, _change(method), correct, sure, plain, fit, choice, head)
+        return Contender(method.name, _change(method), correct, self.sure(head), plain, fit, choice, head)
+
+    def sure(self, head: Head) -> np.ndarray:
+        """[n, K] what a head says of evenly spaced validation samples."""
+        folds, found = self.searched.folds(), []
+        for fold in folds:
+            n = min(len(fold.held), max(1, SURE_VALUES // (head.n_classes * len(folds))))
+            found.append(fold.logits(head, np.linspace(0, len(fold.held) - 1, n).astype(np.int64)))
+        return directions(np.concatenate(found))
 
     def within(self, fit: MethodFit) -> Material:
         """What a method is tuned on, with its own listener."""

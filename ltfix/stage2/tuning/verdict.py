@@ -4,13 +4,11 @@ Tuned methods differ by less than the noise of a validation cut, and a cut that 
 flatters those that train longest on it. So the highest score alone does not win:
 
 - What fits and chooses nothing cannot be flattered: the stage-1 classifier as it came, else class means that
-  score no lower than the start. It is taken where the highest score gives no evidence against it
-  (``EVIDENCE``).
+  score no lower than the start. It is taken unless the highest score leads it by ``PLAIN`` standard errors.
 - The probe is a fit like others, but where the features came without a classifier it is the start, and it is
-  left only for a gain that is to be seen.
-- Else, of all methods that the best does not clearly lead, the one is taken that agrees most with these
-  together, on samples made to lie further from their class means than the training samples do: the errors
-  that a method makes alone, the others do not share.
+  left only for a gain that is to be seen (``EVIDENCE``).
+- Else, of all methods that the best does not lead so, the one is taken that agrees most with these together on
+  the validation samples: the errors that a method makes alone, the others do not share.
 """
 
 from __future__ import annotations
@@ -22,20 +20,13 @@ from typing import Any
 import numpy as np
 
 from ltfix.heads.head import Head
-from ltfix.seeds import derive
-from ltfix.stage2.fitting.posthoc import class_means
 from ltfix.stage2.fitting.validation import BY
-from ltfix.stage2.loop.data import Features
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.rule import EVIDENCE, class_weights, lead
 
 UNCHANGED = "unchanged"
-CLEARLY = 2.5
-"""So many standard errors is a clear lead: one in 160 by chance."""
-NOISE = 3.0
-"""How many times as far from their class mean as training samples the made samples lie."""
-MADE_VALUES = 1 << 19
-"""Of the logits of the made samples, for each method: 2 MiB."""
+PLAIN = 2.0
+"""By so many standard errors must others lead what fits and chooses nothing; each of them is the best of many."""
 CHANGES = ("nothing", "a correction of the given layer", "a layer that is trained", "a layer of another form")
 """What a method changes, from least to most."""
 
@@ -46,7 +37,7 @@ class Contender:
 
     Attributes:
         change: index into ``CHANGES``. correct: [N] whether it is right on each validation sample.
-        sure: [n, K] logits of the made samples by its fit on all training samples, as directions.
+        sure: [n, K] logits of some of these by its fit on all training samples, as directions.
         plain: whether it fits and chooses nothing; of the start, whether it came with the features.
         head: of the first seed, fitted on all samples.
     """
@@ -62,28 +53,9 @@ class Contender:
 
     @property
     def predicted(self) -> np.ndarray:
-        """[n] the classes that it gives the made samples."""
+        """[n] the classes that it gives these."""
         found: np.ndarray = self.sure.argmax(1)
         return found
-
-
-def spread_samples(data: Features, seed: int) -> np.ndarray:
-    """[n, D]: class means, each moved by ``NOISE`` times another sample's way from its own class mean.
-
-    Both the class and the other sample are drawn with every class alike; classes of one sample have no ways.
-    """
-    rng = np.random.default_rng(derive(seed, "auto"))
-    blocks = ((x, data.labels[part]) for part, x in data.mean_views())
-    means, counts = class_means(blocks, len(data.counts), data.dim)
-    present, n = np.flatnonzero(counts), int(np.clip(MADE_VALUES // len(counts), 64, 8192))
-    share = np.where(counts[data.labels] > 1, 1.0 / counts[data.labels], 0.0)
-    if not share.any():
-        return np.asarray(means[rng.choice(present, n)], np.float32)
-    others = rng.choice(len(data), n, p=share / share.sum())
-    own = data.labels[others]
-    way = (data.mean_of(others) - means[own]) * np.sqrt(counts[own] / (counts[own] - 1))[:, None]
-    found: np.ndarray = (means[rng.choice(present, n)] + NOISE * way).astype(np.float32)
-    return found
 
 
 def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, list[dict[str, Any]], str]:
@@ -96,15 +68,12 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
     scores = {c.name: float(weights @ c.correct) for c in field}
     best = max(field, key=lambda c: (scores[c.name], -c.change))
     behind = {c.name: lead(best.correct, c.correct, weights) for c in field}
-    allowed = {c.name: CLEARLY if c.change else EVIDENCE for c in field}
+    allowed = {c.name: PLAIN if c.plain and c.change else EVIDENCE for c in field}
     near = [c for c in field if behind[c.name][0] <= allowed[c.name] * behind[c.name][1]]
     together = np.sum([c.sure for c in near], axis=0).argmax(1)
     agreement = {c.name: float((c.predicted == together).mean()) for c in field}
     floor = max((scores[c.name] for c in field if not c.change), default=0.0)
-    plain = {
-        c.name: c.plain and scores[c.name] >= floor and behind[c.name][0] <= EVIDENCE * behind[c.name][1]
-        for c in near
-    }
+    plain = {c.name: c.plain and scores[c.name] >= floor for c in near}
     taken = max(near, key=lambda c: (plain[c.name], not c.change, agreement[c.name], scores[c.name]))
     table = [
         {
@@ -130,7 +99,7 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
         why = f"{first}, but leads {taken.name}, which fits and chooses nothing, by only {gap}"
     else:
         why = (
-            f"{first}, but does not clearly lead {len(near) - 1} others; of these, {taken.name} "
-            f"({ahead:.1f} ± {error:.1f} behind) agrees most with them all"
+            f"{first}, but does not lead {len(near) - 1} others by {EVIDENCE} standard errors; of these, "
+            f"{taken.name} ({ahead:.1f} ± {error:.1f} behind) agrees most with them all"
         )
     return taken, table, why
