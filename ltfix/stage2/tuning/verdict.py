@@ -7,8 +7,8 @@ flatters those that train longest on it. So the highest score alone does not win
   score no lower than the start. It is taken unless the highest score leads it by ``PLAIN`` standard errors.
 - The probe is a fit like others, but where the features came without a classifier it is the start, and it is
   left only for a gain that is to be seen (``EVIDENCE``).
-- Else, of all methods that the best does not lead so, the one is taken that agrees most with these together on
-  the validation samples: the errors that a method makes alone, the others do not share.
+- Else, of all methods that the best does not lead so, the one is taken that agrees most with these together
+  on the validation samples: the errors that a method makes alone, the others do not share.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ltfix.stage2.tuning.rule import EVIDENCE, class_weights, lead
 
 UNCHANGED = "unchanged"
 PLAIN = 2.0
-"""By so many standard errors must others lead what fits and chooses nothing; each of them is the best of many."""
+"""So many standard errors must a method, the best of many, lead what fits and chooses nothing."""
 CHANGES = ("nothing", "a correction of the given layer", "a layer that is trained", "a layer of another form")
 """What a method changes, from least to most."""
 
