@@ -15,13 +15,12 @@ import msgspec
 import numpy as np
 
 from ltfix.errors import InputError, UsageError
-from ltfix.images.folder import OTHER_NAMES
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource, keep_inside
 from ltfix.images.parts import base_of, open_parts, split_parts
 from ltfix.images.pictures import below
 from ltfix.images.places import name_of
-from ltfix.images.source import bare_name
+from ltfix.images.source import OTHER_NAMES, bare_name
 
 Row = tuple[Any, ...]  # its number, path, label, its split where there is a column of them, what is kept
 Reader = Callable[..., Iterable[Row]]  # of a file and the columns ``chosen``

@@ -37,6 +37,7 @@ SOURCES = {
     "table": "ltfix.images.numbers:open_numbers",
 }
 SPLITS = ("train", "val", "test")
+OTHER_NAMES = {"val": ("valid", "validation")}
 
 
 class Source(Protocol):

@@ -11,13 +11,13 @@ from typing import Any, BinaryIO
 from ltfix.errors import InputError, UsageError
 from ltfix.images.archive import Member, looked
 from ltfix.images.columns import Rows, find_columns, kept, parse
-from ltfix.images.folder import IMAGES
 from ltfix.images.index import Indexes, TarRow
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.parts import open_parts
 from ltfix.images.places import name_of, names_of
 from ltfix.images.tar import pictures_of, walk
+from ltfix.images.walk import IMAGES
 
 _LONGEST = 1 << 20  # bytes of a label's file
 _PICTURES = tuple(ending.removeprefix(".") for ending in IMAGES)
