@@ -29,7 +29,7 @@ class Hub(ThreadingHTTPServer):
     def entry(self, path: Path) -> dict[str, Any]:
         """A file or a folder as the hub's tree has it."""
         kind, size = "directory" if path.is_dir() else "file", path.stat().st_size
-        return {"path": path.relative_to(self.folder).as_posix(), "oid": "0" * 40, "type": kind, "size": size}
+        return {"path": path.relative_to(self.folder).as_posix(), "oid": SHA, "type": kind, "size": size}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -40,8 +40,8 @@ class Handler(BaseHTTPRequestHandler):
         path, folder = unquote(urlsplit(self.path).path), self.server.folder
         self.server.asked.append(path)
         api, resolve = f"/api/datasets/{self.server.name}", f"/datasets/{self.server.name}/resolve/"
-        if path.startswith(f"{api}/tree/{SHA}"):
-            inside = folder / path.removeprefix(f"{api}/tree/{SHA}").strip("/")
+        if path.startswith(f"{api}/tree/"):
+            inside = folder / path.removeprefix(f"{api}/tree/").partition("/")[2]
             if inside.is_dir():
                 return self._send([self.server.entry(each) for each in sorted(inside.iterdir())])
         elif path in (api, f"{api}/revision/{SHA}"):

@@ -8,12 +8,13 @@ import pickle
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
-from hub import Hub
+from hub import SHA, Hub
 from pictures import write_photos
 from serving import running
 
@@ -134,13 +135,16 @@ def test_by_name_from_a_hub_and_then_without_it(tmp_path: Path, photos: Path):
         return subprocess.run([sys.executable, "-c", _OPEN, *specs], env=own, capture_output=True, text=True)
 
     with running(Hub(tmp_path / "repo", "us/photos")) as hub:
-        online = opened("hf:us/photos:few")
-    assert (online.returncode, len(online.stdout.splitlines())) == (0, 2), online.stderr
+        url = "hf://datasets/us/photos/all/train-00000-of-00001.parquet"
+        online = opened("hf:us/photos:few", f"parquet:{url}")
+    lines = online.stdout.splitlines()
+    assert (online.returncode, len(lines)) == (0, 3), online.stderr
+    assert lines[2].endswith(str(zlib.crc32(SHA.encode())))  # the stamp of its version
     assert online.stdout.startswith(f"train {tuple(NAMES)} [2, 2, 2, 2] ")
     asked = len(hub.asked)
-    assert not [path for path in hub.asked if "/all/" in path and path.endswith(".parquet")]
+    assert not [path for path in hub.asked if "/all/validation" in path]
     offline = opened("hf:us/photos:few", "hf:us/photos:all", HF_HUB_OFFLINE="1")
-    assert (offline.stdout, len(hub.asked)) == (online.stdout, asked), offline.stderr
+    assert (offline.stdout.splitlines(), len(hub.asked)) == (lines[:2], asked), offline.stderr
     last = offline.stderr.splitlines()[-1]  # what was never loaded is not there
     assert offline.returncode and last.startswith("ltfix.errors.InputError: ") and "few" in last, last
 
