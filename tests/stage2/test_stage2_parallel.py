@@ -110,3 +110,21 @@ def test_large_heads_and_streams_go_one_by_one(draw_cache, monkeypatch: pytest.M
     assert threads_for(Material.of(draw_cache([6, 4]), None, Options(stream="always"), 0)) == 1
     monkeypatch.setattr("ltfix.stage2.tuning.parallel.SMALL", 15)
     assert threads_for(small) == 1
+
+
+def test_what_fits_share_shows_itself_until_they_are_counted():
+    count = Count()
+    shared = SharedProgress(count)
+
+    def task(name: str | None) -> None:
+        own = shared.within(name, quiet=name == "quiet")
+        own.start("linear probe", 5, "passes")
+        assert count.open == 1 - (name == "quiet")
+        own.advance(5)
+        own.finish()
+
+    task(None)
+    assert (count.done, count.open) == (5, 0)
+    task("quiet")
+    run_each(task, ["ce"], shared, "work")
+    assert (count.done, count.open) == (6, 0)

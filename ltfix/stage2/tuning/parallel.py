@@ -34,13 +34,15 @@ class Stopped(Exception):
 class SharedProgress:
     """One progress for many fits: it counts finished ones, and passes on what each says, once.
 
+    Before they are counted, what they share (the linear probe) shows itself.
+
     Args:
         progress: who shows it.
     """
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.stopped = threading.Event()
+        self.stopped, self.counting = threading.Event(), False
         self._lock, self._said = threading.Lock(), set[str]()
 
     def within(self, name: str | None, *, quiet: bool = False) -> Progress:
@@ -66,13 +68,20 @@ class _Within:
     name: str | None
     quiet: bool
 
+    @property
+    def hidden(self) -> bool:
+        return self.quiet or self.shared.counting
+
     def start(self, what: str, total: int, unit: str) -> None:
-        self.advance(0)
+        if self.hidden:
+            self.advance(0)
+        else:
+            self.shared.progress.start(what, total, unit)
 
     def advance(self, n: int = 1) -> None:
         if self.shared.stopped.is_set():
             raise Stopped
-        self.shared.advance(0)  # a log is due a line though no fit ends
+        self.shared.advance(0 if self.hidden else n)  # a log is due a line though no fit ends
 
     def describe(self, text: str) -> None: ...
 
@@ -81,7 +90,9 @@ class _Within:
         if not self.quiet:
             self.shared.note(text if known else f"{self.name}: {text}")
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        if not self.hidden:
+            self.shared.progress.finish()
 
 
 def threads_for(material: Material) -> int:
@@ -109,6 +120,7 @@ def run_each(
         except (InputError, UsageError) as err:
             return err
 
+    shared.counting = True
     shared.progress.start(what, len(items), "methods")
     try:
         if threads > 1 and len(items) > 1:
@@ -119,6 +131,7 @@ def run_each(
             shared.advance()
         return found
     finally:
+        shared.counting = False
         shared.progress.finish()
 
 
