@@ -153,15 +153,15 @@ def test_what_is_no_export(tmp_path: Path):
 
 
 def test_a_folder_that_timm_wrote(tmp_path: Path):
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=3, depth=1, embed_dim=24, num_heads=2)
+    model = timm.create_model("test_vit", num_classes=3)
     timm.models.save_for_hf(
         model.eval(), tmp_path / "own", model_config={"label_names": ["a", "b", "c"]}, safe_serialization=True
     )
     opened = ltfix.open_export(tmp_path / "own")
     assert opened.classes == ("a", "b", "c")
-    assert opened.preprocess.image_size == 224
-    grey = np.full((1, 224, 224, 3), 255, np.uint8)
-    expected = model(torch.ones(1, 3, 224, 224)).detach().numpy()  # mean and std are 0.5
+    assert opened.preprocess.image_size == 160
+    grey = np.full((1, 160, 160, 3), 255, np.uint8)
+    expected = model(torch.ones(1, 3, 160, 160)).detach().numpy()  # mean and std are 0.5
     assert np.allclose(opened.logits(grey), expected, atol=1e-4)
 
 

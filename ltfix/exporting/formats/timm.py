@@ -7,6 +7,7 @@ from typing import Any
 
 from timm.models import model_entrypoint, save_for_hf
 
+from ltfix import files
 from ltfix.backbones.load import Backbone
 from ltfix.backbones.network import LOCAL
 from ltfix.backbones.preprocess import resolve_preprocess
@@ -25,7 +26,7 @@ def write(joined: Joined, folder: Path) -> Path:
     backbone = joined.body("timm")
     demand_known(backbone)
     network, values = backbone.network, backbone.preprocess.to_dict()
-    arguments = {**network.arguments, "num_classes": joined.head.n_classes}
+    arguments = {**_recorded(network.name), **network.arguments, "num_classes": joined.head.n_classes}
     size = values.pop("image_size")
     fresh = open_timm(network.name, pretrained=False, arguments=arguments, image_size=size, seed=0)
     model: Any = fresh.body
@@ -38,6 +39,16 @@ def write(joined: Joined, folder: Path) -> Path:
     save_for_hf(model, str(written), model_config=config, model_args=arguments, safe_serialization=True)
     (written / "README.md").write_text(model_card(joined), encoding="utf-8")
     return written
+
+
+def _recorded(name: str) -> dict[str, Any]:
+    """What a folder says of its model's constructor; timm before 1.0.31 does not write it again by itself."""
+    if not name.startswith(LOCAL):
+        return {}
+    said: dict[str, Any] = files.read_json(Path(name.removeprefix(LOCAL)) / "config.json").get(
+        "model_args", {}
+    )
+    return said
 
 
 def demand_known(backbone: Backbone) -> None:

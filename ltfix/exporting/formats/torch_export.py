@@ -14,7 +14,7 @@ import torch
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.exporting.joined import Joined, tracing
+from ltfix.exporting.joined import Joined, demand_torch, tracing
 from ltfix.exporting.opened import ExportRecord, ToLogits
 from ltfix.tensorfile import ltfix_metadata
 
@@ -57,6 +57,7 @@ def write(joined: Joined, folder: Path) -> Path:
 
 def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
     """The program's module on the CPU."""
+    demand_torch("torch-export")
     extra = {_RECORD: ""}
     try:
         _demand_plain(path)
