@@ -17,17 +17,7 @@ Looked = tuple[int, int]  # the size of a file, and a stamp of its version
 AGAIN = 3
 WAIT = 0.5  # seconds before the second try; twice as long before each further one
 _AT_ONCE = 32  # objects looked at side by side
-_STAMPS = (
-    "ETag",
-    "etag",
-    "md5",
-    "blob_id",
-    "generation",
-    "mtime",
-    "LastModified",
-    "last_modified",
-    "created",
-)
+_STAMPS = "ETag etag md5 blob_id generation mtime LastModified last_modified created".split()
 _BLOCK = 1 << 20
 _NOT_FOUND = 404
 MISSING = "no such file"
