@@ -17,7 +17,7 @@ Looked = tuple[int, int]  # the size of a file, and a stamp of its version
 AGAIN = 3
 WAIT = 0.5  # seconds before the second try; twice as long before each further one
 _AT_ONCE = 32  # objects looked at side by side
-_STAMPS = "ETag etag md5 blob_id generation mtime LastModified last_modified created".split()
+_TAGS = ("ETag", "etag", "md5", "blob_id", "generation", "mtime", "LastModified", "last_modified", "created")
 _BLOCK = 1 << 20
 _NOT_FOUND = 404
 MISSING = "no such file"
@@ -47,7 +47,7 @@ def look(url: str) -> Looked:
         if err.what == MISSING:
             return ABSENT, 0
         raise
-    told = "|".join(str(found[key]) for key in _STAMPS if found.get(key) is not None)
+    told = "|".join(str(found[key]) for key in _TAGS if found.get(key) is not None)
     return int(found.get("size") or 0), zlib.crc32(told.encode())
 
 
