@@ -59,9 +59,13 @@ class ResidualMlp(nn.Module):
         self.norm = nn.BatchNorm1d(width)
         self.fc = nn.Linear(width, num_classes) if num_classes else nn.Identity()
 
+    def features(self, x: Tensor) -> Tensor:
+        """[B, d] -> [B, D]."""
+        return F.relu(self.norm(self.layers(self.first(x))))
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, d] -> logits [B, K]."""
-        logits: Tensor = self.fc(F.relu(self.norm(self.layers(self.first(x)))))
+        logits: Tensor = self.fc(self.features(x))
         return logits
 
 
@@ -74,8 +78,7 @@ class _Features(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, d] -> [B, D]."""
-        model = self.model
-        return F.relu(model.norm(model.layers(model.first(x))))
+        return self.model.features(x)
 
 
 def open_mlp(*, pretrained: bool, arguments: Mapping[str, Any], seed: int) -> Network:

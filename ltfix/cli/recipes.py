@@ -39,4 +39,5 @@ def _describe(recipe: Recipe) -> None:
     console.write(f"{recipe.name}: {recipe.summary}\nsource: {recipe.source}\n")
     console.table(["set by", "default", "meaning"], value_rows("train-backbone", recipe.values()))
     for preset, changed in recipe.presets_given().items():
-        console.write(f"preset {preset}: " + ", ".join(f"{key} {value}" for key, value in changed.items()))
+        said = ", ".join(f"{key} {value}" for key, value in changed.items())
+        console.write(f"preset {preset}: {said or 'the same'}")

@@ -23,7 +23,7 @@ COMMON: Mapping[str, Value] = {
     "epochs": Value(200, "passes over the training images", positive=True),
     "batch_size": Value(64, "images an update, over all processes", positive=True),
     "lr": Value(0.01, "learning rate at its highest", positive=True),
-    "optimizer": Value("sgd", "sgd, or adamw, whose decay is no part of the gradient", OPTIMIZERS),
+    "optimizer": Value("sgd", "SGD, or AdamW, whose decay is no part of the gradient", OPTIMIZERS),
     "momentum": Value(0.9, "SGD momentum", high=1),
     "nesterov": Value(False, "Nesterov's momentum"),
     "weight_decay": Value(5e-3, "L2 penalty on what is decayed"),
@@ -176,8 +176,9 @@ class Recipe:
         return {"name": self.name, "summary": self.summary, "source": self.source, "defaults": defaults}
 
     def presets_given(self) -> dict[str, dict[str, Any]]:
-        """What every preset but the first changes in the recipe's defaults."""
+        """What every preset but the first changes in the recipe's defaults; mixed views are of no table."""
         first, *others = (*PRESETS, *(f"{paper}/{data}" for paper, rows in PAPERS.items() for data in rows))
+        others = [name for name in others if name != "table" or self.objective == "classify"]
         base = self.to_dict(first)["defaults"]
         found = {name: self.to_dict(name)["defaults"] for name in others}
         return {

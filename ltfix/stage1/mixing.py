@@ -6,7 +6,6 @@ import dataclasses
 import math
 
 import numpy as np
-import torch
 from torch import Tensor
 
 
@@ -91,8 +90,3 @@ def mix(images: Tensor, partner: Tensor, drawn: Draw) -> tuple[Tensor, float]:
     where = box((height, width), drawn.share, drawn.centre)
     area = math.prod(max(side.stop - side.start, 0) for side in where)
     return cutmix(images, second, where), 1 - area / (height * width)
-
-
-def partners(rng: np.random.Generator, n: int) -> Tensor:
-    """A random order of ``n`` images, [n] int64."""
-    return torch.from_numpy(rng.permutation(n))

@@ -43,7 +43,7 @@ class BatchPart:
     def partners(self, n: int) -> Tensor:
         """The order in which the part's own images come second."""
         rng = np.random.default_rng(derive(self.seed, "partner", self.epoch, self.start))
-        return mixing.partners(rng, n)
+        return torch.from_numpy(rng.permutation(n))
 
 
 class Objective(Protocol):

@@ -75,8 +75,13 @@ LAYOUTS: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
 PICTURES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("which", [None, "mean", "concat", "0", "2"])
+@pytest.mark.parametrize(
+    ("layout", "which"),
+    [
+        *(("RIDE, BalPoE", which) for which in (None, "mean", "concat", "0", "2")),
+        *((n, "concat") for n in LAYOUTS),
+    ],
+)
 def test_features_and_classifier_are_the_networks(layout: str, which: str | None, tmp_path: Path) -> None:
     network = Ride().eval()
     torch.save({"state_dict": LAYOUTS[layout](network.state_dict())}, tmp_path / "experts.pth")

@@ -9,6 +9,7 @@ from torchvision.transforms import v2
 
 from ltfix.stage1 import mixing
 from ltfix.stage1.mixing import Draw
+from ltfix.stage1.objectives import BatchPart
 
 
 def images(n: int = 6, size: int = 8) -> torch.Tensor:
@@ -63,5 +64,5 @@ def test_draws_follow_beta_and_take_turns() -> None:
 
 
 def test_partners_are_all_images_once() -> None:
-    order = mixing.partners(np.random.default_rng(0), 7)
+    order = BatchPart(seed=0, epoch=0, step=0, start=0).partners(7)
     assert sorted(order.tolist()) == list(range(7))
