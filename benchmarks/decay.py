@@ -17,7 +17,7 @@ SETTINGS = (
     {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.0},
     {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1.0},
     {"optimizer": "sgd", "lr": 0.05, "weight_decay": 0.0},
-    {"optimizer": "sgd", "lr": 0.05, "weight_decay": 5e-3},
+    {"optimizer": "sgd", "lr": 0.05, "weight_decay": 5e-2},
 )
 NETWORK = {"model": "mlp", "model_args": {"layers": 2, "width": 64}, "epochs": 100, "dropout": 0.1}
 CUT = {"imbalance_factor": 50, "device": "cpu", "threads": 1}
