@@ -176,7 +176,7 @@ def main() -> None:
         small, large = Path(work) / "small", Path(work) / "large"
         write_photos(small, a.n, (500, 375))
         width, height = map(int, a.large.split("x"))
-        write_photos(large, a.n // 4, (width, height))
+        write_photos(large, a.n // 2, (width, height))
         rows = [
             (
                 bare_loop(small, a.model, device, a.batch),

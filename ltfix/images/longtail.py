@@ -10,9 +10,6 @@ import numpy as np
 from ltfix.errors import UsageError
 from ltfix.images.split import Split
 
-TYPES = ("exp", "step")
-ORDERS = ("shuffle", "first")
-
 
 def exponential_counts(counts: np.ndarray, imbalance_factor: float) -> np.ndarray:
     """Samples per class of the exponential profile: ``min(n_k, int(n_max · IF^(-r/(K-1))))``.
