@@ -62,8 +62,8 @@ def published() -> dict[str, Make]:
     for b in (0.9999, 1):
         found[f"ewb_cb_softmax_b{b}"] = built("cb", form="softmax", mean="plain", beta=b)
         found[f"ewb_cb_focal_b{b}"] = built("cb", form="focal", gamma=2, beta=b)
-        found[f"ewb_cb_sigmoid_b{b}"] = lambda counts, b=b: SigmoidFocal(0 * ONE, cb(counts, b), True)
-    for shape in weights.LAS_SHAPES:
+        found[f"ewb_cb_sigmoid_b{b}"] = lambda counts, b=b: SigmoidFocal(0 * ONE, cb(counts, b) / len(counts))
+    for shape in LOSSES["las"].values["shape"].choices:
         for head, tail in ((0.3, 0), (0.4, 0.1)):
             found[f"las_{shape}_{head}_{tail}"] = built(
                 "las", eps_head=head, eps_tail=tail, shape=shape, power=1.5, las_form="code"

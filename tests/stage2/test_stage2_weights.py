@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ltfix.stage2.losses import weights
+from ltfix.stage2.methods.catalog import LOSSES
 
 K = pytest.mark.parametrize("classes", ["k10", "k100"])
 LISTS = st.lists(st.integers(0, 5000), min_size=2, max_size=20).map(np.array)
@@ -32,7 +33,7 @@ def test_published_weights_and_margins(golden64, classes: str):
 
 
 @K
-@pytest.mark.parametrize("shape", weights.LAS_SHAPES)
+@pytest.mark.parametrize("shape", LOSSES["las"].values["shape"].choices)
 @pytest.mark.parametrize("ends", ["0.3_0", "0.4_0.1"])
 def test_published_smoothing(golden64, classes: str, shape: str, ends: str):
     g = golden64("losses_official")
@@ -93,7 +94,7 @@ def test_margins_and_scales_mark_the_rarest_class(counts: np.ndarray):
     assert int(margin.argmax()) == int(scale.argmin()) == int(counts.clip(min=1).argmin())
 
 
-@pytest.mark.parametrize("shape", weights.LAS_SHAPES)
+@pytest.mark.parametrize("shape", LOSSES["las"].values["shape"].choices)
 @settings(deadline=None)
 @given(counts=LISTS)
 def test_smoothing_runs_from_tail_to_head(shape: str, counts: np.ndarray):

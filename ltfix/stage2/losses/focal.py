@@ -45,21 +45,18 @@ class SoftmaxFocal:
 class SigmoidFocal:
     """w_y Σ_k (1 − p_k)^γ BCE(z_k), p_k = σ(±z_k) with + at the true class; γ = 0 is plain sigmoid BCE.
 
-    Lin et al. 2017 with the class weights of Cui et al. 2019: summed over classes and divided by B
-    (``per_class`` divides by B·K, as the code of EWB does for the sigmoid form).
+    Lin et al. 2017 with the class weights of Cui et al. 2019: summed over classes and divided by B.
     """
 
-    def __init__(self, gamma: Tensor, weight: Tensor | None, per_class: bool = False) -> None:
-        self.gamma, self.weight, self.per_class = gamma, weight, per_class
+    def __init__(self, gamma: Tensor, weight: Tensor | None) -> None:
+        self.gamma, self.weight = gamma, weight
 
     def _signed(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         sign = torch.full_like(z, -1.0).scatter_(-1, at(z, y), 1.0)
         return sign, sign * z
 
     def _scale(self, z: Tensor, y: Tensor) -> Tensor:
-        size = 1 / z.shape[-1] if self.per_class else 1.0
-        scale = z.new_full(z.shape[:-1], size)
-        return scale if self.weight is None else scale * of(self.weight, y)
+        return z.new_ones(z.shape[:-1]) if self.weight is None else of(self.weight, y)
 
     def value(self, z: Tensor, y: Tensor) -> Tensor:
         """Mean loss per setting."""

@@ -81,7 +81,6 @@ _SHAPES: dict[str, Callable[[PerClass, float, float, float], PerClass]] = {
     "convex": lambda u, head, tail, _: head + (head - tail) * np.sin(1.5 * math.pi + u * math.pi / 2),
     "exp": lambda u, head, tail, power: tail + (head - tail) * u**power,
 }
-LAS_SHAPES = tuple(_SHAPES)
 
 
 def las_smoothing(counts: PerClass, head: float, tail: float, shape: str, power: float = 1.5) -> PerClass:

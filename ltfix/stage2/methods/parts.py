@@ -220,8 +220,7 @@ def clash(parts: Mapping[str, Part]) -> str | None:
     Args:
         parts: by "head", and, where there are such, "loss", "sampler" and "posthoc".
     """
-    head, loss, sampler, step = (parts.get(role) for role in ("head", "loss", "sampler", "posthoc"))
-    assert head is not None
+    head, loss, sampler, step = parts["head"], *(parts.get(role) for role in ("loss", "sampler", "posthoc"))
     if step is not None and head.transforms and not head.directions:
         return f"{step.name} needs logits that are linear in something, those of {head.name} are not"
     scales = loss is not None and loss.cosines
