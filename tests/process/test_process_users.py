@@ -114,6 +114,8 @@ LINES = {
     "own loss": "fit --method samn --loss my.py:margin --epochs 2",
     "npz": "fit train.npz --method ce --epochs 2 --out ce.safetensors",
     "odd npz": "fit train-odd.npz --method ncm --features-key feats --labels-key fine --out odd.safetensors",
+    "auto": "fit train.npz --method auto --methods ncm,logit-adjust --out auto.safetensors",
+    "auto again": "fit train.npz --method auto --methods ncm,logit-adjust --out again.safetensors",
     "table": "compare --train train.npz --test test.npz --methods ce,ncm --seeds 2 --save-heads kept",
     "table json": "compare --train train.npz --test test.npz --methods ce,ncm --seeds 2 --save-heads kept "
     "--format json --fail-under few=99",
@@ -142,6 +144,7 @@ TOLD = {  # in docs: a page, and its words
     "test_engineer_checkpoint_of_the_file": ("extract.md", "A run folder brings its own weights"),
     "test_process_shared.py": ("extract.md", "given the same command share the work"),
     "test_engineer_commas": ("extract.md", "`multi-label?`"),
+    "test_engineer_auto": ("cli.md", "Of method auto: keep tuned methods here."),
     "test_engineer_compared_heads": ("cli.md", "a folder of them (compare)"),
     "test_engineer_classes_side_by_side": ("cli.md", "`--sort"),
     "test_researcher_own": ("python.md", "## A method or a loss of your own"),
@@ -260,6 +263,16 @@ def test_engineer_checkpoint_of_the_file(out, err):
 
 def test_engineer_commas(out, err):
     assert err("commas").startswith("multi-label? 'ant,bee' (commas.txt, line 3)")
+
+
+def test_engineer_auto(out, ends, project: Path):
+    """An estimate first, and what was tuned is kept; tests/test_bars.py holds the line every ten seconds."""
+    assert ends["auto"].err.startswith("ltfix: 2 methods to tune: about ")
+    assert "ltfix: 2 tuned methods are taken from auto\n" in ends["auto again"].err
+    tried = [out(name).partition("taken: ")[0] for name in ("auto", "auto again")]
+    assert tried[0] == tried[1] and "behind the best" in tried[0]
+    heads = [(project / name).read_bytes() for name in ("auto.safetensors", "again.safetensors")]
+    assert heads[0] == heads[1]
 
 
 def test_engineer_compared_heads(out):
