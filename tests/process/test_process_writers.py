@@ -19,10 +19,10 @@ SMALL = {"train": {"ant": 9, "bee": 8, "cow": 7}, "test": {"ant": 3, "bee": 3, "
 REFUSED = "ltfix: error: another process is writing into this folder ({}): wait until it has ended"
 
 
-def run(folder: Path, what: str) -> Any:
+def run(folder: Path, what: str, timeout: int = 240) -> Any:
     script = Path(__file__).parent / "two_writers.py"
     command = [sys.executable, str(script), what]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -71,7 +71,7 @@ def test_what_was_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path)
     write_cache(tmp_path / "features/train")
     write_cache(tmp_path / "features/test")
     write_cache(tmp_path / "stage1", make_head())
-    told = run(tmp_path, "kills")
+    told = run(tmp_path, "kills", timeout=900)
     assert set(told) == {"fits", "probe", "auto", "compare"}
     for name, found in told.items():
         for code, named, line, whole in found["ends"]:

@@ -111,7 +111,8 @@ def _part(material: Material, search: Search, asked: str, passes: float) -> Mate
     data = (
         whole if search.samples == 1 else whole.subset(_class_wise_part(whole, search.samples, material.seed))
     )
-    left = [f"{search.folds} of {len(material.folds())} cuts"]
+    cuts = len(material.folds())
+    left = [f"{search.folds} of {cuts} cuts"] if search.folds < cuts else []
     left += [f"{len(data):,} of {len(whole):,} samples"] if data is not whole else []
     left += [f"{search.settings:.0%} of the settings"] if search.settings < 1 else []
     about = {"asked": asked, "passes": round(passes), "tuned_on": ", ".join(left)}
