@@ -22,6 +22,7 @@ from ltfix import files
 from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
+from ltfix.filemap import release
 from ltfix.heads.head import Head, load_head
 from ltfix.records import record_of
 from ltfix.stage2.fitting.context import Material
@@ -195,4 +196,5 @@ def _hash(array: np.ndarray) -> str:
     found = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
     for start in range(0, len(array), _ROWS):
         found.update(np.ascontiguousarray(array[start : start + _ROWS]).data)
+        release(array)
     return found.hexdigest()
