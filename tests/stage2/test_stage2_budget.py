@@ -10,6 +10,7 @@ import pytest
 import ltfix
 from ltfix.errors import UsageError
 from ltfix.stage2.fitting.context import Material, Search
+from ltfix.stage2.loop import engine
 from ltfix.stage2.methods.options import Options, read_budget
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
@@ -74,6 +75,7 @@ def test_less_and_less_is_tried_as_the_budget_shrinks(fit_of):
     assert tried[0] == (tried[0][0], 373, len(whole.candidates()))
     assert 1 < tried[0][0] < 5
     assert tried[-1][::2] == (1, 1)
+    assert part.search.about["tuned_on"].endswith(" samples, the published values alone")
 
 
 def test_the_part_is_of_every_class_and_the_same_each_time(fit_of):
@@ -113,6 +115,18 @@ def test_time_is_turned_into_passes(fit_of, monkeypatch: pytest.MonkeyPatch):
     by_time, by_passes = limit([fit_of("100s")], 1), limit([fit_of("200p")], 1)
     assert np.array_equal(by_time.data.rows, by_passes.data.rows)
     assert {**by_time.search.about, "asked": ""} == {**by_passes.search.about, "asked": ""}
+
+
+def test_the_pace_is_of_settings_that_really_train_side_by_side(fit_of, monkeypatch: pytest.MonkeyPatch):
+    trained, train = [], engine.train
+
+    def counted(data, head, loss, schedule, *args, **named):
+        trained.append(len(set(schedule.lr)))
+        return train(data, head, loss, schedule, *args, **named)
+
+    monkeypatch.setattr(engine, "train", counted)
+    assert budget._seconds_a_pass([fit_of("10s")]) > 0
+    assert trained == [budget.TIMED_SETTINGS] * 2
 
 
 def test_auto_and_compare_keep_one_for_all_their_methods(draw_cache):

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ltfix.bars import duration
+from ltfix.progress import SILENT
 from ltfix.seeds import derive
 from ltfix.stage2.fitting.context import Material, Search
 from ltfix.stage2.loop.data import Features
@@ -95,12 +96,13 @@ def _seconds_a_pass(fits: Sequence[MethodFit]) -> float:
     material, values = trained[0].material, trained[0].values
     rows = np.linspace(0, len(material.data) - 1, min(len(material.data), TIMED_SAMPLES)).astype(np.int64)
     data = material.data.subset(np.unique(rows))
-    quiet = dataclasses.replace(material, progress=material.progress)
+    quiet = dataclasses.replace(material, progress=SILENT)
+    rates = [values["lr"] / (1 + i) for i in range(TIMED_SETTINGS)]  # equal settings would train once
     fitter = quiet.fitter(data, STARTS["random"], 1.0, "none")
     took = []
     for _ in range(2):
         began = time.perf_counter()
-        fitter.fit([values] * TIMED_SETTINGS, [0], stop=1, tolerant=True)
+        fitter.fit([values.choose(lr=lr) for lr in rates], [0], stop=1, tolerant=True)
         took.append(time.perf_counter() - began)
     return min(took) / TIMED_SETTINGS * len(material.data) / len(data)
 
@@ -114,7 +116,8 @@ def _part(material: Material, search: Search, asked: str, passes: float) -> Mate
     cuts = len(material.folds())
     left = [f"{search.folds} of {cuts} cuts"] if search.folds < cuts else []
     left += [f"{len(data):,} of {len(whole):,} samples"] if data is not whole else []
-    left += [f"{search.settings:.0%} of the settings"] if search.settings < 1 else []
+    settings = f"{search.settings:.0%} of the settings" if search.settings else "the published values alone"
+    left += [settings] if search.settings < 1 else []
     about = {"asked": asked, "passes": round(passes), "tuned_on": ", ".join(left)}
     material.progress.note(
         f"budget {asked}, {passes:,.0f} passes: tuned on {about['tuned_on']}; fitted on all samples"
