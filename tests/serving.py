@@ -23,6 +23,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.asked, self.failing, self.halving, self.parts = folder, list[str](), 0, 0, True
+        self.tag = "ETag"  # the header that tells a file's version, if any
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -51,10 +52,9 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(HTTPStatus.NOT_FOUND, b"", with_body)
         data = file.read_bytes()
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        headers = {
-            "ETag": f'"{file.stat().st_mtime_ns}"',
-            "Accept-Ranges": "bytes" if self.server.parts else "none",
-        }
+        headers = {"Accept-Ranges": "bytes" if self.server.parts else "none"}
+        if self.server.tag:
+            headers[self.server.tag] = f'"{file.stat().st_mtime_ns}"'
         if wanted and self.server.parts:
             first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"

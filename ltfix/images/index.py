@@ -61,6 +61,8 @@ class Indexes:
         if self.out is None:
             return make()
         size, stamp = look_at(path)
+        if not stamp:  # the server tells no version, and tars of one size are common
+            return make()
         where = path if is_remote(path) else os.path.abspath(path)  # noqa: PTH100 - links stay
         name = f"{files.sha256_texts([about, where])[:32]}.json"
         for folder in self._folders:

@@ -40,7 +40,8 @@ def cat(url: str, start: int | None = None, stop: int | None = None) -> bytes:
 
 
 def look(url: str) -> Looked:
-    """Its size and a stamp of what the server tells of its version; ``ABSENT`` and 0 where it is not."""
+    """Its size and a stamp of what the server tells of its version, 0 for nothing; ``ABSENT`` and 0 where
+    it is not."""
     try:
         found = _tried(url, lambda fs, path: fs.info(path))
     except InputError as err:
@@ -48,6 +49,7 @@ def look(url: str) -> Looked:
             return ABSENT, 0
         raise
     told = "|".join(str(found[key]) for key in _TAGS if found.get(key) is not None)
+    told = told or str(found.get("Last-Modified", ""))  # whole seconds: only where nothing better is told
     return int(found.get("size") or 0), zlib.crc32(told.encode())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tarfile
@@ -82,6 +83,30 @@ def test_another_tar_of_that_name_is_read(server: Server, tmp_path: Path, spec: 
     os.utime(tmp_path / spec.rpartition("/")[2], ns=(1, 1))
     assert same(opened(spec.format(server.url), tmp_path / "out"), kept)
     assert reads(server) > 0
+
+
+@pytest.mark.parametrize(("tag", "kept"), [("", False), ("Last-Modified", True)])
+def test_a_tar_whose_server_tells_no_version_is_read_each_time(
+    server: Server, tmp_path: Path, tag: str, kept: bool
+):
+    server.tag, spec, shard = tag, f"wds:{server.url}/shard.tar", tmp_path / "shard.tar"
+    before, _ = opened(spec, tmp_path / "out"), reads(server)
+    again, again_reads = opened(spec, tmp_path / "out"), reads(server)
+    assert (again_reads == 0) == kept
+    assert same(again, before)
+    size = shard.stat().st_size
+    with tarfile.open(shard) as tar:
+        members = [(member, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
+    other = dict(zip(before.classes, reversed(before.classes), strict=True))
+    with tarfile.open(shard, "w") as tar:
+        for member, data in members:
+            told = other[data.decode()].encode() if member.name.endswith(".cls") else data
+            member.size = len(told)
+            tar.addfile(member, io.BytesIO(told))
+    assert shard.stat().st_size == size
+    after = opened(spec, tmp_path / "out")
+    labels = [[split.classes[label] for label in split.labels] for split in (before, after)]
+    assert labels[1] == [other[label] for label in labels[0]]
 
 
 def damage(index: dict[str, Any], row: list[Any]) -> Iterator[object]:
