@@ -137,9 +137,10 @@ def of_table(request: TrainingRequest, train: Split) -> TrainingRequest:
     if request.model != mlp.NAME:
         raise InputError("it is a table of numbers", where=train.root, hint="model=mlp takes one")
     columns, values = table
-    std = values.std(0)
+    low, high, std = values.min(0), values.max(0), values.std(0)
+    varies = (high - low > 1e-12 * np.maximum(high, -low)) & (std > 0)  # a mean is rounded, a range is not
     arguments = {**request.model_args, "columns": list(columns)}
-    mean, std = values.mean(0).tolist(), np.where(std > 0, std, 1.0).tolist()
+    mean, std = values.mean(0).tolist(), np.where(varies, std, 1.0).tolist()
     return dataclasses.replace(request, model_args=arguments, mean=mean, std=std)
 
 

@@ -71,6 +71,16 @@ def test_statistics_are_of_the_training_rows_that_are_kept(digits: Path) -> None
     assert (std == 0).any()  # the digits' corners are white
 
 
+def test_a_constant_column_is_left_as_it_is(tmp_path: Path) -> None:
+    x = np.column_stack([np.full(20, 0.1), 0.3 - 1e-16 * (np.arange(20) % 2), np.arange(20)])
+    assert (x.std(0) > 0).all()  # of rounding alone in the first two
+    np.savez(tmp_path / "t.npz", X=x, y=np.arange(20) % 2)
+    split = open_source(tmp_path / "t.npz").split("train")
+    request = of_table(TrainingRequest(data="t.npz", model="mlp"), split)
+    assert request.std is not None
+    np.testing.assert_allclose(request.std, [1, 1, x[:, 2].std()], rtol=1e-12)
+
+
 def test_a_resumed_run_of_adamw_ends_alike(digits: Path, tmp_path: Path) -> None:
     train(digits, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
