@@ -257,7 +257,9 @@ def _settle(temporary: Path, named: Path) -> None:
     others = [path for path in temporary.parent.glob(f".*.{token}-*{_TEMPORARY}") if path != temporary]
     if not marker.exists():
         for path in others:
-            path.unlink(missing_ok=True)
+            with path.open("rb+") as handle:
+                if try_lock(handle.fileno()):
+                    path.unlink(missing_ok=True)
         return
     if os.path.lexists(named) and temporary.samefile(named):
         named.unlink()

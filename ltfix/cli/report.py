@@ -207,7 +207,8 @@ def _fit(head: Head, flags: dict[str, str]) -> Iterator[str]:
             text = text.lower() if isinstance(found.get("value"), bool) else text
             yield from (flags[name], text) if name in flags else ("--set", f"{name}={text}")
     if "file" in told.init:
-        yield from ("--init", f"heads/{told.init['file']}")
+        beside = Path(head.path or "").with_name(str(told.init["file"]))
+        yield from ("--init", str(beside if beside.exists() else beside.name))
     for name in ("normalize", "feature_scale"):
         if name in told.coordinates:
             yield from (flags[name], str(told.coordinates[name]))

@@ -21,7 +21,8 @@ class Verdicts:
     Attributes:
         predicted, labels: [N] predicted and true classes.
         shots: [K] the shot of each class, an index into ``SHOTS``.
-        rank: [N] how many classes come before the true one; None where only the first was asked for.
+        rank: [N] how many classes come before the true one (255: or more); None where only the first was
+            asked for.
     """
 
     predicted: np.ndarray

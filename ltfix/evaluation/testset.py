@@ -63,10 +63,10 @@ class TestSet:
         """
         first = head not in self._counted
         self._counted.add(head)
-        predicted, rank = np.empty(self.cache.n, np.int64), np.empty(self.cache.n, np.int64)
+        predicted, rank = np.empty(self.cache.n, np.int32), np.empty(self.cache.n, np.uint8)
         for where, logits in logit_blocks(head, self.cache, self.tta):
             predicted[where] = logits.argmax(1)
-            rank[where] = true_rank(logits, self.labels[where])
+            rank[where] = true_rank(logits, self.labels[where]).clip(max=255)
             yield where, logits
             if first:
                 self.progress.advance(len(logits))

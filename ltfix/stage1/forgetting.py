@@ -19,7 +19,7 @@ class Forgetting:
         labels: [N] int64. n_classes: K. device: where the counting is done.
 
     Attributes:
-        right: [N] bool, the samples that were right when last seen.
+        right: [N] bool, the samples that were right when last seen (both times, of one twice in a batch).
     """
 
     def __init__(self, labels: np.ndarray, n_classes: int, device: torch.device) -> None:
@@ -32,7 +32,8 @@ class Forgetting:
         """A batch's samples [B], and which of them are right [B]."""
         lost = self.right[rows] & ~right
         self.lost.index_add_(0, self.labels[rows], lost.long())
-        self.right[rows] = right
+        self.right[rows] = True  # equal writes, so that their order does not matter
+        self.right[rows[~right]] = False
 
     def end_epoch(self, processes: Processes) -> list[int]:
         """[K] samples forgotten since the last call, of all processes; what each saw is then known to all."""

@@ -127,6 +127,7 @@ def test_the_ratio_about_either_mean_and_behind_layers_against_the_literal_formu
     assert about["fdr_class_mean"] > 1.02 * about["fdr"]
     assert about["class_mean_norm"]["all"] == pytest.approx(np.linalg.norm(means, axis=1).mean())
     assert [step["layers"] for step in about["random_layers"]] == [1, 2]
+    assert about["seed"] == 5
     for (weight, bias), step in zip(random_layers(6, 2, 5), about["random_layers"], strict=True):
         assert np.abs(weight).max() <= 6**-0.5
         x = np.maximum(x @ weight.T + bias, 0)

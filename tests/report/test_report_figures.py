@@ -188,6 +188,17 @@ def test_densities_are_of_the_logits_with_their_normal_distribution(monkeypatch:
     assert part["mean"] != few["true"]["mean"]
 
 
+def test_a_class_that_was_never_trained_is_not_among_the_others():
+    test = subject().evaluation.test
+    counts = test.shots.counts.copy()
+    counts[6] = 0
+    absent = dataclasses.replace(test, shots=dataclasses.replace(test.shots, counts=counts))
+    head = subject().evaluation.rows[1].head
+    lifted = dataclasses.replace(head, bias=head.bias - 1000 * (np.arange(7) == 6))
+    assert logits.densities(lifted, absent)["shots"]["few"]["other"]["mean"] > -100
+    assert logits.densities(lifted, test)["shots"]["few"]["other"]["mean"] < -100
+
+
 def test_logits_that_are_all_equal_have_a_density_and_draw(tmp_path: Path):
     of = subject()
     flat = dataclasses.replace(

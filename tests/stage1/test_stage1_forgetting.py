@@ -48,6 +48,12 @@ class Two(Processes):
         return tensor + next(each for each in self.other if each.shape == tensor.shape)
 
 
+def test_a_sample_that_a_batch_has_twice_is_right_if_it_was_both_times() -> None:
+    found = Forgetting(np.array([0, 1, 1]), 2, CPU)
+    found.see(torch.tensor([0, 1, 0, 1, 2, 2]), torch.tensor([True, True, False, True, False, True]))
+    assert found.right.tolist() == [False, True, False]
+
+
 def test_processes_know_what_the_others_saw() -> None:
     labels = np.array([0, 1, 1])
     found = Forgetting(labels, 2, CPU)

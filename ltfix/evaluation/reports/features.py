@@ -62,7 +62,7 @@ def about(test: TestSet) -> dict[str, Any]:
             **fisher_ratio(test.cache, means, test.tta),
             **{key: summary(value, test.shots.of) for key, value in values.items()},
             "classes": {key: [known(v) for v in value] for key, value in values.items()},
-            **({"random_layers": _behind_layers(test)} if test.random_layers else {}),
+            **({"random_layers": _behind_layers(test), "seed": test.seed} if test.random_layers else {}),
         }
     }
 
@@ -128,7 +128,8 @@ def random_layers(dim: int, n: int, seed: int) -> list[Layer]:
 
     One of them raises the Fisher ratio of features that were trained with weight decay (Hasegawa & Sato).
     """
-    rng, limit = np.random.default_rng(seed), dim**-0.5
+    # a stream of its own: the bootstrap has the seed itself
+    rng, limit = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,))), dim**-0.5
     return [(rng.uniform(-limit, limit, (dim, dim)), rng.uniform(-limit, limit, dim)) for _ in range(n)]
 
 

@@ -49,7 +49,7 @@ def densities(head: Head, test: TestSet) -> dict[str, Any]:
     logits[np.arange(len(labels)), labels] = np.nan
     values = {}
     for index, shot in enumerate(SHOTS):
-        others = logits[:, test.shots.of == index]
+        others = logits[:, (test.shots.of == index) & (test.shots.counts > 0)]  # an absent class has no row
         values[shot] = {
             "true": own[test.shots.of[labels] == index],
             "other": others[~np.isnan(others)],
