@@ -171,6 +171,20 @@ def test_finished_runs_are_not_fitted_again(pair, tmp_path: Path, fits):
     assert np.array_equal(kept.weight, ltfix.fit(pair[0], "ce", seed=2, epochs=2).weight)
 
 
+def test_heads_tuned_under_a_budget_are_kept_for_what_it_left_to_tune_on(pair, tmp_path: Path, fits):
+    def tuned_on(asked: list[str], seeds: int) -> set[str]:
+        fits.clear()
+        compare(*pair, asked, seeds=seeds, values=FAST, tune=True, budget="60p", folder=tmp_path)
+        heads = map(ltfix.load_head, tmp_path.glob("ce-*.safetensors"))
+        return {head.meta["selection"]["budget"]["tuned_on"] for head in heads}
+
+    alone, beside = tuned_on(["ce"], 1), tuned_on(["ce", "cb", "focal"], 2)
+    assert len(alone) == len(beside) == 1 and alone != beside
+    assert sorted(fits) == [(name, (0, 1)) for name in ("cb", "ce", "focal")]
+    tuned_on(["ce", "cb", "focal"], 2)
+    assert fits == []
+
+
 def test_a_kept_run_names_parts_so_that_their_code_may_move(pair, tmp_path: Path):
     compare(*pair, ["crt"], seeds=1, values=FAST, folder=tmp_path)
     settings = json.loads((tmp_path / "crt-epochs2-s0.json").read_text())["settings"]

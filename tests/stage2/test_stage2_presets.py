@@ -9,11 +9,14 @@ import pytest
 import ltfix
 from ltfix.errors import UsageError
 from ltfix.progress import SILENT
+from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.methods import presets
 from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
+from ltfix.stage2.tuning.candidates import RATES
+from ltfix.stage2.tuning.method_fit import MethodFit
 
 
 class Told(type(SILENT)):
@@ -80,6 +83,20 @@ def test_what_was_chosen_is_told_and_recorded(draw_cache):
     given = ltfix.fit(cache, "samn", preset="auto", lr=1e-3, epochs=1, progress=told)
     assert given.meta["values"]["lr"] == {"value": 1e-3, "from": "option"}
     assert told.said[-1].endswith("all of its values were given")
+
+
+def test_tuning_searches_what_a_preset_gave_but_not_what_the_user_did(draw_cache):
+    cache = draw_cache([40, 12, 4])
+    cache.head = dataclasses.replace(cache.head, meta={"recipe": "glmc"})
+    material = Material.of(cache, None, Options(tune=True, preset="auto"), 0)
+
+    def tried(method: str, name: str, **given) -> set[float]:
+        fit = MethodFit.of(material, resolve(find_method(method), given))
+        return {candidate.values[name] for candidate in fit.candidates()}
+
+    assert tried("samn", "lr") == {rate * 5e-5 for rate in RATES}
+    assert tried("samn", "lr", lr=0.3) == {0.3}
+    assert len(tried("los", "delta")) == len(find_method("los").grid["delta"])
 
 
 def test_a_method_without_one_says_so(draw_cache):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+import ltfix
+from ltfix.errors import InputError
 from ltfix.pava import pava
 from ltfix.stage2.layers import samn
 from ltfix.stage2.layers.samn import SAMNLinear
@@ -155,6 +158,20 @@ def test_state_dict_carries_everything_to_another_module():
 def test_wrong_arguments(arguments, options, message: str):
     with pytest.raises(ValueError, match=message):
         SAMNLinear(5, 3, *arguments, **options)
+
+
+@pytest.mark.parametrize("variant", ["code", "paper"])
+def test_a_metric_that_the_inverse_start_cannot_take(draw_cache, variant: str):
+    form = {"start": "inverse", "variant": variant}
+    assert torch.isfinite(SAMNLinear(5, 3, [1, 1, 1 / 29], **form)(torch.ones(5))).all()
+    with pytest.raises(
+        InputError, match=r"S would begin at 1e\+06, above 30, where a class's metric is 1e-06"
+    ):
+        SAMNLinear(5, 3, [1, 1, 1e-6], **form)
+    cache = draw_cache([20, 10, 5])
+    cache.head = dataclasses.replace(cache.head, weight=cache.head.weight * np.float32([[1], [1], [1e-3]]))
+    with pytest.raises(InputError, match=r"S would begin at .*\(start=inverse\): start=minmax takes any"):
+        ltfix.fit(cache, "samn", metric="norm", epochs=1, **form)
 
 
 def test_wrong_arguments_of_from_linear():

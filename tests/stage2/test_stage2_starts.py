@@ -96,11 +96,11 @@ def test_comparisons_fit_again_from_another_head(cache, fitted: Head, tmp_path: 
         found = ltfix.compare(
             cache, cache, ["ce:epochs=1"], seeds=1, init=str(fitted.path), folder=tmp_path / "table"
         )
-        return found.rows[0]["all"]["mean"]
+        return next(row["all"]["mean"] for row in found.rows if row["name"] == "ce-epochs1")
 
     first = compared()
     order = [1, 2, 0]
     dataclasses.replace(fitted, weight=fitted.weight[order] * 9, bias=fitted.bias[order]).save(fitted.path)
-    assert compared() != first or len(list((tmp_path / "table").glob("*.json"))) == 1
+    assert compared() != first
     record = files.read_json(tmp_path / "table" / "ce-epochs1-s0.json")
     assert record["settings"]["options"]["init"] == find_start(str(fitted.path)).identity

@@ -147,3 +147,4 @@ def test_the_digest_is_of_what_the_cache_holds(draw_cache):
     assert not same(head=None)
     assert not same(head=dataclasses.replace(cache.head, bias=cache.head.bias + 1))
     assert not same(classes=("a", "b", "c"))
+    assert not same(head=dataclasses.replace(cache.head, meta={"recipe": "glmc"}))  # presets go by it

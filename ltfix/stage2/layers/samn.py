@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ltfix._samn_py import EPS, row_scale
+from ltfix._samn_py import EPS, MAX_EXPONENT, row_scale
+from ltfix.errors import InputError
 from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.pava import isotonic
 from ltfix.stage2.methods.catalog import HEADS
@@ -47,9 +48,16 @@ def initial_raw(
     ``variant="paper"`` starts at one minus that. A constant metric (to float32 rounding) starts at ε (code)
     or 1 (paper). With ``start="inverse"`` S starts at softplus(1/a); with ``projection="recursive"`` the raw
     numbers are the roots of the steps, so that p starts where it does otherwise.
+
+    Raises:
+        InputError: with ``start="inverse"``, a metric below 1/30: S would begin above its bound.
     """
     if start == "inverse":
         inverse = 1 / np.asarray(metric, np.float64)
+        if inverse.max() > MAX_EXPONENT:
+            above = f"S would begin at {inverse.max():.3g}, above {MAX_EXPONENT:g}"
+            what = f"{above}, where a class's metric is {metric.min():.3g}"
+            raise InputError(what, where="start=inverse", hint="start=minmax takes any metric")
         wanted = 1 / np.logaddexp(0, inverse) - 2 * EPS  # the code's softplus(p), as S is one over it
         found = inverse if variant == "paper" else wanted + np.log(-np.expm1(-wanted))
     else:
@@ -85,6 +93,7 @@ class SAMNLinear(nn.Module):
 
     Raises:
         ValueError: metric values of the wrong shape or not positive, an unknown word.
+        InputError: metric values below 1/30 with ``start="inverse"``.
     """
 
     perm: Tensor

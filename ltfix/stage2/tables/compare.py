@@ -194,15 +194,18 @@ class _Fits:
     ) -> tuple[dict[str, dict[int, Finished | None]], dict[str, str]]:
         """The runs of every entry by seed, those that are missing fitted; and why an entry has none."""
         material, shared = self.bench.material, self.shared
+        threads = threads_for(material)
+        if material.options.budget is not None:  # what it leaves to tune on decides the heads
+            self.searched = self.within_budget(wanted, len(seeds), threads)
+            self.common["searched"] = self.searched.search.about.get("tuned_on")
         finished = {e.name: self.kept(e, seeds if _is_seeded(e) else seeds[:1]) for e in wanted}
         kept = sum(run is not None for runs in finished.values() for run in runs.values())
         if kept:
             shared.note(f"{kept} finished heads are taken from {self.store.folder}")
         todo = [entry for entry in wanted if not all(finished[entry.name].values())]
-        threads = threads_for(material)
-        if material.options.tune and todo:
+        if material.options.tune and todo and self.searched is None:
             self.searched = self.within_budget(wanted, len(seeds), threads)
-        if material.options.tune or any(entry.values.open for entry in todo):
+        if any(material.options.tune or entry.values.open for entry in todo):
             with contextlib.suppress(InputError):  # said of the methods that need it
                 (self.searched or material).warm_up()
         found = run_each(lambda e: self.fit(e, finished[e.name]), todo, shared, "compare", threads)

@@ -176,7 +176,8 @@ def _read(path: Path) -> _Kept | None:
 
 
 def digest(cache: FeatureCache) -> str:
-    """SHA-256 of what a cache holds: features, labels, class names, stage-1 classifier; not of its path.
+    """SHA-256 of what a cache holds: features, labels, class names, stage-1 classifier with its recipe, by
+    which presets go; not of its path.
 
     A cache folder's manifest has the hashes of its shards; of a single file all features are read.
     """
@@ -189,6 +190,8 @@ def digest(cache: FeatureCache) -> str:
     if cache.head is not None:
         parts["head"] = [_hash(cache.head.weight), _hash(cache.head.bias)]
         parts["counts"] = cache.head.counts
+        if "recipe" in cache.head.meta:
+            parts["recipe"] = cache.head.meta["recipe"]
     return files.sha256_json(parts)
 
 
