@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -26,6 +26,25 @@ class _Provenance:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class _Data:
+    """The images: their source, and how they were cut."""
+
+    kind: str | None = None
+    root: str | None = None
+    imbalance_factor: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    imbalance_type: Literal["exp", "step"] = "exp"
+    imbalance_order: Literal["shuffle", "first"] = "shuffle"
+    imbalance_seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
+    val_from_rest: Positive | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Values:
+    augment: str = ""
+    crop_pad: Count = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Known:
     """The keys of a ``run.json`` that something reads."""
 
@@ -37,7 +56,8 @@ class _Known:
     classes: list[str] | None = None
     counts: list[Count] | None = None
     dim: Positive | None = None
-    data: dict[str, Any] | None = None
+    data: _Data | None = None
+    values: _Values = _Values()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from ltfix.stage1.state import NAME as STATE
 from ltfix.stage1.state import TrainingState, read_state
 
 BACKBONE_FORMAT = "ltfix-backbone/1"
+_CUT_OF_0_1 = ("imbalance_factor", "imbalance_seed")
 _WRITTEN = (RUN, METRICS, BACKBONE, CLASSIFIER, STATE)
 
 
@@ -102,7 +103,7 @@ class RunFolder:
         self.state = read_state(self.path)
         if self.state is None:
             return
-        told = differences(self.state.decides, self.decides)
+        told = differences(self._as_told(self.state.decides), self.decides)
         if told:
             raise InputError(
                 f"another run is unfinished there; {told}",
@@ -120,7 +121,8 @@ class RunFolder:
     def _finished(self, run: RunDescription) -> Run:
         """The finished run, where it is of this very request and whole."""
         info = run.content
-        told = differences({key: info.get(key) for key in self.decides}, self.decides)
+        said = {key: info.get(key) for key in (*self.decides, "loss")}
+        told = differences(self._as_told(said), self.decides)
         if told:
             raise UsageError(
                 f"a finished run of another request is there; {told}",
@@ -133,6 +135,13 @@ class RunFolder:
         for name in (BACKBONE, CLASSIFIER):
             files.demand_regular(self.path / name)
         return Run(self.path, info, self._read_metrics(self.decides["values"]["epochs"]))
+
+    def _as_told(self, said: dict[str, Any]) -> dict[str, Any]:
+        """What a run said that decides it; 0.1 said of a cut the rows that it leaves, by their digest, alone."""
+        data, now = said.get("data"), self.decides.get("data", {})
+        if not isinstance(data, dict):
+            return said
+        return {**said, "data": {name: now[name] for name in _CUT_OF_0_1 if name in now} | data}
 
     def _read_metrics(self, epochs: int) -> list[dict[str, Any]]:
         """The lines of the first ``epochs`` epochs; one more may have been written before a kill."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import ltfix
 from ltfix.demo.digits import load_digits
 from ltfix.errors import InputError, UsageError
 from ltfix.runfile import NAME
+from ltfix.stage1.state import read_state
 
 STEP = {"imbalance_factor": 4, "imbalance_type": "step", "imbalance_order": "first", "val_from_rest": 3}
 
@@ -81,9 +83,48 @@ def test_other_data_is_not_cut(sources: dict[str, str], tmp_path: Path, tiny: di
     assert any(note.startswith("the backbone was trained on a cut of photos, ") for note in told.notes)
     assert cache.counts.tolist() == [15] * 10
     path = run.path / NAME
-    path.write_text(path.read_text().replace('"step"', '"stairs"'))
-    with pytest.raises(UsageError, match="imbalance_type"):
-        ltfix.extract(sources["folder"], backbone=str(run.path), out=tmp_path / "g")
-    path.write_text(path.read_text().replace('"data": {', '"data": 3, "_": {'))
+    said = json.loads(path.read_text())
+    for section, key, wrong in (
+        ("data", "imbalance_factor", "abc"),
+        ("data", "imbalance_factor", 0.5),
+        ("data", "imbalance_type", "stairs"),
+        ("data", "imbalance_seed", None),
+        ("data", "val_from_rest", 0),
+        ("values", "crop_pad", "one"),
+        ("values", "augment", 3),
+    ):
+        path.write_text(json.dumps({**said, section: {**said[section], key: wrong}}))
+        with pytest.raises(InputError, match=rf"its {section}\.{key}: .*{NAME}"):
+            ltfix.extract(sources["folder"], backbone=str(run.path), out=tmp_path / "g")
+    path.write_text(json.dumps({**said, "data": 3}))
     with pytest.raises(InputError, match=NAME):
         ltfix.extract(sources["folder"], backbone=str(run.path), out=tmp_path / "g")
+
+
+def test_a_cut_run_of_0_1_goes_on(sources: dict[str, str], tmp_path: Path, tiny: dict[str, Any]) -> None:
+    """It did not say how its images were cut, beside the digest of what was left of them."""
+    cut = {"imbalance_factor": 4, "imbalance_seed": 1}
+    request = {**tiny, "data": sources["folder"], "out": tmp_path / "run", "epochs": 2}
+    with pytest.raises(KeyboardInterrupt):
+        ltfix.train_backbone(**request, **cut, progress=Told("epoch 2/2"))
+    state = read_state(tmp_path / "run")
+    assert state is not None
+    for name in cut:
+        del state.decides["data"][name]
+    state.save(tmp_path / "run")
+    run = ltfix.train_backbone(**request, **cut, resume=True)
+    assert {**run.info["data"], **cut} == run.info["data"]
+    path = run.path / NAME
+    old = {**run.info, "data": {k: v for k, v in run.info["data"].items() if k not in cut}}
+    path.write_text(json.dumps(old))
+    assert ltfix.train_backbone(**request, **cut).metrics == run.metrics
+    with pytest.raises(UsageError, match=r"another request.*data\.digest"):
+        ltfix.train_backbone(**request, imbalance_factor=4, imbalance_seed=2)
+    path.write_text(json.dumps(dict(run.info)))
+    with pytest.raises(UsageError, match=r"another request.*imbalance_seed was 1, is 2"):
+        ltfix.train_backbone(**request, imbalance_factor=4, imbalance_seed=2)
+    with pytest.raises(UsageError, match=r"another request.*loss was null"):
+        ltfix.train_backbone(**request, **cut, loss="balanced-softmax")
+    path.write_text(json.dumps({**run.info, "loss": "balanced-softmax"}))
+    with pytest.raises(UsageError, match=r"another request.*loss was"):
+        ltfix.train_backbone(**request, **cut)
