@@ -1,20 +1,25 @@
-"""Safetensors files as memory-mapped numpy arrays."""
+"""Safetensors files as memory-mapped numpy arrays, and arrays of ``.npz`` files."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import json
+import lzma
 import math
 import os
 import struct
+import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ltfix.errors import InputError
+from ltfix.errors import EnvironmentFault, InputError
 from ltfix.filemap import map_file
 from ltfix.files import demand_regular, os_errors, parse_json
 
@@ -33,6 +38,22 @@ _DTYPES = {
     "BOOL": np.bool_,
     "BF16": np.uint16,  # numpy has none: widened to float32
 }
+TORN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,  # an unknown compression
+    OverflowError,
+    RuntimeError,  # encrypted
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+)
+"""What numpy, zipfile and h5py raise of a damaged file."""
 
 
 def load_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -104,6 +125,51 @@ def _view(whole: Any, origin: int, entry: dict[str, Any]) -> np.ndarray:
     if entry["dtype"] == "BF16":
         array = (array.astype(np.uint32) << 16).view(np.float32)
     return array
+
+
+def read_npz(
+    path: Path | str, wanted: Callable[[set[str]], Mapping[str, str]], handle: BinaryIO | None = None
+) -> dict[str, np.ndarray]:
+    """Read arrays from an ``.npz`` into memory, without unpickling.
+
+    Args:
+        wanted: of the names in it, those to read, each by what it is to be called.
+        handle: the file, where it is open already, as one behind a URL is.
+
+    Raises:
+        InputError: torn, not an ``.npz``, or with pickled objects in it.
+        EnvironmentFault: it does not fit into memory.
+    """
+    if handle is None:
+        demand_regular(path)
+    with os_errors(path):
+        try:
+            with zipfile.ZipFile(handle or path) as archive, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # numpy's about old headers, which it reads all the same
+                found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+                return {name: _member(archive, f"{theirs}.npy") for name, theirs in wanted(found).items()}
+        except TORN as err:
+            raise InputError(f"not a readable .npz: {err}", where=path) from err
+        except MemoryError as err:
+            hint = "a .safetensors file of features is mapped instead"
+            raise EnvironmentFault("it does not fit into memory", where=path, hint=hint) from err
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One array; its header is held against the member's length before memory is taken for it."""
+    with archive.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read_header(member)
+        length = member.tell() + math.prod(shape) * dtype.itemsize
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds pickled objects")
+    if length != archive.getinfo(name).file_size:
+        raise ValueError(f"the shape of {name} does not fit its length")
+    with archive.open(name) as member:
+        return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
 
 
 def ltfix_metadata(metadata: Mapping[str, str], where: object) -> dict[str, Any]:

@@ -20,7 +20,13 @@ from ltfix.backbones.checkpoint import Checkpoint, read_checkpoint
 from ltfix.backbones.layouts import load_weights
 from ltfix.backbones.network import LOCAL, Network, check_arguments, freeze, probe
 from ltfix.backbones.opening import open_network, read_given
-from ltfix.backbones.preprocess import Columns, Preprocess, check_preprocess, resolve_preprocess
+from ltfix.backbones.preprocess import (
+    Columns,
+    Preprocess,
+    check_preprocess,
+    refuse_pixels,
+    resolve_preprocess,
+)
 from ltfix.backbones.timm_models import HUB
 from ltfix.backbones.torchvision_models import PREFIX
 from ltfix.errors import InputError, UsageError
@@ -270,6 +276,8 @@ def _load_run(
     try:
         check_arguments(run["model_args"])
         kind = Columns if "columns" in run["preprocess"] else Preprocess
+        if kind is Columns:
+            refuse_pixels(own)
         check_preprocess(record_of(kind, run["preprocess"], path))
         network = open_network(run["model"], False, arguments, overrides, seed=0)
     except UsageError as err:

@@ -228,6 +228,17 @@ def check_size(image_size: object) -> None:
         raise UsageError(what, where="image_size")
 
 
+def refuse_pixels(given: Mapping[str, Any]) -> None:
+    """Refuse options of pictures where a network takes rows of numbers.
+
+    Raises:
+        UsageError: one that is not None.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError("rows of numbers are no pictures", where=name, hint="leave it out")
+
+
 def _read_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
     found = json.loads(metadata.get("pretrained_cfg", "{}"))
     plain: dict[str, Any] = {

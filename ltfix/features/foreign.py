@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import lzma
-import math
-import struct
-import warnings
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
-from ltfix.errors import EnvironmentFault, InputError, nearest
-from ltfix.files import demand_regular, os_errors
+from ltfix.errors import InputError, nearest
 from ltfix.heads.vectors import numpy_of
+from ltfix.tensorfile import read_npz
 
 USUAL = {
     "features": ("features", "X", "x", "embeddings", "embedding", "image_embeds", "feats", "data"),
@@ -28,22 +21,6 @@ Keys = Mapping[str, str | None]
 """What the two are called in a file, as the user says it."""
 AS_USUAL: Keys = {}
 _HEAD = ("head.weight", "head.bias")
-TORN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    KeyError,
-    NotImplementedError,  # an unknown compression
-    OverflowError,
-    RuntimeError,  # encrypted
-    SyntaxError,
-    TokenError,
-    TypeError,
-    ValueError,
-)
-"""What numpy, zipfile and h5py raise of a damaged file."""
 
 
 def load_npz(path: Path, keys: Keys = AS_USUAL) -> dict[str, np.ndarray]:
@@ -60,48 +37,6 @@ def load_npz(path: Path, keys: Keys = AS_USUAL) -> dict[str, np.ndarray]:
         return names_in(found, path, keys) | {name: name for name in _HEAD if name in found}
 
     return read_npz(path, wanted)
-
-
-def read_npz(path: Path, wanted: Callable[[set[str]], Mapping[str, str]]) -> dict[str, np.ndarray]:
-    """Read arrays from an ``.npz`` into memory, without unpickling.
-
-    Args:
-        wanted: of the names in it, those to read, each by what it is to be called.
-
-    Raises:
-        InputError: torn, not an ``.npz``, or with pickled objects in it.
-        EnvironmentFault: it does not fit into memory.
-    """
-    demand_regular(path)
-    with os_errors(path):
-        try:
-            with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # numpy's about old headers, which it reads all the same
-                found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
-                return {name: _member(archive, f"{theirs}.npy") for name, theirs in wanted(found).items()}
-        except TORN as err:
-            raise InputError(f"not a readable .npz: {err}", where=path) from err
-        except MemoryError as err:
-            raise EnvironmentFault(
-                "it does not fit into memory", where=path, hint="a .safetensors file is mapped instead"
-            ) from err
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array; its header is held against the member's length before memory is taken for it."""
-    with archive.open(name) as member:
-        version = np.lib.format.read_magic(member)
-        read_header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read_header(member)
-        length = member.tell() + math.prod(shape) * dtype.itemsize
-    if dtype.hasobject:
-        raise ValueError(f"{name} holds pickled objects")
-    if length != archive.getinfo(name).file_size:
-        raise ValueError(f"the shape of {name} does not fit its length")
-    with archive.open(name) as member:
-        return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
 
 
 def names_in(found: Iterable[str], where: Path, keys: Keys) -> dict[str, str]:

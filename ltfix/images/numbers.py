@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
-import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
 
-from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.images.columns import NAMES, parse, split_name
 from ltfix.images.labels import Labels
@@ -21,6 +19,7 @@ from ltfix.images.parts import open_parts, split_parts
 from ltfix.images.places import name_of, open_binary, open_text
 from ltfix.images.source import bare_name
 from ltfix.images.split import Split
+from ltfix.tensorfile import read_npz
 
 LABELS = (*NAMES["label"], "y", "labels")
 _ARRAYS = ("x", "features", "data")
@@ -70,10 +69,14 @@ def open_numbers(
     All columns of a ``.csv`` but the label's and the split's are numbers; a ``.npz`` has ``X`` and ``y``.
 
     Raises:
-        UsageError: several files for a split, or as :func:`ltfix.images.parts.open_parts`.
+        UsageError: several files for a split, ``columns`` of a path or of what to keep, or as
+            :func:`ltfix.images.parts.open_parts`.
         InputError: no labels, or a cell that is no finite number; the row and the column are named.
     """
     chosen, tables, place = parse(columns), dict[str, Listing](), ""
+    for name in chosen.keys() - {"label", "split"}:
+        what = f"of a table of numbers, the label and the split are named, not {name}"
+        raise UsageError(what, where="columns", hint=f"leave {name}=… out")
     apart = split_parts(rest, kind="table") is not None
     for name, (path, *more) in open_parts("table", rest, split[:1]).items():
         if more:
@@ -113,22 +116,26 @@ def _read(path: str, chosen: Mapping[str, str]) -> _Read:
 
 def _arrays(path: str, chosen: Mapping[str, str]) -> _Read:
     """The arrays of a ``.npz``."""
-    with open_binary(path) as handle, files.os_errors(path):
-        try:
-            with np.load(handle, allow_pickle=False) as held:
-                arrays = {name: held[name] for name in held.files}
-        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as err:
-            raise InputError(f"not arrays that numpy reads: {err}", where=path) from err
-    x = arrays[_column("numbers", arrays, _ARRAYS, None, path)]
-    y = arrays[_column("label", arrays, LABELS, chosen.get("label"), path)]
+
+    def wanted(found: set[str]) -> dict[str, str]:
+        names = sorted(found)
+        split = _split_column(names, chosen, path)
+        return ({} if split is None else {"split": split}) | {
+            "x": _column("numbers", names, _ARRAYS, None, path),
+            "y": _column("label", names, LABELS, chosen.get("label"), path),
+        }
+
+    with open_binary(path) as handle:
+        arrays = read_npz(path, wanted, handle)
+    x, y = arrays["x"], arrays["y"]
     if x.ndim != 2 or x.dtype.kind not in "fiub" or y.shape != (len(x),):
         what = f"X is {x.dtype} {list(x.shape)}, y {list(y.shape)}: numbers [N, d] and labels [N] are needed"
         raise InputError(what, where=path)
-    splits = arrays.get(chosen.get("split", "split"), np.full(len(x), "")).astype(str).tolist()
-    if len(splits) != len(x):
-        raise InputError(f"it has {len(x)} rows and {len(splits)} names of splits", where=path)
+    splits = arrays.get("split", np.full(len(x), "")).astype(str)
+    if splits.shape != (len(x),):
+        raise InputError(f"it has {len(x)} rows and {splits.size} names of splits", where=path)
     numbers = Numbers(path, tuple(map(str, range(x.shape[1]))), x.astype(np.float64))
-    return numbers, y.astype(str).tolist(), splits
+    return numbers, y.astype(str).tolist(), splits.tolist()
 
 
 def _cells(path: str, chosen: Mapping[str, str]) -> _Read:
@@ -141,7 +148,8 @@ def _cells(path: str, chosen: Mapping[str, str]) -> _Read:
         except (csv.Error, ValueError) as err:
             raise InputError(f"not a table: {err}", where=path) from err
     label = names.index(_column("label", names, LABELS, chosen.get("label"), path))
-    split = names.index(chosen.get("split", "split")) if chosen.get("split", "split") in names else None
+    of_split = _split_column(names, chosen, path)
+    split = None if of_split is None else names.index(of_split)
     at = [i for i in range(len(names)) if i not in (label, split)]
     numbers = Numbers(path, tuple(names[i] for i in at), np.empty((len(rows), len(at))))
     for row, cells in enumerate(rows):
@@ -158,18 +166,17 @@ def _cells(path: str, chosen: Mapping[str, str]) -> _Read:
     return numbers, [cells[label].strip() for cells in rows], splits
 
 
-def _column(
-    meaning: str,
-    names: Sequence[str] | Mapping[str, object],
-    usual: Sequence[str],
-    said: str | None,
-    path: str,
-) -> str:
+def _split_column(names: Sequence[str], chosen: Mapping[str, str], path: str) -> str | None:
+    said = chosen.get("split")
+    return _column("split", names, NAMES["split"], said, path) if said or "split" in names else None
+
+
+def _column(meaning: str, names: Sequence[str], usual: Sequence[str], said: str | None, path: str) -> str:
     """The name of the labels, or of the array of numbers."""
     lower = {name.strip().lower(): name for name in names}
     found = said or next((lower[each] for each in usual if each in lower), None)
     if found is None or found not in names:
         what = f"there is no column {said!r}" if said else f"none of its columns is called as a {meaning} is"
-        told = "it has " + ", ".join(list(names)[:20])
-        raise InputError(what, where=path, hint=f"columns=label=NAME says which; {told}")
+        which = f"columns={meaning}=NAME says which" if meaning in NAMES else f"it may be {', '.join(usual)}"
+        raise InputError(what, where=path, hint=f"{which}; it has {', '.join(names[:20])}")
     return found

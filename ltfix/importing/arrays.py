@@ -11,11 +11,11 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError, extra
-from ltfix.features.foreign import TORN, read_npz
 from ltfix.heads.vectors import numpy_of
 from ltfix.importing import tables
 from ltfix.importing.found import Found, from_arrays
 from ltfix.importing.request import ImportRequest
+from ltfix.tensorfile import TORN, read_npz
 
 
 def npy(path: Path, request: ImportRequest) -> Found:

@@ -17,7 +17,7 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, UsageError, nearest
 from ltfix.features.cache import FeatureCache
-from ltfix.features.foreign import TORN, features_and_labels
+from ltfix.features.foreign import features_and_labels
 from ltfix.features.layout import CachePlan
 from ltfix.features.read import open_cache
 from ltfix.features.store import CacheWriter, cache_state
@@ -29,6 +29,7 @@ from ltfix.importing.found import Found, read_lines, text_of
 from ltfix.importing.request import ImportRequest
 from ltfix.progress import Progress, listener
 from ltfix.public import public
+from ltfix.tensorfile import TORN
 
 FOLDER = "folder"  # in place of labels: each name's folder
 FORMATS = {  # by the end of the name; a folder has none

@@ -16,7 +16,7 @@ import torchvision
 from ltfix import seeds
 from ltfix._version import __version__
 from ltfix.backbones import augment, mlp
-from ltfix.backbones.preprocess import Columns
+from ltfix.backbones.preprocess import Columns, refuse_pixels
 from ltfix.compute import Compute, choose_compute
 from ltfix.errors import InputError, UsageError
 from ltfix.extraction.splits import class_names, training_splits
@@ -130,12 +130,14 @@ def of_table(request: TrainingRequest, train: Split) -> TrainingRequest:
 
     Raises:
         InputError: another network than a table's.
+        UsageError: options of pictures.
     """
     table = numbers_of(train)
     if table is None:
         return request
     if request.model != mlp.NAME:
         raise InputError("it is a table of numbers", where=train.root, hint="model=mlp takes one")
+    refuse_pixels(request.preprocess())
     columns, values = table
     low, high, std = values.min(0), values.max(0), values.std(0)
     varies = (high - low > 1e-12 * np.maximum(high, -low)) & (std > 0)  # a mean is rounded, a range is not

@@ -6,6 +6,7 @@ the recipe's, else the data set's, else the one in ``COMMON``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from ltfix.stage2.methods.parts import LARGE_K, Value, clash
 
 MANY_CLASSES = 5000  # from here the inat preset
 _PUBLISHED = {"ImageNet-LT": "imagenet-lt", "iNaturalist 2018": "inat"}
-_NAMED = {"cifar": "cifar", "imagenet": "imagenet-lt", "inat": "inat"}
+_NAMED = {"cifar": "cifar", "imagenet": "imagenet-lt", "inat": "inat", "inaturalist": "inat"}
 
 
 def recipes() -> list[Recipe]:
@@ -71,7 +72,8 @@ def choose_preset(
     from ltfix.images.listing import BENCHMARKS
 
     counted = [_PUBLISHED.get(each) for each, size in BENCHMARKS.items() if size == (n, n_classes)]
-    named = [data for word, data in _NAMED.items() if word in source.lower()]
+    words = {word.removesuffix("lt") for word in re.findall("[a-z]+", source.lower())}  # of CIFAR100, iNat_LT
+    named = [data for word, data in _NAMED.items() if word in words]
     for found, why in ((counted, "by its counts"), (named, "by the source's name")):
         if found and found[0] is not None:
             return f"{name}/{found[0]}", why

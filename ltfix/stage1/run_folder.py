@@ -137,7 +137,7 @@ class RunFolder:
         return Run(self.path, info, self._read_metrics(self.decides["values"]["epochs"]))
 
     def _as_told(self, said: dict[str, Any]) -> dict[str, Any]:
-        """What a run said that decides it; 0.1 said of a cut the rows that it leaves, by their digest, alone."""
+        """What a run said that decides it; of a cut, 0.1 said the digest of the rows that it leaves alone."""
         data, now = said.get("data"), self.decides.get("data", {})
         if not isinstance(data, dict):
             return said

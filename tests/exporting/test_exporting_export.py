@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import ltfix
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.exporting import joined
+from ltfix.exporting.formats.timm import recorded
 from ltfix.exporting.request import FORMATS
 
 TIMM = ("distilled", "vit", "convnext", "convolution")
@@ -90,6 +92,15 @@ def test_what_a_format_cannot_express_is_refused(project, tmp_path: Path, body, 
     with pytest.raises(UsageError, match=says):
         ltfix.export(made.heads[kind], tmp_path / f"m{FORMATS[to]}", cache=made.cache, to=to)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("said", [{}, {"model_args": None}, {"model_args": {}}])
+def test_a_folder_of_timm_may_say_nothing_of_its_constructor(tmp_path: Path, said):
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_tiny_patch16_224", **said}))
+    assert recorded(f"local-dir:{tmp_path}") == {}
+    (tmp_path / "config.json").write_text(json.dumps({"model_args": [1]}))
+    with pytest.raises(InputError, match=r"its model_args: expected an object or null.*config\.json"):
+        recorded(f"local-dir:{tmp_path}")
 
 
 def test_a_body_of_other_weights_is_refused(project, tmp_path: Path):

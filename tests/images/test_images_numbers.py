@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,20 @@ def test_rows_labels_and_splits_are_those_of_the_file(table: str) -> None:
     np.testing.assert_array_equal(cut[1], X[[2, 0]])
     with pytest.raises(InputError, match="no picture"):
         train.open(0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind", "said"),
+    [
+        ("keep=a,b", UsageError, "not keep .*leave keep=… out"),
+        ("path=p", UsageError, "not path"),
+        ("split=nosuch", InputError, "no column 'nosuch' .*columns=split=NAME says which; it has "),
+        ("label=nosuch", InputError, "no column 'nosuch' .*columns=label=NAME"),
+    ],
+)
+def test_columns_that_a_table_has_not(table: str, columns: str, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        open_source(table, columns=columns)
 
 
 def test_a_number_that_changes_changes_the_digest(tmp_path: Path) -> None:
@@ -82,14 +97,22 @@ def test_arrays_that_are_no_table(tmp_path: Path) -> None:
         ({"X": X}, "label"),
         ({"X": X[0], "y": [1]}, "numbers .N, d. and labels"),
         ({"X": X, "y": [1, 2, 3, 4], "split": ["train"]}, "4 rows and 1 names"),
-        ({"X": np.array([[None]]), "y": [1]}, "not arrays that numpy reads"),
+        ({"X": X, "y": [1, 2, 3, 4], "split": "test"}, "4 rows and 1 names"),
+        ({"X": np.array([[None]]), "y": [1]}, "not a readable"),
     ):
         np.savez(path, **{name: np.asarray(value) for name, value in arrays.items()})
         with pytest.raises(InputError, match=said):
             open_source(path)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match="not arrays"):
-        open_source(path)
+    torn, array = path.read_bytes()[:100], io.BytesIO()
+    np.save(array, X)
+    np.savez_compressed(path, X=np.zeros((99, 9)), y=np.zeros(99))
+    whole = path.read_bytes()
+    flag = whole.index(b"PK\1\2") + 8
+    encrypted = whole[:flag] + b"\1" + whole[flag + 1 :]
+    for data in (torn, array.getvalue(), encrypted, whole[:60] + bytes(40) + whole[100:]):
+        path.write_bytes(data)
+        with pytest.raises(InputError, match="not a readable"):
+            open_source(path)
     (tmp_path / "a.csv").write_text("a,y\n1,0\n")
     (tmp_path / "b.csv").write_text("a,y\n1,0\n")
     with pytest.raises(UsageError, match="2 files"):

@@ -60,6 +60,8 @@ def test_preset_by_image_size_and_classes(size: int, n_classes: int, expected: s
         (224, 8142, 437_513, "list x", ("samn/inat", "by its counts")),
         (224, 10, 7, "cifar10 batches", ("samn/cifar", "by the source's name")),
         (32, 10, 7, "folder iNaturalist18", ("samn/inat", "by the source's name")),
+        (32, 100, 7, "list ImageNetLT.txt", ("samn/imagenet-lt", "by the source's name")),
+        (32, 10, 7, "folder contaminated", ("samn/cifar", "by image size and classes")),
         (224, 365, 62_500, "list places", ("samn/imagenet-lt", "by image size and classes")),
         (32, 10, 7, "folder photos", ("samn/cifar", "by image size and classes")),
     ],

@@ -11,7 +11,7 @@ import torch
 from told import Told, same
 
 import ltfix
-from ltfix.errors import LtfixError
+from ltfix.errors import LtfixError, UsageError
 from ltfix.images.numbers import numbers_of
 from ltfix.images.source import open_source
 from ltfix.stage1.optimise import build_optimizer
@@ -110,6 +110,8 @@ def test_adamw_is_its_formula() -> None:
         ({"decay": "conv"}, "no convolutions"),
         ({"optimizer": "adamw", "momentum": 0.5}, "does not use it"),
         ({"dropout": 2}, "out of range"),
+        ({"image_size": 64}, r"no pictures \(image_size\)"),
+        ({"mean": (0.5,) * 64}, r"no pictures \(mean\)"),
     ],
 )
 def test_what_no_table_has(more: dict[str, Any], said: str, digits: Path, tmp_path: Path) -> None:
@@ -124,6 +126,9 @@ def test_a_table_and_a_network_for_pictures_are_not_mixed(digits: Path, photos: 
         ltfix.extract(photos, backbone=str(tmp_path / "run"), out=tmp_path / "f", device="cpu")
     with pytest.raises(LtfixError, match="no pictures"):
         ltfix.extract(digits, backbone="resnet18", pretrained=False, out=tmp_path / "f", device="cpu")
+    for name, value in (("std", [2.0] * 64), ("crop_pct", 0.9)):
+        with pytest.raises(UsageError, match=rf"no pictures \({name}\)"):
+            ltfix.extract(digits, **{"backbone": str(tmp_path / "run"), "out": tmp_path / "f", name: value})
     other = tmp_path / "other.npz"
     with np.load(digits) as held:
         np.savez(other, X=held["X"][:, 1:], y=held["y"], split=held["split"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from timm.models import model_entrypoint, save_for_hf
 
-from ltfix import files
 from ltfix.backbones.load import Backbone
 from ltfix.backbones.network import LOCAL
 from ltfix.backbones.preprocess import resolve_preprocess
@@ -17,8 +17,16 @@ from ltfix.errors import InputError, UsageError
 from ltfix.exporting.card import model_card
 from ltfix.exporting.joined import Joined, fill
 from ltfix.exporting.opened import ExportRecord, ToLogits, normalised
+from ltfix.records import read_record
 
 _STALE = ("label_names", "label_descriptions", "label_offset", "test_input_size", "test_crop_pct", "tag")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Config:
+    """What is read of a folder's ``config.json``."""
+
+    model_args: dict[str, Any] | None = None
 
 
 def write(joined: Joined, folder: Path) -> Path:
@@ -26,7 +34,7 @@ def write(joined: Joined, folder: Path) -> Path:
     backbone = joined.body("timm")
     demand_known(backbone)
     network, values = backbone.network, backbone.preprocess.to_dict()
-    arguments = {**_recorded(network.name), **network.arguments, "num_classes": joined.head.n_classes}
+    arguments = {**recorded(network.name), **network.arguments, "num_classes": joined.head.n_classes}
     size = values.pop("image_size")
     fresh = open_timm(network.name, pretrained=False, arguments=arguments, image_size=size, seed=0)
     model: Any = fresh.body
@@ -41,14 +49,11 @@ def write(joined: Joined, folder: Path) -> Path:
     return written
 
 
-def _recorded(name: str) -> dict[str, Any]:
+def recorded(name: str) -> dict[str, Any]:
     """What a folder says of its model's constructor; timm before 1.0.31 does not write it again by itself."""
     if not name.startswith(LOCAL):
         return {}
-    said: dict[str, Any] = files.read_json(Path(name.removeprefix(LOCAL)) / "config.json").get(
-        "model_args", {}
-    )
-    return said
+    return read_record(_Config, Path(name.removeprefix(LOCAL)) / "config.json").model_args or {}
 
 
 def demand_known(backbone: Backbone) -> None:
