@@ -87,6 +87,7 @@ def evaluate(
     The stage-1 classifier that came with the cache is the first row, else the linear probe
     that fits began with.
     """
+    from ltfix.errors import UsageError
     from ltfix.evaluation.bars import Bars
     from ltfix.evaluation.formats import demand_gates
     from ltfix.evaluation.measure import Evaluation
@@ -99,6 +100,11 @@ def evaluate(
     for option, of in (("sort", "per-class"), ("random_layers", "features")):
         if report != of:
             console.refuse_unused([option], f"the report {report}")
+    if gates.baseline and output and output.resolve() == gates.baseline.resolve():
+        hint = "write another file, and put it in the baseline's place where the gates hold"
+        raise UsageError(
+            "this is the baseline, which a build that misses would replace", where="output", hint=hint
+        )
     console.claim_results(output, plot, overwrite=overwrite)
     figures = [] if plot is None else _figures_of(report)
     opened = locate(cache, work, "test", "--cache CACHE", names)
@@ -116,6 +122,9 @@ def evaluate(
     if format != "table" and not gates.given and all(row["method"] not in BEFORE for row in found.heads):
         console.note("no stage-1 row: give the training cache before the heads to see where they began")
     console.deliver_result(found, format, output, overwrite=overwrite)
+    for head, theirs in sorted({(g["head"], g.get("baseline_head", g["head"])) for g in found.gates}):
+        if head != theirs:
+            console.note(f"{head} is held against {theirs}, the baseline's only fitted head")
     gating.demand(found)
 
 

@@ -239,6 +239,8 @@ def _parameter(
         kind, read = str, parsing.numbers
     elif origin in (list, collections.abc.Sequence):
         kind, many, read = inner[0], True, None if origin is list else lambda items, flag: tuple(items)
+    elif option.joined:
+        many, kind, read = True, str, lambda items, flag: ",".join(i.strip(",") for i in items) if items else None
     elif option.unset:
         kind, read, default = str, parsing.count, option.unset
     elif len(kinds) > 1:
