@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import textwrap
 from pathlib import Path
@@ -80,14 +81,16 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     from ltfix.evaluation.formats import json_text
 
     places = ("features/*/", "heads/*.safetensors", "compare/*.safetensors", "runs/*/")
-    paths = [path for place in places for path in sorted(work.glob(place))]
-    if not paths:
+    found = [_describe(path, verify) for place in places for path in sorted(work.glob(place))]
+    for path in sorted(path for kind in ("*.npz", "*.safetensors") for path in work.glob(kind)):
+        with contextlib.suppress(InputError):  # it may be of anybody
+            found.append(_describe(path, verify))
+    if not found:
         raise InputError(
-            "nothing to inspect: no features/, heads/, compare/ or runs/",
+            "nothing to inspect: no features/, heads/, compare/ or runs/, no .npz or .safetensors of ltfix",
             where=work,
             hint="name a cache, head, run or checkpoint",
         )
-    found = [_describe(path, verify) for path in paths]
     if format == "json":
         items = [item.to_dict() for item in found]
         console.write(json_text({"format": FORMAT, "items": items}))
@@ -109,6 +112,8 @@ def _wrapped(label: str, text: str) -> list[str]:
 
 
 def _histogram(counts: list[int], names: list[str] | None, order: str, every: bool) -> list[str]:
+    if len(set(counts)) == 1 and not every:
+        return [f"samples per class: {counts[0]} in each"]
     where = "by count" if order == "count" else "by index"
     positive = [n for n in counts if n]
     spread = f", {max(positive)} to {min(positive)}" if positive else ""

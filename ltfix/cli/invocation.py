@@ -86,8 +86,7 @@ def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         config.current().settle(context)
         _demand_working_folder()
         for variable in config.unknown_variables(name, options):
-            hint = nearest(variable[len(config.variable(name)) :], [key.upper() for key in options])
-            raise UsageError(f"{variable} is no option of ltfix {name}", hint=hint)
+            console.note(f"{variable} is no option of ltfix {name}")
         try:
             arguments = bind(function, values)
         except UsageError as err:

@@ -235,7 +235,7 @@ def _shots(counts: Any, of: str = "training counts") -> Fact:
         f"{size['many']} Many (n > {shots['many']}), {size['medium']} Medium, "
         f"{size['few']} Few (n < {shots['few']}), by {of}"
     )
-    return _fact("shots", text, shots=shots)
+    return _fact("shots", "" if len(set(counts)) == 1 else text, shots=shots)  # as test sets are
 
 
 def _head(path: Path, head: Head) -> Description:

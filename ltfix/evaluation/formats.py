@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,11 +78,12 @@ def _escape(text: str) -> str:
 
 
 def to_latex(tables: Iterable[Table]) -> str:
-    """The tables one after the other as LaTeX (package booktabs), the best per column in bold."""
+    """The tables as LaTeX (package booktabs), the best per column in bold; no columns that stand aside."""
     return "\n".join(_latex(table) for table in tables)
 
 
 def _latex(table: Table) -> str:
+    table = dataclasses.replace(table, columns=tuple(c for c in table.shown if not c.aside))
     best = table.best()
     lines = [
         *(f"% {line}" for line in (table.title, *table.below) if line),
@@ -112,9 +114,8 @@ def to_github(document: Mapping[str, Any], tables: Iterable[Table]) -> str:
     """A step summary for GitHub Actions: the gates, each with what came of it, and the tables."""
     gates = document.get("gates", ())
     missed = sum(not gate["passed"] for gate in gates)
-    held = "The gate held" if len(gates) == 1 else f"All {len(gates)} gates held"
-    heading = f"{missed} of {len(gates)} gates missed" if missed else held
-    listed = [f"- {'✅ held:' if gate['passed'] else '❌ missed:'} {_escape(told(gate))}" for gate in gates]
+    heading = f"{missed} of {len(gates)} gates missed" if missed else f"All {len(gates)} gates held"
+    listed = [f"- {'✅' if gate['passed'] else '❌'} {_escape(told(gate))}" for gate in gates]
     return "\n".join([*([f"### {heading}", "", *listed, ""] if gates else []), to_markdown(tables)])
 
 

@@ -98,10 +98,12 @@ class Evaluation:
     Attributes:
         rows: the heads, stage 1 first.
         test: the cache, its shots, and what was predicted so far.
+        no_start: why no row is where the fits began; empty where one is.
     """
 
     rows: list[NamedHead]
     test: TestSet
+    no_start: str = ""
 
     @classmethod
     def of(
@@ -122,7 +124,8 @@ class Evaluation:
         given, opened = open_together(heads, cache)
         rows, counts = collect(given, opened)
         names = class_names(rows, opened)
-        return cls(rows, TestSet(opened, group(counts, many, few), names, **more))
+        test = TestSet(opened, group(counts, many, few), names, **more)
+        return cls(rows, test, "" if any(row.is_start for row in rows) else _no_start(given))
 
     def report(self, name: str, *, against: HeadOrPath | None = None, bars: Bars | None = None) -> Report:
         """One report of :func:`evaluate`."""
@@ -133,7 +136,7 @@ class Evaluation:
         about = dict(kind.about(test))
         progress.advance(cache.n * len([row for row in rows if not test.counted(row.head)]))
         if against is not None:
-            baseline = _baseline(against, rows, test)
+            baseline = _baseline(against, rows, test, self.no_start)
             told = {"level": LEVEL, "resamples": RESAMPLES, "seed": test.seed}
             about["against"] = {**baseline.to_dict(), **told}
             for entry, row in zip(found, rows, strict=True):
@@ -141,7 +144,9 @@ class Evaluation:
         if bars is not None and (bars.least or bars.drops):
             found, about["gates"] = bars.hold(found, rows, test)
         progress.finish()
-        return Report(name, describe_cache(cache), test.shots, found, about, kind.table, _title(test, rows))
+        notes = (f"No row of stage 1: {self.no_start}.",) if self.no_start else ()
+        title = _title(test, rows)
+        return Report(name, describe_cache(cache), test.shots, found, about, kind.table, title, notes)
 
 
 def describe_cache(cache: FeatureCache) -> dict[str, Any]:
@@ -168,17 +173,24 @@ def _title(test: TestSet, rows: Sequence[NamedHead]) -> str:
     return f"{title}, {views}"
 
 
-def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet) -> NamedHead:
+def _no_start(given: Sequence[Head | FeatureCache]) -> str:
+    """Why there is no row of stage 1, nor of the probe in its place."""
+    named = [cache for cache in given if isinstance(cache, FeatureCache)]
+    if not named:
+        return "no cache here has its classifier; name the training cache first"
+    kept = "no classifier" if named[0].path.is_file() else "no classifier, and no probe is kept there"
+    import_it = "; `ltfix import` makes a cache of it that keeps the probe" if named[0].path.is_file() else ""
+    return f"{named[0].path} has {kept}{import_it}"
+
+
+def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet, no_start: str) -> NamedHead:
     """The head to compare with: a row by its name, or one more head."""
     for row in rows:
         if against is row.head or (isinstance(against, str | Path) and str(against) in (row.name, row.path)):
             return row
     if str(against) == STAGE1 and not Path(STAGE1).exists():
-        raise UsageError(
-            "no cache here has a stage-1 classifier",
-            where="against=stage-1",
-            hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD cache=TEST`",
-        )
+        hint = "`ltfix evaluate TRAIN HEAD cache=TEST` has one where TRAIN came with its classifier"
+        raise UsageError(f"no row of stage 1: {no_start}", where="against=stage-1", hint=hint)
     opened = against if isinstance(against, Head | FeatureCache) else open_given(against)
     head = opened.head if isinstance(opened, FeatureCache) else opened
     if head is None:

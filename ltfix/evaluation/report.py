@@ -10,10 +10,8 @@ from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES
 from ltfix.evaluation.result import Result
 from ltfix.evaluation.shots import SHOTS, Shots
 from ltfix.evaluation.table import Column, ColumnKind, Table
-from ltfix.heads.head import BEFORE
 
 FORMAT = "ltfix-report/1"
-NO_STAGE1 = "No row of stage 1: no cache here has its classifier; name the training cache first."
 HEAD_COLUMNS = (
     Column("name", "Head"),
     Column("path", "", csv_only=True),
@@ -32,7 +30,7 @@ class Report(Result):
         heads: one mapping a head, stage 1 first: name, path, method and what was measured.
         about: what was measured on the cache alone; further keys of the JSON.
         layout: makes the table of this kind of report.
-        title: the cache and how its views were treated, for people.
+        title: the cache and how its views were treated, for people. notes: lines below the table.
     """
 
     kind: str
@@ -42,6 +40,7 @@ class Report(Result):
     about: dict[str, Any]
     layout: Callable[[Report], Table]
     title: str
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of docs/format.md: fractions, None where there is no value."""
@@ -57,8 +56,8 @@ class Report(Result):
     def tables(self) -> list[Table]:
         """What people read: the report's table, and the differences where a head was compared with."""
         main = self.layout(self)
-        alone = () if any(head["method"] in BEFORE for head in self.heads) else (NO_STAGE1,)
-        main = dataclasses.replace(main, title=main.title or self.title, notes=(*main.notes, *alone))
+        notes = (*main.notes, *self.notes)
+        main = dataclasses.replace(main, title=main.title or self.title, notes=notes)
         return [_with_differences(main, self), _differences(self)] if "against" in self.about else [main]
 
 

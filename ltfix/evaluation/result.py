@@ -46,7 +46,8 @@ class Result(abc.ABC):
             import pandas
         except ImportError as err:
             raise EnvironmentFault("pandas is not installed", hint="pip install pandas") from err
-        header, rows = raw_values(self.tables()[0])
+        first = self.tables()[0]
+        header, rows = raw_values(first.tidy or first)
         return pandas.DataFrame(rows, columns=header)
 
     def render(self, form: str) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+
+from ltfix.evaluation.shots import SHOTS
 
 ALPHA = 0.05
 _Z2 = 1.959963984540054**2
@@ -40,7 +43,8 @@ def paired_test(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     What seeds change is counted in both, so it errs on the side of no difference.
 
     Args:
-        ours, theirs: [S, N], whether each seed's head was right; S may differ.
+        ours, theirs: [S, N], whether each seed's head was right, or that times the weight of a sample, whose
+            mean is 1; S may differ.
 
     Returns:
         ``value``, its 95 % interval ``low`` and ``high``, and ``p``.
@@ -57,6 +61,39 @@ def paired_test(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     p, limit = _student(max(0.0, abs(value) - step) / error, freedom)
     half = limit * error + step
     return {"value": value, "low": max(-1.0, value - half), "high": min(1.0, value + half), "p": p}
+
+
+def differences(correct: Mapping[str, np.ndarray], against: str) -> dict[str, dict[str, Any]]:
+    """Of every other row its :func:`paired_test` against one, and ``p_holm``, raised to hold for all."""
+    found = {name: paired_test(mine, correct[against]) for name, mine in correct.items() if name != against}
+    held = holm({name: test["p"] for name, test in found.items()})
+    return {name: {**test, "p_holm": held[name]} for name, test in found.items()}
+
+
+def differences_by_shot(
+    correct: Mapping[str, np.ndarray], against: str, labels: np.ndarray, shots: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """The same of all samples and, under the name of each shot, of its classes, which count alike.
+
+    Args:
+        correct: row -> [S, N], whether each seed's head was right. labels: [N]. shots: [K], as ``Shots.of``.
+
+    Returns:
+        Row -> its test; a shot without a tested class is None.
+    """
+    found = differences(correct, against)
+    for number, shot in enumerate(SHOTS):
+        of = labels[members := shots[labels] == number]
+        tested: dict[str, dict[str, Any]] = {}
+        if len(of):
+            each = np.bincount(of)
+            weights = len(of) / np.count_nonzero(each) / each[of]
+            tested = differences(
+                {name: mine[:, members] * weights for name, mine in correct.items()}, against
+            )
+        for name, test in found.items():
+            test[shot] = tested.get(name)
+    return found
 
 
 def _student(t: float, freedom: float) -> tuple[float, float]:

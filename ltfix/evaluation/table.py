@@ -25,6 +25,7 @@ class Column:
             words.
         best: whether the largest ("max") or smallest ("min") value is marked.
         csv_only: part of the csv, not of what people read.
+        aside: not part of LaTeX: no paper has such a column.
         note: a line below the table, where the column is shown.
     """
 
@@ -33,6 +34,7 @@ class Column:
     kind: ColumnKind = "text"
     best: Literal["max", "min"] | None = None
     csv_only: bool = False
+    aside: bool = False
     note: str = ""
 
 

@@ -22,7 +22,8 @@ FORMAT = "ltfix-head/1"
 CALIBRATED = "ltfix-head/2"  # of a head with a temperature, which an older ltfix would leave out in silence
 STAGE1 = "stage-1"  # the method of a classifier that came with its backbone
 PROBE = "probe"  # of the linear probe that stands in for it
-BEFORE = frozenset({STAGE1, PROBE})
+INIT = "init"  # of a head that a fit was told to begin with
+BEFORE = frozenset({STAGE1, PROBE, INIT})
 """The methods of classifiers that a repair begins with."""
 _TRANSFORMS: dict[str, dict[str, str]] = {  # the tensors of each kind, and their axes
     "l2": {},

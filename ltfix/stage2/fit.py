@@ -19,7 +19,7 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import Method, find_method
 from ltfix.stage2.methods.values import LossLike, Values, resolve, with_loss
 from ltfix.stage2.tuning import auto
-from ltfix.stage2.tuning.budget import limit
+from ltfix.stage2.tuning.budget import limit, watched
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.store import Store
 
@@ -74,11 +74,12 @@ class FitPlan:
         train = open_cache(cache)
         held = None if val is None else open_cache(val, train.classes or ())
         material = Material.of(train, held, self.options, seeds[0], progress)
-        if self.values is None:
-            return auto.fit_auto(material, seeds, self.methods, Store(folder, overwrite))
-        task = MethodFit.of(material, self.values)
-        tuned_on = dataclasses.replace(task, material=limit([task], len(seeds)))
-        return task.train(tuned_on.choose(), seeds, trace)
+        with watched(material):
+            if self.values is None:
+                return auto.fit_auto(material, seeds, self.methods, Store(folder, overwrite))
+            task = MethodFit.of(material, self.values)
+            tuned_on = dataclasses.replace(task, material=limit([task], len(seeds)))
+            return task.train(tuned_on.choose(), seeds, trace)
 
 
 def plan_fit(

@@ -104,6 +104,19 @@ def test_all_there_is(project: Path, capsys: pytest.CaptureFixture[str]):
     assert [item["kind"] for item in json.loads("\n".join(lines))["items"]] == ["cache", "head", "run"]
 
 
+def test_lone_files_are_there_too_and_an_even_cache_needs_no_bars(project: Path, capsys):
+    labels = np.repeat(np.arange(30), 5)
+    np.savez("even.npz", features=np.ones((150, 4), np.float32), labels=labels)
+    np.savez("other.npz", a=labels)
+    _, lines, _ = finished(capsys)
+    assert [line.split()[1] for line in lines[-2:]] == ["runs/ce", "even.npz"]
+    _, lines, _ = finished(capsys, "even.npz")
+    assert lines[-1] == "samples per class: 5 in each"
+    assert not any("Many" in line for line in lines)
+    _, lines, _ = finished(capsys, "even.npz", "--all")
+    assert len(lines) > 30
+
+
 def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(tmp_path)
     code, _, err = finished(capsys)

@@ -67,7 +67,7 @@ def test_arrays_under_other_names(error: Error, capsys):
     assert cli.run(["evaluate", "odd.npz", "heads/ncm.safetensors", "--cache", "test.npz", *keys]) == 0
     out = capsys.readouterr().out
     assert "test.npz: 44 samples, 3 classes" in out
-    assert "No row of stage 1" in out
+    assert "No row of stage 1: odd.npz has no classifier; `ltfix import`" in out
     compared = ["compare", "--train", "odd.npz", "--test", "test.npz", "--methods", "ncm", *keys]
     assert cli.run([*compared, "--seeds", "1", "--format", "csv"]) == 0
     assert "ncm" in capsys.readouterr().out

@@ -16,6 +16,7 @@ import pytest
 import ltfix
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
+from ltfix.stage2.fitting import context
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables import compare as module
 from ltfix.stage2.tables.compare import compare
@@ -91,6 +92,12 @@ def test_rows_are_tested_against_one_of_them(pair, tmp_path: Path):
         assert test["p"] <= test["p_holm"] <= 1
     value = rows["stage-1"]["all"]["mean"] - rows["ce-epochs2"]["all"]["mean"]
     assert rows["stage-1"]["against"]["value"] == pytest.approx(value)
+    few = rows["stage-1"]["few"]["mean"] - rows["ce-epochs2"]["few"]["mean"]
+    assert rows["stage-1"]["against"]["few"]["value"] == pytest.approx(few)
+    lines = {row["name"]: row for row in csv.DictReader(io.StringIO(found.render("csv")))}
+    assert float(lines["stage-1"]["against_few_value"]) == pytest.approx(few)
+    assert float(lines["crt-epochs2"]["p_holm_few"]) == rows["crt-epochs2"]["against"]["few"]["p_holm"]
+    assert "marked" not in lines["stage-1"]
     table = found.tables()[0]
     assert "− ce-epochs2" in [column.title for column in table.shown]
     marked = [line for line, test in zip(found.rows, table.cells(), strict=True) if "†" in test[6]]
@@ -134,6 +141,20 @@ def test_without_a_stage_1_classifier_the_probe_is_a_row(draw_cache: Draw):
     train, test = draw_cache(COUNTS, stage1=False), draw_cache([9] * 4, seed=1, stage1=False)
     found = compare(train, test, ["tau-norm"], seeds=1)
     assert {row["name"] for row in found.rows} == {"probe", "tau-norm"}
+
+
+def test_a_head_that_fits_begin_with_is_the_row_and_no_probe_is_solved(pair, tmp_path: Path, monkeypatch):
+    train, test = pair
+    file = tmp_path / "mine.safetensors"
+    train.head.save(file)
+    bare = FeatureCache(train.path, train.shards, train.labels)
+    monkeypatch.setattr(context, "find_probe", None)
+    found = compare(bare, test, ["ce", "los"], seeds=1, values=FAST, init=str(file), fail_under="all=5")
+    rows = {row["name"]: row for row in found.rows}
+    assert set(rows) == {"init", "ce-epochs2", "los-epochs2"}
+    assert rows["init"]["all"]["mean"] == ltfix.evaluate([train], test).heads[0]["all"]
+    assert found.title.endswith("published values, init mine.safetensors")
+    assert "init" not in {gate["head"] for gate in found.gates}
 
 
 def test_an_empty_shot_is_null(draw_cache: Draw):
@@ -306,6 +327,8 @@ def test_forms(pair):
     assert float(lines[0]["all_mean"]) == report["rows"][0]["all"]["mean"]
     assert [line["all_std"] for line in lines if line["name"] == "stage-1"] == [""]
     assert "**" in found.render("markdown")
+    assert "Fit s" in found.render("markdown")
+    assert "Fit s" not in found.render("latex")
     with pytest.raises(UsageError, match="no such text format"):
         found.render("yaml")
 

@@ -207,6 +207,19 @@ def test_a_fit_that_loses_on_validation_says_so(draw_cache):
     assert any("worse on the validation samples" in text and "tune=True" in text for text in notes.said)
 
 
+@pytest.mark.parametrize("stage1", [True, False])
+def test_a_fit_that_unlearns_its_start_says_so(draw_cache, stage1: bool):
+    notes = Notes()
+    cache = draw_cache(COUNTS, stage1=stage1)
+    ltfix.fit(cache, "ce", epochs=1, lr=1e-6, progress=notes)
+    ltfix.fit(cache, "crt", epochs=1, lr=1e-6, progress=notes)  # it begins with noise, which knew nothing
+    assert not notes.said
+    ltfix.fit(cache, "ce", epochs=2, lr=0.1, weight_decay=9.0, progress=notes)
+    assert "ce: the fit unlearned much of what the " in notes.said[0]
+    assert ("stage-1 classifier" in notes.said[0]) == stage1
+    assert "tune=True searches" in notes.said[0]
+
+
 def test_the_length_liked_best_by_validation(draw_cache):
     cache, val = draw_cache([60, 20, 6], spread=2.0), draw_cache([30, 30, 30], spread=2.0, seed=3)
     head = ltfix.fit(cache, "los", val=val, lr=0.05, select="best-val", epochs=8)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ltfix.features.manifest import PROBE
 from ltfix.heads.head import load_head
+from ltfix.progress import SILENT
 from ltfix.stage2.fit import fit
 from ltfix.stage2.fitting import probe as probe_module
 from ltfix.stage2.fitting.probe import PENALTIES, fit_probe
@@ -193,6 +194,17 @@ def test_a_probe_of_other_features_or_a_torn_one_is_not_taken(tmp_path: Path, so
     assert cache.kept_probe() is None
     fit(cache, "ce", epochs=1)
     assert solved == [cache.n] * 3
+
+
+def test_a_bare_file_is_told_who_keeps_its_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probe_module, "_cost", lambda data: 1 << 21)
+    said: list[str] = []
+    listener = type("Told", (type(SILENT),), {"note": lambda self, text: said.append(text)})()
+    fit(write_bare(tmp_path / "bare.safetensors"), "ce", epochs=1, progress=listener)
+    assert [text for text in said if "ltfix import" in text]
+    said.clear()
+    fit(write_cache(tmp_path / "train"), "ce", epochs=1, progress=listener)
+    assert not said
 
 
 def test_no_cache_and_a_bare_file_keep_none(tmp_path: Path):

@@ -28,5 +28,10 @@ def table(report: Report) -> Table:
     """One row a head."""
     scores = [Column(key, score.title, "percent", "max") for key, score in SCORES.items()]
     which = 1 + list(SCORES).index("worst_class")
-    columns = (*HEAD_COLUMNS, *scores[:which], Column("worst_class_name", "Which"), *scores[which:])
+    columns = (
+        *HEAD_COLUMNS,
+        *scores[:which],
+        Column("worst_class_name", "Which", aside=True),
+        *scores[which:],
+    )
     return Table(columns, report.heads, notes=(f"{report.shots.rule()}.",), essential=5)  # up to Few

@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -16,14 +17,15 @@ from ltfix.compute import Compute, choose_compute, resolve_device
 from ltfix.errors import InputError
 from ltfix.evaluation.temperature import calibrate, on_samples
 from ltfix.features.cache import FeatureCache
-from ltfix.heads.head import Head
+from ltfix.heads.head import INIT, Head, load_head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.probe import find_probe
 from ltfix.stage2.fitting.runs import Fitter
 from ltfix.stage2.fitting.validation import FRACTION, Validation, validation_samples
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Scaling, natural
-from ltfix.stage2.methods.method import find_part
+from ltfix.stage2.methods.compatibility import demand_fit
+from ltfix.stage2.methods.method import find_part, find_start
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Part
 
@@ -82,6 +84,7 @@ class Material:
         progress: who listens.
         data: the training samples. natural: how such features are normalised (``normalize="auto"``).
         stage1: the classifier that came with them, where it is linear.
+        given: the head that every fit begins with, where one was given (``init``).
         search: how much tuning tries.
     """
 
@@ -94,6 +97,7 @@ class Material:
     data: Features
     natural: str
     stage1: Head | None
+    given: Head | None = None
     search: Search = Search()
     _found: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False)
     _lock: AbstractContextManager[Any] = dataclasses.field(default_factory=threading.RLock, repr=False)
@@ -129,7 +133,12 @@ class Material:
             progress.note(f"the stage-1 classifier is not linear ({kind}): the linear probe stands in for it")
             stage1 = None
         usual = natural(data.some_rows(), continued=stage1 is not None)
-        return cls(train, held, options, compute, seed, progress, data, usual, stage1)
+        own: Any = None if options.init is None else find_start(options.init).own
+        given = load_head(own) if isinstance(own, Path) else own
+        if given is not None:
+            demand_fit(given, train)
+            given = dataclasses.replace(given, method=INIT, path=None)
+        return cls(train, held, options, compute, seed, progress, data, usual, stage1, given)
 
     def warm_up(self) -> None:
         """Find out what all fits will ask for, before several threads do.
@@ -180,18 +189,19 @@ class Material:
 
     @_once
     def reference(self) -> np.ndarray:
-        """[N] whether stage 1 (else the probe) is right on the validation samples, fold after fold."""
+        """[N] whether the start is right on the validation samples, fold after fold."""
         right = [(fold, fold.correct(self.start(fold.train))) for fold in self.folds()]
         return np.concatenate([np.zeros(len(fold.held), bool) if r is None else r for fold, r in right])
 
     @_once
     def start_directions(self) -> list[np.ndarray]:
-        """[n, K] a fold: what stage 1 (else the probe) says of its validation samples."""
+        """[n, K] a fold: what the start says of its validation samples."""
         return [fold.directions(self.start(fold.train)) for fold in self.folds()]
 
     def start(self, data: Features) -> Head:
-        """The stage-1 classifier, else the linear probe of ``data``, for raw features."""
-        return self._probe(data) if self.train.head is None else self.train.head
+        """The head that was given, else the stage-1 classifier, else the linear probe of ``data``: for raw
+        features, its method one of ``BEFORE``."""
+        return self.given or self.train.head or self._probe(data)
 
     def calibrated(self, heads: list[Head], fit: Callable[[Features], list[Head]]) -> list[Head]:
         """The heads with the temperatures that validation samples ask for, if that was asked for.

@@ -76,6 +76,9 @@ def find_probe(
         beside: the cache that ``data`` are all samples of; None keeps and takes nothing.
         normalize, penalty: of :func:`fit_probe`.
     """
+    if beside is not None and beside.path.is_file() and _cost(data) > EFFORTS[0][0]:
+        hint = "`ltfix import` makes a cache of it, which keeps the probe"
+        progress.note(f"the linear probe of a lone file is solved at every fit: {hint}")
     if beside is None or beside.fingerprint is None or not beside.path.is_dir():
         return fit_probe(data, device, normalize=normalize, penalty=penalty, progress=progress)
     solved: dict[str, Any] = {
@@ -119,8 +122,7 @@ def fit_probe(
         A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …}``.
     """
     scaling = Scaling.of(data.some_rows(), "auto", normalize)
-    cost = len(data) * data.dim * len(data.counts)
-    effort = next(effort for most, effort in EFFORTS if cost <= most)
+    effort = next(effort for most, effort in EFFORTS if _cost(data) <= most)
     progress.start("linear probe", effort.total, "passes")
     start = None
     if penalty is None:
@@ -130,6 +132,11 @@ def fit_probe(
     found, _, _ = finish(problem, at, penalty, tolerance=effort.tolerance, most=effort.passes[1])
     progress.finish()
     return dataclasses.replace(problem.head(found), method=PROBE, meta={"from": PROBE, "penalty": penalty})
+
+
+def _cost(data: Features) -> int:
+    """Multiplications of all samples with the weight."""
+    return len(data) * data.dim * len(data.counts)
 
 
 def _choose_penalty(

@@ -23,7 +23,7 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
     method, head = values.method, values.parts["head"]
     start = method.init if options.init is None else find_start(options.init)
     if options.init is not None and options.init not in STARTS:
-        _demand_fit(load_head(options.init), train)
+        demand_fit(load_head(options.init), train)
     if start.noise and method.keeps_start:
         raise UsageError(
             f"{method.name} keeps the rows it starts from, and these would be noise", where="init"
@@ -51,7 +51,7 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
         _demand_simplex(head.name, train)
 
 
-def _demand_fit(head: Head, train: FeatureCache) -> None:
+def demand_fit(head: Head, train: FeatureCache) -> None:
     """Refuse a head that training on this cache cannot start from."""
     if head.transform is not None:
         what = f"no linear head ({head.transform['kind']}), so training cannot start from it"

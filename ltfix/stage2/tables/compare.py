@@ -20,9 +20,9 @@ from ltfix.evaluation import gate
 from ltfix.evaluation.baseline import pack_correct, unpack_correct
 from ltfix.evaluation.measure import describe_cache
 from ltfix.evaluation.shots import FEW, MANY
-from ltfix.evaluation.significance import holm, paired_test, sample_interval
+from ltfix.evaluation.significance import differences_by_shot, sample_interval
 from ltfix.features.read import CacheLike
-from ltfix.heads.head import PROBE, STAGE1, Head
+from ltfix.heads.head import BEFORE, PROBE, Head
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.seeds import list_seeds
@@ -33,7 +33,7 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables.bench import SCORES, Bench, seeds_note, spreads
 from ltfix.stage2.tables.comparison import Comparison
 from ltfix.stage2.tables.entries import Entry, entries
-from ltfix.stage2.tuning.budget import limit
+from ltfix.stage2.tuning.budget import limit, watched
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
@@ -98,12 +98,12 @@ def compare(
     asked = [methods] if isinstance(methods, str | Method) else methods
     wanted = entries(asked, given, tune=options.tune)
     bars = {} if fail_under is None else gate.parse_gates(fail_under, known=SCORES)
-    _demand_row(against, [STAGE1, PROBE, *(entry.name for entry in wanted)])
+    _demand_row(against, [*BEFORE, *(entry.name for entry in wanted)])
     shared = SharedProgress(progress)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
     start = _start_row(bench)
     store = Store(None if folder is None else Path(folder), overwrite)
-    with store.held():
+    with store.held(), watched(bench.material):
         finished, left_out = _Fits(bench, store, shared).finish(wanted, numbers)
     if len(left_out) == len(wanted):
         where, hint = bench.material.train.path, ": ".join(next(iter(left_out.items())))
@@ -114,7 +114,7 @@ def compare(
     about = _about(bench, numbers)
     if against is not None:
         about["against"] = against
-        _test_against(rows, {name: _correct(bench, runs) for _, name, runs in ran}, against)
+        _test_against(bench, rows, {name: _correct(bench, runs) for _, name, runs in ran}, against)
     if bars:
         means = [{**row, **{key: row[key] and row[key]["mean"] for key in SCORES}} for row in rows]
         about["gates"] = gate.outcomes(bars, means)
@@ -127,12 +127,11 @@ def _demand_row(name: str | None, rows: Sequence[str]) -> None:
 
 
 def _start_row(bench: Bench) -> tuple[str, str, Runs]:
-    """The row of stage 1, else of the probe."""
+    """The row of where the fits begin: the head that was given, else stage 1, else the probe."""
     began = time.perf_counter()
     head = bench.material.start(bench.material.data)
-    seconds = time.perf_counter() - began
-    name, seconds = (PROBE, seconds) if bench.material.train.head is None else (STAGE1, 0.0)
-    return name, name, {bench.material.seed: _finished(bench, head, seconds)}
+    seconds = time.perf_counter() - began if head.method == PROBE else 0.0
+    return head.method, head.method, {bench.material.seed: _finished(bench, head, seconds)}
 
 
 def _finished(bench: Bench, head: Head, seconds: float) -> Finished:
@@ -160,15 +159,15 @@ def _correct(bench: Bench, runs: Runs) -> np.ndarray:
     return np.stack([unpack_correct(run.correct, n, bench.where, "a run") for run in runs.values() if run])
 
 
-def _test_against(rows: Sequence[dict[str, Any]], correct: Mapping[str, np.ndarray], against: str) -> None:
-    """Give every other row its difference to one, and the p-value that holds for all together."""
+def _test_against(
+    bench: Bench, rows: Sequence[dict[str, Any]], correct: Mapping[str, np.ndarray], against: str
+) -> None:
+    """Give every other row its difference to one: of all samples, and by shot."""
     if against not in correct:
         raise UsageError(f"{against} is no row here", where="against", hint=nearest(against, correct))
-    found = {name: paired_test(mine, correct[against]) for name, mine in correct.items() if name != against}
-    held = holm({name: test["p"] for name, test in found.items()})
+    found = differences_by_shot(correct, against, bench.labels, bench.shots.of)
     for row in rows:
-        name = row["name"]
-        row["against"] = None if name == against else {**found[name], "p_holm": held[name]}
+        row["against"] = found.get(row["name"])
 
 
 class _Fits:
@@ -269,7 +268,9 @@ def _about(bench: Bench, seeds: Sequence[int]) -> dict[str, Any]:
 
 def _title(bench: Bench) -> str:
     how = "tuned" if bench.material.options.tune else "published values"
-    return f"{bench.where}: {len(bench.labels)} samples; heads of {bench.material.train.path}, {how}"
+    init = bench.material.options.init
+    begun = "" if init is None else f", init {Path(getattr(init, 'name', init)).name}"
+    return f"{bench.where}: {len(bench.labels)} samples; heads of {bench.material.train.path}, {how}{begun}"
 
 
 def _notes(bench: Bench, seeds: Sequence[int]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltfix.evaluation.result import Result
+from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.significance import ALPHA
 from ltfix.evaluation.table import Column, Table
 from ltfix.stage2.tables.bench import SCORES, score_columns
@@ -45,7 +46,15 @@ class Comparison(Result):
     def tables(self) -> list[Table]:
         """The one table: the best of every score is marked."""
         against = self.about.get("against")
-        told = [Column("against", "", "difference", csv_only=True), Column("p_holm", "", csv_only=True)]
+        each_shot = ("", *(f"_{shot}" for shot in SHOTS))
+        told = [
+            column
+            for shot in each_shot
+            for column in (
+                Column(f"against{shot}", "", "difference", csv_only=True),
+                Column(f"p_holm{shot}", "", csv_only=True),
+            )
+        ]
         seeds = sorted({run["seed"] for row in self.rows for run in row["runs"]})
         each = [f"{score}_s{seed}" for seed in seeds for score in SCORES]
         marked = _MARKED.format(" and seeds together" if len(seeds) > 1 else ", of this one seed", ALPHA)
@@ -57,21 +66,19 @@ class Comparison(Result):
             *score_columns(SCORES[:4]),
             *beside,
             *score_columns(SCORES[4:5]),
-            Column("worst_class_name", "Which", note=_WORST if len(seeds) > 1 else ""),
+            Column("worst_class_name", "Which", aside=True, note=_WORST if len(seeds) > 1 else ""),
             *score_columns(SCORES[5:]),
             Column("interval", "All, 95 %", "interval", note=_INTERVAL),
             Column("seeds", "Seeds", "count"),
-            Column("fit_seconds", "Fit s", "number", note=f"{_COST}{tuning}."),
+            Column("fit_seconds", "Fit s", "number", aside=True, note=f"{_COST}{tuning}."),
             *(told if against else []),
             *(Column(key, "", "number", csv_only=True) for key in each),
         )
         left_out = [f"Left out: {name}: {why}." for name, why in self.left_out.items()]
         rows = [{**row, **_by_seed(row["runs"]), **_marked(row)} for row in self.rows]
-        return [
-            Table(
-                columns, rows, title=self.title, notes=(*self.notes, *left_out), essential=6 if against else 5
-            )
-        ]
+        notes = (*self.notes, *left_out)
+        tidy = Table(tuple(c for c in columns if c not in beside), rows)
+        return [Table(columns, rows, self.title, notes, essential=6 if against else 5, tidy=tidy)]
 
 
 def _by_seed(runs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -84,4 +91,6 @@ def _marked(row: Mapping[str, Any]) -> dict[str, Any]:
     if found is None:
         return {}
     mark = " †" if found["p_holm"] < ALPHA else ""
-    return {"marked": f"{100 * found['value']:+.1f}{mark}", "p_holm": found["p_holm"]}
+    shots = {f"against_{shot}": found[shot] for shot in SHOTS}
+    p = {f"p_holm_{shot}": (found[shot] or {}).get("p_holm") for shot in SHOTS}
+    return {"marked": f"{100 * found['value']:+.1f}{mark}", "p_holm": found["p_holm"], **shots, **p}

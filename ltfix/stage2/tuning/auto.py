@@ -13,7 +13,7 @@ import torch
 from ltfix._version import __version__
 from ltfix.errors import InputError, LtfixError, UsageError
 from ltfix.evaluation.baseline import pack_correct, unpack_correct
-from ltfix.heads.head import Head
+from ltfix.heads.head import INIT, PROBE, STAGE1, Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.validation import BY, directions
 from ltfix.stage2.methods.registry import Method, methods
@@ -114,7 +114,7 @@ class _Field:
         tuned = iter(made)
         found = [known or next(tuned) for known in kept]
         untouched = self.sure(self.material.start(self.material.data))
-        came = self.material.train.head is not None
+        came = self.material.start(self.material.data).method != PROBE
         start = Contender(UNCHANGED, 0, self.searched.reference(), untouched, plain=came)
         return [start, *(c for c in found if isinstance(c, Contender))]
 
@@ -175,15 +175,15 @@ def _change(method: Method) -> int:
 
 def _untouched(material: Material, seed: int, record: dict[str, Any]) -> Head:
     """The start as a head of its own."""
-    train = material.train
+    train, start = material.train, material.start(material.data)
     return dataclasses.replace(
-        material.start(material.data),
+        start,
         method=UNCHANGED,
         classes=train.classes,
         counts=train.counts,
         meta={
             "values": {},
-            "init": {"from": "probe" if train.head is None else "stage1"},
+            "init": {"from": {STAGE1: "stage1", INIT: "head"}.get(start.method, PROBE)},
             "seed": seed,
             "selection": {"by": BY, "on": record["on"], "epoch": "last", "auto": record},
             "cache": train.fingerprint,

@@ -1,13 +1,15 @@
 """How much tuning costs, and what of it is left out to keep a budget.
 
 The unit is a pass: one setting over all training samples, once. A budget of time is turned into passes once,
-by the time that a few take; so a budget of passes leaves out the same wherever it is run. What is
-left out, in this order, until the rest fits: cuts of the samples, samples (class by class, down to
-``PART_SAMPLES``), settings (those furthest from the published ones first). The final fit has all samples.
+by the time that a few take, and by that of the probes where fits begin with these; so a budget of passes
+leaves out the same wherever it is run. What is left out, in this order, until the rest fits: cuts of the
+samples, samples (class by class, down to ``PART_SAMPLES``), settings (those furthest from the published ones
+first). The final fit has all samples.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import threading
@@ -17,12 +19,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ltfix.bars import duration
+from ltfix.heads.head import PROBE
 from ltfix.progress import SILENT
 from ltfix.seeds import derive
 from ltfix.stage2.fitting.context import Material, Search
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.options import read_budget
+from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.search import EARLY, EARLY_FROM, SEEDS
 
@@ -32,7 +36,21 @@ PART_OF_CLASS = 20
 """A class keeps so many samples, or all that it has."""
 FINISHED = 0.4
 """Of the settings that a search begins with, about this share is run to its end on each cut."""
-TIMED_SAMPLES, TIMED_SETTINGS = 4096, 6
+TIMED_METHODS, TIMED_SAMPLES, TIMED_SETTINGS = 3, 2048, 6
+OVERRUN = 1.1
+"""A time that is kept by estimate is called overrun from so many times it on."""
+
+
+@contextlib.contextmanager
+def watched(material: Material) -> Iterator[None]:
+    """Say so, once what is done inside took longer than the time of the budget."""
+    number, unit = read_budget(material.options.budget or "0p")
+    began = time.perf_counter()
+    yield
+    took = time.perf_counter() - began
+    if unit == "s" and took > OVERRUN * number:
+        what = f"the budget of {material.options.budget} is overrun: it took {duration(took)}"
+        material.progress.note(f"{what}. It is kept by an estimate beforehand, and nothing is cut short")
 
 
 def limit(fits: Sequence[MethodFit], n_seeds: int, *, threads: int = 1, tell: bool = False) -> Material:
@@ -47,20 +65,26 @@ def limit(fits: Sequence[MethodFit], n_seeds: int, *, threads: int = 1, tell: bo
     if asked is None and not tell:
         return material
     number, unit = (0.0, "p") if asked is None else read_budget(asked)
-    pace = _seconds_a_pass(fits) / threads if tell or unit == "s" else 0.0
-    passes = number / pace if unit == "s" and pace else number
+    began = time.perf_counter()
+    timed = tell or unit == "s"
+    pace, start = (_seconds_a_pass(fits) / threads, _seconds_a_start(material)) if timed else (0.0, 0.0)
+    number -= time.perf_counter() - began if unit == "s" else 0.0
+
+    def seconds(search: Search) -> float:
+        return _passes(fits, search, n_seeds) * pace + start * search.folds * search.samples
+
+    cost = seconds if unit == "s" else lambda search: _passes(fits, search, n_seeds)
     full = next(searches := _searches(material))
-    needed = _passes(fits, full, n_seeds)
     found = full
-    if asked is not None and needed > passes:
+    if asked is not None and cost(full) > number:
         for found in searches:
-            needed = _passes(fits, found, n_seeds)
-            if needed <= passes:
+            if cost(found) <= number:
                 break
+    needed = _passes(fits, found, n_seeds)
     if tell:
         what = f"{len(fits)} methods to tune: about {needed:,.0f} passes over {len(material.data):,} samples"
-        material.progress.note(f"{what}, {duration(needed * pace)}")
-    return material if found is full else _part(material, found, f"{asked}", passes)
+        material.progress.note(f"{what}, {duration(seconds(found))}")
+    return material if found is full else _part(material, found, f"{asked}", needed)
 
 
 def _searches(material: Material) -> Iterator[Search]:
@@ -89,22 +113,33 @@ def _passes_of(fit: MethodFit, search: Search, n_seeds: int) -> float:
 
 
 def _seconds_a_pass(fits: Sequence[MethodFit]) -> float:
-    """Of a setting that trains beside others; 0 where nothing is trained."""
+    """Of a setting that trains beside others, the mean of a few methods; 0 where nothing is trained."""
     trained = [fit for fit in fits if fit.values.method.loss is not None]
     if not trained:
         return 0.0
-    material, values = trained[0].material, trained[0].values
+    material, timed = trained[0].material, trained[:: math.ceil(len(trained) / TIMED_METHODS)]
     rows = np.linspace(0, len(material.data) - 1, min(len(material.data), TIMED_SAMPLES)).astype(np.int64)
     data = material.data.subset(np.unique(rows))
     quiet = dataclasses.replace(material, progress=SILENT)
-    rates = [values["lr"] / (1 + i) for i in range(TIMED_SETTINGS)]  # equal settings would train once
     fitter = quiet.fitter(data, STARTS["random"], 1.0, "none")
-    took = []
-    for _ in range(2):
+
+    def seconds(values: Values) -> float:
+        rates = [values["lr"] / (1 + i) for i in range(TIMED_SETTINGS)]  # equal settings would train once
         began = time.perf_counter()
         fitter.fit([values.choose(lr=lr) for lr in rates], [0], stop=1, tolerant=True)
-        took.append(time.perf_counter() - began)
-    return min(took) / TIMED_SETTINGS * len(material.data) / len(data)
+        return time.perf_counter() - began
+
+    took = [min(seconds(fit.values), seconds(fit.values)) for fit in timed]
+    return float(np.mean(took)) / TIMED_SETTINGS * len(material.data) / len(data)
+
+
+def _seconds_a_start(material: Material) -> float:
+    """Of the probe of one cut, where fits begin with probes. What is solved here is kept."""
+    if material.start(material.data).method != PROBE:
+        return 0.0
+    began = time.perf_counter()
+    material.start(material.folds()[0].train)
+    return time.perf_counter() - began
 
 
 def _part(material: Material, search: Search, asked: str, passes: float) -> Material:
@@ -127,7 +162,7 @@ def _part(material: Material, search: Search, asked: str, passes: float) -> Mate
         options=dataclasses.replace(material.options, no_cache=True),  # a part's probe is not the cache's
         data=data,
         search=dataclasses.replace(search, about=about),
-        _found={},
+        _found={what: found for what, found in material._found.items() if what == ("_probe", data)},
         _lock=threading.RLock(),
     )
 

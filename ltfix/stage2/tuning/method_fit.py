@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from ltfix._version import __version__
-from ltfix.heads.head import Head
+from ltfix.heads.head import INIT, STAGE1, Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.runs import AfterEpoch
 from ltfix.stage2.fitting.trace import Trace
-from ltfix.stage2.fitting.validation import BY
+from ltfix.stage2.fitting.validation import BY, Validation, cut
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.compatibility import demand_sense
 from ltfix.stage2.methods.presets import with_preset
@@ -26,6 +26,9 @@ from ltfix.stage2.tuning.rule import class_weights
 
 KEPT = ("head", "loss", "posthoc")
 """The parts that a head file names."""
+SEEN_SAMPLES, KEPT_SHARE = 8192, 0.85
+"""A fit that gets right less than this share of what its start did, of so many training samples, unlearned:
+where that was tried, such fits did worse than the start on test samples, and hardly another."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,12 +138,9 @@ class MethodFit:
         weights = class_weights(self.material.held_labels())
         fitted, before = float(weights @ choice.correct), float(weights @ self.material.reference())
         if fitted < before:
-            tunable = searches(self.values.method) and not self.material.options.tune
-            advice = "; tune=True searches for values that suit these features" if tunable else ""
-            name = "the linear probe" if self.material.train.head is None else "the stage-1 classifier"
             self.material.progress.note(
-                f"{self.values.method.name} is worse on the validation samples than {name}: "
-                f"{BY} {100 * fitted:.1f} against {100 * before:.1f}{advice}"
+                f"{self.values.method.name} is worse on the validation samples than {self._start_name}: "
+                f"{BY} {100 * fitted:.1f} against {100 * before:.1f}{self._advice}"
             )
         scores = {"score": round(fitted, 6), "start_score": round(before, 6)}
         return dataclasses.replace(choice, record=choice.record | scores)
@@ -171,7 +171,36 @@ class MethodFit:
         if empty:
             material.progress.note(f"{empty} of {material.n_classes} classes have no training sample")
         heads = [*done, *(self._head(run, seed, choice, empty) for run, seed in zip(runs, left, strict=True))]
+        if choice.correct is None and heads:
+            self._beside_training(heads[0], choice.candidate)
         return material.calibrated(heads, fit)
+
+    def _beside_training(self, head: Head, candidate: Candidate) -> None:
+        """Say so where a fit has lost much of what its start knew, by some training samples of each class."""
+        data, each = self.material.data, max(1, SEEN_SAMPLES // self.material.n_classes)
+        step, _, some = self.values.parts.get("posthoc"), *cut(data, self.material.seed, per_class=each)
+        unread = self.values.method.loss is None and step is not None and step.own_rows
+        if unread or not candidate.init.trained or not len(some):
+            return
+        seen = Validation(data, data.subset(some), "training samples")
+        weights = class_weights(seen.held.labels)
+        right = [seen.correct(one) for one in (head, self.material.start(data))]
+        after, before = (0.0 if found is None else float(weights @ found) for found in right)
+        if after < KEPT_SHARE * before:
+            self.material.progress.note(
+                f"{self.values.method.name}: the fit unlearned much of what {self._start_name} knew, {BY} on "
+                f"training samples fell from {100 * before:.1f} to {100 * after:.1f}{self._advice}"
+            )
+
+    @property
+    def _start_name(self) -> str:
+        names = {INIT: "the head that was given", STAGE1: "the stage-1 classifier"}
+        return names.get(self.material.start(self.material.data).method, "the linear probe")
+
+    @property
+    def _advice(self) -> str:
+        tunable = searches(self.values.method) and not self.material.options.tune
+        return "; tune=True searches for values that suit these features" if tunable else ""
 
     def _head(self, head: Head, seed: int, choice: Choice, empty: int) -> Head:
         """A fitted head with all that its file holds."""
