@@ -20,12 +20,16 @@ HEAD = """\
 ## Conventions
 
 **Values** come from the option, else from the environment (`LTFIX_FIT_METHOD`: command, then option, in
-capitals with `_`; a repeatable option is split at blanks), else from `ltfix.toml` in the working folder, else
-from the default. In the file each command has a table whose keys are the long option names, with `-` or
-`_`; `work`, `seed`, `device` and `threads` may stand above the tables and then serve every command, as
-`LTFIX_SEED` does. Paths in the file are relative to the file. A repeatable `key=value` option may be a
-table: `[fit.set]` with `tau = 0.7` says what `--set tau=0.7` says. An unknown key or a value of the wrong
-type is an error that names file and key. `ltfix init` writes a file with every option in comments.
+capitals with `_`; a repeatable option is split at blanks), else from `ltfix.toml` in the working folder,
+else from the default. In the file each command has a table whose keys are the long option names, with `-`
+or `_`; `work`, `seed`, `device`, `threads` and `quiet` may stand above the tables and then serve every
+command, as `LTFIX_SEED` does; every other variable names its command (`LTFIX_EVALUATE_FORMAT`, not
+`LTFIX_FORMAT`). Arguments given by place (CACHE, HEAD) have no key and no variable. An empty variable sets
+nothing. Paths in the file are relative to the file. A repeatable `key=value` option may be a table:
+`[fit.set]` with `tau = 0.7` says what `--set tau=0.7` says. An unknown key, variable or a value of the
+wrong type is an error that names it. `ltfix init` writes a file with the options in comments, but for those
+of one run (`--overwrite`, `--dry-run`, `--verify`, `--output`, `--format`), which the file may set all the
+same.
 
 **Options that a method does not use** are an error when typed, a one-line note when they come from
 the file's table or the environment.
@@ -34,7 +38,8 @@ the file's table or the environment.
 `heads/<name>.safetensors`, `runs/<name>`, `exports/<head>`. Nothing that exists is replaced without
 `--overwrite`. All writes are atomic: a file is whole or absent.
 
-**Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped; `NO_COLOR` is
+**Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped, unless
+`FORCE_COLOR` is set, and then as wide as their columns need, whatever `COLUMNS` says; `NO_COLOR` is
 honoured; `--quiet` silences progress and notes. `-` stands for stdin or stdout where a file is expected.
 
 **Every command** also has `--config FILE` (read instead of `ltfix.toml`; `LTFIX_CONFIG` names one too),

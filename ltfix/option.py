@@ -31,6 +31,7 @@ class Option:
         negatable: a switch that can also be switched off.
         unset: the word that stands for None: ``auto``.
         alone: of ``choices``, the one that is meant where none follows.
+        joined: may be given again, or as a list; the text is all of them with commas between.
         path: how a text names a path: "data" as a source of images does, "model" where it may be the name
             of a model too, "place" where it may be a URL.
     """
@@ -44,6 +45,7 @@ class Option:
     negatable: bool = False
     unset: str = ""
     alone: str = ""
+    joined: bool = False
     path: Literal["", "data", "model", "place"] = ""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -69,14 +71,15 @@ def open_torchvision(
         chosen |= {"aux_logits": False, "init_weights": True} if auxiliary else {}  # unsaid, it warns
         if name.startswith("vit_") and image_size is not None:
             chosen.setdefault("image_size", image_size)
-    model: Any = build(
-        lambda: torchvision.models.get_model(
-            name, weights=weights if pretrained else None, progress=False, **chosen
-        ),
-        PREFIX + name,
-        pretrained=pretrained,
-        seed=seed,
-    )
+    with contextlib.redirect_stdout(io.StringIO()):  # torch.hub tells of its download there
+        model: Any = build(
+            lambda: torchvision.models.get_model(
+                name, weights=weights if pretrained else None, progress=False, **chosen
+            ),
+            PREFIX + name,
+            pretrained=pretrained,
+            seed=seed,
+        )
     for part in auxiliary:
         model.aux_logits = False
         setattr(model, part, None)

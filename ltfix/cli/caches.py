@@ -36,7 +36,9 @@ def locate(
     place = given or usual(work, split)
     if place is None:
         what = "training" if split == "train" else split
-        hint = f"`ltfix extract` writes them, or name a cache: {spelled}"
+        files = [work / "features" / f"{split}{suffix}" for suffix in (".safetensors", ".npz")]
+        there = next((f" ({file} is there)" for file in files if file.exists()), "")
+        hint = f"`ltfix extract` writes them, or name a cache: {spelled}{there}"
         raise InputError(f"no {what} features", where=work / "features" / split, hint=hint)
     return open_named(place, names)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Origin = Literal["option", "environment", "file", "default"]
 FILE_NAME = "ltfix.toml"
-SHARED_KEYS = ("work", "seed", "device", "threads")  # top-level keys, which serve every command
+SHARED_KEYS = ("work", "seed", "device", "threads", "quiet")  # top-level keys, which serve every command
 _ORIGINS: Mapping[str, Origin] = {
     "COMMANDLINE": "option",
     "ENVIRONMENT": "environment",

@@ -98,6 +98,7 @@ def evaluate(
     for option, of in (("sort", "per-class"), ("random_layers", "features")):
         if report != of:
             console.refuse_unused([option], f"the report {report}")
+    _spare_the_baseline(gates, output)
     console.claim_results(output, plot, overwrite=overwrite)
     figures = [] if plot is None else _figures_of(report)
     opened = locate(cache, work, "test", "--cache CACHE", names)
@@ -108,8 +109,7 @@ def evaluate(
 
     more = {"tta": tta, "random_layers": random_layers, "seed": seed, "progress": progress}
     opened_heads = Evaluation.of(chosen, opened, many=many, few=few, **more)
-    found = opened_heads.report(report, against=against, bars=bars)
-    found = _in_order(found, sort)
+    found = _in_order(opened_heads.report(report, against=against, bars=bars), sort)
     if plot is not None:
         console.draw(_drawn(figures, opened_heads, found if against else None), plot, overwrite)
     if format != "table" and not gates.given:
@@ -117,6 +117,17 @@ def evaluate(
             console.note(line)
     console.deliver_result(found, format, output, overwrite=overwrite)
     gating.demand(found)
+
+
+def _spare_the_baseline(gates: GateOptions, output: Path | None) -> None:
+    """Refuse to write over what the heads are held against: a build that misses is no baseline."""
+    from ltfix.errors import UsageError
+
+    if gates.baseline and output and output.resolve() == gates.baseline.resolve():
+        hint = "write another file, and put it in the baseline's place where the gates hold"
+        raise UsageError(
+            "this is the baseline, which a build that misses would replace", where="output", hint=hint
+        )
 
 
 def _in_order(found: Report, sort: str) -> Report:

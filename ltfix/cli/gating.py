@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ltfix.cli import console
 from ltfix.cli.boundary import say
 from ltfix.errors import GateMissed
 
@@ -12,13 +13,16 @@ if TYPE_CHECKING:
 
 
 def demand(found: Result) -> None:
-    """Say every gate that was missed, one a line.
+    """Say every gate that was missed, one a line; before, where a head is held against a row of another name.
 
     Raises:
         GateMissed: with the last line.
     """
     from ltfix.evaluation.gate import missed
 
+    for head, theirs in sorted({(g["head"], g.get("baseline_head", g["head"])) for g in found.gates}):
+        if head != theirs:
+            console.note(f"{head} is held against {theirs}, the baseline's only fitted head")
     lines = missed(found.gates)
     for line in lines[:-1]:
         say(f"ltfix: error: gate missed ({line})")

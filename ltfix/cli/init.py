@@ -33,8 +33,8 @@ def init(
 ) -> None:
     """Write a commented ltfix.toml.
 
-    It lists every option of every command with its default, all commented out, so it changes nothing
-    until it is edited.
+    It lists the options of every command with their defaults, all commented out, so it changes nothing
+    until it is edited. What is a choice of one run (--output, --format, …) is left out, and may be set.
     """
     console.deliver(example(), output, overwrite=overwrite)
     if not console.is_stdout(output):

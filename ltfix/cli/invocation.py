@@ -86,7 +86,8 @@ def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         config.current().settle(context)
         _demand_working_folder()
         for variable in config.unknown_variables(name, options):
-            console.note(f"{variable} is no option of ltfix {name}")
+            hint = nearest(variable[len(config.variable(name)) :], [key.upper() for key in options])
+            raise UsageError(f"{variable} is no option of ltfix {name}", hint=hint)
         try:
             arguments = bind(function, values)
         except UsageError as err:

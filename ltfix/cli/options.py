@@ -44,12 +44,14 @@ class GateOptions(Checked):
         None,
         "Exit with 1 where a fitted head is below, in percent: few=20,all=45; of ece, above.",
         metavar="SCORE=PERCENT,…",
+        joined=True,
     )
     baseline: Path | None = option(None, "An earlier --format json report to compare with.", metavar="FILE")
     max_drop: str | None = option(
         None,
         "Exit with 1 where a head fell further behind the baseline: few=1.0,all=0.5.",
         metavar="SCORE=POINTS,…",
+        joined=True,
     )
 
     @property

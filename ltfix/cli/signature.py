@@ -239,11 +239,17 @@ def _parameter(
         kind, read = str, parsing.numbers
     elif origin in (list, collections.abc.Sequence):
         kind, many, read = inner[0], True, None if origin is list else lambda items, flag: tuple(items)
+    elif option.joined:
+        kind, many, read = str, True, _joined
     elif option.unset:
         kind, read, default = str, parsing.count, option.unset
     elif len(kinds) > 1:
         kind = str
     return Parameter(name, kind, many, default or None if many else default, option, positional, read)
+
+
+def _joined(items: list[str], flag: str) -> str | None:
+    return ",".join(item.strip(",") for item in items) if items else None
 
 
 def _read_literals(items: list[str], flag: str) -> dict[str, Any]:

@@ -39,8 +39,8 @@ class Bars:
         """
         if (baseline is None) != (max_drop is None):
             given, other = ("max_drop", "baseline") if baseline is None else ("baseline", "max_drop")
-            write = {"baseline": "baseline=last.json", "max_drop": "max_drop=few=1.0,all=0.5"}[other]
-            raise UsageError(f"{given} needs {other}", where=given, hint=f"give {write}")
+            hint = "`ltfix evaluate baseline=last.json max_drop=few=1.0,all=0.5`"
+            raise UsageError(f"{given} needs {other}", where=given, hint=hint)
         return cls(
             {} if fail_under is None else gate.parse_gates(fail_under),
             {} if max_drop is None else gate.parse_gates(max_drop, "max_drop"),
@@ -55,15 +55,18 @@ class Bars:
         scored = [_scores(row, test, ece=ece) | entry for row, entry in zip(rows, found, strict=True)]
         held = gate.outcomes(self.least, scored)
         if self.earlier is not None:
+            self.earlier.demand_bounds(test.shots.to_dict())
             pairs = list(zip(rows, scored, strict=True))
             fitted = [pair for pair in pairs if not pair[0].is_start] or pairs
             for row, head in fitted:
                 was = self.earlier.row(row.name, alone=len(fitted) == 1)
-                held += self._falls(self.earlier, was, head, _differences(self.earlier, was, row, test))
+                why = self.earlier.why_unpaired(was, test.labels, test.shots.to_dict())
+                pairs_with = None if why else _differences(self.earlier, was, row, test)
+                held += self._falls(self.earlier, was, head, pairs_with, why)
         return scored, held
 
     def _falls(
-        self, earlier: Baseline, was: _Row, head: _Row, intervals: Mapping[str, Any] | None
+        self, earlier: Baseline, was: _Row, head: _Row, intervals: Mapping[str, Any] | None, why: str
     ) -> list[gate.Outcome]:
         """By how much a head fell behind an earlier row; of ``ece``, by how much it rose."""
         found = []
@@ -72,8 +75,13 @@ class Bars:
             bar = before + points / 100 * (1 if name in gate.LOWER_IS_BETTER else -1)
             fall = gate.outcome(head["name"], name, bar, head[name], "max_drop")
             interval = None if intervals is None else intervals.get(name)
-            more = {"max_drop": points / 100, "paired": intervals is not None, "interval": interval}
-            found.append({**fall, "baseline": before, **more})
+            more = {
+                "max_drop": points / 100,
+                "paired": not why,
+                "unpaired": why or None,
+                "interval": interval,
+            }
+            found.append({**fall, "baseline": before, "baseline_head": was["name"], **more})
         return found
 
 
@@ -87,9 +95,7 @@ def _scores(row: NamedHead, test: TestSet, *, ece: bool) -> dict[str, Any]:
     return scores | {"ece": calibration.expected_calibration_error(known.confidence, known.correct)}
 
 
-def _differences(earlier: Baseline, was: _Row, row: NamedHead, test: TestSet) -> Mapping[str, Any] | None:
-    """The paired differences of a head to an earlier row; None where that is of other samples."""
-    theirs = earlier.correct(was, test.labels, test.shots.to_dict())
-    if theirs is None:
-        return None
+def _differences(earlier: Baseline, was: _Row, row: NamedHead, test: TestSet) -> Mapping[str, Any]:
+    """The paired differences of a head to an earlier row."""
+    theirs = earlier.correct(was, len(test.labels))
     return paired_difference(test.correct(row.head), theirs, test.labels, test.shots.of, seed=test.seed)

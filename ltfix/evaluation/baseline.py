@@ -15,8 +15,7 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, nearest
 from ltfix.evaluation.gate import held_rows
-
-FORMAT = "ltfix-report/"
+from ltfix.evaluation.report import FORMAT
 
 
 def pack_correct(correct: np.ndarray) -> str:
@@ -51,12 +50,14 @@ class Baseline:
     Attributes:
         path: its file.
         heads: its rows by name.
-        samples: what it was measured on: ``labels_sha256`` and the rule of the shots.
+        labels: the ``labels_sha256`` of what it was measured on.
+        shots: the rule of the shots.
     """
 
     path: Path
     heads: dict[str, dict[str, Any]]
-    samples: tuple[Any, Any]
+    labels: Any
+    shots: Any
 
     def row(self, name: str, *, alone: bool) -> dict[str, Any]:
         """The row of a head; where both reports have ``alone`` one fitted head, that.
@@ -84,15 +85,32 @@ class Baseline:
             raise InputError(f"the baseline has no {name} of {row['name']}", where=self.path, hint=hint)
         return float(found)
 
-    def correct(self, row: Mapping[str, Any], labels: np.ndarray, shots: object) -> np.ndarray | None:
-        """[N] bool, which samples a row got right; None where it does not say, or of other samples or shots.
+    def demand_bounds(self, shots: Mapping[str, Any]) -> None:
+        """Demand that Many and Few mean the same as here.
+
+        Raises:
+            InputError: they had other bounds.
+        """
+        for name in ("many", "few"):
+            if isinstance(self.shots, dict) and self.shots.get(name, shots[name]) != shots[name]:
+                what = f"the baseline is of {name} = {self.shots[name]}, not {shots[name]}"
+                raise InputError(what, where=self.path, hint="give the same bounds, or write it again")
+
+    def why_unpaired(self, row: Mapping[str, Any], labels: np.ndarray, shots: object) -> str:
+        """Why a row cannot be compared sample by sample with these; empty where it can."""
+        if self.labels != samples_id(labels):
+            return "the baseline is of other samples"
+        if self.shots != shots:
+            return "the baseline has other classes in the shots"
+        return "" if isinstance(row.get("correct"), str) else "the baseline has no `correct`"
+
+    def correct(self, row: Mapping[str, Any], n: int) -> np.ndarray:
+        """[N] bool, which samples a row got right.
 
         Raises:
             InputError: what it says is torn.
         """
-        if self.samples != (samples_id(labels), shots) or not isinstance(row.get("correct"), str):
-            return None
-        return unpack_correct(row["correct"], len(labels), self.path, row["name"])
+        return unpack_correct(row["correct"], n, self.path, row["name"])
 
 
 def read_baseline(path: Path | str) -> Baseline:
@@ -102,12 +120,18 @@ def read_baseline(path: Path | str) -> Baseline:
         InputError: missing, torn, or something else.
     """
     found = files.read_json(Path(path))
-    if not isinstance(found, dict) or not str(found.get("format", "")).startswith(FORMAT):
-        hint = "`ltfix evaluate format=json output=last.json` writes one"
-        raise InputError("not a report of ltfix evaluate", where=path, hint=hint)
+    form = str(found.get("format", "")) if isinstance(found, dict) else ""
+    if form != FORMAT:
+        ours = form.startswith(FORMAT.rstrip("0123456789"))
+        what = (
+            f"a report of a version that this ltfix cannot read: {form}"
+            if ours
+            else "not a report of ltfix evaluate"
+        )
+        raise InputError(what, where=path, hint="`ltfix evaluate format=json output=last.json` writes one")
     rows, cache = found.get("heads"), found.get("cache")
     if not isinstance(rows, list) or not isinstance(cache, dict):
         raise InputError("a report without heads or cache", where=path)
     named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
     heads = {row["name"]: {"method": None, **row} for row in named}
-    return Baseline(Path(path), heads, (cache.get("labels_sha256"), found.get("shots")))
+    return Baseline(Path(path), heads, cache.get("labels_sha256"), found.get("shots"))

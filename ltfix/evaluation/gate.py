@@ -109,6 +109,8 @@ def told(gate: Outcome) -> str:
     """A gate and what came of it, in one line."""
     subject = f"{gate['head']}: {gate['name']}"
     if "baseline" in gate:
+        if gate["baseline_head"] != gate["head"]:
+            subject = f"{gate['head']} against {gate['baseline_head']} of the baseline: {gate['name']}"
         return f"{subject} {_fall(gate)}"
     signs = (">", "≤") if gate["name"] in LOWER_IS_BETTER else ("<", "≥")
     return f"{subject} {_shown(gate['value'], gate['bar'])} {signs[gate['passed']]} {100 * gate['bar']:g}"
@@ -125,7 +127,7 @@ def _fall(gate: Outcome) -> str:
         noise = ": inside the noise" if interval["low"] <= 0 <= interval["high"] else ""
         low, high = (f"{100 * interval[end]:.1f}" for end in ("low", "high"))
         return f"{told} (95 % interval of the change {low} to {high}{noise})"
-    return told if gate["paired"] else f"{told} (not paired: the baseline is of other samples)"
+    return told if gate["paired"] else f"{told} (not paired: {gate['unpaired']})"
 
 
 def _shown(value: float, bar: float) -> str:

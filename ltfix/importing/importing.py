@@ -125,7 +125,9 @@ def _read(source: Path, request: ImportRequest) -> Found:
         if not source.exists():
             raise InputError("no such file or folder", where=source)
     if suffix not in FORMATS or (not suffix and not source.is_dir()):
-        raise UsageError("unknown format", where=source, hint=nearest(suffix, [k for k in FORMATS if k]))
+        known = nearest(suffix, [k for k in FORMATS if k])
+        hint = "a cache needs no import: name the file itself" if suffix == ".safetensors" else known
+        raise UsageError("unknown format", where=source, hint=hint)
     module, _, function = FORMATS[suffix].partition(":")
     elsewhere = request.labels is not None and (request.labels == FOLDER or Path(request.labels).is_file())
     within = dataclasses.replace(request, labels=None) if elsewhere else request

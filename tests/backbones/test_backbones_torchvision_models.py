@@ -12,6 +12,7 @@ from torch import nn
 
 from ltfix.backbones.load import load_backbone
 from ltfix.backbones.network import freeze
+from ltfix.errors import EnvironmentFault
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
@@ -54,3 +55,14 @@ def test_squeezenets_feature_is_the_input_of_its_convolution():
         expected = backbone.model.model.features(images).mean((2, 3))
         assert torch.allclose(backbone.features(images), expected, atol=1e-6)
     assert (backbone.dim, backbone.head) == (512, None)
+
+
+def test_a_download_tells_nothing_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    """torch.hub prints where it downloads from; here nobody listens there."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(EnvironmentFault):
+        load_backbone("torchvision:resnet18")
+    assert capsys.readouterr().out == ""

@@ -191,10 +191,20 @@ def test_help_needs_no_valid_file(probe, capsys):
     assert "--weight-decay" in capsys.readouterr().out
 
 
-def test_a_variable_that_is_no_option_is_noted(probe, monkeypatch, capsys):
+def test_a_variable_that_is_no_option_is_an_error_as_a_key_is(probe, error: Error, monkeypatch):
     monkeypatch.setenv("LTFIX_PROBE_EPOCH", "3")
+    assert error("probe") == (2, "LTFIX_PROBE_EPOCH is no option of ltfix probe: did you mean EPOCHS?")
+
+
+def test_quiet_serves_every_command_from_file_and_environment(probe, monkeypatch, capsys):
+    probe.act = lambda: console.note("a note")
+    write("quiet = true\n")
     assert cli.run(["probe"]) == 0
-    assert capsys.readouterr().err == "ltfix: LTFIX_PROBE_EPOCH is no option of ltfix probe\n"
+    assert capsys.readouterr().err == ""
+    Path("ltfix.toml").unlink()
+    monkeypatch.setenv("LTFIX_QUIET", "1")
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_unused_options_typed_are_errors_and_others_are_notes(probe, error: Error, monkeypatch, capsys):

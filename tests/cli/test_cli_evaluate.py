@@ -407,6 +407,47 @@ def test_a_build_is_held_to_the_one_before(project: Path, capsys: pytest.Capture
     assert "junit shows gates, and there is none (--format junit): give --fail-under few=20" in err
 
 
+def test_a_gate_that_is_given_again_is_held_too(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    argv = ["evaluate", "heads/tau-norm.safetensors", "--cache", "test.npz"]
+    code, _, err = finished(capsys, *argv, "--fail-under", "few=99.9", "--fail-under", "all=2")
+    assert (code, "few " in err) == (1, True)
+    code, _, err = finished(capsys, *argv, "--fail-under", "few=2", "--fail-under", "few=3")
+    assert (code, "few is given twice" in err) == (2, True)
+    for text in ('fail-under = ["few=99.9", "all=2"]', "fail-under = { few = 99.9, all = 2 }"):
+        Path("ltfix.toml").write_text(f"[evaluate]\n{text}\n")
+        assert finished(capsys, *argv)[0] == 1
+    Path("ltfix.toml").unlink()
+    assert finished(capsys, *argv, "--fail-under", "")[0] == 2
+    monkeypatch.setenv("LTFIX_EVALUATE_FAIL_UNDER", "few=99.9, all=2")
+    assert finished(capsys, *argv)[0] == 1
+
+
+def test_a_missed_build_never_takes_the_place_of_its_baseline(
+    project: Path, capsys: pytest.CaptureFixture[str]
+):
+    argv = ["evaluate", "heads/tau-norm.safetensors", "--cache", "test.npz", "--format", "json"]
+    assert finished(capsys, *argv, "--output", "last.json")[0] == 0
+    before = Path("last.json").read_bytes()
+    gate = ["--baseline", "last.json", "--max-drop", "few=1"]
+    code, _, err = finished(capsys, *argv, *gate, "--output", "heads/../last.json", "--overwrite")
+    assert (code, "this is the baseline" in err) == (2, True)
+    assert Path("last.json").read_bytes() == before
+    code, _, err = finished(capsys, *argv, "--baseline", "last.json")
+    assert "`ltfix evaluate --baseline last.json --max-drop few=1.0,all=0.5`" in err
+
+
+def test_a_head_held_against_another_is_told(project: Path, capsys: pytest.CaptureFixture[str]):
+    rest = ["--cache", "test.npz", "--format", "json"]
+    assert finished(capsys, "evaluate", "heads/ce.safetensors", *rest, "--output", "last.json")[0] == 0
+    gate = ["--baseline", "last.json", "--max-drop", "few=100"]
+    code, out, err = finished(capsys, "evaluate", "heads/tau-norm.safetensors", *rest, *gate)
+    assert (code, "tau-norm is held against ce, the baseline's only fitted head" in err) == (0, True)
+    assert json.loads(out)["gates"][0]["baseline_head"] == "ce"
+    assert "is held against" not in finished(capsys, "evaluate", "heads/ce.safetensors", *rest, *gate)[2]
+
+
 def test_a_folder_of_heads_and_a_head_without_its_ending(project: Path, capsys: pytest.CaptureFixture[str]):
     (project / "heads").rename(project / "compare")
     argv = ["--cache", "test.npz", "--format", "json"]

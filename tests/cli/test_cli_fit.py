@@ -75,6 +75,9 @@ def test_bare_it_reads_features_train_and_features_val(project: Path, capsys):
     (project / "features").mkdir()
     assert cli.run(["fit"]) == 3
     assert "no training features (features/train): `ltfix extract` writes them" in capsys.readouterr().err
+    (project / "features" / "train.safetensors").touch()
+    assert cli.run(["fit"]) == 3
+    assert "(features/train.safetensors is there)" in capsys.readouterr().err
     for split, seed in (("train", 0), ("val", 1)):
         folder = project / "features" / split
         folder.mkdir()

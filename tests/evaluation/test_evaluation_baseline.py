@@ -89,6 +89,7 @@ def test_other_samples_are_compared_without_pairs(tmp_path: Path, test: FeatureC
     [
         ("{}", "not a report of ltfix evaluate"),
         ("[", "not JSON"),
+        ('{"format": "ltfix-report/9"}', "of a version that this ltfix cannot read: ltfix-report/9"),
         ('{"format": "ltfix-report/1"}', "without heads or cache"),
         ('{"format": "ltfix-report/1", "cache": {}, "heads": []}', "the baseline has no head samn"),
         (
@@ -125,9 +126,18 @@ def test_pairs_survive_the_way_through_text(tmp_path: Path, test: FeatureCache):
     last = written(tmp_path / "last.json", test, head())
     found, shots = read_baseline(last), json.loads(last.read_text())["shots"]
     row = {"name": "samn", "correct": pack_correct(right)}
-    assert np.array_equal(found.correct(row, test.labels, shots), right)
-    assert found.correct(row, test.labels[1:], shots) is None
-    assert found.correct({"name": "samn"}, test.labels, shots) is None
+    assert np.array_equal(found.correct(row, 300), right)
+    assert found.why_unpaired(row, test.labels, shots) == ""
+    assert "other samples" in found.why_unpaired(row, test.labels[1:], shots)
+    assert "no `correct`" in found.why_unpaired({"name": "samn"}, test.labels, shots)
+    assert "other classes" in found.why_unpaired(row, test.labels, {**shots, "n_classes": {}})
+
+
+def test_other_bounds_of_the_shots_are_refused(tmp_path: Path, test: FeatureCache):
+    last = written(tmp_path / "last.json", test, head(), few=50)
+    with pytest.raises(InputError, match="the baseline is of few = 50, not 20"):
+        evaluate(head(), test, baseline=last, max_drop="few=1")
+    assert missed(evaluate(head(), test, baseline=last, max_drop="few=1", few=50).gates) == []
 
 
 def test_a_score_that_nobody_can_have_here_is_refused(tmp_path: Path, test: FeatureCache):

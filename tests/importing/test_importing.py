@@ -136,6 +136,7 @@ def test_names_are_numbered_as_in_training_and_the_head_comes_from_a_checkpoint(
         ("a.csv", b"filename,e_0\na/a.jpg,1\nb.jpg,2\n", {"labels": "folder"}, UsageError, "folder before"),
         ("a.npz", {"features": FEATURES}, {"labels": "folder"}, UsageError, "no names of samples"),
         ("a.zip", b"", {}, UsageError, "unknown format"),
+        ("a.safetensors", b"", {}, UsageError, "a cache needs no import"),
     ],
 )
 def test_what_does_not_fit(tmp_path: Path, name: str, content, options: dict, error, message: str):
