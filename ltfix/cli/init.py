@@ -59,7 +59,8 @@ def example() -> str:
 def _entry(parameter: Parameter) -> str:
     note = textwrap.wrap(parameter.option.help, 96, initial_indent="# ", subsequent_indent="# ")
     line = f"#{parameter.flag.lstrip('-')} = {_value(parameter)}"
-    return "\n".join([*note, line + "  # no default, or the method's own" * _unset(parameter), ""])
+    unsaid = _unset(parameter) and "default:" not in parameter.option.help
+    return "\n".join([*note, line + "  # no default, or the method's own" * unsaid, ""])
 
 
 def _unset(parameter: Parameter) -> bool:

@@ -85,7 +85,7 @@ def open_cache(
     raise InputError(
         "not a feature cache",
         where=path,
-        hint="a cache is a folder, a .safetensors file or an .npz; `ltfix import` makes one of other files",
+        hint="a cache is a folder, or a file *.safetensors or *.npz; `ltfix import` makes one of others",
     )
 
 

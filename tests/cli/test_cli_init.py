@@ -36,6 +36,7 @@ def test_a_line_without_a_default_says_so():
     lines = init.example().splitlines()
     assert "#lr = 0.0  # no default, or the method's own" in lines
     assert '#normalize = "auto"' in lines
+    assert '#cache = "…"' in lines, "its line of help has the default"
 
 
 def test_it_is_written_once(tmp_path: Path, monkeypatch, capsys):

@@ -193,7 +193,7 @@ class TestNoCache:
 
     def test_another_kind_of_file(self, tmp_path: Path) -> None:
         (tmp_path / "x.pt").write_bytes(b"")
-        with pytest.raises(InputError, match=r"not a feature cache .*: a cache is a folder"):
+        with pytest.raises(InputError, match=r"not a feature cache .*: a cache is a folder, or a file"):
             open_cache(tmp_path / "x.pt")
 
     def test_a_head(self, tmp_path: Path) -> None:
