@@ -39,6 +39,7 @@ def locate(
         files = [work / "features" / f"{split}{suffix}" for suffix in (".safetensors", ".npz")]
         there = next((f" ({file} is there)" for file in files if file.exists()), "")
         hint = f"`ltfix extract` writes them, or name a cache: {spelled}{there}"
+        hint += "; without a classifier in them, `ltfix fit calibrate=one` cuts" if split == "val" else ""
         raise InputError(f"no {what} features", where=work / "features" / split, hint=hint)
     return open_named(place, names)
 
@@ -62,6 +63,16 @@ def locate_val(
     """The validation cache: given, or the default layout's where the training cache is from there too."""
     place = given or (usual(work, "val") if train is None else None)
     return None if place is None else open_named(place, names)
+
+
+def warn_of_test(val: FeatureCache | None, work: Path) -> None:
+    """Say so where what is chosen is chosen on the samples that results are measured on."""
+    if val is None:
+        return
+    test, manifest = usual(work, "test"), val.manifest
+    split = None if manifest is None else manifest.source.get("split")
+    if split == "test" or (test is not None and test.samefile(val.path)):
+        console.note(f"{val.path} is the test split: what is chosen on it looks better there than it is")
 
 
 def of_its_run(request: _R) -> _R:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import console
-from ltfix.cli.caches import USUAL_NAMES, locate
+from ltfix.cli.caches import USUAL_NAMES, locate, warn_of_test
 from ltfix.cli.fit import tell_calibration
 from ltfix.cli.options import ArrayNames, FewBound, ManyBound, MayOverwrite, ValCache, WorkFolder
 from ltfix.cli.signature import ARGUMENT
@@ -42,7 +42,9 @@ def calibrate(
     console.claim(place, overwrite=overwrite)
     import ltfix
 
-    found = ltfix.calibrate(head, locate(val, work, "val", "--val CACHE", names), by, many=many, few=few)
+    held = locate(val, work, "val", "--val CACHE", names)
+    warn_of_test(held, work)
+    found = ltfix.calibrate(head, held, by, many=many, few=few)
     found.save(place, overwrite=overwrite)
     tell_calibration(found.meta["calibration"])
     console.write(f"written to {place}")

@@ -141,12 +141,12 @@ def read_values(here: Invocation) -> dict[str, Any]:
     return {**shared, **own}
 
 
-def source_in_file() -> str | None:
-    """The source that the file has for ``extract``, as seen from here; None where it says nothing."""
+def of_extract(key: str) -> str | None:
+    """The source or file that the file has for ``extract``, as seen from here; None: it says nothing."""
     here = current()
     table = read_file(here.file).get("extract") if here.file is not None else None
-    data = table.get("data") if isinstance(table, dict) else None
-    return move_data(data, here.file.parent) if isinstance(data, str) and here.file is not None else None
+    value = table.get(key) if isinstance(table, dict) else None
+    return move_data(value, here.file.parent) if isinstance(value, str) and here.file is not None else None
 
 
 def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list[str]:

@@ -55,7 +55,11 @@ def evaluate(
         Option(f"{', '.join(BUILT_IN[:-1])} or {BUILT_IN[-1]}.", metavar="KIND"),
     ] = "many-medium-few",
     sort: Annotated[
-        str, Option("Of per-class: the order of classes.", choices=("index", "gain", "recall", "count"))
+        str,
+        Option(
+            "Of per-class: the order of classes; recall is the last head's, gain its lead over the first.",
+            choices=("index", "gain", "recall", "count"),
+        ),
     ] = "index",
     format: TableFormat = "table",
     output: ResultFile = None,

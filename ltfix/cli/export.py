@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Annotated
 
-from ltfix.cli import console
+from ltfix.cli import config, console
 from ltfix.cli.caches import usual
 from ltfix.cli.options import WorkFolder
 from ltfix.cli.signature import ARGUMENT
@@ -48,7 +49,7 @@ def export(
         cache=cache or usual(work, "train"),
         test=test or usual(work, "test"),
         progress=console.progress(),
-        request=request,
+        request=dataclasses.replace(request, weights=config.of_extract("checkpoint")),
     )
     console.write(
         f"{written.format}: {written.path}\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console
-from ltfix.cli.caches import locate, locate_val
+from ltfix.cli.caches import locate, locate_val, warn_of_test
 from ltfix.cli.options import ArrayNames, LossName, ValCache, WorkFolder, pairs
 from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Option, RunOptions
@@ -89,6 +89,7 @@ def fit(
     numbers = [run.seed] if seeds is None else list(range(run.seed, run.seed + seeds))
     train = locate(cache, work, "train", "ltfix fit CACHE", names)
     held = locate_val(val, cache, work, names)
+    warn_of_test(held, work)
     places = _places(out, work, plan.name, numbers, many=seeds is not None)
     console.claim(*places, trace, overwrite=run.overwrite)
     told = None if trace is None else Trace()

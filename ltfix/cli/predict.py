@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from ltfix.cli import console
+from ltfix.cli import config, console
 from ltfix.cli.caches import of_its_run, usual
 from ltfix.cli.options import WorkFolder
 from ltfix.cli.signature import ARGUMENT
@@ -39,7 +39,7 @@ def predict(
         Path | None,
         Option("The features a head was fitted on.  [default: features/train if there]", metavar="CACHE"),
     ] = None,
-    format: Annotated[str, Option("How they are printed.", choices=FORMATS)] = "table",
+    format: Annotated[str, Option("Of the output; else as its file ends.", choices=FORMATS)] = "table",
     output: Annotated[Path | None, Option("Write them here instead of stdout (-).", metavar="FILE")] = None,
     probs: Annotated[
         Path | None, Option("All probabilities to this .npz or .safetensors.", metavar="FILE")
@@ -55,6 +55,9 @@ def predict(
         hint = "`ltfix predict heads/samn.safetensors data=photos`"
         raise UsageError(f"no {'model' if model is None else 'data'} given", where="ltfix predict", hint=hint)
     console.claim(output, probs, overwrite=run.overwrite)
+    ending = "" if output is None else output.suffix[1:]
+    if config.origin("format") == "default" and ending in FORMATS:
+        format = ending
     if format == "parquet" and (output is None or console.is_stdout(output)):
         raise UsageError("Parquet goes to a file", where="--format parquet", hint="name it by output=FILE")
     warnings.filterwarnings("ignore", module="PIL")
@@ -66,7 +69,8 @@ def predict(
     if probs is not None:
         formats.check_probabilities(probs)
     use_threads(run.threads)
-    request = dataclasses.replace(of_its_run(request), device=run.device)
+    weights = config.of_extract("checkpoint")
+    request = dataclasses.replace(of_its_run(request), device=run.device, weights=weights)
     shown = console.progress() if output is not None or not sys.stdout.isatty() else _Notes()
     found = ask(model, data, cache=cache or usual(work, "train"), request=request, progress=shown)
     if probs is not None:

@@ -102,7 +102,7 @@ def _pictures(data: str | None, test: FeatureCache, work: Path) -> Thumbnails | 
     if data is not None:
         return thumbnails(data, test)
     root = None if test.manifest is None else test.manifest.source.get("root")
-    for spec in (config.source_in_file(), str(work / root) if root else None):
+    for spec in (config.of_extract("data"), str(work / root) if root else None):
         if spec is not None and not _is_far(spec):
             with contextlib.suppress(LtfixError):  # no longer there, or another: the page has no pictures
                 return thumbnails(spec, test)
@@ -140,16 +140,17 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
         argv = provenance.get("argv") if isinstance(provenance, dict) else None
         if isinstance(argv, list) and argv:
             yield shlex.join(["ltfix", *map(str, argv[1:])])
-    manifest = evaluation.test.cache.manifest
+    place = work / "features" / "train"
+    train = open_cache(place) if place.exists() else None
+    manifest = (train or evaluation.test.cache).manifest
     if manifest is not None:
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])
     flags = {parameter.name: parameter.flag for parameter in options(load("fit")).values()}
-    train = work / "features" / "train"
-    trained = open_cache(train).fingerprint if train.exists() else None
+    trained = None if train is None else train.fingerprint
     for head in (row.head for row in evaluation.rows):
         if head.path is not None and _is_told(head, trained):
             with contextlib.suppress(InputError):  # another tool's
-                yield shlex.join(["ltfix", "fit", *_fit(head, flags), "--out", f"heads/{head.path.name}"])
+                yield shlex.join(["ltfix", *_made(head, flags), "--out", f"heads/{head.path.name}"])
     yield shlex.join(["ltfix", "report", *_typed(config.current())])
 
 
@@ -170,6 +171,9 @@ def _typed(here: config.Invocation) -> Iterator[str]:
 
 
 def _extract(manifest: Manifest) -> Iterator[str]:
+    from ltfix.extraction.request import CUT
+    from ltfix.features.layout import SHARD_ROWS
+
     source, backbone = manifest.source, manifest.backbone
     kind = source.get("kind", "folder")
     yield from ("--data", ("" if kind == "folder" else f"{kind}:") + str(source.get("root")))
@@ -179,6 +183,15 @@ def _extract(manifest: Manifest) -> Iterator[str]:
         yield "--no-pretrained"
     if run is None and "." in weights:  # a file, not "pretrained" or "random"
         yield from ("--checkpoint", weights)
+    if manifest.skipped:
+        yield from ("--on-error", "skip")
+    rows = max([shard.n for shard in manifest.shards[:-1]], default=SHARD_ROWS)
+    if rows != SHARD_ROWS and len(manifest.shards) - 1 > len(manifest.skipped):  # one is whole
+        yield from ("--shard-rows", str(rows))
+    for name in (*CUT, "limit"):
+        value = source.get(name)
+        if value not in (None, False):
+            yield from (f"--{name.replace('_', '-')}", *([] if value is True else [str(value)]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -189,14 +202,33 @@ class FittedBy:
     parts: dict[str, str | None] = dataclasses.field(default_factory=dict)
     init: dict[str, Any] = dataclasses.field(default_factory=dict)
     coordinates: dict[str, Any] = dataclasses.field(default_factory=dict)
+    selection: dict[str, Any] = dataclasses.field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     seed: int = 0
 
 
-def _fit(head: Head, flags: dict[str, str]) -> Iterator[str]:
+def _made(head: Head, flags: dict[str, str]) -> Iterator[str]:
+    """The command of a head, all but where it went."""
+    told = record_of(FittedBy, dict(head.meta), head.path)
+    calibration = told.calibration or {}
+    by = "one" if "all" in calibration.get("temperature", ()) else "shots"
+    if "of" in calibration:
+        yield from ("calibrate", f"heads/{calibration['of']}", "--val", f"features/{calibration.get('on')}")
+        yield from ("--by", by)
+        return
+    yield "fit"
+    if "auto" in told.selection and not told.values:  # the start as it was
+        yield from ("--method", "auto")
+    else:
+        yield from _fit(head, told, flags)
+    if told.calibration is not None:
+        yield from ("--calibrate", by)
+    yield from ("--seed", str(told.seed))
+
+
+def _fit(head: Head, told: FittedBy, flags: dict[str, str]) -> Iterator[str]:
     from ltfix.stage2.methods.registry import installed_method
 
-    told = record_of(FittedBy, dict(head.meta), head.path)
     method, loss = installed_method(head.method), told.parts.get("loss")
     yield from ("--method", head.method)
     if method is not None and method.loss is not None and loss not in (None, method.loss.identity):
@@ -212,6 +244,3 @@ def _fit(head: Head, flags: dict[str, str]) -> Iterator[str]:
     for name in ("normalize", "feature_scale"):
         if name in told.coordinates:
             yield from (flags[name], str(told.coordinates[name]))
-    if told.calibration is not None:
-        yield from ("--calibrate", "one" if "all" in told.calibration.get("temperature", ()) else "shots")
-    yield from ("--seed", str(told.seed))

@@ -77,7 +77,10 @@ def calibrate(
         raise InputError(what, where=val.path, hint="calibrate on samples that it has not seen")
     plain = dataclasses.replace(head, temperature=None)
     blocks = lambda: logit_blocks(plain, val)  # noqa: E731
-    return on_samples(plain, blocks, val.labels, val.path.name, by, many=many, few=few)
+    found = on_samples(plain, blocks, val.labels, val.path.name, by, many=many, few=few)
+    if head.path is not None:
+        found.meta["calibration"]["of"] = head.path.name
+    return found
 
 
 def on_samples(

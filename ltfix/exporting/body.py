@@ -15,6 +15,7 @@ from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.records import record_of
 
+_WEIGHTS = "name the weights that extract had: checkpoint=FILE"
 _GIVE = "name the body with backbone=…, and its weights with checkpoint=FILE"
 _PREPROCESS = ("image_size", "crop_pct", "mean", "std", "interpolation", "crop_mode")
 
@@ -99,15 +100,16 @@ def _named(record: RecordedBody, cache: FeatureCache | None, request: BodyReques
     named: dict[str, Any] = {"name": name, "model_args": arguments, "checkpoint": request.checkpoint}
     if request.backbone is None and run is None and request.checkpoint is None:
         if record.weights not in (None, "pretrained", "random"):
-            named["checkpoint"] = _find(Path(record.weights), cache)
+            known = request.weights is not None and Path(request.weights).name == record.weights
+            named["checkpoint"] = request.weights if known else _find(Path(record.weights), cache, _WEIGHTS)
         named["pretrained"] = record.weights != "random"
     return {"pretrained": request.pretrained, **named}
 
 
-def _find(path: Path, cache: FeatureCache | None) -> Path:
+def _find(path: Path, cache: FeatureCache | None, hint: str = _GIVE) -> Path:
     """A run or a file that the cache recorded by its name, in the working folder or the cache's project."""
     folders = [Path(), *([] if cache is None else cache.path.resolve().parents[:2])]
     for folder in folders:
         if (folder / path).exists():
             return folder / path
-    raise UsageError(f"the features are of {path}, which is not here", where="checkpoint", hint=_GIVE)
+    raise UsageError(f"the features are of {path}, which is not here", where="checkpoint", hint=hint)

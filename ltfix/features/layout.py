@@ -19,6 +19,9 @@ SHARD_ROWS = 1024
 LOOSE = frozenset({"samples", "labels", "source.digest", "on_error"})
 
 
+_SHAPE = ("dim", "views", "dtype", "shard_rows")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CachePlan(Contents):
     """All that is known of a cache before its first feature.
@@ -136,6 +139,8 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
     for key, entry in value.items():
         if isinstance(entry, dict):
             yield from _flatten(entry, f"{prefix}{key}.")
+        elif key == "features" and not prefix:
+            yield from zip(_SHAPE, entry, strict=False)
         else:
             yield f"{prefix}{key}", entry
 

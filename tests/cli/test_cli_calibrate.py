@@ -36,11 +36,23 @@ def test_a_calibrated_head_beside_the_other(project: Path, capsys):
     assert cli.run(["calibrate", "samn.safetensors", "--val", "val.npz"]) == 2
 
 
+def test_of_the_test_split_a_note_is_made(project: Path, capsys):
+    (project / "features").mkdir()
+    (project / "val.npz").rename(project / "test.npz")
+    (project / "features/test").symlink_to(project / "test.npz")
+    assert cli.run(["calibrate", "samn.safetensors", "--val", "test.npz"]) == 0
+    assert "test.npz is the test split: what is chosen on it looks better" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "fragment"),
     [
         ([], 2, "no head is given (ltfix calibrate): ltfix calibrate HEAD --val CACHE"),
-        (["samn.safetensors"], 3, "no val features (features/val)"),
+        (
+            ["samn.safetensors"],
+            3,
+            "--val CACHE; without a classifier in them, `ltfix fit --calibrate one`",
+        ),
         (["samn.safetensors", "--val", "val.npz", "--by", "shots"], 3, "its training counts are unknown"),
         (["samn.safetensors", "--val", "val.npz", "--out", "-"], 2, "a head goes to a file"),
         (["absent", "--val", "val.npz"], 3, "no such file or folder (absent)"),

@@ -9,6 +9,9 @@ import pytest
 
 import ltfix
 from ltfix.cli import run
+from ltfix.errors import UsageError
+from ltfix.exporting.body import RecordedBody, _named
+from ltfix.exporting.request import ExportRequest
 
 
 def test_a_project_is_exported(photos: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
@@ -30,3 +33,20 @@ def test_a_project_is_exported(photos: Path, tmp_path: Path, monkeypatch, capsys
     head = ltfix.load_head("heads/ce.safetensors")
     assert np.allclose(ltfix.open_export("exports/ce.pt2").logits(features), head.logits(features), atol=1e-5)
     assert run(["export", "heads/ce.safetensors"]) == 2
+
+
+def test_the_weights_of_the_configuration_file_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ltfix.toml").write_text('[extract]\ncheckpoint = "there/w.safetensors"\n')
+    asked: list[ExportRequest] = []
+
+    def write(*_: object, request: ExportRequest, **__: object) -> None:
+        asked.append(request)
+        raise UsageError("seen")
+
+    monkeypatch.setattr("ltfix.exporting.export.export", write)
+    assert run(["export", "head.safetensors"]) == 2
+    named = _named(RecordedBody(name="resnet18", weights="w.safetensors"), None, asked[0])
+    assert named["checkpoint"] == "there/w.safetensors"
+    with pytest.raises(UsageError, match=r"other\.safetensors, which is not here .*: name the weights"):
+        _named(RecordedBody(name="resnet18", weights="other.safetensors"), None, asked[0])

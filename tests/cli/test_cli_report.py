@@ -6,6 +6,7 @@ import dataclasses
 import html
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from caches import fill, make_head, make_plan
 from pictures import TREE, make_image, write_photos
 
 import ltfix
-from ltfix.cli import run
+from ltfix.cli import report, run
 from ltfix.errors import InputError
 from ltfix.evaluation.reports import BUILT_IN
 from ltfix.features.store import CacheWriter
@@ -186,3 +187,23 @@ def test_a_trace_is_drawn(project: Path, capsys: pytest.CaptureFixture[str]):
     capsys.readouterr()
     assert run(["fit", "--method", "tau-norm", "--trace", "t.jsonl"]) == 2
     assert "method tau-norm does not use --trace" in capsys.readouterr().err
+
+
+def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_skipped(tmp_path: Path):
+    seed = {"values": {}, "seed": 3}
+    told = [
+        shlex.join(report._made(make_head(method="any", meta={**seed, **more}), {}))
+        for more in (
+            {"selection": {"auto": {}}},
+            {"calibration": {"of": "los.safetensors", "on": "val", "temperature": {"all": 2.0}}},
+        )
+    ]
+    assert told[0] == "fit --method auto --seed 3"
+    assert told[1] == "calibrate heads/los.safetensors --val features/val --by one"
+    source = {"kind": "folder", "root": "photos", "imbalance_factor": 100.0}
+    writer = CacheWriter(tmp_path / "c", make_plan(n=35, source=source))
+    fill(writer, skipped=frozenset({3}))
+    manifest = writer.publish(None).manifest
+    assert manifest is not None
+    line = shlex.join(report._extract(manifest))
+    assert line.endswith(" --on-error skip --shard-rows 10 --imbalance-factor 100.0")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from evaluation_samples import COUNTS, head_of, noisy, one_hot_cache
@@ -52,6 +54,7 @@ def test_confusions_go_both_ways_between_shots():
 def test_the_shot_matrix_agrees_with_sklearn():
     cache, head = noisy(counts=COUNTS)
     report = evaluate(head, cache, "confusion")
+    assert re.search(r"% of Few's samples go to Many, .* % to Medium; ", str(report.tables()[0].notes))
     shots = report.shots.of
     expected = confusion_matrix(shots[cache.labels], shots[predictions(head, cache)], normalize="true")
     matrix = report.heads[0]["shots"]

@@ -307,8 +307,10 @@ def test_finished_caches_are_kept(photos: Path, tmp_path: Path):
     assert {name: cache.n for name, cache in again.items()} == {"train": 9, "test": 6}
     assert tree(tmp_path) == everything
     assert sum("finished already and kept" in note for note in progress.notes) == 3
-    with pytest.raises(UsageError, match=r"another extraction is there.*overwrite=True"):
+    with pytest.raises(UsageError, match=r"is there; backbone\.weights_sha256 differs .*overwrite=True"):
         extract(photos, tmp_path, seed=1)
+    with pytest.raises(UsageError, match="backbone are the same: shard_rows, precision"):
+        extract(photos, tmp_path, shard_rows=5)
     replaced = extract(photos, tmp_path, seed=1, overwrite=True)
     assert tree(tmp_path)["train/shard-00000.safetensors"] != before["train/shard-00000.safetensors"]
     assert replaced["train"].n == 9

@@ -54,6 +54,8 @@ def test_differences_are_told_by_name_and_value() -> None:
     assert differences(before, now) == (
         'limit was 5, is null, precision was null, is "fp32", preprocess.size was 32, is 64, samples differs'
     )
+    before = make_plan(shard_rows=128).decisions
+    assert differences(before, make_plan().decisions) == "shard_rows was 128, is 10"
     assert differences({"values": {"lr": 0.1}, "seed": 1}, {"values": {"lr": 0.2}, "seed": 1}) == (
         "values.lr was 0.1, is 0.2"
     )

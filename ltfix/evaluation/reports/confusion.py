@@ -108,6 +108,7 @@ def table(report: Report) -> Table:
 
 def _matrix_line(shots: dict[str, dict[str, float] | None]) -> str:
     few, many = shots["few"], shots["many"]
-    parts = [] if few is None else [f"{100 * few['many']:.1f} % of Few's samples go to Many"]
-    parts += [] if many is None else [f"{100 * many['few']:.1f} % of Many's to Few"]
-    return ", ".join(parts) or "neither Many nor Few has a sample"
+    told = "{:.1f} % of {}'s samples go to {}, {:.1f} % to Medium"
+    parts = [] if few is None else [told.format(100 * few["many"], "Few", "Many", 100 * few["medium"])]
+    parts += [] if many is None else [told.format(100 * many["few"], "Many", "Few", 100 * many["medium"])]
+    return "; ".join(parts) or "neither Many nor Few has a sample"

@@ -89,17 +89,17 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
     ahead, error = (100 * number for number in behind[taken.name])
     first = f"{best.name} scores highest ({100 * scores[best.name]:.1f})"
     if taken.name == best.name:
-        why = f"{best.name} has the highest {BY} on the validation samples, {100 * scores[best.name]:.1f}"
+        top = f"{100 * scores[best.name]:.1f}"
+        why = f"{best.name}, which has the highest {BY} on the validation samples, {top}"
     elif not taken.change:
-        why = (
-            f"{first}, but leads the untouched start by only {ahead:.1f} ± {error:.1f}: no gain is to be seen"
-        )
+        gap = f"{ahead:.1f} ± {error:.1f}"
+        why = f"the start, {taken.name}: {first}, but leads it by only {gap}, so no gain is to be seen"
     elif plain[taken.name]:
         gap = f"{ahead:.1f} ± {error:.1f}"
-        why = f"{first}, but leads {taken.name}, which fits and chooses nothing, by only {gap}"
+        why = f"{taken.name}, which fits and chooses nothing: {first}, but leads it by only {gap}"
     else:
         why = (
-            f"{first}, but does not lead {len(near) - 1} others by {EVIDENCE} standard errors; of these, "
-            f"{taken.name} ({ahead:.1f} ± {error:.1f} behind) agrees most with them all"
+            f"{taken.name}: {first}, but does not lead {len(near) - 1} others by {EVIDENCE} standard errors; "
+            f"of these, {taken.name} ({ahead:.1f} ± {error:.1f} behind) agrees most with them all"
         )
     return taken, table, why
