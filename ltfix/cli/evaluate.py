@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ltfix.report.figures import Drawn, Figure
 
 
+_ORDERS = ("index", "gain", "recall", "count")
 _LONG = 1e10  # multiplications a head; below, a progress bar would be gone before it is read
 
 
@@ -55,11 +56,7 @@ def evaluate(
         Option(f"{', '.join(BUILT_IN[:-1])} or {BUILT_IN[-1]}.", metavar="KIND"),
     ] = "many-medium-few",
     sort: Annotated[
-        str,
-        Option(
-            "Of per-class: the order of classes; recall is the last head's, gain its lead over the first.",
-            choices=("index", "gain", "recall", "count"),
-        ),
+        str, Option("Of per-class: the order, by the last head (gain: over the first).", choices=_ORDERS)
     ] = "index",
     format: TableFormat = "table",
     output: ResultFile = None,
