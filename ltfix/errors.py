@@ -6,6 +6,7 @@ import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
 
+LONGEST = 60  # characters of a value in a message
 NEAREST, MANY_NAMES = 10, 12  # of more names than these the nearest are told
 
 
@@ -65,6 +66,12 @@ def extra(name: str, where: object = None) -> Iterator[None]:
         package = (err.name or name).partition(".")[0]
         hint = f'pip install "ltfix[{name}]"'
         raise EnvironmentFault(f"{package} is not installed", where=where, hint=hint) from err
+
+
+def cut(value: object) -> str:
+    """A value as a message shows it: on one line, and its beginning alone where it is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ import dataclasses
 import math
 from typing import Any, Literal
 
-from ltfix.errors import UsageError
+from ltfix.errors import UsageError, cut
 
 KEY = "option"  # where a field's metadata has its Option
 
@@ -78,7 +78,7 @@ def check(name: str, value: Any, spec: Option) -> None:
         return
     if spec.choices and value not in spec.choices:
         hint = f"it may be {', '.join(spec.choices)}"
-        raise UsageError(f"{name} is {value!r}", where=name, hint=hint)
+        raise UsageError(f"{name} is {cut(value)}", where=name, hint=hint)
     if isinstance(value, int | float) and not spec.low <= value <= spec.high:
         limits = {(False, True): f"at least {spec.low:g}", (True, False): f"at most {spec.high:g}"}
         hint = limits.get((math.isinf(spec.low), math.isinf(spec.high)), f"{spec.low:g} to {spec.high:g}")

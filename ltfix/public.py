@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from ltfix.errors import UsageError, nearest
+from ltfix.errors import UsageError, cut, nearest
 from ltfix.progress import listener
 
 P = ParamSpec("P")
@@ -63,4 +63,4 @@ def _check(name: str, value: Any, annotation: Any) -> None:
     plain = all(isinstance(k, type) and k is not Any and not getattr(k, "_is_protocol", False) for k in kinds)
     if plain and not isinstance(value, tuple(_WIDER.get(kind, kind) for kind in kinds)):
         wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-        raise UsageError(f"{name} must be {wanted}, found {value!r}", where=name)
+        raise UsageError(f"{name} must be {wanted}, found {cut(value)}", where=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from html.parser import HTMLParser
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import ltfix
+from ltfix.cli import tables
 
 HOSTILE = "<script>alert(1)</script>&\x1b[2J"
 
@@ -56,6 +58,18 @@ def test_the_best_of_a_column_is_bold(head: ltfix.Head):
     assert "<b>0.0</b>" not in html
 
 
+def test_a_shell_and_print_show_what_the_command_line_prints(head: ltfix.Head):
+    head = dataclasses.replace(head, classes=("cat", "owl", "猫"))
+    test = np.eye(3), ["cat", "owl", "猫"]
+    worse = ltfix.Head(-np.eye(3), np.zeros(3), "worse", head.classes, head.counts)
+    found = ltfix.evaluate([head, worse], test), ltfix.evaluate([worse], test, "per-class")
+    compared = ltfix.compare(test, test, ["ncm"], seeds=1)
+    for result in (*found, compared, ltfix.sweep(test, "ce", {"lr": [0.1]}, test=test)):
+        drawn = "\n\n".join(tables.draw_result(table, plain=True) for table in result.tables())
+        assert str(result) == repr(result) == drawn.replace("\\u001b", "?")
+    assert "猫      " in str(found[1])
+
+
 def test_results_as_data_frames(head: ltfix.Head):
     frame = ltfix.evaluate(head, (np.eye(3), [0, 1, 2])).to_pandas()
     assert frame[["all", "few", "worst_class"]].to_numpy().tolist() == [[1.0, 1.0, 1.0]]
@@ -68,5 +82,5 @@ def test_results_as_data_frames(head: ltfix.Head):
 
 def test_pandas_may_be_absent(head: ltfix.Head, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ltfix.EnvironmentFault, match="pip install pandas"):
+    with pytest.raises(ltfix.EnvironmentFault, match=r'pip install "ltfix\[pandas\]"'):
         ltfix.evaluate(head, (np.eye(3), [0, 1, 2])).to_pandas()

@@ -43,6 +43,17 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "an option of predict": (lambda: ltfix.predict("h", "x", tpo=3), "'tpo': did you mean top"),
     "seeds that are none": (lambda: ltfix.compare(XY, XY, ["ce"], seeds="12"), "whole numbers, found '12'"),
     "a key of arrays": (lambda: ltfix.open_cache("x", feature_key="f"), "did you mean features_key"),
+    "a long value": (lambda: ltfix.fit(XY, np.zeros((99, 9))), r"found array\(\[\[0\., 0\..{30,50}…"),
+    "weight and bias as a start": (
+        lambda: ltfix.fit(XY, "ce", init=XY),
+        r"init is \(array.*ltfix\.Head\(weight",
+    ),
+    "a start that does not fit": (
+        lambda: ltfix.fit(XY, "ce", init=ltfix.Head(*XY)),
+        r"K, D = 56, 8, where",
+    ),
+    "a start that is none": (lambda: ltfix.fit(XY, "ce", init=3), "init is 3"),
+    "nothing to predict": (lambda: ltfix.predict(ltfix.Head(np.eye(3), np.zeros(3)), 3), "features must be"),
     "three arrays": (lambda: ltfix.open_cache((1, 2, 3)), "of type tuple"),
 }
 

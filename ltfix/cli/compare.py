@@ -22,7 +22,7 @@ def compare(
     methods: Annotated[
         str | None,
         Option(
-            "Methods, each with values where wanted: los,los:delta=0.9,my.py:NAME.  "
+            "Methods, each with values where wanted: los,los:delta=0.9,my.py:NAME,ce:loss=my.py:NAME.  "
             "[default: all that can run]",
             metavar="A,B,…",
         ),
@@ -36,7 +36,8 @@ def compare(
         Path | None, Option("Keep finished heads here.  [default: WORK/compare]", metavar="DIR")
     ] = None,
     against: Annotated[
-        str | None, Option("Test every row against this one, Holm-corrected.", metavar="ROW")
+        str | None,
+        Option("Test every row against this one (or this method's one), Holm-corrected.", metavar="ROW"),
     ] = None,
     gates: Annotated[GateOptions, ("fail_under",)],
     plot: PlotFile = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 def methods(
     name: EntryName = None,
     format: ListFormat = "table",
-    bibtex: Annotated[bool, Option("With NAME: the papers to cite, as BibTeX.")] = False,
+    bibtex: Annotated[bool, Option("With NAME, or A,B: the papers to cite, as BibTeX.")] = False,
 ) -> None:
     """List the stage-2 methods, or one with its values.
 
-    A method without a row of its own is looked for among installed plug-ins.
+    A method without a row of its own is looked for among installed plug-ins. Several are named as A,B.
     """
     import ltfix
     from ltfix.stage2.methods.registry import find_method
 
+    asked = [] if name is None else [find_method(each, "ltfix methods NAME") for each in name.split(",")]
     if bibtex:
-        _cite(name)
+        _cite(asked)
         return
-    entries = ltfix.methods() if name is None else [find_method(name, "ltfix methods NAME")]
+    entries = asked or ltfix.methods()
     if format == "json":
         console.write(json.dumps({"methods": [m.to_dict() for m in entries]}, indent=1, ensure_ascii=False))
     elif name is None:
@@ -39,25 +40,27 @@ def methods(
             [[m.name, m.summary, m.source.partition("; github.com")[0]] for m in entries],
         )
     else:
-        _describe(entries[0])
+        for method in entries:
+            _describe(method)
 
 
-def _cite(name: str | None) -> None:
+def _cite(asked: Sequence[Method]) -> None:
+    """Their papers, each once; of a method without any its source is told."""
     from ltfix.errors import UsageError
     from ltfix.stage2.methods.citations import bibtex
-    from ltfix.stage2.methods.registry import find_method
 
-    if name is None:
+    if not asked:
         raise UsageError(
             "which method is to be cited?", where="--bibtex", hint="`ltfix methods NAME --bibtex`"
         )
-    method = find_method(name, "ltfix methods NAME")
-    entries = bibtex(method)
-    if not entries:
-        raise UsageError(
-            f"no paper is known of {name}", where="--bibtex", hint=f"its source: {method.source}"
-        )
-    console.write(entries)
+    found: dict[str, None] = {}
+    for method in asked:
+        entries = [entry for entry in bibtex(method).split("\n\n") if entry]
+        found |= dict.fromkeys(entries)
+        if not entries:
+            console.note(f"no paper is known of {method.name}; its source: {method.source}")
+    if found:
+        console.write("\n\n".join(found))
 
 
 def _describe(method: Method) -> None:

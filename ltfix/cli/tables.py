@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ltfix.bars import hung
 from ltfix.cli.printable import printable
+from ltfix.evaluation.table import BEST_NOTE, EMPTY, aligned
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,11 +17,8 @@ if TYPE_CHECKING:
 
     from ltfix.evaluation.table import Table
 
-WIDTH = 80
 FOLDED = 14  # words are folded no narrower than this
-EMPTY = "–"
 _PAD = "\ue000"  # stands for a blank that rich would trim
-BEST_NOTE = "* best in its column"
 
 
 def draw(
@@ -59,8 +57,10 @@ def draw(
     console = Console(
         file=sys.stdout, highlight=False, markup=False, emoji=False, force_terminal=False if plain else None
     )
-    notes, kept, widths = list(notes), len(columns), None
-    if console.is_terminal:
+    notes = list(notes)
+    if not console.is_terminal:
+        body, notes = aligned(columns, cells, right, best), [*footnotes.values(), *notes]
+    else:
         widest, words = _widths(columns, cells, best, right)
         longest, at_least = max(words, default=0), words
         while longest > FOLDED and _total(at_least) > console.width:
@@ -75,12 +75,7 @@ def draw(
         title = hung(title, console.width)
         console.width = max(console.width, _total(at_least[:kept]))
         widths = _squeezed(widest[:kept], at_least[:kept], console.width)
-    drawn = _grid(columns, cells, best, right, widths)
-    if not console.is_terminal:
-        notes = [*footnotes.values(), *notes]
-        wide = console.options.update(width=100_000)
-        console.width = max(WIDTH, console.measure(drawn, options=wide).maximum)
-    body = _printed(console, drawn)
+        body = _printed(console, _grid(columns, cells, best, right, widths))
     return "\n".join([*map(printable, [title] if title else []), *body, *map(printable, notes)])
 
 
@@ -149,9 +144,9 @@ def _grid(
     cells: list[list[str]],
     best: Set[tuple[int, int]],
     right: Sequence[bool],
-    widths: Sequence[int] | None,
+    widths: Sequence[int],
 ) -> RichTable:
-    """The table; text that is wider than its column is folded, None: no column is too narrow."""
+    """The table; text that is wider than its column is folded."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -160,13 +155,7 @@ def _grid(
     marked = {column for _, column in best}
     for i, column in enumerate(columns):
         heading = column + (_PAD if i in marked and right[i] else "")
-        grid.add_column(
-            heading,
-            justify="right" if right[i] else "left",
-            overflow="fold",
-            no_wrap=widths is None,
-            width=None if widths is None else widths[i],
-        )
+        grid.add_column(heading, justify="right" if right[i] else "left", overflow="fold", width=widths[i])
     for r, row in enumerate(cells):
         texts = []
         for c, cell in enumerate(row):

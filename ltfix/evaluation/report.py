@@ -19,7 +19,7 @@ HEAD_COLUMNS = (
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Report(Result):
     """What `evaluate` found.
 

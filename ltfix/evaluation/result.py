@@ -6,7 +6,7 @@ import abc
 from typing import Any
 
 from ltfix import notebook
-from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.errors import UsageError, extra
 from ltfix.evaluation.formats import FORMATS, raw_values
 from ltfix.evaluation.table import Table
 
@@ -23,6 +23,12 @@ class Result(abc.ABC):
     @abc.abstractmethod
     def tables(self) -> list[Table]:
         """What people read; the first one is also the csv."""
+
+    def __str__(self) -> str:
+        """The tables as the command line prints them into a file."""
+        return "\n\n".join(map(str, self.tables()))
+
+    __repr__ = __str__  # what a shell shows; the arrays are in to_dict()
 
     @property
     def gates(self) -> list[dict[str, Any]]:
@@ -42,10 +48,8 @@ class Result(abc.ABC):
         Raises:
             EnvironmentFault: pandas is not installed.
         """
-        try:
+        with extra("pandas"):
             import pandas
-        except ImportError as err:
-            raise EnvironmentFault("pandas is not installed", hint="pip install pandas") from err
         first = self.tables()[0]
         header, rows = raw_values(first.tidy or first)
         return pandas.DataFrame(rows, columns=header)

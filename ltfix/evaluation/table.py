@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Literal
+from unicodedata import combining, east_asian_width
 
 ColumnKind = Literal["text", "count", "percent", "number", "value", "spread", "interval", "difference"]
 EMPTY = "–"
+BEST_NOTE = "* best in its column"
 PARTS = {"spread": ("mean", "std"), "interval": ("low", "high"), "difference": ("value", "low", "high")}
 """Of each kind whose values are mappings, their keys."""
 
@@ -74,6 +76,15 @@ class Table:
             [format_value(row.get(column.key), column.kind) for column in self.shown] for row in self.rows
         ]
 
+    def __str__(self) -> str:
+        """As the command line prints it into a pipe or a file."""
+        best = self.best()
+        body = aligned(
+            [c.title for c in self.shown], self.cells(), [c.kind != "text" for c in self.shown], best
+        )
+        lines = [*([self.title] if self.title else []), *body, *self.below, *([BEST_NOTE] if best else [])]
+        return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+
     def best(self) -> set[tuple[int, int]]:
         """(row, shown column) of every best value; equal as printed is equally good, none where all are."""
         marked: set[tuple[int, int]] = set()
@@ -95,6 +106,35 @@ class Table:
             equal = {(i, index) for _, i in known if shown[i] == shown[winner]}
             marked |= equal if len(equal) < len(known) or len(known) == 1 else set()
         return marked
+
+
+def aligned(
+    columns: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    right: Sequence[bool],
+    best: Set[tuple[int, int]] = frozenset(),
+) -> list[str]:
+    """Lines of plain text: headings, a rule, rows; cells of ``best``, (row, column), have a ``*``."""
+    marked = {column for _, column in best}
+
+    def line(number: int, row: Sequence[str]) -> list[str]:
+        ends = ("*" if (number, j) in best else " " * (right[j] and j in marked) for j in range(len(row)))
+        return [cell + end for cell, end in zip(row, ends, strict=True)]
+
+    lines = [line(number, row) for number, row in enumerate([columns, *cells], -1)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+
+    def padded(text: str, width: int, flush_right: bool) -> str:
+        blank = " " * (width - _width(text))
+        return blank + text if flush_right else text + blank
+
+    heading, *rows = ("   ".join(map(padded, row, widths, right)).rstrip() for row in lines)
+    return [heading, "─" * (sum(widths) + 3 * (len(widths) - 1)), *rows]
+
+
+def _width(text: str) -> int:
+    """The cells that it takes on a screen."""
+    return sum(0 if combining(c) else 1 + (east_asian_width(c) in "WF") for c in text)
 
 
 def _rank(value: Any) -> Any:

@@ -76,8 +76,8 @@ def export(
 
     Raises:
         UsageError: a format that cannot express the head or body, an unknown body, or ``out`` is there.
-        InputError: a file is missing or wrong, head and body do not belong together, no class names are
-            known, or the exported model's logits differ.
+        InputError: a file is missing or wrong, head and body do not belong together, or the exported
+            model's logits differ.
         EnvironmentFault: an extra is missing, or it cannot be written.
     """
     request, progress = request or public(ExportRequest)(**options), listener(progress)
@@ -122,17 +122,17 @@ def _demand_place(place: Path, suffix: str, request: ExportRequest) -> None:
 
 
 def class_names(head: Head, cache: FeatureCache | None, request: BodyRequest) -> tuple[str, ...]:
-    """The K class names: given, else the head's, else the cache's.
+    """The K class names: given, else the head's, else the cache's, else their numbers.
 
     Raises:
-        InputError: nobody knows them, or they are not K.
+        InputError: they are not K.
     """
     given = request.classes
     named: Sequence[str] | None = read_classes(given) if isinstance(given, str | Path) else given
     names = named or head.classes or (None if cache is None else cache.classes)
     where = head.path or head.name
     if names is None:
-        raise InputError("the head has no class names", where=where, hint="give them with classes=FILE")
+        return tuple(map(str, range(head.n_classes)))
     if len(names) != head.n_classes:
         raise InputError(f"{len(names)} class names for {head.n_classes} classes", where=where)
     return check_classes(names, where)

@@ -25,6 +25,7 @@ PROBE = "probe"  # of the linear probe that stands in for it
 INIT = "init"  # of a head that a fit was told to begin with
 BEFORE = frozenset({STAGE1, PROBE, INIT})
 """The methods of classifiers that a repair begins with."""
+_MAKE = "`ltfix fit` writes heads; in Python ltfix.Head(weight, bias).save(FILE) makes one of arrays"
 _TRANSFORMS: dict[str, dict[str, str]] = {  # the tensors of each kind, and their axes
     "l2": {},
     "capsule": {},
@@ -222,9 +223,12 @@ def load_head(path: Path | str) -> Head:
             dtypes or values that are not finite; the file is named.
     """
     path = Path(path)
+    if path.suffix in (".npz", ".npy", ".pt", ".pth") and path.is_file():
+        raise InputError("not a head file", where=path, hint=_MAKE)
     tensors, metadata = load_tensors(path)
-    if "ltfix" not in metadata or "weight" not in tensors:
-        raise InputError("not a head file", where=path, hint="heads are written by `ltfix fit`")
+    lacks = "" if "ltfix" in metadata else ": it has no metadata key ltfix"
+    if lacks or "weight" not in tensors:
+        raise InputError(f"not a head file{lacks}", where=path, hint=_MAKE)
     return head_of(tensors, ltfix_metadata(metadata, path), path)
 
 

@@ -19,8 +19,9 @@ from ltfix.exporting.export import class_names
 from ltfix.exporting.opened import Exported, is_export, open_export
 from ltfix.exporting.request import OF_BODIES, refuse_given
 from ltfix.features import manifest as manifests
-from ltfix.features.read import FeatureCache, open_cache
+from ltfix.features.read import CacheLike, FeatureCache, open_cache
 from ltfix.heads.head import Head, load_head
+from ltfix.heads.vectors import numpy_of
 from ltfix.predicting.classifiers import Classifier, ExportOnPixels, HeadOnBody
 from ltfix.predicting.pictures import Answered, answer, list_pictures
 from ltfix.predicting.request import PredictRequest
@@ -93,7 +94,7 @@ class Predictions:
 @public
 def predict(
     model: Head | Path | str,
-    data: FeatureCache | Path | str,
+    data: CacheLike | Any,
     *,
     cache: FeatureCache | Path | str | None = None,
     request: PredictRequest | None = None,
@@ -113,8 +114,8 @@ def predict(
 
     Args:
         model: a Head, its file, or what :func:`ltfix.export` wrote.
-        data: a feature cache, or pictures: a folder at any depth, ``list:FILE``, another source, or ``-`` for
-            paths on standard input, one a line.
+        data: a feature cache, features X or ``(X, y)`` in memory, or pictures: a folder at any depth,
+            ``list:FILE``, another source, or ``-`` for paths on standard input, one a line.
         cache: the features that a head was fitted on, which say what made them; pictures need it, or a body.
         request: all further options in one record, in place of ``options``.
         progress: told of samples done and of what is left out; True shows a bar.
@@ -135,7 +136,7 @@ def predict(
         refuse_given(asked, (*OF_BODIES, "classes"), "an export has its own body and class names")
         names, name = opened.classes, opened.path.name
     else:
-        names, name = _names(opened, known or features, asked), opened.name
+        names, name = class_names(opened, known or features, asked), opened.name
     if features is not None:
         refuse_given(asked, (*OF_BODIES, *_OF_PICTURES), "a feature cache needs no body and has no pictures")
         answered = _of_features(opened, features, progress)
@@ -154,20 +155,16 @@ def _head(model: Head | Path | str) -> Head:
     return load_head(model)
 
 
-def _as_cache(data: FeatureCache | Path | str) -> FeatureCache | None:
+def _as_cache(data: CacheLike | Any) -> FeatureCache | None:
     """The feature cache that the data is, if it is one."""
     if isinstance(data, FeatureCache):
         return data
+    if not isinstance(data, Path | str):  # of arrays the labels, if there are any, say nothing here
+        x = numpy_of(data[0] if isinstance(data, tuple) else data)
+        return open_cache((x, np.zeros(x.shape[:1], np.int64)))
     path = Path(data)
     inside = any((path / name).exists() for name in (manifests.NAME, manifests.PARTIAL))
     return open_cache(path) if inside or path.suffix in (".npz", ".safetensors") else None
-
-
-def _names(head: Head, cache: FeatureCache | None, request: PredictRequest) -> tuple[str, ...]:
-    """The K class names; their numbers where nobody knows any."""
-    if request.classes is None and head.classes is None and (cache is None or cache.classes is None):
-        return tuple(map(str, range(head.n_classes)))
-    return class_names(head, cache, request)
 
 
 def _classifier(model: Head | Exported, cache: FeatureCache | None, request: PredictRequest) -> Classifier:

@@ -39,6 +39,18 @@ def test_every_method_can_be_shown(name, capsys):
     assert name in capsys.readouterr().out
 
 
+def test_several_methods_and_their_papers(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "import ltfix\nMINE = ltfix.Method('mine', 'ours', 'our lab')\n"
+    (tmp_path / "my.py").write_text(text)
+    assert cli.run(["methods", "samn,my.py:MINE"]) == 0
+    assert "\nmine: ours\nsource: our lab\n" in capsys.readouterr().out
+    assert cli.run(["methods", "samn+los,los,my.py:MINE", "--bibtex"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("@") == 2
+    assert shown.err == "ltfix: no paper is known of mine; its source: our lab\n"
+
+
 def test_an_unknown_method_offers_the_nearest(error):
     code, line = error("methods", "sam")
     assert code == 2

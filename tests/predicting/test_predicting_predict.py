@@ -124,6 +124,9 @@ def test_equal_logits_and_abstention(tmp_path: Path):
     first, second = ltfix.predict(head, tmp_path / "x.npz", abstain=0.6, top=9)
     assert (first.label, [name for name, _ in first.top]) == (None, ["1", "2", "0"])
     assert (second.label, second.probability) == ("0", pytest.approx(0.99975, abs=1e-5))
+    x = np.load(tmp_path / "x.npz")["features"]
+    for given in (x, x.tolist(), (x, ["new", "names"])):
+        assert [one.label for one in ltfix.predict(head, given)] == ["1", "0"]
 
 
 def test_unreadable_pictures(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -106,8 +106,10 @@ def test_rows_are_tested_against_one_of_them(pair, tmp_path: Path):
     }
     again = compare(*pair, asked, seeds=2, values=FAST, against="ce-epochs2", folder=tmp_path)
     assert [row["against"] for row in again.rows] == [row["against"] for row in found.rows]
-    with pytest.raises(UsageError, match="no row is called cee"):
-        compare(*pair, asked, seeds=1, values=FAST, against="cee")
+    named = compare(*pair, asked, seeds=2, values=FAST, against="ce", folder=tmp_path)
+    assert named.about["against"] == "ce-epochs2"
+    with pytest.raises(UsageError, match=r"no row is called prob \(against\): known: ce-epochs2, stage-1$"):
+        compare(*pair, ["ce"], seeds=1, values=FAST, against="prob")
 
 
 def test_a_comparison_is_held_to_gates(pair):

@@ -17,6 +17,8 @@ import ltfix
 from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.own import own_loss
 from ltfix.stage2.methods.registry import Method
+from ltfix.stage2.methods.values import resolve
+from ltfix.stage2.tuning.candidates import candidates
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat([0, 1, 2], [60, 20, 8])
@@ -141,7 +143,7 @@ def test_a_loss_that_is_none(loss: Callable[..., Any], told: str):
     [
         ("no.py:METHOD", "no such Python file: 'no.py'"),
         ("my.py:METHD", "my.py has no 'METHD' .*did you mean METHOD"),
-        ("my.py:balanced", "is of type function, not a Method"),
+        ("my.py:balanced", "is of type function, not a Method: a loss goes as loss=my.py:balanced"),
         ("bad.py:METHOD", "the file fails: ZeroDivisionError: division by zero, in line 2"),
         ("torn.py:METHOD", "the file fails: SyntaxError"),
         ("part.py:METHOD", "unknown loss 'cee'"),
@@ -176,6 +178,50 @@ def scaled(z: Tensor, y: Tensor, scale: float) -> Tensor:
 def test_what_a_loss_holds_is_part_of_its_identity(make: Callable[[float], Any]):
     one, same, other = (own_loss(make(scale)).identity for scale in (1.0, 1.0, 2.0))
     assert one == same != other
+
+
+def poly(z: Tensor, y: Tensor, eps: float = 1.0, terms: int = 1) -> Tensor:
+    p = F.softmax(z, 1)[torch.arange(len(y)), y]
+    return F.cross_entropy(z, y) + sum(eps / j * ((1 - p) ** j).mean() for j in range(1, terms + 1))
+
+
+def test_numbers_of_a_loss_are_values_of_the_method():
+    two = ltfix.fit(XY, "ce", loss=poly, eps=3, terms="2", epochs=2)
+    plain = functools.partial(poly, eps=3.0, terms=2)
+    assert np.allclose(two.weight, ltfix.fit(XY, "ce", loss=plain, epochs=2).weight)
+    assert two.meta["values"]["eps"] == {"value": 3.0, "from": "option"}
+    given, grid = {"eps": 3.0, "terms": 2, "epochs": 2}, {"eps": (0, 3)}
+    mine = Method("mine", "", "us", loss=poly, defaults=given, grid=grid)
+    assert np.array_equal(ltfix.fit(XY, mine).weight, two.weight)
+    tried = candidates(resolve(mine, {}), tune=True, scaled=True)
+    assert {each.values["eps"] for each in tried} == {0.0, 3.0}
+    points = [0.0, 3.0, 300.0]
+    alone = ltfix.sweep(XY, mine, {"eps": points[1:2]}, test=XY, init="random").points
+    assert ltfix.sweep(XY, mine, {"eps": points}, test=XY, init="random").points[1:2] == alone
+    with pytest.raises(ltfix.UsageError, match="terms must be a whole number"):
+        ltfix.fit(XY, mine, terms=1.5)
+
+
+def test_a_value_of_a_loss_is_called_as_no_other():
+    def bad(z: Tensor, y: Tensor, lr: float = 1.0) -> Tensor:
+        return F.cross_entropy(z, y)
+
+    with pytest.raises(ltfix.UsageError, match="the loss bad calls a value 'lr', as method ce does another"):
+        ltfix.fit(XY, "ce", loss=bad)
+
+
+def test_a_loss_in_a_comparison(my: Path):
+    rows = ["ce:loss=my.py:balanced:epochs=2", "ce:loss=balanced-softmax:epochs=2"]
+    found = {row["name"]: row["all"] for row in ltfix.compare(XY, XY, rows, seeds=1).rows}
+    assert found["ce+balanced-epochs2"] == found["ce+balanced-softmax-epochs2"]
+    with pytest.raises(ltfix.UsageError, match=r"a loss goes as ce:loss=my\.py:balanced"):
+        ltfix.compare(XY, XY, ["my.py:balanced"])
+
+
+def test_a_wrong_loss_is_refused_before_the_probe(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ltfix.stage2.fitting.context.find_probe", None)
+    with pytest.raises(ltfix.UsageError, match="not one number"):
+        ltfix.fit(XY, "ce", loss=no_mean)
 
 
 def test_a_loss_of_a_shell_is_told_by_its_code():

@@ -40,6 +40,9 @@ def test_it_starts_where_the_head_is(cache, fitted: Head, given: dict):
     np.testing.assert_allclose(head.bias, fitted.bias, atol=1e-3)
     sha256 = files.sha256_file(fitted.path)
     assert head.meta["init"] == {"from": "head", "file": "los.safetensors", "sha256": sha256}
+    in_memory = ltfix.fit(cache, "ce", init=fitted, **STILL, **given)
+    assert np.array_equal(in_memory.weight, head.weight)
+    assert in_memory.meta["init"] == {"from": "head", "file": "los", "sha256": sha256}
 
 
 def test_a_step_alone_and_norms_are_those_of_the_head(cache, fitted: Head):
@@ -62,7 +65,7 @@ def test_a_temperature_is_no_part_of_the_rows_but_of_the_logits(cache, fitted: H
 def test_its_content_decides_what_it_is(fitted: Head):
     one = find_start(str(fitted.path)).identity
     dataclasses.replace(fitted, weight=fitted.weight * 2).save(fitted.path)
-    assert find_start(str(fitted.path)).identity != one
+    assert find_start(str(fitted.path)).identity != one == find_start(fitted).identity
     options = Options(init=str(fitted.path))
     assert head_name(resolve(find_method("ce"), {}), options=options) == "ce-los"
 

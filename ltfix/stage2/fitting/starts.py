@@ -52,12 +52,15 @@ def class_mean(data: Features, scaling: Scaling, given: Head | None, probed: Pro
     return lambda seed: found()
 
 
-def head_file(path: Path, data: Features, scaling: Scaling, given: Head | None, probed: Probe) -> Starter:
-    """The head of a file, without its temperature. That it fits was seen before."""
-    found = load_head(path)
+def given_head(
+    own: Path | Head, data: Features, scaling: Scaling, given: Head | None, probed: Probe
+) -> Starter:
+    """A head, or that of a file, without its temperature. That it fits was seen before."""
+    found, name = (own, own.name) if isinstance(own, Head) else (load_head(own), own.name)
     divided = np.ones(1) if found.temperature is None else found.temperature
     weight, bias = found.weight / divided[:, None], found.bias / divided
-    told = {"from": "head", "file": path.name, "sha256": files.sha256_file(path)}
+    sha256 = files.sha256_bytes(own.pack("init")) if isinstance(own, Head) else files.sha256_file(own)
+    told = {"from": "head", "file": name, "sha256": sha256}
     start = scaling.into(Head(weight, bias, meta=told))
     return lambda seed: start
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ltfix.errors import UsageError
 from ltfix.stage2.losses.loss import Settings
+from ltfix.stage2.methods.own import own_loss, parameters
 
 
 class Autograd:
@@ -18,7 +18,7 @@ class Autograd:
 
     Args:
         function: it gets the training counts [K] too where it has a parameter ``counts``.
-        settings: the class counts; values it has none.
+        settings: the class counts, and the values of each setting.
 
     Raises:
         UsageError: it fails on two samples, gives no single number, or one that autograd cannot follow.
@@ -27,17 +27,21 @@ class Autograd:
     def __init__(self, function: Callable[..., Any], settings: Settings) -> None:
         self.function, self.name = function, getattr(function, "__name__", type(function).__name__)
         counts = settings.table(lambda n: n.astype(float))[0]
-        self.more = {"counts": counts} if _takes_counts(function) else {}
+        takes = {"counts", *own_loss(function).values} & parameters(function).keys()
+        given = [{"counts": counts, **values} for values in settings.values]
+        self.more = [{name: values[name] for name in takes & values.keys()} for values in given]
         z = counts.new_zeros(2, 1, len(counts), requires_grad=True)
         with torch.enable_grad():
-            found = self._of(z[:, 0], torch.tensor([0, len(counts) - 1], device=z.device))
+            found = self._of(z[:, 0], torch.tensor([0, len(counts) - 1], device=z.device), 0)
         if not found.requires_grad:
             raise self._wrong("autograd does not lead from what it gives to the logits")
 
     def value(self, z: Tensor, y: Tensor) -> Tensor:
         """Mean loss per setting, [..., M]."""
         runs, labels = z.reshape(-1, *z.shape[-3:]), y.reshape(-1, y.shape[-1])
-        found = [self._of(x[:, m], t) for x, t in zip(runs, labels, strict=True) for m in range(x.shape[1])]
+        found = [
+            self._of(x[:, m], t, m) for x, t in zip(runs, labels, strict=True) for m in range(x.shape[1])
+        ]
         return torch.stack(found).reshape(*z.shape[:-3], z.shape[-2])
 
     def grad_(self, z: Tensor, y: Tensor) -> Tensor:
@@ -47,9 +51,9 @@ class Autograd:
             (grad,) = torch.autograd.grad(self.value(z, y).sum(), z)
         return grad.mul_(z.shape[-3])
 
-    def _of(self, z: Tensor, y: Tensor) -> Tensor:
+    def _of(self, z: Tensor, y: Tensor, m: int) -> Tensor:
         try:
-            found = self.function(z, y, **self.more)
+            found = self.function(z, y, **self.more[m])
         except Exception as err:
             raise self._wrong(f"it fails: {type(err).__name__}: {err}") from err
         if not isinstance(found, Tensor) or found.numel() != 1:
@@ -59,10 +63,3 @@ class Autograd:
 
     def _wrong(self, what: str) -> UsageError:
         return UsageError(f"the loss {self.name}: {what}", where="loss")
-
-
-def _takes_counts(function: Callable[..., Any]) -> bool:
-    try:
-        return "counts" in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # of a builtin
-        return False

@@ -7,7 +7,6 @@ import numpy as np
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head, load_head
-from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.method import find_start
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.values import Values
@@ -22,8 +21,8 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
     """
     method, head = values.method, values.parts["head"]
     start = method.init if options.init is None else find_start(options.init)
-    if options.init is not None and options.init not in STARTS:
-        demand_fit(load_head(options.init), train)
+    if start.own is not None:
+        demand_fit(start.own if isinstance(start.own, Head) else load_head(start.own), train)
     if start.noise and method.keeps_start:
         raise UsageError(
             f"{method.name} keeps the rows it starts from, and these would be noise", where="init"

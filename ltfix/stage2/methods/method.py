@@ -37,11 +37,13 @@ def find_part(kind: str, part: Part | str | Callable[..., Any], whose: str = "")
     raise UsageError(what, hint=nearest(str(name), PARTS[kind]))
 
 
-def find_start(name: str) -> Part:
-    """A start by its name, or the one that a head file is."""
-    if name in STARTS:
-        return STARTS[name]
-    return Part("head", "start", "ltfix.stage2.fitting.starts:head_file", own=Path(name), trained=True)
+def find_start(given: Any) -> Part:
+    """A start by its name, or the one that a head, or the file of one, is."""
+    text = isinstance(given, str | Path)
+    if text and given in STARTS:
+        return STARTS[given]
+    own = Path(given) if text else given
+    return Part("head", "start", "ltfix.stage2.fitting.starts:given_head", own=own, trained=True)
 
 
 class _PartField(Generic[_Held]):

@@ -32,7 +32,9 @@ def head_name(
             parts.append(word if is_word else name.replace("_", "") + word)
     options, plain = options or Options(), Options()
     words = [getattr(options, name) for name in APART if getattr(options, name) != getattr(plain, name)]
-    words = [Path(word).stem for word in words] + ([f"preset-{options.preset}"] if options.preset else [])
+    words = [Path(getattr(word, "name", word)).stem for word in words] + (
+        [f"preset-{options.preset}"] if options.preset else []
+    )
     parts += ["raw" if word == "none" else word for word in words]
     parts += ["tuned"] * tuned + ["calibrated"] * bool(options.calibrate)
     return "-".join(parts + ["shots"] * (options.calibrate == "shots"))

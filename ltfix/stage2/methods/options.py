@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ltfix.errors import UsageError
+from ltfix.errors import UsageError, cut
 from ltfix.option import Checked, option
 from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.presets import AUTO, DATASETS
@@ -40,8 +40,8 @@ class Options(Checked):
     """How to fit, whatever the method.
 
     Attributes:
-        init: "stage1" (else the probe), "probe", "random", "class-mean" or a linear head's path; None: the
-            method's own.
+        init: "stage1" (else the probe), "probe", "random", "class-mean", a linear Head or the path of
+            one; None: the method's own.
         preset: published values for a data set, or for the one that the features are most like ("auto").
         views_used: "random" (one view per sample and step), "first" or "all" (each view a sample).
         feature_scale: "auto", "none" or a number: features are divided by it, the weight takes it back.
@@ -63,7 +63,7 @@ class Options(Checked):
         UsageError: a value that is none of these.
     """
 
-    init: str | None = option(
+    init: str | Any | None = option(
         None,
         "Start: stage1 (else the probe), probe, random, class-mean, or a fitted head.",
         metavar="KIND|HEAD",
@@ -131,9 +131,12 @@ class Options(Checked):
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
-        if self.init is not None and self.init not in STARTS and not Path(self.init).is_file():
-            hint = f"{', '.join(STARTS)}, or the file of a head"
-            raise UsageError(f"init is {self.init!r}", where="init", hint=hint)
+        text = isinstance(self.init, str | Path)
+        if self.init is not None and not (
+            self.init in STARTS or Path(self.init).is_file() if text else hasattr(self.init, "pack")
+        ):
+            hint = f"{', '.join(STARTS)}, or a head: its file, in Python ltfix.Head(weight, bias)"
+            raise UsageError(f"init is {cut(self.init)}", where="init", hint=hint)
         if self.budget is not None:
             read_budget(self.budget)
         if self.val_fraction is not None and not 0 < self.val_fraction < 1:

@@ -5,25 +5,42 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ltfix import files
 from ltfix.errors import InputError, UsageError, nearest
-from ltfix.stage2.methods.parts import Part
+from ltfix.stage2.methods.parts import LARGEST, Part, Value
 
 AUTOGRAD = "ltfix.stage2.losses.own:Autograd"
 
 
 def own_loss(function: Callable[..., Any]) -> Part:
-    """The record of a loss that is a function of logits [n, K], labels [n] and, if it likes, ``counts``."""
+    """The record of a loss that is a function of logits [n, K], labels [n] and, if it likes, ``counts``.
+
+    Its further parameters with a number as default are its values; a whole number asks for such.
+    """
     name = re.sub(r"\W", "", getattr(function, "__name__", type(function).__name__))
-    return Part(name or "own", "loss", AUTOGRAD, own=function, by_autograd=True)
+    values = {
+        key: Value(p.default, f"of the loss {name}", low=-LARGEST, side_by_side=True)
+        for key, p in parameters(function).items()
+        if isinstance(p.default, int | float) and not isinstance(p.default, bool)
+    }
+    return Part(name or "own", "loss", AUTOGRAD, values, own=function, by_autograd=True)
+
+
+def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Of a function; none of a builtin."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
 
 
 def from_file(text: str, where: str) -> Any:

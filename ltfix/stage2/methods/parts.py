@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ltfix.errors import UsageError
+from ltfix.errors import UsageError, cut
 
 Setting = Mapping[str, Any]
 """The values of one setting, by name."""
@@ -52,6 +52,8 @@ class Value:
         """What it may be, in words: ``freq, norm``, ``0 to 1``, ``above 0``."""
         if self.choices:
             return ", ".join(self.choices)
+        if self.low == -LARGEST:
+            return "any number"
         if self.high < LARGEST:
             return f"{self.low:g} to {self.high:g}"
         return "above 0" if self.positive else f"{self.low:g} or more"
@@ -70,7 +72,7 @@ class Value:
             if isinstance(value, bool) and "true" in self.choices:
                 return str(value).lower()
             if value not in self.choices:
-                raise UsageError(f"{name} is {value!r}", where=where, hint=f"it may be {self.allowed}")
+                raise UsageError(f"{name} is {cut(value)}", where=where, hint=f"it may be {self.allowed}")
             return value
         whole = isinstance(self.default, int)
         try:
@@ -79,7 +81,7 @@ class Value:
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
             kind = "a whole number" if whole else "a number"
-            raise UsageError(f"{name} must be {kind}, found {value!r}", where=where) from None
+            raise UsageError(f"{name} must be {kind}, found {cut(value)}", where=where) from None
         if not self.low <= number <= self.high or (self.positive and number <= 0):
             limit = f"at most {self.high:g}" if number > LARGEST else self.allowed
             raise UsageError(f"{name} = {number:g} is out of range", where=where, hint=f"it must be {limit}")
@@ -116,7 +118,7 @@ class Part:
         corrects_prior: (loss, post-hoc step) it makes up for the classes' unequal frequency.
         balanced: (sampler) so does it, by drawing all classes alike.
         by_autograd: (loss) it is the user's function, differentiated by autograd, which is slower.
-        own: that function, or a file, which ``build`` gets before all else.
+        own: that function, or a head or its file, which ``build`` gets before all else.
         every_sample: (sampler) an epoch is every sample once, so it may be read as it lies on the disk.
     """
 
@@ -142,7 +144,7 @@ class Part:
     balanced: bool = False
     every_sample: bool = False
     by_autograd: bool = False
-    own: Callable[..., Any] | Path | None = None
+    own: Any = None
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
@@ -177,15 +179,19 @@ class Part:
         return found
 
 
-def _digest(function: Callable[..., Any] | Path) -> str:
+def _digest(function: Any) -> str:
     """Of all that may change a function: its file, else its code, and its state."""
     return hashlib.sha256(re.sub(r" at 0x\w+", "", repr(_decides(function))).encode()).hexdigest()[:12]
 
 
 def _decides(function: Any) -> list[Any]:
     """The file, else the code, of a function or an object's class; what it closes over, or holds."""
+    from ltfix.heads.head import Head
+
     if isinstance(function, Path):
         return [function.read_bytes()]
+    if isinstance(function, Head):
+        return [function.pack("init")]
     if isinstance(function, functools.partial):
         return [_decides(function.func), function.args, function.keywords]
     plain = hasattr(function, "__code__")

@@ -38,7 +38,10 @@ def find_method(name: Method | str, where: str = "method") -> Method:
     if name in known:
         return known[name].tested()
     if ":" in name:
-        return _demand_method(from_file(name, where), name)
+        found = from_file(name, where)
+        own = f"{'ce:' * (where == 'methods')}loss={name}"
+        hint = f"a loss goes as {own}, or into a Method" if callable(found) else None
+        return _demand_method(found, name, hint)
     from importlib.metadata import entry_points
 
     for point in entry_points(group=ENTRY_POINTS, name=name):
@@ -58,7 +61,7 @@ def installed_method(name: str) -> Method | None:
         return None
 
 
-def _demand_method(found: object, whose: str) -> Method:
+def _demand_method(found: object, whose: str, hint: str | None = None) -> Method:
     if not isinstance(found, Method):
-        raise UsageError(f"{whose} is of type {type(found).__name__}, not a Method")
+        raise UsageError(f"{whose} is of type {type(found).__name__}, not a Method", hint=hint)
     return found.tested()

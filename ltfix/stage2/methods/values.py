@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
-from ltfix.stage2.methods.catalog import LOSSES
+from ltfix.stage2.methods.catalog import LOSSES, TRAINING
 from ltfix.stage2.methods.method import Method, find_part
 from ltfix.stage2.methods.own import from_file
 from ltfix.stage2.methods.parts import LARGE_K, Part, Value, clash, holds
@@ -137,6 +137,7 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
         UsageError: a name the method does not take (the nearest are offered), a value of the wrong kind or
             out of range, parts that make no sense together.
     """
+    _demand_own_names(method)
     spec = method.values(given)
     values = {name: value.default for name, value in spec.items()}
     origin = dict.fromkeys(spec, "default")
@@ -163,6 +164,18 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
         ]
         raise UsageError(why_not, where=" + ".join(dict.fromkeys(names)))
     return found
+
+
+def _demand_own_names(method: Method) -> None:
+    """Refuse a loss of the user's whose value is called as another one of the method."""
+    loss = method.loss
+    if loss is None or not loss.by_autograd:
+        return
+    others = [part.values for part in method.parts.values() if part is not loss]
+    for name in loss.values:
+        if name in TRAINING or any(name in values for values in others):
+            what = f"the loss {loss} calls a value {name!r}, as method {method.name} does another"
+            raise UsageError(what, where="loss", hint="rename it")
 
 
 def _idle(spec: Value, values: Mapping[str, Any]) -> bool:

@@ -80,7 +80,7 @@ def compare(
         folder: where finished heads and their scores are kept; what is there already is not fitted again as
             long as caches, values and seeds are the same. None keeps nothing.
         overwrite: replace heads in the folder that something else wrote.
-        against: the row that every other is tested against.
+        against: the row that every other is tested against, by its name or by that of a method with one row.
         fail_under: what the mean of each fitted row must reach, in percent, as ``few=20,all=45``; the
             outcome is in ``Comparison.gates``.
         many, few: Many is n > many, Few is n < few.
@@ -98,9 +98,10 @@ def compare(
     asked = [methods] if isinstance(methods, str | Method) else methods
     wanted = entries(asked, given, tune=options.tune)
     bars = {} if fail_under is None else gate.parse_gates(fail_under, known=SCORES)
-    _demand_row(against, [*BEFORE, *(entry.name for entry in wanted)])
     shared = SharedProgress(progress)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
+    known = bench.material.given or bench.material.train.head
+    against = against and _row_called(against, known.method if known else PROBE, wanted)
     start = _start_row(bench)
     store = Store(None if folder is None else Path(folder), overwrite)
     with store.held(), watched(bench.material):
@@ -121,9 +122,13 @@ def compare(
     return Comparison(rows, left_out, about, _title(bench), _notes(bench, numbers))
 
 
-def _demand_row(name: str | None, rows: Sequence[str]) -> None:
-    if name is not None and name not in rows:
+def _row_called(name: str, first: str, wanted: Sequence[Entry]) -> str:
+    """The row of that name, else the one row of the method of that name."""
+    rows = [first, *(entry.name for entry in wanted)]
+    of_method = [entry.name for entry in wanted if entry.values.method.name == name]
+    if name not in rows and len(of_method) != 1:
         raise UsageError(f"no row is called {name}", where="against", hint=nearest(name, rows))
+    return name if name in rows else of_method[0]
 
 
 def _start_row(bench: Bench) -> tuple[str, str, Runs]:

@@ -19,7 +19,7 @@ _WORST = "Which: the worst class of most seeds."
 _MARKED = "†: beyond chance over test samples{} (paired t-test, Holm-corrected, p < {})."
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class Comparison(Result):
     """What `compare` found.
 

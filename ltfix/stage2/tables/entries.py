@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
 from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.registry import Method, find_method, methods
-from ltfix.stage2.methods.values import Values, resolve
+from ltfix.stage2.methods.values import Values, resolve, with_loss
 from ltfix.stage2.tables.ranges import MOST_POINTS, read_points
 from ltfix.stage2.tuning.candidates import searches
 
@@ -29,7 +30,8 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
 
     Args:
         asked: ``NAME`` or ``NAME:KEY=VALUE:…`` each, so that a method may appear with several values, where
-            NAME may be ``my.py:METHOD``; or a ``Method``. None: every method of the table.
+            NAME may be ``my.py:METHOD`` and ``loss=`` replaces its loss; or a ``Method``. None: every method
+            of the table.
         shared: values for every method that takes them.
 
     Raises:
@@ -48,10 +50,14 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
             if not equals:
                 raise UsageError(f"{pair!r} is no KEY=VALUE", where=str(text), hint="write NAME:KEY=VALUE")
             given[key.replace("-", "_")] = value
+        loss = given.pop("loss", None)
+        method = with_loss(method, loss)
         usable = {key: value for key, value in shared.items() if key in method.values(shared)}
         unused -= set(usable)
         values = resolve(method, {**usable, **given})
-        entry = Entry(head_name(values, tuned=tune and searches(method)), values)
+        entry = Entry(
+            head_name(values, loss=loss and str(method.loss), tuned=tune and searches(method)), values
+        )
         if entry.name in found:
             raise UsageError(f"{entry.name} is asked for twice", where="methods")
         found[entry.name] = entry
@@ -66,9 +72,7 @@ def _split(text: Method | str) -> tuple[Method | str, list[str]]:
     """The method that a row names, and its ``KEY=VALUE`` pairs."""
     if isinstance(text, Method):
         return text, []
-    name, *pairs = text.split(":")
-    if name.endswith(".py") and pairs:
-        name += f":{pairs.pop(0)}"
+    name, *pairs = re.split(r"(?<!\.py):", text)  # my.py:NAME stays whole
     return name, pairs
 
 

@@ -38,7 +38,7 @@ MOVES = (
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class Sweep(Result):
     """What `sweep` found.
 

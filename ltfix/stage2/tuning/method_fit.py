@@ -16,6 +16,7 @@ from ltfix.stage2.fitting.runs import AfterEpoch
 from ltfix.stage2.fitting.trace import Trace
 from ltfix.stage2.fitting.validation import BY, Validation, cut
 from ltfix.stage2.loop.data import Features
+from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.compatibility import demand_sense
 from ltfix.stage2.methods.presets import with_preset
 from ltfix.stage2.methods.values import Values
@@ -70,6 +71,8 @@ class MethodFit:
         demand_sense(values, material.options, material.train)
         if values.any("by_autograd"):
             loss = values.method.loss
+            assert loss is not None
+            build_loss(loss, material.data.counts, [values.values])  # which refuses a wrong one at once
             material.note_once(f"the loss {loss} is differentiated by autograd, slower than a built-in one")
         step, trained = values.parts.get("posthoc"), [values.parts.get(role) for role in ("loss", "sampler")]
         twice = [part for part in trained if part is not None and (part.corrects_prior or part.balanced)]

@@ -119,7 +119,7 @@ def shared_settings(material: Material, keep: bool, **more: Any) -> dict[str, An
     caches = {"train": material.train, "val": material.held, **more.pop("caches", {})}
     return {
         "caches": {k: None if c is None else digest(c) for k, c in caches.items()} if keep else {},
-        "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in _NO_MATTER}
+        "options": {k: getattr(options, k) for k in options.__dataclass_fields__ if k not in _NO_MATTER}
         | {"init": options.init and find_start(options.init).identity},
         "choices_by_seed": material.seed,
         "version": __version__,
