@@ -223,12 +223,10 @@ def load_head(path: Path | str) -> Head:
             dtypes or values that are not finite; the file is named.
     """
     path = Path(path)
-    if path.suffix in (".npz", ".npy", ".pt", ".pth") and path.is_file():
-        raise InputError("not a head file", where=path, hint=_MAKE)
-    tensors, metadata = load_tensors(path)
-    lacks = "" if "ltfix" in metadata else ": it has no metadata key ltfix"
-    if lacks or "weight" not in tensors:
-        raise InputError(f"not a head file{lacks}", where=path, hint=_MAKE)
+    others = path.suffix in (".npz", ".npy", ".pt", ".pth") and path.is_file()
+    tensors, metadata = ({}, {}) if others else load_tensors(path)
+    if "ltfix" not in metadata or "weight" not in tensors:
+        raise InputError("not a head file: no weight, or no key ltfix", where=path, hint=_MAKE)
     return head_of(tensors, ltfix_metadata(metadata, path), path)
 
 

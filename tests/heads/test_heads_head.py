@@ -316,12 +316,10 @@ def test_other_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folder"):
         load_head(tmp_path)
     files.write_safetensors(tmp_path / "x", {"weight": WEIGHT, "bias": BIAS})
-    with pytest.raises(
-        InputError, match=r"not a head file: it has no metadata key ltfix .*ltfix fit.*\.save"
-    ):
+    with pytest.raises(InputError, match=r"not a head file: .*key ltfix .*ltfix fit.*\.save"):
         load_head(tmp_path / "x")
     np.savez(tmp_path / "x.npz", weight=WEIGHT, bias=BIAS)
-    with pytest.raises(InputError, match=r"not a head file .*ltfix\.Head\(weight, bias\)"):
+    with pytest.raises(InputError, match=r"not a head file: .*ltfix\.Head\(weight, bias\)"):
         load_head(tmp_path / "x.npz")
     files.write_safetensors(tmp_path / "x", {"features": WEIGHT}, VALID)
     with pytest.raises(InputError, match="not a head file"):
