@@ -117,11 +117,11 @@ def test_a_body_of_other_weights_is_refused(project, tmp_path: Path):
         ltfix.export(made.heads["linear"], tmp_path / "m")
 
 
-def test_class_names_are_demanded(project, tmp_path: Path):
+def test_class_names_are_given_or_numbers(project, tmp_path: Path):
     made = project("vit")
     nameless = dataclasses.replace(made.heads["linear"], classes=None)
-    with pytest.raises(InputError, match="classes=FILE"):
-        ltfix.export(nameless, tmp_path / "m.onnx", to="onnx", features=True)
+    ltfix.export(nameless, tmp_path / "numbers.pt2", to="torch-export", features=True)
+    assert ltfix.open_export(tmp_path / "numbers.pt2").classes == ("0", "1", "2")
     with pytest.raises(InputError, match="2 class names for 3 classes"):
         ltfix.export(nameless, tmp_path / "m.onnx", to="onnx", features=True, classes=["a", "b"])
     ltfix.export(nameless, tmp_path / "m.pt2", to="torch-export", features=True, classes=["a", "b", "c"])
