@@ -166,9 +166,8 @@ class Head:
         """Write the head file atomically; equal heads give equal bytes, whose SHA-256 is returned.
 
         Raises:
-            UsageError: something is there, and ``overwrite`` is false.
+            UsageError, EnvironmentFault: something is there unasked, or it cannot be written.
             InputError: a value is not finite, or the shapes do not fit each other; nothing is written.
-            EnvironmentFault: it cannot be written.
         """
         data = self.pack(path)
         files.write_bytes(path, data, overwrite=overwrite)
@@ -219,12 +218,10 @@ def load_head(path: Path | str) -> Head:
     Head('my-head', method='mine', K=3, dim=3, linear)
 
     Raises:
-        InputError: missing, torn, not an ltfix head, of a newer format, or with wrong shapes,
-            dtypes or values that are not finite; the file is named.
+        InputError: missing, torn, not an ltfix head, of a newer format, or with wrong arrays; it is named.
     """
     path = Path(path)
-    others = path.suffix in (".npz", ".npy", ".pt", ".pth") and path.is_file()
-    tensors, metadata = ({}, {}) if others else load_tensors(path)
+    tensors, metadata = ({}, {}) if path.suffix == ".npz" and path.is_file() else load_tensors(path)
     if "ltfix" not in metadata or "weight" not in tensors:
         raise InputError("not a head file: no weight, or no key ltfix", where=path, hint=_MAKE)
     return head_of(tensors, ltfix_metadata(metadata, path), path)

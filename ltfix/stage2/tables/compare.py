@@ -22,7 +22,7 @@ from ltfix.evaluation.measure import describe_cache
 from ltfix.evaluation.shots import FEW, MANY
 from ltfix.evaluation.significance import differences_by_shot, sample_interval
 from ltfix.features.read import CacheLike
-from ltfix.heads.head import BEFORE, PROBE, Head
+from ltfix.heads.head import PROBE, Head
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.seeds import list_seeds
