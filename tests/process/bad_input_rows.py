@@ -218,18 +218,12 @@ EXPORT = "export heads/good.safetensors"
 ALONE = f"{EXPORT} --features --to torch-export --out x.pt2"
 
 
-def nameless(folder: Path) -> object:
-    edit_manifest(classes=None)(folder)
-    return put_head(classes=None)(folder)
-
-
 EXPORTS = [
     Row("no head to export", "export", 2, r"no head given", real=False),
     Row("unknown format", f"{EXPORT} --to tensorflow", 2, r"--to.*it may be timm", real=False),
     Row("no body", EXPORT, 2, r"of which backbone.*--backbone", edit_manifest(backbone={}), real=False),
     Row("a model of a head alone", f"{EXPORT} --features", 2, r"timm takes a whole model", real=False),
     Row("a body for a head alone", f"{ALONE} --data photos", 2, r"--data", real=False),
-    Row("no class names", ALONE, 3, r"no class names.*--classes FILE", nameless, real=False),
     Row("export exists", ALONE, 2, r"x\.pt2.*--overwrite", write("x.pt2", ""), real=False),
     Row("a name of another format", f"{EXPORT} --to onnx --out x.pt2", 2, r"name it x\.onnx", real=False),
 ]
