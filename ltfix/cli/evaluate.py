@@ -175,7 +175,7 @@ def kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> S
     """The heads in heads/: those of the cache's D, or all, so that gates never pass for want of a head."""
     from ltfix.heads.head import load_head
 
-    paths = sorted((work / "heads").glob("*.safetensors"))
+    paths = sorted((work / "heads").glob("*.safetensors"), key=lambda path: path.stem)
     return paths if whatever_they_fit else _of_these_features(map(load_head, paths), cache)
 
 

@@ -115,7 +115,8 @@ def _lead(subject: Subject) -> dict[str, Any]:
     heads = subject.report("many-medium-few").heads
     best, start = heads[subject.ranked()[0]], subject.start
     first = None if start is None else next(head for head in heads if head["name"] == start.name)
-    return {"best": best, "start": None if first is best else first, "n": subject.evaluation.test.cache.n}
+    n = subject.evaluation.test.cache.n
+    return {"best": best, "start": None if first is best else first, "n": n, "heads": len(heads)}
 
 
 def _facts(subject: Subject) -> dict[str, str]:

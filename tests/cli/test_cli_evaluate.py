@@ -16,6 +16,7 @@ import pytest
 from caches import write_cache
 
 from ltfix.cli import run
+from ltfix.cli.evaluate import kept_heads
 from ltfix.heads.head import Head
 
 COUNTS = np.array([300, 101, 50, 20, 19, 3])
@@ -77,6 +78,9 @@ def test_without_a_head_every_head_is_a_row(project: Path, capsys: pytest.Captur
     assert code == 0
     assert list(rows_of(out)) == ["ce", "tau-norm"]
     assert rows_of(out)["ce"]["path"] == "heads/ce.safetensors"
+    (project / "heads/ce-tuned.safetensors").write_bytes((project / "heads/ce.safetensors").read_bytes())
+    kept = kept_heads(project, None, whatever_they_fit=True)
+    assert [head.stem for head in kept] == ["ce", "ce-tuned", "tau-norm"]
 
 
 def test_heads_of_other_features_are_left_out_unless_named(project: Path, capsys):

@@ -98,7 +98,8 @@ def test_the_best_is_marked_and_said():
     heads = of.report("many-medium-few").heads
     best = max(heads, key=lambda head: head["all"])
     text = make_page(of, name="mine")
-    assert f"<b><bdi>{best['name'].replace('<', '&lt;').replace('>', '&gt;')}</bdi></b> is right on" in text
+    name = best["name"].replace("<", "&lt;").replace(">", "&gt;")
+    assert f"<b><bdi>{name}</bdi></b>, on these samples the best of " in text
     assert f"<b>{100 * (best['all'] - heads[0]['all']):.1f} points above</b> stage 1" in text
     assert re.search(rf'class="number best">{100 * best["all"]:.1f}<', text)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ltfix
-from ltfix.errors import UsageError
+from ltfix.errors import UsageError, nearest
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.loop.samplers import draw
@@ -74,6 +74,11 @@ def test_listing_needs_neither_torch_nor_numpy():
 def test_an_unknown_method_offers_the_nearest():
     with pytest.raises(UsageError, match=r"unknown method 'smn' \(method\): did you mean samn"):
         find_method("smn")
+
+
+def test_of_a_name_begun_all_that_begin_so_are_offered_in_order():
+    known = [f"net_lite{n}" for n in range(5)]
+    assert nearest("net_lite", known) == f"did you mean {' or '.join(known)}?"
 
 
 @pytest.fixture
