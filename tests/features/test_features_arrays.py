@@ -92,12 +92,12 @@ def test_other_names_for_the_two_arrays(tmp_path: Path, suffix: str):
 
     usual = write("usual", X=FEATURES, y=LABELS)
     assert ltfix.open_cache(usual).counts.tolist() == [40, 12, 4]
-    odd = write("odd", feats=FEATURES, coarse=LABELS // 2, fine=LABELS)
-    assert ltfix.open_cache(odd, features_key="feats", labels_key="fine").counts.tolist() == [40, 12, 4]
+    odd = write("odd", mine=FEATURES, coarse=LABELS // 2, fine=LABELS)
+    assert ltfix.open_cache(odd, features_key="mine", labels_key="fine").counts.tolist() == [40, 12, 4]
     with pytest.raises(ltfix.InputError, match="no tensor features and no tensor labels; it holds coarse"):
         ltfix.open_cache(odd)
     with pytest.raises(ltfix.InputError, match="no tensor gone"):
-        ltfix.open_cache(odd, features_key="feats", labels_key="gone")
+        ltfix.open_cache(odd, features_key="mine", labels_key="gone")
 
 
 def test_names_in_an_npz_number_the_classes(tmp_path: Path):
