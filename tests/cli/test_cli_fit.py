@@ -455,7 +455,7 @@ def test_calibrate_before_the_cache(project: Path):
         (["--preset", "cifar"], "preset is 'cifar' (--preset): it may be auto, cifar10, cifar100"),
         (
             ["--init", "los"],
-            "init is 'los' (--init): stage1, probe, random, class-mean, or the file of a head",
+            "init is 'los' (--init): stage1, probe, random, class-mean, or a head",
         ),
         (
             ["--posthoc", "ncm"],

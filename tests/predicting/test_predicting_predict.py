@@ -309,8 +309,9 @@ def test_no_paths_on_standard_input(project: Path, capsys, monkeypatch: pytest.M
     assert (found, line) == (3, "no pictures (standard input)")
 
 
-def test_the_ending_of_the_output_names_the_format(tmp_path: Path):
-    head, rows, out = (str(tmp_path / name) for name in ("head.safetensors", "rows.npz", "p.csv"))
+def test_the_ending_of_the_output_names_the_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    head, rows, out = "head.safetensors", "rows.npz", "p.csv"
     ltfix.Head(np.eye(3), np.zeros(3), "mine").save(head)
     np.savez(rows, features=np.eye(3), labels=[0, 1, 2])
     assert cli.run(["predict", head, "--data", rows, "--output", out]) == 0

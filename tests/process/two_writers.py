@@ -142,15 +142,17 @@ def vouched() -> list[bool]:
 
 
 def kills() -> dict[str, Any]:
-    """Each command killed at ten moments spread over its length, and given again."""
-    return {name: killed(*command) for name, command in KILLED.items()}
+    """Each command killed at moments spread over its length, and given again: ``KILL_MOMENTS``, else few."""
+    moments = {"fits": 10, **dict.fromkeys(list(KILLED)[1:], 4)}
+    asked = os.environ.get("KILL_MOMENTS")
+    return {name: killed(*command, int(asked or moments[name])) for name, command in KILLED.items()}
 
 
-def killed(argv: list[str], slow: float) -> dict[str, Any]:
+def killed(argv: list[str], slow: float, moments: int) -> dict[str, Any]:
     """The ends of the second attempts, and how many heads the killed ones had named.
 
     Args:
-        slow: seconds more for every step of publication.
+        slow: seconds more for every step of publication. moments: how many kills.
     """
     draw, lengths = random.Random(0), []
     for folder in ("whole", "halves"):
@@ -161,11 +163,11 @@ def killed(argv: list[str], slow: float) -> dict[str, Any]:
     whole = results(Path("whole"))
     assert results(Path("halves")) == whole
     ends, found = [], []
-    for i in range(10):
+    for i in range(moments):
         shutil.rmtree("halves")
         shutil.copytree("features", "halves/features")
         process = start([*argv, "--work", "halves"], slow=slow)
-        time.sleep(min(lengths) * (i + draw.random()) / 10)
+        time.sleep(min(lengths) * (i + draw.random()) / moments)
         os.kill(process, signal.SIGKILL)
         finish(process)
         found.append(len(list(Path("halves").glob("heads/[!.]*"))))
