@@ -20,7 +20,7 @@ from ltfix.tensorfile import load_tensors
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
 HERE = Path(__file__).parent
 SMALL = {"train": {"ant": 9, "bee": 8, "cow": 7}, "test": {"ant": 3, "bee": 3, "cow": 3}}
-ROUNDS = 20
+ROUNDS = 10
 
 
 def script(name: str, *argv: object, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

@@ -143,7 +143,7 @@ def vouched() -> list[bool]:
 
 def kills() -> dict[str, Any]:
     """Each command killed at moments spread over its length, and given again: ``KILL_MOMENTS``, else few."""
-    moments = {"fits": 10, **dict.fromkeys(list(KILLED)[1:], 4)}
+    moments = {"fits": 10, **dict.fromkeys(list(KILLED)[1:], 2)}
     asked = os.environ.get("KILL_MOMENTS")
     return {name: killed(*command, int(asked or moments[name])) for name, command in KILLED.items()}
 
