@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from ltfix.locking import HELD, try_lock
+from ltfix.locking import HELD, is_at, try_lock, try_take
 
 BEAT, LEASE = 15.0, 120.0  # seconds
 _PREFIX = ".claim-"
@@ -71,21 +71,21 @@ class Claims:
         path = self.folder / f"{_PREFIX}{name}"
         with self._held.pop(path) as handle, contextlib.suppress(OSError):
             HELD.discard(handle.fileno())
-            if _is_at(handle, path):
+            if is_at(handle, path):
                 path.unlink()
 
     def clear(self) -> None:
         """Remove every claim that is left, when there is nothing to claim any more."""
         for path in self.folder.glob(f"{_PREFIX}*"):
             with contextlib.suppress(FileNotFoundError), path.open("rb") as handle:
-                if path in self._held or try_lock(handle.fileno()):  # else another is about to ask
+                if path in self._held or try_take(handle, path):  # else another is about to ask
                     path.unlink()
 
     def _remove_dead(self, path: Path) -> bool:
         """Remove a claim whose owner is gone; False where it may live."""
         try:
             with path.open("r+b") as handle:
-                if not try_lock(handle.fileno()) or not _is_at(handle, path):
+                if not try_take(handle, path):
                     return False
                 if handle.read() != _kernel() and not self._lapsed(path, handle):
                     return False
@@ -121,13 +121,6 @@ def _name(draft: Path, path: Path) -> None:
     except OSError:  # a file system without links
         path.touch(exist_ok=False)
         draft.replace(path)
-
-
-def _is_at(handle: BinaryIO, path: Path) -> bool:
-    """Whether a path still leads to an open file."""
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
-    return False
 
 
 def _is_locked(path: Path) -> bool:

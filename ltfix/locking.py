@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 try:
     import fcntl
@@ -39,6 +40,21 @@ def try_lock(handle: int, *, shared: bool = False) -> bool:
         except OSError:  # a file system without locks
             return True
     return True
+
+
+def try_take(handle: IO[bytes], path: Path) -> bool:
+    """Try to lock an open file that ``path`` leads to; False if somebody else has it, or it lost that name.
+
+    Whoever opened a file before another removed it can lock it after: it is no longer the one at ``path``.
+    """
+    return try_lock(handle.fileno()) and is_at(handle, path)
+
+
+def is_at(handle: IO[bytes], path: Path) -> bool:
+    """Whether a path still leads to an open file."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    return False
 
 
 class Hold:

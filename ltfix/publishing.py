@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ltfix.errors import EnvironmentFault, InputError, UsageError
-from ltfix.locking import LOCKS, try_lock
+from ltfix.locking import LOCKS, try_take
 
 _TEMPORARY = ".ltfix-tmp"
 _DESCRIPTOR = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
@@ -182,10 +182,10 @@ def _temporary(path: Path, token: str, overwrite: bool) -> Iterator[Path]:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[Path]:
     """A new file, locked while it is there; gone at the end."""
-    handle = path.open("xb")
-    while not (try_lock(handle.fileno()) and os.fstat(handle.fileno()).st_nlink):
-        handle.close()  # swept by another process before it was locked
-        handle = path.open("xb")
+    handle = path.open("ab")
+    while not try_take(handle, path):  # another writer took it for a dead one's before it was locked
+        handle.close()
+        handle = path.open("ab")
     if not LOCKS:  # Windows renames no open file
         handle.close()
     with handle:
@@ -243,7 +243,7 @@ def _sweep(folder: Path, prefix: str, named: Path | None = None) -> None:
                 path.unlink(missing_ok=True)
                 continue
             with path.open("rb+") as handle:
-                if not try_lock(handle.fileno()):
+                if not try_take(handle, path):
                     continue
                 if named is not None:
                     _settle(path, named)
@@ -258,7 +258,7 @@ def _settle(temporary: Path, named: Path) -> None:
     if not marker.exists():
         for path in others:
             with path.open("rb+") as handle:
-                if try_lock(handle.fileno()):
+                if try_take(handle, path):
                     path.unlink(missing_ok=True)
         return
     if os.path.lexists(named) and temporary.samefile(named):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ltfix import publishing
+from ltfix import locking, publishing
 from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
 from ltfix.publishing import demand_place, write_bytes, write_together
 
@@ -114,6 +115,29 @@ class TestOneWins:
         assert ends.count(None) == 1
         assert len(set((tmp_path / "head").read_bytes())) == 1
         assert names(tmp_path) == ["head"]
+
+    @posix
+    def test_a_file_that_came_where_a_dead_one_was_is_not_swept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Two sweepers open one dead file; the first removes it, and a live writer takes its name."""
+        dead = tmp_path / ".head.1-00000000-0.ltfix-tmp"
+        dead.write_bytes(b"")
+        again = contextlib.ExitStack()
+        real = locking.try_lock
+
+        def after_another(handle: int) -> bool:
+            monkeypatch.setattr(locking, "try_lock", real)
+            dead.unlink()
+            writer = again.enter_context(dead.open("xb", buffering=0))
+            assert real(writer.fileno())
+            writer.write(b"alive")
+            return real(handle)
+
+        monkeypatch.setattr(locking, "try_lock", after_another)
+        with again:
+            publishing.sweep(tmp_path)
+            assert dead.read_bytes() == b"alive"
 
     def test_a_link_that_leads_nowhere_is_there_too(self, tmp_path: Path):
         (tmp_path / "head").symlink_to("gone")
