@@ -192,8 +192,15 @@ def _locked(path: Path) -> Iterator[Path]:
         try:
             yield path
         finally:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+            try:
+                _drop(path)
+            finally:  # Ctrl-C may come between
+                _drop(path)
+
+
+def _drop(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _marker(folder: Path, token: str) -> Path:
