@@ -188,14 +188,10 @@ def _locked(path: Path) -> Iterator[Path]:
         handle = path.open("ab")
     if not LOCKS:  # Windows renames no open file
         handle.close()
-    with handle:
-        try:
-            yield path
-        finally:
-            try:
-                _drop(path)
-            finally:  # Ctrl-C may come between
-                _drop(path)
+    with handle, contextlib.ExitStack() as end:
+        end.callback(_drop, path)
+        end.callback(_drop, path)  # Ctrl-C may come in the first
+        yield path
 
 
 def _drop(path: Path) -> None:

@@ -189,7 +189,8 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
         console.tell(f"features while fitting: {told}")
     if "score" in selection:
         score, start_score = (f"{100 * selection[key]:.1f}" for key in ("score", "start_score"))
-        console.tell(f"{selection['by']} {score}, the start's {start_score}, on {selection['on']}")
+        gain = "" if selection["score"] > selection["start_score"] else " (no gain)"
+        console.tell(f"{selection['by']} {score}, the start's {start_score}{gain}, on {selection['on']}")
     if selection.get("chosen"):
         console.tell(f"chosen there: {', '.join(selection['chosen']).replace('_', ' ')}")
     if isinstance(selection["epoch"], int):

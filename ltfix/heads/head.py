@@ -131,8 +131,9 @@ class Head:
             )
         given = self.transform, self.arrays
         if isinstance(x, np.ndarray):
+            x = x.astype(np.float32, copy=False)
             with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 it is ±inf, as in torch
-                return transformed_logits(x.astype(np.float32, copy=False), *given, lambda array: array, np.exp)
+                return transformed_logits(x, *given, lambda array: array, np.exp)
         import torch
 
         wide = x if x.dtype == torch.float64 else x.float()

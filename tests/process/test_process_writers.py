@@ -77,4 +77,4 @@ def test_what_was_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path)
         for code, named, line, whole in found["ends"]:
             assert whole, name
             assert (code, line) == (0, "") or (named and code == 2), (name, line)
-    assert any(told["fits"]["found"]), "no kill came after the first name"
+    assert {0, 1, 2, 3} <= set(told["fits"]["found"])

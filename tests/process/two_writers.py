@@ -5,6 +5,8 @@ Usage: two_writers.py extract|compare|kills, in a folder with what the command r
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import random
@@ -29,15 +31,21 @@ COMPARE = ["compare", "--test", "test.npz", "--methods", "ce,los,cosine", "--set
 COMPARE += ["--threads", "1", "--quiet"]
 QUIET = ["--threads", "1", "--quiet"]
 KILLED = {
-    "fits": (["fit", "--method", "ce", "--epochs", "2", "--seeds", "3", "--no-cache", *QUIET], 0.05),
+    "fits": (["fit", "--method", "ce", "--epochs", "2", "--seeds", "3", "--no-cache", *QUIET], None),
     "probe": (["fit", "--method", "ce", "--epochs", "1", *QUIET], 0.01),
     "auto": (["fit", "stage1", "--method", "auto", "--methods", "ncm,lws", *QUIET], 0.01),
     "compare": (["compare", "--methods", "ncm,ce", "--set", "epochs=2", "--seeds", "2", *QUIET], 0.01),
 }
-"""By what is killed: the command, and how much slower each step of its publication is."""
+"""By what is killed: the command, and how much slower each step of its publication is so that moments in time
+meet them; None: it is killed after its first step, its second, …"""
 
 
-def start(argv: list[str], errors: str = os.devnull, pause: Pause | None = None, slow: float = 0.0) -> int:
+def start(
+    argv: list[str],
+    errors: str = os.devnull,
+    pause: Pause | None = None,
+    act: Callable[[], Any] | None = None,
+) -> int:
     """Fork a command, its error line into a file; the process id."""
     process = os.fork()
     if process == 0:
@@ -45,8 +53,8 @@ def start(argv: list[str], errors: str = os.devnull, pause: Pause | None = None,
         sys.stderr = open(errors, "w")  # noqa: PTH123, SIM115
         if pause is not None:
             pause.install()
-        if slow:
-            slow_down(slow)
+        if act is not None:
+            after_steps(act)
         code = cli.run(argv)
         sys.stderr.flush()
         os._exit(code)
@@ -84,18 +92,29 @@ class Pause:
         os.write(self.go[1], b"1")
 
 
-def slow_down(seconds: float) -> None:
-    """Make the moments between two steps of publication long enough to be killed in."""
+def after_steps(act: Callable[[], Any]) -> None:
+    """Do something after every step of publication."""
 
-    def slowed(real: Callable[..., Any]) -> Callable[..., Any]:
-        def late(*args: Any, **options: Any) -> Any:
+    def followed(real: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **options: Any) -> Any:
             done = real(*args, **options)
-            time.sleep(seconds)
+            act()
             return done
 
-        return late
+        return step
 
-    os.fsync, os.link, os.unlink = slowed(os.fsync), slowed(os.link), slowed(os.unlink)
+    os.fsync, os.link, os.unlink = followed(os.fsync), followed(os.link), followed(os.unlink)
+
+
+def dying(last: int) -> Callable[[], None]:
+    """To be done after every step: SIGKILL after the last one."""
+    steps = itertools.count(1)
+
+    def die() -> None:
+        if next(steps) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return die
 
 
 def meanwhile(first: list[str], pause: Pause, seconds: list[list[str]]) -> list[list[Any]]:
@@ -148,17 +167,19 @@ def kills() -> dict[str, Any]:
     return {name: killed(*command, int(asked or moments[name])) for name, command in KILLED.items()}
 
 
-def killed(argv: list[str], slow: float, moments: int) -> dict[str, Any]:
+def killed(argv: list[str], slow: float | None, moments: int) -> dict[str, Any]:
     """The ends of the second attempts, and how many heads the killed ones had named.
 
     Args:
-        slow: seconds more for every step of publication. moments: how many kills.
+        slow: seconds more for every step of publication; None: killed after so many steps instead.
+        moments: how many kills.
     """
     draw, lengths = random.Random(0), []
+    wait = None if slow is None else functools.partial(time.sleep, slow)
     for folder in ("whole", "halves"):
         shutil.copytree("features", f"{folder}/features")
         began = time.monotonic()
-        assert finish(start([*argv, "--work", folder], slow=slow)) == 0
+        assert finish(start([*argv, "--work", folder], act=wait)) == 0
         lengths.append(time.monotonic() - began)
     whole = results(Path("whole"))
     assert results(Path("halves")) == whole
@@ -166,9 +187,10 @@ def killed(argv: list[str], slow: float, moments: int) -> dict[str, Any]:
     for i in range(moments):
         shutil.rmtree("halves")
         shutil.copytree("features", "halves/features")
-        process = start([*argv, "--work", "halves"], slow=slow)
-        time.sleep(min(lengths) * (i + draw.random()) / moments)
-        os.kill(process, signal.SIGKILL)
+        process = start([*argv, "--work", "halves"], act=wait or dying(i + 1))
+        if wait is not None:
+            time.sleep(min(lengths) * (i + draw.random()) / moments)
+            os.kill(process, signal.SIGKILL)
         finish(process)
         found.append(len(list(Path("halves").glob("heads/[!.]*"))))
         named = found[-1] == len(list(Path("whole").glob("heads/[!.]*")))
