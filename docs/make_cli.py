@@ -34,9 +34,10 @@ same.
 **Options that a method does not use** are an error when typed, a one-line note when they come from
 the file's table or the environment.
 
-**Files** lie below `--work` (default: the working folder): `features/train`, `features/val`, `features/test`,
-`heads/<name>.safetensors`, `runs/<name>`, `exports/<head>`. Nothing that exists is replaced without
-`--overwrite`. All writes are atomic: a file is whole or absent.
+**Files** lie below `--work` (default: the working folder): `features/train`, `features/val`, `features/test`
+(folders, or single files, `features/train.safetensors` or `.npz`), `heads/<name>.safetensors`, `runs/<name>`,
+`exports/<head>`. Nothing that exists is replaced without `--overwrite`. All writes are atomic: a file is
+whole or absent.
 
 **Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped, unless
 `FORCE_COLOR` is set, and then as wide as their columns need, whatever `COLUMNS` says; `NO_COLOR` is

@@ -36,9 +36,7 @@ def locate(
     place = given or usual(work, split)
     if place is None:
         what = "training" if split == "train" else split
-        files = [work / "features" / f"{split}{suffix}" for suffix in (".safetensors", ".npz")]
-        there = next((f" ({file} is there)" for file in files if file.exists()), "")
-        hint = f"`ltfix extract` writes them, or name a cache: {spelled}{there}"
+        hint = f"`ltfix extract` writes them, or name a cache: {spelled}"
         hint += "; without a classifier in them, `ltfix fit calibrate=one` cuts" if split == "val" else ""
         raise InputError(f"no {what} features", where=work / "features" / split, hint=hint)
     return open_named(place, names)
@@ -52,9 +50,9 @@ def open_named(place: Path, names: ArrayNames) -> FeatureCache:
 
 
 def usual(work: Path, split: str) -> Path | None:
-    """Where the default layout has a split's features, if they are there."""
-    place = work / "features" / split
-    return place if place.exists() else None
+    """Where the default layout has a split's features, a folder or one file, if they are there."""
+    places = (work / "features" / f"{split}{suffix}" for suffix in ("", ".safetensors", ".npz"))
+    return next((place for place in places if place.exists()), None)
 
 
 def locate_val(

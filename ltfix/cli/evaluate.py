@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console, gating
-from ltfix.cli.caches import USUAL_NAMES, locate, open_named
+from ltfix.cli.caches import USUAL_NAMES, locate, open_named, usual
 from ltfix.cli.options import (
     ArrayNames,
     FewBound,
@@ -187,10 +187,10 @@ def _with_probe(
     from ltfix.features.read import open_cache
     from ltfix.heads.head import BEFORE, Head
 
-    usual = work / "features" / "train"
-    if cache.head is not None or not usual.is_dir():
+    place = usual(work, "train")
+    if cache.head is not None or place is None:
         return chosen
-    train = open_cache(usual)
+    train = open_cache(place)
     probe = train.kept_probe()
     opened = [open_given(one) if isinstance(one, Path) else one for one in chosen]
     heads = [head for head in opened if isinstance(head, Head) and head.method not in BEFORE]

@@ -82,7 +82,8 @@ def _overview(work: Path, verify: bool, format: str) -> None:
 
     places = ("features/*/", "heads/*.safetensors", "compare/*.safetensors", "runs/*/")
     found = [_describe(path, verify) for place in places for path in sorted(work.glob(place))]
-    for path in sorted(path for kind in ("*.npz", "*.safetensors") for path in work.glob(kind)):
+    kinds = [f"{folder}*.{kind}" for folder in ("features/", "") for kind in ("npz", "safetensors")]
+    for path in sorted(path for kind in kinds for path in work.glob(kind)):
         with contextlib.suppress(InputError):  # it may be of anybody
             found.append(_describe(path, verify))
     if not found:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console
-from ltfix.cli.caches import locate
+from ltfix.cli.caches import locate, usual
 from ltfix.cli.evaluate import kept_heads
 from ltfix.cli.options import FewBound, ManyBound, MayOverwrite, RandomSeed, TestCache, WorkFolder
 from ltfix.cli.signature import ARGUMENT
@@ -76,8 +76,8 @@ def report(
     place = work / out if config.origin("out") == "default" else out
     console.claim(place, overwrite=overwrite)
     test = locate(cache, work, "test", "--cache CACHE")
-    train = work / "features" / "train"
-    first = [train] if not heads and cache is None and train.exists() else []
+    train = usual(work, "train")
+    first = [train] if not heads and cache is None and train is not None else []
     chosen = [*first, *(heads or kept_heads(work, test, whatever_they_fit=False))]
     found = findings.read(results) if results else findings.find(work)
     evaluation = Evaluation.of(chosen, test, many=many, few=few, seed=seed)
@@ -140,8 +140,8 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
         argv = provenance.get("argv") if isinstance(provenance, dict) else None
         if isinstance(argv, list) and argv:
             yield shlex.join(["ltfix", *map(str, argv[1:])])
-    place = work / "features" / "train"
-    train = open_cache(place) if place.exists() else None
+    place = usual(work, "train")
+    train = None if place is None else open_cache(place)
     manifest = (train or evaluation.test.cache).manifest
     if manifest is not None:
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])

@@ -71,13 +71,25 @@ def test_the_summary_goes_to_stdout_and_the_head_to_its_default_place(project: P
     assert [p.name for p in (project / "heads").iterdir()] == ["samn-norm.safetensors"]
 
 
+@pytest.mark.parametrize("ending", [".safetensors", ".npz"])
+def test_features_may_be_single_files(project: Path, ending: str, capsys):
+    """Where there is no folder of the name, fit, evaluate and inspect find them."""
+    (project / "features").mkdir()
+    for seed, split in enumerate(("train", "test")):
+        place, tensors = project / f"features/{split}{ending}", draw(seed)
+        np.savez(place, **tensors) if ending == ".npz" else write_safetensors(place, tensors)
+    assert cli.run(["fit", "--method", "ncm"]) == 0
+    assert load_head(project / "heads/ncm.safetensors").counts.tolist() == COUNTS
+    assert cli.run(["evaluate"]) == 0
+    assert "ncm" in capsys.readouterr().out
+    assert cli.run(["inspect"]) == 0
+    assert f"features/train{ending}" in capsys.readouterr().out
+
+
 def test_bare_it_reads_features_train_and_features_val(project: Path, capsys):
     (project / "features").mkdir()
     assert cli.run(["fit"]) == 3
     assert "no training features (features/train): `ltfix extract` writes them" in capsys.readouterr().err
-    (project / "features" / "train.safetensors").touch()
-    assert cli.run(["fit"]) == 3
-    assert "(features/train.safetensors is there)" in capsys.readouterr().err
     for split, seed in (("train", 0), ("val", 1)):
         folder = project / "features" / split
         folder.mkdir()
