@@ -15,6 +15,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 from ltfix.errors import EnvironmentFault, UsageError, nearest
+from ltfix.option import check_device
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 MOST_THREADS = 4096
@@ -126,9 +127,8 @@ def resolve_device(name: str) -> torch.device:
         UsageError: another word.
         EnvironmentFault: this machine has no such device.
     """
+    check_device(name)
     kind, _, number = name.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
-        raise UsageError(f"unknown device {name!r}", where="device", hint="auto, cpu, cuda, cuda:N or mps")
     if kind == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]

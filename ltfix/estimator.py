@@ -9,7 +9,6 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ltfix.errors import EnvironmentFault
 from ltfix.heads.head import Head
@@ -103,6 +102,8 @@ class LongTailClassifier(*_BASES):  # type: ignore[misc]
 
     def _logits(self, X: Any) -> np.ndarray:
         """[n, K] float64."""
+        import torch
+
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         found: np.ndarray = self.head_.logits(torch.from_numpy(np.ascontiguousarray(X))).numpy()

@@ -85,6 +85,17 @@ def check(name: str, value: Any, spec: Option) -> None:
         raise UsageError(f"{name} = {value:g} is out of range", where=name, hint=f"it must be {hint}")
 
 
+def check_device(name: str) -> None:
+    """Refuse a word that is no device; whether this machine has it is not asked.
+
+    Raises:
+        UsageError: naming those that there are.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
+        raise UsageError(f"unknown device {name!r}", where="device", hint="auto, cpu, cuda, cuda:N or mps")
+
+
 class Checked:
     """A record that refuses wrong values as it is made."""
 
@@ -110,3 +121,7 @@ class RunOptions(Checked):
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
     threads: int | None = option(None, "CPU threads; default: what the machine offers.", low=1)
     overwrite: bool = option(False, "Replace output that is already there.")
+
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        check_device(self.device)

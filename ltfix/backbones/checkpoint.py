@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltfix import files
+from ltfix.backbones.given import demand_readable
 from ltfix.errors import InputError, UsageError, nearest
 
 PLACES = (
@@ -88,7 +88,7 @@ def read_tensors(path: Path) -> Any:
     Raises:
         InputError: as :func:`read_checkpoint`.
     """
-    _demand_readable(path)
+    demand_readable(path)
     try:
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_harmless()):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -106,16 +106,10 @@ def read_tensors(path: Path) -> Any:
         raise InputError("not a checkpoint that torch can read, or a torn one", where=path) from err
 
 
-def _demand_readable(path: Path) -> None:
-    files.demand_regular(path)
-    with files.os_errors(path), path.open("rb"):
-        pass
-
-
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
-    _demand_readable(path)
+    demand_readable(path)
     try:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from ltfix import runfile
 from ltfix.backbones import experts as multi
 from ltfix.backbones.checkpoint import Checkpoint, read_checkpoint
+from ltfix.backbones.given import HUB, LOCAL, NOT_RUNS, PREFIX, is_run, open_run
 from ltfix.backbones.layouts import load_weights
-from ltfix.backbones.network import LOCAL, Network, check_arguments, freeze, probe
+from ltfix.backbones.network import Network, check_arguments, freeze, probe
 from ltfix.backbones.opening import open_network, read_given
 from ltfix.backbones.preprocess import (
     Columns,
@@ -27,8 +28,6 @@ from ltfix.backbones.preprocess import (
     refuse_pixels,
     resolve_preprocess,
 )
-from ltfix.backbones.timm_models import HUB
-from ltfix.backbones.torchvision_models import PREFIX
 from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import STAGE1, Head, load_head
 from ltfix.records import record_of
@@ -248,28 +247,20 @@ def _architecture(metadata: Mapping[str, str]) -> str | None:
 
 def _is_folder(name: str) -> tuple[bool, list[str]]:
     """Whether a run folder is meant, and what to say where a model has the same name."""
-    if name.startswith((*HUB, PREFIX, "timm/")) and not (Path(name) / runfile.NAME).exists():
+    model = timm.is_model(name.partition(".")[0])
+    if is_run(name):
+        return True, [f"the run folder {name} is taken, not the model of that name"] if model else []
+    if name.startswith(NOT_RUNS) or not Path(name).is_dir():
         return False, []
-    there, model = Path(name).is_dir(), timm.is_model(name.partition(".")[0])
-    if there and model:
-        if (Path(name) / runfile.NAME).exists():
-            return True, [f"the run folder {name} is taken, not the model of that name"]
-        return False, [f"the model {name} is taken, not the folder of that name, which is no run"]
-    return there or "/" in name or "\\" in name, []
+    told = f"the model {name} is taken, not the folder of that name, which is no run"
+    return not model, [told] if model else []
 
 
 def _load_run(
     folder: Path, checkpoint: Path | str | None, arguments: dict[str, Any], overrides: dict[str, Any]
 ) -> Backbone:
     """A run folder: its model, arguments, preprocessing, weights and the classifier it is tested with."""
-    found = runfile.read_run(folder)
-    if not found.finished:
-        hint = "run the same train-backbone again"
-        raise InputError("the training run is unfinished", where=folder, hint=hint)
-    found.demand(("model", "model_args", "preprocess"))
-    run = found.content
-    if checkpoint is not None:
-        raise UsageError("a run folder brings its own weights", where=folder, hint="leave checkpoint out")
+    run = open_run(folder, checkpoint).content
     own, path = {k: v for k, v in overrides.items() if v is not None}, folder / runfile.NAME
     asked = bool(own or arguments)
     arguments, overrides = {**run["model_args"], **arguments}, {**run["preprocess"], **own}

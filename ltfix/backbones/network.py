@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ltfix.backbones.given import LOCAL
 from ltfix.backbones.layouts import Adapt
 from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
 
@@ -53,7 +54,6 @@ _STEERING = {
     "pretrained_strict", "kwargs_filter", "model_name", "scriptable", "exportable", "no_jit", "features_only",
     "feature_cfg", "feature_cls", "out_indices", "weights_backbone",
 }  # fmt: skip
-LOCAL = "local-dir:"
 MOST_CLASSES = 1_000_000
 
 

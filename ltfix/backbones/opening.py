@@ -8,11 +8,11 @@ from typing import Any
 
 from ltfix.backbones import mlp
 from ltfix.backbones.checkpoint import Checkpoint, read_checkpoint
+from ltfix.backbones.given import PREFIX, demand_weights
 from ltfix.backbones.network import Network, check_arguments
 from ltfix.backbones.preprocess import check_size
 from ltfix.backbones.timm_models import open_timm
-from ltfix.backbones.torchvision_models import PREFIX, open_torchvision
-from ltfix.errors import UsageError
+from ltfix.backbones.torchvision_models import open_torchvision
 
 
 def read_given(checkpoint: Path | str | None, key: str | None, ignore: Sequence[str]) -> Checkpoint | None:
@@ -22,12 +22,8 @@ def read_given(checkpoint: Path | str | None, key: str | None, ignore: Sequence[
         UsageError: how to read one is said, but not which.
         InputError: as :func:`read_checkpoint`.
     """
-    if checkpoint is not None:
-        return read_checkpoint(checkpoint, key, ignore)
-    for option, value in (("checkpoint_key", key), ("ignore_tensors", ignore)):
-        if value:
-            raise UsageError("there is no checkpoint to read so", where=option, hint="give checkpoint=FILE")
-    return None
+    demand_weights(checkpoint, key, ignore)
+    return None if checkpoint is None else read_checkpoint(checkpoint, key, ignore)
 
 
 def open_network(

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from ltfix import files
 from ltfix.backbones import cifar, experts  # noqa: F401  cifar registers its networks
-from ltfix.backbones.network import LOCAL, Network, as_linear, build, check_arguments, main_output
+from ltfix.backbones.given import HUB, LOCAL
+from ltfix.backbones.network import Network, as_linear, build, check_arguments, main_output
 from ltfix.errors import InputError, UsageError, nearest
 
-HUB = ("hf-hub:", "hf_hub:", LOCAL)
 WEIGHTS = (".safetensors", ".bin", ".pth", ".tar")
 logging.getLogger("timm").addHandler(logging.NullHandler())  # else Python prints its warnings
 

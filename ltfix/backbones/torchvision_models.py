@@ -13,10 +13,10 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
+from ltfix.backbones.given import PREFIX
 from ltfix.backbones.network import Network, as_linear, build, main_output
 from ltfix.errors import InputError, UsageError, nearest
 
-PREFIX = "torchvision:"
 _AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
 

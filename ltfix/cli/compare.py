@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -50,15 +50,19 @@ def compare(
     --seeds 10 after --seeds 5 only five more. Nothing is chosen on the test features.
     """
     from ltfix.evaluation.formats import demand_gates
+    from ltfix.stage2.methods.compatibility import open_caches
 
     demand_gates(table.format, there=gates.given)
     console.claim_results(table.output, plot, overwrite=run.overwrite)
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    options, values = options.beside(set_)
+    _check(asked, values, options, gates)
     caches = (
         locate(table.train, table.work, "train", "--train CACHE", table),
         locate(test, table.work, "test", "--test CACHE", table),
     )
     held = locate_val(table.val, table.train, table.work, table)
+    open_caches(caches[0], held, options, caches[1])
 
     from ltfix.compute import resolve_device, use_threads
     from ltfix.stage2.tables import compare as tables
@@ -70,7 +74,7 @@ def compare(
         asked,
         seeds=range(run.seed, run.seed + seeds),
         val=held,
-        values=set_,
+        values=values,
         options=dataclasses.replace(options, device=str(resolve_device(run.device))),
         folder=folder,
         overwrite=run.overwrite,
@@ -88,3 +92,16 @@ def compare(
     console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
     console.note(f"heads are in {folder}")
     gating.demand(found)
+
+
+def _check(
+    methods: Sequence[str] | None, values: Mapping[str, str], options: Options, gates: GateOptions
+) -> None:
+    """Refuse unknown names and wrong values before torch is imported."""
+    from ltfix.evaluation import gate
+    from ltfix.stage2.tables.entries import SCORES, entries
+
+    options.demand_tuning()
+    entries(methods, values, tune=options.tune)
+    if gates.fail_under is not None:
+        gate.parse_gates(gates.fail_under, known=SCORES)

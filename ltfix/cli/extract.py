@@ -32,13 +32,17 @@ def extract(
     """
     import warnings
 
-    from ltfix.extraction.plan import prepare
-    from ltfix.extraction.run import run
+    from ltfix.extraction.opening import open_data
 
     warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
     out = work / request.out if config.origin("out") == "default" else request.out
     request = dataclasses.replace(of_its_run(request), out=out, beside=work / "features")
-    extraction = prepare(request)
+    opened = open_data(request)
+
+    from ltfix.extraction.plan import prepare
+    from ltfix.extraction.run import run
+
+    extraction = prepare(opened)
     if dry_run:
         _describe(extraction)
         return

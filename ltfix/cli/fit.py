@@ -76,12 +76,8 @@ def fit(
     entry, loss, trace = _entry(method, loss, values, set_, trace)
     given, origins = ({}, {}) if entry == AUTO else given_values(entry, values, set_)
 
-    from ltfix import files
-    from ltfix.compute import use_threads
     from ltfix.stage2.fit import plan_fit
-    from ltfix.stage2.fitting.trace import Trace
 
-    use_threads(run.threads)
     options = dataclasses.replace(options, device=run.device)
     own_loss = entry.loss if loss is not None and isinstance(entry, Method) else None
     among = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
@@ -92,6 +88,13 @@ def fit(
     warn_of_test(held, work)
     places = _places(out, work, plan.name, numbers, many=seeds is not None)
     console.claim(*places, trace, overwrite=run.overwrite)
+    plan.open(train, held)
+
+    from ltfix import files
+    from ltfix.compute import use_threads
+    from ltfix.stage2.fitting.trace import Trace
+
+    use_threads(run.threads)
     told = None if trace is None else Trace()
     began = perf_counter()
     kept: dict[str, Any] = {"folder": save_heads or work / AUTO, "overwrite": run.overwrite}

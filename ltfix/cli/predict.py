@@ -62,17 +62,19 @@ def predict(
         raise UsageError("Parquet goes to a file", where="--format parquet", hint="name it by output=FILE")
     warnings.filterwarnings("ignore", module="PIL")
 
-    from ltfix.compute import use_threads
     from ltfix.predicting import formats
     from ltfix.predicting.predict import predict as ask
 
     if probs is not None:
         formats.check_probabilities(probs)
-    use_threads(run.threads)
     weights = config.of_extract("checkpoint")
     request = dataclasses.replace(of_its_run(request), device=run.device, weights=weights)
     shown = console.progress() if output is not None or not sys.stdout.isatty() else _Notes()
     found = ask(model, data, cache=cache or usual(work, "train"), request=request, progress=shown)
+    if "torch" in sys.modules:  # what a head says of cached features needs none
+        from ltfix.compute import use_threads
+
+        use_threads(run.threads)
     if probs is not None:
         found.kept = []
     if format == "parquet":

@@ -44,15 +44,20 @@ def sweep(
     features that is left out of the fits.
     """
     from ltfix.evaluation.formats import demand_gates
+    from ltfix.stage2.methods.compatibility import open_caches
+    from ltfix.stage2.tables.entries import grid_of
 
     demand_gates(table.format, there=False)
     grid = _grid(over or [])
+    options, values = options.beside(set_)
+    grid_of(method, loss, grid, values)
     console.claim_results(table.output, plot, overwrite=run.overwrite)
     cache, held = (
         locate(table.train, table.work, "train", "--train CACHE", table),
         locate_val(table.val, table.train, table.work, table),
     )
     tested = None if test is None else locate(test, table.work, "test", "--test CACHE", table)
+    open_caches(cache, held, options, tested)
 
     from ltfix.compute import resolve_device, use_threads
     from ltfix.stage2.tables import sweep as tables
@@ -66,7 +71,7 @@ def sweep(
         test=tested,
         val=held,
         loss=loss,
-        values=set_,
+        values=values,
         options=dataclasses.replace(options, device=str(resolve_device(run.device))),
         many=table.many,
         few=table.few,

@@ -40,10 +40,14 @@ def train_backbone(
 
     import warnings
 
-    from ltfix.stage1.train import train
+    from ltfix.stage1.images import open_images
 
     warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
-    run = train(request, console.progress())
+    images = open_images(request)
+
+    from ltfix.stage1.train import train
+
+    run = train(request, images, console.progress())
     if os.environ.get("RANK", "0") == "0":
         _summarise(run)
 

@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ltfix import files
 from ltfix.demo.digits import load_digits, split_digits
@@ -25,9 +25,10 @@ from ltfix.progress import SILENT, Progress
 from ltfix.report.page import make_page
 from ltfix.report.subject import Subject
 from ltfix.report.thumbnails import thumbnails
-from ltfix.stage1.run_folder import Run
-from ltfix.stage1.train import train_backbone
 from ltfix.stage2.fit import fit
+
+if TYPE_CHECKING:
+    from ltfix.stage1.run_folder import Run
 
 FORMAT = "ltfix-demo/1"
 MARK = "demo.json"
@@ -103,6 +104,9 @@ def run_demo(
     seconds: dict[str, float] = {}
     common: dict[str, Any] = {"device": "cpu", "threads": threads, "overwrite": True}
     _claim(folder, seed, progress)
+
+    from ltfix.stage1.train import train_backbone
+
     with _timed(seconds, "images"):
         write_images(folder / "digits", seed)
     with _timed(seconds, "train-backbone"):

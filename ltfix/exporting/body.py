@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ltfix.backbones.load import Backbone, load_backbone
-from ltfix.backbones.network import LOCAL
-from ltfix.backbones.preprocess import Columns
+from ltfix.backbones.given import LOCAL, demand_backbone
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.request import BodyRequest
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.records import record_of
+
+if TYPE_CHECKING:
+    from ltfix.backbones.load import Backbone
 
 _WEIGHTS = "name the weights that extract had: checkpoint=FILE"
 _GIVE = "name the body with backbone=…, and its weights with checkpoint=FILE"
@@ -47,10 +48,16 @@ def load_body(head: Head, cache: FeatureCache | None, request: BodyRequest) -> B
     manifest = None if cache is None else cache.manifest
     record = own if manifest is None else record_of(RecordedBody, manifest.backbone, cache)
     preprocess = {} if manifest is None else manifest.preprocess
+    named, key, ignore = _named(record, cache, request), request.checkpoint_key, request.ignore_tensors
+    demand_backbone(named["name"], named["checkpoint"], key, ignore)
+
+    from ltfix.backbones.load import load_backbone
+    from ltfix.backbones.preprocess import Columns
+
     backbone = load_backbone(
-        **_named(record, cache, request),
-        checkpoint_key=request.checkpoint_key,
-        ignore_tensors=request.ignore_tensors,
+        **named,
+        checkpoint_key=key,
+        ignore_tensors=ignore,
         experts=record.experts,
         preprocess={name: preprocess.get(name) for name in _PREPROCESS},
         seed=request.seed,

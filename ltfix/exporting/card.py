@@ -60,7 +60,7 @@ def model_card(joined: Joined) -> str:
 
 
 def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
-    head, info, meta = joined.head, joined.body("timm").info, joined.head.meta
+    head, info, meta = joined.head, joined.body().info, joined.head.meta
     yield "body", f"{info['name']}, weights {info['weights']} (SHA-256 {info['weights_sha256']})"
     yield "method", head.method
     method = installed_method(head.method)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,48 +10,42 @@ import torch
 from ltfix.errors import InputError
 from ltfix.exporting.joined import Joined
 from ltfix.exporting.opened import Exported
-from ltfix.exporting.request import ExportRequest
-from ltfix.images.source import open_source
+from ltfix.exporting.request import SAMPLES
+from ltfix.images.split import Split
 
-SAMPLES = 16
 TOLERANCE = 1e-4
 """The largest difference of a logit, over the largest logit."""
 
 
-def collect_probes(joined: Joined, request: ExportRequest) -> tuple[np.ndarray, str]:
-    """16 pictures of the data, or of the cache's source where it lies in the working folder; else noise.
+def collect_probes(joined: Joined, pictures: Split | None, seed: int) -> tuple[np.ndarray, str]:
+    """The pictures, 16 at most, or features of the cache; else noise.
 
     Returns:
         Crops [n, S, S, 3] uint8, or for a head alone features [n, D], and what they are in words.
 
     Raises:
-        UsageError, InputError: data that was named is not there, or none of its pictures can be read.
+        InputError: none of the pictures can be read.
     """
-    rng, cache = np.random.default_rng(request.seed), joined.cache
+    rng, cache = np.random.default_rng(seed), joined.cache
     if joined.backbone is None:
         if cache is None:
             return rng.normal(size=(SAMPLES, joined.head.dim)).astype(np.float32), "noise"
         rows = np.arange(SAMPLES) * cache.n // SAMPLES
         return cache.rows(rows)[:, 0].astype(np.float32), f"{SAMPLES} features of the cache"
-    recorded = {} if cache is None or cache.manifest is None else cache.manifest.source
-    at_hand = str(recorded.get("root")) if recorded.get("kind") == "folder" else ""
-    data = request.data or (at_hand if at_hand and Path(at_hand).is_dir() else None)
-    if data is not None:
-        return _pictures(data, str(recorded.get("split")), joined, request)
+    if pictures is not None:
+        return _crops(pictures, joined)
     side = joined.backbone.preprocess.image_size
     return rng.integers(0, 256, (SAMPLES, side, side, 3), np.uint8), "noise"
 
 
-def _pictures(data: str | Path, split: str, joined: Joined, request: ExportRequest) -> tuple[np.ndarray, str]:
-    source = open_source(data, root=request.root)
-    name = split if split in source.splits() else source.splits()[0]
-    chosen, crops = source.split(name).limit(SAMPLES), []
-    for index in range(len(chosen)):
+def _crops(pictures: Split, joined: Joined) -> tuple[np.ndarray, str]:
+    crops = []
+    for index in range(len(pictures)):
         with contextlib.suppress(InputError):  # one that cannot be read
-            crops.append(joined.body("check").preprocess.crop(chosen.open(index)))
+            crops.append(joined.body().preprocess.crop(pictures.open(index)))
     if not crops:
-        raise InputError("none of its pictures can be read", where=data)
-    return np.stack(crops), f"{len(crops)} pictures of {chosen.root}"
+        raise InputError("none of its pictures can be read", where=pictures.root)
+    return np.stack(crops), f"{len(crops)} pictures of {pictures.root}"
 
 
 def own_logits(joined: Joined, batch: np.ndarray) -> np.ndarray:

@@ -12,14 +12,11 @@ from typing import Any
 from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.body import load_body, own_cache
-from ltfix.exporting.check import check_difference, collect_probes, own_logits
-from ltfix.exporting.joined import Joined
-from ltfix.exporting.opened import lookup, open_export
-from ltfix.exporting.request import FORMATS, BodyRequest, ExportRequest
+from ltfix.exporting.request import FORMATS, SAMPLES, BodyRequest, ExportRequest
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import Head, load_head
-from ltfix.images.source import read_classes
-from ltfix.images.split import check_classes
+from ltfix.images.source import open_source, read_classes
+from ltfix.images.split import Split, check_classes
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 
@@ -81,17 +78,23 @@ def export(
         EnvironmentFault: an extra is missing, or it cannot be written.
     """
     request, progress = request or public(ExportRequest)(**options), listener(progress)
-    form, place = lookup(request.to), Path(out)
+    place = Path(out)
     _demand_place(place, FORMATS[request.to], request)
     head = head if isinstance(head, Head) else load_head(head)
     features = None if cache is None else open_cache(cache)
     features = own_cache(head, features, request, alone=request.features)
+    tested = None if test is None else open_cache(test)
+    names, pictures = class_names(head, features, request), _pictures(features, request)
     progress.start(f"export to {request.to}", 3, "steps")
     body = None if request.features else load_body(head, features, request)
-    tested = None if test is None else open_cache(test)
-    joined = Joined(head, class_names(head, features, request), body, features, tested)
+
+    from ltfix.exporting.check import check_difference, collect_probes, own_logits
+    from ltfix.exporting.joined import Joined
+    from ltfix.exporting.opened import lookup, open_export
+
+    form, joined = lookup(request.to), Joined(head, names, body, features, tested)
     progress.advance()
-    batch, told = collect_probes(joined, request)
+    batch, told = collect_probes(joined, pictures, request.seed)
     own = own_logits(joined, batch)  # before a format takes the model apart
     with tempfile.TemporaryDirectory(prefix="ltfix-export-") as folder:
         written = form.write(joined, Path(folder))
@@ -119,6 +122,21 @@ def _demand_place(place: Path, suffix: str, request: ExportRequest) -> None:
         raise UsageError("already there", where=place, hint="overwrite=True replaces it")
     else:
         files.demand_place(place / "config.json")
+
+
+def _pictures(cache: FeatureCache | None, request: ExportRequest) -> Split | None:
+    """Pictures to check with: of the data, else of the cache's source where it lies in the working folder.
+
+    Raises:
+        UsageError, InputError: data that was named is not there.
+    """
+    recorded = {} if cache is None or cache.manifest is None else cache.manifest.source
+    at_hand = str(recorded.get("root")) if recorded.get("kind") == "folder" else ""
+    data = request.data or (at_hand if at_hand and Path(at_hand).is_dir() else None)
+    if request.features or data is None:
+        return None
+    source, split = open_source(data, root=request.root), str(recorded.get("split"))
+    return source.split(split if split in source.splits() else source.splits()[0]).limit(SAMPLES)
 
 
 def class_names(head: Head, cache: FeatureCache | None, request: BodyRequest) -> tuple[str, ...]:

@@ -52,15 +52,9 @@ class Joined:
         side = self.backbone.preprocess.image_size
         return torch.full((batch, 3, side, side), 0.5)
 
-    def body(self, to: str) -> Backbone:
-        """The body.
-
-        Raises:
-            UsageError: the head goes alone, and ``to`` is a model.
-        """
-        if self.backbone is None:
-            hint = "to=onnx and to=torch-export take a head alone"
-            raise UsageError(f"{to} takes a whole model", where="features=True", hint=hint)
+    def body(self) -> Backbone:
+        """The body, where the head does not go alone."""
+        assert self.backbone is not None
         return self.backbone
 
     def linear(self, to: str) -> tuple[Tensor, Tensor]:
@@ -167,7 +161,7 @@ def fill(model: nn.Module, classifiers: tuple[str, ...], joined: Joined, to: str
         UsageError: the model cannot express the head.
     """
     weight, bias = joined.linear(to)
-    own = joined.body(to).network.body.state_dict()
+    own = joined.body().network.body.state_dict()
     modules = dict(model.named_modules())
     for name in classifiers:
         layer: Any = modules.get(name)

@@ -16,15 +16,13 @@ from ltfix import files
 from ltfix._version import __version__
 from ltfix.backbones.preprocess import Preprocess, check_preprocess
 from ltfix.errors import InputError, UsageError
-from ltfix.exporting.request import FORMATS
+from ltfix.exporting.request import FORMATS, METADATA
 from ltfix.public import public
 from ltfix.records import record_of
-from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 if TYPE_CHECKING:
     from ltfix.exporting.joined import Joined
 
-METADATA = "ltfix-export/1"
 ToLogits = Callable[[Tensor], Tensor]
 """[B, 3, S, S] float32 in 0…1 (or features [B, D]) to logits [B, K]."""
 
@@ -105,15 +103,6 @@ def normalised(model: nn.Module, preprocess: Preprocess, device: str) -> ToLogit
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (preprocess.mean, preprocess.std))
     frozen = model.eval().to(device)
     return lambda pixels: frozen((pixels.to(device) - mean) / std)
-
-
-def is_export(path: Path) -> bool:
-    """Whether a path looks like an export, as opposed to a head file or a feature cache."""
-    if path.is_dir():
-        return (path / "config.json").exists()
-    if path.suffix != ".safetensors":
-        return path.suffix in FORMATS.values() and path.exists()
-    return ltfix_metadata(load_tensors(path)[1], path).get("format") == METADATA
 
 
 @public

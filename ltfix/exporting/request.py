@@ -14,6 +14,8 @@ FORMATS = {"timm": "", "torchvision": ".safetensors", "onnx": ".onnx", "torch-ex
 """The formats, and what the names of their files end in (nothing: a folder). Each is a module of
 ``ltfix.exporting.formats``."""
 
+SAMPLES = 16  # that an export is checked with
+METADATA = "ltfix-export/1"
 OF_BODIES = ("backbone", "checkpoint", "checkpoint_key", "ignore_tensors", "model_args")
 
 
@@ -59,7 +61,7 @@ class ExportRequest(BodyRequest):
         overwrite: replace an export that is there.
 
     Raises:
-        UsageError: a value out of range, or a body for a head that goes alone.
+        UsageError: a value out of range, a body for a head that goes alone, or that to a model.
     """
 
     to: str = option("timm", "The format: timm, torchvision, onnx or torch-export.", choices=tuple(FORMATS))
@@ -75,6 +77,9 @@ class ExportRequest(BodyRequest):
             refuse_given(
                 self, (*OF_BODIES, "data", "root"), "a head that goes alone has no body and sees no pictures"
             )
+            if self.to in ("timm", "torchvision"):
+                hint = "to=onnx and to=torch-export take a head alone"
+                raise UsageError(f"{self.to} takes a whole model", where="features=True", hint=hint)
 
 
 def refuse_given(request: BodyRequest, names: Iterable[str], told: str) -> None:
@@ -86,3 +91,14 @@ def refuse_given(request: BodyRequest, names: Iterable[str], told: str) -> None:
     for name in names:
         if getattr(request, name):
             raise UsageError(told, where=name, hint="leave it out")
+
+
+def is_export(path: Path) -> bool:
+    """Whether a path looks like an export, as opposed to a head file or a feature cache."""
+    if path.is_dir():
+        return (path / "config.json").exists()
+    if path.suffix != ".safetensors":
+        return path.suffix in FORMATS.values() and path.exists()
+    from ltfix.tensorfile import load_tensors, ltfix_metadata
+
+    return ltfix_metadata(load_tensors(path)[1], path).get("format") == METADATA

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ltfix.extraction.plan import prepare
+from ltfix.extraction.opening import open_data
 from ltfix.extraction.request import Request
-from ltfix.extraction.run import run
 from ltfix.features.read import FeatureCache
 from ltfix.progress import Progress, listener
 from ltfix.public import public
@@ -48,5 +47,10 @@ def extract(
         EnvironmentFault: no such device, no memory, no space, no permission.
     """
     request = public(Request)(data=data, backbone=backbone, out=out, **options)
-    caches = run(prepare(request), listener(progress or False))
+    opened = open_data(request)
+
+    from ltfix.extraction.plan import prepare
+    from ltfix.extraction.run import run
+
+    caches = run(prepare(opened), listener(progress or False))
     return next(iter(caches.values())) if len(caches) == 1 else caches

@@ -11,22 +11,19 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ltfix import files, runfile
+from ltfix import files
 from ltfix.backbones.load import Backbone, load_backbone
 from ltfix.backbones.mlp import rows_for
 from ltfix.backbones.preprocess import Columns
 from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
 from ltfix.errors import UsageError
-from ltfix.extraction.request import CUT, Request
-from ltfix.extraction.splits import check_present, choose_splits
+from ltfix.extraction.opening import Opened, open_data
+from ltfix.extraction.request import Request
 from ltfix.features.layout import CachePlan
 from ltfix.features.store import cache_state
 from ltfix.images.fastjpeg import fast_jpeg
 from ltfix.images.index import Indexes
-from ltfix.images.places import is_there
-from ltfix.images.source import Source, open_source
 from ltfix.images.split import Split
-from ltfix.images.unlabelled import open_unlabelled
 from ltfix.images.views import DrawView, Views, parse_views
 from ltfix.images.watch import JpegDecoder
 from ltfix.ranks import ranks
@@ -79,24 +76,20 @@ class Extraction:
     notes: list[str]
 
 
-def prepare(request: Request) -> Extraction:
+def prepare(asked: Request | Opened) -> Extraction:
     """Open the data, load the backbone and decide all that an extraction depends on.
+
+    Args:
+        asked: the request, or what :func:`ltfix.extraction.opening.open_data` made of it.
 
     Raises:
         UsageError, InputError, EnvironmentFault: as :func:`extract`.
     """
-    views = parse_views(request.views)
-    if request.augment is not None and not views.random:
-        hint = "views=center,train:4 has four random ones"
-        raise UsageError("only random views are augmented", where="augment", hint=hint)
+    opened = open_data(asked) if isinstance(asked, Request) else asked
+    request, splits, views = opened.request, opened.splits, parse_views(opened.request.views)
     device = _own_device(resolve_device(request.device))
     compute = choose_compute(device, request.precision, channels_last=True, emulated=True)
     use_threads(request.threads)
-    indexes = Indexes(Path(request.out))
-    request, splits, train_counts = _open(request, indexes)
-    if request.on_error == "error":
-        for split in splits:
-            check_present(split)
     backbone = load_backbone(
         request.backbone,
         checkpoint=request.checkpoint,
@@ -117,42 +110,9 @@ def prepare(request: Request) -> Extraction:
     notes = [*backbone.notes, *(note for split in splits for note in split.notes)]
     draw = None if augmentation is None else _draw(augmentation, backbone)
     jpeg = _jpeg(request, backbone)
-    return Extraction(request, backbone, compute, jobs, draw, jpeg, indexes, train_counts, notes)
-
-
-def _open(request: Request, index: Indexes) -> tuple[Request, list[Split], np.ndarray | None]:
-    """The request with the cut that its backbone was trained with; the splits, and the training samples per
-    class [K], where they are known."""
-    root, split, columns = request.root, request.split, request.columns
-    if request.unlabelled:
-        for name in ("classes", *request.cut()):
-            if getattr(request, name) is not None:
-                raise UsageError("pictures without labels have no classes", where=name, hint="leave it out")
-        pictures = open_unlabelled(request.data, root=root, split=split, columns=columns)
-        return request, [pictures.limit(request.limit)], None
-    source = open_source(request.data, root=root, split=split, columns=columns, index=index)
-    request, told = _cut_as_trained(request, source)
-    splits, counts = choose_splits(source, request)
-    own = splits[0].name in ("train", "val")
-    return request, [splits[0].noted(told if own else None), *splits[1:]], counts
-
-
-def _cut_as_trained(request: Request, source: Source) -> tuple[Request, str | None]:
-    """The request, cut as the images were that a run was trained on, if they are these and it says no cut."""
-    if request.cut() or not is_there(f"{request.backbone}/{runfile.NAME}"):
-        return request, None
-    data = read_run(Path(request.backbone)).content.get("data") or {}
-    cut = {name: data[name] for name in CUT if name in data}
-    if not cut:
-        return request, None
-    told = ", ".join(f"{name}={value}" for name, value in cut.items())
-    if (data.get("kind"), data.get("root")) != (source.kind, source.root):
-        return (
-            request,
-            f"the backbone was trained on a cut of {data.get('root')}, and none is made here: {told}",
-        )
-    note = f"train is cut as for the training of the backbone: {told}; imbalance_factor=1 takes all"
-    return dataclasses.replace(request, **cut), note
+    return Extraction(
+        request, backbone, compute, jobs, draw, jpeg, opened.indexes, opened.train_counts, notes
+    )
 
 
 def _own_device(device: torch.device) -> torch.device:

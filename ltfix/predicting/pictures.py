@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 
 from ltfix.compute import available_cpus, default_batch_size, resolve_device
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import InputError
 from ltfix.extraction.decode import decode_batches, renderer
-from ltfix.images.decode import decode, register_formats
-from ltfix.images.pictures import FilePictures
-from ltfix.images.unlabelled import open_unlabelled, read_paths
+from ltfix.images.decode import register_formats
 from ltfix.images.watch import Remarks
 from ltfix.predicting.classifiers import Classifier
+from ltfix.predicting.listing import Item
 from ltfix.predicting.request import PredictRequest
 from ltfix.progress import Progress
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-Item = tuple[str, Callable[[], "Image"]]  # a picture: its name, and what opens it
 Answered = Iterator[tuple[list[str], np.ndarray]]  # names, and their logits [B, K]
-
-
-def list_pictures(data: str, request: PredictRequest, progress: Progress) -> Iterator[Item]:
-    """The pictures, those named on standard input as their names come in."""
-    if data == "-":
-        root = str(request.root or ".")
-        return ((path, functools.partial(_open, root, path)) for path in read_paths("-"))
-    split = open_unlabelled(data, root=request.root, split=request.split, columns=request.columns)
-    if split.kept is not None:
-        raise UsageError("only caches keep columns", where="columns", hint="leave keep=… out")
-    progress.start("predict", len(split), "pictures")
-    return ((name, functools.partial(split.open, row)) for row, name in enumerate(split.samples))
-
-
-def _open(root: str, path: str) -> Image:
-    picture = FilePictures(root, [path])
-    return decode(picture.read(0), picture.where(0))
 
 
 def answer(

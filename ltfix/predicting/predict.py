@@ -6,27 +6,29 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltfix.compute import choose_compute, resolve_device
 from ltfix.errors import InputError, UsageError
 from ltfix.evaluation.given import NamedHead, check_fit
 from ltfix.evaluation.scores import logit_blocks
 from ltfix.exporting.body import load_body, own_cache
 from ltfix.exporting.export import class_names
-from ltfix.exporting.opened import Exported, is_export, open_export
-from ltfix.exporting.request import OF_BODIES, refuse_given
+from ltfix.exporting.request import OF_BODIES, is_export, refuse_given
 from ltfix.features import manifest as manifests
 from ltfix.features.read import CacheLike, FeatureCache, open_cache
 from ltfix.heads.head import Head, load_head
 from ltfix.heads.vectors import numpy_of
-from ltfix.predicting.classifiers import Classifier, ExportOnPixels, HeadOnBody
-from ltfix.predicting.pictures import Answered, answer, list_pictures
+from ltfix.predicting.listing import Item, list_pictures
 from ltfix.predicting.request import PredictRequest
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
+
+if TYPE_CHECKING:
+    from ltfix.exporting.opened import Exported
+    from ltfix.predicting.classifiers import Classifier
+    from ltfix.predicting.pictures import Answered
 
 _ROWS = 4096  # of a cache at once
 _OF_PICTURES = ("root", "split", "columns")
@@ -127,22 +129,25 @@ def predict(
     """
     asked, progress = request or public(PredictRequest)(**options), listener(progress)
     exported = isinstance(model, Path | str) and is_export(Path(model))
-    opened = open_export(str(model), str(resolve_device(asked.device))) if exported else _head(model)
+    if exported:
+        refuse_given(asked, (*OF_BODIES, "classes"), "an export has its own body and class names")
+    head = None if exported else _head(model)
     known = None if cache is None else open_cache(cache)
     features = _as_cache(data)
-    if isinstance(opened, Head):
-        known = own_cache(opened, known, asked, alone=features is not None)
-    if isinstance(opened, Exported):
-        refuse_given(asked, (*OF_BODIES, "classes"), "an export has its own body and class names")
-        names, name = opened.classes, opened.path.name
-    else:
-        names, name = class_names(opened, known or features, asked), opened.name
     if features is not None:
         refuse_given(asked, (*OF_BODIES, *_OF_PICTURES), "a feature cache needs no body and has no pictures")
+    if head is not None:
+        known = own_cache(head, known, asked, alone=features is not None)
+        names, name = class_names(head, known or features, asked), head.name
+    pictures = list_pictures(str(data), asked) if features is None else None
+    opened = _export(str(model), asked) if head is None else head
+    if not isinstance(opened, Head):
+        names, name = opened.classes, opened.path.name
+    if features is not None:
         answered = _of_features(opened, features, progress)
     else:
-        classifier = _classifier(opened, known, asked)
-        answered = answer(classifier, list_pictures(str(data), asked, progress), asked, progress)
+        assert pictures is not None
+        answered = _of_pictures(opened, known, pictures, asked, progress)
     return Predictions(names, name, min(asked.top, len(names)), asked.abstain, answered)
 
 
@@ -167,12 +172,39 @@ def _as_cache(data: CacheLike | Any) -> FeatureCache | None:
     return open_cache(path) if inside or path.suffix in (".npz", ".safetensors") else None
 
 
-def _classifier(model: Head | Exported, cache: FeatureCache | None, request: PredictRequest) -> Classifier:
-    if isinstance(model, Exported):
-        return ExportOnPixels(model)
-    device = resolve_device(request.device)
-    compute = choose_compute(device, request.precision, channels_last=True, emulated=True)
-    return HeadOnBody(model, load_body(model, cache, request), cache, compute)
+def _export(path: str, request: PredictRequest) -> Exported:
+    from ltfix.compute import resolve_device
+    from ltfix.exporting.opened import open_export
+
+    return open_export(path, str(resolve_device(request.device)))
+
+
+def _of_pictures(
+    model: Head | Exported,
+    cache: FeatureCache | None,
+    pictures: tuple[Iterator[Item], int | None],
+    request: PredictRequest,
+    progress: Progress,
+) -> Answered:
+    """The logits of pictures."""
+    body = load_body(model, cache, request) if isinstance(model, Head) else None  # which looks, then imports
+
+    from ltfix.compute import choose_compute, resolve_device
+    from ltfix.predicting.classifiers import ExportOnPixels, HeadOnBody
+    from ltfix.predicting.pictures import answer
+
+    classifier: Classifier
+    if isinstance(model, Head):
+        assert body is not None
+        device = resolve_device(request.device)
+        compute = choose_compute(device, request.precision, channels_last=True, emulated=True)
+        classifier = HeadOnBody(model, body, cache, compute)
+    else:
+        classifier = ExportOnPixels(model)
+    items, n = pictures
+    if n is not None:
+        progress.start("predict", n, "pictures")
+    return answer(classifier, items, request, progress)
 
 
 def _of_features(model: Head | Exported, cache: FeatureCache, progress: Progress) -> Answered:

@@ -19,12 +19,11 @@ from ltfix.backbones import augment, mlp
 from ltfix.backbones.preprocess import Columns, refuse_pixels
 from ltfix.compute import Compute, choose_compute
 from ltfix.errors import InputError, UsageError
-from ltfix.extraction.splits import class_names, training_splits
 from ltfix.images.numbers import numbers_of
-from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.stage1 import recipes
 from ltfix.stage1.entries import COMMON, LATER, Recipe
+from ltfix.stage1.images import Images
 from ltfix.stage1.objectives import extras
 from ltfix.stage1.request import TrainingRequest
 from ltfix.stage1.trainee import TrainingStart, build_start
@@ -94,16 +93,16 @@ class Plan:
         }
 
 
-def prepare_training(request: TrainingRequest, device: torch.device) -> Plan:
-    """Open the images, build the network and resolve the recipe's values for both and for this device.
+def prepare_training(request: TrainingRequest, images: Images, device: torch.device) -> Plan:
+    """Build the network for the images and resolve the recipe's values for both and for this device.
 
     Raises:
         UsageError: an unknown recipe, preset, value, augmentation or model.
-        InputError: images or a checkpoint that are missing or wrong.
+        InputError: images or a checkpoint that are wrong.
         EnvironmentFault: a precision that the device has not; weights that cannot be downloaded.
     """
     recipe = recipes.find_recipe(request.recipe).with_loss(request.loss)
-    train, val = open_images(request)
+    train, val = images
     request = of_table(request, train)
     dropout = COMMON["dropout"].read("dropout", request.values.get("dropout") or 0)
     start = build_start(request, recipe, train.n_classes, dropout)
@@ -144,23 +143,6 @@ def of_table(request: TrainingRequest, train: Split) -> TrainingRequest:
     arguments = {**request.model_args, "columns": list(columns)}
     mean, std = values.mean(0).tolist(), np.where(varies, std, 1.0).tolist()
     return dataclasses.replace(request, model_args=arguments, mean=mean, std=std)
-
-
-def open_images(request: TrainingRequest) -> tuple[Split, Split | None]:
-    """The training images, and those of the split ``val`` where there is one.
-
-    Raises:
-        UsageError, InputError: as :func:`ltfix.images.source.open_source`.
-    """
-    source = open_source(request.data, root=request.root, split=(request.split,), columns=request.columns)
-    classes, note = class_names(source, request.split, request)
-    found = training_splits(source, request.split, classes, request)
-    train = found[request.split].noted(note)
-    if train.kept is not None:
-        raise UsageError("only caches keep columns", where="columns", hint="leave keep=… out")
-    if request.split != "val" and "val" in source.splits():
-        return train, source.split("val", train.classes)
-    return train, found.get("val") if request.split != "val" else None
 
 
 def versions() -> dict[str, str]:

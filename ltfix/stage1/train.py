@@ -19,6 +19,7 @@ from ltfix.stage1 import events
 from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import Processes, joined
 from ltfix.stage1.heads import CosineClassifier
+from ltfix.stage1.images import Images, open_images
 from ltfix.stage1.loop import EpochResult, Pace, Trainer, predict
 from ltfix.stage1.objectives import build_objective
 from ltfix.stage1.optimise import build_optimizer
@@ -73,10 +74,10 @@ def train_backbone(
     """
     given = {**options, **(preprocess or {})}
     request = TrainingRequest.of(data=data, out=out, model=model, recipe=recipe, **given)
-    return train(request, listener(progress))
+    return train(request, open_images(request), listener(progress))
 
 
-def train(request: TrainingRequest, progress: Progress = SILENT) -> Run:
+def train(request: TrainingRequest, images: Images, progress: Progress = SILENT) -> Run:
     """Run a request for training to its end, in this process of possibly several.
 
     Raises:
@@ -86,7 +87,7 @@ def train(request: TrainingRequest, progress: Progress = SILENT) -> Run:
     if request.tensorboard:
         events.demand()
     with joined(request.device) as (processes, device):
-        plan = prepare_training(request, device)
+        plan = prepare_training(request, images, device)
         progress = progress if processes.first else SILENT
         for split in filter(None, (plan.train, plan.val)):
             for note in split.notes:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ltfix.errors import UsageError
-from ltfix.features.read import CacheLike, open_cache
+from ltfix.features.read import CacheLike, FeatureCache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
-from ltfix.stage2.fitting.context import Material
-from ltfix.stage2.fitting.trace import Trace
+from ltfix.stage2.methods.compatibility import decide, open_caches
 from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import Method, find_method
 from ltfix.stage2.methods.values import LossLike, Values, resolve, with_loss
-from ltfix.stage2.tuning import auto
-from ltfix.stage2.tuning.budget import limit, watched
-from ltfix.stage2.tuning.method_fit import MethodFit
-from ltfix.stage2.tuning.store import Store
 
-__all__ = ["FitPlan", "Options", "fit", "plan_fit"]
+if TYPE_CHECKING:
+    from ltfix.stage2.fitting.trace import Trace
+
+__all__ = ["AUTO", "FitPlan", "Options", "fit", "plan_fit"]
+AUTO = "auto"
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -46,8 +45,19 @@ class FitPlan:
     def name(self) -> str:
         """What a head of it is called when nobody names it."""
         if self.values is None:
-            return auto.NAME
+            return AUTO
         return head_name(self.values, loss=self.loss, tuned=self.options.tune, options=self.options)
+
+    def open(self, cache: CacheLike, val: CacheLike | None) -> tuple[FeatureCache, FeatureCache | None]:
+        """The caches, with all refused that is known of a fit on them before torch is imported.
+
+        Raises:
+            UsageError, InputError: as :meth:`train`.
+        """
+        train, held, _ = open_caches(cache, val, self.options)
+        if self.values is not None:
+            decide(self.values, self.options, train)
+        return train, held
 
     def train(
         self,
@@ -71,8 +81,14 @@ class FitPlan:
             UsageError: parts that make no sense together on this cache.
             InputError: a cache that is wrong or does not fit, one class only, a fit that diverges.
         """
-        train = open_cache(cache)
-        held = None if val is None else open_cache(val, train.classes or ())
+        train, held = self.open(cache, val)
+
+        from ltfix.stage2.fitting.context import Material
+        from ltfix.stage2.tuning import auto
+        from ltfix.stage2.tuning.budget import limit, watched
+        from ltfix.stage2.tuning.method_fit import MethodFit
+        from ltfix.stage2.tuning.store import Store
+
         material = Material.of(train, held, self.options, seeds[0], progress)
         with watched(material):
             if self.values is None:
@@ -97,7 +113,7 @@ def plan_fit(
         UsageError: an unknown method, value, loss or option, or parts that make no sense together.
     """
     options, given = (options or Options()).beside(values)
-    if method != auto.NAME:
+    if method != AUTO:
         if methods is not None:
             what = "methods are what method auto chooses among"
             raise UsageError(what, where="methods", hint="leave it out")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from ltfix import cli
 from ltfix.files import write_safetensors
 from ltfix.heads.head import load_head
 from ltfix.stage2.fit import FitPlan
+from ltfix.stage2.loop import engine
 
 Error = Callable[..., tuple[int, str]]
 COUNTS = [60, 20, 6, 2]
@@ -164,6 +164,7 @@ def test_an_existing_head_is_replaced_only_with_overwrite(project: Path, capsys,
     assert load_head(place).meta["seed"] == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a second process that has torch already")
 @pytest.mark.parametrize("more", [[], ["--overwrite"], ["--seeds", "2"]])
 def test_of_two_fits_of_one_head_one_wins(
     project: Path, capsys, monkeypatch: pytest.MonkeyPatch, more: list[str]
@@ -173,9 +174,10 @@ def test_of_two_fits_of_one_head_one_wins(
     real = FitPlan.train
 
     def overtaken(*args: Any, **options: Any) -> Any:
-        second = [sys.executable, "-m", "ltfix", *argv, *more, "--lr", "0.01"]
-        done = subprocess.run(second, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
+        if (process := os.fork()) == 0:
+            FitPlan.train = real
+            os._exit(cli.run([*argv, *more, "--lr", "0.01", "--quiet"]))
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
         return real(*args, **options)
 
     monkeypatch.setattr(FitPlan, "train", overtaken)
@@ -390,36 +392,36 @@ def test_a_read_only_folder_is_a_fault_of_the_environment(project: Path, ltfix):
     assert list((project / "heads").iterdir()) == []
 
 
-TELLING = """
-import sys
-from ltfix.cli import main
-from ltfix.stage2.loop import engine
-
-step = engine.step
-
-def first(*args):
-    print("training", file=sys.stderr, flush=True)
-    engine.step = step
-    step(*args)
-
-engine.step = first
-main(sys.argv[1:])
-"""
-
-
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a second process that has torch already")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_fit_leaves_no_head(project: Path, number: signal.Signals, code: int):
-    argv = [sys.executable, "-c", TELLING, "fit", "train.safetensors", "--epochs", "100000000"]
-    running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert running.stderr.readline() == "training\n"
-        running.send_signal(number)
-        out, err = running.communicate(timeout=60)
-    finally:
-        running.kill()
-    assert running.returncode == code
-    assert out == ""
-    assert "Traceback" not in err
+    reading, writing = os.pipe()
+    if (process := os.fork()) == 0:
+        real = engine.step
+
+        def first(*args: Any) -> None:
+            os.write(2, b"training\n")
+            engine.step = real
+            real(*args)
+
+        engine.step = first
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115
+        try:
+            cli.main(["fit", "train.safetensors", "--epochs", "100000000"])
+        except SystemExit as end:
+            sys.stderr.flush()
+            os._exit(int(end.code or 0))
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        began = said.readline()
+        os.kill(process, number)
+        told = said.read()
+    assert began == "training\n"
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == code
+    assert "Traceback" not in told
+    assert [line[:7] for line in told.splitlines()] == ["ltfix: "]
     assert nothing_written(project)
 
 

@@ -163,7 +163,7 @@ def test_an_operator_that_onnx_lacks_is_one_line(project, tmp_path: Path, monkey
 
 
 def test_an_export_that_differs_is_not_published(project, tmp_path: Path, monkeypatch):
-    from ltfix.exporting import export as module
+    from ltfix.exporting import check as module
 
     made = project("vit")
     monkeypatch.setattr(module, "own_logits", lambda joined, batch: np.ones((16, 3), np.float32))

@@ -15,8 +15,7 @@ from huggingface_hub import ModelCard
 
 import ltfix
 from ltfix.errors import InputError, LtfixError
-from ltfix.exporting.opened import is_export
-from ltfix.exporting.request import FORMATS
+from ltfix.exporting.request import FORMATS, is_export
 
 
 @pytest.fixture(scope="module")

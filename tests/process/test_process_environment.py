@@ -63,12 +63,21 @@ def test_a_working_folder_that_is_gone(tmp_path: Path):
         assert (done.returncode, done.stderr) == (4, said)
 
 
-def test_a_full_disk_is_not_blamed_on_the_method(tables: Path):
+def test_a_full_disk_is_not_blamed_on_the_method(tables: Path, monkeypatch, capsys):
+    import resource
+
+    monkeypatch.chdir(tables)
     line = ["--train", "train.npz", "--test", "test.npz", "--methods", "ncm,tau-norm", "--seeds", "1"]
-    done = limited(tables, "RLIMIT_FSIZE", 100, "compare", *line, "--device", "cpu", "--quiet")
-    assert (done.returncode, len(done.stderr.splitlines())) == (4, 1), done.stderr
-    assert "larger than" in done.stderr
-    assert "no method can run" not in done.stderr
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, usual[1]))
+    try:
+        code = cli.run(["compare", *line, "--device", "cpu", "--quiet"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    err = capsys.readouterr().err
+    assert (code, len(err.splitlines())) == (4, 1), err
+    assert "larger than" in err
+    assert "no method can run" not in err
     assert not list(tables.rglob("*.safetensors"))
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 from timm.models import model_entrypoint, save_for_hf
 
+from ltfix.backbones.given import LOCAL, PREFIX
 from ltfix.backbones.load import Backbone
-from ltfix.backbones.network import LOCAL
 from ltfix.backbones.preprocess import resolve_preprocess
 from ltfix.backbones.timm_models import open_timm
-from ltfix.backbones.torchvision_models import PREFIX
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.card import model_card
 from ltfix.exporting.joined import Joined, fill
@@ -31,7 +30,7 @@ class _Config:
 
 def write(joined: Joined, folder: Path) -> Path:
     """``model.safetensors`` and ``config.json`` as timm itself writes them for the hub."""
-    backbone = joined.body("timm")
+    backbone = joined.body()
     demand_known(backbone)
     network, values = backbone.network, backbone.preprocess.to_dict()
     arguments = {**recorded(network.name), **network.arguments, "num_classes": joined.head.n_classes}

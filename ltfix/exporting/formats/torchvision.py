@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ltfix import files
+from ltfix.backbones.given import PREFIX
 from ltfix.backbones.network import build, check_arguments
-from ltfix.backbones.torchvision_models import PREFIX
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.joined import Joined, fill
 from ltfix.exporting.opened import ExportRecord, ToLogits, normalised
@@ -20,7 +20,7 @@ from ltfix.tensorfile import load_tensors, ltfix_metadata
 
 def write(joined: Joined, folder: Path) -> Path:
     """The state dict; its metadata name the model, its arguments, the classes and the preprocessing."""
-    backbone = joined.body("torchvision")
+    backbone = joined.body()
     network = backbone.network
     if not backbone.info["name"].startswith(PREFIX):
         raise UsageError("a timm model is no torchvision model", where="to=torchvision", hint="use to=timm")
@@ -34,7 +34,7 @@ def write(joined: Joined, folder: Path) -> Path:
 
 def _arguments(joined: Joined) -> dict[str, Any]:
     """What torchvision's constructor needs; auxiliary classifiers are left out."""
-    network = joined.body("torchvision").network
+    network = joined.body().network
     arguments = {name: value for name, value in network.arguments.items() if name != "init_weights"}
     if hasattr(network.body, "transform_input"):  # GoogLeNet, Inception; true of weights that were trained so
         arguments |= {"aux_logits": False, "transform_input": network.body.transform_input}
@@ -66,7 +66,7 @@ def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
 
 def usage(path: Path, joined: Joined) -> str:
     """The model and its state dict."""
-    name = joined.body("torchvision").network.name
+    name = joined.body().network.name
     arguments = "".join(f", {key}={value!r}" for key, value in _arguments(joined).items())
     return (
         f'model = torchvision.models.get_model("{name}"{arguments}); '

@@ -8,24 +8,22 @@ import math
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from ltfix.compute import Compute, choose_compute, resolve_device
-from ltfix.errors import InputError
 from ltfix.evaluation.temperature import calibrate, on_samples
 from ltfix.features.cache import FeatureCache
-from ltfix.heads.head import INIT, Head, load_head
+from ltfix.heads.head import INIT, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.probe import find_probe
 from ltfix.stage2.fitting.runs import Fitter
 from ltfix.stage2.fitting.validation import FRACTION, Validation, validation_samples
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Scaling, natural
-from ltfix.stage2.methods.compatibility import demand_fit
-from ltfix.stage2.methods.method import find_part, find_start
+from ltfix.stage2.methods.compatibility import given_head, open_caches
+from ltfix.stage2.methods.method import find_part
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.parts import Part
 
@@ -118,13 +116,7 @@ class Material:
                 nothing to calibrate on.
             UsageError, EnvironmentFault: there is no such device, or it lacks the precision.
         """
-        _check_caches(train, held)
-        if options.calibrate and held is None and train.head is not None:
-            raise InputError(
-                "the backbone was trained on these samples, so they ask for far too low a temperature",
-                where=train.path,
-                hint="give others by val=CACHE, or fit without and use `ltfix calibrate`",
-            )
+        train, held, _ = open_caches(train, held, options)
         compute = choose_compute(resolve_device(options.device), options.precision)
         data = Features.of(train, options.views_used, options.stream)
         stage1 = train.head
@@ -133,10 +125,8 @@ class Material:
             progress.note(f"the stage-1 classifier is not linear ({kind}): the linear probe stands in for it")
             stage1 = None
         usual = natural(data.some_rows(), continued=stage1 is not None)
-        own: Any = None if options.init is None else find_start(options.init).own
-        given = load_head(own) if isinstance(own, Path) else own
+        given = given_head(options, train)
         if given is not None:
-            demand_fit(given, train)
             given = dataclasses.replace(given, method=INIT, path=None)
         return cls(train, held, options, compute, seed, progress, data, usual, stage1, given)
 
@@ -262,28 +252,3 @@ def _blocks(folds: Sequence[Validation], heads: Sequence[Head]) -> Iterator[tupl
         for part, logits in fold.blocks(head):
             yield slice(start + part.start, start + part.stop), logits
         start += len(fold.held)
-
-
-def _check_caches(train: FeatureCache, held: FeatureCache | None) -> None:
-    train.demand_labels()
-    if int((train.counts > 0).sum()) < 2:
-        raise InputError("all samples are of one class", where=train.path, hint="a classifier needs two")
-    if held is not None:
-        check_pair(train, held, "validation")
-
-
-def check_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
-    """Refuse a cache to score on that does not fit the training cache.
-
-    Raises:
-        InputError: D or the class names differ, or a label is not below K.
-    """
-    train.demand_labels()
-    other.demand_labels()
-    if other.dim != train.dim:
-        raise InputError(f"{name} features have D = {other.dim}, training D = {train.dim}", where=other.path)
-    if int(other.labels.max()) >= train.n_classes:
-        largest = int(other.labels.max())
-        raise InputError(f"{name} label {largest} is not below K = {train.n_classes}", where=other.path)
-    if other.classes and train.classes and other.classes != train.classes:
-        raise InputError(f"{name} and training classes differ", where=other.path)

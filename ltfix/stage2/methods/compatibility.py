@@ -1,4 +1,4 @@
-"""Whether a method, its start and the features go together; asked before anything is fitted."""
+"""Whether caches, a method and its start go together; asked before anything is fitted or torch imported."""
 
 from __future__ import annotations
 
@@ -6,10 +6,82 @@ import numpy as np
 
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
+from ltfix.features.read import CacheLike, open_cache
 from ltfix.heads.head import Head, load_head
 from ltfix.stage2.methods.method import find_start
 from ltfix.stage2.methods.options import Options
+from ltfix.stage2.methods.presets import with_preset
 from ltfix.stage2.methods.values import Values
+
+
+def open_caches(
+    train: CacheLike, held: CacheLike | None, options: Options, test: CacheLike | None = None
+) -> tuple[FeatureCache, FeatureCache | None, FeatureCache | None]:
+    """The training, validation and test caches, their labels numbered alike.
+
+    Raises:
+        InputError: they are wrong, or do not fit each other or the head to start from; one class only;
+            nothing to calibrate on.
+    """
+    opened = open_cache(train)
+    held, test = (None if one is None else open_cache(one, opened.classes or ()) for one in (held, test))
+    opened.demand_labels()
+    if int((opened.counts > 0).sum()) < 2:
+        raise InputError("all samples are of one class", where=opened.path, hint="a classifier needs two")
+    for other, name in ((held, "validation"), (test, "test")):
+        if other is not None:
+            _demand_pair(opened, other, name)
+    if options.calibrate and held is None and opened.head is not None:
+        raise InputError(
+            "the backbone was trained on these samples, so they ask for far too low a temperature",
+            where=opened.path,
+            hint="give others by val=CACHE, or fit without and use `ltfix calibrate`",
+        )
+    given_head(options, opened)
+    return opened, held, test
+
+
+def _demand_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
+    """Refuse a cache to score on that does not fit the training cache.
+
+    Raises:
+        InputError: D or the class names differ, or a label is not below K.
+    """
+    other.demand_labels()
+    if other.dim != train.dim:
+        raise InputError(f"{name} features have D = {other.dim}, training D = {train.dim}", where=other.path)
+    if int(other.labels.max()) >= train.n_classes:
+        largest = int(other.labels.max())
+        raise InputError(f"{name} label {largest} is not below K = {train.n_classes}", where=other.path)
+    if other.classes and train.classes and other.classes != train.classes:
+        raise InputError(f"{name} and training classes differ", where=other.path)
+
+
+def given_head(options: Options, train: FeatureCache) -> Head | None:
+    """The head that ``init`` gives, if it gives one.
+
+    Raises:
+        InputError: it is no head, or training on this cache cannot start from it.
+    """
+    own = None if options.init is None else find_start(options.init).own
+    head = own if isinstance(own, Head | None) else load_head(own)
+    if head is not None:
+        demand_fit(head, train)
+    return head
+
+
+def decide(values: Values, options: Options, train: FeatureCache) -> tuple[Values, str | None]:
+    """The values with those that a preset and the cache decide; and in a line what the preset did.
+
+    Raises:
+        UsageError, InputError: as :func:`demand_sense`.
+    """
+    told = None
+    if options.preset is not None:
+        values, told = with_preset(values, options.preset, train)
+    values = values.for_classes(train.n_classes)
+    demand_sense(values, options, train)
+    return values, told
 
 
 def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
@@ -21,8 +93,7 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
     """
     method, head = values.method, values.parts["head"]
     start = method.init if options.init is None else find_start(options.init)
-    if start.own is not None:
-        demand_fit(start.own if isinstance(start.own, Head) else load_head(start.own), train)
+    given_head(options, train)
     if start.noise and method.keeps_start:
         raise UsageError(
             f"{method.name} keeps the rows it starts from, and these would be noise", where="init"

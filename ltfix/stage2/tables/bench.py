@@ -10,16 +10,17 @@ import numpy as np
 from ltfix.evaluation.given import training_counts
 from ltfix.evaluation.metrics import TITLES, Verdicts
 from ltfix.evaluation.scores import predictions, spread
-from ltfix.evaluation.shots import SHOTS, group
+from ltfix.evaluation.shots import group
 from ltfix.evaluation.table import Column
-from ltfix.features.read import CacheLike, open_cache
+from ltfix.features.read import CacheLike
 from ltfix.heads.head import Head
 from ltfix.progress import Progress
-from ltfix.stage2.fitting.context import Material, check_pair
+from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.methods.compatibility import open_caches
 from ltfix.stage2.methods.options import Options
+from ltfix.stage2.tables.entries import SCORES
 
 Scores = Mapping[str, float | None]
-SCORES = ("all", *SHOTS, "worst_class", "class_mean")
 
 
 class Bench:
@@ -51,11 +52,7 @@ class Bench:
         few: int,
         progress: Progress,
     ) -> None:
-        opened = open_cache(train)
-        held = None if val is None else open_cache(val, opened.classes or ())
-        self.test = None if test is None else open_cache(test, opened.classes or ())
-        if self.test is not None:
-            check_pair(opened, self.test, "test")
+        opened, held, self.test = open_caches(train, val, options, test)
         self.material = Material.of(opened, held, options, seed, progress)
         self.shots = group(training_counts(opened), many, few)
         if self.test is not None:

@@ -30,9 +30,9 @@ from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.loop.scaling import told_scaling
 from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.tables.bench import SCORES, Bench, seeds_note, spreads
+from ltfix.stage2.tables.bench import Bench, seeds_note, spreads
 from ltfix.stage2.tables.comparison import Comparison
-from ltfix.stage2.tables.entries import Entry, entries
+from ltfix.stage2.tables.entries import SCORES, Entry, entries
 from ltfix.stage2.tuning.budget import limit, watched
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for

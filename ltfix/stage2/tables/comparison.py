@@ -10,7 +10,8 @@ from ltfix.evaluation.result import Result
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.significance import ALPHA
 from ltfix.evaluation.table import Column, Table
-from ltfix.stage2.tables.bench import SCORES, score_columns
+from ltfix.stage2.tables.bench import score_columns
+from ltfix.stage2.tables.entries import SCORES
 
 FORMAT = "ltfix-compare/1"
 _COST = "Fit s: wall seconds of all seeds together"

@@ -10,11 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
+from ltfix.evaluation.shots import SHOTS
 from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.registry import Method, find_method, methods
-from ltfix.stage2.methods.values import Values, resolve, with_loss
+from ltfix.stage2.methods.values import LossLike, Values, resolve, with_loss
 from ltfix.stage2.tables.ranges import MOST_POINTS, read_points
 from ltfix.stage2.tuning.candidates import searches
+
+SCORES = ("all", *SHOTS, "worst_class", "class_mean")
+"""Of a comparison's rows."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,6 +102,19 @@ def read_grid(
     if size > MOST_POINTS:
         raise UsageError(f"a grid of {size} points", where="over", hint=f"at most {MOST_POINTS}")
     return grid
+
+
+def grid_of(
+    method: Method | str, loss: LossLike | None, over: Mapping[str, Sequence[Any]], given: Mapping[str, Any]
+) -> tuple[Method, dict[str, list[Any]], list[Values]]:
+    """The method with its loss, the grid that is swept, and the values at each of its points.
+
+    Raises:
+        UsageError: as :func:`read_grid` and :func:`grid_points`, or an unknown method or loss.
+    """
+    found = with_loss(find_method(method), loss)
+    grid = read_grid(found, over, given)
+    return found, grid, grid_points(found, grid, given)
 
 
 def grid_points(method: Method, grid: Mapping[str, Sequence[Any]], given: Mapping[str, Any]) -> list[Values]:

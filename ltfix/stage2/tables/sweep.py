@@ -19,10 +19,10 @@ from ltfix.public import public
 from ltfix.seeds import list_seeds
 from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.methods.registry import Method, find_method
-from ltfix.stage2.methods.values import LossLike, with_loss
+from ltfix.stage2.methods.registry import Method
+from ltfix.stage2.methods.values import LossLike
 from ltfix.stage2.tables.bench import Bench, score_columns, seeds_note, spreads
-from ltfix.stage2.tables.entries import grid_points, read_grid
+from ltfix.stage2.tables.entries import grid_of
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.search import side_by_side
 
@@ -125,9 +125,7 @@ def sweep(
     numbers, progress = list_seeds(seeds), listener(progress)
     options, given = (options or Options()).beside({**(values or {}), **more})
     untuned = dataclasses.replace(options, tune=False)
-    entry = with_loss(find_method(method), loss)
-    grid = read_grid(entry, over, given)
-    asked = grid_points(entry, grid, given)
+    entry, grid, asked = grid_of(method, loss, over, given)
     bench = Bench(train, test, val, untuned, numbers[0], many=many, few=few, progress=progress)
     material = bench.material
     tried = [MethodFit.of(material, values).candidates()[0] for values in asked]

@@ -24,7 +24,6 @@ from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
 from ltfix.stage2.tuning.verdict import UNCHANGED, Contender, decide
 
-NAME = "auto"
 NOWHERE = Store(None)
 SURE_VALUES = 1 << 19
 """Of logits that are kept of each method, to see which agree: 2 MiB."""

@@ -17,8 +17,7 @@ from ltfix.stage2.fitting.trace import Trace
 from ltfix.stage2.fitting.validation import BY, Validation, cut
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.losses.loss import build_loss
-from ltfix.stage2.methods.compatibility import demand_sense
-from ltfix.stage2.methods.presets import with_preset
+from ltfix.stage2.methods.compatibility import decide
 from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning import rule as rules
 from ltfix.stage2.tuning import search
@@ -64,11 +63,9 @@ class MethodFit:
         Raises:
             InputError, UsageError: the method cannot run on this cache.
         """
-        if material.options.preset is not None:
-            values, told = with_preset(values, material.options.preset, material.train)
+        values, told = decide(values, material.options, material.train)
+        if told is not None:
             material.note_once(told)
-        values = values.for_classes(material.n_classes)
-        demand_sense(values, material.options, material.train)
         if values.any("by_autograd"):
             loss = values.method.loss
             assert loss is not None
