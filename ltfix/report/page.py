@@ -15,7 +15,7 @@ from ltfix.evaluation.describe import Description
 from ltfix.evaluation.shots import SHOTS
 from ltfix.progress import SILENT, Progress
 from ltfix.report.canvas import draw_svg, readable
-from ltfix.report.figures import FIGURES, load
+from ltfix.report.figures import FIGURES, load, panels_of
 
 if TYPE_CHECKING:
     from ltfix.report.subject import Subject
@@ -105,7 +105,7 @@ def _figure(name: str, subject: Subject) -> dict[str, Any]:
     data = figure.data(subject)
     panels = [
         {"title": panel.title, "svg": Markup(draw_svg(panel, f"{name}{number}"))}
-        for number, panel in enumerate(figure.panels(data) if data else ())
+        for number, panel in enumerate(panels_of(figure, data) if data else ())
     ]
     return {"name": name, "title": figure.TITLE, "read": figure.READ, "panels": panels}
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import norm
-from subjects import COUNTS, Finding, Findings, full, subject, sweep_json
+from subjects import COUNTS, HOSTILE, Finding, Findings, full, subject, sweep_json
 
 from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.evaluation.measure import Evaluation
 from ltfix.evaluation.reports import BUILT_IN
 from ltfix.report import canvas
 from ltfix.report.figures import (
@@ -31,11 +32,13 @@ from ltfix.report.figures import (
     logits,
     loma,
     norms,
+    panels_of,
     reliability,
     sensitivity,
     write,
 )
 from ltfix.report.figures.trend import trend
+from ltfix.report.subject import Subject
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -110,12 +113,37 @@ def test_the_cosine_map_against_the_plain_formula(monkeypatch: pytest.MonkeyPatc
     unit = mean / np.linalg.norm(mean, axis=1, keepdims=True)
     full_map = unit @ unit.T
     assert np.array(cosines.data(of)["cosine"]) == pytest.approx(full_map, abs=1e-3)
+    assert cosines.data(of)["names"] == list(HOSTILE)
     monkeypatch.setattr(cosines, "BINS", 3)
+    assert cosines.data(of)["names"] == []
     binned = np.array(cosines.data(of)["cosine"])
     groups = [[0, 1, 2], [3, 4], [5, 6]]
     assert binned[0, 1] == pytest.approx(full_map[np.ix_(groups[0], groups[1])].mean(), abs=1e-3)
     own = full_map[np.ix_(groups[0], groups[0])]
     assert binned[0, 0] == pytest.approx((own.sum() - 3) / 6, abs=1e-3)
+
+
+def test_the_cosine_map_names_few_classes_in_the_order_of_their_counts():
+    drawn = canvas.draw_svg(cosines.panels(cosines.data(subject(names=tuple("gfedcba"))))[0], "c")
+    told = re.findall(r">([a-g])</text>", drawn)
+    assert "".join(told) == 2 * "gfedcba"
+    many = {"cosine": np.eye(31).tolist(), "classes": 31, "names": ["x"] * 31}
+    assert ">x</text>" not in canvas.draw_svg(cosines.panels(many)[0], "c")
+
+
+def test_a_calibrated_head_shares_the_pictures_that_it_does_not_change():
+    evaluation = subject().evaluation
+    mine = evaluation.rows[1].head
+    cooler = dataclasses.replace(mine, temperature=np.full(7, 3, np.float32), path=Path("cool"))
+    heads = [evaluation.rows[0].head, mine, cooler]
+    of = Subject(Evaluation.of(heads, evaluation.test.cache))
+    asked = ("accuracy", "norms", "confusions", "gains", "reliability", "logits")
+    drawn = {f: [p.title for p in panels_of(load(f), load(f).data(of))] for f in asked}
+    shared = ["stage-1", "<b>$mine$ = cool"]
+    assert drawn["accuracy"] == drawn["confusions"] == shared
+    assert drawn["norms"] == ["stage-1 = <b>$mine$ = cool"]
+    assert drawn["gains"] == shared[1:]
+    assert drawn["reliability"] == drawn["logits"] == ["stage-1", "<b>$mine$", "cool"]
 
 
 def test_a_trend_is_the_mean_of_classes_of_alike_count():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -61,6 +62,17 @@ def figures_of(report: str) -> list[Figure]:
     return [figure for figure in map(load, FIGURES) if report == figure.OF]
 
 
+def panels_of(figure: Figure, data: dict[str, Any]) -> Sequence[Panel]:
+    """A figure's panels; heads of the same numbers, as a calibrated head and its plain one, share one."""
+    together: dict[str, dict[str, Any]] = {}
+    for head in data.get("heads", ()):
+        told = files.to_json({**head, "name": ""})
+        key = str(json.loads(told, parse_float=lambda number: f"{float(number):.4g}"))
+        alike = together.get(key)
+        together[key] = head if alike is None else {**head, "name": f"{alike['name']} = {head['name']}"}
+    return figure.panels({**data, "heads": list(together.values())} if together else data)
+
+
 Drawn = Sequence[tuple[Figure, dict[str, Any]]]
 """Figures, each with what it draws."""
 
@@ -78,4 +90,4 @@ def write(drawn: Drawn, path: Path, *, overwrite: bool) -> None:
         text = files.to_json({"format": FORMAT, "figures": figures}) + "\n"
         files.write_text(path, text, overwrite=overwrite)
     else:
-        draw_file([p for figure, data in drawn for p in figure.panels(data)], path, overwrite=overwrite)
+        draw_file([p for figure, data in drawn for p in panels_of(figure, data)], path, overwrite=overwrite)

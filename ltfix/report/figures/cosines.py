@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltfix.evaluation.reports.features import class_means, cosine_map
-from ltfix.report.canvas import MAP, Panel, label
+from ltfix.report.canvas import MAP, Panel, label, line
 from ltfix.report.subject import Subject
 
 if TYPE_CHECKING:
@@ -16,20 +16,27 @@ if TYPE_CHECKING:
 
 TITLE = "Cosine between the classes' mean features"
 READ = (
-    "Row and column are classes by falling training count: bright off the diagonal are classes that the "
-    "backbone hardly tells apart, which no last layer can mend."
+    "Rows from the top and columns from the left are the classes by falling training count: bright off the "
+    "diagonal are classes that the backbone hardly tells apart, which no last layer can mend."
 )
 OF = "features"
 BINS = 300
+NAMED = 30
+"""Of more classes the names are not drawn."""
 
 
 def data(subject: Subject) -> dict[str, Any]:
-    """``cosine``: [m][m], classes (or groups of neighbours) by falling count; ``classes``: how many."""
+    """``cosine``: [m][m], classes (or groups of neighbours) by falling count.
+
+    ``classes``: how many; ``names``: theirs in that order, unless they are grouped.
+    """
     test = subject.evaluation.test
     means = class_means(test.cache, test.n_classes, test.tta)
     order = (-test.shots.counts).argsort(kind="stable")
     order = order[means.counts[order] > 0]
-    return {"cosine": cosine_map(means, order, BINS).round(3).tolist(), "classes": len(order)}
+    names = [test.class_name(k) or str(k) for k in order.tolist()] if len(order) <= BINS else []
+    found = cosine_map(means, order, BINS).round(3).tolist()
+    return {"cosine": found, "classes": len(order), "names": names}
 
 
 def panels(data: dict[str, Any]) -> list[Panel]:
@@ -47,4 +54,9 @@ def _draw(data: dict[str, Any], axes: Axes) -> None:
     axes.figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02).outline.set_visible(False)
     axes.grid(visible=False)
     groups = f" (means of {k / len(cosine):.1f} neighbours)" if len(cosine) < k else ""
+    if k <= NAMED:
+        names = [line(name, 16) for name in data["names"]]
+        size = min(8.0, 160 / k)  # points: neighbours do not touch
+        axes.set_xticks(range(1, k + 1), names, rotation=90, fontsize=size)
+        axes.set_yticks(range(1, k + 1), names, fontsize=size)
     label(axes, f"classes, by falling count{groups}", "")
