@@ -56,7 +56,7 @@ def _draw(data: dict[str, Any], axes: Axes) -> None:
     groups = f" (means of {k / len(cosine):.1f} neighbours)" if len(cosine) < k else ""
     if k <= NAMED:
         names = [line(name, 16) for name in data["names"]]
-        size = min(8.0, 160 / k)  # points: neighbours do not touch
+        size = min(8.0, 140 / k)  # points: neighbours do not touch
         axes.set_xticks(range(1, k + 1), names, rotation=90, fontsize=size)
         axes.set_yticks(range(1, k + 1), names, fontsize=size)
     label(axes, f"classes, by falling count{groups}", "")

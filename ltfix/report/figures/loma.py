@@ -41,7 +41,9 @@ def in_tens(margins: np.ndarray) -> list[float | None]:
 
 
 def panels(data: dict[str, Any]) -> list[Panel]:
-    """One of all heads."""
+    """One of all heads; none of a single ten, whose share is the same for all."""
+    if len(data["heads"][0]["shares"]) < 2:
+        return []
     return [Panel(TITLE, partial(_draw, data["heads"]), height=3.0)]
 
 
@@ -52,7 +54,7 @@ def _draw(heads: list[dict[str, Any]], axes: Axes) -> None:
         colour = COLOURS[LINES[number % len(LINES)]]
         style = ("-", "--")[number // len(LINES)]
         axes.plot(
-            middle, 100 * shares, style, marker="o", ms=3, lw=1.2, color=colour, label=line(head["name"], 24)
+            middle, 100 * shares, style, marker="o", ms=3, lw=1.2, color=colour, label=line(head["name"], 40)
         )
     axes.axhline(0, color=COLOURS["muted"], lw=0.8)
     axes.legend(loc="best")
