@@ -217,7 +217,8 @@ def _made(head: Head, flags: dict[str, str]) -> Iterator[str]:
         yield from ("--by", by)
         return
     yield "fit"
-    if "auto" in told.selection and not told.values:  # the start as it was
+    auto = told.selection.get("auto")
+    if auto is not None and (not told.values or auto.get("averaged")):  # what no other command makes
         yield from ("--method", "auto")
     else:
         yield from _fit(head, told, flags)

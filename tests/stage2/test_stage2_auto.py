@@ -12,9 +12,11 @@ import ltfix
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import SILENT
 from ltfix.stage2.fit import plan_fit
-from ltfix.stage2.tuning import auto
+from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.methods.options import Options
+from ltfix.stage2.tuning import auto, means
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
-from ltfix.stage2.tuning.verdict import CHANGES, UNCHANGED, Contender, decide
+from ltfix.stage2.tuning.verdict import CHANGES, UNCHANGED, Contender, Verdict, decide
 
 
 class Said(type(SILENT)):  # type: ignore[misc]
@@ -43,10 +45,16 @@ def contender(name: str, change: int, share: float, shift: int = 0, odd: int = 0
     return Contender(name, change, right(share, shift), sure)
 
 
+def judged(field: list[Contender], means: np.ndarray | None = None, fresh: bool = False) -> Verdict:
+    """The verdict; class means that are nowhere right unless some are given."""
+    return decide(field, np.zeros(200, bool) if means is None else means, LABELS, fresh=fresh)
+
+
 def test_a_clear_winner_is_taken_whatever_it_changes_and_others_say():
     field = [contender(UNCHANGED, 0, 0.5), contender("la", 1, 0.6), contender("ce", 2, 0.9, odd=40)]
-    taken, table, why = decide(field, LABELS)
-    assert taken.name == "ce"
+    verdict = judged(field)
+    table = verdict.table
+    assert verdict.taken.name == "ce"
     assert [row["method"] for row in table] == ["ce", "la", UNCHANGED]
     assert table[1] == {
         "method": "la",
@@ -57,7 +65,7 @@ def test_a_clear_winner_is_taken_whatever_it_changes_and_others_say():
         "changes": CHANGES[1],
     }
     assert table[0]["agreement"] == 1.0
-    assert "ce, which has the highest mean class accuracy" in why
+    assert "ce, which has the highest mean class accuracy" in verdict.why
 
 
 def test_of_those_that_the_best_does_not_clearly_lead_the_one_nearest_to_all_is_taken():
@@ -68,9 +76,10 @@ def test_of_those_that_the_best_does_not_clearly_lead_the_one_nearest_to_all_is_
         contender("tau", 1, 0.89, shift=5, odd=1),
         contender("ce", 2, 0.89, shift=4, odd=3),
     ]
-    taken, _, why = decide(field, LABELS)
-    assert taken.name == "tau"
-    assert why.startswith(f"{taken.name}: cosine scores")
+    verdict = judged(field)
+    why = verdict.why
+    assert verdict.taken.name == "tau"
+    assert why.startswith("tau: cosine scores")
     assert "cosine scores highest (90.0), but does not lead 3 others by 1.64 standard errors" in why
     assert "tau (1.0 ±" in why
     assert "agrees most with them all" in why
@@ -82,49 +91,86 @@ def test_one_that_is_clearly_behind_is_not_taken_whoever_agrees():
         contender("cosine", 3, 0.9, odd=3),
         contender("la", 1, 0.86),
     ]
-    taken, table, _ = decide(field, LABELS)
-    assert table[1]["behind"] == pytest.approx(2.83 * table[1]["error"], rel=0.01)
-    assert taken.name == "cosine"
+    verdict = judged(field)
+    assert verdict.table[1]["behind"] == pytest.approx(2.83 * verdict.table[1]["error"], rel=0.01)
+    assert verdict.taken.name == "cosine"
     near = [*field[:2], contender("la", 1, 0.89)]
-    assert decide(near, LABELS)[0].name == "la"
+    assert judged(near).taken.name == "la"
 
 
-def test_what_fits_and_chooses_nothing_is_taken_unless_there_is_evidence_against_it():
-    field = [
-        contender(UNCHANGED, 0, 0.5),
-        contender("cosine", 3, 0.9),
-        dataclasses.replace(contender("ncm", 3, 0.89, odd=30), plain=True),
-    ]
-    taken, _, why = decide(field, LABELS)
-    assert taken.name == "ncm"
-    assert why.startswith("ncm, which fits and chooses nothing: cosine scores highest (90.0)")
-    field[2] = dataclasses.replace(
-        contender("ncm", 3, 0.86, odd=30), plain=True
-    )  # 2.8 standard errors behind
-    assert decide(field, LABELS)[0].name == "cosine"
+def test_a_linear_head_goes_before_one_that_cannot_be_averaged():
+    curved = ltfix.Head(np.eye(3, 4), np.zeros(3), "cosine", transform={"kind": "l2", "groups": 1})
+    cosine = dataclasses.replace(contender("cosine", 3, 0.9), head=curved)
+    start = contender(UNCHANGED, 0, 0.5)
+    verdict = judged([start, cosine, contender("ce", 2, 0.89, odd=30)], right(0.9))
+    assert (verdict.taken.name, verdict.averaged) == ("ce", True)
+    alone = judged([start, cosine, contender("ce", 2, 0.8)], right(0.9))
+    assert (alone.taken.name, alone.averaged) == ("cosine", False)
+    assert "average" not in alone.why
 
 
-def test_it_is_taken_before_a_probe_but_not_before_a_classifier_that_came_with_the_features():
-    ncm = dataclasses.replace(contender("ncm", 3, 0.89, odd=30), plain=True)
-    probe, best = contender(UNCHANGED, 0, 0.885), contender("cosine", 3, 0.9)
-    assert decide([probe, best, ncm], LABELS)[0].name == "ncm"
-    assert decide([dataclasses.replace(probe, plain=True), best, ncm], LABELS)[0].name == UNCHANGED
-    above = contender(UNCHANGED, 0, 0.895)
-    assert decide([above, best, ncm], LABELS)[0].name == UNCHANGED
+def test_what_is_taken_is_averaged_with_class_means_that_the_start_does_not_clearly_lead():
+    field = [contender(UNCHANGED, 0, 0.8), contender("ce", 2, 0.9)]
+    assert judged(field, right(0.79)).averaged  # 1.4 standard errors
+    assert judged(field, right(0.79)).why.endswith("; averaged with the class means (79.0)")
+    assert not judged(field, right(0.77)).averaged  # 2.4
+    assert judged(field, right(0.77)).why.endswith("; not averaged with the class means (77.0)")
+
+
+def test_on_fresh_samples_the_best_must_not_lead_them_either():
+    field = [contender(UNCHANGED, 0, 0.8), contender("ce", 2, 0.9)]
+    assert not judged(field, right(0.85), fresh=True).averaged
+    assert judged(field, right(0.89), fresh=True).averaged
+
+
+def test_a_probe_that_stays_is_averaged_and_a_classifier_that_came_is_left_alone():
+    field = [contender(UNCHANGED, 0, 0.89), contender("ce", 2, 0.9)]
+    verdict = judged(field, right(0.9))
+    assert (verdict.taken.name, verdict.averaged) == (UNCHANGED, True)
+    came = judged([dataclasses.replace(field[0], came=True), field[1]], right(0.9))
+    assert (came.taken.name, came.averaged) == (UNCHANGED, False)
+
+
+def test_the_average_is_of_both_heads_logits_at_one_spread(draw_cache):
+    """By numpy from the formula, on float64 copies of the features."""
+    cache = draw_cache([60, 20, 6, 1], spread=2.5, stage1=False)
+    head = ltfix.fit(cache, "ce", views_used="first")
+    material = Material.of(cache, None, Options(views_used="first"), 0)
+    got = means.averaged(head, material, material.data)
+    x, labels = cache.features[:, 0].astype(np.float64), cache.labels
+    centers = np.stack([x[labels == k].mean(0) for k in range(4)])
+    center = centers.mean(0)
+    rows = (centers - center) / np.linalg.norm(centers - center, axis=1, keepdims=True)
+    z, m = x @ head.weight.T.astype(np.float64) + head.bias, (x - center) @ rows.T
+    spreads = [np.sqrt(np.square(a - a.mean(1, keepdims=True)).mean()) for a in (z, m)]
+    assert np.allclose(got.logits(x.astype(np.float32)), (z + m * spreads[0] / spreads[1]) / 2, atol=1e-4)
+    assert got.method == "ce"
+
+
+def test_a_class_without_samples_is_never_predicted_after_it_either(draw_cache):
+    cache = draw_cache([60, 20, 0, 6], spread=2.5, stage1=False)
+    head = ltfix.fit(cache, "ce")
+    material = Material.of(cache, None, Options(), 0)
+    got = means.averaged(head, material, material.data)
+    assert 2 not in got.predict(
+        np.random.default_rng(0).normal(size=(2000, cache.dim)).astype(np.float32) * 9
+    )
 
 
 def test_of_equal_scores_the_least_change_is_the_highest_and_agreement_decides():
     field = [contender(UNCHANGED, 0, 0.5), contender("ce", 2, 0.9), contender("la", 1, 0.9, odd=1)]
-    taken, table, _ = decide(field, LABELS)
-    assert [row["method"] for row in table] == ["la", "ce", UNCHANGED]
-    assert taken.name == "ce"
+    verdict = judged(field)
+    assert [row["method"] for row in verdict.table] == ["la", "ce", UNCHANGED]
+    assert verdict.taken.name == "ce"
 
 
 def test_without_a_gain_to_be_seen_the_start_stays():
     field = [contender(UNCHANGED, 0, 0.97, odd=9), contender("ce", 2, 0.98)]
-    taken, _, why = decide(field, LABELS)
-    assert taken.name == UNCHANGED
-    assert why.startswith("the start, unchanged: ce scores highest (98.0), but leads it by only 1.0 ± 0.7")
+    verdict = judged(field)
+    assert verdict.taken.name == UNCHANGED
+    assert verdict.why.startswith(
+        "the start, unchanged: ce scores highest (98.0), but leads it by only 1.0 ± 0.7"
+    )
 
 
 def test_on_the_whole_table_every_method_is_tuned_or_left_out_and_the_rule_decides(draw_cache):
@@ -141,14 +187,16 @@ def test_on_the_whole_table_every_method_is_tuned_or_left_out_and_the_rule_decid
     assert [changes[name] for name in (UNCHANGED, "tau-norm", "ce", "ncm", "causal")] == [0, 1, 2, 3, 3]
     near = [name for name, row in rows.items() if row["behind"] <= 1.64 * row["error"]]
     assert rows[UNCHANGED]["behind"] > 1.64 * rows[UNCHANGED]["error"]
-    voted = max(set(near) - {UNCHANGED}, key=lambda name: (rows[name]["agreement"], rows[name]["score"]))
-    above = rows["ncm"]["score"] >= rows[UNCHANGED]["score"]
-    assert head.method == ("ncm" if above and rows["ncm"]["behind"] <= 2 * rows["ncm"]["error"] else voted)
-    for name in ("ce", "ncm", head.method):
-        own = ltfix.fit(cache, name, val=val, tune=True)
-        score = ltfix.evaluate([cache, own], val).heads[1]["all"]
+    own = {name: ltfix.fit(cache, name, val=val, tune=True) for name in ("ce", "ncm", *near)}
+    linear = [name for name in near if own[name].transform is None]
+    voted = max(linear, key=lambda name: (rows[name]["agreement"], rows[name]["score"]))
+    assert head.method == voted
+    for name, fitted in own.items():
+        score = ltfix.evaluate([cache, fitted], val).heads[1]["all"]
         assert rows[name]["score"] == pytest.approx(score, abs=1e-6)
-    assert np.array_equal(head.weight, own.weight)
+    material = Material.of(cache, val, Options(), 0)
+    mean = means.averaged(own[voted], material, material.data)
+    assert np.array_equal(head.weight, (mean if record["averaged"] else own[voted]).weight)
 
 
 @pytest.fixture
@@ -168,8 +216,12 @@ def test_the_head_is_the_tuned_methods_own_and_records_the_rest(draw_cache, few_
     assert "class-wise cuts" in record["on"]
     assert head.meta["seed"] == 1
     if head.method != UNCHANGED:
-        same = ltfix.fit(cache, head.method, seed=1, tune=True)
-        assert np.array_equal(head.weight, same.weight)
+        same, material = (
+            ltfix.fit(cache, head.method, seed=1, tune=True),
+            Material.of(cache, None, Options(), 1),
+        )
+        mean = means.averaged(same, material, material.data)
+        assert np.array_equal(head.weight, (mean if record["averaged"] else same).weight)
 
 
 def test_an_untouched_start_is_a_head_too(draw_cache, monkeypatch: pytest.MonkeyPatch, tmp_path):
@@ -185,6 +237,7 @@ def test_an_untouched_start_is_a_head_too(draw_cache, monkeypatch: pytest.Monkey
     assert [h.meta["seed"] for h in plan_fit("auto").train(cache, [3, 5])] == [3, 5]
     probe = ltfix.fit(draw_cache([60, 20, 6], stage1=False), "auto")
     assert probe.meta["init"] == {"from": "probe"}
+    assert probe.method == ("auto" if probe.meta["selection"]["auto"]["averaged"] else UNCHANGED)
 
 
 def test_seeds_share_one_choice(draw_cache, few_methods):
@@ -235,6 +288,9 @@ def test_the_one_taken_is_not_fitted_twice(draw_cache, monkeypatch: pytest.Monke
     heads = plan_fit("auto", methods=["ce"]).train(cache, [0, 1])
     assert fitted == [("ce", [0]), ("ce", [1])]
     own = plan_fit("ce", {"tune": True}).train(cache, [0, 1])
+    if heads[0].meta["selection"]["auto"]["averaged"]:
+        material = Material.of(cache, None, Options(), 0)
+        own = [means.averaged(head, material, material.data) for head in own]
     assert all(np.array_equal(head.weight, same.weight) for head, same in zip(heads, own, strict=True))
 
 

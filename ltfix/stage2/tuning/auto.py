@@ -16,9 +16,11 @@ from ltfix.evaluation.baseline import pack_correct, unpack_correct
 from ltfix.heads.head import INIT, PROBE, STAGE1, Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.validation import BY, directions
+from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.registry import Method, methods
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning.budget import limit
+from ltfix.stage2.tuning.means import averaged, correct
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
@@ -43,7 +45,8 @@ def fit_auto(
 
     Returns:
         One head a seed; ``meta["selection"]["auto"]`` says what was tried, left out and why one was taken.
-        Its method is "unchanged" where nothing beats the stage-1 classifier (else the probe).
+        Its method is "unchanged" where nothing beats the stage-1 classifier, "auto" where nothing beats the
+        probe and it is averaged with the class means.
 
     Raises:
         InputError: nothing can be held out to choose on.
@@ -54,21 +57,28 @@ def fit_auto(
     every = methods() if entries is None else entries
     with store.held():
         field = _Field(material, every, seeds, store)
-        taken, table, why = decide(field.contenders(), field.searched.held_labels())
+        contenders, labels = field.contenders(), field.searched.held_labels()
+        verdict = decide(contenders, correct(field.searched), labels, fresh=material.held is not None)
     record = {
         "by": BY,
         "on": field.searched.folds()[0].where,
-        "tried": table,
+        "tried": verdict.table,
         "left_out": field.left_out,
-        "why": why,
+        "averaged": verdict.averaged,
+        "why": verdict.why,
     }
+    taken = verdict.taken
+
+    def finish(head: Head, data: Features) -> Head:
+        return averaged(head, material, data) if verdict.averaged else head
+
     if taken.fit is None or taken.choice is None or taken.head is None:
-        heads = [_untouched(material, seed, record) for seed in seeds]
-        return asked.calibrated(heads, lambda data: [material.start(data) for _ in seeds])
+        heads = [finish(_untouched(material, seed, record), material.data) for seed in seeds]
+        return asked.calibrated(heads, lambda data: [finish(material.start(data), data) for _ in seeds])
     fit = dataclasses.replace(taken.fit, material=asked)
     choice = dataclasses.replace(taken.choice, record={**taken.head.meta["selection"], "auto": record})
     first = dataclasses.replace(taken.head, meta={**taken.head.meta, "selection": choice.record})
-    return fit.train(choice, seeds, done=[first])
+    return fit.train(choice, seeds, done=[first], finish=finish)
 
 
 class _Field:
@@ -114,7 +124,7 @@ class _Field:
         found = [known or next(tuned) for known in kept]
         untouched = self.sure(self.material.start(self.material.data))
         came = self.material.start(self.material.data).method != PROBE
-        start = Contender(UNCHANGED, 0, self.searched.reference(), untouched, plain=came)
+        start = Contender(UNCHANGED, 0, self.searched.reference(), untouched, came)
         return [start, *(c for c in found if isinstance(c, Contender))]
 
     def tune(self, fit: MethodFit) -> Contender:
@@ -146,8 +156,7 @@ class _Field:
     def contender(self, fit: MethodFit, choice: Choice, head: Head, correct: np.ndarray) -> Contender:
         """What is to be known of a tuned method."""
         method = fit.values.method
-        plain = method.loss is None and not (method.keeps_start or method.grid or fit.values.open)
-        return Contender(method.name, _change(method), correct, self.sure(head), plain, fit, choice, head)
+        return Contender(method.name, _change(method), correct, self.sure(head), False, fit, choice, head)
 
     def sure(self, head: Head) -> np.ndarray:
         """[n, K] what a head says of evenly spaced validation samples."""
@@ -177,7 +186,7 @@ def _untouched(material: Material, seed: int, record: dict[str, Any]) -> Head:
     train, start = material.train, material.start(material.data)
     return dataclasses.replace(
         start,
-        method=UNCHANGED,
+        method=NAME if record["averaged"] else UNCHANGED,
         classes=train.classes,
         counts=train.counts,
         meta={

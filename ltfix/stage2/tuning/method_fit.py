@@ -146,12 +146,18 @@ class MethodFit:
         return dataclasses.replace(choice, record=choice.record | scores)
 
     def train(
-        self, choice: Choice, seeds: Sequence[int], trace: Trace | None = None, done: Sequence[Head] = ()
+        self,
+        choice: Choice,
+        seeds: Sequence[int],
+        trace: Trace | None = None,
+        done: Sequence[Head] = (),
+        finish: Callable[[Head, Features], Head] = lambda head, data: head,
     ) -> list[Head]:
         """Fit what was chosen on all training samples, one head a seed, side by side; ``trace`` is told how.
 
         Args:
             done: the heads of the first seeds, where they are fitted already.
+            finish: makes the head that is wanted of a fitted one and the samples it was fitted on.
 
         Raises:
             Diverged: a run did.
@@ -162,7 +168,8 @@ class MethodFit:
             data: Features, seeds: Sequence[int] = seeds, watch: Callable[[AfterEpoch], None] | None = None
         ) -> list[Head]:
             fitter = material.fitter(data, *candidate.ground)
-            return [row[0] for row in fitter.fit([candidate.values], seeds, stop=choice.stop, watch=watch)]
+            grid = fitter.fit([candidate.values], seeds, stop=choice.stop, watch=watch)
+            return [finish(row[0], data) for row in grid]
 
         watch = None if trace is None else lambda epoch: trace.add(epoch, material, seeds)
         left = seeds[len(done) :]
@@ -170,7 +177,8 @@ class MethodFit:
         empty = int((material.data.counts == 0).sum())
         if empty:
             material.progress.note(f"{empty} of {material.n_classes} classes have no training sample")
-        heads = [*done, *(self._head(run, seed, choice, empty) for run, seed in zip(runs, left, strict=True))]
+        heads = [finish(head, material.data) for head in done]
+        heads += [self._head(run, seed, choice, empty) for run, seed in zip(runs, left, strict=True)]
         if choice.correct is None and heads:
             self._beside_training(heads[0], choice.candidate)
         return material.calibrated(heads, fit)

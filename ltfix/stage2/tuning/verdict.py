@@ -3,12 +3,12 @@
 Tuned methods differ by less than the noise of a validation cut, and a cut that the backbone has seen
 flatters those that train longest on it. So the highest score alone does not win:
 
-- What fits and chooses nothing cannot be flattered: the stage-1 classifier as it came, else class means that
-  score no lower than the start. It is taken unless the highest score leads it by ``PLAIN`` standard errors.
-- The probe is a fit like others, but where the features came without a classifier it is the start, and it is
-  left only for a gain that is to be seen (``EVIDENCE``).
-- Else, of all methods that the best does not lead so, the one is taken that agrees most with these together
-  on the validation samples: the errors that a method makes alone, the others do not share.
+- The start is left only for a gain that is to be seen, a lead of ``EVIDENCE`` standard errors.
+- Else, of all linear methods that the best does not lead so, the one is taken that agrees most with all of
+  these together on the validation samples: the errors that a method makes alone, the others do not share.
+- What is taken, but for a stage-1 classifier as it came, is averaged with the class means
+  (:mod:`~ltfix.stage2.tuning.means`), unless the start clearly leads these. On a validation cache, which the
+  backbone has not seen, so that scores can be trusted, neither may the best lead them clearly.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.rule import EVIDENCE, class_weights, lead
 
 UNCHANGED = "unchanged"
-PLAIN = 2.0
-"""So many standard errors must a method, the best of many, lead what fits and chooses nothing."""
 CHANGES = ("nothing", "a correction of the given layer", "a layer that is trained", "a layer of another form")
 """What a method changes, from least to most."""
 
@@ -38,7 +36,7 @@ class Contender:
     Attributes:
         change: index into ``CHANGES``. correct: [N] whether it is right on each validation sample.
         sure: [n, K] logits of some of these by its fit on all training samples, as directions.
-        plain: whether it fits and chooses nothing; of the start, whether it came with the features.
+        came: of the start, whether it came with the features.
         head: of the first seed, fitted on all samples.
     """
 
@@ -46,10 +44,15 @@ class Contender:
     change: int
     correct: np.ndarray
     sure: np.ndarray
-    plain: bool = False
+    came: bool = False
     fit: MethodFit | None = None
     choice: Choice | None = None
     head: Head | None = None
+
+    @property
+    def linear(self) -> bool:
+        """Whether it can be averaged with another linear head."""
+        return self.head is None or self.head.transform is None
 
     @property
     def predicted(self) -> np.ndarray:
@@ -58,23 +61,37 @@ class Contender:
         return found
 
 
-def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, list[dict[str, Any]], str]:
-    """The contender to take, the table of all by falling score, and the reason in words.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is taken.
+
+    Attributes:
+        taken: the contender. averaged: whether with the class means. table: all by falling score.
+        why: the reason in words.
+    """
+
+    taken: Contender
+    averaged: bool
+    table: list[dict[str, Any]]
+    why: str
+
+
+def decide(field: Sequence[Contender], means: np.ndarray, labels: np.ndarray, *, fresh: bool) -> Verdict:
+    """What to take of all contenders.
 
     Args:
-        labels: [N] of the validation samples.
+        means: [N] whether the class means are right on each validation sample. labels: [N] of these.
+        fresh: whether they are no training samples, so that neither fits nor the backbone have seen them.
     """
     weights = class_weights(labels)
     scores = {c.name: float(weights @ c.correct) for c in field}
     best = max(field, key=lambda c: (scores[c.name], -c.change))
     behind = {c.name: lead(best.correct, c.correct, weights) for c in field}
-    allowed = {c.name: PLAIN if c.plain and c.change else EVIDENCE for c in field}
-    near = [c for c in field if behind[c.name][0] <= allowed[c.name] * behind[c.name][1]]
+    near = [c for c in field if behind[c.name][0] <= EVIDENCE * behind[c.name][1]]
     together = np.sum([c.sure for c in near], axis=0).argmax(1)
     agreement = {c.name: float((c.predicted == together).mean()) for c in field}
-    floor = max((scores[c.name] for c in field if not c.change), default=0.0)
-    plain = {c.name: c.plain and scores[c.name] >= floor for c in near}
-    taken = max(near, key=lambda c: (plain[c.name], not c.change, agreement[c.name], scores[c.name]))
+    linear = [c for c in near if c.linear] or near
+    taken = max(linear, key=lambda c: (not c.change, agreement[c.name], scores[c.name]))
     table = [
         {
             "method": c.name,
@@ -86,20 +103,24 @@ def decide(field: Sequence[Contender], labels: np.ndarray) -> tuple[Contender, l
         }
         for c in sorted(field, key=lambda c: (-scores[c.name], c.change))
     ]
-    ahead, error = (100 * number for number in behind[taken.name])
-    first = f"{best.name} scores highest ({100 * scores[best.name]:.1f})"
+    why = _why(taken, best, 100 * scores[best.name], behind[taken.name], len(near))
+    if taken.came or not taken.linear:
+        return Verdict(taken, False, table, why)
+    leaders = [c for c in field if not c.change or (fresh and c is best)]
+    leads = [lead(c.correct, means, weights) for c in leaders]
+    averaged = all(ahead <= EVIDENCE * error for ahead, error in leads)
+    told = f"{'' if averaged else 'not '}averaged with the class means"
+    return Verdict(taken, averaged, table, f"{why}; {told} ({100 * float(weights @ means):.1f})")
+
+
+def _why(taken: Contender, best: Contender, score: float, behind: tuple[float, float], n_near: int) -> str:
+    first = f"{best.name} scores highest ({score:.1f})"
+    gap = "{:.1f} ± {:.1f}".format(*(100 * number for number in behind))
     if taken.name == best.name:
-        top = f"{100 * scores[best.name]:.1f}"
-        why = f"{best.name}, which has the highest {BY} on the validation samples, {top}"
-    elif not taken.change:
-        gap = f"{ahead:.1f} ± {error:.1f}"
-        why = f"the start, {taken.name}: {first}, but leads it by only {gap}, so no gain is to be seen"
-    elif plain[taken.name]:
-        gap = f"{ahead:.1f} ± {error:.1f}"
-        why = f"{taken.name}, which fits and chooses nothing: {first}, but leads it by only {gap}"
-    else:
-        why = (
-            f"{taken.name}: {first}, but does not lead {len(near) - 1} others by {EVIDENCE} standard errors; "
-            f"of these, {taken.name} ({ahead:.1f} ± {error:.1f} behind) agrees most with them all"
-        )
-    return taken, table, why
+        return f"{best.name}, which has the highest {BY} on the validation samples, {score:.1f}"
+    if not taken.change:
+        return f"the start, {taken.name}: {first}, but leads it by only {gap}, so no gain is to be seen"
+    return (
+        f"{taken.name}: {first}, but does not lead {n_near - 1} others by {EVIDENCE} standard errors; "
+        f"of these, {taken.name} ({gap} behind) agrees most with them all"
+    )

@@ -1,0 +1,59 @@
+"""The directions of the class means, a classifier that ``auto`` averages with what it takes.
+
+What fits nothing cannot fit noise, and errs elsewhere than what was trained. So the mean of the two is seldom
+much behind the better one, where validation samples cannot tell which that is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ltfix.heads.head import Head
+from ltfix.heads.vectors import NORM_FLOOR, unit_vectors
+from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.fitting.posthoc import class_means
+from ltfix.stage2.fitting.runs import never_predict
+from ltfix.stage2.loop.data import Features
+
+NAME = "class means"
+ROWS = 1024
+"""So many training samples tell how far logits spread."""
+
+
+def mean_directions(material: Material, data: Features) -> Head:
+    """Logits (c_k − c)·(x − c) / ‖c_k − c‖: c_k the class means of ``data``, c their mean."""
+    scaling = material.scaling(data, material.natural)
+    means, counts = class_means(data.blocks(scaling), len(data.counts), data.dim)
+    center = means[counts > 0].mean(0)
+    rows = unit_vectors(means - center)
+    return scaling.back(Head(rows, -rows @ center, method=NAME))
+
+
+def correct(material: Material) -> np.ndarray:
+    """[N] whether :func:`mean_directions` is right on the validation samples, fold after fold."""
+    folds = material.folds()
+    return np.concatenate(
+        [fold.predict(mean_directions(material, fold.train)) == fold.held.labels for fold in folds]
+    )
+
+
+def averaged(head: Head, material: Material, data: Features) -> Head:
+    """(z/s + z'/s') · s/2: a linear head's logits z and z' of :func:`mean_directions`, at the scale of z.
+
+    s and s' are how far they spread: the root mean square, over samples and classes, of logits centred over
+    the classes.
+    """
+    means = mean_directions(material, data)
+    x = data.some_rows()
+    x = x[np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(np.int64)]
+    share = _spread(head, x) / max(_spread(means, x), NORM_FLOOR)
+    weight, bias = ((getattr(head, a) + share * getattr(means, a)) / 2 for a in ("weight", "bias"))
+    found = dataclasses.replace(head, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+    return never_predict(found, data.counts == 0)
+
+
+def _spread(head: Head, x: np.ndarray) -> float:
+    z = head.logits(x).astype(np.float64)
+    return float(np.sqrt(np.square(z - z.mean(1, keepdims=True)).mean()))
