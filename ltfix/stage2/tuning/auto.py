@@ -24,7 +24,7 @@ from ltfix.stage2.tuning.means import averaged, correct
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
-from ltfix.stage2.tuning.verdict import UNCHANGED, Contender, decide
+from ltfix.stage2.tuning.verdict import AVERAGED, UNCHANGED, Contender, decide
 
 NOWHERE = Store(None)
 SURE_VALUES = 1 << 19
@@ -186,7 +186,7 @@ def _untouched(material: Material, seed: int, record: dict[str, Any]) -> Head:
     train, start = material.train, material.start(material.data)
     return dataclasses.replace(
         start,
-        method=NAME if record["averaged"] else UNCHANGED,
+        method=AVERAGED if record["averaged"] else UNCHANGED,
         classes=train.classes,
         counts=train.counts,
         meta={

@@ -25,6 +25,8 @@ from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.rule import EVIDENCE, class_weights, lead
 
 UNCHANGED = "unchanged"
+AVERAGED = "auto"
+"""The method of a start that is taken and averaged, which is no method's own."""
 CHANGES = ("nothing", "a correction of the given layer", "a layer that is trained", "a layer of another form")
 """What a method changes, from least to most."""
 
