@@ -113,6 +113,7 @@ def memory(arguments: argparse.Namespace, folder: Path) -> None:
             capture_output=True,
             text=True,
             check=True,
+            cwd=folder,  # of no project
         )
         print(f"{n:,} paths: {len(ran.stdout.splitlines()) - 1:,} lines, {ran.stderr.strip()} MiB at most")
 
