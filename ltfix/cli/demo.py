@@ -67,9 +67,10 @@ def _text(done: Demo, seconds: float) -> str:
 def _made(done: Demo) -> list[str]:
     """The export, what it says of some pictures, and the page."""
     said = [f"  {one.sample}: {one.label}, {100 * one.probability:.0f} %" for one in done.predicted]
+    exported = "needs torch 2.9 or later" if done.exported is None else done.exported.path
     page = done.page or 'needs pip install "ltfix[report]"'
     return [
-        f"The head samn-freq back in its network, for torch alone: {done.exported.path}",
+        f"The head samn-freq back in its network, for torch alone: {exported}",
         "It says of test digits:",
         *said,
         f"A page about all, to be opened in a browser: {page}",

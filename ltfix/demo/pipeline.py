@@ -17,6 +17,7 @@ from ltfix.evaluation.describe import describe
 from ltfix.evaluation.measure import Evaluation, evaluate
 from ltfix.evaluation.report import Report
 from ltfix.exporting.export import ExportedHead, export
+from ltfix.exporting.joined import demand_torch
 from ltfix.extraction.extract import extract
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
@@ -63,7 +64,8 @@ class Demo:
         folder: a project in ltfix's default layout: digits/, runs/, features/, heads/, exports/.
         run: the trained backbone.
         report: accuracies of the stage-1 classifier and of every head on the test digits.
-        exported: samn's head back in its network. predicted: what that says of some test digits.
+        exported: samn's head back in its network; None where torch is too old for that.
+        predicted: what it says of some test digits.
         page: the HTML page of all; None where the extra that draws it is not installed.
         seconds: by step.
     """
@@ -71,7 +73,7 @@ class Demo:
     folder: Path
     run: Run
     report: Report
-    exported: ExportedHead
+    exported: ExportedHead | None
     predicted: list[Prediction]
     page: Path | None
     seconds: dict[str, float]
@@ -127,18 +129,14 @@ def run_demo(
     with _timed(seconds, "evaluate"):
         train, test = folder / "features/train", folder / "features/test"
         report = evaluate([train, *heads], test, many=MANY, few=FEW)
+    head = folder / "heads/samn-freq.safetensors"
+    body: dict[str, Any] = {"cache": train, "backbone": str(run.path)}
     with _timed(seconds, "export"):
-        exported = export(
-            folder / "heads/samn-freq.safetensors",
-            folder / "exports/samn-freq.pt2",
-            to="torch-export",
-            cache=train,
-            backbone=str(run.path),
-            data=folder / "digits",
-            overwrite=True,
-        )
+        exported = _export(head, folder, **body)
     with _timed(seconds, "predict"):
-        asked = predict(exported.path, folder / "digits/test", batch_size=SHOWN)
+        of_body = body if exported is None else {}
+        said_by = head if exported is None else exported.path
+        asked = predict(said_by, folder / "digits/test", batch_size=SHOWN, **of_body)
         predicted = list(itertools.islice(asked, SHOWN))
     with _timed(seconds, "report"):
         page = write_page(folder, [train, *heads], seed, command, progress)
@@ -205,6 +203,16 @@ def fit_heads(folder: Path, seed: int, progress: Progress) -> list[Path]:
         progress.advance(1)
     progress.finish()
     return paths
+
+
+def _export(head: Path, folder: Path, **body: Any) -> ExportedHead | None:
+    """A head in its network as a program of torch; None where torch is too old for one."""
+    try:
+        demand_torch("torch-export")
+    except EnvironmentFault:
+        return None
+    place, data = folder / "exports" / f"{head.stem}.pt2", folder / "digits"
+    return export(head, place, to="torch-export", data=data, overwrite=True, **body)
 
 
 def write_page(folder: Path, heads: list[Path], seed: int, command: str, progress: Progress) -> Path | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ltfix.errors import EnvironmentFault, InputError
 from ltfix.extraction import decode as decoding
 from ltfix.extraction.decode import AHEAD, decode_batches
 from ltfix.images import watch
+from ltfix.images.decode import decode
 
 BATCHES = [range(0, 5), range(5, 8), range(8, 9), range(9, 30)]
 
@@ -117,3 +120,25 @@ def test_only_so_many_pixels_are_in_memory_at_once(large: int, monkeypatch: pyte
 
     assert sum(len(batch.index) for batch in decode_batches(BATCHES, heavy, 6)) == 30
     assert most[0] <= max(100, large)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_takes_its_room_before_its_pixels_are_made(workers: int, monkeypatch: pytest.MonkeyPatch):
+    entered = list[int]()
+
+    class Noting(watch.PixelGate):
+        def enter(self, pixels: int) -> None:
+            entered.append(pixels)
+            super().enter(pixels)
+
+    monkeypatch.setattr(decoding, "PixelGate", Noting)
+    whole = io.BytesIO()
+    Image.fromarray(np.zeros((20, 30), np.uint16)).save(whole, "png", compress_level=0)
+    pictures = [whole.getvalue(), whole.getvalue()[:300]]  # of the second no pixel can be made
+
+    def render_picture(index: int) -> np.ndarray:
+        return np.asarray(decode(pictures[index], index))[None]
+
+    (batch,) = decode_batches([range(2)], render_picture, workers)
+    assert entered == [600, 600]
+    assert [index for index, _ in batch.failed] == [1]

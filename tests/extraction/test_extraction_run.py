@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from pictures import make_image
+from pictures import make_image, write_photos
 from PIL import Image
 from safetensors.numpy import load_file
 from torch import nn
@@ -355,6 +355,8 @@ class TestAfterABadImage:
         extract(copy, tmp_path / "out", split=["train"], progress=progress)
         assert any("going on after 2 of" in note for note in progress.notes)
         assert len(kept) == 2
+        images = 0 if way == "remove" else 1  # the last shard's alone
+        assert progress.tasks == [["extract train", images, "images", images]]
         extract(copy, tmp_path / "afresh", split=["train"])
         assert tree(tmp_path / "out") == tree(tmp_path / "afresh")
 
@@ -456,6 +458,22 @@ def test_a_broken_exif_block_is_told_and_the_image_used(photos: Path, tmp_path: 
     assert any("1 image of train: the camera's orientation" in note for note in progress.notes)
     theirs = extract(photos, tmp_path / "plain", split=["train"])["train"]
     np.testing.assert_array_equal(ours.features, theirs.features)
+
+
+def test_more_shards_than_open_files(tmp_path: Path):
+    resource = pytest.importorskip("resource", reason="limits of POSIX")
+    many = write_photos(tmp_path / "photos", {"train": {"ant": 20, "bee": 20}})
+    whole = extract(many, tmp_path / "whole", dtype="float32")["train"]
+    before, here = resource.getrlimit(resource.RLIMIT_NOFILE), Path("/dev/fd")
+    taken = max(int(path.name) for path in here.iterdir()) if here.exists() else 63
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 25, before[1]))
+    try:
+        found = extract(many, tmp_path / "out", shard_rows=1, batch_size=3, dtype="float32")["train"]
+        assert len(found.shards) == found.verify() == 40
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    np.testing.assert_allclose(found.features, whole.features, rtol=1e-4, atol=1e-4)
+    assert found.samples == whole.samples
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no sockets and links with names")

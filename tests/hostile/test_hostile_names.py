@@ -58,6 +58,10 @@ COMMANDS = [
         for report in ("per-class", "confusion")
         for form in ("table", "csv", "json", "markdown")
     ),
+    *(
+        ["predict", "features/test/head.safetensors", "--data", "features/test", "--format", form]
+        for form in ("table", "csv", "json", "jsonl")
+    ),
     ["inspect", "features/test", "--format", "json"],
     ["inspect", "\x1b[2Jnowhere"],
     ["evaluate", "--cache", "features/\x1b[2Jgone"],
@@ -92,6 +96,15 @@ def test_names_survive_in_what_programs_read(
         cells = [row["class"] for row in csv.DictReader(io.StringIO(text))]
         assert cells[2:4] == ["'=cmd|' /C calc'!A0", "'@SUM(1+1)*cmd"]
         assert cells[6] == "'-2+3+cmd"
+
+
+def test_no_prediction_becomes_a_formula(project: Path):
+    argv = ["predict", "features/test/head.safetensors", "--data", "features/test", "--output", "p.csv"]
+    assert run(argv) == 0
+    with (project / "p.csv").open(encoding="utf-8", newline="") as file:
+        labels = {row["label"] for row in csv.DictReader(file)}
+    assert labels <= {"'" * (name[0] in "=@-") + encodable(name) for name in NAMES}
+    assert any(label.startswith("'") for label in labels)
 
 
 @given(st.text(min_size=1, max_size=8))

@@ -277,6 +277,9 @@ def test_another_cache_tells_nothing_of_a_named_body(project: Path, tmp_path: Pa
     assert {one.label for one in beside} <= {"0", "1", "2"}
     with pytest.raises(InputError, match="fitted on another cache"):
         ltfix.predict(head, "photos/test", cache="features/train")
+
+
+def test_another_cache_is_no_fault_of_an_export_of_features(project: Path, tmp_path: Path):
     narrow = ltfix.Head(np.eye(3), np.zeros(3), "mine", tuple("abc"), meta={"cache": "another"})
     written = ltfix.export(
         narrow, tmp_path / "x.pt2", to="torch-export", features=True, cache="features/train"
@@ -284,10 +287,13 @@ def test_another_cache_tells_nothing_of_a_named_body(project: Path, tmp_path: Pa
     assert written.checked_on == "noise"
 
 
-def test_what_would_do_nothing_is_refused(project: Path):
+def test_what_an_export_would_not_use_is_refused(project: Path):
     ltfix.export("head.safetensors", "x.pt2", to="torch-export", cache="features/train", overwrite=True)
     with pytest.raises(UsageError, match=r"its own body and class names \(checkpoint\)"):
         ltfix.predict("x.pt2", "photos", checkpoint="weights.pth")
+
+
+def test_what_would_do_nothing_is_refused(project: Path):
     with pytest.raises(UsageError, match=r"has no pictures \(split\)"):
         ltfix.predict("head.safetensors", "features/test", split=["test"])
     with pytest.raises(InputError, match="neither a head nor an export"):

@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import NearestCentroid
 
 import ltfix
-from ltfix.errors import UsageError
+from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.stage2.loop.constraints import MaxNorm
 
@@ -71,6 +71,19 @@ def test_units_at_the_ends_of_float32_cost_nothing(draw_cache, method: str, unit
     expected = ltfix.fit(cache, method, **options).logits(cache.features[:, 0]).argmax(1)
     found = ltfix.fit(far, method, **options).logits(far.features[:, 0]).argmax(1)
     assert (found == expected).mean() > 0.97
+
+
+@pytest.mark.parametrize("method", ["ce", "tau-norm", "samn", "ncm"])
+def test_units_whose_weights_are_beyond_float32_are_refused(draw_cache, method: str):
+    cache = draw_cache([60, 20, 6], stage1=False)
+    far = FeatureCache(cache.path, [cache.shards[0] * np.float32(1e-39)], cache.labels)
+    options = {"epochs": 3} if _trains(method) else {}
+    if method == "ncm":  # over directions: no weight has the unit in it
+        expected = ltfix.fit(cache, method).predict(cache.features[:, 0])
+        assert (ltfix.fit(far, method).predict(far.features[:, 0]) == expected).all()
+        return
+    with pytest.raises(InputError, match=r"a mean norm of \de-39 need weights beyond float32.*multiply"):
+        ltfix.fit(far, method, **options)
 
 
 @pytest.mark.parametrize("unit", [1e20, 1e-25])

@@ -103,7 +103,7 @@ def test_a_device_without_float64_solves_in_float32(kept: bool, monkeypatch):
         ours = Problem(data, scaling, CPU, dtype=torch.float64)
         found = finish(ours, approach(ours, at, 1e-3, 2), 1e-3, tolerance=1e-9, most=30)[0]
     assert found.weight.dtype == torch.float32
-    assert found.weight.numpy() == pytest.approx(expected.weight.numpy(), abs=1e-3)
+    assert found.weight.numpy() == pytest.approx(expected.weight.numpy(), abs=2e-3)
     assert ours.head(found).weight.dtype == np.float32
 
 

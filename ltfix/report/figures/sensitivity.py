@@ -91,6 +91,8 @@ def _draw_lines(sweep: dict[str, Any], axes: Axes) -> None:
 
 
 def _line(axes: Axes, x: Sequence[Any], points: Sequence[dict[str, Any]], key: str, **how: Any) -> None:
+    if not any(point[key] for point in points):  # a shot without classes; matplotlib 3.7 warns of it
+        return
     spread = [point[key] or {"mean": math.nan, "std": None} for point in points]
     means, deviations = [100 * s["mean"] for s in spread], [100 * (s["std"] or 0.0) for s in spread]
     axes.errorbar(x, means, deviations, marker="o", ms=3.5, capsize=2, lw=1.3, **how)

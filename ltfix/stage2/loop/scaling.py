@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltfix.errors import UsageError
+from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import Head
 from ltfix.heads.vectors import unit_vectors
 
@@ -91,13 +91,14 @@ class Scaling:
             bias = bias + weight @ self.shift
             weight = weight * self.spread
         weight = weight * (self.scale * (self.typical if self.unit else 1.0))
-        return dataclasses.replace(start, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+        return dataclasses.replace(start, weight=_single(weight), bias=_single(bias))
 
     def back(self, found: Head) -> Head:
         """The head of raw features that a head of scaled ones is.
 
         Raises:
             UsageError: a transform of its own that no head file can hold on top of the normalisation.
+            InputError: features so small that the weight is beyond float32.
         """
         weight, bias = found.weight.astype(np.float64), found.bias.astype(np.float64)
         transform, tensors = found.transform, dict(found.tensors)
@@ -126,19 +127,24 @@ class Scaling:
             tensors = {"center": tensors.get("center", shift), "spread": spread}
         if self.unit:
             transform = {"kind": "l2", "groups": 1}
-        tensors = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
-        return dataclasses.replace(
-            found,
-            weight=weight.astype(np.float32),
-            bias=bias.astype(np.float32),
-            transform=transform,
-            tensors=tensors,
+        tensors = {name: _single(value) for name, value in tensors.items()}
+        made = dataclasses.replace(
+            found, weight=_single(weight), bias=_single(bias), transform=transform, tensors=tensors
         )
+        if found.is_finite and not made.is_finite:
+            told = f"features of a mean norm of {self.typical:.1g} need weights beyond float32"
+            raise InputError(told, hint="multiply them")
+        return made
 
     def record(self) -> dict[str, Any]:
         """What the head file keeps."""
         normalize = "l2" if self.unit else "standardize" if self.shift is not None else "none"
         return {"feature_scale": self.scale, "normalize": normalize, "mean_norm": self.typical}
+
+
+def _single(value: Any) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite
+        return np.asarray(value).astype(np.float32)
 
 
 def told_scaling(normalize: str, scale: float) -> str:
