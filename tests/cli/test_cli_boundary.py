@@ -89,11 +89,13 @@ def test_a_broken_pipe_is_quiet(probe, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("argv", [["--debug", "probe"], ["probe", "--debug"]])
-@pytest.mark.parametrize("err", [InputError("bad"), ValueError("worse")])
+@pytest.mark.parametrize("err", [InputError("bad"), ValueError("worse \x1b[2J")])
 def test_debug_shows_the_traceback_before_or_after_the_command(probe, capsys, argv, err):
     probe.act = raising(err)
     assert cli.run(argv) == (3 if isinstance(err, InputError) else 70)
-    lines = capsys.readouterr().err.splitlines()
+    told = capsys.readouterr().err
+    assert "\x1b" not in told
+    lines = told.splitlines()
     assert lines[0].startswith("Traceback")
     assert lines[-1].startswith("ltfix: error: ")
     assert "--debug" not in lines[-1]

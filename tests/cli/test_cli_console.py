@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ltfix import cli
 from ltfix.cli import console, tables
 from ltfix.errors import InputError, UsageError
 from ltfix.evaluation.table import Column, Table
@@ -98,3 +99,9 @@ def test_deliver_into_a_folder_that_is_a_file(tmp_path: Path):
 def test_a_table_of_no_rows_shows_its_headings(capsys):
     console.table(["a", "b"], [])
     assert capsys.readouterr().out.split()[:2] == ["a", "b"]
+
+
+def test_a_note_of_progress_is_one_line_that_no_terminal_obeys(probe, capsys):
+    probe.act = lambda: console.progress().note("\x1b[2Jcat\nowl")
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == "ltfix: \\u001b[2Jcat owl\n"

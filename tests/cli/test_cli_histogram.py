@@ -43,3 +43,4 @@ def test_a_long_tail_is_summed_up_by_ranks():
 def test_long_and_hostile_names_are_tamed():
     (line,) = histogram.draw([3], ["x" * 50 + "\x1b[2J"])
     assert line.startswith("x" * 29 + "… 3 █")
+    assert histogram.draw([3], ["\x1b[2J"])[0].startswith("?[2J 3 █")

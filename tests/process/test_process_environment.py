@@ -124,3 +124,11 @@ def test_what_packages_say_of_the_machine(err: Exception, said: str):
     assert known is not None
     assert known.exit_code == 4
     assert said in str(known)
+
+
+def test_an_error_of_an_extension_is_want_of_memory_where_the_shell_limits_that(monkeypatch):
+    resource = pytest.importorskip("resource")
+    for limit, known in ((resource.RLIM_INFINITY, False), (1 << 30, True)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        found = boundary.understand(SystemError("returned NULL without setting an exception"))
+        assert (found is not None and found.exit_code == 4) == known
