@@ -156,6 +156,7 @@ def test_no_argument_makes_a_library_open_a_file(
     Path("run").mkdir()
     run = {"format": "ltfix-run/1", "finished": True, "model": "cifar_resnet32", "preprocess": {}}
     Path("run/run.json").write_text(json.dumps({**run, "model_args": arguments}))
+    Path("run/backbone.safetensors").touch()
     with pytest.raises(InputError, match=rf"{name} is not taken.*run\.json"):
         load_backbone("run")
     Path("vit").mkdir()
