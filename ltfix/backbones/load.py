@@ -19,7 +19,7 @@ from ltfix.backbones import experts as multi
 from ltfix.backbones.checkpoint import Checkpoint, read_checkpoint
 from ltfix.backbones.given import HUB, LOCAL, NOT_RUNS, PREFIX, is_run, open_run
 from ltfix.backbones.layouts import load_weights
-from ltfix.backbones.network import Network, check_arguments, freeze, probe
+from ltfix.backbones.network import Network, check_arguments, freeze, label_names, probe
 from ltfix.backbones.opening import open_network, read_given
 from ltfix.backbones.preprocess import (
     Columns,
@@ -164,7 +164,8 @@ def _assemble(
     dim, linear = probe(network, preprocess.image_size)
     head = None
     if found is not None and linear and found[0].shape[1] == dim:
-        head = Head(_array(found[0]), _array(found[1]), STAGE1)
+        names = None if loaded else label_names(network.config, len(found[0]))  # a checkpoint's are not known
+        head = Head(_array(found[0]), _array(found[1]), STAGE1, names)
     elif found is not None:
         notes.append("its classifier is more than one linear layer on the feature and is left out")
     elif loaded is not None:

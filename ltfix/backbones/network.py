@@ -92,6 +92,16 @@ def as_linear(module: object) -> nn.Linear | None:
     return module if isinstance(module, nn.Linear) else None
 
 
+def label_names(config: Mapping[str, Any], n_classes: int | None) -> tuple[str, ...] | None:
+    """The names of a model's K classes, as timm's ``label_names`` has them by row, or None."""
+    names = config.get("label_names")
+    if isinstance(names, dict):  # number: name, in JSON a text
+        names = [names[key] for key in sorted(names, key=lambda key: (len(str(key)), str(key)))]
+    if not isinstance(names, list | tuple) or len(names) != n_classes:
+        return None
+    return tuple(map(str, names))
+
+
 def main_output(outputs: Any) -> Any:
     """The first of a model's outputs where there are several: auxiliary classifiers follow the main one."""
     return outputs[0] if isinstance(outputs, tuple | list) else outputs

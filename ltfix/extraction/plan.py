@@ -124,7 +124,7 @@ def _own_device(device: torch.device) -> torch.device:
 
 
 def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:
-    """Keep the stage-1 classifier only where its rows are the data's classes."""
+    """Keep the stage-1 classifier only where its rows are the data's classes, in the data's order."""
     head = backbone.head
     if head is None or not classes:
         backbone.head = None
@@ -134,11 +134,18 @@ def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:
             f"its classifier has {head.n_classes} classes, the data {len(classes)}: "
             "the cache has no stage-1 head"
         )
-    elif head.classes is not None and head.classes != classes:
-        note = "its classifier was trained on other classes: the cache has no stage-1 head"
-    else:
+        backbone.head = None
+    elif head.classes in (None, classes):
         return
-    backbone.head = None
+    elif sorted(head.classes) == sorted(classes) and head.arrays.keys() == {"weight", "bias"}:
+        rows = [head.classes.index(name) for name in classes]
+        backbone.head = dataclasses.replace(
+            head, weight=head.weight[rows], bias=head.bias[rows], classes=classes, counts=None
+        )
+        note = "its classifier has the classes in another order: the stage-1 head has them in the data's"
+    else:
+        note = "its classifier was trained on other classes: the cache has no stage-1 head"
+        backbone.head = None
     backbone.notes.append(note)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import timm
 from caches import write_cache
 from pictures import write_photos
+from timm.models import save_for_hf
 
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.extraction.plan import Extraction, prepare
@@ -77,6 +80,33 @@ def test_a_classifier_of_other_classes_is_left_out(photos: Path, tmp_path: Path,
     assert extraction.backbone.notes[-1:] == [
         "its classifier has 100 classes, the data 3: the cache has no stage-1 head"
     ]
+
+
+def named(folder: Path, names: object) -> tuple[str, np.ndarray]:
+    """A model of timm's that names its three classes, and the rows of its classifier."""
+    model = timm.create_model("test_resnet", num_classes=3)
+    save_for_hf(model, str(folder), model_config={"label_names": names}, safe_serialization=True)
+    return f"local-dir:{folder}", model.get_classifier().weight.detach().numpy()
+
+
+@pytest.mark.parametrize(
+    ("names", "rows", "note"),
+    [
+        (["Zebra", "ant", "bee"], [0, 1, 2], None),
+        (["ant", "bee", "Zebra"], [2, 0, 1], "in another order"),
+        ({"0": "ant", "1": "bee", "2": "Zebra"}, [2, 0, 1], "in another order"),
+        (["zebra", "ant", "bee"], None, "trained on other classes"),
+    ],
+)
+def test_rows_of_a_named_classifier_follow_the_data(
+    photos: Path, tmp_path: Path, names: object, rows: list[int] | None, note: str | None
+):
+    name, weight = named(tmp_path / "model", names)
+    extraction = plan(photos, tmp_path / "out", backbone=name, pretrained=True)
+    head = extraction.backbone.head
+    assert (head is None) == (rows is None)
+    assert head is None or (head.weight == weight[rows]).all()
+    assert [line for line in extraction.notes if note and note in line] == extraction.notes
 
 
 def test_another_cache_is_seen(photos: Path, tmp_path: Path):

@@ -10,6 +10,7 @@ from timm.models import model_entrypoint, save_for_hf
 
 from ltfix.backbones.given import LOCAL, PREFIX
 from ltfix.backbones.load import Backbone
+from ltfix.backbones.network import label_names
 from ltfix.backbones.preprocess import resolve_preprocess
 from ltfix.backbones.timm_models import open_timm
 from ltfix.errors import InputError, UsageError
@@ -75,11 +76,11 @@ def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
     """The model with its classes and preprocessing from ``config.json``."""
     network = open_timm(f"{LOCAL}{path}", pretrained=True, arguments={}, image_size=None, seed=0)
     model = network.body
-    names = network.config.get("label_names")
-    if not isinstance(names, list) or len(names) != getattr(model, "num_classes", None):
+    names = label_names(network.config, getattr(model, "num_classes", None))
+    if names is None:
         raise InputError("it does not name its classes: label_names", where=path / "config.json")
     preprocess = resolve_preprocess(network.config, {}, {}, path / "config.json")
-    record = ExportRecord(classes=list(map(str, names)), preprocess=preprocess)
+    record = ExportRecord(classes=list(names), preprocess=preprocess)
     return record, normalised(model, preprocess, device)
 
 
