@@ -52,7 +52,14 @@ def extract(
 
 
 def _describe(extraction: Extraction) -> None:
-    """What would be written where."""
+    """What would be written where, or why nothing would be."""
+    from ltfix.extraction.run import refuse_taken
+    from ltfix.features.store import refuse_unfinished
+
+    refuse_taken(extraction.jobs)
+    for job in extraction.jobs:
+        if job.state == "resume":
+            refuse_unfinished(job.folder, job.plan)
     backbone, compute = extraction.backbone, extraction.compute
     console.write(
         f"{backbone.info['name']} ({backbone.info['weights']}): D = {backbone.dim}, "
@@ -65,7 +72,9 @@ def _describe(extraction: Extraction) -> None:
         plan = job.plan
         stored = len(plan.samples) * (plan.views * plan.dim * (2 if plan.dtype == "float16" else 4) + 8)
         counts = extraction.train_counts if extraction.train_counts is not None else job.split.counts
-        sizes = [len(job.split), len(plan.classes), _shots(counts), plan.views, tables.size(stored)]
+        size = tables.size(stored)
+        left = {"done": "finished already", "resume": f"the rest of {size}"}.get(job.state, size)
+        sizes = [len(job.split), len(plan.classes), _shots(counts), plan.views, left]
         rows.append([job.split.name, *sizes, job.folder])
     console.table(["split", "samples", "K", "many/medium/few", "views", "to be written", "cache"], rows)
 

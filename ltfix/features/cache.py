@@ -225,9 +225,8 @@ class FeatureCache:
         for name, sha256 in hashes.items():
             path = self.path / name
             if files.sha256_file(path) != sha256:
-                raise InputError(
-                    "its bytes are not those the manifest recorded", where=path, hint="extract again"
-                )
+                what = "its bytes are not those the manifest recorded"
+                raise InputError(what, where=path, hint=manifests.ANEW)
         if hashes:
             _ = self.samples
         return len(hashes)
@@ -249,7 +248,7 @@ class FeatureCache:
             raise InputError(
                 f"feature row {row}{self.sample_name(row)} holds NaN or Inf",
                 where=self.path,
-                hint="extract it again",
+                hint=manifests.ANEW,
             )
 
     def sample_name(self, row: int) -> str:

@@ -21,6 +21,7 @@ COLUMNS = "samples.jsonl"
 HEAD = "head.safetensors"
 PROBE = "probe.safetensors"
 DEPTHS = "depths"  # in ``preprocess``: how images of more than 8 bits were scaled, if there were any
+ANEW = "`ltfix extract overwrite=True` makes it anew"  # of a finished cache that is damaged
 _SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors", re.ASCII)
 
 

@@ -99,15 +99,21 @@ def assemble(path: Path, manifest: Manifest) -> FeatureCache:
         raise InputError("the manifest lists no shard", where=path / manifests.NAME)
     parts = []
     for entry in manifest.shards:
-        file = path / entry.file
-        tensors, metadata = load_tensors(file)
-        if ltfix_metadata(metadata, file).get("fingerprint", manifest.fingerprint) != manifest.fingerprint:
-            raise InputError("the shard belongs to another extraction", where=file, hint="extract again")
-        parts.append(_samples(tensors, file, manifest, entry.n))
+        try:
+            parts.append(_shard(path / entry.file, manifest, entry.n))
+        except InputError as err:
+            raise InputError(err.what, where=err.where, hint=manifests.ANEW) from err
     head_file = path / manifests.HEAD
     with files.os_errors(head_file):
         head = load_head(head_file) if head_file.exists() else None
     return _cache(path, parts, head, manifest)
+
+
+def _shard(file: Path, manifest: Manifest, n: int) -> tuple[np.ndarray, np.ndarray]:
+    tensors, metadata = load_tensors(file)
+    if ltfix_metadata(metadata, file).get("fingerprint", manifest.fingerprint) != manifest.fingerprint:
+        raise InputError("the shard belongs to another extraction", where=file)
+    return _samples(tensors, file, manifest, n)
 
 
 def _samples(

@@ -46,6 +46,23 @@ def cache_state(folder: Path) -> tuple[Literal["absent", "partial", "finished"],
     return "absent", None
 
 
+def refuse_unfinished(folder: Path, plan: CachePlan) -> None:
+    """What a writer of another plan left is in the way where going on with it would lose some of it.
+
+    Raises:
+        InputError: the plans differ in what no shard can tell, or they have no shard in common.
+    """
+    before, decided = read_partial(folder).decides, plan.decisions
+    changed, usable = set(changes(before, decided)), ShardFiles(folder, plan, plan.fingerprint).usable
+    others = bool(changed & {"samples", "labels"}) and not any(map(usable, plan.shards()))
+    if others or not changed <= LOOSE:
+        raise InputError(
+            f"an unfinished cache of another extraction is there; {differences(before, decided)}",
+            where=folder,
+            hint="the command that began it goes on with it; overwrite=True replaces it",
+        )
+
+
 class CacheWriter:
     """Writes one cache folder; opened on an unfinished one it goes on where that stopped.
 
@@ -220,25 +237,11 @@ class CacheWriter:
             files.write_json(self.folder / PARTIAL, start, overwrite=self.resumed)
 
     def _take_over(self) -> None:
-        """Go on with what a writer of another plan left, if nothing else of it is lost.
-
-        Raises:
-            InputError: the plans differ in what no shard can tell, or they have no shard in common.
-        """
-        before, decided = read_partial(self.folder), self.plan.decisions
-        changed = set(changes(before.decides, decided))
-        others = bool(changed & {"samples", "labels"}) and not any(
-            map(self._files.usable, self.plan.shards())
-        )
-        if others or not changed <= LOOSE:
-            told = differences(before.decides, decided)
-            raise InputError(
-                f"an unfinished cache of another extraction is there; {told}",
-                where=self.folder,
-                hint="run its command again; overwrite=True replaces it",
-            )
+        """Go on with what a writer of another plan left, if nothing else of it is lost."""
+        refuse_unfinished(self.folder, self.plan)
+        run = read_partial(self.folder).run
         files.remove(self.folder / manifests.NAME)
-        self._begin(before.run)
+        self._begin(run)
 
     def _refuse_other_files(self, overwrite: bool) -> None:
         with files.os_errors(self.folder):

@@ -55,6 +55,42 @@ def test_a_dry_run_writes_nothing(project: Path, capsys: pytest.CaptureFixture[s
     assert not Path("features").exists()
 
 
+def test_a_dry_run_says_what_the_run_does(project: Path, capsys: pytest.CaptureFixture[str], error):
+    argv = [*RANDOM, "--data", "photos", "--split", "test"]
+    assert cli.run([*argv, "--quiet"]) == 0
+    capsys.readouterr()
+    assert cli.run([*argv, "--dry-run"]) == 0
+    assert rows(capsys.readouterr().out)[0][5:] == ["finished", "already", "features/test"]
+    for more in ([], ["--dry-run"]):
+        code, line = error(*argv, "--views", "center,hflip", *more)
+        assert (code, "a feature cache of another extraction is there" in line) == (2, True)
+    Path("photos/test/ant/00.png").write_text("no image")
+    argv += ["--out", "stopped"]
+    assert cli.run(argv) == 3
+    assert cli.run([*argv, "--dry-run"]) == 0
+    assert rows(capsys.readouterr().out)[0][5:] == ["the", "rest", "of", "816", "bytes", "stopped/test"]
+    for more in ([], ["--dry-run"]):
+        code, line = error(*argv, "--views", "center,hflip", *more)
+        assert (code, "the command that began it goes on with it; --overwrite" in line) == (3, True)
+
+
+def test_a_damaged_cache_names_what_makes_it_anew(project: Path, capsys: pytest.CaptureFixture[str], error):
+    argv = [*RANDOM, "--data", "photos", "--split", "test", "--quiet"]
+    assert cli.run(argv) == 0
+    capsys.readouterr()
+    shard = Path("features/test/shard-00000.safetensors")
+    whole, hint = shard.read_bytes(), ": `ltfix extract --overwrite` makes it anew"
+    for damaged in (None, whole[:-9], whole[:-1] + bytes([whole[-1] ^ 1])):
+        shard.unlink(missing_ok=True)
+        if damaged is not None:
+            shard.write_bytes(damaged)
+        code, line = error("inspect", "features/test", "--verify")
+        assert (code, line.endswith(hint)) == (3, True), line
+    assert cli.run([*argv, "--overwrite"]) == 0
+    assert shard.read_bytes() == whole
+    assert cli.run(["inspect", "features/test", "--verify"]) == 0
+
+
 def test_bare_from_a_configuration_file(project: Path):
     (project / "ltfix.toml").write_text(
         'work = "w"\n[extract]\nbackbone = "cifar_resnet32"\npretrained = false\ndata = "photos"\n'

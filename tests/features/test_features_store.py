@@ -92,7 +92,7 @@ def test_resume_takes_over_what_the_first_start_resolved(tmp_path: Path) -> None
 def test_another_plan_is_told_apart(tmp_path: Path) -> None:
     CacheWriter(tmp_path, make_plan())
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=r"preprocess.size was 32, is 64.*: run its command again"):
+    with pytest.raises(InputError, match=r"preprocess.size was 32, is 64.*: the command that began it"):
         CacheWriter(tmp_path, make_plan(preprocess={"size": 64, "mean": [0.5, 0.5, 0.5]}))
     assert contents(tmp_path) == before
 
