@@ -27,6 +27,7 @@ from ltfix.option import Option
 from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
+    from ltfix.errors import InputError
     from ltfix.evaluation.measure import Evaluation
     from ltfix.evaluation.report import Report
     from ltfix.features.cache import FeatureCache
@@ -103,7 +104,7 @@ def evaluate(
     console.claim_results(output, plot, overwrite=overwrite)
     figures = [] if plot is None else _figures_of(report)
     opened = locate(cache, work, "test", "--cache CACHE", names)
-    given = [open_named(path, names) if path.suffix == ".npz" else path for path in _named(heads or [])]
+    given = [open_named(path, names) if path.suffix == ".npz" else path for path in _named(heads or [], work)]
     kept = given or kept_heads(work, opened, whatever_they_fit=gates.given)
     chosen = _with_probe(kept, opened, work)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
@@ -160,15 +161,39 @@ def _figures_of(report: str) -> list[Figure]:
     return found
 
 
-def _named(heads: Sequence[Path]) -> list[Path]:
-    """Heads as they were named: without ``.safetensors``, or by a folder of nothing but heads (compare/)."""
+def _named(heads: Sequence[Path], work: Path) -> list[Path]:
+    """Heads as they were named: without ``.safetensors``, or by a folder of nothing but heads (compare/).
+
+    Raises:
+        InputError: there is none of that name; the nearest are offered.
+    """
     found: list[Path] = []
     for path in heads:
         file = path.with_name(f"{path.name}.safetensors")
-        known = (path / "manifest.json").exists() or (path / "partial.json").exists()
-        inside = sorted(path.glob("*.safetensors")) if path.is_dir() and not known else []
-        found += inside or [path if path.exists() or not file.exists() else file]
+        cache = (path / "manifest.json").exists() or (path / "partial.json").exists()
+        inside = sorted(path.glob("*.safetensors")) if path.is_dir() and not cache else None
+        there = [one for one in (path, file) if one.exists()][:1] if inside is None else inside
+        if not there:
+            raise _absent(path, work)
+        found += there
     return found
+
+
+def _absent(path: Path, work: Path) -> InputError:
+    """What is said of a head that is not there."""
+    from ltfix.errors import InputError, nearest
+
+    if path.is_dir():
+        hint = "`ltfix fit` writes heads, `ltfix extract` a cache"
+        return InputError("no heads in this folder, nor a feature cache", where=path, hint=hint)
+    if "=" in path.name:
+        hint = "a list of gates has no blanks: --fail-under few=20,all=45"
+        return InputError("no such file or folder", where=path, hint=hint)
+    beside = path if path.parent != Path() else work / "heads" / path
+    known = [file.stem for file in beside.parent.glob("*.safetensors")]
+    near = nearest(path.name.removesuffix(".safetensors"), known)
+    hint = f"in {beside.parent}: {near}" if known else "`ltfix fit` writes heads"
+    return InputError("no such file or folder", where=path, hint=hint)
 
 
 def kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> Sequence[Path | Head]:

@@ -17,6 +17,9 @@ from ltfix.errors import InputError, nearest
 from ltfix.evaluation.gate import held_rows
 from ltfix.evaluation.report import FORMAT
 
+_NONE = "not a report of ltfix evaluate"
+_WRITES = "`ltfix evaluate format=json output=last.json` writes one"
+
 
 def pack_correct(correct: np.ndarray) -> str:
     """[N] bool, whether each sample was classified right, as text: eight samples a byte, in base64."""
@@ -119,19 +122,20 @@ def read_baseline(path: Path | str) -> Baseline:
     Raises:
         InputError: missing, torn, or something else.
     """
-    found = files.read_json(Path(path))
+    try:
+        found = files.read_json(Path(path))
+    except InputError as err:
+        what = _NONE if err.what.startswith("not JSON") else err.what
+        hint = _WRITES if Path(path).exists() else f"a first build has no baseline; {_WRITES}"
+        raise InputError(what, where=path, hint=hint) from err
     form = str(found.get("format", "")) if isinstance(found, dict) else ""
     if form != FORMAT:
         ours = form.startswith(FORMAT.rstrip("0123456789"))
-        what = (
-            f"a report of a version that this ltfix cannot read: {form}"
-            if ours
-            else "not a report of ltfix evaluate"
-        )
-        raise InputError(what, where=path, hint="`ltfix evaluate format=json output=last.json` writes one")
+        what = f"a report of a version that this ltfix cannot read: {form}" if ours else _NONE
+        raise InputError(what, where=path, hint=_WRITES)
     rows, cache = found.get("heads"), found.get("cache")
     if not isinstance(rows, list) or not isinstance(cache, dict):
-        raise InputError("a report without heads or cache", where=path)
+        raise InputError("a report without heads or cache", where=path, hint=_WRITES)
     named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
     heads = {row["name"]: {"method": None, **row} for row in named}
     return Baseline(Path(path), heads, cache.get("labels_sha256"), found.get("shots"))

@@ -21,8 +21,8 @@ def parse_gates(text: str, where: str = "fail_under", known: Sequence[str] = GAT
     """Read ``few=20,all=45`` as gates in percent, or, as ``max_drop``, as points.
 
     Raises:
-        UsageError: not ``name=number``; an unknown or repeated name; a number that is not a percentage
-            above 1 (a fraction was probably meant as percent); points that are not 0 to 100.
+        UsageError: not ``name=number``; an unknown or repeated name; a number that is not 0 to 100; one
+            without ``%`` that is probably a fraction meant as percent: between 0 and 1, of points and 0.1.
     """
     gates: dict[str, float] = {}
     for part in text.split(","):
@@ -39,19 +39,18 @@ def parse_gates(text: str, where: str = "fail_under", known: Sequence[str] = GAT
 
 def _percent(name: str, number: str, where: str) -> float:
     try:
-        percent = float(number)
+        percent = float(number.removesuffix("%"))
     except ValueError:
         percent = float("nan")
-    least = name not in LOWER_IS_BETTER and where == "fail_under"
-    if least and 0 <= percent <= 1:
+    if not 0 <= percent <= 100:
+        raise UsageError(f"{name}={number} is no percentage", where=where, hint="a number 0 to 100")
+    smallest = 1 if where == "fail_under" else 0.1  # falls by half a point are usual
+    if 0 < percent < smallest and name not in LOWER_IS_BETTER and not number.endswith("%"):
         raise UsageError(
             f"{name}={number} is {percent:g} percent: was {100 * percent:g} percent meant?",
             where=where,
-            hint=f"gates are percent, as the tables print; write {name}={100 * percent:g}",
+            hint=f"write {name}={100 * percent:g}, or {name}={number}% for so little",
         )
-    if not 0 <= percent <= 100:
-        allowed = "above 1, up to 100" if least else "0 to 100"
-        raise UsageError(f"{name}={number} is no percentage", where=where, hint=f"a number {allowed}")
     return percent
 
 

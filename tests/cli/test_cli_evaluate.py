@@ -206,7 +206,13 @@ def test_output_goes_to_a_file_once(project: Path, capsys: pytest.CaptureFixture
         (["--seed", "3"], 2, "evaluate without --against, --baseline or --random-layers does not use --seed"),
         (["--random-layers", "2"], 2, "the report many-medium-few does not use --random-layers"),
         (["--against", "heads/absent.safetensors"], 3, "absent.safetensors"),
-        (["absent.safetensors"], 3, "no such file or folder (absent.safetensors)"),
+        (["absent.safetensors"], 3, "no such file or folder (absent.safetensors): in heads: known: ce"),
+        (["heads/tau-nrm"], 3, "(heads/tau-nrm): in heads: did you mean tau-norm?"),
+        (["tau"], 3, "no such file or folder (tau): in heads: did you mean tau-norm?"),
+        (["nowhere/ce"], 3, "no such file or folder (nowhere/ce): `ltfix fit` writes heads"),
+        (["--fail-under", "few=20,", "all=45"], 3, "(all=45): a list of gates has no blanks"),
+        (["empty"], 3, "no heads in this folder, nor a feature cache (empty): `ltfix fit` writes heads"),
+        (["--baseline", "nope.json", "--max-drop", "few=1"], 3, "(nope.json): a first build has no baseline"),
         (["wrong-d.safetensors"], 3, "the head wrong-d.safetensors has D = 4, the cache test.npz has D = 8"),
         (["wrong-k.safetensors"], 3, "wrong-k.safetensors has K = 3 classes, the cache test.npz has K = 6"),
         (["uncounted.safetensors"], 3, "the training counts are unknown"),
@@ -220,6 +226,7 @@ def test_exit_codes(project: Path, capsys: pytest.CaptureFixture[str], argv, cod
     def save(name: str, k: int, d: int, counts: np.ndarray | None) -> None:
         Head(np.ones((k, d), np.float32), np.zeros(k, np.float32), "ce", counts=counts).save(name)
 
+    Path("empty").mkdir()
     save("wrong-d.safetensors", 6, 4, COUNTS)
     save("wrong-k.safetensors", 3, 8, COUNTS[:3])
     save("uncounted.safetensors", 6, 8, None)

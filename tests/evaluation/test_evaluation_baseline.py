@@ -88,7 +88,8 @@ def test_other_samples_are_compared_without_pairs(tmp_path: Path, test: FeatureC
     ("text", "message"),
     [
         ("{}", "not a report of ltfix evaluate"),
-        ("[", "not JSON"),
+        ("", r"not a report of ltfix evaluate .*`ltfix evaluate format=json output=last\.json` writes one"),
+        ("\0", "not a report of ltfix evaluate"),
         ('{"format": "ltfix-report/9"}', "of a version that this ltfix cannot read: ltfix-report/9"),
         ('{"format": "ltfix-report/1"}', "without heads or cache"),
         ('{"format": "ltfix-report/1", "cache": {}, "heads": []}', "the baseline has no head samn"),
@@ -103,6 +104,11 @@ def test_what_is_no_baseline_is_refused(tmp_path: Path, test: FeatureCache, text
     last.write_text(text)
     with pytest.raises(InputError, match=message):
         evaluate(head(), test, baseline=last, max_drop="few=1")
+
+
+def test_a_first_build_is_told_that_it_has_none(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no such file or folder .*: a first build has no baseline"):
+        read_baseline(tmp_path / "last.json")
 
 
 def test_torn_pairs_are_refused(tmp_path: Path, test: FeatureCache):

@@ -14,14 +14,19 @@ def test_bars_are_read_in_percent():
     assert parse_gates("few=20, all = 45.5") == {"few": 20.0, "all": 45.5}
     assert parse_gates("all=100,few=1.5,ece=0.5") == {"all": 100.0, "few": 1.5, "ece": 0.5}
     assert parse_gates("few=1,all=0", "max_drop") == {"few": 1.0, "all": 0.0}
+    assert parse_gates("few=20%,all=0.5 %,many=0,worst_class=1") == {
+        "few": 20.0,
+        "all": 0.5,
+        "many": 0.0,
+        "worst_class": 1.0,
+    }
+    assert parse_gates("few=0.05%,all=0.5,ece=0.01", "max_drop") == {"few": 0.05, "all": 0.5, "ece": 0.01}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("few=0.2", r"few=0\.2 is 0\.2 percent: was 20 percent meant\?"),
-        ("few=1", r"was 100 percent meant\?"),
-        ("few=0", r"was 0 percent meant\?"),
+        ("few=0.2", r"few=0\.2 is 0\.2 percent: was 20 percent meant\? .*write few=20, or few=0\.2%"),
         ("few=101", "no percentage"),
         ("few=-3", "no percentage"),
         ("few=many", "no percentage"),
@@ -36,6 +41,11 @@ def test_bars_are_read_in_percent():
 def test_a_wrong_bar_is_a_usage_error(text: str, message: str):
     with pytest.raises(UsageError, match=message):
         parse_gates(text)
+
+
+def test_points_that_are_a_fraction_are_asked_about():
+    with pytest.raises(UsageError, match=r"was 1 percent meant\? \(max_drop\): write few=1, or few=0.01%"):
+        parse_gates("few=0.01", "max_drop")
 
 
 def test_a_reached_bar_passes_despite_rounding():
