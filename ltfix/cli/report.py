@@ -219,12 +219,24 @@ def _made(head: Head, flags: dict[str, str]) -> Iterator[str]:
     yield "fit"
     auto = told.selection.get("auto")
     if auto is not None and (not told.values or auto.get("averaged")):  # what no other command makes
-        yield from ("--method", "auto")
+        yield from ("--method", "auto", *_among(auto))
+        if "budget" in told.selection:
+            yield from ("--budget", str(told.selection["budget"].get("asked")))
     else:
         yield from _fit(head, told, flags)
     if told.calibration is not None:
         yield from ("--calibrate", by)
     yield from ("--seed", str(told.seed))
+
+
+def _among(auto: dict[str, Any]) -> Iterator[str]:
+    """The option that names what ``auto`` chose among, where that was not all methods."""
+    from ltfix.stage2.methods.registry import methods
+
+    every = {method.name for method in methods()}
+    asked = every & {*(row.get("method") for row in auto.get("tried", ())), *auto.get("left_out", ())}
+    if asked and asked != every:
+        yield from ("--methods", ",".join(sorted(asked)))
 
 
 def _fit(head: Head, told: FittedBy, flags: dict[str, str]) -> Iterator[str]:

@@ -111,7 +111,10 @@ def spread(values: Iterable[float | None]) -> dict[str, float | None] | None:
     found = [value for value in values if value is not None]
     if not found:
         return None
-    return {"mean": statistics.fmean(found), "std": statistics.stdev(found) if len(found) > 1 else None}
+    return {
+        "mean": statistics.fmean(found),
+        "std": round(statistics.stdev(found), 12) if len(found) > 1 else None,
+    }
 
 
 def known(value: float) -> float | None:

@@ -150,7 +150,7 @@ def format_value(value: Any, kind: ColumnKind) -> str:
         parts = (value[part] for part in PARTS[kind])
         return joint.join(format_value(part, "percent") for part in parts if part is not None)
     if kind == "percent":
-        return f"{100 * value:.1f}"
+        return f"{round(100 * value, 9):.1f}"  # sums in another order print alike
     if kind == "value" and isinstance(value, float):
         return f"{value:.4g}"
     if kind == "number":

@@ -196,8 +196,16 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
         for more in (
             {"selection": {"auto": {}}},
             {"calibration": {"of": "los.safetensors", "on": "val", "temperature": {"all": 2.0}}},
+            {
+                "values": {"lr": {"value": 0.1, "from": "tuned"}},
+                "selection": {
+                    "auto": {"tried": [{"method": "ce"}, {"method": "unchanged"}], "averaged": True},
+                    "budget": {"asked": "30s"},
+                },
+            },
         )
     ]
+    assert told[2] == "fit --method auto --methods ce --budget 30s --seed 3"
     assert told[0] == "fit --method auto --seed 3"
     assert told[1] == "calibrate heads/los.safetensors --val features/val --by one"
     source = {"kind": "folder", "root": "photos", "imbalance_factor": 100.0}

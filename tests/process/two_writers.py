@@ -143,7 +143,7 @@ def comparing() -> dict[str, Any]:
     one, other = ([*COMPARE, "--train", name] for name in ("train.npz", "other.npz"))
     ends = meanwhile(one, Pause(Head, "save"), [other])
     sound = [vouched()]
-    again = finish(start(other))
+    again = finish(start([*other, "--overwrite"]))  # heads of other features are not replaced unasked
     sound.append(vouched())
     return {
         "ends": ends,

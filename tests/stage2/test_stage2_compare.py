@@ -155,8 +155,22 @@ def test_a_head_that_fits_begin_with_is_the_row_and_no_probe_is_solved(pair, tmp
     rows = {row["name"]: row for row in found.rows}
     assert set(rows) == {"init", "ce-epochs2", "los-epochs2"}
     assert rows["init"]["all"]["mean"] == ltfix.evaluate([train], test).heads[0]["all"]
-    assert found.title.endswith("published values, init mine.safetensors")
+    assert found.title.endswith("published values but for epochs=2, init mine.safetensors")
     assert "init" not in {gate["head"] for gate in found.gates}
+
+
+def test_nothing_is_chosen_on_the_test_cache(pair):
+    with pytest.raises(UsageError, match=r"it is the test cache, on which nothing may be chosen \(val\)"):
+        compare(*pair, ["tau-norm"], seeds=1, val=pair[1])
+
+
+def test_it_says_what_is_chosen_where_nothing_is_tuned(pair):
+    found = compare(*pair, ["tau-norm", "ncm"], seeds=[3, 4])
+    assert "Chosen once, by seed 3: tau; on 5 class-wise cuts" in " ".join(found.notes)
+    assert found.to_dict()["chosen_on"].startswith("5 class-wise cuts")
+    alone = compare(*pair, ["ncm"], seeds=1)
+    assert alone.to_dict()["chosen_on"] is None
+    assert "Chosen" not in " ".join(alone.notes)
 
 
 def test_an_empty_shot_is_null(draw_cache: Draw):
@@ -265,14 +279,16 @@ def test_a_changed_cache_value_or_shot_is_fitted_again(pair, tmp_path: Path, fit
     assert (run(), run()) == (1, 0)
     changed = draw_cache(COUNTS, spread=2.5)
     changed.shards[0][0, 0, 0] += 1
-    assert (run(train=changed), run(train=changed)) == (1, 0)
-    assert run() == 1  # the name is the same, and the first cache's head was replaced
+    with pytest.raises(UsageError, match="finished heads of other features are there"):
+        run(train=changed)
+    assert run() == 0  # nothing was lost
+    assert (run(train=changed, overwrite=True), run(train=changed)) == (1, 0)
+    assert run(overwrite=True) == 1
     assert run(values={"epochs": 3}) == 1
     assert run() == 0
     assert run(few=3) == 1
     other = draw_cache([29] * 4, spread=2.5, seed=1, stage1=False)
     assert run(test=other) == 1
-    assert run(test=other, val=other, options=Options(tune=True)) == 1
     assert run(test=other, val=test, options=Options(tune=True)) == 1
 
 

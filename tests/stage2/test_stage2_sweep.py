@@ -214,3 +214,9 @@ def test_what_is_refused(pair, method: str, over: dict, more: dict, message: str
 def test_a_test_cache_that_does_not_fit_is_refused(pair, draw_cache: Draw):
     with pytest.raises(InputError, match="test features have D = 5"):
         sweep(pair[0], "ce", {"lr": [1, 2]}, test=draw_cache([3] * 4, dim=5))
+
+
+def test_what_is_fixed_stands_in_the_title_and_the_json(draw_cache: Draw):
+    found = sweep(draw_cache([40, 12, 5]), "los", {"lr": [1e-4, 1e-3]}, delta=0.7, epochs=2)
+    assert found.tables()[0].title.startswith("los with delta=0.7, epochs=2 on ")
+    assert found.to_dict()["values"] == {"delta": 0.7, "epochs": 2}

@@ -202,6 +202,8 @@ def _check_loss(found: Tensor, allowed: Tensor, schedule: Schedule) -> None:
         run = int(lost[:, setting].nonzero()[0])
         loss, limit = float(found[run, setting]), float(allowed[run, setting])
         times = f"over {WORSE:g} times the {limit:.3g} of its start or of equal logits"
+        if np.isnan(limit):
+            raise Diverged("the loss is NaN before the first step", where="loss", hint="look at its formula")
         raise _diverged(f"the loss ended at {loss:.3g}, {times}", schedule, setting)
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ltfix.errors import UsageError
 from ltfix.evaluation.given import training_counts
 from ltfix.evaluation.metrics import TITLES, Verdicts
 from ltfix.evaluation.scores import predictions, spread
 from ltfix.evaluation.shots import group
 from ltfix.evaluation.table import Column
+from ltfix.features.cache import FeatureCache
 from ltfix.features.read import CacheLike
 from ltfix.heads.head import Head
 from ltfix.progress import Progress
@@ -61,6 +63,16 @@ class Bench:
             fold = self.material.folds()[0]
             self.data, self.labels, self.where = fold.train, fold.held.labels, fold.where
 
+    def demand_fresh(self) -> None:
+        """Refuse to choose on what is scored.
+
+        Raises:
+            UsageError: the validation cache is the test cache.
+        """
+        if is_same(self.material.held, self.test):
+            hint = "leave it out: a cut of the training samples serves"
+            raise UsageError("it is the test cache, on which nothing may be chosen", where="val", hint=hint)
+
     def scores(self, head: Head) -> Scores:
         """Accuracies of a head as fractions: over samples, by shot, and of classes the mean and the worst."""
         return self.measure(head)[0]
@@ -75,6 +87,14 @@ class Bench:
         return found.scores(SCORES), found.worst(self.material.train.classes), found.correct
 
 
+def is_same(one: FeatureCache | None, other: FeatureCache | None) -> bool:
+    """Whether two caches are the same samples: one object, or one place on the disk."""
+    if one is None or other is None:
+        return False
+    place = one.path.resolve()
+    return one is other or (place.exists() and other.path.resolve() == place)
+
+
 def spreads(runs: Sequence[Scores], keys: Iterable[str]) -> dict[str, Any]:
     """Mean and deviation of every score over the runs of one row."""
     return {key: spread(scores[key] for scores in runs) for key in keys}
@@ -87,5 +107,5 @@ def score_columns(keys: Iterable[str]) -> tuple[Column, ...]:
 
 def seeds_note(seeds: Sequence[int]) -> list[str]:
     """What ± means, where there is something to deviate."""
-    told = f"Mean ± standard deviation over {len(seeds)} seeds; without ± nothing depends on the seed."
+    told = f"Mean ± standard deviation over {len(seeds)} seeds; without ± no fit depends on the seed."
     return [told] if len(seeds) > 1 else []

@@ -30,7 +30,7 @@ from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.loop.scaling import told_scaling
 from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.tables.bench import Bench, seeds_note, spreads
+from ltfix.stage2.tables.bench import Bench, is_same, seeds_note, spreads
 from ltfix.stage2.tables.comparison import Comparison
 from ltfix.stage2.tables.entries import SCORES, Entry, entries
 from ltfix.stage2.tuning.budget import limit, watched
@@ -100,6 +100,7 @@ def compare(
     bars = {} if fail_under is None else gate.parse_gates(fail_under, known=SCORES)
     shared = SharedProgress(progress)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
+    bench.demand_fresh()
     known = bench.material.given or bench.material.train.head
     against = against and _row_called(against, known.method if known else PROBE, wanted)
     start = _start_row(bench)
@@ -112,14 +113,15 @@ def compare(
     done = [(e.values.method.name, e.name, finished[e.name]) for e in wanted if e.name not in left_out]
     ran: list[tuple[str, str, Runs]] = [start, *done]
     rows = sorted((_row(bench, *row) for row in ran), key=lambda row: -row["all"]["mean"])
-    about = _about(bench, numbers)
+    on, chosen = _chosen(bench, [entry for entry in wanted if entry.name not in left_out])
+    about = _about(bench, numbers) | {"chosen_on": on}
     if against is not None:
         about["against"] = against
         _test_against(bench, rows, {name: _correct(bench, runs) for _, name, runs in ran}, against)
     if bars:
         means = [{**row, **{key: row[key] and row[key]["mean"] for key in SCORES}} for row in rows]
         about["gates"] = gate.outcomes(bars, means)
-    return Comparison(rows, left_out, about, _title(bench), _notes(bench, numbers))
+    return Comparison(rows, left_out, about, _title(bench, given), _notes(bench, numbers, chosen))
 
 
 def _row_called(name: str, first: str, wanted: Sequence[Entry]) -> str:
@@ -260,30 +262,39 @@ def _file(entry: Entry, seed: int) -> str:
 
 
 def _about(bench: Bench, seeds: Sequence[int]) -> dict[str, Any]:
-    material, tuned = bench.material, bench.material.options.tune
+    material = bench.material
     caches = {"train": material.train, "test": bench.test}
     return {
         **{name: describe_cache(cache) for name, cache in caches.items() if cache is not None},
         "shots": bench.shots.to_dict(),
         "seeds": list(seeds),
-        "tuned": tuned,
-        "chosen_on": material.folds()[0].where if tuned else None,
+        "tuned": material.options.tune,
     }
 
 
-def _title(bench: Bench) -> str:
+def _chosen(bench: Bench, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]:
+    """The samples that something was chosen on, in words, None where nothing was; and the note of it."""
+    tuned = bench.material.options.tune
+    values = ["all values"] if tuned else sorted({name for entry in fitted for name in entry.values.open})
+    if not values:
+        return None, []
+    on = bench.material.folds()[0].where
+    return on, [f"Chosen once, by seed {bench.material.seed}: {', '.join(values)}; on {on}."]
+
+
+def _title(bench: Bench, given: Mapping[str, Any]) -> str:
     how = "tuned" if bench.material.options.tune else "published values"
+    if given:
+        how += f" but for {', '.join(f'{name}={value}' for name, value in given.items())}"
     init = bench.material.options.init
     begun = "" if init is None else f", init {Path(getattr(init, 'name', init)).name}"
     return f"{bench.where}: {len(bench.labels)} samples; heads of {bench.material.train.path}, {how}{begun}"
 
 
-def _notes(bench: Bench, seeds: Sequence[int]) -> tuple[str, ...]:
-    material, tuned = bench.material, bench.material.options.tune
-    chosen = [f"Chosen on: {material.folds()[0].where}."] if tuned else []
+def _notes(bench: Bench, seeds: Sequence[int], chosen: Sequence[str]) -> tuple[str, ...]:
+    material = bench.material
     scaling = material.scaling(material.data, material.normalize)
     features = f"Features while fitting: {told_scaling(material.normalize, scaling.scale)}."
-    place = material.train.path.resolve()
-    same = bench.test is material.train or (place.exists() and Path(bench.where).resolve() == place)
+    same = is_same(material.train, bench.test)
     seen = ["These are the training samples: the scores say nothing of others."] if same else []
     return (f"{bench.shots.rule()}.", *seeds_note(seeds), features, *chosen, *seen)

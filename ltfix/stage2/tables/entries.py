@@ -66,7 +66,9 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
             raise UsageError(f"{entry.name} is asked for twice", where="methods")
         found[entry.name] = entry
     if unused:
-        raise UsageError(f"no method here takes {', '.join(sorted(unused))}", where="set")
+        known = {name for entry in found.values() for name in entry.values.values}
+        hint = nearest(min(unused), known)
+        raise UsageError(f"no method here takes {', '.join(sorted(unused))}", where="set", hint=hint)
     if not found:
         raise UsageError("no method is named", where="methods")
     return list(found.values())

@@ -73,7 +73,8 @@ class Sweep(Result):
         columns = (*swept, *score_columns(SCORES), Column("diverged", "", csv_only=True))
         rows = [{**point["values"], **point} for point in self.points]
         label = "test cache, for reports only: nothing may be chosen on it" if self.on_test else "validation"
-        title = f"{self.method} on {self.scored_on} ({label})"
+        given = ", ".join(f"{name}={value}" for name, value in self.about.get("values", {}).items())
+        title = f"{self.method}{given and f' with {given}'} on {self.scored_on} ({label})"
         first = Table(columns, rows, title=title, notes=self.notes)
         moves = [{**move, "score": TITLES[key], **move[key]} for move in self.spreads for key in SUMMED]
         beside = ", the others fixed: mean over their settings" if len(self.over) > 1 else ""
@@ -143,7 +144,12 @@ def sweep(
         spreads=[_move(name, grid, points) for name in grid],
         scored_on=bench.where,
         on_test=bench.test is not None,
-        about={"seeds": numbers, "train": str(material.train.path), "shots": bench.shots.to_dict()},
+        about={
+            "values": given,
+            "seeds": numbers,
+            "train": str(material.train.path),
+            "shots": bench.shots.to_dict(),
+        },
         notes=_notes(bench, numbers, points),
     )
 

@@ -59,13 +59,15 @@ def fit_auto(
         field = _Field(material, every, seeds, store)
         contenders, labels = field.contenders(), field.searched.held_labels()
         verdict = decide(contenders, correct(field.searched), labels, fresh=material.held is not None)
+    part = field.searched.search.about.get("tuned_on")
+    short = f"; tuned on {part}, by the budget: more, or fewer methods, may show more" if part else ""
     record = {
         "by": BY,
         "on": field.searched.folds()[0].where,
         "tried": verdict.table,
         "left_out": field.left_out,
         "averaged": verdict.averaged,
-        "why": verdict.why,
+        "why": verdict.why + short,
     }
     taken = verdict.taken
 

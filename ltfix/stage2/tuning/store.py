@@ -67,7 +67,7 @@ class Store:
         """The finished run of that name, if it was made with exactly these settings.
 
         Raises:
-            UsageError: a file of that name is there that no comparison wrote.
+            UsageError: a file of that name is there that no comparison wrote, or of one on other features.
         """
         if self.folder is None:
             return None
@@ -82,6 +82,9 @@ class Store:
             elif found.key == files.sha256_json(settings):
                 scores = cast("dict[str, float | None]", found.scores)
                 return Finished(scores, found.seconds, found.worst, found.correct, found.chosen)
+            elif _trained_on(found.settings) != _trained_on(settings) and not self.overwrite:
+                hint = "name another folder by save_heads, or overwrite=True replaces them"
+                raise UsageError("finished heads of other features are there", where=self.folder, hint=hint)
         return None
 
     def held(self) -> contextlib.AbstractContextManager[None]:
@@ -134,6 +137,11 @@ def settings_of(shared: Mapping[str, Any], values: Values, seed: int) -> dict[st
     return {**shared, "method": method, "values": values.record(), "seed": seed}
 
 
+def _trained_on(settings: Mapping[str, Any]) -> Any:
+    caches = settings.get("caches")
+    return caches.get("train") if isinstance(caches, Mapping) else None
+
+
 def _files(folder: Path, name: str) -> tuple[Path, Path]:
     """The record and the head of a run."""
     return folder / f"{name}.json", folder / f"{name}.safetensors"
@@ -153,6 +161,7 @@ class _Kept:
     """A record: the rest is there once the head is."""
 
     key: str
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     scores: _Scores | None = None
     seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     worst: str = ""
