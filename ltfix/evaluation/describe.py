@@ -22,6 +22,7 @@ from ltfix.heads.head import Head, load_head
 from ltfix.tensorfile import ltfix_metadata, open_safetensors
 
 FORMAT = "ltfix-inspect/1"
+_KINDS = "known: .safetensors, .npz, .pth, .pt; `ltfix import` makes caches of .npy, .csv, …"
 Tensors = dict[str, tuple[str, list[int]]]  # dtype and shape by name
 _LONGEST = 60  # characters of a checkpoint's metadata
 
@@ -110,9 +111,7 @@ def _file(path: Path, verify: bool, keys: Mapping[str, str | None]) -> Descripti
     if path.suffix == ".npz":
         return _cache(path, open_cache(path, **keys), verify)
     if path.suffix != ".safetensors":
-        raise InputError(
-            "not a kind of file that ltfix reads", where=path, hint="known: .safetensors, .npz, .pth, .pt"
-        )
+        raise InputError("not a kind of file that ltfix reads", where=path, hint=_KINDS)
     tensors, metadata = safetensors_header(path)
     written = ltfix_metadata(metadata, path)
     if str(written.get("format", "")).startswith(HEAD_FORMAT.partition("/")[0] + "/"):

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+GIVEN = "leave such rows out, or replace these values (numpy.nan_to_num)"
+"""What to do about NaN where features were given and no backbone can be asked again."""
+
 
 def gather(shards: Sequence[np.ndarray], rows: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
     """Rows [...] of a cache, counted through its shards, as stored; only their pages are read.

@@ -12,7 +12,7 @@ import numpy as np
 from ltfix import files, notebook
 from ltfix.errors import InputError, LtfixError
 from ltfix.features import manifest as manifests
-from ltfix.features.arrays import first_not_finite, gather
+from ltfix.features.arrays import GIVEN, first_not_finite, gather
 from ltfix.features.foreign import number_labels
 from ltfix.features.manifest import Manifest
 from ltfix.filemap import release
@@ -248,7 +248,7 @@ class FeatureCache:
             raise InputError(
                 f"feature row {row}{self.sample_name(row)} holds NaN or Inf",
                 where=self.path,
-                hint=manifests.ANEW,
+                hint=manifests.ANEW if self.manifest and self.manifest.backbone else GIVEN,
             )
 
     def sample_name(self, row: int) -> str:

@@ -20,7 +20,8 @@ USUAL = {
 Keys = Mapping[str, str | None]
 """What the two are called in a file, as the user says it."""
 AS_USUAL: Keys = {}
-_HEAD = ("head.weight", "head.bias")
+HEAD = ("head.weight", "head.bias")
+"""What the arrays of the stage-1 classifier are called in a file."""
 
 
 def load_npz(path: Path, keys: Keys = AS_USUAL) -> dict[str, np.ndarray]:
@@ -34,7 +35,7 @@ def load_npz(path: Path, keys: Keys = AS_USUAL) -> dict[str, np.ndarray]:
     """
 
     def wanted(found: set[str]) -> dict[str, str]:
-        return names_in(found, path, keys) | {name: name for name in _HEAD if name in found}
+        return names_in(found, path, keys) | {name: name for name in HEAD if name in found}
 
     return read_npz(path, wanted)
 

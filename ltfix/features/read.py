@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ltfix import files
-from ltfix.errors import InputError
+from ltfix.errors import InputError, nearest
 from ltfix.features import foreign
 from ltfix.features import manifest as manifests
 from ltfix.features.cache import FeatureCache
@@ -73,9 +73,7 @@ def open_cache(
     path = Path(path)
     with files.os_errors(path):
         if not path.exists():
-            raise InputError(
-                "no such feature cache", where=path, hint="`ltfix extract` makes one from images"
-            )
+            raise _no_cache(path)
         if path.is_dir():
             return assemble(path, read_manifest(path))
     if path.suffix == ".npz":
@@ -87,6 +85,14 @@ def open_cache(
         where=path,
         hint="a cache is a folder, or a file *.safetensors or *.npz; `ltfix import` makes one of others",
     )
+
+
+def _no_cache(path: Path) -> InputError:
+    hint = "`ltfix extract` makes one from images"
+    if path.suffix in (".npz", ".safetensors"):  # a file that the user has
+        beside = [file.stem for file in path.parent.glob(f"*{path.suffix}")]
+        hint = nearest(path.stem, beside) if beside else f"no {path.suffix} is beside it either"
+    return InputError("no such feature cache", where=path, hint=hint)
 
 
 def assemble(path: Path, manifest: Manifest) -> FeatureCache:

@@ -15,7 +15,7 @@ from ltfix import files
 from ltfix._version import __version__
 from ltfix.errors import InputError, UsageError
 from ltfix.features import manifest as manifests
-from ltfix.features.arrays import first_not_finite
+from ltfix.features.arrays import GIVEN, first_not_finite
 from ltfix.features.cache import FeatureCache
 from ltfix.features.layout import LOOSE, CachePlan, Shard, changes, differences
 from ltfix.features.manifest import DEPTHS, PARTIAL, Contents, Manifest, ShardEntry, read_partial
@@ -159,11 +159,12 @@ class CacheWriter:
         row = first_not_finite(stored)
         if row is not None:
             overflow = bool(np.isfinite(features[row]).all())
-            raise InputError(
-                "a feature overflows float16" if overflow else "the backbone gave NaN or Inf",
-                where=self.plan.samples[kept[row]],
-                hint="use dtype=float32" if overflow else "check the checkpoint, or use precision=fp32",
-            )
+            what, hint = "a feature overflows float16", "use dtype=float32"
+            if not overflow and self.plan.backbone:
+                what, hint = "the backbone gave NaN or Inf", "check the checkpoint, or use precision=fp32"
+            elif not overflow:
+                what, hint = "a feature is NaN or Inf", GIVEN
+            raise InputError(what, where=self.plan.samples[kept[row]], hint=hint)
         self._check_owner()
         if not self._files.is_written(shard):
             labels = np.asarray(self.plan.labels)[kept].astype(np.int64)
@@ -211,6 +212,13 @@ class CacheWriter:
         files.remove(self.folder / PARTIAL)
         files.sweep(self.folder)
         return cache
+
+    def discard(self) -> None:
+        """Remove what was written of this plan, and the folder if it is empty then."""
+        if cache_state(self.folder)[1] == self.fingerprint:
+            self._clear()
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
 
     def _manifest(self, kept: np.ndarray, skipped: list[int], entries: list[ShardEntry]) -> Manifest:
         plan = self.plan

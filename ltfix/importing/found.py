@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.errors import InputError
-from ltfix.features.foreign import USUAL
+from ltfix.errors import InputError, nearest
+from ltfix.features.foreign import HEAD, USUAL
 from ltfix.images.places import open_text
 from ltfix.importing.request import ImportRequest
 
@@ -28,11 +28,15 @@ class Found:
         parts: [n_i, D] or [n_i, V, D] each, what a slice of rows can be taken of.
         labels: N texts or numbers; None: the file has none.
         samples: N names, or None.
+        head: ``weight`` [K, D] and perhaps ``bias`` [K] of the classifier that came along, or nothing.
+        notes: what of the file was taken, where that is a choice, one line each.
     """
 
     parts: Sequence[Any]
     labels: np.ndarray | None
     samples: Sequence[str] | None = None
+    head: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def pick(names: Iterable[str], asked: str | None, where: object) -> str:
@@ -56,7 +60,7 @@ def choose(names: Iterable[str], asked: str | None, what: str, where: object) ->
     """
     known = list(names)
     if asked is not None and asked not in known:
-        raise InputError(f"there is no {asked!r} in it", where=where, hint=f"it has {', '.join(known[:8])}")
+        raise InputError(f"there is no {asked!r} in it", where=where, hint=nearest(asked, known))
     return asked or next((name for name in CALLED[what] if name in known), None)
 
 
@@ -70,6 +74,7 @@ def from_arrays(arrays: Mapping[str, Any], request: ImportRequest, where: Path) 
         [arrays[features]],
         None if labels is None else np.asarray(arrays[labels]),
         None if samples is None else list(map(text_of, np.asarray(arrays[samples]))),
+        {name.removeprefix("head."): np.asarray(arrays[name]) for name in HEAD if name in arrays},
     )
 
 

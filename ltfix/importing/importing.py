@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ltfix.features.layout import CachePlan
 from ltfix.features.read import open_cache
 from ltfix.features.store import CacheWriter, cache_state
 from ltfix.heads.head import FORMAT, STAGE1, Head, head_of
+from ltfix.heads.vectors import numpy_of
 from ltfix.images.labels import Labels, are_indices, indices, largest_index
 from ltfix.images.source import read_classes
 from ltfix.importing.arrays import map_npy
@@ -29,7 +30,7 @@ from ltfix.importing.found import Found, read_lines, text_of
 from ltfix.importing.request import ImportRequest
 from ltfix.progress import Progress, listener
 from ltfix.public import public
-from ltfix.tensorfile import TORN
+from ltfix.tensorfile import TORN, read_npz
 
 FOLDER = "folder"  # in place of labels: each name's folder
 FORMATS = {  # by the end of the name; a folder has none
@@ -82,14 +83,20 @@ def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> 
         UsageError, InputError, EnvironmentFault: as :func:`import_features`.
     """
     found = _read(source, request)
+    for line in found.notes:
+        progress.note(line)
     train = _train_beside(out)
-    head = None if request.head_from is None else _head_from(request.head_from)
+    head = _head(found, request, source)
     _check_lengths(found, source)
     labels, classes = _labels(found, request, None if train is None else train.classes, head, source)
     sample = next(_rows(found.parts, 0, 1, source))
     if head is not None and (head.n_classes, head.dim) != (len(classes), sample.shape[2]):
         told = f"[{head.n_classes}, {head.dim}], {len(classes)} classes and D = {sample.shape[2]}"
-        raise InputError(f"its weight does not fit: {told}", where=f"head_from={request.head_from}")
+        place = f"{source}, head.weight" if request.head_from is None else f"head_from={request.head_from}"
+        raise InputError(f"its weight does not fit: {told}", where=place)
+    counts = np.bincount(labels, minlength=len(classes)) if train is None else train.counts
+    if labels.min() == 1 and counts[0] == 0:
+        progress.note(f"class {classes[0]} has no sample: are the labels counted from 1?")
     plan = CachePlan(
         samples=found.samples or [f"{source.name}:{row}" for row in range(len(labels))],
         labels=labels,
@@ -104,19 +111,25 @@ def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> 
         run={},
         shard_rows=request.shard_rows,
     )
+    head = None if head is None else dataclasses.replace(head, classes=classes, counts=counts)
     with files.lock(out):
         writer = CacheWriter(out, plan, overwrite=request.overwrite)
-        pending = writer.pending()
-        progress.start(f"import {source.name}", sum(shard.stop - shard.start for shard in pending), "samples")
-        for shard in pending:
-            rows = list(_rows(found.parts, shard.start, shard.stop, source))
-            writer.write_shard(shard, np.concatenate(rows))
-            progress.advance(shard.stop - shard.start)
-        progress.finish()
-        counts = np.bincount(labels, minlength=len(classes)) if train is None else train.counts
-        return writer.publish(
-            None if head is None else dataclasses.replace(head, classes=classes, counts=counts)
-        )
+        try:
+            _write(writer, found, source, progress)
+            return writer.publish(head)
+        except InputError:
+            writer.discard()
+            raise
+
+
+def _write(writer: CacheWriter, found: Found, source: Path, progress: Progress) -> None:
+    pending = writer.pending()
+    progress.start(f"import {source.name}", sum(shard.stop - shard.start for shard in pending), "samples")
+    for shard in pending:
+        rows = list(_rows(found.parts, shard.start, shard.stop, source))
+        writer.write_shard(shard, np.concatenate(rows))
+        progress.advance(shard.stop - shard.start)
+    progress.finish()
 
 
 def _read(source: Path, request: ImportRequest) -> Found:
@@ -201,22 +214,33 @@ def _rows(parts: Sequence[Any], start: int, stop: int, source: Path) -> Iterator
         start, stop = start - len(part), stop - len(part)
 
 
-def _head_from(text: str) -> Head:
-    """The classifier ``FILE:NAME``."""
+def _head(found: Found, request: ImportRequest, source: Path) -> Head | None:
+    """The classifier ``FILE:NAME`` that was named, else the one that came with the features, if any."""
+    if request.head_from is not None:
+        tensors, place = _linear(request.head_from)
+    else:
+        tensors, place = dict(found.head), source
+    return head_of(tensors, {"format": FORMAT, "method": STAGE1}, place) if "weight" in tensors else None
+
+
+def _linear(text: str) -> tuple[dict[str, np.ndarray], Path]:
+    """``weight`` [K, D] and perhaps ``bias`` [K] of ``FILE:NAME``, and the file."""
     from ltfix.backbones.checkpoint import read_checkpoint
 
     file, _, name = text.rpartition(":")
     if not file:
         raise UsageError("it must be FILE:NAME", where=f"head_from={text}", hint="like resnet50.pth:fc")
-    state = read_checkpoint(file).state
-    weight = state.get(f"{name}.weight")
-    if weight is None or weight.ndim != 2:
+    state: Mapping[str, Any]
+    if file.endswith(".npz"):
+        layers = (".weight", ".bias")
+        state = read_npz(file, lambda names: {name: name for name in names if name.endswith(layers)})
+    else:
+        state = read_checkpoint(file).state
+    if getattr(state.get(f"{name}.weight"), "ndim", 0) != 2:
         known = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == 2]
         raise InputError(f"there is no linear layer {name!r} in it", where=file, hint=nearest(name, known))
-    tensors = {"weight": weight.float().numpy()}
-    if f"{name}.bias" in state:
-        tensors["bias"] = state[f"{name}.bias"].float().numpy()
-    return head_of(tensors, {"format": FORMAT, "method": STAGE1}, Path(file))
+    own = {part: state.get(f"{name}.{part}") for part in ("weight", "bias")}
+    return {part: numpy_of(tensor) for part, tensor in own.items() if tensor is not None}, Path(file)
 
 
 def _digest(source: Path) -> str:

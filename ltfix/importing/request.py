@@ -14,15 +14,18 @@ class ImportRequest(Checked):
     """The options of an import, which are the command line's.
 
     Attributes:
-        features: what they are called in the file.
+        features: what they are called in the file; of a CSV the columns, as ``f0,f1`` or ``f*``.
         labels: what they are called in the file, or a file of them: ``.npy``, or text, one a line; or
             "folder": the folder that holds each sample, as its name says.
         classes: class names in index order, or a file of them.
-        head_from: ``FILE:NAME``, the classifier as NAME.weight and NAME.bias of a checkpoint.
+        head_from: ``FILE:NAME``, the classifier as NAME.weight and NAME.bias of a checkpoint or ``.npz``;
+            None: head.weight and head.bias beside the features, if they are there.
         dtype: of the cache. shard_rows: samples a shard file. overwrite: replace a cache that is there.
     """
 
-    features: str | None = option(None, "What the features are called in it.  [default: found by name]")
+    features: str | None = option(
+        None, "What the features are called in it; of a CSV columns: f0,f1 or f*.  [default: found by name]"
+    )
     labels: str | None = option(
         None, "What they are called in it, a file of them, or folder: of each name.  [default: found by name]"
     )
@@ -30,7 +33,9 @@ class ImportRequest(Checked):
         None, "Class names in index order, one a line.", metavar="FILE"
     )
     head_from: str | None = option(
-        None, "The stage-1 classifier: NAME.weight and NAME.bias of a checkpoint.", metavar="FILE:NAME"
+        None,
+        "The stage-1 classifier: NAME.weight and NAME.bias of a checkpoint or .npz.",
+        metavar="FILE:NAME",
     )
     dtype: str = option("float16", "Of the stored features.", choices=("float16", "float32"))
     shard_rows: int = option(1024, "Samples a shard file.", low=1)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import fnmatch
 from pathlib import Path
 
 import numpy as np
 
 from ltfix import files
-from ltfix.errors import InputError
+from ltfix.errors import InputError, cut, nearest
 from ltfix.images.cells import opened
-from ltfix.importing.found import Found, choose, pick, text_of
+from ltfix.importing.found import CALLED, Found, choose, pick, text_of
 from ltfix.importing.request import ImportRequest
+
+_ASIDE = {*CALLED["labels"], *CALLED["samples"], "id", "index", "split"} - {"y"}
+"""What columns of a CSV are called that are no features, unless they are asked for; y may be a coordinate."""
+_CHOOSE = "features=f0,f1 or features='f*' chooses columns, labels=NAME that of the classes"
+_SHOWN = 6
 
 
 def parquet(path: Path, request: ImportRequest) -> Found:
@@ -42,7 +48,7 @@ def columns(path: Path, request: ImportRequest) -> Found:
 
 
 def text(path: Path, request: ImportRequest) -> Found:
-    """A header; perhaps a column of labels and one of names, and a number in every other."""
+    """A header; a number in each column of features, perhaps a column of labels and one of names."""
     files.demand_regular(path)
     with files.os_errors(path), path.open(encoding="utf-8-sig", newline="") as handle:
         rows = csv.reader(handle, strict=True)
@@ -51,17 +57,58 @@ def text(path: Path, request: ImportRequest) -> Found:
             labels = choose(header, request.labels, "labels", path)
             samples = choose(header, None, "samples", path)
             aside = [None if name is None else header.index(name) for name in (labels, samples)]
-            numbers = [i for i, name in enumerate(header) if i not in aside and name.strip()]
-            table = [(_numbers(row, numbers), *(i is None or row[i] for i in aside)) for row in rows if row]
+            numbers = _places(header, request.features, aside, path)
+            table = [
+                (_numbers(row, numbers, header), *(i is None or row[i] for i in aside)) for row in rows if row
+            ]
         except (csv.Error, UnicodeDecodeError, ValueError, IndexError) as err:
-            raise InputError(f"not a table of numbers: {err}", where=f"{path}, line {rows.line_num}") from err
+            hint = _CHOOSE if type(err) is ValueError else None
+            place = f"{path}, line {rows.line_num}"
+            raise InputError(f"not a table of numbers: {err}", where=place, hint=hint) from err
     if not table or not numbers:
         raise InputError("it has no rows of numbers", where=path)
     features, written, named = zip(*table, strict=True)
     return Found(
-        [np.stack(features)], None if labels is None else np.asarray(written), samples and list(named)
+        [np.stack(features)],
+        None if labels is None else np.asarray(written),
+        samples and list(named),
+        notes=(_told(header, numbers, aside),),
     )
 
 
-def _numbers(row: list[str], places: list[int]) -> np.ndarray:
-    return np.array([row[place] for place in places], np.float32)
+def _places(header: list[str], asked: str | None, taken: list[int | None], where: Path) -> list[int]:
+    """Which columns are features: those that names or patterns choose, else all that have no other use."""
+    named = {i: name for i, name in enumerate(header) if name.strip() and i not in taken}
+    if asked is None:
+        return [i for i, name in named.items() if name.strip().lower() not in _ASIDE]
+    chosen = set[int]()
+    for pattern in [asked] if asked in header else asked.split(","):
+        found = {i for i, name in named.items() if fnmatch.fnmatchcase(name, pattern) or name == pattern}
+        if not found:
+            hint = nearest(pattern, named.values())
+            raise InputError(f"no column of features is called {pattern!r}", where=where, hint=hint)
+        chosen |= found
+    return sorted(chosen)
+
+
+def _told(header: list[str], numbers: list[int], aside: list[int | None]) -> str:
+    names = [header[i] for i in numbers]
+    shown = f"{names[0]} … {names[-1]}" if len(names) > _SHOWN else ", ".join(names)
+    others = [name or "one without a name" for i, name in enumerate(header) if i not in {*numbers, *aside}]
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    line = f"{len(names)} feature columns: {shown}"
+    line += "" if aside[0] is None else f"; labels: {header[aside[0]]}"
+    return line + (f"; left out: {', '.join(others[:_SHOWN])}{more}" if others else "")
+
+
+def _numbers(row: list[str], places: list[int], header: list[str]) -> np.ndarray:
+    cells = [row[place] for place in places]
+    try:
+        return np.array(cells, np.float32)
+    except ValueError:
+        for place, cell in zip(places, cells, strict=True):
+            try:
+                np.float32(cell)
+            except ValueError:
+                raise ValueError(f"the column {header[place]} holds {cut(cell)}") from None
+        raise

@@ -150,7 +150,7 @@ def test_what_is_nothing_of_ltfix(tmp_path: Path, folder: Path):
     save_file({"x": np.zeros(2)}, tmp_path / "odd.safetensors", {"ltfix": "{"})
     for name, message in [
         ("absent", "no such file or folder"),
-        ("a.txt", "not a kind of file that ltfix reads"),
+        ("a.txt", "not a kind of file that ltfix reads.*`ltfix import`"),
         ("torn.safetensors", "torn or not a safetensors file"),
         ("odd.safetensors", "not JSON"),
         ("features", "neither a feature cache nor a run.*did you mean .*train"),

@@ -186,10 +186,17 @@ class TestSingleFile:
 
 
 class TestNoCache:
-    @pytest.mark.parametrize("name", ["absent", "absent.safetensors", "absent.npz", "a\0b"])
+    @pytest.mark.parametrize("name", ["absent", "a\0b"])
     def test_nothing_there(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(InputError, match=r"no such feature cache .*ltfix extract"):
             open_cache(tmp_path / name)
+
+    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"no such feature cache .*no \.npz is beside it either"):
+            open_cache(tmp_path / "tset.npz")
+        (tmp_path / "test.npz").touch()
+        with pytest.raises(InputError, match="did you mean test"):
+            open_cache(tmp_path / "tset.npz")
 
     def test_another_kind_of_file(self, tmp_path: Path) -> None:
         (tmp_path / "x.pt").write_bytes(b"")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 import ltfix
 from ltfix.errors import InputError, UsageError
@@ -117,7 +118,7 @@ def test_names_are_numbered_as_in_training_and_the_head_comes_from_a_checkpoint(
             {"features": FEATURES * np.nan, "labels": LABELS},
             {},
             InputError,
-            "NaN or Inf",
+            r"a feature is NaN or Inf \(a\.npz:0\): leave such rows out",
         ),
         ("a.npz", {"features": FEATURES[:0], "labels": LABELS[:0]}, {}, InputError, "0 rows of features"),
         ("a.npz", {"features": FEATURES, "labels": LABELS[0]}, {}, InputError, r"labels must be \[n\]"),
@@ -131,6 +132,17 @@ def test_names_are_numbered_as_in_training_and_the_head_comes_from_a_checkpoint(
         ("a.pt", b"torn", {}, InputError, "torn"),
         ("a.parquet", b"torn", {}, InputError, "not a whole parquet file"),
         ("a.csv", b"x,label\n1,0\nb,1\n", {}, InputError, "not a table of numbers.*line 3"),
+        ("a.csv", b"x,kind,label\n1,a,0\n", {}, InputError, "column kind holds 'a' .*line 2.*features=f0,f1"),
+        ("a.csv", b"f0,f1,species\n1,2,0\n", {"labels": "specie"}, InputError, "mean species"),
+        ("a.csv", b"f0,f1,label\n1,2,0\n", {"features": "f0,g*"}, InputError, "called 'g\\*'"),
+        ("a.npz", {"features": FEATURES * 1e6, "labels": LABELS}, {}, InputError, "use dtype=float32"),
+        (
+            "a.npz",
+            {"features": FEATURES, "labels": LABELS, "head.weight": np.ones((3, 5))},
+            {},
+            InputError,
+            r"does not fit: \[3, 5\].*head\.weight",
+        ),
         ("a.csv", b"", {}, InputError, "it has no rows of numbers"),
         ("a.csv", b"filename,e_0\na.jpg,1\nb.jpg,2\n", {}, InputError, "there are no labels.*labels=folder"),
         ("a.csv", b"filename,e_0\na/a.jpg,1\nb.jpg,2\n", {"labels": "folder"}, UsageError, "folder before"),
@@ -144,7 +156,72 @@ def test_what_does_not_fit(tmp_path: Path, name: str, content, options: dict, er
     path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, **content)
     with pytest.raises(error, match=message):
         ltfix.import_features(path, tmp_path / "out", **options)
-    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert not (tmp_path / "out").exists()
+
+
+class Told:
+    """Progress that keeps its notes."""
+
+    def __init__(self) -> None:
+        self.notes = list[str]()
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def start(self, what: str, total: int, unit: str) -> None: ...
+    def advance(self, n: int = 1) -> None: ...
+    def describe(self, text: str) -> None: ...
+    def finish(self) -> None: ...
+
+
+@pytest.mark.parametrize("form", ["beside", "npz", "safetensors"])
+def test_a_classifier_beside_the_features_or_in_another_file(tmp_path: Path, form: str):
+    layer = {"head.weight": RNG.normal(size=(4, 6)).astype(np.float32), "head.bias": np.arange(4, dtype="f4")}
+    given = {"features": FEATURES, "labels": LABELS}
+    np.savez(tmp_path / "a.npz", **given, **(layer if form == "beside" else {}))
+    other = tmp_path / f"layer.{form}"
+    if form == "npz":
+        np.savez(other, **layer)
+    elif form == "safetensors":
+        save_file(layer, other)
+    options = {} if form == "beside" else {"head_from": f"{other}:head"}
+    head = ltfix.import_features(tmp_path / "a.npz", tmp_path / "out", **options).head
+    assert head is not None and (head.method, head.counts.tolist()) == ("stage-1", [9, 8, 8, 0])
+    np.testing.assert_array_equal(head.weight, layer["head.weight"])
+    np.testing.assert_array_equal(head.bias, layer["head.bias"])
+
+
+@pytest.mark.parametrize(
+    ("options", "columns", "told"),
+    [
+        ({}, [0, 1, 2], "3 feature columns: f0, f1, g; labels: label; left out: id, target"),
+        ({"features": "f*"}, [0, 1], "2 feature columns: f0, f1; labels: label; left out: id, target, g"),
+        ({"features": "g,f0"}, [0, 2], "2 feature columns: f0, g; labels: label; left out: id, target, f1"),
+    ],
+)
+def test_which_columns_are_features(tmp_path: Path, options: dict, columns: list[int], told: str):
+    table = np.array([[1, 2, 3], [4, 5, 6]], np.float16)
+    rows = [",".join(map(str, [7, y, *x.tolist(), y])) for y, x in enumerate(table)]
+    (tmp_path / "a.csv").write_text("\n".join(["id,target,f0,f1,g,label", *rows]))
+    notes = Told()
+    cache = ltfix.import_features(tmp_path / "a.csv", tmp_path / "out", progress=notes, **options)
+    np.testing.assert_array_equal(cache.features[:, 0], table[:, columns])
+    assert notes.notes == [told]
+
+
+def test_what_overflowed_is_imported_as_the_hint_says(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", features=FEATURES * np.float32(1e6), labels=LABELS)
+    with pytest.raises(InputError, match="overflows float16"):
+        ltfix.import_features(tmp_path / "a.npz", tmp_path / "out", shard_rows=8)
+    assert ltfix.import_features(tmp_path / "a.npz", tmp_path / "out", dtype="float32").n == 25
+
+
+@pytest.mark.parametrize(("first", "told"), [(0, []), (1, ["class 0 has no sample: are the labels count"])])
+def test_labels_counted_from_one_are_told(tmp_path: Path, first: int, told: list[str]):
+    np.savez(tmp_path / "a.npz", features=FEATURES, labels=LABELS + first)
+    notes = Told()
+    ltfix.import_features(tmp_path / "a.npz", tmp_path / "out", progress=notes)
+    assert [note[:43] for note in notes.notes] == told
 
 
 def test_labels_that_are_no_text_file(tmp_path: Path):
