@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ltfix.evaluation.result import Result
     from ltfix.report.figures import Drawn
 
+ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
+"""What a result file is whose format is not asked for."""
+
 
 def note(text: str) -> None:
     """One line to the user on stderr; nothing with --quiet."""
@@ -117,7 +120,9 @@ def deliver(text: str, output: Path | None, *, overwrite: bool = False, drawn: b
 
 
 def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: bool) -> None:
-    """What a command found, as ``--format`` says, to where ``--output`` says (see `deliver`)."""
+    """What a command found, as ``--format`` says, else the file's ending, to where ``--output`` says."""
+    if output is not None and config.origin("format") == "default":
+        form = ENDINGS.get(output.suffix, form)
     if form == "table":
         plain = output is not None and not is_stdout(output)
         text = "\n\n".join(tables.draw_result(table, plain=plain) for table in found.tables())

@@ -30,7 +30,11 @@ class TableOptions(ArrayNames):
     train: Path | None = option(None, "Features to fit on.  [default: features/train]", metavar="CACHE")
     val: Path | None = option(None, "Validation features.  [default: features/val if there]", metavar="CACHE")
     format: str = option("table", f"{', '.join(TABLE_FORMATS)}.", metavar="FORM", choices=TABLE_FORMATS)
-    output: Path | None = option(None, "Write the result here instead of stdout (-).", metavar="FILE")
+    output: Path | None = option(
+        None,
+        "Write the result here instead of stdout (-), in the format of its ending.",
+        metavar="FILE",
+    )
     many: int = option(100, "Many: more training samples than this.", low=0)
     few: int = option(20, "Few: fewer training samples than this.", low=0)
     work: Path = option(Path(), "Project folder: features/, heads/ and runs/ lie below it.", metavar="DIR")

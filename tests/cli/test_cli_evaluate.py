@@ -155,6 +155,16 @@ def test_output_into_a_pipe_or_a_device_leaves_it_one(project: Path, capsys, mor
         assert (code, err) == (3, "ltfix: error: is a device, a pipe or a socket, not a file (socket)\n")
 
 
+def test_the_files_ending_is_its_format_unless_one_is_asked_for(project: Path, capsys):
+    beginnings = {"a.json": "{", "b.csv": "name,", "c.md": "**", "d.tex": "%", "e.txt": "test.npz: "}
+    for name, beginning in beginnings.items():
+        assert finished(capsys, "evaluate", "--cache", "test.npz", "--output", name)[0] == 0
+        assert (project / name).read_text().startswith(beginning), name
+    argv = ["evaluate", "--cache", "test.npz", "--output", "f.json", "--format", "table"]
+    assert finished(capsys, *argv)[0] == 0
+    assert (project / "f.json").read_text().startswith("test.npz: ")
+
+
 @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="a name for stdout")
 def test_stdout_by_its_name_into_a_file_pipe_and_descriptor(project: Path):
     line = f'"{sys.executable}" -m ltfix evaluate -q --cache test.npz --format csv --output'
