@@ -39,9 +39,11 @@ the file's table or the environment.
 `exports/<head>`. Nothing that exists is replaced without `--overwrite`. All writes are atomic: a file is
 whole or absent.
 
-**Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped, unless
-`FORCE_COLOR` is set, and then as wide as their columns need, whatever `COLUMNS` says; `NO_COLOR` is
-honoured; `--quiet` silences progress and notes. `-` stands for stdin or stdout where a file is expected.
+**Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped, and as wide as
+their columns need, whatever `COLUMNS` says. With `FORCE_COLOR` they are piped as a terminal shows them:
+styled, and folded to `COLUMNS` (else 80). `NO_COLOR` takes the colours away; bold stays. `--quiet` silences
+progress and notes, not results: `>/dev/null` does that. `-` stands for stdin or stdout where
+a file is expected.
 
 **Every command** also has `--config FILE` (read instead of `ltfix.toml`; `LTFIX_CONFIG` names one too),
 `--quiet` and `--debug` (the traceback of an error). They may stand before the command's name.

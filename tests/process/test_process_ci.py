@@ -54,8 +54,8 @@ def test_the_shell_script_holds_a_build_to_the_last_one(job: Path):
     (job / "last.json").write_text(json.dumps(last | {"heads": better}))
     worse = run()
     assert worse.returncode == 1
-    assert re.search(r"gate missed \(samn-freq: few fell by \d+\.\d points to", worse.stderr)
+    assert re.search(r"gate missed \(ci: few fell by \d+\.\d points to", worse.stderr)
     assert json.loads((job / "last.json").read_text())["heads"] == better, (
         "a build that misses is no baseline"
     )
-    assert ltfix.load_head(job / "heads" / "samn-freq.safetensors").method == "samn"
+    assert ltfix.load_head(job / "heads" / "ci.safetensors").method == "samn"
