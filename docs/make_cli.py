@@ -25,11 +25,12 @@ else from the default. In the file each command has a table whose keys are the l
 or `_`; `work`, `seed`, `device`, `threads` and `quiet` may stand above the tables and then serve every
 command, as `LTFIX_SEED` does; every other variable names its command (`LTFIX_EVALUATE_FORMAT`, not
 `LTFIX_FORMAT`). Arguments given by place (CACHE, HEAD) have no key and no variable. An empty variable sets
-nothing. Paths in the file are relative to the file. A repeatable `key=value` option may be a table:
-`[fit.set]` with `tau = 0.7` says what `--set tau=0.7` says. An unknown key, variable or a value of the
-wrong type is an error that names it. `ltfix init` writes a file with the options in comments, but for those
-of one run (`--overwrite`, `--dry-run`, `--verify`, `--output`, `--format`), which the file may set all the
-same.
+nothing, an empty text for a path is an error. Paths in the file are relative to the file. A repeatable
+`key=value` option may be a table: `[fit.set]` with `tau = 0.7` says what `--set tau=0.7` says. An unknown key
+or a value of the wrong type is an error that names it; so is an `LTFIX_…` that resembles a variable of the
+command and is none (one that resembles none has a note). `ltfix init` writes a file with the options in
+comments, but for those of one run (`--overwrite`, `--dry-run`, `--verify`, `--output`, `--format`), which the
+file may set all the same.
 
 **Options that a method does not use** are an error when typed, a one-line note when they come from
 the file's table or the environment.

@@ -50,7 +50,7 @@ def os_errors(path: Path | str) -> Iterator[None]:
         yield
     except OSError as err:
         named = err.filename
-        where = path if named is None or str(named).endswith(_TEMPORARY) else named
+        where = path if named is None or str(named).endswith(_TEMPORARY) else Path(str(named))
         if err.errno == errno.ENOENT:
             raise InputError("no such file or folder", where=where) from err
         if err.errno is None or err.errno in _WRONG_PATHS:
@@ -84,7 +84,9 @@ def demand_place(path: Path, *, overwrite: bool = True) -> None:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder))
         if not os.access(folder, os.W_OK | os.X_OK):
             fixed = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
-            raise OSError(errno.EROFS if fixed else errno.EACCES, "", str(folder))
+            raise OSError(
+                errno.EROFS if fixed else errno.EACCES, "", str(path if folder == Path() else folder)
+            )
         if not overwrite:
             _sweep(path.parent, glob.escape(_prefix(path)), path)
             if os.path.lexists(path):

@@ -169,6 +169,16 @@ class TestFaults:
         with pytest.raises(EnvironmentFault, match=r"no permission|read-only"):
             files.write_bytes("/sys/kernel/ltfix/x.bin", b"1")
 
+    def test_the_folder_that_refuses_is_named_or_the_file_in_the_working_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("heads").mkdir()
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        for path, told in (("no-such-folder/x.json", "no-such-folder/x.json"), ("heads/x.json", "heads")):
+            with pytest.raises(EnvironmentFault, match=rf"\({told}\)"):
+                files.demand_place(Path(path))
+
     @posix
     def test_file_size_limit(self, tmp_path: Path) -> None:
         path = tmp_path / "big.bin"

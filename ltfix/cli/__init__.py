@@ -61,7 +61,9 @@ def run(argv: Sequence[str]) -> int:
 def _invoke(argv: Sequence[str]) -> None:
     """Parse and run; past typer's own ``main``, which would answer a broken pipe or Ctrl-C itself."""
     name, rest = invocation.split(argv, commands.COMMANDS)
-    rest = rest if name is None else invocation.fill_in(rest, commands.load(name))
+    if name is not None:
+        invocation.demand_texts(rest, commands.load(name))
+        rest = invocation.fill_in(rest, commands.load(name))
     command = typer.main.get_command(list_app() if name is None else command_app(name))
     try:
         with command.make_context("ltfix" if name is None else f"ltfix {name}", rest) as context:

@@ -7,7 +7,9 @@ command afterwards which of the four it was.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 Origin = Literal["option", "environment", "file", "default"]
 FILE_NAME = "ltfix.toml"
 SHARED_KEYS = ("work", "seed", "device", "threads", "quiet")  # top-level keys, which serve every command
+_OWN = re.compile(
+    f"LTFIX_({'|'.join(SHARED_KEYS).upper()}|CONFIG|EXTENSION|SHARED|BUILD_.*)"
+)  # of no command
 _ORIGINS: Mapping[str, Origin] = {
     "COMMANDLINE": "option",
     "ENVIRONMENT": "environment",
@@ -157,6 +162,22 @@ def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list
     )
 
 
+def unread_variables(command: str, parameters: Mapping[str, Parameter]) -> dict[str, str | None]:
+    """Variables that no command reads, each with the one of ``command`` that it resembles, if any."""
+    known: dict[str, str] = {}
+    for full in (variable(command, key) for key in parameters):
+        known |= {full.removeprefix("LTFIX_"): full, full.removeprefix(variable(command)): full}
+    known |= {key.upper(): f"LTFIX_{key.upper()}" for key in SHARED_KEYS}
+    read = tuple(map(variable, COMMANDS))
+    found = [v for v in sorted(os.environ) if v.startswith("LTFIX_") and not v.startswith(read)]
+    return {v: _resembled(v.removeprefix("LTFIX_"), known) for v in found if not _OWN.fullmatch(v)}
+
+
+def _resembled(name: str, known: Mapping[str, str]) -> str | None:
+    close = difflib.get_close_matches(name, known, 1, 0.75)
+    return known[close[0]] if close else None
+
+
 def variable(command: str, key: str = "") -> str:
     """The environment variable of a command's option; without ``key``, how those of the command begin."""
     return f"LTFIX_{command}_{key}".replace("-", "_").upper()
@@ -234,6 +255,8 @@ def _scalar(parameter: Parameter, value: object, file: Path, where: str) -> obje
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a string")
         raise UsageError(f"expected {wanted}, found {_shown(value)}", where=where)
     if isinstance(value, str):
+        if not value and parameter.is_path:
+            raise UsageError("empty", where=where, hint="a path belongs there")
         return parameter.move(value, file.parent)
     return value if kind in (bool, int, float) else str(value)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,6 +76,24 @@ def _follows(word: str, choices: Sequence[str]) -> bool:
     return word in choices or not (not word or word.startswith("-") or Path(word).exists())
 
 
+def demand_texts(argv: Sequence[str], function: Callable[..., Any]) -> None:
+    """Refuse an empty text for a path, as a variable of a script that is not set leaves it.
+
+    Raises:
+        UsageError: naming the option or the argument.
+    """
+    known = parameters(function).values()
+    options = {p.flag: p.is_path for p in known if not p.positional and p.kind is not bool}
+    options["--config"] = True
+    place = next((p.metavar for p in known if p.positional and p.is_path), None)
+    for before, word in zip(["", *argv], argv, strict=False):
+        flag = word.removesuffix("=") or before
+        if word in ("", f"{flag}=") and options.get(flag):
+            raise UsageError(f"empty {flag}", hint="a path belongs there")
+        if not word and before not in options and place:
+            raise UsageError(f"empty {place}", hint="a path belongs there")
+
+
 def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` as typer takes a command: the common options added, the origin of every value noted."""
     known = {**parameters(function), "quiet": _QUIET}
@@ -85,9 +103,7 @@ def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def command(context: typer.Context, **values: Any) -> Any:
         config.current().settle(context)
         _demand_working_folder()
-        for variable in config.unknown_variables(name, options):
-            hint = nearest(variable[len(config.variable(name)) :], [key.upper() for key in options])
-            raise UsageError(f"{variable} is no option of ltfix {name}", hint=hint)
+        _demand_known_variables(name, options)
         try:
             arguments = bind(function, values)
         except UsageError as err:
@@ -117,6 +133,21 @@ def _demand_working_folder() -> None:
         Path.cwd()
     except FileNotFoundError as err:
         raise EnvironmentFault("the working folder is gone", hint="change into one that is there") from err
+
+
+def _demand_known_variables(command: str, options: Mapping[str, Parameter]) -> None:
+    """Refuse a misspelt variable, a gate perhaps; one that resembles none may be the user's own.
+
+    Raises:
+        UsageError: naming the variable that was probably meant.
+    """
+    for variable in config.unknown_variables(command, options):
+        hint = nearest(variable[len(config.variable(command)) :], [key.upper() for key in options])
+        raise UsageError(f"{variable} is no option of ltfix {command}", hint=hint)
+    for variable, near in config.unread_variables(command, options).items():
+        if near is not None:
+            raise UsageError(f"{variable} in the environment sets nothing", hint=f"did you mean {near}?")
+        console.note(f"{variable} in the environment sets nothing")
 
 
 def _annotation(command: str, parameter: Parameter) -> Any:

@@ -67,6 +67,11 @@ class Parameter:
         return self.name if self.positional else self.flag.lstrip("-").replace("-", "_")
 
     @property
+    def is_path(self) -> bool:
+        """Whether it names a file, a folder or what may stand for one."""
+        return self.kind is Path or bool(self.option.path)
+
+    @property
     def spelled(self) -> str:
         """As help shows it: ``--compile/--no-compile``."""
         return f"{self.flag}/--no-{self.flag[2:]}" if self.option.negatable else self.flag

@@ -196,6 +196,41 @@ def test_a_variable_that_is_no_option_is_an_error_as_a_key_is(probe, error: Erro
     assert error("probe") == (2, "LTFIX_PROBE_EPOCH is no option of ltfix probe: did you mean EPOCHS?")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("LTFIX_PROEB_WEIGHT_DECAY", "LTFIX_PROBE_WEIGHT_DECAY"),
+        ("LTFIX_PROB_EPOCH", "LTFIX_PROBE_EPOCHS"),
+        ("LTFIX_WEIGHT_DECAY", "LTFIX_PROBE_WEIGHT_DECAY"),
+        ("LTFIX_FORMAT", "LTFIX_PROBE_FORMAT"),
+        ("LTFIX_QIUET", "LTFIX_QUIET"),
+    ],
+)
+def test_a_misspelt_variable_of_no_command_is_an_error(
+    probe, error: Error, monkeypatch, name: str, meant: str
+):
+    monkeypatch.setenv(name, "1")
+    line = f"{name} in the environment sets nothing: did you mean {meant}?"
+    assert error("probe", "--quiet") == (2, line)
+
+
+def test_variables_of_other_commands_and_of_the_user_are_none_of_ours(probe, monkeypatch, capsys):
+    for name in (
+        "EVALUATE_FAIL_UNDER",
+        "TRAIN_BACKBONE_EPOCHS",
+        "DEVICE",
+        "EXTENSION",
+        "SHARED",
+        "BUILD_STRICT",
+    ):
+        monkeypatch.setenv(f"LTFIX_{name}", "1")
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("LTFIX_RELEASE", "1.2")
+    assert cli.run(["probe"]) == 0
+    assert capsys.readouterr().err == "ltfix: LTFIX_RELEASE in the environment sets nothing\n"
+
+
 def test_quiet_serves_every_command_from_file_and_environment(probe, monkeypatch, capsys):
     probe.act = lambda: console.note("a note")
     write("quiet = true\n")
@@ -247,6 +282,29 @@ def test_empty_variables_set_nothing(probe, monkeypatch):
     assert cli.run(["probe"]) == 0
     assert (probe.values["epochs"], probe.values["seed"]) == (3, 0)
     assert probe.origins == {"epochs": "file"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "what"),
+    [
+        ([""], "PATH"),
+        (["--overwrite", ""], "PATH"),
+        (["a.npz", "--val", ""], "--val"),
+        (["--val="], "--val"),
+        (["--extra", "a", "--extra", ""], "--extra"),
+        (["--data", ""], "--data"),
+        (["--config", ""], "--config"),
+    ],
+)
+def test_an_empty_path_is_refused_by_name(probe, error: Error, argv: list[str], what: str):
+    assert error("probe", *argv) == (2, f"empty {what}: a path belongs there")
+
+
+def test_other_texts_may_be_empty(probe, error: Error):
+    assert cli.run(["probe", "--method", "", "--set", "a="]) == 0
+    assert (probe.values["method"], probe.values["set_"]) == ("", ["a="])
+    write('[probe]\nval = ""\n')
+    assert error("probe") == (2, "empty (ltfix.toml, [probe] val): a path belongs there")
 
 
 def test_numbers_are_a_list_or_a_text(probe, error: Error):

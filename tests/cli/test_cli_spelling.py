@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from ltfix.cli import config, console
 from ltfix.cli.signature import options
 from ltfix.cli.spelling import spell, spell_error
 from ltfix.errors import InputError, UsageError
+from ltfix.files import os_errors
 from ltfix.option import Option
 
 
@@ -117,6 +119,18 @@ def test_errors_of_a_command_are_spelled(probe, error):
 
     probe.act = act
     assert error("probe") == (2, "too much (--weight-decay): try --weight-decay 0 or --overwrite")
+
+
+def test_a_path_is_no_value_of_a_method(probe, error):
+    """A method has a value called ``heads``, which is a folder too."""
+
+    def act() -> None:
+        with os_errors("x"):
+            raise OSError(errno.EROFS, "", "heads")
+
+    probe.act = act
+    hint = "choose a folder that you may write to"
+    assert error("probe") == (4, f"the file system is read-only (heads): {hint}")
 
 
 def test_a_place_that_was_not_typed_is_where_it_stands(probe, error, monkeypatch: pytest.MonkeyPatch):
