@@ -82,7 +82,10 @@ def open_safetensors(path: Path | str) -> Iterator[tuple[BinaryIO, Any]]:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path, whole = Path(path), Path(f"{path}.safetensors")
+    with os_errors(path):
+        if not path.exists() and whole.exists():
+            raise InputError("no such file or folder", where=path, hint=f"did you mean {whole}?")
     demand_regular(path)
     with os_errors(path):
         try:

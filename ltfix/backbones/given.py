@@ -23,10 +23,22 @@ def demand_backbone(
     Raises:
         UsageError, InputError: as `open_run` and `demand_weights`.
     """
+    refuse_file(name)
     if is_run(name):
         open_run(Path(name), checkpoint)
     else:
         demand_weights(checkpoint, key, ignore)
+
+
+def refuse_file(name: str) -> None:
+    """Refuse a file of weights where a model is to be named.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if name.endswith((".safetensors", ".pth", ".pt", ".bin", ".tar")) and Path(name).is_file():
+        hint = f"give its architecture by backbone=…, and checkpoint={name}"
+        raise UsageError("that is a file of weights, not a model's name", where=name, hint=hint)
 
 
 def is_run(name: str) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ltfix import runfile
 from ltfix.backbones import experts as multi
 from ltfix.backbones.checkpoint import Checkpoint, read_checkpoint
-from ltfix.backbones.given import HUB, LOCAL, NOT_RUNS, PREFIX, is_run, open_run
+from ltfix.backbones.given import HUB, LOCAL, NOT_RUNS, PREFIX, is_run, open_run, refuse_file
 from ltfix.backbones.layouts import load_weights
 from ltfix.backbones.network import Network, check_arguments, freeze, label_names, probe
 from ltfix.backbones.opening import open_network, read_given
@@ -91,6 +91,7 @@ def load_backbone(
         EnvironmentFault: pretrained weights cannot be downloaded.
     """
     overrides, arguments = dict(preprocess or {}), dict(model_args or {})
+    refuse_file(name)
     folder, shadow = _is_folder(name)
     if folder:
         if experts is not None:

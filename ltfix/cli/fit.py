@@ -79,6 +79,9 @@ def fit(
     from ltfix.stage2.fit import plan_fit
 
     options = dataclasses.replace(options, device=run.device)
+    if options.init is not None and isinstance(entry, Method) and entry.needs_no_start:
+        console.refuse_unused(["init"], f"method {entry.name}")
+        options = dataclasses.replace(options, init=None)
     own_loss = entry.loss if loss is not None and isinstance(entry, Method) else None
     among = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     plan = plan_fit(entry, given, loss=own_loss, origins=origins, options=options, methods=among)

@@ -71,11 +71,20 @@ def _describe(method: Method) -> None:
     for role, part in method.parts.items():
         traits = ", ".join(part.traits).replace("_", " ")
         console.write(f"{role}: {part.name}{traits and f' ({traits})'}")
+    console.write(f"gives: {_gives(method.linear_with)}")
     console.write("")
     console.table(["set by", "default", "meaning"], value_rows("fit", method.values()))
     if presets_of(method.name):
         console.write("")
         console.table(["--preset", "values"], [list(row) for row in presets_of(method.name)])
+
+
+def _gives(linear_with: str | None) -> str:
+    """What comes of a method, by which formats of `export` take it."""
+    if linear_with == "":
+        return "a linear layer (export --to timm)"
+    other = f"; with {linear_with} a linear layer" if linear_with else ""
+    return f"a layer of its own (export --to onnx or torch-export){other}"
 
 
 def value_rows(command: str, values: Mapping[str, Value]) -> list[list[str]]:

@@ -107,7 +107,8 @@ def _named(record: RecordedBody, cache: FeatureCache | None, request: BodyReques
     named: dict[str, Any] = {"name": name, "model_args": arguments, "checkpoint": request.checkpoint}
     if request.backbone is None and run is None and request.checkpoint is None:
         if record.weights not in (None, "pretrained", "random"):
-            known = request.weights is not None and Path(request.weights).name == record.weights
+            lies = Path(request.weights or "")
+            known = lies.name == record.weights and lies.exists()
             named["checkpoint"] = request.weights if known else _find(Path(record.weights), cache, _WEIGHTS)
         named["pretrained"] = record.weights != "random"
     return {"pretrained": request.pretrained, **named}

@@ -72,6 +72,10 @@ def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
         yield "training data", f"{source.get('root')}, {source.get('split')} (listing {source.get('digest')})"
     if head.counts is not None:
         yield "training samples", _told_counts(head.counts)
+    if head.temperature is not None:
+        found = " to ".join(f"{t:.3g}" for t in sorted({head.temperature.min(), head.temperature.max()}))
+        on = meta.get("calibration", {}).get("on", "samples that are not recorded")
+        yield "temperature", f"{found}, chosen on {on}; logits are divided by it in the last layer"
     for name, key in (("selected", "selection"), ("values", "values"), ("fitted with", "versions")):
         if meta.get(key):
             yield name, _told(meta[key])
@@ -97,5 +101,6 @@ def _accuracy(joined: Joined) -> str:
             report = evaluate(joined.head, joined.test, tta="first")
     if report is None:
         return "Not measured here.\n"
+    report = dataclasses.replace(report, notes=())  # which are advice for `evaluate`
     tables = [dataclasses.replace(table, title="") for table in report.tables()]
     return f"In percent on {report.cache['n']} test samples.\n\n{to_markdown(tables)}"

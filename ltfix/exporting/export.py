@@ -12,13 +12,14 @@ from typing import Any
 from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.body import load_body, own_cache
-from ltfix.exporting.request import FORMATS, SAMPLES, BodyRequest, ExportRequest
+from ltfix.exporting.request import EVERY_HEAD, FORMATS, SAMPLES, BodyRequest, ExportRequest
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import Head, load_head
 from ltfix.images.source import open_source, read_classes
 from ltfix.images.split import Split, check_classes
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
+from ltfix.stage2.methods.registry import installed_method
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ def export(
     place = Path(out)
     _demand_place(place, FORMATS[request.to], request)
     head = head if isinstance(head, Head) else load_head(head)
+    _demand_linear(head, request.to)
     features = None if cache is None else open_cache(cache)
     features = own_cache(head, features, request, alone=request.features)
     tested = None if test is None else open_cache(test)
@@ -122,6 +124,21 @@ def _demand_place(place: Path, suffix: str, request: ExportRequest) -> None:
         raise UsageError("already there", where=place, hint="overwrite=True replaces it")
     else:
         files.demand_place(place / "config.json")
+
+
+def _demand_linear(head: Head, to: str) -> None:
+    """Refuse a head that the format cannot express, before a body is looked for.
+
+    Raises:
+        UsageError: no linear layer gives its logits; what takes it, and how its method gives one, is said.
+    """
+    if head.transform is None or to not in ("timm", "torchvision"):
+        return
+    method = installed_method(head.method)
+    linear = None if method is None else method.linear_with
+    told = f"a {to} model ends in a linear layer, the head {head.name} is {head.transform['kind']}"
+    hint = f"{EVERY_HEAD}; {head.method} makes a linear one with {linear}" if linear else EVERY_HEAD
+    raise UsageError(told, where=f"to={to}", hint=hint)
 
 
 def _pictures(cache: FeatureCache | None, request: ExportRequest) -> Split | None:

@@ -16,10 +16,9 @@ from ltfix.backbones.network import as_linear
 from ltfix.backbones.preprocess import Preprocess
 from ltfix.backbones.torchvision_models import replace
 from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.exporting.request import EVERY_HEAD
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
-
-EVERY_HEAD = "to=onnx and to=torch-export take every head"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -61,12 +60,9 @@ class Joined:
         """Weight [K, D] and bias [K] of one linear layer that gives the head's logits.
 
         Raises:
-            UsageError: no linear layer does, or the body has several experts; other formats are named.
+            UsageError: the body has several experts; other formats are named.
         """
         head = self.head
-        if head.transform is not None:
-            told = f"a {to} model ends in a linear layer, the head {head.name} is {head.transform['kind']}"
-            raise UsageError(told, where=f"to={to}", hint=EVERY_HEAD)
         if self.backbone is not None and "experts" in self.backbone.info:
             raise UsageError(f"a {to} model has one expert", where=f"to={to}", hint=EVERY_HEAD)
         temperature = 1.0 if head.temperature is None else head.temperature

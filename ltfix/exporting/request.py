@@ -14,6 +14,7 @@ FORMATS = {"timm": "", "torchvision": ".safetensors", "onnx": ".onnx", "torch-ex
 """The formats, and what the names of their files end in (nothing: a folder). Each is a module of
 ``ltfix.exporting.formats``."""
 
+EVERY_HEAD = "to=onnx and to=torch-export take every head"
 SAMPLES = 16  # that an export is checked with
 METADATA = "ltfix-export/1"
 OF_BODIES = ("backbone", "checkpoint", "checkpoint_key", "ignore_tensors", "model_args")

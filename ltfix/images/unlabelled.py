@@ -19,7 +19,7 @@ from ltfix.images.pictures import below
 from ltfix.images.places import name_of, open_text
 from ltfix.images.source import kind_of, no_such_split, open_source
 from ltfix.images.split import Split, check_name
-from ltfix.images.walk import IMAGES, walk
+from ltfix.images.walk import IMAGES, left_out, walk
 
 NAME = "unlabelled"  # of the split, where none is asked for
 
@@ -90,7 +90,8 @@ def _folder(path: Path, name: str = NAME) -> Split:
     )
     for sample in samples:
         check_name(sample, inside)
-    return _split(name, samples, os.fspath(inside), "folder", name_of(os.fspath(path)))
+    split = _split(name, samples, os.fspath(inside), "folder", name_of(os.fspath(path)))
+    return dataclasses.replace(split, notes=left_out(inside.name or os.fspath(inside), others))
 
 
 def _lists(paths: list[str], root: str | None, name: str) -> Split:

@@ -139,7 +139,7 @@ def predict(
     if head is not None:
         known = own_cache(head, known, asked, alone=features is not None)
         names, name = class_names(head, known or features, asked), head.name
-    pictures = list_pictures(str(data), asked) if features is None else None
+    pictures = list_pictures(str(data), asked, progress) if features is None else None
     opened = _export(str(model), asked) if head is None else head
     if not isinstance(opened, Head):
         names, name = opened.classes, opened.path.name

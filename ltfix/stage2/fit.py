@@ -118,6 +118,9 @@ def plan_fit(
             what = "methods are what method auto chooses among"
             raise UsageError(what, where="methods", hint="leave it out")
         options.demand_tuning()
+        if options.init is not None and find_method(method).needs_no_start:
+            what = f"method {method} makes its rows itself, from no start"
+            raise UsageError(what, where="init", hint="leave it out")
         found = resolve(with_loss(find_method(method), loss), given, origins)
         return FitPlan(found, options, str(found.method.loss) if loss is not None else None)
     if given or loss is not None:

@@ -203,3 +203,11 @@ def test_run_folders_that_cannot_be_used(tmp_path: Path):
     files.write_json(tmp_path / "c" / "run.json", run)
     with pytest.raises(InputError, match="lacks preprocess"):
         load_backbone(str(tmp_path / "c"))
+
+
+def test_a_file_of_weights_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("resnet18.safetensors").write_bytes(b"")
+    for name in ("resnet18.safetensors", str(tmp_path / "resnet18.safetensors")):
+        with pytest.raises(UsageError, match=r"that is a file of weights.*and checkpoint="):
+            load_backbone(name)

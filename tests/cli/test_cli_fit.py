@@ -268,6 +268,7 @@ def test_several_seeds_one_head_each(project: Path, capsys):
         (["--set", "variant"], 2, "--set takes KEY=VALUE, found 'variant'"),
         (["--metric", "count"], 2, "metric is 'count'"),
         (["--method", "ce", "--metric", "norm"], 2, "method ce does not use --metric"),
+        (["--method", "ncm", "--init", "probe"], 2, "method ncm does not use --init"),
         (["--method", "tau-norm", "--lr", "0.1"], 2, "method tau-norm does not use --lr"),
         (["--method", "tau-norm", "--loss", "los"], 2, "method tau-norm does not use --loss"),
         (["--method", "ce", "--set", "tau=1"], 2, "method ce has no value 'tau'"),

@@ -33,6 +33,22 @@ def test_one_method_with_how_its_values_are_set(capsys):
     assert [m["name"] for m in json.loads(capsys.readouterr().out)["methods"]] == ["samn"]
 
 
+@pytest.mark.parametrize(
+    ("name", "gives"),
+    [
+        ("samn", "a linear layer (export --to timm)"),
+        ("disalign", "a layer of its own (export --to onnx or torch-export)"),
+        (
+            "ncm",
+            "a layer of its own (export --to onnx or torch-export); with transform=un a linear layer",
+        ),
+    ],
+)
+def test_what_comes_of_a_method_is_said(name, gives, capsys):
+    assert cli.run(["methods", name]) == 0
+    assert f"\ngives: {gives}\n\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", [m.name for m in ltfix.methods()])
 def test_every_method_can_be_shown(name, capsys):
     assert cli.run(["methods", name]) == 0

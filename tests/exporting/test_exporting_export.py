@@ -94,6 +94,12 @@ def test_what_a_format_cannot_express_is_refused(project, tmp_path: Path, body, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_head_that_is_not_linear_is_refused_before_its_body(tmp_path: Path):
+    head = ltfix.Head(np.eye(3), np.zeros(3), "ncm", transform={"kind": "l2"})
+    with pytest.raises(UsageError, match=r"the head ncm is l2.*ncm makes a linear one with transform=un"):
+        ltfix.export(head, tmp_path / "m", backbone="no-such-model")
+
+
 @pytest.mark.parametrize("said", [{}, {"model_args": None}, {"model_args": {}}])
 def test_a_folder_of_timm_may_say_nothing_of_its_constructor(tmp_path: Path, said):
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_tiny_patch16_224", **said}))

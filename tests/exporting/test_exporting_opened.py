@@ -189,3 +189,13 @@ def test_the_card_holds_hostile_names(project, tmp_path: Path):
     assert "<script>" not in body.replace("\\<", "")
     assert "<img" not in body.replace("\\<", "")
     assert "Not measured here" in body  # the head's class names are not the test features'
+
+
+def test_the_card_tells_the_temperature_and_no_advice(project, tmp_path: Path):
+    made = project("vit")
+    head = dataclasses.replace(made.heads["linear"], temperature=np.full(3, 1.25, np.float32))
+    ltfix.export(head, tmp_path / "m", cache=made.cache, test=made.cache.path)
+    text = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert "temperature | 1.25, chosen on" in text
+    assert "In percent on" in text
+    assert "No row of stage 1" not in text

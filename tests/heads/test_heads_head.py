@@ -324,3 +324,9 @@ def test_other_files(tmp_path: Path) -> None:
     files.write_safetensors(tmp_path / "x", {"features": WEIGHT}, VALID)
     with pytest.raises(InputError, match="not a head file"):
         load_head(tmp_path / "x")
+
+
+def test_a_head_without_its_ending_is_offered_with_it(tmp_path: Path):
+    Head(np.eye(3), np.zeros(3), "mine").save(tmp_path / "b.safetensors")
+    with pytest.raises(InputError, match=r"no such file.*did you mean .*b\.safetensors\?"):
+        load_head(tmp_path / "b")

@@ -250,6 +250,11 @@ def one_class(draw: Callable[..., FeatureCache]) -> FeatureCache:
         ({"method": "tau-norm", "loss": "los"}, UsageError, "trains nothing"),
         ({"method": "ce", "taux": 1}, UsageError, "has no value 'taux'"),
         ({"method": "ce", "init": "stage2"}, UsageError, "init is 'stage2' (init)"),
+        (
+            {"method": "ncm", "init": "probe"},
+            UsageError,
+            "ncm makes its rows itself, from no start (init)",
+        ),
         ({"method": "ce", "views_used": "second"}, UsageError, "views_used is 'second' (views_used)"),
         ({"method": "ce", "normalize": "l3"}, UsageError, "(normalize)"),
         ({"method": "ce", "select": "best"}, UsageError, "(select)"),

@@ -115,8 +115,7 @@ class Fitter:
         watch: Callable[[AfterEpoch], None] | None,
     ) -> Grid:
         first = settings[0]
-        loss, bound, step = first.method.loss, first.method.constraint, first.method.posthoc
-        unread = loss is None and step is not None and step.own_rows
+        loss, bound, unread = first.method.loss, first.method.constraint, first.method.needs_no_start
         starts = [_empty(first.method.init.name) if unread else self.start(seed) for seed in seeds]
         if loss is None:
             return [[self._finish(start, start, values) for values in settings] for start in starts]

@@ -126,6 +126,20 @@ class Method:
         untrained = self.loss is None and (self.posthoc is None or self.posthoc.keeps_rows)
         return self.head.keeps_rows or untrained
 
+    @property
+    def needs_no_start(self) -> bool:
+        """Whether a start plays no part: it trains nothing, and its step makes the rows itself."""
+        return self.loss is None and self.posthoc is not None and self.posthoc.own_rows
+
+    @property
+    def linear_with(self) -> str | None:
+        """What makes a linear layer come of it: "" nothing, a choice as ``transform=un``, or None."""
+        chosen = {name: value.default for name, value in self.values().items()}
+        if not any(part.transforms for part in self.under(chosen).values()):
+            return ""
+        conditions = [(c, each) for part in self.parts.values() for c, each in part.when.items()]
+        return next((c for c, traits in conditions if traits.get("transforms") is False), None)
+
     def values(self, given: Setting = NOTHING) -> dict[str, Value]:
         """Every value the method takes, with the default it has here, as ``given`` choices move it."""
         found = self._values_before_step()
