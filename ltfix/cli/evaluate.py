@@ -192,7 +192,7 @@ def _absent(path: Path, work: Path) -> InputError:
     beside = path if path.parent != Path() else work / "heads" / path
     known = [file.stem for file in beside.parent.glob("*.safetensors")]
     near = nearest(path.name.removesuffix(".safetensors"), known)
-    hint = f"in {beside.parent}: {near}" if known else "`ltfix fit` writes heads"
+    hint = f"in {beside.parent}, {near}" if known else "`ltfix fit` writes heads"
     return InputError("no such file or folder", where=path, hint=hint)
 
 

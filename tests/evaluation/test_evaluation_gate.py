@@ -26,7 +26,7 @@ def test_bars_are_read_in_percent():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("few=0.2", r"few=0\.2 is 0\.2 percent: was 20 percent meant\? .*write few=20, or few=0\.2%"),
+        ("few=0.2", r"few=0\.2 is 0\.2 percent: was 20 meant\? .*write few=20, or few=0\.2%"),
         ("few=101", "no percentage"),
         ("few=-3", "no percentage"),
         ("few=many", "no percentage"),
@@ -44,7 +44,7 @@ def test_a_wrong_bar_is_a_usage_error(text: str, message: str):
 
 
 def test_points_that_are_a_fraction_are_asked_about():
-    with pytest.raises(UsageError, match=r"was 1 percent meant\? \(max_drop\): write few=1, or few=0.01%"):
+    with pytest.raises(UsageError, match=r"was 1 meant\? \(max_drop\): write few=1, or few=0.01%"):
         parse_gates("few=0.01", "max_drop")
 
 
