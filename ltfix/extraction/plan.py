@@ -140,9 +140,16 @@ def _match_classifier(backbone: Backbone, classes: tuple[str, ...]) -> None:
     elif sorted(head.classes) == sorted(classes) and head.arrays.keys() == {"weight", "bias"}:
         rows = [head.classes.index(name) for name in classes]
         backbone.head = dataclasses.replace(
-            head, weight=head.weight[rows], bias=head.bias[rows], classes=classes, counts=None
+            head,
+            weight=head.weight[rows],
+            bias=head.bias[rows],
+            classes=classes,
+            counts=None if head.counts is None else head.counts[rows],
         )
         note = "its classifier has the classes in another order: the stage-1 head has them in the data's"
+    elif classes == tuple(map(str, range(len(classes)))):
+        backbone.head = dataclasses.replace(head, classes=None)
+        note = f"its classes have names ({head.classes[0]}, …), the data's are numbers, taken for its rows"
     else:
         note = "its classifier was trained on other classes: the cache has no stage-1 head"
         backbone.head = None

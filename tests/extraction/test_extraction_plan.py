@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,10 @@ from pictures import write_photos
 from timm.models import save_for_hf
 
 from ltfix.errors import EnvironmentFault, InputError, UsageError
-from ltfix.extraction.plan import Extraction, prepare
+from ltfix.extraction.plan import Extraction, _match_classifier, prepare
 from ltfix.extraction.request import Request
 from ltfix.features.layout import SHARD_ROWS
+from ltfix.heads.head import Head
 
 
 def plan(photos: Path, out: Path, **values: Any) -> Extraction:
@@ -107,6 +110,25 @@ def test_rows_of_a_named_classifier_follow_the_data(
     assert (head is None) == (rows is None)
     assert head is None or (head.weight == weight[rows]).all()
     assert [line for line in extraction.notes if note and note in line] == extraction.notes
+
+
+def test_numbered_classes_are_a_named_classifiers_rows(tmp_path: Path):
+    numbered = write_photos(tmp_path / "p", {"train": {str(k): 1 for k in range(3)}}, size=(4, 4))
+    name, weight = named(tmp_path / "model", ["Zebra", "ant", "bee"])
+    extraction = plan(numbered, tmp_path / "out", backbone=name, pretrained=True)
+    head = extraction.backbone.head
+    assert head is not None
+    assert (head.weight == weight).all()
+    assert head.classes is None
+    assert any("the data's are numbers, taken for its rows" in line for line in extraction.notes)
+
+
+def test_a_runs_counts_follow_the_rows():
+    head = Head(np.eye(3, dtype=np.float32), np.arange(3.0, dtype=np.float32), "stage-1", ("b", "c", "a"))
+    backbone = SimpleNamespace(head=dataclasses.replace(head, counts=np.array([5, 9, 2])), notes=[])
+    _match_classifier(backbone, ("a", "b", "c"))
+    assert backbone.head.counts.tolist() == [2, 5, 9]
+    assert backbone.head.bias.tolist() == [2, 0, 1]
 
 
 def test_another_cache_is_seen(photos: Path, tmp_path: Path):
