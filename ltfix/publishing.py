@@ -185,7 +185,7 @@ def _temporary(path: Path, token: str, overwrite: bool) -> Iterator[Path]:
 def _locked(path: Path) -> Iterator[Path]:
     """A new file, locked while it is there; gone at the end."""
     handle = path.open("ab")
-    while not try_take(handle, path):  # another writer took it for a dead one's before it was locked
+    while LOCKS and not try_take(handle, path):  # swept before it was locked
         handle.close()
         handle = path.open("ab")
     if not LOCKS:  # Windows renames no open file

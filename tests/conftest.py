@@ -11,12 +11,12 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: threads that wait for each other take their time
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy and torch are loaded
+
 import numpy as np
 import pytest
 from pictures import write_photos
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: threads that wait for each other take their time
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"

@@ -89,7 +89,8 @@ def compare(
 
         rows = comparison.comparison_data(found.title, found.to_dict())
         console.draw([(comparison, {"comparisons": [rows]})], plot, run.overwrite)
-    console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
+    form = console.format_of(table.format, table.output)
+    console.deliver_result(found, form, table.output, overwrite=run.overwrite)
     console.note(f"heads are in {folder}")
     gating.demand(found)
 

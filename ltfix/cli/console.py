@@ -119,10 +119,14 @@ def deliver(text: str, output: Path | None, *, overwrite: bool = False, drawn: b
     files.write_text(output, text.rstrip("\n") + "\n", overwrite=overwrite)
 
 
+def format_of(form: str, output: Path | None) -> str:
+    """The format that was asked for, else that of the file's ending."""
+    asked = output is None or config.origin("format") != "default"
+    return form if asked or output is None else ENDINGS.get(output.suffix, form)
+
+
 def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: bool) -> None:
-    """What a command found, as ``--format`` says, else the file's ending, to where ``--output`` says."""
-    if output is not None and config.origin("format") == "default":
-        form = ENDINGS.get(output.suffix, form)
+    """What a command found, as ``--format`` says, to where ``--output`` says (see `deliver`)."""
     if form == "table":
         plain = output is not None and not is_stdout(output)
         text = "\n\n".join(tables.draw_result(table, plain=plain) for table in found.tables())

@@ -114,7 +114,7 @@ def evaluate(
     found = _in_order(opened_heads.report(report, against=against, bars=bars), sort)
     if plot is not None:
         console.draw(_drawn(figures, opened_heads, found if against else None), plot, overwrite)
-    if format != "table" and not gates.given:
+    if (format := console.format_of(format, output)) != "table" and not gates.given:
         for line in found.notes:
             console.note(line)
     console.deliver_result(found, format, output, overwrite=overwrite)
@@ -169,7 +169,7 @@ def _named(heads: Sequence[Path], work: Path) -> list[Path]:
     """
     found: list[Path] = []
     for path in heads:
-        file = path.with_name(f"{path.name}.safetensors")
+        file = path.parent / f"{path.name}.safetensors"
         cache = (path / "manifest.json").exists() or (path / "partial.json").exists()
         inside = sorted(path.glob("*.safetensors")) if path.is_dir() and not cache else None
         there = [one for one in (path, file) if one.exists()][:1] if inside is None else inside
@@ -213,7 +213,7 @@ def _with_probe(
     from ltfix.heads.head import BEFORE, Head
 
     place = usual(work, "train")
-    if cache.head is not None or place is None:
+    if cache.head is not None or place is None or not place.is_dir():  # a file keeps no probe beside it
         return chosen
     train = open_cache(place)
     probe = train.kept_probe()

@@ -196,7 +196,9 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
     if "score" in selection:
         score, start_score = (f"{100 * selection[key]:.1f}" for key in ("score", "start_score"))
         gain = "" if selection["score"] > selection["start_score"] else " (no gain)"
-        console.tell(f"{selection['by']} {score}, the start's {start_score}{gain}, on {selection['on']}")
+        before = ", before the average" if selection.get("auto", {}).get("averaged") else ""
+        told = f"{score}, the start's {start_score}{gain}{before}"
+        console.tell(f"{selection['by']} {told}, on {selection['on']}")
     if selection.get("chosen"):
         console.tell(f"chosen there: {', '.join(selection['chosen']).replace('_', ' ')}")
     if isinstance(selection["epoch"], int):

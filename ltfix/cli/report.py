@@ -194,7 +194,24 @@ def _extract(manifest: Manifest) -> Iterator[str]:
             yield from (f"--{name.replace('_', '-')}", *([] if value is True else [str(value)]))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass
+class AutoBy:
+    """What ``auto`` tried, as a head it took tells."""
+
+    tried: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    left_out: dict[str, Any] = dataclasses.field(default_factory=dict)
+    averaged: bool = False
+
+
+@dataclasses.dataclass
+class ChosenBy:
+    """How a head's values were chosen."""
+
+    auto: AutoBy | None = None
+    budget: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
 class FittedBy:
     """What a head tells of how it was fitted, by the keys of its metadata."""
 
@@ -202,7 +219,7 @@ class FittedBy:
     parts: dict[str, str | None] = dataclasses.field(default_factory=dict)
     init: dict[str, Any] = dataclasses.field(default_factory=dict)
     coordinates: dict[str, Any] = dataclasses.field(default_factory=dict)
-    selection: dict[str, Any] = dataclasses.field(default_factory=dict)
+    selection: ChosenBy = dataclasses.field(default_factory=ChosenBy)
     calibration: dict[str, Any] | None = None
     seed: int = 0
 
@@ -217,11 +234,11 @@ def _made(head: Head, flags: dict[str, str]) -> Iterator[str]:
         yield from ("--by", by)
         return
     yield "fit"
-    auto = told.selection.get("auto")
-    if auto is not None and (not told.values or auto.get("averaged")):  # what no other command makes
+    auto = told.selection.auto
+    if auto is not None and (not told.values or auto.averaged):  # what no other command makes
         yield from ("--method", "auto", *_among(auto))
-        if "budget" in told.selection:
-            yield from ("--budget", str(told.selection["budget"].get("asked")))
+        if told.selection.budget:
+            yield from ("--budget", str(told.selection.budget.get("asked")))
     else:
         yield from _fit(head, told, flags)
     if told.calibration is not None:
@@ -229,12 +246,12 @@ def _made(head: Head, flags: dict[str, str]) -> Iterator[str]:
     yield from ("--seed", str(told.seed))
 
 
-def _among(auto: dict[str, Any]) -> Iterator[str]:
+def _among(auto: AutoBy) -> Iterator[str]:
     """The option that names what ``auto`` chose among, where that was not all methods."""
     from ltfix.stage2.methods.registry import methods
 
     every = {method.name for method in methods()}
-    asked = every & {*(row.get("method") for row in auto.get("tried", ())), *auto.get("left_out", ())}
+    asked = every & {*(str(row.get("method")) for row in auto.tried), *auto.left_out}
     if asked and asked != every:
         yield from ("--methods", ",".join(sorted(asked)))
 

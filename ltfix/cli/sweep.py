@@ -82,7 +82,8 @@ def sweep(
 
         swept = {"sweeps": [sensitivity.sweep_data(found.to_dict())]}
         console.draw([(sensitivity, swept)], plot, run.overwrite)
-    console.deliver_result(found, table.format, table.output, overwrite=run.overwrite)
+    form = console.format_of(table.format, table.output)
+    console.deliver_result(found, form, table.output, overwrite=run.overwrite)
 
 
 def _grid(over: Sequence[str]) -> dict[str, list[str]]:

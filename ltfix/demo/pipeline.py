@@ -17,7 +17,6 @@ from ltfix.evaluation.describe import describe
 from ltfix.evaluation.measure import Evaluation, evaluate
 from ltfix.evaluation.report import Report
 from ltfix.exporting.export import ExportedHead, export
-from ltfix.exporting.joined import demand_torch
 from ltfix.extraction.extract import extract
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
@@ -207,6 +206,8 @@ def fit_heads(folder: Path, seed: int, progress: Progress) -> list[Path]:
 
 def _export(head: Path, folder: Path, **body: Any) -> ExportedHead | None:
     """A head in its network as a program of torch; None where torch is too old for one."""
+    from ltfix.exporting.joined import demand_torch
+
     try:
         demand_torch("torch-export")
     except EnvironmentFault:

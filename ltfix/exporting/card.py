@@ -62,7 +62,9 @@ def model_card(joined: Joined) -> str:
 def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
     head, info, meta = joined.head, joined.body().info, joined.head.meta
     yield "body", f"{info['name']}, weights {info['weights']} (SHA-256 {info['weights_sha256']})"
-    yield "method", head.method
+    auto = meta["selection"].get("auto") if isinstance(meta.get("selection"), dict) else None
+    averaged = isinstance(auto, dict) and auto.get("averaged")
+    yield "method", f"{head.method}, averaged with the class means" if averaged else head.method
     method = installed_method(head.method)
     if method is not None:
         yield "what it does", method.summary
@@ -74,7 +76,8 @@ def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
         yield "training samples", _told_counts(head.counts)
     if head.temperature is not None:
         found = " to ".join(f"{t:.3g}" for t in sorted({head.temperature.min(), head.temperature.max()}))
-        on = meta.get("calibration", {}).get("on", "samples that are not recorded")
+        told = meta.get("calibration")
+        on = told.get("on") if isinstance(told, dict) else "samples that are not recorded"
         yield "temperature", f"{found}, chosen on {on}; logits are divided by it in the last layer"
     for name, key in (("selected", "selection"), ("values", "values"), ("fitted with", "versions")):
         if meta.get(key):

@@ -63,6 +63,25 @@ def refuse_unfinished(folder: Path, plan: CachePlan) -> None:
         )
 
 
+def as_stored(features: np.ndarray, plan: CachePlan, rows: np.ndarray) -> np.ndarray:
+    """Features [n, V, D] of these samples in the dtype of the plan.
+
+    Raises:
+        InputError: a value overflows float16 or is not finite; the sample is named.
+    """
+    with np.errstate(over="ignore"):
+        stored = features.astype(plan.dtype)
+    row = first_not_finite(stored)
+    if row is None:
+        return stored
+    what, hint = "a feature overflows float16", "use dtype=float32"
+    if not np.isfinite(features[row]).all():
+        what, hint = "a feature is NaN or Inf", GIVEN
+        if plan.backbone:
+            what, hint = "the backbone gave NaN or Inf", "check the checkpoint, or use precision=fp32"
+    raise InputError(what, where=plan.samples[rows[row]], hint=hint)
+
+
 class CacheWriter:
     """Writes one cache folder; opened on an unfinished one it goes on where that stopped.
 
@@ -154,17 +173,7 @@ class CacheWriter:
         expected = (len(kept), self.plan.views, self.plan.dim)
         if features.shape != expected or len(kept) + len(set(skipped)) != shard.stop - shard.start:
             raise ValueError(f"features must be {expected}, found {features.shape}, {len(skipped)} skipped")
-        with np.errstate(over="ignore"):
-            stored = features.astype(self.plan.dtype)
-        row = first_not_finite(stored)
-        if row is not None:
-            overflow = bool(np.isfinite(features[row]).all())
-            what, hint = "a feature overflows float16", "use dtype=float32"
-            if not overflow and self.plan.backbone:
-                what, hint = "the backbone gave NaN or Inf", "check the checkpoint, or use precision=fp32"
-            elif not overflow:
-                what, hint = "a feature is NaN or Inf", GIVEN
-            raise InputError(what, where=self.plan.samples[kept[row]], hint=hint)
+        stored = as_stored(features, self.plan, kept)
         self._check_owner()
         if not self._files.is_written(shard):
             labels = np.asarray(self.plan.labels)[kept].astype(np.int64)

@@ -20,7 +20,7 @@ from ltfix.features.cache import FeatureCache
 from ltfix.features.foreign import features_and_labels
 from ltfix.features.layout import CachePlan
 from ltfix.features.read import open_cache
-from ltfix.features.store import CacheWriter, cache_state
+from ltfix.features.store import CacheWriter, as_stored, cache_state
 from ltfix.heads.head import FORMAT, STAGE1, Head, head_of
 from ltfix.heads.vectors import numpy_of
 from ltfix.images.labels import Labels, are_indices, indices, largest_index
@@ -92,10 +92,12 @@ def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> 
     sample = next(_rows(found.parts, 0, 1, source))
     if head is not None and (head.n_classes, head.dim) != (len(classes), sample.shape[2]):
         told = f"[{head.n_classes}, {head.dim}], {len(classes)} classes and D = {sample.shape[2]}"
-        place = f"{source}, head.weight" if request.head_from is None else f"head_from={request.head_from}"
-        raise InputError(f"its weight does not fit: {told}", where=place)
+        if request.head_from is not None:
+            raise InputError(f"its weight does not fit: {told}", where=f"head_from={request.head_from}")
+        progress.note(f"head.weight of {source.name} does not fit and is left out: {told}")
+        head = None
     counts = np.bincount(labels, minlength=len(classes)) if train is None else train.counts
-    if labels.min() == 1 and counts[0] == 0:
+    if labels.min() == 1 and counts[0] == 0 and classes[0] == "0":
         progress.note(f"class {classes[0]} has no sample: are the labels counted from 1?")
     plan = CachePlan(
         samples=found.samples or [f"{source.name}:{row}" for row in range(len(labels))],
@@ -112,6 +114,10 @@ def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> 
         shard_rows=request.shard_rows,
     )
     head = None if head is None else dataclasses.replace(head, classes=classes, counts=counts)
+    if request.overwrite and out.exists():  # what is there goes only for features that can be written
+        for shard in plan.shards():
+            rows = np.concatenate(list(_rows(found.parts, shard.start, shard.stop, source)))
+            as_stored(rows, plan, np.arange(shard.start, shard.stop))
     with files.lock(out):
         writer = CacheWriter(out, plan, overwrite=request.overwrite)
         try:

@@ -82,7 +82,7 @@ def _places(header: list[str], asked: str | None, taken: list[int | None], where
     if asked is None:
         return [i for i, name in named.items() if name.strip().lower() not in _ASIDE]
     chosen = set[int]()
-    for pattern in [asked] if asked in header else asked.split(","):
+    for pattern in [asked] if asked in header else [part.strip() for part in asked.split(",")]:
         found = {i for i, name in named.items() if fnmatch.fnmatchcase(name, pattern) or name == pattern}
         if not found:
             hint = nearest(pattern, named.values())

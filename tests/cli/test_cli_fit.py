@@ -20,6 +20,7 @@ from ltfix.heads.head import load_head
 from ltfix.stage2.fit import FitPlan
 from ltfix.stage2.loop import engine
 
+forking = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from 3.12 on
 Error = Callable[..., tuple[int, str]]
 COUNTS = [60, 20, 6, 2]
 
@@ -165,6 +166,7 @@ def test_an_existing_head_is_replaced_only_with_overwrite(project: Path, capsys,
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a second process that has torch already")
+@forking
 @pytest.mark.parametrize("more", [[], ["--overwrite"], ["--seeds", "2"]])
 def test_of_two_fits_of_one_head_one_wins(
     project: Path, capsys, monkeypatch: pytest.MonkeyPatch, more: list[str]
@@ -394,6 +396,7 @@ def test_a_read_only_folder_is_a_fault_of_the_environment(project: Path, ltfix):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a second process that has torch already")
+@forking
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_fit_leaves_no_head(project: Path, number: signal.Signals, code: int):
     reading, writing = os.pipe()

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch.torch_version import TorchVersion
 
-from ltfix.demo import pipeline
 from ltfix.demo.pipeline import METHODS, TRAINING, run_demo, write_images
 from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.exporting import joined
 
 
 def too_old(to: str) -> None:
@@ -26,7 +26,7 @@ def test_it_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     done = run_demo(folder)
     written = {path: path.read_bytes() for path in folder.glob("heads/*.safetensors")}
     (folder / "mine.txt").write_text("keep")
-    monkeypatch.setattr(pipeline, "demand_torch", too_old)
+    monkeypatch.setattr(joined, "demand_torch", too_old)
     again = run_demo(folder)
     rows = done.report.to_dict()["heads"]
     assert [row["name"] for row in rows] == ["stage-1", *(name for name, _, _ in METHODS)]

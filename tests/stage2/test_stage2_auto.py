@@ -131,19 +131,22 @@ def test_a_probe_that_stays_is_averaged_and_a_classifier_that_came_is_left_alone
     assert (came.taken.name, came.averaged) == (UNCHANGED, False)
 
 
-def test_the_average_is_of_both_heads_logits_at_one_spread(draw_cache):
-    """By numpy from the formula, on float64 copies of the features."""
-    cache = draw_cache([60, 20, 6, 1], spread=2.5, stage1=False)
+@pytest.mark.parametrize("counts", [[60, 20, 6, 1], [60, 0, 20, 6, 0, 0]])
+def test_the_average_is_of_both_heads_logits_at_one_spread(draw_cache, counts: list[int]):
+    """By numpy from the formula, on float64 copies of the features; classes without samples play no part."""
+    cache = draw_cache(counts, spread=2.5, stage1=False)
     head = ltfix.fit(cache, "ce", views_used="first")
     material = Material.of(cache, None, Options(views_used="first"), 0)
     got = means.averaged(head, material, material.data)
+    there = np.flatnonzero(cache.counts)
     x, labels = cache.features[:, 0].astype(np.float64), cache.labels
-    centers = np.stack([x[labels == k].mean(0) for k in range(4)])
+    centers = np.stack([x[labels == k].mean(0) for k in there])
     center = centers.mean(0)
     rows = (centers - center) / np.linalg.norm(centers - center, axis=1, keepdims=True)
-    z, m = x @ head.weight.T.astype(np.float64) + head.bias, (x - center) @ rows.T
+    z, m = (x @ head.weight.T.astype(np.float64) + head.bias)[:, there], (x - center) @ rows.T
     spreads = [np.sqrt(np.square(a - a.mean(1, keepdims=True)).mean()) for a in (z, m)]
-    assert np.allclose(got.logits(x.astype(np.float32)), (z + m * spreads[0] / spreads[1]) / 2, atol=1e-4)
+    expected = (z + m * spreads[0] / spreads[1]) / 2
+    assert np.allclose(got.logits(x.astype(np.float32))[:, there], expected, atol=1e-4)
     assert got.method == "ce"
 
 

@@ -145,7 +145,7 @@ def sweep(
         scored_on=bench.where,
         on_test=bench.test is not None,
         about={
-            "values": given,
+            "values": {name: tried[0].values[name] for name in given},
             "seeds": numbers,
             "train": str(material.train.path),
             "shots": bench.shots.to_dict(),

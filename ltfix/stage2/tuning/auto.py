@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,8 @@ def fit_auto(
         return averaged(head, material, data) if verdict.averaged else head
 
     if taken.fit is None or taken.choice is None or taken.head is None:
-        heads = [finish(_untouched(material, seed, record), material.data) for seed in seeds]
+        about = field.searched.search.about
+        heads = [finish(_untouched(material, seed, record, about), material.data) for seed in seeds]
         return asked.calibrated(heads, lambda data: [finish(material.start(data), data) for _ in seeds])
     fit = dataclasses.replace(taken.fit, material=asked)
     choice = dataclasses.replace(taken.choice, record={**taken.head.meta["selection"], "auto": record})
@@ -183,9 +184,10 @@ def _change(method: Method) -> int:
     return 3 if method.head.transforms else 2
 
 
-def _untouched(material: Material, seed: int, record: dict[str, Any]) -> Head:
-    """The start as a head of its own."""
+def _untouched(material: Material, seed: int, record: dict[str, Any], about: Mapping[str, Any]) -> Head:
+    """The start as a head of its own; ``about`` is what a budget left out."""
     train, start = material.train, material.start(material.data)
+    limited: dict[str, Any] = {"budget": about} if about else {}
     return dataclasses.replace(
         start,
         method=AVERAGED if record["averaged"] else UNCHANGED,
@@ -195,7 +197,7 @@ def _untouched(material: Material, seed: int, record: dict[str, Any]) -> Head:
             "values": {},
             "init": {"from": {STAGE1: "stage1", INIT: "head"}.get(start.method, PROBE)},
             "seed": seed,
-            "selection": {"by": BY, "on": record["on"], "epoch": "last", "auto": record},
+            "selection": {"by": BY, "on": record["on"], "epoch": "last", "auto": record} | limited,
             "cache": train.fingerprint,
             "versions": {"ltfix": __version__, "torch": torch.__version__},
         },

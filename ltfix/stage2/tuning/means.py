@@ -28,7 +28,7 @@ def mean_directions(material: Material, data: Features) -> Head:
     means, counts = class_means(data.blocks(scaling), len(data.counts), data.dim)
     center = means[counts > 0].mean(0)
     rows = unit_vectors(means - center)
-    return scaling.back(Head(rows, -rows @ center, method=NAME))
+    return never_predict(scaling.back(Head(rows, -rows @ center, method=NAME)), counts == 0)
 
 
 def correct(material: Material) -> np.ndarray:
@@ -43,17 +43,17 @@ def averaged(head: Head, material: Material, data: Features) -> Head:
     """(z/s + z'/s') · s/2: a linear head's logits z and z' of :func:`mean_directions`, at the scale of z.
 
     s and s' are how far they spread: the root mean square, over samples and classes, of logits centred over
-    the classes.
+    the classes that have samples.
     """
-    means = mean_directions(material, data)
+    means, there = mean_directions(material, data), data.counts > 0
     x = data.some_rows()
     x = x[np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(np.int64)]
-    share = _spread(head, x) / max(_spread(means, x), NORM_FLOOR)
+    share = _spread(head, x, there) / max(_spread(means, x, there), NORM_FLOOR)
     weight, bias = ((getattr(head, a) + share * getattr(means, a)) / 2 for a in ("weight", "bias"))
     found = dataclasses.replace(head, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
-    return never_predict(found, data.counts == 0)
+    return never_predict(found, ~there)
 
 
-def _spread(head: Head, x: np.ndarray) -> float:
-    z = head.logits(x).astype(np.float64)
+def _spread(head: Head, x: np.ndarray, there: np.ndarray) -> float:
+    z = head.logits(x)[:, there].astype(np.float64)
     return float(np.sqrt(np.square(z - z.mean(1, keepdims=True)).mean()))

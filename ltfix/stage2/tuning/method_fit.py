@@ -186,8 +186,8 @@ class MethodFit:
     def _beside_training(self, head: Head, candidate: Candidate) -> None:
         """Say so where a fit has lost much of what its start knew, by some training samples of each class."""
         data, each = self.material.data, max(1, SEEN_SAMPLES // self.material.n_classes)
-        step, _, some = self.values.parts.get("posthoc"), *cut(data, self.material.seed, per_class=each)
-        unread = self.values.method.loss is None and step is not None and step.own_rows
+        _, some = cut(data, self.material.seed, per_class=each)
+        unread = self.values.method.needs_no_start
         if unread or not candidate.init.trained or not len(some):
             return
         seen = Validation(data, data.subset(some), "training samples")
