@@ -32,7 +32,7 @@ from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.catalog import HEADS
 
 SHAPES = ((100, 64, 64), (100, 256, 64), (100, 512, 64), (1000, 2048, 512), (8142, 2048, 512))
-SAMN = {"metric": "freq", "variant": "code", "part": "both", "scale": "exp"}
+SAMN = {name: value.default for name, value in HEADS["samn"].values.items()}
 BARS = {(100, 64, 64): (4.0, 8.0), (100, 256, 64): (3.0, 5.0), (100, 512, 64): (2.5, 4.0)}
 LARGE_BAR = 1.25
 Step = Callable[[int], object]
