@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,10 +119,11 @@ def deliver(text: str, output: Path | None, *, overwrite: bool = False, drawn: b
     files.write_text(output, text.rstrip("\n") + "\n", overwrite=overwrite)
 
 
-def format_of(form: str, output: Path | None) -> str:
+def format_of(form: str, output: Path | None, endings: Mapping[str, str] = ENDINGS) -> str:
     """The format that was asked for, else that of the file's ending."""
-    asked = output is None or config.origin("format") != "default"
-    return form if asked or output is None else ENDINGS.get(output.suffix, form)
+    if output is None or config.origin("format") != "default":
+        return form
+    return endings.get(output.suffix, form)
 
 
 def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: bool) -> None:

@@ -230,7 +230,7 @@ def _tell_auto(auto: Mapping[str, Any] | None) -> None:
     """What ``--method auto`` tried, by score, and why it took what it took."""
     if auto is None:
         return
-    console.write(f"tried on {auto['on']}:")
+    console.tell(f"tried on {auto['on']}:")
     rows = [
         [
             row["method"],
@@ -242,8 +242,9 @@ def _tell_auto(auto: Mapping[str, Any] | None) -> None:
     ]
     console.table(["method", auto["by"], "behind the best", "changes"], rows)
     for name, why in auto["left_out"].items():
-        console.write(f"left out {name}: {why}")
-    console.write(f"taken: {auto['why']}\n")
+        console.tell(f"left out {name}: {why}")
+    console.tell(f"taken: {auto['why']}")
+    console.write("")
 
 
 def _accuracies(heads: Sequence[Head], cache: FeatureCache) -> list[str]:

@@ -55,9 +55,7 @@ def predict(
         hint = "`ltfix predict heads/samn.safetensors data=photos`"
         raise UsageError(f"no {'model' if model is None else 'data'} given", where="ltfix predict", hint=hint)
     console.claim(output, probs, overwrite=run.overwrite)
-    ending = "" if output is None else output.suffix[1:]
-    if config.origin("format") == "default" and ending in FORMATS:
-        format = ending
+    format = console.format_of(format, output, {f".{name}": name for name in FORMATS})
     if format == "parquet" and (output is None or console.is_stdout(output)):
         raise UsageError("Parquet goes to a file", where="--format parquet", hint="name it by output=FILE")
     warnings.filterwarnings("ignore", module="PIL")

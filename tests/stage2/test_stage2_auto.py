@@ -24,6 +24,10 @@ class Said(type(SILENT)):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.started: list[str] = []
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        self.started.append(what)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -269,6 +273,10 @@ def test_what_was_tuned_is_kept_and_taken_from_there(draw_cache, tmp_path, tuned
     first = ltfix.fit(cache, "auto", methods=names, folder=tmp_path)
     assert sorted(tuned) == sorted(names)
     assert {path.stem for path in tmp_path.glob("*.safetensors")} == {f"{name}-s0" for name in names}
+    said = Said()
+    plan_fit("auto", methods=names).train(cache, [0], folder=tmp_path, progress=said)
+    assert "3 tuned methods are taken" in " ".join(said.notes)
+    assert said.started == []
     (tmp_path / "lws-s0.safetensors").unlink()
     again = ltfix.fit(cache, "auto", methods=names, folder=tmp_path)
     assert tuned[3:] == ["lws"]

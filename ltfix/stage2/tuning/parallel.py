@@ -120,6 +120,8 @@ def run_each(
         except (InputError, UsageError) as err:
             return err
 
+    if not items:
+        return []
     shared.counting = True
     shared.progress.start(what, len(items), "methods")
     try:
