@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -26,6 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ltfix import SAMNLinear
+from ltfix.compute import Compute
 from ltfix.stage2.layers.sgd import Sgd
 from ltfix.stage2.loop import engine
 from ltfix.stage2.losses.loss import build_loss
@@ -59,14 +59,20 @@ def steps(k: int, d: int, b: int, device: str) -> dict[str, Contender]:
         torch.mm(x[i, 0], weight.T, out=z)
         torch.mm(dz.T, x[i, 0], out=grad)
 
-    def ours(name: str, runs: int = 1, dtype: torch.dtype = torch.float32) -> Contender:
+    def ours(name: str, runs: int = 1, precision: str = "fp32") -> Contender:
         values = [SAMN] * runs
         start = weight.expand(1, runs, k, d).contiguous(), bias.expand(1, runs, k).contiguous()
         head = HEADS[name].function(*start, counts.numpy(), values)
         loss = build_loss("ce", counts, [{}] * runs, device=device)
-        sgd, batches = Sgd(5e-4, 0.9), x.to(dtype)
-        threads = functools.partial(engine.threads_for, head, b)
-        return lambda i: engine.step(head, loss, batches[i], y[i], sgd), threads
+        compute = Compute(torch.device(device), precision)
+        sgd, batches = Sgd(5e-4, 0.9), x.to(compute.batch_type(x.dtype))
+
+        @contextlib.contextmanager
+        def as_in_a_fit() -> Iterator[None]:
+            with engine.threads_for(head, b), compute.products():
+                yield
+
+        return lambda i: engine.step(head, loss, batches[i], y[i], sgd), as_in_a_fit
 
     def autograd(module: nn.Module) -> Contender:
         module = module.to(device)
@@ -81,8 +87,8 @@ def steps(k: int, d: int, b: int, device: str) -> dict[str, Contender]:
 
     linear = nn.Linear(d, k)
     more: dict[str, Contender] = {}
-    if k * d > 1e6:
-        more = {f"{name} bf16": ours(name, dtype=torch.bfloat16) for name in ("linear", "samn")}
+    if k * d > 1e5:
+        more = {f"{name} bf16": ours(name, precision="bf16") for name in ("linear", "samn")}
     elif d == 64:
         more = {f"{name} x16": ours(name, runs=16) for name in ("linear", "samn")}
     return {

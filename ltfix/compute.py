@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +26,29 @@ _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # pixels and images of one batch; beyond it a CPU falls out of its cache and into the allocator
 _LANES = 64
 _BATCH = {"cuda": (256 * 224**2, 1024), "mps": (64 * 224**2, 256), "cpu": (16 * 224**2, 64)}
+
+
+class _Rounded:
+    """torch multiplies float32 matrices in bfloat16 while any thread is inside."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.before = threading.Lock(), 0, ""
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.before = torch.get_float32_matmul_precision()
+                torch.set_float32_matmul_precision("medium")
+            self.inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                torch.set_float32_matmul_precision(self.before)
+
+
+_ROUNDED = _Rounded()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,6 +99,24 @@ class Compute:
                 yield
         finally:
             matmul.allow_tf32 = tf32
+
+    def batch_type(self, like: torch.dtype) -> torch.dtype:
+        """Of the batches that meet float32 weights in a matrix product; a CPU rounds them in the product."""
+        return torch.bfloat16 if self.precision == "bf16" and self.device.type != "cpu" else like
+
+    @contextlib.contextmanager
+    def products(self) -> Iterator[None]:
+        """Products of float32 matrices in the precision: with bf16 a CPU rounds the factors, not the sums.
+
+        The setting is torch's, of the whole process: the first thread inside makes it, the last one takes it
+        back. A product that rounds while it reads is faster than one of rounded copies, most so with small
+        batches, whose weights take longer to copy than to multiply.
+        """
+        if self.precision == "bf16" and self.device.type == "cpu":
+            with _ROUNDED:
+                yield
+        else:
+            yield
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -112,6 +113,19 @@ def test_inference_restores_what_it_sets():
         assert not torch.backends.cuda.matmul.allow_tf32
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark) == before
     assert torch.is_grad_enabled()
+
+
+def test_products_are_rounded_until_the_last_one_has_left():
+    before = torch.get_float32_matmul_precision()
+    first, second = contextlib.ExitStack(), contextlib.ExitStack()
+    with Compute(CPU, "fp32").products():
+        assert torch.get_float32_matmul_precision() == before
+    for stack in (first, second):
+        stack.enter_context(Compute(CPU, "bf16").products())
+    first.close()
+    assert torch.get_float32_matmul_precision() == "medium"
+    second.close()
+    assert torch.get_float32_matmul_precision() == before
 
 
 def write(path: Path, text: str) -> None:

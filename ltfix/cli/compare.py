@@ -29,7 +29,8 @@ def compare(
     ] = None,
     seeds: Annotated[int, Option("Seeds of each method, trained side by side.", low=1)] = 5,
     options: Annotated[
-        Options, ("tune", "budget", "init", "preset", "feature_scale", "normalize", "stream", "no_cache")
+        Options,
+        ("tune", "budget", "init", "preset", "feature_scale", "normalize", "stream", "precision", "no_cache"),
     ],
     set_: Annotated[Mapping[str, str], pairs("For every method that takes it; repeatable.")],
     save_heads: Annotated[

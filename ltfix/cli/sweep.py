@@ -33,7 +33,9 @@ def sweep(
     ] = None,
     loss: LossName = None,
     set_: Annotated[Mapping[str, str], pairs("A value that stays the same; repeatable.")],
-    options: Annotated[Options, ("init", "preset", "feature_scale", "normalize", "stream", "no_cache")],
+    options: Annotated[
+        Options, ("init", "preset", "feature_scale", "normalize", "stream", "precision", "no_cache")
+    ],
     plot: PlotFile = None,
     table: TableOptions,
     run: RunOptions,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import ltfix
+from ltfix.compute import _cpu_has_bf16
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.stage2.fitting import context
@@ -404,3 +405,19 @@ def test_options_decide_runs_too(pair, tmp_path: Path, fits):
     same = dataclasses.replace(Options(views_used="first"))
     compare(*pair, ["ce"], seeds=1, values=FAST, folder=tmp_path, options=same)
     assert fits == []
+
+
+@pytest.mark.skipif(not _cpu_has_bf16(), reason="this processor has no bfloat16")
+def test_products_in_bfloat16_move_little_and_are_told(draw_cache: Draw, tmp_path: Path, fits):
+    train, test = draw_cache(COUNTS, dim=64, spread=2.5), draw_cache([30] * 4, dim=64, stage1=False)
+    for precision in ("fp32", "bf16"):
+        found = compare(
+            train, test, ["samn"], seeds=1, values=FAST, folder=tmp_path, precision=precision, overwrite=True
+        )
+    assert len(fits) == 2
+    assert found.title.endswith("published values but for epochs=2, in bf16")
+    weight = [
+        ltfix.fit(train, "samn", epochs=2, precision=precision).weight for precision in ("fp32", "bf16")
+    ]
+    moved = np.abs(weight[1] - weight[0]).max() / np.abs(weight[0]).max()
+    assert 1e-6 < moved < 2e-2

@@ -138,18 +138,19 @@ class Fitter:
         def collect() -> Grid:
             return self._collect(head, starts, list(zip(places, settings, strict=True)))
 
-        engine.train(
-            self.data,
-            head,
-            build_loss(loss, counts, tables, dtype=like.dtype, device=like.device),
-            schedule,
-            seeds,
-            scaling=self.scaling,
-            like=like.bfloat16() if self.compute.precision == "bf16" else like,
-            constraint=None if bound is None else bound.function(head, counts, first.values),
-            after_epoch=watch and (lambda done, at: watch(AfterEpoch(done, collect(), at))),
-            progress=self.progress,
-        )
+        with self.compute.products():
+            engine.train(
+                self.data,
+                head,
+                build_loss(loss, counts, tables, dtype=like.dtype, device=like.device),
+                schedule,
+                seeds,
+                scaling=self.scaling,
+                like=like.to(self.compute.batch_type(like.dtype)),
+                constraint=None if bound is None else bound.function(head, counts, first.values),
+                after_epoch=watch and (lambda done, at: watch(AfterEpoch(done, collect(), at))),
+                progress=self.progress,
+            )
         return collect()
 
     def _collect(

@@ -120,6 +120,15 @@ class Options(Checked):
         own = {name: value for name, value in values.items() if name in self.__dataclass_fields__}
         return dataclasses.replace(self, **own), {k: v for k, v in values.items() if k not in own}
 
+    def told(self, values: Mapping[str, Any]) -> str:
+        """Of which values the fits are, in words; ``values`` are those that were given."""
+        found = "tuned" if self.tune else "published values"
+        if values:
+            found += f" but for {', '.join(f'{name}={value}' for name, value in values.items())}"
+        if self.init is not None:
+            found += f", init {Path(getattr(self.init, 'name', self.init)).name}"
+        return found if self.precision == PRECISIONS[0] else f"{found}, in {self.precision}"
+
     def demand_tuning(self) -> None:
         """Refuse a budget for what does not happen.
 

@@ -283,12 +283,8 @@ def _chosen(bench: Bench, fitted: Sequence[Entry]) -> tuple[str | None, list[str
 
 
 def _title(bench: Bench, given: Mapping[str, Any]) -> str:
-    how = "tuned" if bench.material.options.tune else "published values"
-    if given:
-        how += f" but for {', '.join(f'{name}={value}' for name, value in given.items())}"
-    init = bench.material.options.init
-    begun = "" if init is None else f", init {Path(getattr(init, 'name', init)).name}"
-    return f"{bench.where}: {len(bench.labels)} samples; heads of {bench.material.train.path}, {how}{begun}"
+    how = bench.material.options.told(given)
+    return f"{bench.where}: {len(bench.labels)} samples; heads of {bench.material.train.path}, {how}"
 
 
 def _notes(bench: Bench, seeds: Sequence[int], chosen: Sequence[str]) -> tuple[str, ...]:
