@@ -106,7 +106,7 @@ def evaluate(
     opened = locate(cache, work, "test", "--cache CACHE", names)
     given = [open_named(path, names) if path.suffix == ".npz" else path for path in _named(heads or [], work)]
     kept = given or kept_heads(work, opened, whatever_they_fit=gates.given)
-    chosen = _with_probe(kept, opened, work)
+    chosen = _with_start(kept, opened, work, names)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     more = {"tta": tta, "random_layers": random_layers, "seed": seed, "progress": progress}
@@ -204,23 +204,30 @@ def kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> S
     return paths if whatever_they_fit else _of_these_features(map(load_head, paths), cache)
 
 
-def _with_probe(
-    chosen: Sequence[Path | Head | FeatureCache], cache: FeatureCache, work: Path
+def _with_start(
+    chosen: Sequence[Path | Head | FeatureCache], cache: FeatureCache, work: Path, names: ArrayNames
 ) -> Sequence[Path | Head | FeatureCache]:
-    """What was chosen, behind the probe kept beside features/train where heads of these began with it."""
+    """What was chosen, behind the classifier that is in features/train, or the probe that is kept beside it,
+    where there are heads of these features."""
     from ltfix.evaluation.given import open_given
-    from ltfix.features.read import open_cache
     from ltfix.heads.head import BEFORE, Head
 
     place = usual(work, "train")
-    if cache.head is not None or place is None or not place.is_dir():  # a file keeps no probe beside it
+    if cache.head is not None or place is None:
         return chosen
-    train = open_cache(place)
-    probe = train.kept_probe()
+    train = open_named(place, names)
+    start = train.head or train.kept_probe()
     opened = [open_given(one) if isinstance(one, Path) else one for one in chosen]
     heads = [head for head in opened if isinstance(head, Head) and head.method not in BEFORE]
-    theirs = len(heads) == len(opened) and any(head.meta.get("cache") == train.fingerprint for head in heads)
-    return [probe, *opened] if probe is not None and theirs else opened
+    theirs = len(heads) == len(opened) and any(_is_of(head, train) for head in heads)
+    return [start, *opened] if start is not None and theirs else opened
+
+
+def _is_of(head: Head, train: FeatureCache) -> bool:
+    """Whether it was fitted on this cache; a bare file has no fingerprint: D and counts tell."""
+    known, counts = train.fingerprint is not None, head.counts
+    alike = head.dim == train.dim and counts is not None and counts.tolist() == train.counts.tolist()
+    return head.meta.get("cache") == train.fingerprint and (known or alike)
 
 
 def _of_these_features(found: Iterable[Head], cache: FeatureCache) -> list[Head]:

@@ -241,6 +241,9 @@ def _made(head: Head, flags: dict[str, str]) -> Iterator[str]:
             yield from ("--budget", str(told.selection.budget.get("asked")))
     else:
         yield from _fit(head, told, flags)
+    if "file" in told.init:
+        beside = Path(head.path or "").parent / Path(str(told.init["file"])).name
+        yield from ("--init", str(beside if beside.exists() else beside.name))
     if told.calibration is not None:
         yield from ("--calibrate", by)
     yield from ("--seed", str(told.seed))
@@ -268,9 +271,6 @@ def _fit(head: Head, told: FittedBy, flags: dict[str, str]) -> Iterator[str]:
             text = str(found.get("value"))
             text = text.lower() if isinstance(found.get("value"), bool) else text
             yield from (flags[name], text) if name in flags else ("--set", f"{name}={text}")
-    if "file" in told.init:
-        beside = Path(head.path or "").with_name(str(told.init["file"]))
-        yield from ("--init", str(beside if beside.exists() else beside.name))
     for name in ("normalize", "feature_scale"):
         if name in told.coordinates:
             yield from (flags[name], str(told.coordinates[name]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,8 @@ class NamedHead:
     """One row of a report.
 
     Attributes:
-        name: the head file's stem, "stage-1" or "probe".
+        name: the head file's stem, "stage-1" or "probe"; of a head in memory its method, numbered from the
+            second of that name on: "samn", "samn-2".
         head: the classifier.
     """
 
@@ -104,7 +106,7 @@ def collect(
     baselines = [NamedHead(start.method, start) for start in starts if start is not None]
     if not baselines and not any(row.is_start for row in rows) and cache.head is not None:
         baselines = [NamedHead(STAGE1, cache.head)]
-    rows = [*baselines, *sorted(rows, key=lambda row: not row.is_start)]
+    rows = _distinct([*baselines, *sorted(rows, key=lambda row: not row.is_start)])
     if not rows:
         raise InputError(
             "no head to evaluate: the cache has no stage-1 classifier",
@@ -116,6 +118,18 @@ def collect(
         check_fit(row, cache, len(counts))
     _check_names(rows, cache)
     return rows, counts
+
+
+def _distinct(rows: list[NamedHead]) -> list[NamedHead]:
+    """The rows, those of heads in memory under names that no other row has."""
+    taken = {row.name for row in rows if row.path is not None}
+    found = []
+    for row in rows:
+        numbered = (row.name if i == 1 else f"{row.name}-{i}" for i in itertools.count(1))
+        name = row.name if row.path is not None else next(name for name in numbered if name not in taken)
+        taken.add(name)
+        found.append(dataclasses.replace(row, name=name))
+    return found
 
 
 def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCache) -> np.ndarray:

@@ -113,8 +113,8 @@ class Head:
 
     @property
     def name(self) -> str:
-        """The file's stem, or the method where it has no file."""
-        return self.path.stem if self.path is not None else self.method
+        """The file's stem, or the method where it has no file; "head" where it has neither."""
+        return self.path.stem if self.path is not None else self.method or "head"
 
     def logits(self, x: Any) -> Any:
         """Logits of features ``x`` [..., D] as [..., K], in numpy or torch as ``x`` is.

@@ -106,6 +106,20 @@ def test_against_a_stage_1_that_is_not_there(project: Path, capsys):
     assert "name the training cache first" in err
 
 
+def test_the_classifier_of_a_lone_training_file_is_the_first_row(project: Path, capsys):
+    (project / "features").mkdir()
+    (project / "train.npz").rename(project / "features/train.npz")
+    argv = ["evaluate", "heads/ce.safetensors", "--cache", "test.npz", "--format", "json"]
+    code, out, err = finished(capsys, *argv)
+    assert (code, list(rows_of(out)), err) == (0, ["stage-1", "ce"], "")
+    counts = {"counts": COUNTS[::-1]}  # of other training samples
+    of_others = Head(np.eye(6, 8, dtype=np.float32), np.zeros(6, np.float32), "mine", **counts)
+    of_others.save(project / "heads/mine.safetensors")
+    code, out, err = finished(capsys, "evaluate", "heads/mine.safetensors", *argv[2:])
+    assert (code, list(rows_of(out))) == (0, ["mine"])
+    assert "No row of stage 1" in err
+
+
 def test_the_default_cache_is_test_never_val(project: Path, capsys: pytest.CaptureFixture[str]):
     (project / "features" / "val").mkdir(parents=True)
     code, _, err = finished(capsys, "evaluate")

@@ -198,6 +198,7 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
             {"calibration": {"of": "los.safetensors", "on": "val", "temperature": {"all": 2.0}}},
             {
                 "values": {"lr": {"value": 0.1, "from": "tuned"}},
+                "init": {"from": "head", "file": "los.safetensors"},
                 "selection": {
                     "auto": {"tried": [{"method": "ce"}, {"method": "unchanged"}], "averaged": True},
                     "budget": {"asked": "30s"},
@@ -205,7 +206,7 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
             },
         )
     ]
-    assert told[2] == "fit --method auto --methods ce --budget 30s --seed 3"
+    assert told[2] == "fit --method auto --methods ce --budget 30s --init los.safetensors --seed 3"
     for foreign in ({"auto": "yes"}, {"auto": {"tried": ["x"]}}, {"auto": {"left_out": [{}]}}, {"budget": 3}):
         with pytest.raises(InputError):
             list(report._made(make_head(method="any", meta={**seed, "selection": foreign}), {}))

@@ -156,5 +156,8 @@ def test_a_score_that_nobody_can_have_here_is_refused(tmp_path: Path, test: Feat
 
 def test_heads_of_one_name_are_each_compared_by_themselves(tmp_path: Path, test: FeatureCache):
     last = written(tmp_path / "last.json", test, head())
-    worse, same = evaluate([head(0.5), head()], test, baseline=last, max_drop="few=100").gates
+    files = [tmp_path / folder / "samn.safetensors" for folder in "ab"]
+    for file, one in zip(files, (head(0.5), head()), strict=True):
+        one.save(file)
+    worse, same = evaluate(files, test, baseline=last, max_drop="few=100").gates
     assert worse["interval"]["high"] < 0 == same["interval"]["value"]

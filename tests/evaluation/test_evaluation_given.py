@@ -35,6 +35,15 @@ def test_a_cache_in_place_of_a_head_stands_for_its_classifier_and_counts(tmp_pat
     assert counts.tolist() == np.bincount(train.labels).tolist()
 
 
+def test_heads_in_memory_have_names_of_their_own(tmp_path: Path):
+    cache, head = noisy(counts=COUNTS)
+    cache = cache_of(cache.features, cache.labels)
+    head.save(tmp_path / "ce.safetensors")
+    unnamed = dataclasses.replace(head, method="")
+    rows, _ = collect([head, unnamed, tmp_path / "ce.safetensors", head, unnamed], cache)
+    assert [row.name for row in rows] == ["ce-2", "head", "ce", "ce-3", "head-2"]
+
+
 def test_given_counts_decide_over_the_heads_own():
     cache, head = noisy(counts=COUNTS)
     train, _ = noisy(n=900, seed=1)

@@ -12,6 +12,7 @@ import ltfix
 from ltfix.errors import InputError, UsageError
 from ltfix.progress import SILENT
 from ltfix.stage2.fit import plan_fit
+from ltfix.stage2.fitting import context
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tuning import auto, means
@@ -283,6 +284,35 @@ def test_what_was_tuned_is_kept_and_taken_from_there(draw_cache, tmp_path, tuned
     assert first.pack("a") == again.pack("a") == ltfix.fit(cache, "auto", methods=names).pack("a")
     ltfix.fit(cache, "auto", methods=names, folder=tmp_path, views_used="first")
     assert len(tuned) == 4 + 3 + 3
+
+
+def test_what_is_kept_of_other_features_is_refused_before_anything_is_solved(
+    draw_cache, tmp_path, monkeypatch
+):
+    counts, names = [60, 20, 6], ["ncm", "ce"]
+    ltfix.fit(draw_cache(counts), "auto", methods=["ncm"], folder=tmp_path)
+    other = draw_cache(counts, seed=1, stage1=False)
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="heads of other features are there"):
+        patch.setattr(context, "find_probe", None)
+        ltfix.fit(other, "auto", methods=names, folder=tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="heads of other features are there"):
+        patch.setattr(context, "find_probe", None)
+        ltfix.compare(other, draw_cache([5] * 3, seed=2, stage1=False), names, folder=tmp_path)
+
+
+def test_what_was_kept_lists_its_values_in_the_methods_order(draw_cache, tmp_path):
+    cache = draw_cache([60, 20, 6], spread=2.5)
+    fresh, kept = (ltfix.fit(cache, "auto", methods=["samn"], folder=tmp_path) for _ in range(2))
+    assert list(fresh.meta["values"]) == list(kept.meta["values"])
+    assert len(fresh.meta["values"]) != 1
+
+
+def test_an_untouched_head_that_was_given_names_its_file(draw_cache, monkeypatch, tmp_path):
+    monkeypatch.setattr(auto, "methods", list)
+    cache = draw_cache([60, 20, 6])
+    sha256 = cache.head.save(tmp_path / "mine.safetensors")
+    head = ltfix.fit(cache, "auto", init=tmp_path / "mine.safetensors")
+    assert head.meta["init"] == {"from": "head", "file": "mine.safetensors", "sha256": sha256}
 
 
 def test_the_one_taken_is_not_fitted_twice(draw_cache, monkeypatch: pytest.MonkeyPatch):

@@ -19,7 +19,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.stage2.fitting import context
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.tables import compare as module
+from ltfix.stage2.tables import fits as module
 from ltfix.stage2.tables.compare import compare
 from ltfix.stage2.tables.entries import entries
 from ltfix.stage2.tuning import store

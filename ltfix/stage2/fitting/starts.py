@@ -56,13 +56,17 @@ def given_head(
     own: Path | Head, data: Features, scaling: Scaling, given: Head | None, probed: Probe
 ) -> Starter:
     """A head, or that of a file, without its temperature. That it fits was seen before."""
-    found, name = (own, own.name) if isinstance(own, Head) else (load_head(own), own.name)
+    found = own if isinstance(own, Head) else load_head(own)
     divided = np.ones(1) if found.temperature is None else found.temperature
     weight, bias = found.weight / divided[:, None], found.bias / divided
-    sha256 = files.sha256_bytes(own.pack("init")) if isinstance(own, Head) else files.sha256_file(own)
-    told = {"from": "head", "file": name, "sha256": sha256}
-    start = scaling.into(Head(weight, bias, meta=told))
+    start = scaling.into(Head(weight, bias, meta=told_of(own)))
     return lambda seed: start
+
+
+def told_of(own: Path | Head) -> dict[str, str]:
+    """What the file of a head says that was fitted from this one, or is it."""
+    sha256 = files.sha256_bytes(own.pack("init")) if isinstance(own, Head) else files.sha256_file(own)
+    return {"from": "head", "file": own.name, "sha256": sha256}
 
 
 def random(data: Features, scaling: Scaling, given: Head | None, probed: Probe) -> Starter:

@@ -5,8 +5,6 @@ All that is chosen is chosen on validation samples; the test cache only scores f
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -15,31 +13,29 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError, nearest
+from ltfix.errors import UsageError, nearest
 from ltfix.evaluation import gate
-from ltfix.evaluation.baseline import pack_correct, unpack_correct
+from ltfix.evaluation.baseline import unpack_correct
 from ltfix.evaluation.measure import describe_cache
 from ltfix.evaluation.shots import FEW, MANY
 from ltfix.evaluation.significance import differences_by_shot, sample_interval
 from ltfix.features.read import CacheLike
-from ltfix.heads.head import PROBE, Head
+from ltfix.heads.head import PROBE
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.seeds import list_seeds
-from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.loop.scaling import told_scaling
 from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables.bench import Bench, is_same, seeds_note, spreads
 from ltfix.stage2.tables.comparison import Comparison
 from ltfix.stage2.tables.entries import SCORES, Entry, entries
-from ltfix.stage2.tuning.budget import limit, watched
-from ltfix.stage2.tuning.method_fit import MethodFit
-from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
-from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
+from ltfix.stage2.tables.fits import Fits, Runs, finished_run
+from ltfix.stage2.tuning.budget import watched
+from ltfix.stage2.tuning.parallel import SharedProgress
+from ltfix.stage2.tuning.store import Store
 
 SEEDS = 5
-Runs = Mapping[int, Finished | None]
 
 
 @public
@@ -103,10 +99,9 @@ def compare(
     bench.demand_fresh()
     known = bench.material.given or bench.material.train.head
     against = against and _row_called(against, known.method if known else PROBE, wanted)
-    start = _start_row(bench)
     store = Store(None if folder is None else Path(folder), overwrite)
-    with store.held(), watched(bench.material):
-        finished, left_out = _Fits(bench, store, shared).finish(wanted, numbers)
+    with store.held():
+        start, (finished, left_out) = _fitted(Fits(bench, store, shared), wanted, numbers)
     if len(left_out) == len(wanted):
         where, hint = bench.material.train.path, ": ".join(next(iter(left_out.items())))
         raise UsageError("no method can run on this cache", where=where, hint=hint)
@@ -133,17 +128,20 @@ def _row_called(name: str, first: str, wanted: Sequence[Entry]) -> str:
     return name if name in rows else of_method[0]
 
 
+def _fitted(fits: Fits, wanted: Sequence[Entry], seeds: Sequence[int]) -> tuple[tuple[str, str, Runs], Any]:
+    """The row of the start, and what ``fits.finish`` makes; refused first where others' heads are kept."""
+    fits.refuse_others(wanted, seeds)
+    start = _start_row(fits.bench)
+    with watched(fits.bench.material):
+        return start, fits.finish(wanted, seeds)
+
+
 def _start_row(bench: Bench) -> tuple[str, str, Runs]:
     """The row of where the fits begin: the head that was given, else stage 1, else the probe."""
     began = time.perf_counter()
     head = bench.material.start(bench.material.data)
     seconds = time.perf_counter() - began if head.method == PROBE else 0.0
-    return head.method, head.method, {bench.material.seed: _finished(bench, head, seconds)}
-
-
-def _finished(bench: Bench, head: Head, seconds: float) -> Finished:
-    scores, worst, correct = bench.measure(head)
-    return Finished(scores, seconds, worst, pack_correct(correct))
+    return head.method, head.method, {bench.material.seed: finished_run(bench, head, seconds)}
 
 
 def _row(bench: Bench, method: str, name: str, runs: Runs) -> dict[str, Any]:
@@ -175,90 +173,6 @@ def _test_against(
     found = differences_by_shot(correct, against, bench.labels, bench.shots.of)
     for row in rows:
         row["against"] = found.get(row["name"])
-
-
-class _Fits:
-    """The fits of all rows: found in the folder, or made, scored and kept there."""
-
-    def __init__(self, bench: Bench, store: Store, shared: SharedProgress) -> None:
-        self.bench, self.store, self.shared = bench, store, shared
-        self.searched: Material | None = None
-        self.common = shared_settings(
-            bench.material,
-            store.folder is not None,
-            caches={"test": bench.test},
-            shots={"many": bench.shots.many, "few": bench.shots.few},
-            kept=["worst", "correct", "class_mean"],
-        )
-
-    def settings(self, entry: Entry, seed: int) -> dict[str, Any]:
-        """All that decides one fit and its scores."""
-        return settings_of(self.common, entry.values, seed)
-
-    def finish(
-        self, wanted: Sequence[Entry], seeds: Sequence[int]
-    ) -> tuple[dict[str, dict[int, Finished | None]], dict[str, str]]:
-        """The runs of every entry by seed, those that are missing fitted; and why an entry has none."""
-        material, shared = self.bench.material, self.shared
-        threads = threads_for(material)
-        if material.options.budget is not None:  # what it leaves to tune on decides the heads
-            self.searched = self.within_budget(wanted, len(seeds), threads)
-            self.common["searched"] = self.searched.search.about.get("tuned_on")
-        finished = {e.name: self.kept(e, seeds if _is_seeded(e) else seeds[:1]) for e in wanted}
-        kept = sum(run is not None for runs in finished.values() for run in runs.values())
-        if kept:
-            shared.note(f"{kept} finished heads are taken from {self.store.folder}")
-        todo = [entry for entry in wanted if not all(finished[entry.name].values())]
-        if material.options.tune and todo and self.searched is None:
-            self.searched = self.within_budget(wanted, len(seeds), threads)
-        if any(material.options.tune or entry.values.open for entry in todo):
-            with contextlib.suppress(InputError):  # said of the methods that need it
-                (self.searched or material).warm_up()
-        found = run_each(lambda e: self.fit(e, finished[e.name]), todo, shared, "compare", threads)
-        left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
-        finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
-        return finished, left_out
-
-    def within_budget(self, wanted: Sequence[Entry], n_seeds: int, threads: int) -> Material:
-        """What all of them are tuned on."""
-        fits = []
-        for entry in wanted:
-            with contextlib.suppress(InputError, UsageError):  # said where it is to be fitted
-                fits.append(MethodFit.of(self.bench.material, entry.values))
-        return limit(fits, n_seeds, threads=threads, tell=True) if fits else self.bench.material
-
-    def kept(self, entry: Entry, seeds: Sequence[int]) -> dict[int, Finished | None]:
-        """What the folder has of each seed."""
-        return {seed: self.store.find(_file(entry, seed), self.settings(entry, seed)) for seed in seeds}
-
-    def fit(self, entry: Entry, runs: Mapping[int, Finished | None]) -> dict[int, Finished | None]:
-        """The runs with those that were missing, fitted side by side."""
-        seeds = [seed for seed, run in runs.items() if run is None]
-        began = time.perf_counter()
-        material = dataclasses.replace(self.bench.material, progress=self.shared.within(entry.name))
-        fit = MethodFit.of(material, entry.values)
-        tuned_on = dataclasses.replace(self.searched or material, progress=material.progress)
-        heads = fit.train(dataclasses.replace(fit, material=tuned_on).choose(), seeds)
-        seconds = (time.perf_counter() - began) / len(seeds)
-        found = dict(runs)
-        for seed, head in zip(seeds, heads, strict=True):
-            run = _finished(self.bench, head, seconds)
-            try:
-                self.store.save(_file(entry, seed), self.settings(entry, seed), head, run)
-            except (InputError, UsageError) as err:  # of the folder, not of the method
-                raise EnvironmentFault(err.what, where=err.where, hint=err.hint) from err
-            found[seed] = run
-        return found
-
-
-def _is_seeded(entry: Entry) -> bool:
-    """Whether a seed decides anything: of what is not trained, only a start at random."""
-    method = entry.values.method
-    return method.loss is not None or (method.init is not None and method.init.name == "random")
-
-
-def _file(entry: Entry, seed: int) -> str:
-    return f"{entry.name}-s{seed}"
 
 
 def _about(bench: Bench, seeds: Sequence[int]) -> dict[str, Any]:

@@ -13,10 +13,12 @@ import torch
 from ltfix._version import __version__
 from ltfix.errors import InputError, LtfixError, UsageError
 from ltfix.evaluation.baseline import pack_correct, unpack_correct
-from ltfix.heads.head import INIT, PROBE, STAGE1, Head
+from ltfix.heads.head import PROBE, STAGE1, Head
 from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.fitting.starts import told_of
 from ltfix.stage2.fitting.validation import BY, directions
 from ltfix.stage2.loop.data import Features
+from ltfix.stage2.methods.method import find_start
 from ltfix.stage2.methods.registry import Method, methods
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning.budget import limit
@@ -80,7 +82,8 @@ def fit_auto(
         return asked.calibrated(heads, lambda data: [finish(material.start(data), data) for _ in seeds])
     fit = dataclasses.replace(taken.fit, material=asked)
     choice = dataclasses.replace(taken.choice, record={**taken.head.meta["selection"], "auto": record})
-    first = dataclasses.replace(taken.head, meta={**taken.head.meta, "selection": choice.record})
+    told = {"selection": choice.record, "values": choice.candidate.values.record()}  # a file's are sorted
+    first = dataclasses.replace(taken.head, meta={**taken.head.meta, **told})
     return fit.train(choice, seeds, done=[first], finish=finish)
 
 
@@ -104,11 +107,12 @@ class _Field:
                 self.fits.append(MethodFit.of(quiet, resolve(method, {})))
             except (InputError, UsageError) as err:
                 self.left_out[method.name] = err.what
+        self.settings = shared_settings(material, store.folder is not None)
+        store.refuse_others(map(self.name, self.fits), self.settings)
         self.threads = threads_for(material)
         told = [dataclasses.replace(fit, material=material) for fit in self.fits]
         self.searched = limit(told, len(seeds), threads=self.threads, tell=True) if told else material
-        keep = store.folder is not None
-        self.settings = shared_settings(material, keep, searched=self.searched.search.about.get("tuned_on"))
+        self.settings["searched"] = self.searched.search.about.get("tuned_on")
 
     def contenders(self) -> list[Contender]:
         """All that can be taken, the untouched start first."""
@@ -188,6 +192,8 @@ def _untouched(material: Material, seed: int, record: dict[str, Any], about: Map
     """The start as a head of its own; ``about`` is what a budget left out."""
     train, start = material.train, material.start(material.data)
     limited: dict[str, Any] = {"budget": about} if about else {}
+    init, named = material.options.init, {"from": "stage1" if start.method == STAGE1 else PROBE}
+    own = None if init is None else find_start(init).own
     return dataclasses.replace(
         start,
         method=AVERAGED if record["averaged"] else UNCHANGED,
@@ -195,7 +201,7 @@ def _untouched(material: Material, seed: int, record: dict[str, Any], about: Map
         counts=train.counts,
         meta={
             "values": {},
-            "init": {"from": {STAGE1: "stage1", INIT: "head"}.get(start.method, PROBE)},
+            "init": named if own is None else told_of(own),
             "seed": seed,
             "selection": {"by": BY, "on": record["on"], "epoch": "last", "auto": record} | limited,
             "cache": train.fingerprint,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict, cast
 
@@ -67,7 +67,7 @@ class Store:
         """The finished run of that name, if it was made with exactly these settings.
 
         Raises:
-            UsageError: a file of that name is there that no comparison wrote, or of one on other features.
+            UsageError: a file of that name is there that no comparison wrote.
         """
         if self.folder is None:
             return None
@@ -82,10 +82,21 @@ class Store:
             elif found.key == files.sha256_json(settings):
                 scores = cast("dict[str, float | None]", found.scores)
                 return Finished(scores, found.seconds, found.worst, found.correct, found.chosen)
-            elif _trained_on(found.settings) != _trained_on(settings) and not self.overwrite:
+        return None
+
+    def refuse_others(self, names: Iterable[str], settings: Mapping[str, Any]) -> None:
+        """Refuse finished runs of these names that were fitted on other features, before anything is done.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if self.folder is None or self.overwrite:
+            return
+        for name in names:
+            found = _read(_files(self.folder, name)[0])
+            if found and found.scores is not None and _trained_on(found.settings) != _trained_on(settings):
                 hint = "name another folder by save_heads, or overwrite=True replaces them"
                 raise UsageError("finished heads of other features are there", where=self.folder, hint=hint)
-        return None
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """A block in which no other comparison writes into the folder.

@@ -1,0 +1,116 @@
+"""The fits of a comparison: found in its folder, or made, scored and kept there."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
+from ltfix.evaluation.baseline import pack_correct
+from ltfix.heads.head import Head
+from ltfix.stage2.fitting.context import Material
+from ltfix.stage2.tables.bench import Bench
+from ltfix.stage2.tables.entries import Entry
+from ltfix.stage2.tuning.budget import limit
+from ltfix.stage2.tuning.method_fit import MethodFit
+from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
+from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
+
+Runs = Mapping[int, Finished | None]
+
+
+class Fits:
+    """The fits of all rows: found in the folder, or made, scored and kept there."""
+
+    def __init__(self, bench: Bench, store: Store, shared: SharedProgress) -> None:
+        self.bench, self.store, self.shared = bench, store, shared
+        self.searched: Material | None = None
+        self.common = shared_settings(
+            bench.material,
+            store.folder is not None,
+            caches={"test": bench.test},
+            shots={"many": bench.shots.many, "few": bench.shots.few},
+            kept=["worst", "correct", "class_mean"],
+        )
+
+    def settings(self, entry: Entry, seed: int) -> dict[str, Any]:
+        """All that decides one fit and its scores."""
+        return settings_of(self.common, entry.values, seed)
+
+    def refuse_others(self, wanted: Sequence[Entry], seeds: Sequence[int]) -> None:
+        """Refuse finished heads of other features before anything is done (see ``Store.refuse_others``)."""
+        self.store.refuse_others([_file(entry, seed) for entry in wanted for seed in seeds], self.common)
+
+    def finish(
+        self, wanted: Sequence[Entry], seeds: Sequence[int]
+    ) -> tuple[dict[str, dict[int, Finished | None]], dict[str, str]]:
+        """The runs of every entry by seed, those that are missing fitted; and why an entry has none."""
+        material, shared = self.bench.material, self.shared
+        threads = threads_for(material)
+        if material.options.budget is not None:  # what it leaves to tune on decides the heads
+            self.searched = self.within_budget(wanted, len(seeds), threads)
+            self.common["searched"] = self.searched.search.about.get("tuned_on")
+        finished = {e.name: self.kept(e, seeds if _is_seeded(e) else seeds[:1]) for e in wanted}
+        kept = sum(run is not None for runs in finished.values() for run in runs.values())
+        if kept:
+            shared.note(f"{kept} finished heads are taken from {self.store.folder}")
+        todo = [entry for entry in wanted if not all(finished[entry.name].values())]
+        if material.options.tune and todo and self.searched is None:
+            self.searched = self.within_budget(wanted, len(seeds), threads)
+        if any(material.options.tune or entry.values.open for entry in todo):
+            with contextlib.suppress(InputError):  # said of the methods that need it
+                (self.searched or material).warm_up()
+        found = run_each(lambda e: self.fit(e, finished[e.name]), todo, shared, "compare", threads)
+        left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
+        finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
+        return finished, left_out
+
+    def within_budget(self, wanted: Sequence[Entry], n_seeds: int, threads: int) -> Material:
+        """What all of them are tuned on."""
+        fits = []
+        for entry in wanted:
+            with contextlib.suppress(InputError, UsageError):  # said where it is to be fitted
+                fits.append(MethodFit.of(self.bench.material, entry.values))
+        return limit(fits, n_seeds, threads=threads, tell=True) if fits else self.bench.material
+
+    def kept(self, entry: Entry, seeds: Sequence[int]) -> dict[int, Finished | None]:
+        """What the folder has of each seed."""
+        return {seed: self.store.find(_file(entry, seed), self.settings(entry, seed)) for seed in seeds}
+
+    def fit(self, entry: Entry, runs: Mapping[int, Finished | None]) -> dict[int, Finished | None]:
+        """The runs with those that were missing, fitted side by side."""
+        seeds = [seed for seed, run in runs.items() if run is None]
+        began = time.perf_counter()
+        material = dataclasses.replace(self.bench.material, progress=self.shared.within(entry.name))
+        fit = MethodFit.of(material, entry.values)
+        tuned_on = dataclasses.replace(self.searched or material, progress=material.progress)
+        heads = fit.train(dataclasses.replace(fit, material=tuned_on).choose(), seeds)
+        seconds = (time.perf_counter() - began) / len(seeds)
+        found = dict(runs)
+        for seed, head in zip(seeds, heads, strict=True):
+            run = finished_run(self.bench, head, seconds)
+            try:
+                self.store.save(_file(entry, seed), self.settings(entry, seed), head, run)
+            except (InputError, UsageError) as err:  # of the folder, not of the method
+                raise EnvironmentFault(err.what, where=err.where, hint=err.hint) from err
+            found[seed] = run
+        return found
+
+
+def _is_seeded(entry: Entry) -> bool:
+    """Whether a seed decides anything: of what is not trained, only a start at random."""
+    method = entry.values.method
+    return method.loss is not None or (method.init is not None and method.init.name == "random")
+
+
+def _file(entry: Entry, seed: int) -> str:
+    return f"{entry.name}-s{seed}"
+
+
+def finished_run(bench: Bench, head: Head, seconds: float) -> Finished:
+    """A head scored on the samples of the table."""
+    scores, worst, correct = bench.measure(head)
+    return Finished(scores, seconds, worst, pack_correct(correct))
