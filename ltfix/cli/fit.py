@@ -196,7 +196,8 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
     if "score" in selection:
         score, start_score = (f"{100 * selection[key]:.1f}" for key in ("score", "start_score"))
         gain = "" if selection["score"] > selection["start_score"] else " (no gain)"
-        before = ", before the average" if selection.get("auto", {}).get("averaged") else ""
+        auto = selection.get("auto", {})
+        before = f", before the average {100 * auto['alone']:.1f}" if auto.get("averaged") else ""
         told = f"{score}, the start's {start_score}{gain}{before}"
         console.tell(f"{selection['by']} {told}, on {selection['on']}")
     if selection.get("chosen"):

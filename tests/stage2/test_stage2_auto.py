@@ -205,6 +205,9 @@ def test_on_the_whole_table_every_method_is_tuned_or_left_out_and_the_rule_decid
     material = Material.of(cache, val, Options(), 0)
     mean = means.averaged(own[voted], material, material.data)
     assert np.array_equal(head.weight, (mean if record["averaged"] else own[voted]).weight)
+    score = ltfix.evaluate([cache, head], val).heads[1]["class_mean"]  # of the head as it is
+    assert head.meta["selection"]["score"] == pytest.approx(score, abs=1e-6)
+    assert record["alone"] == rows[voted]["score"]
 
 
 @pytest.fixture
@@ -255,6 +258,33 @@ def test_seeds_share_one_choice(draw_cache, few_methods):
     assert [head.meta["seed"] for head in heads] == [0, 1]
 
 
+def test_the_score_is_of_the_average_that_is_written_on_the_same_cuts(draw_cache, monkeypatch):
+    cache, said = draw_cache([200, 60, 20, 6], spread=2.5, stage1=False), Said()
+    monkeypatch.setattr(auto, "methods", list)
+    selection = plan_fit("auto").train(cache, [0], progress=said)[0].meta["selection"]
+    material = Material.of(cache, None, Options(), 0)
+    folds, labels = material.folds(), material.held_labels()
+    heads = [means.averaged(material.start(fold.train), material, fold.train) for fold in folds]
+    right = np.concatenate([fold.correct(head) for fold, head in zip(folds, heads, strict=True)])
+    score = np.mean([right[labels == k].mean() for k in range(4)])
+    assert selection["auto"]["averaged"]
+    assert selection["score"] == pytest.approx(score, abs=1e-6)
+    assert selection["auto"]["alone"] == selection["start_score"] == selection["auto"]["tried"][0]["score"]
+    assert f"on the validation samples {100 * score:.1f}, of the start" in said.notes[-1]
+
+
+def test_of_a_method_it_is_that_of_the_fits_that_were_scored(draw_cache, monkeypatch):
+    monkeypatch.setattr(auto, "averaged", lambda head, material, data: head)
+    cache = draw_cache([200, 60, 20, 6], spread=2.5)
+    cache.head = dataclasses.replace(cache.head, weight=np.zeros_like(cache.head.weight))
+    head = ltfix.fit(cache, "auto", methods=["ce"])
+    selection = head.meta["selection"]
+    assert head.method == "ce"
+    assert selection["auto"]["averaged"]
+    assert selection["score"] == pytest.approx(selection["auto"]["alone"], abs=0.005)
+    assert selection["auto"]["alone"] == selection["auto"]["tried"][0]["score"] > selection["start_score"]
+
+
 @pytest.fixture
 def tuned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the methods that are tuned, as they are."""
@@ -277,7 +307,7 @@ def test_what_was_tuned_is_kept_and_taken_from_there(draw_cache, tmp_path, tuned
     said = Said()
     plan_fit("auto", methods=names).train(cache, [0], folder=tmp_path, progress=said)
     assert "3 tuned methods are taken" in " ".join(said.notes)
-    assert said.started == []
+    assert set(said.started) <= {"fit"}  # of the average, on each cut
     (tmp_path / "lws-s0.safetensors").unlink()
     again = ltfix.fit(cache, "auto", methods=names, folder=tmp_path)
     assert tuned[3:] == ["lws"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from ltfix.stage2.tuning.budget import limit
 from ltfix.stage2.tuning.means import averaged, correct
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
+from ltfix.stage2.tuning.rule import class_weights
 from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
 from ltfix.stage2.tuning.verdict import AVERAGED, UNCHANGED, Contender, decide
 
@@ -46,7 +47,8 @@ def fit_auto(
         entries: the methods; None: all. store: keeps what is tuned, so that the same call goes on.
 
     Returns:
-        One head a seed; ``meta["selection"]["auto"]`` says what was tried, left out and why one was taken.
+        One head a seed; ``meta["selection"]["auto"]`` says what was tried, left out and why one was taken,
+        ``meta["selection"]["score"]`` how the head as it is does on the samples that chose it.
         Its method is "unchanged" where nothing beats the stage-1 classifier, "auto" where nothing beats the
         probe and it is averaged with the class means.
 
@@ -61,7 +63,10 @@ def fit_auto(
         field = _Field(material, every, seeds, store)
         contenders, labels = field.contenders(), field.searched.held_labels()
         verdict = decide(contenders, correct(field.searched), labels, fresh=material.held is not None)
-    part = field.searched.search.about.get("tuned_on")
+    taken, weights = verdict.taken, class_weights(labels)
+    right = field.averaged(taken) if verdict.averaged else taken.correct
+    about = field.searched.search.about
+    part = about.get("tuned_on")
     short = f"; tuned on {part}, by the budget: more, or fewer methods, may show more" if part else ""
     record = {
         "by": BY,
@@ -69,21 +74,29 @@ def fit_auto(
         "tried": verdict.table,
         "left_out": field.left_out,
         "averaged": verdict.averaged,
+        "alone": (alone := round(float(weights @ taken.correct), 6)),
         "why": verdict.why + short,
     }
-    taken = verdict.taken
+    score, before = (round(float(weights @ found), 6) for found in (right, contenders[0].correct))
+    selection = {"by": BY, "on": record["on"], "epoch": "last", "score": score, "start_score": before}
+    selection |= {**(taken.head.meta["selection"] if taken.head else {}), "score": score, "auto": record}
+
+    mean = f", averaged with the class means (alone {100 * alone:.1f})" if verdict.averaged else ""
+    told = f"auto takes {taken.name}{mean}: {BY} on the validation samples {100 * score:.1f}"
+    material.progress.note(f"{told}, of the start {100 * before:.1f}")
 
     def finish(head: Head, data: Features) -> Head:
         return averaged(head, material, data) if verdict.averaged else head
 
     if taken.fit is None or taken.choice is None or taken.head is None:
-        about = field.searched.search.about
-        heads = [finish(_untouched(material, seed, record, about), material.data) for seed in seeds]
+        selection |= {"budget": about} if about else {}
+        heads = [finish(_untouched(material, seed, selection), material.data) for seed in seeds]
         return asked.calibrated(heads, lambda data: [finish(material.start(data), data) for _ in seeds])
     fit = dataclasses.replace(taken.fit, material=asked)
-    choice = dataclasses.replace(taken.choice, record={**taken.head.meta["selection"], "auto": record})
-    told = {"selection": choice.record, "values": choice.candidate.values.record()}  # a file's are sorted
-    first = dataclasses.replace(taken.head, meta={**taken.head.meta, **told})
+    choice = dataclasses.replace(taken.choice, record=selection)
+    values = choice.candidate.values.record()  # a file's are sorted
+    meta = {**taken.head.meta, "values": values, "selection": selection}
+    first = dataclasses.replace(taken.head, meta=meta)
     return fit.train(choice, seeds, done=[first], finish=finish)
 
 
@@ -165,6 +178,25 @@ class _Field:
         method = fit.values.method
         return Contender(method.name, _change(method), correct, self.sure(head), False, fit, choice, head)
 
+    def averaged(self, taken: Contender) -> np.ndarray:
+        """[N] whether its average with the class means is right on each validation sample."""
+        found = []
+        for fold in self.searched.folds():
+            head = self.fitted(taken, fold.train)
+            right = fold.correct(averaged(head, self.searched, fold.train)) if head.is_finite else None
+            found.append(np.zeros(len(fold.held), bool) if right is None else right)
+        return np.concatenate(found)
+
+    def fitted(self, taken: Contender, data: Features) -> Head:
+        """It as it is fitted on these samples, or the start of them; not finite where that diverges."""
+        if taken.choice is None or taken.head is None:
+            return self.searched.start(data)
+        if data is self.material.data:  # as it is where a validation cache holds the others
+            return taken.head
+        candidate, stop = taken.choice.candidate, taken.choice.stop
+        fitter = self.searched.fitter(data, *candidate.ground)
+        return fitter.fit([candidate.values], [self.seed], stop=stop, tolerant=True)[0][0]
+
     def sure(self, head: Head) -> np.ndarray:
         """[n, K] what a head says of evenly spaced validation samples."""
         folds, found = self.searched.folds(), []
@@ -188,22 +220,21 @@ def _change(method: Method) -> int:
     return 3 if method.head.transforms else 2
 
 
-def _untouched(material: Material, seed: int, record: dict[str, Any], about: Mapping[str, Any]) -> Head:
-    """The start as a head of its own; ``about`` is what a budget left out."""
+def _untouched(material: Material, seed: int, selection: dict[str, Any]) -> Head:
+    """The start as a head of its own."""
     train, start = material.train, material.start(material.data)
-    limited: dict[str, Any] = {"budget": about} if about else {}
     init, named = material.options.init, {"from": "stage1" if start.method == STAGE1 else PROBE}
     own = None if init is None else find_start(init).own
     return dataclasses.replace(
         start,
-        method=AVERAGED if record["averaged"] else UNCHANGED,
+        method=AVERAGED if selection["auto"]["averaged"] else UNCHANGED,
         classes=train.classes,
         counts=train.counts,
         meta={
             "values": {},
             "init": named if own is None else told_of(own),
             "seed": seed,
-            "selection": {"by": BY, "on": record["on"], "epoch": "last", "auto": record} | limited,
+            "selection": selection,
             "cache": train.fingerprint,
             "versions": {"ltfix": __version__, "torch": torch.__version__},
         },
