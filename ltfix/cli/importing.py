@@ -15,8 +15,13 @@ from ltfix.option import Option
 
 def import_(
     *,
-    source: Annotated[
-        Path | None, Option("A .npy, .npz, .h5, .pt, .parquet or .csv, or a folder.", metavar="SRC"), ARGUMENT
+    sources: Annotated[
+        list[Path] | None,
+        Option(
+            "A .npy, .npz, .h5, .pt, .parquet or .csv, or a folder; or feature caches to be joined.",
+            metavar="SRC",
+        ),
+        ARGUMENT,
     ] = None,
     request: ImportRequest,
     out: Annotated[
@@ -24,17 +29,21 @@ def import_(
     ] = None,
     work: WorkFolder = Path(),
 ) -> None:
-    """Write the features and labels of another tool as a feature cache.
+    """Write the features and labels of another tool as a feature cache, or join caches of one backbone.
 
     Reads numpy's files, clip-retrieval's folders, HDF5, tensors that torch saved, parquet with a column of
     lists, and CSV with a column a dimension.
     """
-    if source is None:
+    if not sources:
         raise UsageError("nothing to import", where="ltfix import", hint="`ltfix import train.npz`")
+
+    if len(sources) > 1 and out is None:
+        hint = "`ltfix import features/train features/new out=features/all`"
+        raise UsageError("several caches are joined into another", where="out", hint=hint)
 
     from ltfix.importing.importing import run
 
-    cache = run(source, out or work / "features" / source.stem, request, console.progress())
+    cache = run(sources, out or work / "features" / sources[0].stem, request, console.progress())
     head = "yes" if cache.head is not None else "no"
     columns = ["samples", "K", "views", "D", "stage-1 head", "cache"]
     console.table(columns, [[cache.n, cache.n_classes, cache.views, cache.dim, head, cache.path]])

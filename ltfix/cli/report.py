@@ -133,6 +133,7 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     from ltfix import runfile
     from ltfix.cli.commands import load
     from ltfix.cli.signature import options
+    from ltfix.features.manifest import command_of
     from ltfix.features.read import open_cache
 
     for path in sorted(work.glob(f"runs/*/{runfile.NAME}")):
@@ -143,7 +144,7 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     place = usual(work, "train")
     train = None if place is None else open_cache(place)
     manifest = (train or evaluation.test.cache).manifest
-    if manifest is not None:
+    if manifest is not None and command_of(manifest.source) == "extract":
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])
     flags = {parameter.name: parameter.flag for parameter in options(load("fit")).values()}
     trained = None if train is None else train.fingerprint

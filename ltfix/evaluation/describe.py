@@ -257,7 +257,7 @@ def _unfinished(path: Path) -> Description:
         _fact("shards", f"{shards} so far", shards=shards),
         _fact("fingerprint", partial.fingerprint, fingerprint=partial.fingerprint),
         _fact("run", _pairs(partial.run), run=partial.run),
-        _fact("next", "the same `ltfix extract` finishes it"),
+        _fact("next", partial.next),
     ]
     return Description(path, "unfinished cache", facts, f"{shards} shards so far")
 

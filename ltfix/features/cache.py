@@ -226,7 +226,7 @@ class FeatureCache:
             path = self.path / name
             if files.sha256_file(path) != sha256:
                 what = "its bytes are not those the manifest recorded"
-                raise InputError(what, where=path, hint=manifests.ANEW)
+                raise InputError(what, where=path, hint=manifest.anew if manifest else None)
         if hashes:
             _ = self.samples
         return len(hashes)
@@ -248,7 +248,7 @@ class FeatureCache:
             raise InputError(
                 f"feature row {row}{self.sample_name(row)} holds NaN or Inf",
                 where=self.path,
-                hint=manifests.ANEW if self.manifest and self.manifest.backbone else GIVEN,
+                hint=self.manifest.anew if self.manifest and self.manifest.backbone else GIVEN,
             )
 
     def sample_name(self, row: int) -> str:

@@ -21,7 +21,7 @@ COLUMNS = "samples.jsonl"
 HEAD = "head.safetensors"
 PROBE = "probe.safetensors"
 DEPTHS = "depths"  # in ``preprocess``: how images of more than 8 bits were scaled, if there were any
-ANEW = "`ltfix extract overwrite=True` makes it anew"  # of a finished cache that is damaged
+JOINED = "joined"  # the ``kind`` of a source that is several caches
 _SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors", re.ASCII)
 
 
@@ -84,6 +84,11 @@ class Manifest(Contents):
         return self.views - drawn if isinstance(drawn, int) and 0 < drawn < self.views else self.views
 
     @property
+    def anew(self) -> str:
+        """What to do about a finished cache that is damaged."""
+        return f"`ltfix {command_of(self.source)} overwrite=True` makes it anew"
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """The K class names, or None."""
         return None if self.classes is None else tuple(self.classes)
@@ -115,6 +120,17 @@ class Unfinished:
     decides: dict[str, Any]
     run: dict[str, Any]
 
+    @property
+    def next(self) -> str:
+        """What to do about it."""
+        return f"run the same `ltfix {command_of(self.decides.get('source'))}` again to finish it"
+
+
+def command_of(source: Any) -> str:
+    """The command that makes caches of such a source."""
+    kind = source.get("kind") if isinstance(source, dict) else None
+    return "import" if kind in ("import", JOINED) else "extract"
+
 
 def read_partial(folder: Path) -> Unfinished:
     """The content of an unfinished cache's partial.json.
@@ -140,8 +156,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _no_manifest(folder: Path) -> InputError:
     if (folder / PARTIAL).exists():
-        hint = "run the same `ltfix extract` again to finish it"
-        return InputError("an unfinished feature cache", where=folder, hint=hint)
+        return InputError("an unfinished feature cache", where=folder, hint=read_partial(folder).next)
     below = sorted(path.parent.name for path in folder.glob(f"*/{NAME}"))
     inside = f"one of the folders in it? {', '.join(below[:5])}" if below else None
     return InputError("not a feature cache: it has no manifest.json", where=folder, hint=inside)

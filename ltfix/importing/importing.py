@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,21 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, UsageError, nearest
 from ltfix.features.cache import FeatureCache
-from ltfix.features.foreign import features_and_labels
 from ltfix.features.layout import CachePlan
 from ltfix.features.read import open_cache
-from ltfix.features.store import CacheWriter, as_stored, cache_state
+from ltfix.features.store import cache_state
 from ltfix.heads.head import FORMAT, STAGE1, Head, head_of
 from ltfix.heads.vectors import numpy_of
 from ltfix.images.labels import Labels, are_indices, indices, largest_index
 from ltfix.images.source import read_classes
 from ltfix.importing.arrays import map_npy
 from ltfix.importing.found import Found, read_lines, text_of
+from ltfix.importing.joining import is_cache, join
 from ltfix.importing.request import ImportRequest
+from ltfix.importing.writing import rows, write
 from ltfix.progress import Progress, listener
 from ltfix.public import public
-from ltfix.tensorfile import TORN, read_npz
+from ltfix.tensorfile import read_npz
 
 FOLDER = "folder"  # in place of labels: each name's folder
 FORMATS = {  # by the end of the name; a folder has none
@@ -48,19 +49,28 @@ FORMATS = {  # by the end of the name; a folder has none
 
 @public
 def import_features(
-    source: str | Path, out: str | Path, *, progress: Progress | None = None, **options: Any
+    source: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> FeatureCache:
-    """Write the features and labels of another tool's file as a feature cache.
+    """Write the features and labels of another tool's file as a feature cache, or join several caches.
 
-    Class names are those of a training cache beside ``out``, so that both number them alike.
+    Class names are those of a training cache beside ``out``, so that both number them alike. Caches that are
+    joined number theirs by name: the first keeps its numbers, classes that only others have follow.
 
     >>> import numpy as np, ltfix
     >>> np.savez("other.npz", embeddings=np.ones((3, 4), np.float16), targets=[0, 1, 1])
     >>> ltfix.import_features("other.npz", "features/train")
     FeatureCache('features/train', n=3, views=1, dim=4, K=2)
+    >>> np.savez("later.npz", features=np.zeros((2, 4), np.float16), labels=[0, 1])
+    >>> ltfix.import_features(["features/train", "later.npz"], "features/all")
+    FeatureCache('features/all', n=5, views=1, dim=4, K=2)
 
     Args:
-        source: a file or folder of one of ``FORMATS``.
+        source: a file or folder of one of ``FORMATS``, or the feature caches to join, in order: folders,
+            ``.npz`` or ``.safetensors``.
         out: the folder of the cache.
         progress: told of samples done.
         options: fields of :class:`ImportRequest`.
@@ -70,18 +80,24 @@ def import_features(
 
     Raises:
         UsageError: an unknown format, or a finished cache is there.
-        InputError: missing or torn, no features or labels in it, or parts that do not fit each other.
+        InputError: missing or torn, no features or labels in it, parts that do not fit each other, or caches
+            of different backbones.
         EnvironmentFault: a package is not installed; ``out`` cannot be written.
     """
-    return run(Path(source), Path(out), public(ImportRequest)(**options), listener(progress or False))
+    sources = [source] if isinstance(source, str | Path) else source
+    request = public(ImportRequest)(**options)
+    return run([Path(one) for one in sources], Path(out), request, listener(progress or False))
 
 
-def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> FeatureCache:
+def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Progress) -> FeatureCache:
     """The same, of a request.
 
     Raises:
         UsageError, InputError, EnvironmentFault: as :func:`import_features`.
     """
+    if len(sources) != 1 or is_cache(sources[0]):
+        return join(sources, out, request, progress)
+    source = sources[0]
     found = _read(source, request)
     for line in found.notes:
         progress.note(line)
@@ -89,7 +105,7 @@ def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> 
     head = _head(found, request, source)
     _check_lengths(found, source)
     labels, classes = _labels(found, request, None if train is None else train.classes, head, source)
-    sample = next(_rows(found.parts, 0, 1, source))
+    sample = rows(found.parts, 0, 1, source)
     if head is not None and (head.n_classes, head.dim) != (len(classes), sample.shape[2]):
         told = f"[{head.n_classes}, {head.dim}], {len(classes)} classes and D = {sample.shape[2]}"
         if request.head_from is not None:
@@ -105,7 +121,7 @@ def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> 
         classes=classes,
         dim=sample.shape[2],
         views=sample.shape[1],
-        dtype=request.dtype,
+        dtype=request.dtype or "float16",
         backbone={},
         preprocess={},
         source={"kind": "import", "root": source.name, "digest": _digest(source)},
@@ -114,28 +130,7 @@ def run(source: Path, out: Path, request: ImportRequest, progress: Progress) -> 
         shard_rows=request.shard_rows,
     )
     head = None if head is None else dataclasses.replace(head, classes=classes, counts=counts)
-    if request.overwrite and out.exists():  # what is there goes only for features that can be written
-        for shard in plan.shards():
-            rows = np.concatenate(list(_rows(found.parts, shard.start, shard.stop, source)))
-            as_stored(rows, plan, np.arange(shard.start, shard.stop))
-    with files.lock(out):
-        writer = CacheWriter(out, plan, overwrite=request.overwrite)
-        try:
-            _write(writer, found, source, progress)
-            return writer.publish(head)
-        except InputError:
-            writer.discard()
-            raise
-
-
-def _write(writer: CacheWriter, found: Found, source: Path, progress: Progress) -> None:
-    pending = writer.pending()
-    progress.start(f"import {source.name}", sum(shard.stop - shard.start for shard in pending), "samples")
-    for shard in pending:
-        rows = list(_rows(found.parts, shard.start, shard.stop, source))
-        writer.write_shard(shard, np.concatenate(rows))
-        progress.advance(shard.stop - shard.start)
-    progress.finish()
+    return write(out, plan, found.parts, head, source, overwrite=request.overwrite, progress=progress)
 
 
 def _read(source: Path, request: ImportRequest) -> Found:
@@ -205,19 +200,6 @@ def _labels(
         classes = tuple(map(str, range(k)))
     named = classes or tuple(sorted(written.texts))
     return indices(written, named, numbers=numbers, known=classes is not None), named
-
-
-def _rows(parts: Sequence[Any], start: int, stop: int, source: Path) -> Iterator[np.ndarray]:
-    """[n, V, D] float each, rows start to stop of parts that follow each other."""
-    for part in parts:
-        if start < len(part) and stop > 0:
-            try:
-                rows = np.asarray(part[max(start, 0) : stop])
-            except (OSError, *TORN) as err:
-                raise InputError(f"a row cannot be read: {err}", where=source) from err
-            labels = np.zeros(len(rows), np.int64)
-            yield features_and_labels({"features": rows, "labels": labels}, source)[0]
-        start, stop = start - len(part), stop - len(part)
 
 
 def _head(found: Found, request: ImportRequest, source: Path) -> Head | None:

@@ -20,7 +20,8 @@ class ImportRequest(Checked):
         classes: class names in index order, or a file of them.
         head_from: ``FILE:NAME``, the classifier as NAME.weight and NAME.bias of a checkpoint or ``.npz``;
             None: head.weight and head.bias beside the features, if they are there.
-        dtype: of the cache. shard_rows: samples a shard file. overwrite: replace a cache that is there.
+        dtype: of the cache; None: float16, of joined caches theirs.
+        shard_rows: samples a shard file. overwrite: replace a cache that is there.
     """
 
     features: str | None = option(
@@ -37,6 +38,10 @@ class ImportRequest(Checked):
         "The stage-1 classifier: NAME.weight and NAME.bias of a checkpoint or .npz.",
         metavar="FILE:NAME",
     )
-    dtype: str = option("float16", "Of the stored features.", choices=("float16", "float32"))
+    dtype: str | None = option(
+        None,
+        "Of the stored features.  [default: float16, of caches theirs]",
+        choices=("float16", "float32"),
+    )
     shard_rows: int = option(1024, "Samples a shard file.", low=1)
     overwrite: bool = option(False, "Replace output that is already there.")

@@ -129,9 +129,11 @@ def test_folders_without_one(tmp_path: Path) -> None:
     write_cache(tmp_path / "test")
     with pytest.raises(InputError, match="one of the folders in it\\? test, train"):
         read_manifest(tmp_path)
-    files.write_json(tmp_path / "partial.json", {})
-    with pytest.raises(InputError, match=r"unfinished .*: run the same `ltfix extract` again"):
-        read_manifest(tmp_path)
+    for kind, command in (("folder", "extract"), ("import", "import"), ("joined", "import")):
+        begun = {"fingerprint": "0", "decides": {"source": {"kind": kind}}, "run": {}}
+        files.write_json(tmp_path / "partial.json", begun)
+        with pytest.raises(InputError, match=rf"unfinished .*: run the same `ltfix {command}` again"):
+            read_manifest(tmp_path)
 
 
 def test_what_a_writer_writes(tmp_path: Path) -> None:

@@ -1,0 +1,188 @@
+"""Caches joined: what one extraction of all would have given; what does not belong together is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from caches import make_features, make_head, make_plan, write_cache
+from pictures import write_photos
+
+import ltfix
+from ltfix import cli
+from ltfix.errors import InputError, LtfixError, UsageError
+from ltfix.features.store import CacheWriter
+
+BODY = {"backbone": "cifar_resnet32", "pretrained": False, "device": "cpu"}
+LATER = {"samples": [f"later/{i}.png" for i in range(7)], "n": 7}
+
+
+def notes_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert cli.run(["import", *argv]) == 0
+    return capsys.readouterr().err
+
+
+def later(folder: Path, n: int = 7, n_classes: int = 3, head: Any = None, **changes: Any) -> Path:
+    """A cache of other pictures, whose features differ from those of :func:`write_cache`."""
+    plan = make_plan(n, n_classes, samples=[f"later/{i}.png" for i in range(n)], **changes)
+    writer = CacheWriter(folder, plan)
+    for shard in writer.pending():
+        writer.write_shard(shard, 5 + make_features(plan)[shard.start : shard.stop])
+    return writer.publish(head).path
+
+
+def test_they_follow_each_other(tmp_path: Path):
+    train = write_cache(tmp_path / "train", make_head(counts=np.array([9, 8, 8])))
+    new = ltfix.open_cache(later(tmp_path / "new"))
+    both = ltfix.import_features([train.path, new.path], tmp_path / "all", shard_rows=6)
+    np.testing.assert_array_equal(both.features, np.concatenate([train.features, new.features]))
+    np.testing.assert_array_equal(both.labels, np.concatenate([train.labels, new.labels]))
+    assert both.samples == (*train.samples, *new.samples)
+    assert (both.classes, both.verify(), both.manifest.dtype) == (train.classes, 6, "float16")
+    assert (both.manifest.backbone, both.manifest.preprocess) == (
+        train.manifest.backbone,
+        train.manifest.preprocess,
+    )
+    said = [(one["name"], one["n"], one["fingerprint"]) for one in both.manifest.source["joined"]]
+    assert said == [("train", 25, train.fingerprint), ("new", 7, new.fingerprint)]
+    assert both.head.counts.tolist() == both.counts.tolist() == [12, 10, 10]
+    np.testing.assert_array_equal(both.head.weight, train.head.weight)
+
+
+def test_new_classes_follow_and_numbers_of_the_first_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    train = write_cache(tmp_path / "train", make_head())
+    classes = ["class-9", "class-1", "class-0"]
+    new = later(tmp_path / "new", classes=classes)
+    argv = [str(train.path), str(new), "--out", str(tmp_path / "all")]
+    assert "stage-1 classifier" in notes_of(capsys, *argv)
+    both = ltfix.open_cache(tmp_path / "all")
+    assert (both.classes, both.head) == (("class-0", "class-1", "class-2", "class-9"), None)
+    assert both.labels[25:].tolist() == [3, 1, 0, 3, 1, 0, 3]
+    other = ltfix.import_features(new, tmp_path / "numbered", classes=both.classes)  # one alone
+    assert other.labels.tolist() == both.labels[25:].tolist()
+    assert cli.run(["inspect", str(tmp_path / "all")]) == 0
+    assert train.fingerprint in "".join(capsys.readouterr().out.split())
+
+
+def test_files_and_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    train = write_cache(tmp_path / "train", make_head())
+    x = np.arange(24, dtype=np.float32).reshape(3, 2, 4)
+    np.savez(tmp_path / "new.npz", features=x, labels=[1, 0, 1])  # numbers, of which the last class has none
+    argv = [str(train.path), str(tmp_path / "new.npz"), "--out", str(tmp_path / "all")]
+    assert "does not say what made its features" in notes_of(capsys, *argv)
+    both = ltfix.open_cache(tmp_path / "all")
+    assert both.samples[25:] == ("new.npz:0", "new.npz:1", "new.npz:2")
+    assert (both.labels[25:].tolist(), both.head is None) == ([1, 0, 1], False)
+    np.savez(tmp_path / "names.npz", X=x, y=["class-2", "class-0", "class-2"])
+    other = ltfix.import_features([train.path, tmp_path / "names.npz"], tmp_path / "b", dtype="float32")
+    assert (other.labels[25:].tolist(), other.manifest.dtype) == ([2, 0, 2], "float32")
+    np.testing.assert_array_equal(other.features[25:], x)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"dim": 5}, InputError, r"train and .*new are of different features; dim was 4, is 5"),
+        ({"views": 1}, InputError, "views was 2, is 1"),
+        ({"backbone": {"name": "resnet50"}}, InputError, "backbone.name was .resnet18., is .resnet50."),
+        ({"preprocess": {"size": 64}}, InputError, "preprocess.size was 32, is 64"),
+        ({"classes": list("012")}, None, ""),
+        (
+            {"n_classes": 2, "classes": list("01")},
+            InputError,
+            "are numbers, 2 of them.*has 3 classes",
+        ),
+        ({"source": {"unlabelled": True}}, InputError, "no labels"),
+        ({"backbone": {"name": "resnet18", "weights_sha256": "0" * 64, "torch": "9"}}, None, ""),
+    ],
+)
+def test_what_does_not_belong_together(tmp_path: Path, changes: dict, error: type[LtfixError], message: str):
+    train, new = write_cache(tmp_path / "train").path, later(tmp_path / "new", **changes)
+    if error is None:
+        assert ltfix.import_features([train, new], tmp_path / "all").n == 32
+        return
+    with pytest.raises(error, match=message):
+        ltfix.import_features([train, new], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_picture_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    train = write_cache(tmp_path / "train")
+    again = write_cache(tmp_path / "again", n=4)
+    np.testing.assert_allclose(train.features[:1], again.features[:1])
+    with pytest.raises(InputError, match=r"class-0/000\.png is in .*train and in .*again"):
+        ltfix.import_features([train.path, again.path], tmp_path / "all")
+    alike = later(tmp_path / "alike", n=4)
+    text = (alike / "samples.txt").read_text().replace("later/0.png", "class-0/000.png")
+    (alike / "samples.txt").write_text(text)  # another picture of the same name
+    argv = [str(train.path), str(alike), "--out", str(tmp_path / "all")]
+    assert "names in both" in notes_of(capsys, *argv)
+
+
+@pytest.mark.parametrize(
+    ("sources", "options", "error", "message"),
+    [
+        (["train", "new"], {"labels": "y"}, UsageError, r"has its own \(labels\)"),
+        (["train", "new"], {"out": "train", "overwrite": True}, UsageError, "one of those that are joined"),
+        (["train", "x.csv"], {}, InputError, "not a feature cache"),
+        (["train", "absent"], {}, InputError, "no such feature cache"),
+        (["train", "new"], {"classes": ["class-0", "class-1"]}, InputError, "class 'class-2' is none of"),
+    ],
+)
+def test_refusals(tmp_path: Path, monkeypatch, sources: list[str], options: dict, error, message: str):
+    monkeypatch.chdir(tmp_path)
+    write_cache(tmp_path / "train"), later(tmp_path / "new")
+    Path("x.csv").write_text("a,label\n1,0\n")
+    with pytest.raises(error, match=message):
+        ltfix.import_features(sources, options.pop("out", "all"), **options)
+    assert ltfix.open_cache("train").verify() == 3
+    assert cli.run(["import", "train", "new"]) == 2  # it has no name
+
+
+def test_columns_and_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    train = write_cache(tmp_path / "train", kept=[f'{{"place": {i}}}' for i in range(25)])
+    ltfix.import_features([train.path, later(tmp_path / "new")], tmp_path / "all")
+    lines = (tmp_path / "all" / "samples.jsonl").read_text().splitlines()
+    assert (lines[24], lines[25:]) == ('{"place": 24}', ["{}"] * 7)
+    shard = tmp_path / "all" / "shard-00000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:200])
+    assert cli.run(["inspect", str(tmp_path / "all")]) == 3
+    assert capsys.readouterr().err.rstrip().endswith("`ltfix import --overwrite` makes it anew")
+
+
+def test_an_unfinished_one_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    sources = [write_cache(tmp_path / "train").path, later(tmp_path / "new")]
+    whole = ltfix.import_features(sources, tmp_path / "whole", shard_rows=5).path
+    real, calls = CacheWriter.write_shard, []
+
+    def stopping(*args: Any) -> None:
+        calls.append(real(*args))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(CacheWriter, "write_shard", stopping)
+        ltfix.import_features(sources, tmp_path / "half", shard_rows=5)
+    ltfix.import_features(sources, tmp_path / "half", shard_rows=5)
+    for path in whole.iterdir():
+        assert path.read_bytes() == (tmp_path / "half" / path.name).read_bytes()
+
+
+def test_pictures_that_came_later_end_to_end(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    """Extracted beside, joined, fitted on, and predicted with: the body is found as before."""
+    monkeypatch.chdir(tmp_path)
+    write_photos(Path("photos"))
+    write_photos(Path("new"), {"train": {"bee": 3, "cow": 2}})
+    shutil.move("new/train", "later")
+    ltfix.extract("photos", out="features", **BODY)
+    ltfix.extract("later", out="new", **BODY)
+    both = ltfix.import_features(["features/train", "new/train"], "features/all")
+    assert (both.n, both.classes) == (14, ("Zebra", "ant", "bee", "cow"))
+    ltfix.fit(both, "ce", epochs=1).save("ce.safetensors")
+    found = ltfix.predict("ce.safetensors", "photos/test", cache="features/all", device="cpu")
+    cached = ltfix.predict("ce.safetensors", "features/test")
+    assert [one.label for one in found] == [one.label for one in cached]
+    assert ltfix.evaluate("ce.safetensors", "features/test").heads[0]["all"] >= 0
