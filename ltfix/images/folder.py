@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import collections
+import functools
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,79 +12,17 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError
+from ltfix.images.labels import Labels
+from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.pictures import FilePictures
-from ltfix.images.source import OTHER_NAMES, SOURCES, SPLITS, bare_name, no_such_split, order_splits
-from ltfix.images.split import Split, check_classes, check_name, class_index
+from ltfix.images.source import OTHER_NAMES, SOURCES, SPLITS, bare_name
 from ltfix.images.walk import IMAGES, left_out, walk
 
-Listed = tuple[list[str], np.ndarray]  # names relative to the split's folder, sizes and stamps [2, n] int64
 
-_BREAK = re.compile(r"[\r\n]")
-
-
-class FolderSource:
-    """Splits as folders of class folders; images may lie deeper. Names starting with a dot are skipped.
-
-    Args:
-        path: the folder.
-        parts: the folder of each split; names in samples are relative to it.
-    """
-
-    kind = "folder"
-
-    def __init__(self, path: Path, parts: dict[str, Path]) -> None:
-        self.path, self._parts = path, parts
-        self.root = path.resolve().name
-
-    def splits(self) -> tuple[str, ...]:
-        """The split folders found, or the one name of a bare folder."""
-        return order_splits(list(self._parts))
-
-    def classes(self, split: str) -> tuple[str, ...]:
-        """The class folders in code-point order, as torchvision's ImageFolder (timm ignores case)."""
-        folder = self._folder(split)
-        return check_classes(_subfolders(folder), folder)
-
-    def split(self, name: str, classes: Sequence[str] | None = None) -> Split:
-        """One split; samples by class folder, then in ImageFolder's order.
-
-        Raises:
-            InputError: no such split, an empty class folder, a class that is not in ``classes``.
-        """
-        folder = self._folder(name)
-        own = _subfolders(folder)
-        if not own:
-            raise InputError("it has no class folders", where=folder)
-        names = self.classes(name) if classes is None else tuple(classes)
-        known = {label: index for index, label in enumerate(names)}
-        found, others = list[tuple[int, Listed]](), collections.Counter[str]()
-        for label in own:
-            index = class_index(label, known, folder / label)
-            found.append((index, _pictures(folder, label, others)))
-        found.sort(key=lambda each: each[0])  # the classes may be in another order than the folders
-        samples = [sample for _, (of_class, _) in found for sample in of_class]
-        sizes, stamps = np.concatenate([looked for _, (_, looked) in found], axis=1)
-        return Split(
-            name=name,
-            samples=samples,
-            labels=np.repeat([index for index, _ in found], [len(of_class) for _, (of_class, _) in found]),
-            classes=names,
-            sizes=sizes,
-            pictures=FilePictures(folder, samples),
-            kind=self.kind,
-            root=self.root,
-            stamps=stamps,
-            notes=left_out(name, others),
-        )
-
-    def _folder(self, split: str) -> Path:
-        if split not in self._parts:
-            raise no_such_split(split, self.splits(), self.path)
-        return self._parts[split]
-
-
-def open_folder(rest: str, *, root: str | None = None, split: Sequence[str] = ()) -> FolderSource:
+def open_folder(rest: str, *, root: str | None = None, split: Sequence[str] = ()) -> ListingSource:
     """Open a folder: of split folders where one of train, val, test or ``split`` is there, else bare.
+
+    Images may lie deeper than in their class's folder. Names that start with a dot are skipped.
 
     Raises:
         InputError: there is no such folder.
@@ -96,8 +34,9 @@ def open_folder(rest: str, *, root: str | None = None, split: Sequence[str] = ()
             raise InputError("not a folder", where=path, hint=_hint(path))
         found = _subfolders(path)
     folders = split_folders(lambda name: name in found and bool(_subfolders(path / name)), split)
-    parts = {name: path / folder for name, folder in folders.items()}
-    return FolderSource(path, parts or {bare_name(split, path): path})
+    parts = {name: path / folder for name, folder in folders.items()} or {bare_name(split, path): path}
+    tables = {name: functools.partial(_read, folder, name) for name, folder in parts.items()}
+    return ListingSource("folder", path.resolve().name, tables, path)
 
 
 def split_folders(is_there: Callable[[str], bool], split: Sequence[str]) -> dict[str, str]:
@@ -123,28 +62,31 @@ def _subfolders(folder: Path) -> list[str]:
     return sorted(name for name in names if not name.startswith("."))
 
 
-def _pictures(folder: Path, label: str, others: collections.Counter[str]) -> Listed:
-    """The pictures of one class; how many other files lie beside them is counted, by ending.
+def _read(folder: Path, split: str) -> Listing:
+    """The pictures of class folders; how many other files lie beside them is noted, by ending.
 
-    The order is ImageFolder's: by the path of the containing folder, then by name, in code points.
+    The order is ImageFolder's: by class in code points (timm ignores case), by the path of the containing
+    folder, then by name.
 
     Raises:
-        InputError: no picture, a name with a line break, folders without end.
+        InputError: no class folder, one without pictures, a name with a line break, folders without end.
     """
-    with files.os_errors(folder / label):
-        found = walk(os.fspath(folder), label, others)
-    if not found:
-        raise InputError(
-            "an empty class folder",
-            where=folder / label,
-            hint=f"images end in {', '.join(IMAGES)}; else remove it",
-        )
-    samples, looked = list[str](), list[np.ndarray]()
-    for parent in sorted(found):
-        names, *numbers = zip(*sorted(found[parent]), strict=True)
-        if _BREAK.search("/".join(names)):
-            for name in names:
-                check_name(name, parent)
-        samples += [f"{parent}/{name}" for name in names]
-        looked.append(np.array(numbers, np.int64))
-    return samples, np.concatenate(looked, axis=1)
+    samples, written, others = list[str](), list[str](), collections.Counter[str]()
+    looked = list[np.ndarray]()
+    for label in _subfolders(folder):
+        with files.os_errors(folder / label):
+            found = walk(os.fspath(folder), label, others)
+        if not found:
+            hint = f"images end in {', '.join(IMAGES)}; else remove it"
+            raise InputError("an empty class folder", where=folder / label, hint=hint)
+        for parent in sorted(found):
+            names, *numbers = zip(*sorted(found[parent]), strict=True)
+            samples += [f"{parent}/{name}" for name in names]
+            written += [label] * len(names)
+            looked.append(np.array(numbers, np.int64))
+    if not samples:
+        raise InputError("it has no class folders", where=folder)
+    labels = Labels(written, lambda row: f"{folder / written[row]}", names=True)
+    pictures, (sizes, stamps) = FilePictures(folder, samples), np.concatenate(looked, axis=1)
+    notes = left_out(split, others)
+    return Listing(f"{folder}", samples, labels, pictures, sizes, stamps, notes, by_class=True)

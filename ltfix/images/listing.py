@@ -1,4 +1,4 @@
-"""What lists, tables and archives have in common: rows with a name, a label and a picture, as a source."""
+"""What folders, lists, tables and archives share: rows of a name, a label and a picture, as a source."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ class ListingSource:
         kind: the prefix that opens it.
         root: the name of its root, no path.
         tables: the table of each split, read when it is first asked for.
+        where: what messages call it; default: its prefix.
     """
 
-    def __init__(self, kind: str, root: str, tables: Mapping[str, Callable[[], Listing]]) -> None:
-        self.kind, self.root = kind, root
+    def __init__(
+        self, kind: str, root: str, tables: Mapping[str, Callable[[], Listing]], where: object = None
+    ) -> None:
+        self.kind, self.root, self._where = kind, root, where or f"{kind}:"
         self._open, self._read = tables, dict[str, Listing]()
 
     def splits(self) -> tuple[str, ...]:
@@ -54,7 +57,7 @@ class ListingSource:
         labels = table.labels
         if labels.classes is not None:
             return check_classes(labels.classes, table.place)
-        if not self._indexed():
+        if not self._indexed(labels):
             return check_classes(sorted(labels.texts), table.place)
         return check_classes(
             [str(index) for index in range(label_rules.largest_index(labels) + 1)], table.place
@@ -75,7 +78,9 @@ class ListingSource:
             label_rules.told_as_several(table.labels),
             told_benchmark(len(table.samples), len(names)) if name == "train" else None,
             told_overlap(name, table, self._table("train"))
-            if name != "train" and "train" in self._open
+            if name != "train"
+            and "train" in self._open
+            and not table.by_class  # whose names are other pictures
             else None,
         )
         found = Split(
@@ -96,7 +101,7 @@ class ListingSource:
         return found
 
     def _indices(self, labels: Labels, classes: tuple[str, ...]) -> np.ndarray:
-        numbers, names = self._indexed(), set(classes)
+        numbers, names = self._indexed(labels), set(classes)
         known = numbers and all(
             str(label_rules.whole_number(text)) in names
             for split in self._open
@@ -104,12 +109,15 @@ class ListingSource:
         )
         return label_rules.indices(labels, classes, numbers=numbers, known=known)
 
-    def _indexed(self) -> bool:
-        return label_rules.are_indices({split: self._table(split).labels for split in self._open})
+    def _indexed(self, labels: Labels) -> bool:
+        """Whether they are class indices, which all lists decide together, unless these are names anyhow."""
+        return not labels.names and label_rules.are_indices(
+            {split: self._table(split).labels for split in self._open}
+        )
 
     def _table(self, split: str) -> Listing:
         if split not in self._open:
-            raise no_such_split(split, self.splits(), f"{self.kind}:")
+            raise no_such_split(split, self.splits(), self._where)
         if split not in self._read:
             self._read[split] = _checked(self._open[split]())
         return self._read[split]

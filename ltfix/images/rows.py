@@ -59,7 +59,7 @@ def told_overlap(name: str, ours: Listing, train: Listing) -> str | None:
         InputError: one has another label there.
     """
     bases = {(type(each.pictures), getattr(each.pictures, "root", each.place)) for each in (ours, train)}
-    if len(bases) > 1 or ours.by_class:  # the same names are other pictures
+    if len(bases) > 1:  # the same names are other pictures
         return None
     here, there = _hashes(ours.samples), _hashes(train.samples)
     rows, others = np.flatnonzero(np.isin(here, there)), np.flatnonzero(np.isin(there, here))

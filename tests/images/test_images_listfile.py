@@ -14,9 +14,8 @@ import pytest
 from pictures import write_photos
 
 from ltfix.errors import InputError, UsageError
-from ltfix.images.folder import FolderSource
 from ltfix.images.remote import ABSENT
-from ltfix.images.source import open_source, read_classes
+from ltfix.images.source import Source, open_source, read_classes
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def photos(tmp_path: Path) -> Path:
     return write_photos(tmp_path / "photos")
 
 
-def write_list(path: Path, source: FolderSource, split: str, labels: str) -> Path:
+def write_list(path: Path, source: Source, split: str, labels: str) -> Path:
     found = source.split(split)
     names = found.labels.tolist() if labels == "index" else [found.classes[k] for k in found.labels]
     path.write_text("".join(f"{split}/{s} {k}\n" for s, k in zip(found.samples, names, strict=True)))
