@@ -21,7 +21,7 @@ from ltfix.extraction.opening import Opened, open_data
 from ltfix.extraction.request import Request
 from ltfix.features.layout import CachePlan
 from ltfix.features.store import cache_state
-from ltfix.images.fastjpeg import fast_jpeg
+from ltfix.images.decode import fast_jpeg
 from ltfix.images.index import Indexes
 from ltfix.images.split import Split
 from ltfix.images.views import DrawView, Views, parse_views

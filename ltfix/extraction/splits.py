@@ -12,7 +12,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.extraction.request import ImageRequest, Request
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import cache_state
-from ltfix.images.classes import order_classes, told_as_text
+from ltfix.images.labels import order_classes, told_as_text
 from ltfix.images.longtail import cut_long_tail
 from ltfix.images.remote import ABSENT
 from ltfix.images.source import Source, order_splits, read_classes

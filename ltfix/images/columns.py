@@ -196,12 +196,12 @@ def files_of(
 
 def open_table(
     kind: str,
-    rest: str,
     read: Reader,
+    rest: str,
     *,
-    root: str | None,
-    split: Sequence[str],
-    columns: str | None,
+    root: str | None = None,
+    split: Sequence[str] = (),
+    columns: str | None = None,
     unit: str = "line",
     build: Callable[[Rows, str, str, bool], Listing] = files_of,
 ) -> ListingSource:
@@ -209,8 +209,8 @@ def open_table(
 
     Args:
         kind: the prefix.
-        rest: what stands behind it.
         read: the rows of one file: number, path, label, and split where it has such a column.
+        rest: what stands behind the prefix.
         root: where paths start from; default: the first file's own folder.
         split: the splits asked for.
         columns: as :func:`parse` reads them.

@@ -1,4 +1,7 @@
-"""What the labels of a list are: class indices or class names, by one rule for all lists of a data set."""
+"""What the labels of a list are: class indices or class names, by one rule for all lists of a data set.
+
+And the order of class names that the data itself shows: of text, or of numbers.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ltfix.errors import InputError
+from ltfix.errors import InputError, UsageError
 from ltfix.images.split import class_index
 
 MOST_CLASSES = 10_000_000  # a larger label is no class index, and naming so many takes the memory
@@ -169,3 +172,30 @@ def indices(labels: Labels, classes: Sequence[str], *, numbers: bool, known: boo
 def _index(text: str) -> int:
     value = whole_number(text)
     return -1 if value is None else value
+
+
+def order_classes(names: Sequence[str], order: str, where: object) -> tuple[str, ...]:
+    """Class names in the order of ``text`` or the ``numeric`` one.
+
+    Raises:
+        UsageError: a name is no whole number, and their order was asked for.
+    """
+    if order == "text":
+        return tuple(names)
+    for name in names:
+        if whole_number(name) is None:
+            raise UsageError(f"class {name!r} of {where} is no whole number", where="classes_order=numeric")
+    return tuple(sorted(names, key=lambda name: (whole_number(name), name)))
+
+
+def told_as_text(names: Sequence[str]) -> str | None:
+    """A note where all names are whole numbers and do not stand in the order of those."""
+    if any(whole_number(name) is None for name in names):
+        return None
+    if tuple(names) == order_classes(names, "numeric", ""):
+        return None
+    shown = ", ".join(names[:5])
+    return (
+        f"the {len(names)} class names are whole numbers in the order of text ({shown}, …); "
+        "timm's reader orders them as numbers, and so does classes_order=numeric"
+    )

@@ -24,9 +24,9 @@ __all__ = ["SOURCES", "SPLITS", "Opener", "Source", "Split", "open_source", "rea
 SOURCES = {
     "folder": "ltfix.images.folder:open_folder",
     "list": "ltfix.images.listfile:open_lists",
-    "csv": "ltfix.images.csvfile:open_csv",
-    "tsv": "ltfix.images.csvfile:open_tsv",
-    "jsonl": "ltfix.images.jsonl:open_jsonl",
+    "csv": "ltfix.images.texttables:open_csv",
+    "tsv": "ltfix.images.texttables:open_tsv",
+    "jsonl": "ltfix.images.texttables:open_jsonl",
     "parquet": "ltfix.images.parquet:open_parquet",
     "tar": "ltfix.images.tar:open_tar",
     "wds": "ltfix.images.wds:open_wds",

@@ -1,4 +1,4 @@
-"""ltfix.images.classes: the order of names that are numbers, against timm's own reader."""
+"""ltfix.images.labels: the order of names that are numbers, against timm's own reader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from timm.data.readers.reader_image_folder import find_images_and_targets
 from torchvision.datasets import ImageFolder
 
 from ltfix.errors import UsageError
-from ltfix.images.classes import order_classes, told_as_text
+from ltfix.images.labels import order_classes, told_as_text
 from ltfix.images.source import open_source
 
 

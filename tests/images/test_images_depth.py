@@ -1,4 +1,4 @@
-"""ltfix.images.depth: a depth has one scale, whatever values a picture happens to hold; against numpy."""
+"""ltfix.images.decode: a depth has one scale, whatever values a picture happens to hold; against numpy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pictures import make_image
 from PIL import Image, ImageOps
 
 from ltfix.errors import InputError
-from ltfix.images import depth
+from ltfix.images import decode as decoding
 from ltfix.images.decode import decode
 from ltfix.images.watch import PixelGate, watching
 
@@ -137,10 +137,10 @@ OPENED: dict[str, Callable[[], Image.Image]] = {
 
 @pytest.mark.parametrize("kind", OPENED)
 def test_strips_make_no_difference(kind: str, monkeypatch: pytest.MonkeyPatch):
-    whole = np.asarray(depth.to_rgb(OPENED[kind]()))
+    whole = np.asarray(decoding.to_rgb(OPENED[kind]()))
     for strip in (1, 40, 100, 1279):
-        monkeypatch.setattr(depth, "_STRIP", strip)
-        np.testing.assert_array_equal(np.asarray(depth.to_rgb(OPENED[kind]())), whole)
+        monkeypatch.setattr(decoding, "_STRIP", strip)
+        np.testing.assert_array_equal(np.asarray(decoding.to_rgb(OPENED[kind]())), whole)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "tiff"])

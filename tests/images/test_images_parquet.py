@@ -17,7 +17,7 @@ import pytest
 from pictures import write_photos
 
 from ltfix.errors import EnvironmentFault, InputError
-from ltfix.images import cells
+from ltfix.images import parquet
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 
@@ -156,6 +156,6 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with (
         pytest.raises(EnvironmentFault, match=r'pyarrow is not installed .*pip install "ltfix\[parquet\]"'),
-        cells.opened("a"),
+        parquet.opened("a"),
     ):
         pass

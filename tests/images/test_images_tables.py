@@ -1,4 +1,4 @@
-"""ltfix.images.columns, csvfile and jsonl: tables that give what a list gives, and every wrong row named."""
+"""ltfix.images.columns and texttables: tables that give what a list gives, and every wrong row named."""
 
 from __future__ import annotations
 
