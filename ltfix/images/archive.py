@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -47,7 +46,9 @@ Access = Callable[[Sequence[str], Sequence[Member], Sequence[str]], Pictures]
 Placed = list[tuple[str, Member]]  # members by what is left of their names
 
 
-def open_archive(kind: str, rest: str, split: Sequence[str], index: Index, access: Access) -> ListingSource:
+def open_archive(
+    kind: str, index: Index, access: Access, rest: str, *, root: str | None = None, split: Sequence[str] = ()
+) -> ListingSource:
     """Open archives of class folders, or of split folders of class folders, as a folder of the same would be.
 
     Folders that all members share are left out of their names.
@@ -67,7 +68,7 @@ def open_archive(kind: str, rest: str, split: Sequence[str], index: Index, acces
             by_split = _by_split(_below_common(members, keep=SPLITS), split, f"{kind}:{rest}")
         for of, rows in by_split.items():
             found[of] = _listing(kind, of, paths, rows, access)
-    return ListingSource(kind, name_of(first), {of: functools.partial(found.__getitem__, of) for of in found})
+    return ListingSource(kind, name_of(first), found)
 
 
 def plain(name: str) -> str:

@@ -47,21 +47,12 @@ _FORMS = {
 }
 
 
-def open_cifar10(rest: str, *, root: str | None = None, split: Sequence[str] = ()) -> ListingSource:
-    """Open the folder of CIFAR-10's files, or the one that holds it.
+def open_cifar(kind: str, rest: str, *, root: str | None = None, split: Sequence[str] = ()) -> ListingSource:
+    """Open the folder of CIFAR's files, or the one that holds it; of CIFAR-100 with its 100 fine classes.
 
     Raises:
         InputError: neither version is there, a file is missing, cut off, or not the official one.
     """
-    return _open("cifar10", rest)
-
-
-def open_cifar100(rest: str, *, root: str | None = None, split: Sequence[str] = ()) -> ListingSource:
-    """The same of CIFAR-100, with its 100 fine classes."""
-    return _open("cifar100", rest)
-
-
-def _open(kind: str, rest: str) -> ListingSource:
     for name, train, test, meta, form in _FORMS[kind]:
         for folder in (Path(rest), Path(rest, name)):
             if folder.joinpath(meta).exists() and folder.joinpath(train[0]).exists():
@@ -70,6 +61,10 @@ def _open(kind: str, rest: str) -> ListingSource:
                 return ListingSource(kind, name_of(str(folder)), tables)
     names = " or ".join(form[0] for form in _FORMS[kind])
     raise InputError(f"it holds no {names}", where=rest, hint="unpack the archive of CIFAR's page there")
+
+
+open_cifar10 = functools.partial(open_cifar, "cifar10")
+open_cifar100 = functools.partial(open_cifar, "cifar100")
 
 
 def _read(folder: Path, meta: str, form: int | str, names: list[str]) -> Listing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import functools
 import math
 import re
 from array import array
@@ -232,18 +231,13 @@ def open_table(
             found[of] = dataclasses.replace(listing, kept=rows.kept or None)
         return found
 
-    def one_of_several(paths: list[str]) -> Listing:
-        return tables(paths, False)[""]
-
     if split_parts(rest, kind=kind) is not None:
-        load = {name: functools.partial(one_of_several, paths) for name, paths in parts.items()}
+        load = {name: lambda paths=paths: tables(paths, False)[""] for name, paths in parts.items()}
         return ListingSource(kind, name_of(root or first), load)
     found = tables(next(iter(parts.values())), True)
     if list(found) == [""]:
         found = {bare_name(split, f"{kind}:{rest}"): found[""]}
-    return ListingSource(
-        kind, name_of(root or first), {of: functools.partial(found.__getitem__, of) for of in found}
-    )
+    return ListingSource(kind, name_of(root or first), found)
 
 
 def _gather(

@@ -59,10 +59,10 @@ def decode(data: bytes, where: object) -> Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
-        watch.hold(image.width * image.height)
-        jpeg = watch.jpeg_decoder()
-        if jpeg is not None and image.format == "JPEG" and image.mode == "RGB":
-            return upright(Image.fromarray(jpeg(data)), image)
+        seen = watch.current()
+        seen.hold(image.width * image.height)
+        if seen.jpeg is not None and image.format == "JPEG" and image.mode == "RGB":
+            return upright(Image.fromarray(seen.jpeg(data)), image)
         image.load()
         return to_rgb(upright(image, image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
@@ -101,7 +101,7 @@ def upright(image: Image, file: Image) -> Image:
     except MemoryError:
         raise
     except Exception:  # whatever the parsing of a broken block trips over: the pixels are fine
-        watch.remark(UNTURNED)
+        watch.current().remarks.append(UNTURNED)
         return image
     return image if turn is None else image.transpose(turn)
 
@@ -115,11 +115,11 @@ def to_rgb(image: Image) -> Image:
     if image.mode == "RGB":
         return image
     if image.mode == "F":
-        watch.remark("float grey of 0 to 1, times 255")
+        watch.current().remarks.append("float grey of 0 to 1, times 255")
         return _by_strips(image, _inverted(image, _from_float))
     if image.mode.startswith("I"):
         top = (1 << _depth(image)) - 1
-        watch.remark(f"{top.bit_length()}-bit grey, times 255/{top}")
+        watch.current().remarks.append(f"{top.bit_length()}-bit grey, times 255/{top}")
         return _by_strips(image, _inverted(image, lambda values: values.astype(np.uint32) * 255 // top))
     if image.has_transparency_data:
         return _by_strips(image, _over_white)

@@ -60,12 +60,16 @@ class ListingSource:
     Args:
         kind: the prefix that opens it.
         root: the name of its root, no path.
-        tables: the table of each split, read when it is first asked for.
+        tables: the listing of each split, or what reads it when it is first asked for.
         where: what messages call it; default: its prefix.
     """
 
     def __init__(
-        self, kind: str, root: str, tables: Mapping[str, Callable[[], Listing]], where: object = None
+        self,
+        kind: str,
+        root: str,
+        tables: Mapping[str, Listing | Callable[[], Listing]],
+        where: object = None,
     ) -> None:
         self.kind, self.root, self._where = kind, root, where or f"{kind}:"
         self._open, self._read = tables, dict[str, Listing]()
@@ -143,7 +147,8 @@ class ListingSource:
         if split not in self._open:
             raise no_such_split(split, self.splits(), self._where)
         if split not in self._read:
-            self._read[split] = _checked(self._open[split]())
+            found = self._open[split]
+            self._read[split] = _checked(found if isinstance(found, Listing) else found())
         return self._read[split]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import functools
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -88,9 +87,7 @@ def open_numbers(
             tables[of or name] = _listing(numbers, labels, rows)
     if len(tables) == 1:
         bare_name(split, f"table:{rest}")
-    return ListingSource(
-        "table", name_of(place), {of: functools.partial(tables.__getitem__, of) for of in tables}
-    )
+    return ListingSource("table", name_of(place), tables)
 
 
 def _listing(table: Numbers, labels: list[str], rows: list[int]) -> Listing:

@@ -139,17 +139,12 @@ def open_text(path: str, newline: str = "\n") -> Iterator[TextIO]:
         try:
             yield text
         except UnicodeDecodeError as err:
-            raise not_text(err, where) from err
+            utf16 = err.object.startswith((b"\xff\xfe", b"\xfe\xff"))
+            hint = "it is UTF-16: save it as UTF-8" if utf16 else None
+            raise InputError("not a UTF-8 text file", where=where, hint=hint) from err
         finally:
             with contextlib.suppress(ValueError):  # closed already
                 text.detach()
-
-
-def not_text(err: UnicodeDecodeError, where: object) -> InputError:
-    """The error for bytes that are not UTF-8."""
-    utf16 = err.object.startswith((b"\xff\xfe", b"\xfe\xff"))
-    hint = "it is UTF-16: save it as UTF-8" if utf16 else None
-    return InputError("not a UTF-8 text file", where=where, hint=hint)
 
 
 def read_range(path: str, start: int, size: int) -> bytes:

@@ -130,11 +130,12 @@ class _Reading(io.RawIOBase):
 
 def _tried(url: str, act: Callable[[Any, str], T]) -> T:
     """What ``act`` makes of the file system and the path of a URL."""
-    core = _fsspec()
+    with extra("remote", "files behind URLs"):
+        import fsspec.core
     wait = WAIT
     for left in range(AGAIN, -1, -1):
         try:
-            return act(*core.url_to_fs(url))
+            return act(*fsspec.core.url_to_fs(url))
         except PermissionError as err:
             raise EnvironmentFault("no permission", where=url) from err
         except ImportError as err:
@@ -163,9 +164,3 @@ def _is_missing(err: Exception) -> bool:
     if not isinstance(err, FileNotFoundError) or getattr(cause, "status", None) == _NOT_FOUND:
         return isinstance(err, FileNotFoundError)
     return not (isinstance(cause, OSError) or type(cause).__module__.startswith("aiohttp"))
-
-
-def _fsspec() -> Any:
-    with extra("remote", "files behind URLs"):
-        import fsspec.core
-    return fsspec.core

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -155,17 +155,8 @@ def class_index(name: str, known: dict[str, int], where: object) -> int:
             another Unicode form.
     """
     if name not in known:
-        hint = other_form(name, known) or nearest(name, known)
+        form = unicodedata.normalize("NFC", name)  # é is one character, or e and an accent
+        same = any(unicodedata.normalize("NFC", other) == form for other in known)
+        hint = OTHER_FORM if same else nearest(name, known)
         raise InputError(f"class {name!r} is not among the {len(known)} classes", where=where, hint=hint)
     return known[name]
-
-
-def other_form(name: str, known: Iterable[str]) -> str | None:
-    """A hint where a name is ``known`` but for its Unicode form: é is one character, or e and an accent.
-
-    The two look the same and are different names to most file systems.
-    """
-    form = unicodedata.normalize("NFC", name)
-    if not any(unicodedata.normalize("NFC", other) == form for other in known):
-        return None
-    return OTHER_FORM

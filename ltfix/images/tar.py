@@ -28,7 +28,7 @@ def open_tar(
         UsageError, InputError: as :func:`ltfix.images.archive.open_archive`.
     """
     members = functools.partial(_members, index or Indexes())
-    return open_archive("tar", rest, split, members, pictures_of)
+    return open_archive("tar", members, pictures_of, rest, split=split)
 
 
 def _members(index: Indexes, paths: Sequence[str]) -> Iterator[Member]:

@@ -49,7 +49,7 @@ class Watch:
 
     Attributes:
         gate: where it waits for room.
-        remarks: what was noticed: see :func:`remark`.
+        remarks: what was noticed of the picture that is being decoded; they are named with it.
         held: the pixels that it has room for.
         jpeg: decodes a JPEG to [H, W, 3] uint8 in place of Pillow; None: Pillow does.
     """
@@ -58,6 +58,12 @@ class Watch:
     jpeg: JpegDecoder | None = None
     remarks: list[str] = dataclasses.field(default_factory=list)
     held: int = 0
+
+    def hold(self, pixels: int) -> None:
+        """Wait for the room that a picture of so many pixels takes."""
+        if not self.held:  # a second picture goes with the first, or two threads could block
+            self.gate.enter(pixels)
+            self.held = pixels
 
 
 @contextlib.contextmanager
@@ -72,27 +78,9 @@ def watching(gate: PixelGate, jpeg: JpegDecoder | None = None) -> Iterator[Watch
             gate.leave(watch.held)
 
 
-def hold(pixels: int) -> None:
-    """Wait for the room that a picture of so many pixels takes."""
-    watch: Watch | None = getattr(_here, "watch", None)
-    if (
-        watch is not None and not watch.held
-    ):  # a second picture goes with the first, or two threads could block
-        watch.gate.enter(pixels)
-        watch.held = pixels
-
-
-def jpeg_decoder() -> JpegDecoder | None:
-    """What decodes JPEGs in this thread in place of Pillow, if anything."""
-    watch: Watch | None = getattr(_here, "watch", None)
-    return None if watch is None else watch.jpeg
-
-
-def remark(text: str) -> None:
-    """Note something about the picture that is being decoded; it is named with it."""
-    watch: Watch | None = getattr(_here, "watch", None)
-    if watch is not None:
-        watch.remarks.append(text)
+def current() -> Watch:
+    """The watch of this thread; one that nobody looks at where there is none."""
+    return getattr(_here, "watch", None) or Watch(PixelGate())
 
 
 class Remarks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import struct
 import zipfile
@@ -12,21 +13,11 @@ import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.images.archive import Member, open_archive, plain
-from ltfix.images.listing import ListingSource
 from ltfix.images.pictures import check_size
 from ltfix.images.places import open_binary, read_range
 
 _HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 1
-
-
-def open_zip(rest: str, *, root: str | None = None, split: Sequence[str] = ()) -> ListingSource:
-    """Open ``FILE``, a pattern, or ``train=F,test=G``.
-
-    Raises:
-        UsageError, InputError: as :func:`ltfix.images.archive.open_archive`.
-    """
-    return open_archive("zip", rest, split, _index, ZipPictures)
 
 
 def _index(paths: Sequence[str]) -> Iterator[Member]:
@@ -96,3 +87,6 @@ class ZipPictures:
     def where(self, row: int) -> str:
         """The archive and the member."""
         return f"{self.paths[self.rows[row, 0]]}: {self.samples[row]}"
+
+
+open_zip = functools.partial(open_archive, "zip", _index, ZipPictures)

@@ -92,7 +92,7 @@ def test_a_file_that_may_not_be_read_is_collected_and_a_full_machine_is_not(work
 def test_remarks_come_with_their_samples():
     def remarking(index: int) -> np.ndarray:
         if index % 4 == 0:
-            watch.remark(f"{index} is a fourth")
+            watch.current().remarks.append(f"{index} is a fourth")
         return render(index)
 
     for workers in (0, 3):
@@ -109,7 +109,7 @@ def test_only_so_many_pixels_are_in_memory_at_once(large: int, monkeypatch: pyte
 
     def heavy(index: int) -> np.ndarray:
         pixels = large if index % 5 == 0 else 10
-        watch.hold(pixels)
+        watch.current().hold(pixels)
         with lock:
             held[0] += pixels
             most[0] = max(most[0], held[0])
