@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ltfix.backbones import augment
 from ltfix.compute import Compute, choose_compute, resolve_device
 from ltfix.progress import SILENT
-from ltfix.stage1 import augment
-from ltfix.stage1.loop import Pace, Trainer
+from ltfix.stage1.loop import Trainer
 from ltfix.stage1.objectives import build_objective
 from ltfix.stage1.optimise import build_optimizer
 from ltfix.stage1.recipes import find_recipe, resolve
@@ -55,7 +55,8 @@ def ours(model: str, steps: int, values: dict, compute: Compute) -> Callable[[],
         images=ResidentImages(pixels, labels, augment.CropFlip(4, True), normalise),
         labels=labels,
         n_classes=K,
-        pace=Pace("instance", values["batch_size"], 1, 1, 0.0, 0),
+        values={**values, "epochs": 1},
+        seed=0,
         compute=compute,
     )
     return lambda: trainer.epoch(0, values["lr"], SILENT).seconds

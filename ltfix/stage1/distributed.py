@@ -8,7 +8,6 @@ are those of process 0, which alone writes.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -20,26 +19,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ltfix.compute import resolve_device
 from ltfix.errors import LtfixError, UsageError
+from ltfix.ranks import Ranks
 
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Processes:
-    """Which of how many this process is.
-
-    Attributes:
-        rank: 0 writes and speaks.
-        size: how many.
-    """
-
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def first(self) -> bool:
-        """Whether this one writes and speaks."""
-        return self.rank == 0
+class Processes(Ranks):
+    """Which of how many this process is, and what they do together; the first one writes and speaks."""
 
     def parts(self, step: slice, accumulate: int) -> list[slice]:
         """The positions of a batch that this process computes, in ``accumulate`` parts.

@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,25 +23,13 @@ from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import ALONE, Processes
 from ltfix.stage1.forgetting import Forgetting
 from ltfix.stage1.objectives import BatchPart, Objective
+from ltfix.stage1.run_folder import Epoch
 from ltfix.stage1.streams import Batch, ImageStream
 from ltfix.stage1.trainee import Trainee, model_errors
 from ltfix.stage2.loop import samplers
 
+TEST_BATCH = 256  # images
 TELL_SECONDS = 1.0  # between two live words, each of which waits for the device
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class EpochResult:
-    """One epoch: mean loss and the test head's accuracy over its augmented images, and seconds.
-
-    ``forgotten`` are the samples [K] that were right before and are wrong now; None for mixtures.
-    """
-
-    loss: float
-    accuracy: float
-    images: int
-    seconds: float
-    forgotten: list[int] | None = None
 
 
 def steps_of(n: int, batch_size: int, least: int = 2) -> list[slice]:
@@ -73,27 +62,6 @@ class Learner(nn.Module):
             return self.objective(self.trainee, images, labels, part)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Pace:
-    """How an epoch is cut up.
-
-    Attributes:
-        sampler: its name.
-        batch_size: images an update, over all processes.
-        accumulate: parts that a process computes its share in.
-        epochs: of the whole run.
-        clip_grad: largest norm of the gradient, or 0.
-        seed: of order, augmentation, mixtures and dropout, each by epoch.
-    """
-
-    sampler: str
-    batch_size: int
-    accumulate: int
-    epochs: int
-    clip_grad: float
-    seed: int
-
-
 @dataclasses.dataclass(kw_only=True, eq=False)
 class Trainer:
     """A network, its optimizer and the images that it learns from, all on one device.
@@ -101,7 +69,8 @@ class Trainer:
     Attributes:
         trainee, optimizer, objective: what is trained, how, for what.
         images: the training images; ``labels`` [N] int64 of ``n_classes`` are theirs, which samplers read.
-        pace: batches and seeds.
+        values: of the recipe: sampler, batch_size, accumulate, epochs, clip_grad.
+        seed: of order, augmentation, mixtures and dropout, each by epoch.
         compute: device and precision.
         processes: this process among others.
         average: of the weights, or None.
@@ -116,15 +85,16 @@ class Trainer:
     images: ImageStream
     labels: np.ndarray
     n_classes: int
-    pace: Pace
+    values: Mapping[str, Any]
+    seed: int
     compute: Compute
     processes: Processes = ALONE
     average: MovingAverage | None = None
 
     def __post_init__(self) -> None:
         self.scaler: GradScaler = self.compute.scaler()
-        largest = min(self.pace.batch_size, len(self.labels))
-        pieces = self.processes.size * self.pace.accumulate
+        largest = min(self.values["batch_size"], len(self.labels))
+        pieces = self.processes.size * self.values["accumulate"]
         self.least = 2 * pieces
         if pieces > 1 and largest < self.least:
             raise UsageError(
@@ -138,8 +108,8 @@ class Trainer:
         learner = Learner(self.trainee, self.objective, self.compute)
         self.learner = self.processes.wrap(learner, self.compute.device)
 
-    def epoch(self, number: int, rate: float, progress: Progress) -> EpochResult:
-        """Train epoch ``number`` (from 0) at one learning rate.
+    def epoch(self, number: int, rate: float, progress: Progress) -> Epoch:
+        """Train epoch ``number`` (from 0) at one learning rate; its means are over augmented images.
 
         Raises:
             InputError: the loss is not finite.
@@ -147,15 +117,12 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.objective.start_epoch(number)
-        steps = steps_of(len(self.labels), self.pace.batch_size, self.least)
+        steps = steps_of(len(self.labels), self.values["batch_size"], self.least)
         told = _Told(number, self, progress)
         begin = time.perf_counter()
         self.learner.train()
-        seed, rank = self.pace.seed, self.processes.rank
-        with (
-            self.compute.reproducible(),
-            seeds.seeded(seed, "dropout", number, rank, device=self.compute.device),
-        ):
+        rank, device = self.processes.rank, self.compute.device
+        with self.compute.reproducible(), seeds.seeded(self.seed, "dropout", number, rank, device=device):
             batches = self._batches(number, steps)
             for at, step in enumerate(steps):
                 told.add(*self.update(batches, number, at, step))
@@ -167,23 +134,25 @@ class Trainer:
         n = len(self.labels)
         if not math.isfinite(loss):
             raise InputError(f"the loss of epoch {number + 1} is {loss}", hint=f"try an lr below {rate:g}")
-        forgotten = None if self.forgetting is None else self.forgetting.end_epoch(self.processes)
-        return EpochResult(loss / n, hits / n, n, time.perf_counter() - begin, forgotten)
+        forgotten = [] if self.forgetting is None else self.forgetting.end_epoch(self.processes)
+        seconds = time.perf_counter() - begin
+        speed = round(n / seconds, 1)
+        return Epoch(number + 1, rate, loss / n, hits / n, speed, round(seconds, 3), forgotten)
 
     def _batches(self, number: int, steps: Sequence[slice]) -> Iterator[Batch]:
         """This process's parts of all batches of an epoch, augmented."""
-        pace = self.pace
-        order = samplers.draw(pace.sampler, self.labels, pace.seed, number, pace.epochs)
+        values, seed = self.values, self.seed
+        order = samplers.draw(values["sampler"], self.labels, seed, number, values["epochs"])
         self._order = torch.from_numpy(order).to(self.compute.device)
-        second = self.objective.second(self.labels, pace.seed, number)
+        second = self.objective.second(self.labels, seed, number)
         if second is not None:  # first and second images in turn
             order = np.stack([order, second], 1).reshape(-1)
         draws = self.objective.draws
-        parts = [part for step in steps for part in self.processes.parts(step, pace.accumulate)]
+        parts = [part for step in steps for part in self.processes.parts(step, values["accumulate"])]
         return self.images.stream(
             torch.from_numpy(order),
             [slice(part.start * draws, part.stop * draws) for part in parts],
-            seeds.derive(pace.seed, "augment", number),
+            seeds.derive(seed, "augment", number),
             self.objective.views,
         )
 
@@ -193,14 +162,14 @@ class Trainer:
         """One update from this process's parts of a batch: the sums of its loss and its hits."""
         self.optimizer.zero_grad(set_to_none=True)
         n, size = step.stop - step.start, self.processes.size
-        parts = self.processes.parts(step, self.pace.accumulate)
+        parts = self.processes.parts(step, self.values["accumulate"])
         total: Tensor = torch.zeros((), device=self.compute.device)
         hits: Tensor | float = 0.0
         for part in parts:
             images, labels = next(batches)
             count = part.stop - part.start
             with self._quiet(last=part is parts[-1]):
-                where = BatchPart(self.pace.seed, number, at, part.start)
+                where = BatchPart(self.seed, number, at, part.start)
                 loss, found = self.learner(images, labels, where)
                 # gradients are averaged over processes: with this factor they sum to the whole batch's mean
                 weighted = loss if n == count else loss * (count * size / n)
@@ -209,9 +178,9 @@ class Trainer:
             total, hits = total + loss.detach() * count, hits + found.sum()
             if self.forgetting is not None:
                 self.forgetting.see(self._order[part], found)
-        if self.pace.clip_grad:
+        if self.values["clip_grad"]:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.trainee.parameters(), self.pace.clip_grad)
+            nn.utils.clip_grad_norm_(self.trainee.parameters(), self.values["clip_grad"])
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return total, hits
@@ -229,7 +198,7 @@ class _Told:
 
     def __init__(self, number: int, trainer: Trainer, progress: Progress) -> None:
         self.sums = torch.zeros(2, dtype=widest(trainer.compute.device), device=trainer.compute.device)
-        self.name = f"epoch {number + 1}/{trainer.pace.epochs}"
+        self.name = f"epoch {number + 1}/{trainer.values['epochs']}"
         self.size, self.progress, self.speaks = trainer.processes.size, progress, trainer.processes.first
         self.seen, self.last = 0, time.monotonic()
         progress.describe(self.name)
@@ -248,12 +217,10 @@ class _Told:
 
 
 @torch.inference_mode()
-def predict(
-    trainee: Trainee, images: ImageStream, n: int, *, batch_size: int, test_head: str, compute: Compute
-) -> np.ndarray:
+def predict(trainee: Trainee, images: ImageStream, n: int, test_head: str, compute: Compute) -> np.ndarray:
     """The test head's classes for ``n`` images in order, [n] int64; batch-norm statistics do not move."""
     trainee.eval()
-    stream = images.stream(torch.arange(n), steps_of(n, batch_size), seed=0)
+    stream = images.stream(torch.arange(n), steps_of(n, TEST_BATCH), seed=0)
     with compute.reproducible(), compute.autocast():
         found = [trainee(batch)[1][test_head].argmax(1) for (batch,), _ in stream]
     return torch.cat(found).cpu().numpy()

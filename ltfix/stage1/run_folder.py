@@ -43,7 +43,11 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Epoch:
-    """A line of ``metrics.jsonl``; ``val``: accuracies by shot, ``forgotten``: samples by class."""
+    """A line of ``metrics.jsonl``: of epoch 1..E, the mean loss and the test head's accuracy.
+
+    ``forgotten``: samples by class that were right before and are wrong now, none where several labels are
+    mixed; ``val``: accuracies by shot, where there are validation images.
+    """
 
     epoch: int
     lr: float
@@ -51,8 +55,12 @@ class Epoch:
     train_accuracy: float
     images_per_second: float
     seconds: float
-    val: dict[str, float | None] = dataclasses.field(default_factory=dict)
     forgotten: list[int] = dataclasses.field(default_factory=list)
+    val: dict[str, float | None] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object, without what is not known."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value not in ([], {})}
 
 
 class RunFolder:

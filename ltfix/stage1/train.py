@@ -20,18 +20,15 @@ from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import Processes, joined
 from ltfix.stage1.heads import CosineClassifier
 from ltfix.stage1.images import Images, open_images
-from ltfix.stage1.loop import EpochResult, Pace, Trainer, predict
+from ltfix.stage1.loop import Trainer, predict
 from ltfix.stage1.objectives import build_objective
-from ltfix.stage1.optimise import build_optimizer
+from ltfix.stage1.optimise import build_optimizer, rate_at
 from ltfix.stage1.preparation import Plan, prepare_training, versions
 from ltfix.stage1.request import TrainingRequest
 from ltfix.stage1.run_folder import Run, RunFolder
-from ltfix.stage1.schedule import rate_at
 from ltfix.stage1.state import capture, restore
 from ltfix.stage1.streams import ImageStream, open_stream
-
-VAL_BATCH = 256
-_PACE = ("sampler", "batch_size", "accumulate", "epochs", "clip_grad")
+from ltfix.stage1.trainee import arrays_of
 
 
 @public
@@ -102,16 +99,17 @@ class _Training:
         self.plan, self.processes, self.progress = plan, processes, progress
 
     def run(self) -> Run:
+        out = Path(self.plan.request.out)
         with contextlib.ExitStack() as held:
-            out = Path(self.plan.request.out)
             self.processes.by_first(lambda: held.enter_context(files.lock(out)))
-            return self._run()
+            return self._run_in(out)
 
-    def _run(self) -> Run:
+    def _run_in(self, out: Path) -> Run:
         plan, processes = self.plan, self.processes
         for note in plan.start.notes:
             self.progress.note(note)
-        folder = processes.by_first(lambda: _open_folder(plan))
+        again = {"overwrite": plan.request.overwrite, "resume": plan.request.resume}
+        folder = processes.by_first(lambda: RunFolder(out, plan.decides(), **again))
         if folder.done is not None:
             self.progress.note(f"{folder.path} is finished already and kept")
             return folder.done
@@ -128,22 +126,26 @@ class _Training:
         if told is not None:
             told.close()
         info["provenance"]["seconds"] = round(sum(entry["seconds"] for entry in folder.metrics), 3)
+        body, heads = plan.start.body, plan.start.trainee.heads
         with _kept(trainer):
-            return processes.by_first(lambda: self._publish(folder, info))
+            return processes.by_first(
+                lambda: folder.publish(info, arrays_of(body), _classifier(plan), arrays_of(heads))
+            )
 
     def _epochs(self, trainer: Trainer, folder: RunFolder, done: int, told: events.Events | None) -> None:
         """The epochs that remain, each committed."""
         plan, progress, epochs = self.plan, self.progress, self.plan.values["epochs"]
-        val = None
+        val, test_head = None, plan.recipe.test_head
         if plan.val is not None and self.processes.first:
             val = self._stream(plan.val, (), 0)
         progress.start(f"train {plan.request.model}", (epochs - done) * len(plan.train), "images")
         for epoch in range(done, epochs):
             rate = rate_at(epoch, plan.values)
-            entry = _entry(epoch, rate, trainer.epoch(epoch, rate, progress))
+            entry = trainer.epoch(epoch, rate, progress).to_dict()
             if plan.val is not None and val is not None:
                 with _kept(trainer):
-                    entry["val"] = self._validate(trainer, val, plan.val)
+                    found = predict(trainer.trainee, val, len(plan.val), test_head, plan.compute)
+                entry["val"] = shot_accuracy(found, plan.val.labels, plan.train.counts)
             progress.note(_line(entry, epochs))
             if self.processes.first:
                 moving = _moving(trainer)
@@ -154,24 +156,12 @@ class _Training:
                     told.write(entry)
         progress.finish()
 
-    def _validate(self, trainer: Trainer, val: ImageStream, split: Split) -> dict[str, float | None]:
-        head, counts = self.plan.recipe.test_head, self.plan.train.counts
-        found = predict(
-            trainer.trainee, val, len(split), batch_size=VAL_BATCH, test_head=head, compute=self.plan.compute
-        )
-        return shot_accuracy(found, split.labels, counts)
-
-    def _publish(self, folder: RunFolder, info: dict[str, Any]) -> Run:
-        start = self.plan.start
-        return folder.publish(info, start.backbone_arrays(), _classifier(self.plan), start.head_arrays())
-
     def _trainer(self) -> Trainer:
         plan, values, compute = self.plan, self.plan.values, self.plan.compute
         trainee = compute.place(plan.start.trainee)
         optimizer = build_optimizer(trainee, values)
         if values["compile"]:
             trainee.extractor.compile()
-        pace = Pace(**{key: values[key] for key in _PACE}, seed=plan.request.seed)
         return Trainer(
             trainee=trainee,
             optimizer=optimizer,
@@ -179,7 +169,8 @@ class _Training:
             images=self._stream(plan.train, augment.parse(values["augment"]), values["crop_pad"]),
             labels=plan.train.labels,
             n_classes=plan.train.n_classes,
-            pace=pace,
+            values=values,
+            seed=plan.request.seed,
             compute=compute,
             processes=self.processes,
             average=MovingAverage(trainee, values["ema"]) if values["ema"] else None,
@@ -198,11 +189,6 @@ class _Training:
         )
 
 
-def _open_folder(plan: Plan) -> RunFolder:
-    request = plan.request
-    return RunFolder(Path(request.out), plan.decides(), overwrite=request.overwrite, resume=request.resume)
-
-
 def _kept(trainer: Trainer) -> contextlib.AbstractContextManager[None]:
     """The network as it is kept: its average where there is one."""
     return contextlib.nullcontext() if trainer.average is None else trainer.average.applied()
@@ -211,18 +197,6 @@ def _kept(trainer: Trainer) -> contextlib.AbstractContextManager[None]:
 def _moving(trainer: Trainer) -> dict[str, Any]:
     """What a training state holds besides the network and its optimizer."""
     return {"average": trainer.average, "scaler": trainer.scaler, "forgetting": trainer.forgetting}
-
-
-def _entry(epoch: int, rate: float, result: EpochResult) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "epoch": epoch + 1,
-        "lr": rate,
-        "loss": result.loss,
-        "train_accuracy": result.accuracy,
-        "images_per_second": round(result.images / result.seconds, 1),
-        "seconds": round(result.seconds, 3),
-    }
-    return entry if result.forgotten is None else {**entry, "forgotten": result.forgotten}
 
 
 def _line(entry: Mapping[str, Any], epochs: int) -> str:

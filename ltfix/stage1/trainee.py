@@ -101,16 +101,9 @@ class TrainingStart:
     weights_sha256: str
     notes: list[str]
 
-    def backbone_arrays(self) -> dict[str, np.ndarray]:
-        """The backbone's tensors by the library's own names."""
-        return _arrays(self.body)
 
-    def head_arrays(self) -> dict[str, np.ndarray]:
-        """The classifiers' tensors: ``fc.weight``, ``fc.bias``, …."""
-        return _arrays(self.trainee.heads)
-
-
-def _arrays(module: nn.Module) -> dict[str, np.ndarray]:
+def arrays_of(module: nn.Module) -> dict[str, np.ndarray]:
+    """A module's tensors by its own names: ``fc.weight``, ``fc.bias``, …."""
     return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
 
 

@@ -59,10 +59,10 @@ def test_processes_know_what_the_others_saw() -> None:
     found = Forgetting(labels, 2, CPU)
     found.see(torch.tensor([0]), torch.tensor([True]))
     theirs = (torch.tensor([0, 0]), torch.tensor([0, 1, 0]))  # they saw sample 1 right
-    found.end_epoch(Two(0, 2, theirs))
+    found.end_epoch(Two(0, 2, other=theirs))
     assert found.right.tolist() == [True, True, False]
     found.see(torch.tensor([1]), torch.tensor([False]))  # and now it is here, forgotten
-    assert found.end_epoch(Two(0, 2, (torch.tensor([1, 0]), torch.tensor([-1, 0, 0])))) == [1, 1]
+    assert found.end_epoch(Two(0, 2, other=(torch.tensor([1, 0]), torch.tensor([-1, 0, 0])))) == [1, 1]
     assert found.right.tolist() == [False, False, False]
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ltfix.stage1.schedule import rate_at
+from ltfix.stage1.optimise import rate_at
 
 
 def rates(**values: object) -> list[float]:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from ltfix.errors import InputError, UsageError
 from ltfix.stage1.recipes import find_recipe
 from ltfix.stage1.request import TrainingRequest
-from ltfix.stage1.trainee import TrainingStart, build_start
+from ltfix.stage1.trainee import TrainingStart, arrays_of, build_start
 
 SMALL = {"model_args": {"depths": [1, 1], "widths": [4, 8]}, "image_size": 8}
 
@@ -47,7 +47,7 @@ def test_timm_models_keep_their_names_without_the_classifier(name: str) -> None:
     size = 32 if name == "cifar_resnet32" else 64 if "vit" not in name else 224
     built = start(name, model_args={}, image_size=size)
     twin = timm.create_model(name, num_classes=0).eval()
-    arrays = built.backbone_arrays()
+    arrays = arrays_of(built.body)
     twin.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()}, strict=True)
     images = torch.randn(2, 3, size, size)
     with torch.inference_mode():
@@ -60,7 +60,7 @@ def test_torchvision_models_train_too() -> None:
     built = start("torchvision:resnet18", model_args={}, image_size=32)
     features, logits = built.trainee(torch.randn(2, 3, 32, 32))
     assert features.shape == (2, 512) and logits["fc"].shape == (2, 5)
-    assert not any(name.startswith("fc.") for name in built.backbone_arrays())
+    assert not any(name.startswith("fc.") for name in arrays_of(built.body))
 
 
 def test_every_parameter_gets_a_gradient() -> None:
@@ -74,7 +74,7 @@ def test_a_checkpoint_is_the_start(tmp_path: Path) -> None:
     save_file(there.state_dict(), tmp_path / "there.safetensors")
     built = start(checkpoint=tmp_path / "there.safetensors")
     assert built.weights == "there.safetensors"
-    assert torch.equal(torch.from_numpy(built.backbone_arrays()["conv1.weight"]), there.conv1.weight)
+    assert torch.equal(torch.from_numpy(arrays_of(built.body)["conv1.weight"]), there.conv1.weight)
     with pytest.raises(InputError, match="another architecture"):
         start(checkpoint=tmp_path / "there.safetensors", model_args={})
 
