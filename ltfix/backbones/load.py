@@ -90,7 +90,8 @@ def load_backbone(
         InputError: a checkpoint or run folder that is missing, torn or of another architecture.
         EnvironmentFault: pretrained weights cannot be downloaded.
     """
-    overrides, arguments = dict(preprocess or {}), dict(model_args or {})
+    overrides = {key: value for key, value in (preprocess or {}).items() if value is not None}
+    arguments = dict(model_args or {})
     refuse_file(name)
     folder, shadow = _is_folder(name)
     if folder:
@@ -263,7 +264,7 @@ def _load_run(
 ) -> Backbone:
     """A run folder: its model, arguments, preprocessing, weights and the classifier it is tested with."""
     run = open_run(folder, checkpoint).content
-    own, path = {k: v for k, v in overrides.items() if v is not None}, folder / runfile.NAME
+    own, path = overrides, folder / runfile.NAME
     asked = bool(own or arguments)
     arguments, overrides = {**run["model_args"], **arguments}, {**run["preprocess"], **own}
     try:

@@ -139,7 +139,7 @@ def resolve_preprocess(
         config: timm's ``pretrained_cfg`` of the model.
         metadata: of the checkpoint: a ``pretrained_cfg`` as JSON, or ``mean``, ``std``, ``crop_pct``,
             ``interpolation``, ``input_size`` as text.
-        overrides: image_size, crop_pct, mean, std, interpolation; None where not given.
+        overrides: image_size, crop_pct, mean, std, interpolation, those that are given.
         where: the checkpoint, for messages.
 
     Raises:
@@ -147,9 +147,7 @@ def resolve_preprocess(
         InputError: metadata that cannot be read, or a model that does not take square RGB images.
     """
     if "columns" in config:
-        columns = from_dict(
-            {**{key: value for key, value in overrides.items() if value is not None}, **config}
-        )
+        columns = from_dict({**overrides, **config})
         check_preprocess(columns)
         return columns
     own: dict[str, Any] = resolve_data_config(pretrained_cfg=dict(config))  # type: ignore[no-untyped-call]
@@ -157,8 +155,7 @@ def resolve_preprocess(
         known = {**own, **_read_metadata(metadata)}
         channels, height, width = map(int, known["input_size"])
         values = {"image_size": height, **{key: known[key] for key in _KEYS if key != "input_size"}}
-        given = {key: value for key, value in overrides.items() if value is not None}
-        preprocess = from_dict({**values, **given})
+        preprocess = from_dict({**values, **overrides})
     except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as err:
         raise InputError(f"the preprocessing in its metadata cannot be read: {err}", where=where) from err
     if channels != 3 or height != width:
@@ -232,11 +229,10 @@ def refuse_pixels(given: Mapping[str, Any]) -> None:
     """Refuse options of pictures where a network takes rows of numbers.
 
     Raises:
-        UsageError: one that is not None.
+        UsageError: there is one.
     """
-    for name, value in given.items():
-        if value is not None:
-            raise UsageError("rows of numbers are no pictures", where=name, hint="leave it out")
+    for name in given:
+        raise UsageError("rows of numbers are no pictures", where=name, hint="leave it out")
 
 
 def _read_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -19,21 +19,8 @@ CUT = ("imbalance_factor", "imbalance_type", "imbalance_order", "imbalance_seed"
 class ImageRequest(RunOptions):
     """Which images, which model and which machine: what extracting and training have in common.
 
-    Attributes:
-        data: a folder, ``list:FILE``, ``list:train=F,test=G``, or another ``prefix:rest``.
-        root: the folder that the paths of a list or a table start from.
-        columns: which columns of a table are the path (or image), the label and the split, and which others a
-            cache is to keep in ``samples.jsonl``.
-        classes: class names in index order, or a file of them, one a line.
-        classes_order: of class names that the data shows: "text", or "numeric" where they are whole numbers.
-        imbalance_factor, imbalance_type, imbalance_order, imbalance_seed: cut the training split to a long
-            tail, see :func:`ltfix.images.longtail.cut_long_tail`.
-        val_from_rest: so many samples a class, of what the cut leaves, are the split "val".
-        limit: at most so many samples a split, evenly spaced.
-        checkpoint: weights for the model.
-        checkpoint_key, ignore_tensors: where in it the state dict lies; patterns of tensors to leave out.
-        model_args: for the model's constructor.
-        image_size, crop_pct, mean, std, interpolation: override the model's own preprocessing.
+    What each may be stands beside it. The cut to a long tail is that of
+    :func:`ltfix.images.longtail.cut_long_tail`; what ``columns`` keeps goes into a cache's ``samples.jsonl``.
 
     Raises:
         UsageError: a value that no extraction or training can have.
@@ -104,32 +91,17 @@ class ImageRequest(RunOptions):
         return {**asked, "imbalance_seed": self.imbalance_seed} if asked else {}
 
     def preprocess(self) -> dict[str, Any]:
-        """What overrides the model's own preprocessing; None where nothing was given."""
+        """What was given to override the model's own preprocessing."""
         names = ("image_size", "crop_pct", "mean", "std", "interpolation")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request(ImageRequest):
     """The options of an extraction, which are the command line's; ``seed`` is that of random weights.
 
-    Attributes:
-        backbone: a timm name, ``torchvision:NAME``, or a run folder.
-        unlabelled: take pictures at any depth and paths alone, and no labels; the cache has none.
-        split: the splits to extract; none: all that the data has.
-        out: the folder of the caches; each split gets ``out/<split>/``.
-        beside: another folder of caches, whose train has the classes where nothing nearer has.
-        experts: of a network of several: the "mean" of their features, "concat", or one, "0", "1", ….
-        pretrained: without a checkpoint: the backbone's own weights, or random ones.
-        views: ``center``, ``center,hflip``, ``center,train:4``: with N random ones of each training image.
-        augment: how these are drawn; None: as the backbone's run trained, else "resized-crop,flip".
-        precision: of the computation. dtype: of the cache.
-        decoder: of JPEGs: "pillow", or "simplejpeg", which is faster and gives other pixels.
-        batch_size: images a batch; None fits it to device and image size.
-        workers: decoding threads; None is one a core.
-        compile: run the model through torch.compile.
-        on_error: "error" ends at an unreadable image, "skip" leaves it out and lists it in the manifest.
-        shard_rows: samples a shard file; an interrupted extraction loses at most one shard.
+    ``beside``, which no option is, names another folder of caches, whose train has the classes where nothing
+    nearer has. An interrupted extraction loses at most one shard.
     """
 
     backbone: str = option(..., "A timm name, torchvision:NAME, or a run folder.", metavar="B", path="model")

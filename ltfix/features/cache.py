@@ -175,15 +175,24 @@ class FeatureCache:
         Raises:
             InputError: a value is not finite; its row is named.
         """
-        for index, shard in enumerate(self.shards):
-            first = int(self._starts[index])
-            for start in range(0, len(shard), rows):
-                block = shard[start : start + rows]
-                if not self._checked[index]:
-                    self._demand_finite(block, first + start)
-                yield slice(first + start, first + start + len(block)), block
-                release(shard)
-            self._checked[index] = True
+        for index in range(len(self.shards)):
+            yield from self._blocks_of(index, rows)
+
+    def _blocks_of(self, index: int, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """The blocks of one shard, each checked unless the whole shard was."""
+        shard = self.shards[index]
+        for start in range(0, len(shard), rows):
+            block, row = shard[start : start + rows], int(self._starts[index]) + start
+            bad = None if self._checked[index] else first_not_finite(block)
+            if bad is not None:
+                raise InputError(
+                    f"feature row {row + bad}{self.sample_name(row + bad)} holds NaN or Inf",
+                    where=self.path,
+                    hint=self.manifest.anew if self.manifest and self.manifest.backbone else GIVEN,
+                )
+            yield slice(row, row + len(block)), block
+            release(shard)
+        self._checked[index] = True
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Gather samples ``index`` [m], each in 0..N-1, as [m, V, D]; only their pages are read.
@@ -232,24 +241,9 @@ class FeatureCache:
         return len(hashes)
 
     def _check(self, index: int) -> None:
-        if self._checked[index]:
-            return
-        shard = self.shards[index]
-        for start in range(0, len(shard), _CHECK_ROWS):
-            self._demand_finite(shard[start : start + _CHECK_ROWS], int(self._starts[index]) + start)
-            release(shard)
-        self._checked[index] = True
-
-    def _demand_finite(self, block: np.ndarray, first: int) -> None:
-        """Refuse a block that begins at row ``first`` for a value that is NaN or Inf."""
-        bad = first_not_finite(block)
-        if bad is not None:
-            row = first + bad
-            raise InputError(
-                f"feature row {row}{self.sample_name(row)} holds NaN or Inf",
-                where=self.path,
-                hint=self.manifest.anew if self.manifest and self.manifest.backbone else GIVEN,
-            )
+        if not self._checked[index]:
+            for _ in self._blocks_of(index, _CHECK_ROWS):
+                pass
 
     def sample_name(self, row: int) -> str:
         """A sample's name as a message has it behind its number; empty where there is none."""

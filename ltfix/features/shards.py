@@ -48,12 +48,11 @@ class ShardFiles:
 
     Args:
         folder: of the cache.
-        plan: what they are made from.
-        fingerprint: of the plan, which each carries.
+        plan: what they are made from, whose fingerprint each carries.
     """
 
-    def __init__(self, folder: Path, plan: CachePlan, fingerprint: str) -> None:
-        self.folder, self.plan, self.fingerprint = folder, plan, fingerprint
+    def __init__(self, folder: Path, plan: CachePlan) -> None:
+        self.folder, self.plan, self.fingerprint = folder, plan, plan.fingerprint
         self._known: set[int] = set()  # written, or looked into, in this process
 
     def write(

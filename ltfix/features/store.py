@@ -53,7 +53,7 @@ def refuse_unfinished(folder: Path, plan: CachePlan) -> None:
         InputError: the plans differ in what no shard can tell, or they have no shard in common.
     """
     before, decided = read_partial(folder).decides, plan.decisions
-    changed, usable = set(changes(before, decided)), ShardFiles(folder, plan, plan.fingerprint).usable
+    changed, usable = set(changes(before, decided)), ShardFiles(folder, plan).usable
     others = bool(changed & {"samples", "labels"}) and not any(map(usable, plan.shards()))
     if others or not changed <= LOOSE:
         raise InputError(
@@ -104,7 +104,7 @@ class CacheWriter:
     def __init__(self, folder: Path | str, plan: CachePlan, *, overwrite: bool = False) -> None:
         self.folder, self.plan, self.doubted = Path(folder), plan, 0
         self.fingerprint = plan.fingerprint
-        self._files = ShardFiles(self.folder, plan, self.fingerprint)
+        self._files = ShardFiles(self.folder, plan)
         plan.check()
         state, found = cache_state(self.folder)
         if state == "absent":
@@ -143,11 +143,7 @@ class CacheWriter:
 
     def has(self, shard: Shard) -> bool:
         """Whether a shard was finished, by this writer or another, as far as the names of files tell."""
-        return self._files.knows(shard) or self.is_published()
-
-    def is_published(self) -> bool:
-        """Whether the manifest is there, by this writer or another."""
-        return (self.folder / manifests.NAME).exists()
+        return self._files.knows(shard) or (self.folder / manifests.NAME).exists()
 
     def write_shard(
         self,
@@ -209,11 +205,21 @@ class CacheWriter:
             columns = files.sha256_bytes(text.encode())
         if head is not None:
             head.save(self.folder / manifests.HEAD)
-        manifest = dataclasses.replace(self._manifest(kept, skipped, entries), columns=columns)
+        plan = self.plan
+        known = {field.name: getattr(plan, field.name) for field in dataclasses.fields(Contents)}
         if remarks:
-            manifest = dataclasses.replace(
-                manifest, preprocess={**manifest.preprocess, DEPTHS: sorted(remarks)}
-            )
+            known["preprocess"] = {**plan.preprocess, DEPTHS: sorted(remarks)}
+        manifest = Manifest(
+            n=len(kept),
+            classes=list(plan.classes) or None,
+            counts=np.bincount(np.asarray(plan.labels)[kept], minlength=len(plan.classes)).tolist(),
+            shards=entries,
+            fingerprint=self.fingerprint,
+            created_by=f"ltfix {__version__}",
+            skipped=[plan.samples[i] for i in skipped],
+            columns=columns,
+            **known,
+        )
         cache = assemble(self.folder, manifest)
         files.write_json(self.folder / manifests.NAME, manifest.to_dict())
         for shard in self.plan.shards():
@@ -228,19 +234,6 @@ class CacheWriter:
             self._clear()
             with contextlib.suppress(OSError):
                 self.folder.rmdir()
-
-    def _manifest(self, kept: np.ndarray, skipped: list[int], entries: list[ShardEntry]) -> Manifest:
-        plan = self.plan
-        return Manifest(
-            n=len(kept),
-            classes=list(plan.classes) or None,
-            counts=np.bincount(np.asarray(plan.labels)[kept], minlength=len(plan.classes)).tolist(),
-            shards=entries,
-            fingerprint=self.fingerprint,
-            created_by=f"ltfix {__version__}",
-            skipped=[plan.samples[i] for i in skipped],
-            **{field.name: getattr(plan, field.name) for field in dataclasses.fields(Contents)},
-        )
 
     def _check_owner(self) -> None:
         """A second process may have finished this very cache, or replaced it by another."""

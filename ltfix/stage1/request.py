@@ -16,18 +16,11 @@ from ltfix.stage2.methods.values import LossLike
 class TrainingRequest(ImageRequest):
     """The options of a training run; the defaults are the command line's.
 
+    ``loss`` may also be a function of logits and labels. A paper's ``preset``, "samn" or "los", is of the
+    data set that counts, the source's name or image size and classes say, or as "samn/inat" has it.
+    ``workers`` decode where the images are not resident.
+
     Attributes:
-        out: the run folder.
-        model: a timm name or ``torchvision:NAME``.
-        recipe: a name of :func:`ltfix.stage1.recipes.recipes`.
-        loss: of stage 2, for the recipe's: a name, ``my.py:NAME``, or a function of logits and labels.
-        preset: "cifar", "imagenet-lt" or "inat"; None chooses by image size and K. A paper's, "samn" or
-            "los", is of the data set that counts, the source's name or these say, or as "samn/inat" has it.
-        split: the split to train on.
-        workers: decoding processes where the images are not resident; None: one per CPU.
-        pretrained: start from the model's own weights.
-        resume: demand an unfinished run in ``out`` (one that is there is continued anyway).
-        tensorboard: write event files into the run folder too.
         values: of the recipe: epochs, lr, batch_size, weight_decay, augment, precision, ….
     """
 

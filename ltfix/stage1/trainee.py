@@ -163,7 +163,7 @@ def _open(
         notes = load_weights(network.body, loaded, network.classifiers, network.adapt).notes
         source, metadata = loaded.path.name, dict(loaded.metadata)
     preprocess = resolve_preprocess(network.config, metadata, given, checkpoint or request.model)
-    if preprocess.image_size <= SMALL_IMAGE and given["crop_pct"] is None:  # no border to spare
+    if preprocess.image_size <= SMALL_IMAGE and "crop_pct" not in given:  # no border to spare
         preprocess = dataclasses.replace(preprocess, crop_pct=1.0)
     return network, preprocess, source, notes
 

@@ -96,7 +96,7 @@ def test_option_beats_metadata_beats_config():
     }
     read = resolve_preprocess(CONFIG, {**packed, **plain}, {}, "here")
     assert read == Preprocess(40, 1.0, (0.4,) * 3, (0.6,) * 3, "bicubic")
-    given = {"image_size": 50, "crop_pct": None, "mean": (0.7,), "std": None, "interpolation": "box"}
+    given = {"image_size": 50, "mean": (0.7,), "interpolation": "box"}
     read = resolve_preprocess(CONFIG, plain, given, "here")
     assert read == Preprocess(50, 1.0, (0.7,) * 3, (0.6,) * 3, "box")
 
