@@ -1,20 +1,28 @@
-"""The data of an extraction, opened and refused before torch is imported for its backbone."""
+"""The data of an extraction, opened and refused before torch is imported for its backbone.
+
+And which splits of it, with which classes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ltfix import runfile
 from ltfix.backbones.given import demand_backbone
-from ltfix.errors import UsageError
-from ltfix.extraction.request import CUT, Request
-from ltfix.extraction.splits import check_present, choose_splits
+from ltfix.errors import InputError, UsageError
+from ltfix.extraction.request import CUT, ImageRequest, Request
+from ltfix.features.read import FeatureCache, open_cache
+from ltfix.features.store import cache_state
 from ltfix.images.index import Indexes
+from ltfix.images.labels import order_classes, told_as_text
+from ltfix.images.longtail import cut_long_tail
 from ltfix.images.places import is_there
-from ltfix.images.source import Source, open_source
+from ltfix.images.remote import ABSENT
+from ltfix.images.source import Source, open_source, order_splits, read_classes
 from ltfix.images.split import Split
 from ltfix.images.unlabelled import open_unlabelled
 from ltfix.images.views import parse_views
@@ -89,3 +97,135 @@ def _cut_as_trained(request: Request, source: Source) -> tuple[Request, str | No
         )
     note = f"train is cut as for the training of the backbone: {told}; imbalance_factor=1 takes all"
     return dataclasses.replace(request, **cut), note
+
+
+def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.ndarray | None]:
+    """Open the splits asked for (default: all of the source) with one common list of classes.
+
+    The classes are those that the request names, else of the training split when it is asked for, else
+    of the training cache beside which the others go, else of the source's training split, else of the
+    project's training cache (``beside``).
+
+    Returns:
+        The splits, train first, and the training samples per class [K], or None where there is no training
+        split to count.
+
+    Raises:
+        UsageError: the classes of a split other than train cannot be known.
+        InputError: a split, a class or an image is missing.
+    """
+    known = (*source.splits(), *(["val"] if request.val_from_rest else []))
+    ordered = order_splits(list(request.split) or known)
+    cached = _train_cache(Path(request.out))
+    if cached is None and request.beside is not None and "train" not in source.splits():
+        cached = _train_cache(Path(request.beside))
+    classes, note = _classes(source, ordered, cached, request)
+    own = dict[str, Split]()
+    cut = {"train", "val"} if request.val_from_rest else {"train"}
+    if "train" in source.splits() and (cut & set(ordered) or cached is None):
+        own = training_splits(source, "train", classes, request)
+    counts = own["train"].counts if own else None
+    if "train" not in ordered and cached is not None and cached.classes == classes:
+        counts = cached.counts
+    splits = [
+        own[name] if name in own else source.split(name, classes).limit(request.limit) for name in ordered
+    ]
+    return [splits[0].noted(note), *splits[1:]], counts
+
+
+def class_names(source: Source, split: str, request: ImageRequest) -> tuple[tuple[str, ...], str | None]:
+    """The class names that the request gives, else those that a split shows; and what to say of their order.
+
+    Raises:
+        InputError: the file is missing, or its names are no list of classes.
+        UsageError: the order of numbers was asked for, and they are none, or have an order of their own.
+    """
+    given, order = request.classes, request.classes_order
+    if given is None:
+        names = order_classes(source.classes(split), order, source.root)
+        return names, told_as_text(names)
+    if order != "text":
+        raise UsageError(
+            "the classes that are named have an order of their own", where=f"classes_order={order}"
+        )
+    return read_classes(given) if isinstance(given, str | Path) else tuple(given), None
+
+
+def training_splits(
+    source: Source, name: str, classes: Sequence[str], request: ImageRequest
+) -> dict[str, Split]:
+    """The training split by its name, cut to the long tail and the number of samples that were asked for; and
+    "val", if it is to be made of what the cut leaves.
+
+    Raises:
+        UsageError: an imbalance factor below 1; the data has a validation split, or too few samples for one.
+    """
+    split = source.split(name, classes)
+    rest = request.val_from_rest or 0
+    if rest and ("val" in source.splits() or name == "val"):
+        raise UsageError("the data has a split 'val' already", where=f"val_from_rest={rest}")
+    whole = request.imbalance_factor is None
+    for value, idle in (("imbalance_type", whole), ("imbalance_order", whole and not rest)):
+        if idle and value in request.cut():
+            where = f"{value}={getattr(request, value)}"
+            raise UsageError("it cuts nothing", where=where, hint="imbalance_factor=F does")
+    if whole and not rest:
+        return {name: split.limit(request.limit)}
+    kept, left = cut_long_tail(
+        split,
+        request.imbalance_factor,
+        request.imbalance_seed,
+        kind=request.imbalance_type,
+        order=request.imbalance_order,
+        rest=rest,
+    )
+    found = {name: kept.limit(request.limit)}
+    return found | {"val": dataclasses.replace(left, name="val").limit(request.limit)} if rest else found
+
+
+def _classes(
+    source: Source, names: Sequence[str], cached: FeatureCache | None, request: Request
+) -> tuple[tuple[str, ...], str | None]:
+    if request.classes is not None or "train" in names:
+        return class_names(source, "train", request)
+    if cached is not None and cached.classes is not None:
+        if order_classes(cached.classes, request.classes_order, cached.path) != cached.classes:
+            raise UsageError(
+                "its classes are in the order of text",
+                where=cached.path,
+                hint="extract train in the same order",
+            )
+        return cached.classes, None
+    if "train" in source.splits():
+        return class_names(source, "train", request)
+    raise UsageError(
+        f"the classes of split {names[0]!r} are those of the training split, and there is none",
+        where=source.root,
+        hint="extract train first, or name them with classes=FILE",
+    )
+
+
+def _train_cache(out: Path) -> FeatureCache | None:
+    folder = out / "train"
+    return open_cache(folder) if cache_state(folder)[0] == "finished" else None
+
+
+def check_present(split: Split) -> None:
+    """Refuse a split with missing files before hours are spent on it.
+
+    Raises:
+        InputError: naming the first.
+    """
+    missing = np.flatnonzero(split.sizes == ABSENT)
+    if not len(missing):
+        return
+    cause = None
+    try:
+        split.pictures.read(split.row(int(missing[0])))
+    except InputError as err:
+        cause = err.hint
+    raise InputError(
+        f"{len(missing):,} of {len(split):,} images of {split.name} are not there",
+        where=split.samples[missing[0]],
+        hint=cause or "root=DIR says where a list's paths start from; on_error=skip leaves them out",
+    )

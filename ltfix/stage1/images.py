@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ltfix.backbones.given import demand_weights
 from ltfix.errors import UsageError
-from ltfix.extraction.splits import class_names, training_splits
+from ltfix.extraction.opening import class_names, training_splits
 from ltfix.images.source import open_source
 from ltfix.images.split import Split
 from ltfix.stage1.request import TrainingRequest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class BatchPart:
         return torch.from_numpy(rng.permutation(n))
 
 
-class Objective(Protocol):
+class Objective:
     """The loss of a recipe.
 
     Attributes:
@@ -55,18 +55,19 @@ class Objective(Protocol):
         mixes: whether what it trains on has several labels.
     """
 
-    views: int
-    draws: int
+    views = draws = 1
 
     @property
     def mixes(self) -> bool:
         """See above."""
+        return False
 
     def start_epoch(self, epoch: int) -> None:
         """Move what depends on the epoch (from 0)."""
 
     def second(self, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray | None:
         """The second sampler's images [N] of an epoch, or None."""
+        return None
 
     def __call__(
         self, trainee: Trainee, images: Sequence[Tensor], labels: Tensor, part: BatchPart
@@ -77,10 +78,11 @@ class Objective(Protocol):
             images: per view [n·draws, 3, S, S], first and second images in turn.
             labels: [n·draws].
         """
+        raise NotImplementedError
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class Classify:
+class Classify(Objective):
     """A loss of stage 2 on one head, with mixed batches and a penalty on features where asked for.
 
     λ L(z, y) + (1 − λ) L(z, y′) for mixtures, which for cross-entropy is the loss of the mixed label;
@@ -100,8 +102,6 @@ class Classify:
     mixup: float = 0.0
     cutmix: float = 0.0
     feature_decay: float = 0.0
-    views: int = dataclasses.field(default=1, init=False)
-    draws: int = dataclasses.field(default=1, init=False)
 
     @property
     def mixes(self) -> bool:
@@ -112,10 +112,6 @@ class Classify:
         """Switch a deferred loss over."""
         if isinstance(self.loss, Deferred):
             self.loss.start_epoch(epoch, self.epochs)
-
-    def second(self, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray | None:
-        """None."""
-        return None
 
     def __call__(
         self, trainee: Trainee, images: Sequence[Tensor], labels: Tensor, part: BatchPart
@@ -147,7 +143,7 @@ def hits(z: Tensor, labels: Tensor, other: Tensor, share: float) -> Tensor:
     return first if share == 1 else share * first + (1 - share) * (found == other)
 
 
-class Glmc:
+class Glmc(Objective):
     """Global and local mixture consistency, cumulative over the epochs (Du et al. 2023).
 
     Images A come from the run's sampler, images I with weights n^−q. One λ ~ Beta(1, 1) a step mixes the
@@ -163,7 +159,8 @@ class Glmc:
         device: of the batches.
     """
 
-    views, draws, mixes = 2, 2, True
+    views = draws = 2
+    mixes = True
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""ltfix.extraction.splits: where a split's classes and the training counts come from."""
+"""ltfix.extraction.opening: where a split's classes and the training counts come from."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from caches import write_cache
 from pictures import write_photos
 
 from ltfix.errors import InputError, UsageError
+from ltfix.extraction.opening import check_present, choose_splits
 from ltfix.extraction.request import Request
-from ltfix.extraction.splits import check_present, choose_splits
 from ltfix.images.source import Source, open_source
 from ltfix.images.split import Split
 

@@ -12,8 +12,8 @@ import pytest
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from ltfix.errors import InputError
+from ltfix.extraction.opening import training_splits
 from ltfix.extraction.request import ImageRequest
-from ltfix.extraction.splits import training_splits
 from ltfix.images import cifar
 from ltfix.images.longtail import cut_long_tail
 from ltfix.images.source import open_source
