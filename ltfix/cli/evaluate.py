@@ -207,8 +207,8 @@ def kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> S
 def _with_start(
     chosen: Sequence[Path | Head | FeatureCache], cache: FeatureCache, work: Path, names: ArrayNames
 ) -> Sequence[Path | Head | FeatureCache]:
-    """What was chosen, behind the classifier that is in features/train, or the probe that is kept beside it,
-    where there are heads of these features."""
+    """What was chosen, behind the classifier that is in features/train, or the probe that is kept beside it
+    (or the cache, to say that it has neither), where there are heads of these features."""
     from ltfix.evaluation.given import open_given
     from ltfix.heads.head import BEFORE, Head
 
@@ -220,7 +220,7 @@ def _with_start(
     opened = [open_given(one) if isinstance(one, Path) else one for one in chosen]
     heads = [head for head in opened if isinstance(head, Head) and head.method not in BEFORE]
     theirs = len(heads) == len(opened) and any(_is_of(head, train) for head in heads)
-    return [start, *opened] if start is not None and theirs else opened
+    return [start or train, *opened] if theirs else opened
 
 
 def _is_of(head: Head, train: FeatureCache) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import importlib.resources
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -10,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltfix._version import __version__
-from ltfix.errors import EnvironmentFault
+from ltfix.errors import EnvironmentFault, InputError
 from ltfix.evaluation.describe import Description
 from ltfix.evaluation.shots import SHOTS
 from ltfix.progress import SILENT, Progress
+from ltfix.records import record_of
 from ltfix.report.canvas import draw_svg, readable
 from ltfix.report.figures import FIGURES, load, panels_of
 
@@ -72,6 +75,7 @@ def make_page(
         version=__version__,
         title=subject.report("many-medium-few").title,
         lead=_lead(subject),
+        chosen=_chosen(subject),
         facts=_facts(subject),
         shots=_shots(subject),
         tables=subject.report("many-medium-few").tables()[:1],
@@ -117,6 +121,27 @@ def _lead(subject: Subject) -> dict[str, Any]:
     first = None if start is None else next(head for head in heads if head["name"] == start.name)
     n = subject.evaluation.test.cache.n
     return {"best": best, "start": None if first is best else first, "n": n, "heads": len(heads)}
+
+
+@dataclasses.dataclass
+class ScoredBy:
+    """What a head tells of its score on validation samples."""
+
+    by: str
+    on: str
+    score: float
+    start_score: float
+
+
+def _chosen(subject: Subject) -> list[dict[str, Any]]:
+    """Of heads that were scored on validation samples the best one there, which no test score decides."""
+    groups: dict[tuple[str, str], list[tuple[str, ScoredBy]]] = {}
+    for row in subject.evaluation.rows:
+        with contextlib.suppress(InputError):  # it has no such score, or is another tool's
+            told = record_of(ScoredBy, row.head.meta.get("selection"), row.where)
+            groups.setdefault((str(row.head.meta.get("cache")), told.on), []).append((row.name, told))
+    best = [(len(scored), *max(scored, key=lambda found: found[1].score)) for scored in groups.values()]
+    return [{"n": n, "name": name, **vars(told)} for n, name, told in best]
 
 
 def _facts(subject: Subject) -> dict[str, str]:

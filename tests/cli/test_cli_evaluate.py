@@ -117,7 +117,12 @@ def test_the_classifier_of_a_lone_training_file_is_the_first_row(project: Path, 
     of_others.save(project / "heads/mine.safetensors")
     code, out, err = finished(capsys, "evaluate", "heads/mine.safetensors", *argv[2:])
     assert (code, list(rows_of(out))) == (0, ["mine"])
-    assert "No row of stage 1" in err
+    assert "name the training cache first" in err
+    arrays = dict(np.load(project / "features/train.npz"))
+    np.savez(project / "features/train.npz", features=arrays["features"], labels=arrays["labels"])
+    code, out, err = finished(capsys, *argv)
+    assert (code, list(rows_of(out))) == (0, ["ce"])
+    assert "features/train.npz has no classifier; `ltfix import` makes a cache of it" in err
 
 
 def test_the_default_cache_is_test_never_val(project: Path, capsys: pytest.CaptureFixture[str]):

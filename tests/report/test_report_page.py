@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from html.parser import HTMLParser
@@ -102,6 +103,25 @@ def test_the_best_is_marked_and_said():
     assert f"<b><bdi>{name}</bdi></b>, on these samples the best of " in text
     assert f"<b>{100 * (best['all'] - heads[0]['all']):.1f} points above</b> stage 1" in text
     assert re.search(rf'class="number best">{100 * best["all"]:.1f}<', text)
+
+
+@pytest.mark.usefixtures("fewer")
+def test_the_head_that_validation_chose_is_named_whatever_the_test_says():
+    of, said = subject(), {"by": "mean class accuracy", "on": "<cuts>", "start_score": 0.5}
+    rows = of.evaluation.rows
+    better = rows[of.ranked()[0]].name
+    for i, row in enumerate(rows):
+        score = 0.61 if row.name == better else 0.72
+        meta = {"selection": {**said, "score": score}} if i else {"selection": {"score": "of another tool"}}
+        rows[i] = dataclasses.replace(row, head=dataclasses.replace(row.head, meta=meta))
+    worse = next(row.name for row in rows[1:] if row.name != better).replace("<", "&lt;").replace(">", "&gt;")
+    text = make_page(of, name="mine")
+    assert (
+        f"Chosen on validation, of 2 heads: <b><bdi>{worse}</bdi></b>, <b>72.0 %</b> mean class accuracy"
+        in text
+    )
+    assert "its start 50.0 %, on &lt;cuts&gt;." in text
+    assert "Chosen on validation" not in make_page(subject(), name="mine")
 
 
 @pytest.mark.usefixtures("fewer")

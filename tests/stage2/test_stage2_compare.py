@@ -352,6 +352,36 @@ def test_forms(pair):
         found.render("yaml")
 
 
+def test_what_tuning_chose_is_told_and_the_best_there_is_named(pair, tmp_path: Path):
+    asked = ["ncm", "tau-norm", "los:epochs=2"]
+    fresh, kept = (compare(*pair, asked, seeds=2, tune=True, folder=tmp_path) for _ in range(2))
+    for found in (fresh, kept):
+        rows = {row["name"]: row for row in found.rows}
+        head = ltfix.load_head(tmp_path / "los-epochs2-tuned-s0.safetensors")
+        row = rows["los-epochs2-tuned"]
+        assert row["chosen"]["lr"] == head.meta["values"]["lr"]["value"]
+        assert list(row["chosen"]) == head.meta["selection"]["chosen"]
+        assert row["chosen"]["feature_scale"] == head.meta["coordinates"]["feature_scale"]
+        assert row["validation"] == head.meta["selection"]["score"]
+        assert rows["stage-1"]["validation"] == head.meta["selection"]["start_score"]
+        assert rows["ncm"]["chosen"] == {}
+        best = max(found.rows, key=lambda row: row["validation"])
+        assert rows[found.about["chosen"]]["validation"] == best["validation"]
+        line = next(
+            line for line in csv.DictReader(io.StringIO(found.render("csv"))) if line["method"] == "los"
+        )
+        assert float(line["validation"]) == row["validation"]
+        assert f"lr={row['chosen']['lr']:.4g}, " in line["chosen"]
+        told = f"Chosen on validation: {found.about['chosen']}, {100 * best['validation']:.1f} %."
+        assert told in str(found)
+        assert "Chosen values" in found.render("markdown")
+        assert "hosen values" not in found.render("latex")
+        assert "validation: " not in found.render("latex")
+    assert [row["chosen"] for row in fresh.rows] == [row["chosen"] for row in kept.rows]
+    plain = compare(*pair, ["ncm"], seeds=1)
+    assert (plain.about["chosen"], plain.rows[0]["validation"], len(plain.tables())) == (None, None, 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -30,7 +30,7 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables.bench import Bench, is_same, seeds_note, spreads
 from ltfix.stage2.tables.comparison import Comparison
 from ltfix.stage2.tables.entries import SCORES, Entry, entries
-from ltfix.stage2.tables.fits import Fits, Runs, finished_run
+from ltfix.stage2.tables.fits import AllRuns, Fits, Runs, finished_run
 from ltfix.stage2.tuning.budget import watched
 from ltfix.stage2.tuning.parallel import SharedProgress
 from ltfix.stage2.tuning.store import Store
@@ -100,16 +100,17 @@ def compare(
     known = bench.material.given or bench.material.train.head
     against = against and _row_called(against, known.method if known else PROBE, wanted)
     store = Store(None if folder is None else Path(folder), overwrite)
+    fits = Fits(bench, store, shared)
     with store.held():
-        start, (finished, left_out) = _fitted(Fits(bench, store, shared), wanted, numbers)
+        start, (finished, left_out) = _fitted(fits, wanted, numbers)
     if len(left_out) == len(wanted):
         where, hint = bench.material.train.path, ": ".join(next(iter(left_out.items())))
         raise UsageError("no method can run on this cache", where=where, hint=hint)
     done = [(e.values.method.name, e.name, finished[e.name]) for e in wanted if e.name not in left_out]
     ran: list[tuple[str, str, Runs]] = [start, *done]
-    rows = sorted((_row(bench, *row) for row in ran), key=lambda row: -row["all"]["mean"])
+    rows = sorted((_row(fits, *row) for row in ran), key=lambda row: -row["all"]["mean"])
     on, chosen = _chosen(bench, [entry for entry in wanted if entry.name not in left_out])
-    about = _about(bench, numbers) | {"chosen_on": on}
+    about = _about(bench, numbers) | {"chosen_on": on, "chosen": _best(rows) if options.tune else None}
     if against is not None:
         about["against"] = against
         _test_against(bench, rows, {name: _correct(bench, runs) for _, name, runs in ran}, against)
@@ -128,7 +129,9 @@ def _row_called(name: str, first: str, wanted: Sequence[Entry]) -> str:
     return name if name in rows else of_method[0]
 
 
-def _fitted(fits: Fits, wanted: Sequence[Entry], seeds: Sequence[int]) -> tuple[tuple[str, str, Runs], Any]:
+def _fitted(
+    fits: Fits, wanted: Sequence[Entry], seeds: Sequence[int]
+) -> tuple[tuple[str, str, Runs], AllRuns]:
     """The row of the start, and what ``fits.finish`` makes; refused first where others' heads are kept."""
     fits.refuse_others(wanted, seeds)
     start = _start_row(fits.bench)
@@ -144,7 +147,13 @@ def _start_row(bench: Bench) -> tuple[str, str, Runs]:
     return head.method, head.method, {bench.material.seed: finished_run(bench, head, seconds)}
 
 
-def _row(bench: Bench, method: str, name: str, runs: Runs) -> dict[str, Any]:
+def _best(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """The row with the highest score on validation samples; of equal ones by name, never by test."""
+    scored = [(row["validation"], str(row["name"])) for row in rows if row["validation"] is not None]
+    return max(scored)[1] if scored else None
+
+
+def _row(fits: Fits, method: str, name: str, runs: Runs) -> dict[str, Any]:
     done = {seed: run for seed, run in runs.items() if run is not None}
     return {
         "method": method,
@@ -153,7 +162,8 @@ def _row(bench: Bench, method: str, name: str, runs: Runs) -> dict[str, Any]:
         **spreads([run.scores for run in done.values()], SCORES),
         "worst_class_name": statistics.mode(run.worst for run in done.values()),
         "fit_seconds": sum(run.seconds for run in done.values()),
-        "interval": sample_interval(_correct(bench, runs)),
+        "interval": sample_interval(_correct(fits.bench, runs)),
+        **fits.by_validation(name),
         "runs": [{"seed": seed, **run.scores, "worst_class_name": run.worst} for seed, run in done.items()],
     }
 

@@ -9,13 +9,14 @@ from typing import Any
 from ltfix.evaluation.result import Result
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.significance import ALPHA
-from ltfix.evaluation.table import Column, Table
+from ltfix.evaluation.table import Column, Table, format_value
 from ltfix.stage2.tables.bench import score_columns
 from ltfix.stage2.tables.entries import SCORES
 
 FORMAT = "ltfix-compare/1"
 _COST = "Fit s: wall seconds of all seeds together"
 _INTERVAL = "All, 95 %: what the test sample leaves open, beside the spread of seeds."
+_VALIDATION = "Validation: mean class accuracy on the samples that chose."
 _WORST = "Which: the worst class of most seeds."
 _MARKED = "†: beyond chance over test samples{} (paired t-test, Holm-corrected, p < {})."
 
@@ -28,7 +29,8 @@ class Comparison(Result):
         rows: one mapping a row, by falling All: method, name, seeds (how many), fit_seconds, for every
             score its ``mean`` and ``std`` (of one seed: None) as fractions, or None for an empty shot;
             ``worst_class_name``, of most seeds; ``runs``, the scores of each seed; ``interval`` of All that
-            the test sample leaves open.
+            the test sample leaves open; ``chosen``, the values that validation samples chose, and
+            ``validation``, the mean class accuracy there.
         left_out: name -> why this method cannot run on this cache.
         about: further keys of the JSON: the caches, the shots, how values were chosen.
         title, notes: lines above and below the table.
@@ -45,7 +47,7 @@ class Comparison(Result):
         return {"format": FORMAT, **self.about, "rows": self.rows, "left_out": self.left_out}
 
     def tables(self) -> list[Table]:
-        """The one table: the best of every score is marked."""
+        """The rows, the best of every score marked, and what validation chose where it chose something."""
         against = self.about.get("against")
         each_shot = ("", *(f"_{shot}" for shot in SHOTS))
         told = [
@@ -74,12 +76,36 @@ class Comparison(Result):
             Column("fit_seconds", "Fit s", "number", aside=True, note=f"{_COST}{tuning}."),
             *(told if against else []),
             *(Column(key, "", "number", csv_only=True) for key in each),
+            Column("validation", "", "percent", csv_only=True),
+            Column("chosen", "", csv_only=True),
         )
         left_out = [f"Left out: {name}: {why}." for name, why in self.left_out.items()]
-        rows = [{**row, **_by_seed(row["runs"]), **_marked(row)} for row in self.rows]
+        rows = [
+            {**row, **_by_seed(row["runs"]), **_marked(row), "chosen": _told(row["chosen"])}
+            for row in self.rows
+        ]
         notes = (*self.notes, *left_out)
         tidy = Table(tuple(c for c in columns if c not in beside), rows)
-        return [Table(columns, rows, self.title, notes, essential=6 if against else 5, tidy=tidy)]
+        found = Table(columns, rows, self.title, notes, essential=6 if against else 5, tidy=tidy)
+        return [found, *self._chosen([row for row in rows if row["validation"] is not None])]
+
+    def _chosen(self, rows: Sequence[dict[str, Any]]) -> list[Table]:
+        """What was chosen for each row; no part of LaTeX."""
+        columns = (
+            Column("name", "Method", aside=True),
+            Column("validation", "Validation", "percent", "max", aside=True, note=_VALIDATION),
+            Column("chosen", "Chosen values", aside=True),
+        )
+        best = [row for row in rows if row["name"] == self.about.get("chosen")]
+        notes = tuple(
+            f"Chosen on validation: {row['name']}, {100 * row['validation']:.1f} %." for row in best
+        )
+        return [Table(columns, rows, "What validation samples chose", notes)] if rows else []
+
+
+def _told(chosen: Mapping[str, Any]) -> str:
+    """Values by name in a line: ``lr=0.1, delta=0.9``."""
+    return ", ".join(f"{name}={format_value(value, 'value')}" for name, value in chosen.items())
 
 
 def _by_seed(runs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:

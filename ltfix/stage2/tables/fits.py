@@ -17,17 +17,25 @@ from ltfix.stage2.tables.entries import Entry
 from ltfix.stage2.tuning.budget import limit
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
+from ltfix.stage2.tuning.search import chosen_values
 from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
 
 Runs = Mapping[int, Finished | None]
+AllRuns = tuple[dict[str, dict[int, Finished | None]], dict[str, str]]
 
 
 class Fits:
-    """The fits of all rows: found in the folder, or made, scored and kept there."""
+    """The fits of all rows: found in the folder, or made, scored and kept there.
+
+    Attributes:
+        records: of every row that is fitted, the metadata of its first head.
+    """
 
     def __init__(self, bench: Bench, store: Store, shared: SharedProgress) -> None:
         self.bench, self.store, self.shared = bench, store, shared
         self.searched: Material | None = None
+        self.scored = False  # on validation samples, whether something is chosen for a row or not
+        self.records: dict[str, Mapping[str, Any]] = {}
         self.common = shared_settings(
             bench.material,
             store.folder is not None,
@@ -44,9 +52,7 @@ class Fits:
         """Refuse finished heads of other features before anything is done (see ``Store.refuse_others``)."""
         self.store.refuse_others([_file(entry, seed) for entry in wanted for seed in seeds], self.common)
 
-    def finish(
-        self, wanted: Sequence[Entry], seeds: Sequence[int]
-    ) -> tuple[dict[str, dict[int, Finished | None]], dict[str, str]]:
+    def finish(self, wanted: Sequence[Entry], seeds: Sequence[int]) -> AllRuns:
         """The runs of every entry by seed, those that are missing fitted; and why an entry has none."""
         material, shared = self.bench.material, self.shared
         threads = threads_for(material)
@@ -63,6 +69,7 @@ class Fits:
         if any(material.options.tune or entry.values.open for entry in todo):
             with contextlib.suppress(InputError):  # said of the methods that need it
                 (self.searched or material).warm_up()
+                self.scored = material.options.tune
         found = run_each(lambda e: self.fit(e, finished[e.name]), todo, shared, "compare", threads)
         left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
         finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
@@ -78,7 +85,11 @@ class Fits:
 
     def kept(self, entry: Entry, seeds: Sequence[int]) -> dict[int, Finished | None]:
         """What the folder has of each seed."""
-        return {seed: self.store.find(_file(entry, seed), self.settings(entry, seed)) for seed in seeds}
+        found = {seed: self.store.find(_file(entry, seed), self.settings(entry, seed)) for seed in seeds}
+        first = next((seed for seed, run in found.items() if run is not None), None)
+        if first is not None:
+            self.records[entry.name] = self.store.head(_file(entry, first)).meta
+        return found
 
     def fit(self, entry: Entry, runs: Mapping[int, Finished | None]) -> dict[int, Finished | None]:
         """The runs with those that were missing, fitted side by side."""
@@ -87,7 +98,9 @@ class Fits:
         material = dataclasses.replace(self.bench.material, progress=self.shared.within(entry.name))
         fit = MethodFit.of(material, entry.values)
         tuned_on = dataclasses.replace(self.searched or material, progress=material.progress)
-        heads = fit.train(dataclasses.replace(fit, material=tuned_on).choose(), seeds)
+        choice = dataclasses.replace(fit, material=tuned_on).choose(scored=self.scored)
+        heads = fit.train(choice, seeds)
+        self.records[entry.name] = heads[0].meta
         seconds = (time.perf_counter() - began) / len(seeds)
         found = dict(runs)
         for seed, head in zip(seeds, heads, strict=True):
@@ -98,6 +111,14 @@ class Fits:
                 raise EnvironmentFault(err.what, where=err.where, hint=err.hint) from err
             found[seed] = run
         return found
+
+    def by_validation(self, name: str) -> dict[str, Any]:
+        """What validation samples chose for a row, and its score there; of the start what fits say."""
+        meta = self.records.get(name)
+        if meta is not None:
+            return {"chosen": chosen_values(meta), "validation": meta["selection"].get("score")}
+        said = (meta["selection"].get("start_score") for meta in self.records.values())
+        return {"chosen": {}, "validation": next((score for score in said if score is not None), None)}
 
 
 def _is_seeded(entry: Entry) -> bool:

@@ -200,6 +200,13 @@ def describe(
     }
 
 
+def chosen_values(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What was chosen for a head on validation samples, by name, of the metadata that it was fitted with."""
+    known = {**meta["coordinates"], "init": meta["init"]["from"]}
+    known |= {name: value["value"] for name, value in meta["values"].items()}
+    return {name: known[name] for name in meta["selection"].get("chosen", ()) if name in known}
+
+
 def best_epoch(material: Material, candidate: Candidate, seed: int) -> tuple[int, list[float], np.ndarray]:
     """The number of epochs after which a run scores best, the score after each, and its correctness then."""
     folds = [_right_by_epoch(material, fold, candidate, seed) for fold in material.folds()]
