@@ -21,16 +21,21 @@ HEAD = """\
 
 **Values** come from the option, else from the environment (`LTFIX_FIT_METHOD`: command, then option, in
 capitals with `_`; a repeatable option is split at blanks), else from `ltfix.toml` in the working folder,
+or where there is none in the folder that `--work` or `LTFIX_WORK` names (of two, a note says which is read),
 else from the default. In the file each command has a table whose keys are the long option names, with `-`
 or `_`; `work`, `seed`, `device`, `threads` and `quiet` may stand above the tables and then serve every
 command, as `LTFIX_SEED` does; every other variable names its command (`LTFIX_EVALUATE_FORMAT`, not
 `LTFIX_FORMAT`). Arguments given by place (CACHE, HEAD) have no key and no variable. An empty variable sets
-nothing, an empty text for a path is an error. Paths in the file are relative to the file. A repeatable
-`key=value` option may be a table: `[fit.set]` with `tau = 0.7` says what `--set tau=0.7` says. An unknown key
-or a value of the wrong type is an error that names it; so is an `LTFIX_…` that resembles a variable of the
-command and is none (one that resembles none has a note). `ltfix init` writes a file with the options in
-comments, but for those of one run (`--overwrite`, `--dry-run`, `--verify`, `--output`, `--format`), which the
-file may set all the same.
+nothing, an empty text for a path is an error. Paths in the file are relative to the file's folder. A
+repeatable `key=value` option may be a table: `[fit.set]` with `tau = 0.7` says what `--set tau=0.7` says.
+`ltfix init` writes a file with the options in comments, but for those of one run (`--overwrite`, `--dry-run`,
+`--verify`, `--output`, `--format`), which the file may set all the same.
+
+**Misspelt names** are errors. Every command reads the whole file: an unknown key or a value of the wrong type
+is refused in any table. `ltfix init --check` looks at words and ranges besides, and writes nothing. Of
+variables a command refuses `LTFIX_FIT_…` that is no option of it (`LTFIX_FIT_EPOCH`), what nearly is one
+(`LTFIX_FTI_EPOCHS`), and an option without the command (`LTFIX_EPOCHS`). Any other `LTFIX_…` that no command
+reads, as `LTFIX_TESTS`, has a note.
 
 **Options that a method does not use** are an error when typed, a one-line note when they come from
 the file's table or the environment.

@@ -10,27 +10,22 @@ import contextlib
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ltfix.cli import parsing
 from ltfix.cli.commands import COMMANDS
-from ltfix.cli.signature import Parameter, move_data
-from ltfix.errors import InputError, UsageError, nearest
+from ltfix.cli.configfile import FILE_NAME, SHARED_KEYS, may_set, read_tables
+from ltfix.cli.signature import Parameter
+from ltfix.errors import InputError
 
 if TYPE_CHECKING:
     import typer
 
 Origin = Literal["option", "environment", "file", "default"]
-FILE_NAME = "ltfix.toml"
-SHARED_KEYS = ("work", "seed", "device", "threads", "quiet")  # top-level keys, which serve every command
-_OWN = re.compile(
-    f"LTFIX_({'|'.join(SHARED_KEYS).upper()}|CONFIG|EXTENSION|SHARED|BUILD_.*)"
-)  # of no command
+_OWN = re.compile(f"{'|'.join(SHARED_KEYS).upper()}|CONFIG|EXTENSION|SHARED|BUILD_.*")  # of no command
 _ORIGINS: Mapping[str, Origin] = {
     "COMMANDLINE": "option",
     "ENVIRONMENT": "environment",
@@ -48,6 +43,8 @@ class Invocation:
     values: Mapping[str, Any] = field(default_factory=dict)  # what was typed or stands for it, by key
     origins: dict[str, Origin] = field(default_factory=dict)
     shared: set[str] = field(default_factory=set)  # set for every command, not for this one
+    unread: Path | None = None  # another that might have been meant
+    work: str | None = None  # as it was typed
     quiet: bool = False
     debug: bool = False
     clean_up: list[Callable[[], None]] = field(default_factory=list)
@@ -108,50 +105,50 @@ def place(key: str, source: Origin) -> str | None:
     return f"{here.file}, {key}" if source == "file" else None
 
 
-def find_file(typed: str | None) -> Path | None:
-    """The configuration file: --config, else $LTFIX_CONFIG, else ltfix.toml in the working folder.
+def find_file(here: Invocation, typed: str | None) -> None:
+    """Choose the file: --config, else $LTFIX_CONFIG, else ltfix.toml in the working folder, else in WORK.
 
     Raises:
         InputError: the one that is named is not there, or it is no regular file.
     """
     named = typed or os.environ.get("LTFIX_CONFIG")
-    path = Path(named or FILE_NAME)
+    places = [Path(named or FILE_NAME)]
+    work = here.work or next(filter(None, map(os.environ.get, variables(here.command, "work"))), None)
+    if not named and work and "work" in here.options:
+        places.append(Path(work, FILE_NAME))
+    found = [place for place in places if _is_there(place, bool(named))]
+    here.file, here.unread, *_ = [*found, None, None]
+    if here.file and here.unread and here.file.samefile(here.unread):
+        here.unread = None
+
+
+def _is_there(path: Path, named: bool) -> bool:
     if path.is_file():
-        return path
+        return True
     if path.exists():
         raise InputError("is a folder or a device, not a file", where=path)
     if named or path.is_symlink():
         raise InputError("no such configuration file", where=path, hint="`ltfix init` writes one")
-    return None
+    return False
 
 
 def read_values(here: Invocation) -> dict[str, Any]:
     """What the file says of the running command's options, by key; `shared` is filled.
 
     Raises:
-        UsageError: an unknown key or table, a value of the wrong type.
-        InputError: the file cannot be read or is not TOML.
+        UsageError, InputError, EnvironmentFault: as `read_tables`.
     """
     if here.file is None:
         return {}
-    content, parameters = read_file(here.file), here.options
-    _check_top(content, here.file, set(COMMANDS))
-    shared = {
-        key: _from_toml(parameters[key], content[key], here.file, f"{here.file}, {key}")
-        for key in SHARED_KEYS
-        if key in content and key in parameters
-    }
-    own = _from_table(here.command, parameters, here.file, content)
+    shared, own = read_tables(here.file, here.command, here.options)
     here.shared = set(shared) - set(own)
     return {**shared, **own}
 
 
 def of_extract(key: str) -> str | None:
     """The source or file that the file has for ``extract``, as seen from here; None: it says nothing."""
-    here = current()
-    table = read_file(here.file).get("extract") if here.file is not None else None
-    value = table.get(key) if isinstance(table, dict) else None
-    return move_data(value, here.file.parent) if isinstance(value, str) and here.file is not None else None
+    file = current().file
+    return None if file is None else read_tables(file, "extract", may_set("extract"))[1].get(key)
 
 
 def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list[str]:
@@ -163,19 +160,20 @@ def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list
 
 
 def unread_variables(command: str, parameters: Mapping[str, Parameter]) -> dict[str, str | None]:
-    """Variables that no command reads, each with the one of ``command`` that it resembles, if any."""
-    known: dict[str, str] = {}
-    for full in (variable(command, key) for key in parameters):
-        known |= {full.removeprefix("LTFIX_"): full, full.removeprefix(variable(command)): full}
+    """Variables that no command reads, each with the one of ``command`` that was meant, if any.
+
+    It was where the name is nearly that one, or is the option's without the command. What is but near to an
+    option's name, as ``LTFIX_TESTS``, may be another tool's.
+    """
+    bare = {key.upper(): variable(command, key) for key in parameters}
+    known = {full.removeprefix("LTFIX_"): full for full in bare.values()}
     known |= {key.upper(): f"LTFIX_{key.upper()}" for key in SHARED_KEYS}
-    read = tuple(map(variable, COMMANDS))
-    found = [v for v in sorted(os.environ) if v.startswith("LTFIX_") and not v.startswith(read)]
-    return {v: _resembled(v.removeprefix("LTFIX_"), known) for v in found if not _OWN.fullmatch(v)}
-
-
-def _resembled(name: str, known: Mapping[str, str]) -> str | None:
-    close = difflib.get_close_matches(name, known, 1, 0.75)
-    return known[close[0]] if close else None
+    found: dict[str, str | None] = {}
+    for name in sorted(v.removeprefix("LTFIX_") for v in os.environ if v.startswith("LTFIX_")):
+        if not f"LTFIX_{name}".startswith(tuple(map(variable, COMMANDS))) and not _OWN.fullmatch(name):
+            close = difflib.get_close_matches(name, known, 1, 0.75)
+            found[f"LTFIX_{name}"] = bare.get(name) or (known[close[0]] if close else None)
+    return found
 
 
 def variable(command: str, key: str = "") -> str:
@@ -186,89 +184,3 @@ def variable(command: str, key: str = "") -> str:
 def variables(command: str, key: str) -> list[str]:
     """Every variable that sets a command's option, the one that wins first."""
     return [variable(command, key), *([f"LTFIX_{key.upper()}"] if key in SHARED_KEYS else [])]
-
-
-def read_file(file: Path) -> dict[str, Any]:
-    """The tables of a configuration file.
-
-    Raises:
-        InputError: it is not TOML.
-        EnvironmentFault: no permission to read it.
-    """
-    from ltfix.files import os_errors
-
-    with os_errors(file):
-        try:
-            return tomllib.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as err:
-            raise InputError(f"not a TOML file: {err}", where=file) from err
-
-
-def _check_top(content: Mapping[str, Any], file: Path, tables: set[str]) -> None:
-    known = tables | set(SHARED_KEYS)
-    for key, value in content.items():
-        name = key.replace("_", "-")
-        if name not in known:
-            kind = "table" if isinstance(value, dict) else "key"
-            raise UsageError(f"unknown {kind} {key!r}", where=file, hint=nearest(key, known))
-        if name in tables and not isinstance(value, dict):
-            raise UsageError(
-                f"{key!r} is a table, not a key", where=file, hint=f"write [{key}] above its keys"
-            )
-
-
-def _from_table(
-    command: str, parameters: Mapping[str, Parameter], file: Path, content: Mapping[str, Any]
-) -> dict[str, Any]:
-    values = {}
-    for title in {command, command.replace("-", "_")}:
-        for key, value in content.get(title, {}).items():
-            name, where = key.replace("-", "_"), f"{file}, [{title}]"
-            if name not in parameters:
-                options = [n.replace("_", "-") for n in parameters]
-                raise UsageError(f"unknown key {key!r}", where=where, hint=nearest(key, options))
-            values[name] = _from_toml(parameters[name], value, file, f"{where} {key}")
-    return values
-
-
-def _from_toml(parameter: Parameter, value: object, file: Path, where: str) -> object:
-    """One value checked against its option's type; paths become relative to the file's folder."""
-    if parameter.many:
-        if isinstance(value, dict):  # [fit.set] tau = 0.7 says what --set tau=0.7 says
-            value = [f"{k}={_text(v, f'{where}.{k}')}" for k, v in value.items()]
-        items = value if isinstance(value, list) else [value]
-        return [_scalar(parameter, item, file, where) for item in items]
-    if parameter.read is parsing.numbers and isinstance(value, list):  # mean = [0.5, 0.5, 0.5]
-        value = ",".join(_text(item, where) for item in value)
-    return _scalar(parameter, value, file, where)
-
-
-def _scalar(parameter: Parameter, value: object, file: Path, where: str) -> object:
-    kind = parameter.kind
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = {
-        bool: isinstance(value, bool),
-        int: number and isinstance(value, int),
-        float: number,
-    }.get(kind, isinstance(value, str) or (number and kind is str))  # batch-size = 64 where `auto` fits too
-    if not fits:
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a string")
-        raise UsageError(f"expected {wanted}, found {_shown(value)}", where=where)
-    if isinstance(value, str):
-        if not value and parameter.is_path:
-            raise UsageError("empty", where=where, hint="a path belongs there")
-        return parameter.move(value, file.parent)
-    return value if kind in (bool, int, float) else str(value)
-
-
-def _text(value: object, where: str) -> str:
-    """A value of a table or list as it would be typed."""
-    if isinstance(value, dict):
-        raise UsageError("expected a value, found a table", where=where)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "a table"
-    return f'"{value}"' if isinstance(value, str) else _text(value, "")

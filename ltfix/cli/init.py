@@ -6,11 +6,13 @@ import textwrap
 from pathlib import Path
 from typing import Annotated
 
-from ltfix.cli import config, console
+from ltfix.cli import config, configfile, console
 from ltfix.cli.commands import COMMANDS, load
 from ltfix.cli.options import MayOverwrite
 from ltfix.cli.signature import Parameter, options
+from ltfix.errors import InputError, UsageError
 from ltfix.option import Option
+from ltfix.option import check as demand
 
 _HEAD = """\
 # ltfix.toml: values for the options of ltfix, read in the folder that ltfix runs in.
@@ -27,30 +29,57 @@ PER_RUN = ("overwrite", "dry_run", "verify", "output", "format")  # a choice of 
 
 def init(
     output: Annotated[Path, Option("Where to write it; - is stdout.", metavar="FILE")] = Path(
-        config.FILE_NAME
+        configfile.FILE_NAME
     ),
     overwrite: MayOverwrite = False,
+    check: Annotated[bool, Option("Write nothing: look for mistakes in the file that is there.")] = False,
 ) -> None:
-    """Write a commented ltfix.toml.
+    """Write a commented ltfix.toml, or check the one that is there.
 
     It lists the options of every command with their defaults, all commented out, so it changes nothing
     until it is edited. What is a choice of one run (--output, --format, …) is left out, and may be set.
     """
+    if check:
+        _check()
+        return
     console.deliver(example(), output, overwrite=overwrite)
     if not console.is_stdout(output):
         console.note(f"wrote {output}")
 
 
+def _check() -> None:
+    """Say that every key of the file is an option, and each value one that it can have.
+
+    Raises:
+        UsageError: one is not; where it stands.
+        InputError: there is no file.
+    """
+    file = config.current().file
+    if file is None:
+        raise InputError("no configuration file", where=configfile.FILE_NAME, hint="`ltfix init` writes one")
+    for name in COMMANDS:
+        known = configfile.may_set(name)
+        shared, own = configfile.read_tables(file, name, known)
+        for key, value in (shared | own).items():
+            try:
+                demand(key, known[key].value(value), known[key].option)
+            except UsageError as err:
+                raise UsageError(err.what, where=f"{file}, {key} of {name}", hint=err.hint) from err
+    console.write(f"{file}: no mistake found")
+
+
 def example() -> str:
     """The text of the example file."""
     tables = {name: options(load(name)) for name in COMMANDS}
-    shared = {key: p for table in tables.values() for key, p in table.items() if key in config.SHARED_KEYS}
+    shared = {
+        key: p for table in tables.values() for key, p in table.items() if key in configfile.SHARED_KEYS
+    }
     parts = [
         _HEAD,
-        "# for every command\n" + "".join(_entry(shared[k]) for k in config.SHARED_KEYS if k in shared),
+        "# for every command\n" + "".join(_entry(shared[k]) for k in configfile.SHARED_KEYS if k in shared),
     ]
     for name, table in tables.items():
-        own = [p for key, p in table.items() if key not in (*config.SHARED_KEYS, *PER_RUN)]
+        own = [p for key, p in table.items() if key not in (*configfile.SHARED_KEYS, *PER_RUN)]
         if own and name != "init":
             parts.append(f"[{name}]  # {COMMANDS[name].help}\n" + "".join(map(_entry, own)))
     return "\n".join(parts)

@@ -11,16 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from ltfix.cli import config, console
+from ltfix.cli.configfile import QUIET
 from ltfix.cli.signature import Parameter, bind, parameters
 from ltfix.errors import EnvironmentFault, UsageError, nearest
-from ltfix.option import Option
 
 
 def _read_config(context: typer.Context, value: str | None) -> str | None:
     """Read the file before the other options, which it has values for."""
     if not context.resilient_parsing:
         here = config.current()
-        here.file = config.find_file(value)
+        config.find_file(here, value)
         context.default_map = config.read_values(here)
     return value
 
@@ -31,7 +31,7 @@ def _debug(value: bool) -> bool:
 
 
 def _config_file(**more: Any) -> Any:
-    help = "Read this instead of ltfix.toml in the working folder."
+    help = "Read this instead of ltfix.toml."
     return Annotated[str | None, typer.Option("--config", metavar="FILE", help=help, **more)]
 
 
@@ -39,7 +39,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no n
 Debug = Annotated[
     bool, typer.Option("--debug", is_eager=True, callback=_debug, help="Show the traceback of an error.")
 ]
-_QUIET = Parameter("quiet", bool, False, False, Option("No progress and no notes."))
 
 
 def split(argv: Sequence[str], commands: Collection[str]) -> tuple[str | None, list[str]]:
@@ -96,14 +95,17 @@ def demand_texts(argv: Sequence[str], function: Callable[..., Any]) -> None:
 
 def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` as typer takes a command: the common options added, the origin of every value noted."""
-    known = {**parameters(function), "quiet": _QUIET}
+    known = {**parameters(function), "quiet": QUIET}
     options = {key: parameter for key, parameter in known.items() if not parameter.positional}
     config.current().command, config.current().options = name, options
 
     def command(context: typer.Context, **values: Any) -> Any:
-        config.current().settle(context)
+        here = config.current()
+        here.settle(context)
         _demand_working_folder()
         _demand_known_variables(name, options)
+        if here.unread:
+            console.note(f"{here.file} is read, {here.unread} is not: --config names another")
         try:
             arguments = bind(function, values)
         except UsageError as err:
@@ -164,7 +166,7 @@ def _annotation(command: str, parameter: Parameter) -> Any:
     words = parameter.option.choices
     if words:
         about["autocompletion"] = lambda incomplete: [w for w in words if w.startswith(incomplete)]
-    short = ["-q"] if parameter is _QUIET else []
+    short = ["-q"] if parameter is QUIET else []
     return Annotated[kind, typer.Option(parameter.spelled, *short, **about)]
 
 
@@ -178,7 +180,7 @@ def top(
     """Repair the bias of long-tailed classifiers: retrain the last layer on cached features.
 
     Every command takes its values from its options, else LTFIX_COMMAND_OPTION in the environment, else
-    ltfix.toml in the working folder (`ltfix init` writes one), else its defaults.
+    ltfix.toml in the working folder or in --work (`ltfix init` writes one), else its defaults.
     """
     if version:
         from ltfix.cli.version import versions

@@ -6,6 +6,8 @@ from typing import Any
 
 import typer.core
 
+from ltfix.cli import config
+
 _GROUPS = {
     "What": "method methods over seeds loss set init metric backbone model recipe preset name data split "
     "root columns unlabelled classes classes_order limit train test cache report to features head by against "
@@ -78,13 +80,18 @@ EXAMPLES = {
     "inspect": ("ltfix inspect", "ltfix inspect features/train --verify", "ltfix inspect model.pth --all"),
     "methods": ("ltfix methods", "ltfix methods samn", "ltfix methods samn+los --bibtex"),
     "recipes": ("ltfix recipes", "ltfix recipes glmc", "ltfix recipes --format json"),
-    "init": ("ltfix init", "ltfix init --output -", "ltfix init --overwrite"),
+    "init": ("ltfix init", "ltfix init --check", "ltfix init --output -"),
     "demo": ("ltfix demo", "ltfix demo --out somewhere", "ltfix demo --seed 1"),
 }
 
 
 class GroupedCommand(typer.core.TyperCommand):
     """A command whose help parts its options by what they are for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep --work, where the configuration file may lie that has values for the others."""
+        config.current().work = self.make_parser(ctx).parse_args(list(args))[0].get("work")
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each group that has an option."""

@@ -117,7 +117,32 @@ def test_config_is_named_before_the_command_too_and_by_the_environment(probe, mo
     assert probe.values["method"] == "los"
 
 
-def test_other_commands_tables_are_left_alone(probe):
+@pytest.mark.parametrize("way", ["--work p", "--work=p", "LTFIX_WORK", "LTFIX_PROBE_WORK"])
+def test_the_file_of_the_project_that_work_names_is_read(probe, monkeypatch, capsys, way: str):
+    write('[probe]\nmethod = "los"\nval = "v"\nwork = "elsewhere"\n', "p/ltfix.toml")
+    argv = ["probe", *way.split()] if way.startswith("-") else ["probe"]
+    if len(argv) == 1:
+        monkeypatch.setenv(way, "p")
+    assert cli.run(argv) == 0
+    assert (probe.values["method"], probe.values["val"]) == ("los", Path("p/v"))
+    assert (probe.values["work"], probe.origins["method"]) == (Path("p"), "file")
+    assert capsys.readouterr().err == ""
+
+
+def test_of_two_files_that_of_the_working_folder_is_read_and_told(probe, monkeypatch, capsys):
+    write('[probe]\nmethod = "los"\n')
+    write('[probe]\nmethod = "ce"\n', "p/ltfix.toml")
+    line = "ltfix: ltfix.toml is read, p/ltfix.toml is not: --config names another\n"
+    assert cli.run(["probe", "--work", "p"]) == 0
+    assert (probe.values["method"], capsys.readouterr().err) == ("los", line)
+    assert cli.run(["probe", "--work", "p", "--config", "p/ltfix.toml"]) == 0
+    assert (probe.values["method"], capsys.readouterr().err) == ("ce", "")
+    monkeypatch.chdir("p")
+    assert cli.run(["probe", "--work", "../p"]) == 0
+    assert (probe.values["method"], capsys.readouterr().err) == ("ce", "")
+
+
+def test_other_commands_tables_set_nothing(probe):
     write('[fit]\nmethod = "los"\n[train_backbone]\nepochs = 1\n')
     assert cli.run(["probe"]) == 0
     assert probe.values["method"] == "samn"
@@ -127,6 +152,15 @@ def test_other_commands_tables_are_left_alone(probe):
     ("text", "line"),
     [
         ("[probe]\nepoch = 3\n", "unknown key 'epoch' (ltfix.toml, [probe]): did you mean epochs?"),
+        (
+            "[fit]\nfeature-scal = 3\n",
+            "unknown key 'feature-scal' (ltfix.toml, [fit]): did you mean feature-scale?",
+        ),
+        (
+            "[train_backbone]\nresum = 1\n",
+            "unknown key 'resum' (ltfix.toml, [train_backbone]): did you mean resume?",
+        ),
+        ("[fit]\nseeds = true\n", "expected a whole number, found true (ltfix.toml, [fit] seeds)"),
         ("[prob]\nepochs = 3\n", "unknown table 'prob' (ltfix.toml): did you mean probe?"),
         ("thread = 3\n", "unknown key 'thread' (ltfix.toml): did you mean threads?"),
         ("probe = 3\n", "'probe' is a table, not a key (ltfix.toml): write [probe] above its keys"),
@@ -201,6 +235,7 @@ def test_a_variable_that_is_no_option_is_an_error_as_a_key_is(probe, error: Erro
     [
         ("LTFIX_PROEB_WEIGHT_DECAY", "LTFIX_PROBE_WEIGHT_DECAY"),
         ("LTFIX_PROB_EPOCH", "LTFIX_PROBE_EPOCHS"),
+        ("LTFIX_EXTRA", "LTFIX_PROBE_EXTRA"),
         ("LTFIX_WEIGHT_DECAY", "LTFIX_PROBE_WEIGHT_DECAY"),
         ("LTFIX_FORMAT", "LTFIX_PROBE_FORMAT"),
         ("LTFIX_QIUET", "LTFIX_QUIET"),
@@ -226,9 +261,11 @@ def test_variables_of_other_commands_and_of_the_user_are_none_of_ours(probe, mon
         monkeypatch.setenv(f"LTFIX_{name}", "1")
     assert cli.run(["probe"]) == 0
     assert capsys.readouterr().err == ""
-    monkeypatch.setenv("LTFIX_RELEASE", "1.2")
+    for name in ("EXTRAS", "RELEASE"):  # no option, though --extra is one
+        monkeypatch.setenv(f"LTFIX_{name}", "1")
     assert cli.run(["probe"]) == 0
-    assert capsys.readouterr().err == "ltfix: LTFIX_RELEASE in the environment sets nothing\n"
+    said = [f"ltfix: LTFIX_{name} in the environment sets nothing" for name in ("EXTRAS", "RELEASE")]
+    assert capsys.readouterr().err.splitlines() == said
 
 
 def test_quiet_serves_every_command_from_file_and_environment(probe, monkeypatch, capsys):

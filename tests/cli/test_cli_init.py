@@ -51,6 +51,31 @@ def test_it_is_written_once(tmp_path: Path, monkeypatch, capsys):
     assert capsys.readouterr().out == init.example()
 
 
+def test_a_file_is_checked_without_running_anything(tmp_path: Path, monkeypatch, error, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert error("init", "--check") == (3, "no configuration file (ltfix.toml): `ltfix init` writes one")
+    file = tmp_path / "ltfix.toml"
+    file.write_text(
+        "[extract]\nmean = [0.5, 0.5, 0.5]\nbatch-size = 64\nquiet = true\n[fit.set]\ntau = 0.7\n"
+    )
+    assert cli.run(["init", "--check"]) == 0
+    assert capsys.readouterr() == ("ltfix.toml: no mistake found\n", "")
+    for text, said in (
+        ('[fit]\nselect = "lst"', "select is 'lst' (ltfix.toml, select of fit): it may be last, best-val"),
+        ("[fit]\nseeds = 0", "seeds = 0 is out of range (ltfix.toml, seeds of fit): it must be at least 1"),
+        (
+            '[extract]\nmean = "x"',
+            "expected numbers like 0.5,0.5,0.5, found 'x' (ltfix.toml, mean of extract)",
+        ),
+        (
+            "[fit]\nfeature-scal = 1",
+            "unknown key 'feature-scal' (ltfix.toml, [fit]): did you mean feature-scale?",
+        ),
+    ):
+        file.write_text(text)
+        assert error("init", "--check") == (2, said)
+
+
 def test_a_written_file_serves_the_commands(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.run(["-q", "init"]) == 0
