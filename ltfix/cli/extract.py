@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import config, console, tables
 from ltfix.cli.caches import of_its_run
-from ltfix.cli.options import WorkFolder
+from ltfix.cli.options import WorkFolder, WrittenFormat
 from ltfix.extraction.request import Request
 from ltfix.option import Option
 from ltfix.ranks import ranks
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def extract(
     request: Request,
     dry_run: Annotated[bool, Option("Say what would be written, and stop.")] = False,
+    format: WrittenFormat = "table",
     work: WorkFolder = Path(),
 ) -> None:
     """Run a frozen backbone over images and cache its features, one cache a split.
@@ -37,6 +39,9 @@ def extract(
     warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
     out = work / request.out if config.origin("out") == "default" else request.out
     request = dataclasses.replace(of_its_run(request), out=out, beside=work / "features")
+    if dry_run:
+        console.refuse_unused(["format"], "extract --dry-run")
+    began = perf_counter()
     opened = open_data(request)
 
     from ltfix.extraction.plan import prepare
@@ -47,7 +52,11 @@ def extract(
         _describe(extraction)
         return
     caches = run(extraction, console.progress())
-    if ranks().first:
+    if not ranks().first:
+        return
+    if format == "json":
+        console.written([cache.path for cache in caches.values()], seconds=perf_counter() - began)
+    else:
         _summarise(caches, extraction.train_counts)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console
 from ltfix.cli.caches import locate, locate_val, warn_of_test
-from ltfix.cli.options import ArrayNames, LossName, ValCache, WorkFolder, pairs
+from ltfix.cli.options import ArrayNames, LossName, ValCache, WorkFolder, WrittenFormat, pairs
 from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.catalog import TRAINING
@@ -60,6 +61,7 @@ def fit(
         Option("Of method auto: keep tuned methods here.  [default: WORK/auto]", metavar="DIR"),
     ] = None,
     seeds: Annotated[int | None, Option("Fit so many seeds; one head each and a summary.", low=1)] = None,
+    format: WrittenFormat = "table",
     work: WorkFolder = Path(),
     run: RunOptions,
 ) -> None:
@@ -67,8 +69,6 @@ def fit(
 
     Values that are not given are the published ones (`ltfix methods NAME` shows them).
     """
-    from time import perf_counter
-
     own = {"methods": methods, "save_heads": save_heads}
     if method != AUTO and any(own.values()):
         console.refuse_unused([name for name, value in own.items() if value], f"method {method}")
@@ -107,9 +107,13 @@ def fit(
     if trace is not None and told is not None:
         packed[trace] = told.pack()
     files.write_together(packed, overwrite=run.overwrite)
-    _summarise(heads, train, held)
-    where = f"{places[0]}" if len(places) == 1 else f"{places[0]} … {places[-1].name}"
-    console.write(f"{seconds:.1f} s; written to {where}")
+    accuracy = {n: _accuracies(heads, c) for n, c in (("train", train), ("val", held)) if c is not None}
+    if format == "json":
+        console.written(places, seconds=seconds, accuracy=accuracy)
+    else:
+        _summarise(heads[0], accuracy)
+        where = f"{places[0]}" if len(places) == 1 else f"{places[0]} … {places[-1].name}"
+        console.write(f"{seconds:.1f} s; written to {where}")
 
 
 def _entry(
@@ -178,9 +182,9 @@ def _places(out: Path | None, work: Path, name: str, seeds: Sequence[int], *, ma
     return [place.with_name(f"{place.stem}-s{seed}{place.suffix}") for seed in seeds]
 
 
-def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | None) -> None:
+def _summarise(head: Head, accuracy: Mapping[str, Mapping[str, Any]]) -> None:
     """What was fitted, and how it does on what it saw and on validation samples."""
-    head = heads[0]
+    from ltfix.evaluation.table import format_value
     from ltfix.stage2.loop.scaling import told_scaling
 
     values = head.meta["values"]
@@ -206,10 +210,9 @@ def _summarise(heads: Sequence[Head], train: FeatureCache, held: FeatureCache | 
         console.tell(f"best epoch on {selection['on']}: {selection['epoch']}")
     if "calibration" in head.meta:
         tell_calibration(head.meta["calibration"])
-    rows = []
-    for name, cache in (("train", train), ("val", held)):
-        if cache is not None:
-            rows.append([name, *_accuracies(heads, cache)])
+    rows = [
+        [n, *(format_value(score, "spread") for score in found.values())] for n, found in accuracy.items()
+    ]
     console.table(["accuracy on", "all", "many", "medium", "few"], rows)
 
 
@@ -248,16 +251,15 @@ def _tell_auto(auto: Mapping[str, Any] | None) -> None:
     console.write("")
 
 
-def _accuracies(heads: Sequence[Head], cache: FeatureCache) -> list[str]:
-    """All, Many, Medium and Few in percent; mean ± deviation over several heads."""
+def _accuracies(heads: Sequence[Head], cache: FeatureCache) -> dict[str, Any]:
+    """All, Many, Medium and Few, each its mean and its deviation over several heads."""
     import ltfix
     from ltfix.evaluation.scores import spread
     from ltfix.evaluation.shots import SHOTS
-    from ltfix.evaluation.table import format_value
     from ltfix.heads.head import BEFORE
 
     rows = [row for row in ltfix.evaluate(list(heads), cache).heads if row["method"] not in BEFORE]
-    return [format_value(spread(row[shot] for row in rows), "spread") for shot in ("all", *SHOTS)]
+    return {shot: spread(row[shot] for row in rows) for shot in ("all", *SHOTS)}
 
 
 def _short(value: object) -> str:

@@ -74,6 +74,9 @@ FewBound = Annotated[int, _SHARED["few"]]
 RandomSeed = Annotated[int, options_of(RunOptions)["seed"]]
 MayOverwrite = Annotated[bool, options_of(RunOptions)["overwrite"]]
 ListFormat = Annotated[str, Option("How the list is printed.", choices=LIST_FORMATS)]
+WrittenFormat = Annotated[
+    str, Option("What is printed: a summary, or as JSON what was written.", choices=LIST_FORMATS)
+]
 EntryName = Annotated[str | None, Option("Show this one with its values.", metavar="NAME"), ARGUMENT]
 TestCache = Annotated[
     Path | None, Option("Features to evaluate on.  [default: features/test]", metavar="CACHE")

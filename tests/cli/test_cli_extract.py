@@ -43,6 +43,16 @@ def test_all_splits_in_one_command(project: Path, capsys: pytest.CaptureFixture[
     assert {p: p.read_bytes() for p in Path("features").rglob("*") if p.is_file()} == before
 
 
+def test_what_was_written_as_json(project: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.run([*RANDOM, "--data", "photos", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    told = [(one["path"], one["n"], one["dim"], one["classes"]) for one in found["written"]]
+    assert told == [("features/train", 9, 64, 3), ("features/test", 6, 64, 3)]
+    assert found["seconds"] > 0
+    assert cli.run([*RANDOM, "--data", "photos", "--dry-run", "--format", "json"]) == 2
+    assert "extract --dry-run does not use --format" in capsys.readouterr().err
+
+
 def test_a_dry_run_writes_nothing(project: Path, capsys: pytest.CaptureFixture[str]):
     assert cli.run([*RANDOM, "--data", "photos", "--dry-run", "--image-size", "40"]) == 0
     out = capsys.readouterr().out

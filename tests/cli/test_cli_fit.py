@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import pytest
 from rights import without_rights
 
 from ltfix import cli
-from ltfix.files import write_safetensors
+from ltfix.files import sha256_file, write_safetensors
 from ltfix.heads.head import load_head
 from ltfix.stage2.fit import FitPlan
 from ltfix.stage2.loop import engine
@@ -55,6 +56,22 @@ def fit(*argv: object, code: int = 0) -> None:
 
 def nothing_written(project: Path) -> bool:
     return not (project / "heads").exists() and [p.name for p in project.iterdir()] == ["train.safetensors"]
+
+
+def test_what_was_written_as_json(project: Path, capsys: pytest.CaptureFixture[str]):
+    write_safetensors(project / "val.safetensors", draw(1))
+    fit("--method", "tau-norm", "--val", "val.safetensors", "--seeds", 2, "--format", "json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["format"] == "ltfix-written/1"
+    assert found["seconds"] > 0
+    assert set(found["accuracy"]) == {"train", "val"}
+    assert found["accuracy"]["val"]["all"] == {"mean": pytest.approx(0.9, abs=0.2), "std": 0.0}
+    first, second = found["written"]
+    assert [first["path"], second["path"]] == [f"heads/tau-norm-s{seed}.safetensors" for seed in (0, 1)]
+    assert (first["method"], second["meta"]["seed"]) == ("tau-norm", 1)
+    assert first["meta"]["values"]["tau"]["from"] == "chosen on validation"
+    assert 0 < first["meta"]["selection"]["score"] <= 1
+    assert first["sha256"] == sha256_file(project / first["path"])
 
 
 def test_the_summary_goes_to_stdout_and_the_head_to_its_default_place(project: Path, capsys):
