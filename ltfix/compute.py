@@ -16,10 +16,9 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 from ltfix.errors import EnvironmentFault, UsageError, nearest
-from ltfix.option import check_device
+from ltfix.option import MOST_THREADS, check_device
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-MOST_THREADS = 4096
 CPU_GROUPS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")  # the controller's names in version 1
 Module = TypeVar("Module", bound=nn.Module)
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ltfix.errors import UsageError, cut
 
+MOST_THREADS = 4096  # that a machine can be asked to start
 KEY = "option"  # where a field's metadata has its Option
 
 
@@ -119,7 +120,9 @@ class RunOptions(Checked):
 
     seed: int = option(0, "Seed of everything random; equal seeds, equal bytes.", low=0)
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
-    threads: int | None = option(None, "CPU threads; default: what the machine offers.", low=1)
+    threads: int | None = option(
+        None, "CPU threads; default: what the machine offers.", low=1, high=MOST_THREADS
+    )
     overwrite: bool = option(False, "Replace output that is already there.")
 
     def __post_init__(self) -> None:

@@ -173,7 +173,6 @@ def _typed(here: config.Invocation) -> Iterator[str]:
 
 def _extract(manifest: Manifest) -> Iterator[str]:
     from ltfix.extraction.request import CUT
-    from ltfix.features.layout import SHARD_ROWS
 
     source, backbone = manifest.source, manifest.backbone
     kind = source.get("kind", "folder")
@@ -186,9 +185,8 @@ def _extract(manifest: Manifest) -> Iterator[str]:
         yield from ("--checkpoint", weights)
     if manifest.skipped:
         yield from ("--on-error", "skip")
-    rows = max([shard.n for shard in manifest.shards[:-1]], default=SHARD_ROWS)
-    if rows != SHARD_ROWS and len(manifest.shards) - 1 > len(manifest.skipped):  # one is whole
-        yield from ("--shard-rows", str(rows))
+    if manifest.shard_rows is not None:
+        yield from ("--shard-rows", str(manifest.shard_rows))
     for name in (*CUT, "limit"):
         value = source.get(name)
         if value not in (None, False):

@@ -19,8 +19,8 @@ from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_d
 from ltfix.errors import UsageError
 from ltfix.extraction.opening import Opened, open_data
 from ltfix.extraction.request import Request
-from ltfix.features.layout import CachePlan
-from ltfix.features.store import cache_state
+from ltfix.features.layout import SHARD_ROWS, CachePlan
+from ltfix.features.store import as_begun, cache_state
 from ltfix.images.decode import fast_jpeg
 from ltfix.images.index import Indexes
 from ltfix.images.split import Split
@@ -224,9 +224,11 @@ def _job(
             "device": compute.device.type,
             "precision": compute.precision,
         },
-        shard_rows=request.shard_rows,
+        shard_rows=request.shard_rows or SHARD_ROWS,
     )
     folder = Path(request.out) / split.name
+    if request.shard_rows is None:
+        plan = as_begun(folder, plan, overwrite=request.overwrite)
     return SplitJob(split, plan, folder, _state(folder, plan, request.overwrite), views)
 
 

@@ -136,4 +136,8 @@ class Request(ImageRequest):
     on_error: str = option(
         "error", "At an unreadable image: error, or skip and list it.", choices=("error", "skip")
     )
-    shard_rows: int = option(1024, "Samples a shard file; what an interruption can cost.", low=1)
+    shard_rows: int | None = option(
+        None,
+        "Samples a shard file; what an interruption can cost.  [default: 1024, or as it was begun]",
+        low=1,
+    )

@@ -14,7 +14,7 @@ import numpy as np
 
 from ltfix.backbones.load import Backbone
 from ltfix.backbones.mlp import rows_for
-from ltfix.compute import MOST_THREADS, available_cpus, use_threads
+from ltfix.compute import available_cpus, use_threads
 from ltfix.errors import UsageError
 from ltfix.extraction.decode import DecodedBatch, decode_batches, renderer
 from ltfix.extraction.forward import Forward
@@ -28,6 +28,7 @@ from ltfix.heads.head import STAGE1, Head
 from ltfix.images.decode import register_formats
 from ltfix.images.split import Split
 from ltfix.images.watch import Remarks
+from ltfix.option import MOST_THREADS
 from ltfix.progress import SILENT, Progress
 from ltfix.ranks import OneProgress, end_together, first_then_others, ranks
 from ltfix.records import Positive, record_of

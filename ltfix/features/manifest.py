@@ -22,6 +22,7 @@ HEAD = "head.safetensors"
 PROBE = "probe.safetensors"
 DEPTHS = "depths"  # in ``preprocess``: how images of more than 8 bits were scaled, if there were any
 JOINED = "joined"  # the ``kind`` of a source that is several caches
+_MAY_LACK = ("columns", "shard_rows")
 _SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors", re.ASCII)
 
 
@@ -66,6 +67,7 @@ class Manifest(Contents):
         created_by: the program and its version.
         skipped: source-relative paths that could not be read and were left out.
         columns: SHA-256 of ``samples.jsonl``, or None where there is none.
+        shard_rows: samples a shard as planned, or None where that is the usual number.
     """
 
     n: Positive
@@ -76,6 +78,7 @@ class Manifest(Contents):
     created_by: str
     skipped: list[str] = dataclasses.field(default_factory=list)
     columns: str | None = None
+    shard_rows: Positive | None = None
 
     @property
     def tested_views(self) -> int:
@@ -96,7 +99,7 @@ class Manifest(Contents):
     def to_dict(self) -> dict[str, Any]:
         """The JSON object, with ``format``."""
         found = {"format": FORMAT, **dataclasses.asdict(self)}
-        return {key: value for key, value in found.items() if key != "columns" or value is not None}
+        return {key: value for key, value in found.items() if key not in _MAY_LACK or value is not None}
 
     def __post_init__(self) -> None:
         if sum(self.counts) != self.n:
@@ -119,6 +122,14 @@ class Unfinished:
     fingerprint: str
     decides: dict[str, Any]
     run: dict[str, Any]
+
+    @property
+    def shard_rows(self) -> int | None:
+        """Samples a shard, if it says so."""
+        match self.decides.get("features"):
+            case [_, _, _, int(rows)] if rows > 0:
+                return rows
+        return None
 
     @property
     def next(self) -> str:

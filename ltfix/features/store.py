@@ -17,7 +17,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.features import manifest as manifests
 from ltfix.features.arrays import GIVEN, first_not_finite
 from ltfix.features.cache import FeatureCache
-from ltfix.features.layout import LOOSE, CachePlan, Shard, changes, differences
+from ltfix.features.layout import LOOSE, SHARD_ROWS, CachePlan, Shard, changes, differences
 from ltfix.features.manifest import DEPTHS, PARTIAL, Contents, Manifest, ShardEntry, read_partial
 from ltfix.features.read import assemble
 from ltfix.features.shards import ShardFiles
@@ -44,6 +44,16 @@ def cache_state(folder: Path) -> tuple[Literal["absent", "partial", "finished"],
     if manifest:
         return "finished", manifests.read_manifest(folder).fingerprint
     return "absent", None
+
+
+def as_begun(folder: Path, plan: CachePlan, *, overwrite: bool) -> CachePlan:
+    """The plan with as many samples a shard as what lies there, where that is the same cache or begins it."""
+    state, fingerprint = cache_state(folder)
+    if state == "absent" or (overwrite and state == "finished"):
+        return plan
+    found = read_partial(folder) if state == "partial" else manifests.read_manifest(folder)
+    begun = dataclasses.replace(plan, shard_rows=found.shard_rows or plan.shard_rows)
+    return begun if begun.fingerprint == fingerprint or not overwrite else plan
 
 
 def refuse_unfinished(folder: Path, plan: CachePlan) -> None:
@@ -218,6 +228,7 @@ class CacheWriter:
             created_by=f"ltfix {__version__}",
             skipped=[plan.samples[i] for i in skipped],
             columns=columns,
+            shard_rows=None if plan.shard_rows == SHARD_ROWS else plan.shard_rows,
             **known,
         )
         cache = assemble(self.folder, manifest)

@@ -25,10 +25,12 @@ def as_table(found: Predictions) -> Iterator[str]:
     width = min(max(map(len, (*found.classes, "label"))), _WIDEST)
     yield f"{'%':>5}  {'label':<{width}}  " * found.top + "sample"
     for batch in found.batches():
-        yield "\n".join(_line(one, width) for one in batch)
+        yield "\n".join(_line(one, width, found.top) for one in batch)
 
 
-def _line(one: Prediction, width: int) -> str:
+def _line(one: Prediction, width: int, top: int) -> str:
+    if one.error is not None:
+        return f"{EMPTY:>5}  {EMPTY:<{width}}  " * top + format_value(f"{one.sample}: {one.error}", "text")
     names = [EMPTY if one.label is None else one.label, *(name for name, _ in one.top[1:])]
     cells = [
         f"{100 * p:5.1f}  {format_value(name, 'text'):<{width}}  "
@@ -40,18 +42,19 @@ def _line(one: Prediction, width: int) -> str:
 def as_csv(found: Predictions) -> Iterator[str]:
     """``sample,label,probability`` and, with more than one class a sample, ``label_2,probability_2``, ….
 
-    Full precision; no label where the head abstains.
+    Full precision; no label where the head abstains. Where unreadable pictures are kept, ``error`` is last.
     """
     pairs = [
         (f"label{end}", f"probability{end}") for end in ("", *(f"_{i}" for i in range(2, found.top + 1)))
     ]
-    columns = tuple(Column(key, key) for key in ("sample", *(key for pair in pairs for key in pair)))
+    keys = ("sample", *(key for pair in pairs for key in pair), *(["error"] if found.keeps else []))
+    columns = tuple(Column(key, key) for key in keys)
     yield to_csv(Table(columns, []))
     for batch in found.batches():
         rows = []
         for one in batch:
-            row: dict[str, Any] = {"sample": one.sample}
-            for (label, probability), (name, p) in zip(pairs, one.top, strict=True):
+            row: dict[str, Any] = {"sample": one.sample, "error": one.error}
+            for (label, probability), (name, p) in zip(pairs, one.top, strict=False):
                 row |= {label: name, probability: p}
             rows.append(row | {"label": one.label})
         yield encodable(to_csv(Table(columns, rows)).partition("\n")[2])
@@ -77,6 +80,8 @@ def as_json(found: Predictions) -> Iterator[str]:
 def record(one: Prediction) -> dict[str, Any]:
     """A prediction as JSON and Parquet have it."""
     found: dict[str, Any] = {"sample": one.sample, "label": one.label, "probability": one.probability}
+    if one.error is not None:
+        return {**found, "probability": None, "error": one.error}
     if len(one.top) > 1:
         found["top"] = [{"label": name, "probability": p} for name, p in one.top]
     return found
@@ -105,7 +110,9 @@ def write_parquet(found: Predictions, path: Path, *, overwrite: bool = False) ->
         import pyarrow.parquet as pq
     pair = pa.struct([("label", pa.string()), ("probability", pa.float64())])
     fields = [("sample", pa.string()), ("label", pa.string()), ("probability", pa.float64())]
-    schema = pa.schema([*fields, *([("top", pa.list_(pair))] if found.top > 1 else [])])
+    fields += [("top", pa.list_(pair))] if found.top > 1 else []
+    fields += [("error", pa.string())] if found.keeps else []
+    schema = pa.schema(fields)
     with (
         files.atomic_path(path, overwrite=overwrite) as temporary,
         pq.ParquetWriter(temporary, schema) as writer,
@@ -118,7 +125,8 @@ def write_parquet(found: Predictions, path: Path, *, overwrite: bool = False) ->
 def write_probabilities(found: Predictions, path: Path, *, overwrite: bool = False) -> None:
     """What :attr:`Predictions.kept` has: ``probabilities`` [N, K] float32, ``samples`` and ``classes``.
 
-    In an ``.npz`` all three are arrays, in a ``.safetensors`` file the names are metadata.
+    Of an unreadable picture that was kept they are NaN. In an ``.npz`` all three are arrays, in a
+    ``.safetensors`` file the names are metadata.
     """
     kept = found.kept or []
     samples = [encodable(name) for names, _ in kept for name in names]

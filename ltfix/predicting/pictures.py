@@ -18,13 +18,17 @@ from ltfix.predicting.listing import Item
 from ltfix.predicting.request import PredictRequest
 from ltfix.progress import Progress
 
-Answered = Iterator[tuple[list[str], np.ndarray]]  # names, and their logits [B, K]
+Answered = Iterator[tuple[list[str], np.ndarray | None, dict[int, str]]]
+"""Names, the logits [B, K] of those that could be read, and by place in the names why others could not."""
 
 
 def answer(
     classifier: Classifier, items: Iterator[Item], request: PredictRequest, progress: Progress
 ) -> Answered:
-    """The logits of pictures that can be read; only those of some batches are in memory."""
+    """The logits of pictures that can be read; only those of some batches are in memory.
+
+    Others end it, are left out, or keep their places, as the request says.
+    """
     register_formats()
     waiting = dict[int, Item]()
     side = classifier.preprocess.image_size
@@ -45,25 +49,33 @@ def answer(
         classifier.preprocess.crop,
     )
     workers = available_cpus() if request.workers is None else request.workers
-    told, seen, left_out = Remarks("the pictures"), 0, 0
+    told, keep, seen, unread = Remarks("the pictures"), request.on_error == "keep", 0, 0
     with contextlib.closing(decode_batches(batches(), render, workers)) as decoded:
         for batch, logits in classifier.over(decoded, size):
             for _, err in batch.failed:
                 if request.on_error == "error":
-                    raise err
-                progress.note(f"left out: {err.what} ({err.where})")
+                    hint = (
+                        f"{seen} pictures went before; on_error=skip leaves it out, on_error=keep its label"
+                    )
+                    raise type(err)(err.what, where=err.place, hint=hint) from err
+                if not keep:
+                    progress.note(f"left out: {err.what} ({err.where})")
             for row, text in batch.remarks:
                 told.add(waiting[row][0], text)
-            names = [waiting[row][0] for row in batch.index]
-            for row in (*batch.index, *(row for row, _ in batch.failed)):
+            why = {row: err.what for row, err in batch.failed}
+            rows = sorted([*batch.index, *why] if keep else batch.index)
+            names = [waiting[row][0] for row in rows]
+            for row in (*batch.index, *why):
                 del waiting[row]
-            if logits is not None:
-                yield names, logits
-            seen, left_out = seen + len(names), left_out + len(batch.failed)
-            progress.advance(len(names) + len(batch.failed))
+            if names:
+                yield names, logits, {place: why[row] for place, row in enumerate(rows) if row in why}
+            seen, unread = seen + len(batch.index), unread + len(why)
+            progress.advance(len(batch.index) + len(why))
     progress.finish()
     for line in told.lines():
         progress.note(line)
-    if not seen:
-        what = "none of the pictures can be read" if left_out else "no pictures"
-        raise InputError(what, where=None if left_out else "standard input")
+    if keep and unread:
+        progress.note(f"{unread} of {seen + unread} pictures cannot be read and have no label")
+    elif not seen:
+        what = "none of the pictures can be read" if unread else "no pictures"
+        raise InputError(what, where=None if unread else "standard input")

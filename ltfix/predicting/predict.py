@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,20 +41,22 @@ class Prediction:
 
     Attributes:
         sample: its path, as the source or the list has it; its row where a cache has no names.
-        label: the most probable class; None where that is below ``abstain``.
-        top: classes and their probabilities, the most probable first.
-        probabilities: [K] float32.
+        label: the most probable class; None where that is below ``abstain``, or the picture cannot be read.
+        top: classes and their probabilities, the most probable first; none of an unreadable picture.
+        probabilities: [K] float32, NaN of an unreadable picture.
+        error: why a picture that was kept cannot be read.
     """
 
     sample: str
     label: str | None
     top: list[tuple[str, float]]
     probabilities: np.ndarray
+    error: str | None = None
 
     @property
     def probability(self) -> float:
-        """Of the most probable class."""
-        return self.top[0][1]
+        """Of the most probable class; NaN of an unreadable picture."""
+        return self.top[0][1] if self.top else math.nan
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -62,7 +65,7 @@ class Predictions:
 
     Attributes:
         classes: the K class names. model: what predicts, by name. top, abstain: as requested.
-        answered: names and logits, batch by batch.
+        answered: names and logits, batch by batch. keeps: whether unreadable pictures are among them.
         kept: given a list, names and probabilities [B, K] of all that went by.
     """
 
@@ -71,6 +74,7 @@ class Predictions:
     top: int
     abstain: float | None
     answered: Answered
+    keeps: bool = False
     kept: list[tuple[list[str], np.ndarray]] | None = None
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -78,16 +82,23 @@ class Predictions:
 
     def batches(self) -> Iterator[list[Prediction]]:
         """Each batch as soon as it is done."""
-        for names, logits in self.answered:
-            shifted = logits - logits.max(1, keepdims=True)
-            p = np.exp(shifted, dtype=np.float32)
-            p /= p.sum(1, keepdims=True)
+        for names, logits, errors in self.answered:
+            p = np.full((len(names), len(self.classes)), np.nan, np.float32)
+            order: list[list[int]] = [[]] * len(names)
+            if logits is not None:
+                read = [place for place in range(len(names)) if place not in errors]
+                shifted = np.exp(logits - logits.max(1, keepdims=True), dtype=np.float32)
+                p[read] = shifted / shifted.sum(1, keepdims=True)
+                best = np.argsort(-logits, axis=1, kind="stable")  # of equal ones the lower index
+                for place, row in zip(read, best[:, : self.top].tolist(), strict=True):
+                    order[place] = row
             if self.kept is not None:
                 self.kept.append((names, p))
-            order = np.argsort(-logits, axis=1, kind="stable")[:, : self.top]  # of equal ones the lower index
-            yield [self._one(*row) for row in zip(names, order.tolist(), p, strict=True)]
+            yield [self._one(*row, errors.get(i)) for i, row in enumerate(zip(names, order, p, strict=True))]
 
-    def _one(self, name: str, order: list[int], p: np.ndarray) -> Prediction:
+    def _one(self, name: str, order: list[int], p: np.ndarray, error: str | None) -> Prediction:
+        if error is not None:
+            return Prediction(name, None, [], p, error)
         top = [(self.classes[k], float(p[k])) for k in order]
         unsure = self.abstain is not None and top[0][1] < self.abstain
         return Prediction(name, None if unsure else top[0][0], top, p)
@@ -148,7 +159,8 @@ def predict(
     else:
         assert pictures is not None
         answered = _of_pictures(opened, known, pictures, asked, progress)
-    return Predictions(names, name, min(asked.top, len(names)), asked.abstain, answered)
+    keeps = features is None and asked.on_error == "keep"
+    return Predictions(names, name, min(asked.top, len(names)), asked.abstain, answered, keeps)
 
 
 def _head(model: Head | Path | str) -> Head:
@@ -226,6 +238,6 @@ def _named(blocks: Iterable[tuple[slice, np.ndarray]], cache: FeatureCache, prog
     samples = cache.samples or range(cache.n)
     progress.start("predict", cache.n, "samples")
     for rows, logits in blocks:
-        yield [str(name) for name in samples[rows]], logits
+        yield [str(name) for name in samples[rows]], logits, {}
         progress.advance(len(logits))
     progress.finish()

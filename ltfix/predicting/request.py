@@ -16,7 +16,7 @@ class PredictRequest(BodyRequest):
     Attributes:
         top: so many classes of each picture, the most probable first.
         abstain: below this probability a picture gets no label.
-        on_error: "error" ends at an unreadable picture, "skip" leaves it out.
+        on_error: "error" ends at an unreadable picture, "skip" leaves it out, "keep" gives it no label.
         split: which, where the pictures have several. columns: of a table, as `extract` has them.
         batch_size: pictures a batch; None fits it to device and picture size.
         workers: decoding threads; None is one a core.
@@ -26,7 +26,9 @@ class PredictRequest(BodyRequest):
     top: int = option(1, "So many classes of each picture, the most probable first.", metavar="K", low=1)
     abstain: float | None = option(None, "No label below this probability.", metavar="P", low=0, high=1)
     on_error: str = option(
-        "error", "At an unreadable picture: error, or skip and leave it out.", choices=("error", "skip")
+        "error",
+        "At an unreadable picture: error, skip it, or keep a row without a label.",
+        choices=("error", "skip", "keep"),
     )
     split: Sequence[str] = option((), "Of a source with several splits, this one.", metavar="NAME")
     columns: str | None = option(None, "Of a table: path=NAME; it needs no labels.", metavar="NAMES")

@@ -8,7 +8,6 @@ import pytest
 
 from ltfix.errors import UsageError
 from ltfix.extraction.request import Request
-from ltfix.features.layout import SHARD_ROWS
 
 
 @pytest.mark.parametrize(
@@ -31,6 +30,6 @@ def test_refusals(values: dict[str, Any], message: str):
 
 
 def test_defaults_are_fine():
-    assert Request(data="x", backbone="y").shard_rows == SHARD_ROWS
+    assert Request(data="x", backbone="y").shard_rows is None
     Request(data="x", backbone="y")
     Request(data="x", backbone="y", workers=0, batch_size=1)

@@ -274,7 +274,11 @@ def test_a_resumed_extraction_equals_an_uninterrupted_one(photos: Path, tmp_path
     monkeypatch.setattr(Forward, "_start", real)
     assert (tmp_path / "halves" / "train" / "partial.json").exists()
     progress = Notes()
-    extract(photos, tmp_path / "halves", progress=progress, batch_size=2, threads=2)
+    with pytest.raises(InputError, match=r"shard_rows was 4, is 5"):
+        extract(photos, tmp_path / "halves", shard_rows=5)
+    extract(photos, tmp_path / "halves", progress=progress, batch_size=2, threads=2, shard_rows=None)
+    assert tree(tmp_path / "whole") == tree(tmp_path / "halves")
+    extract(photos, tmp_path / "halves", shard_rows=None)  # finished, and kept
     assert tree(tmp_path / "whole") == tree(tmp_path / "halves")
     assert any("going on after 1 of 3 shards" in note for note in progress.notes)
     assert "the batch size stays 3, as at the first start" in progress.notes

@@ -134,7 +134,9 @@ def test_unreadable_pictures(project: Path, tmp_path: Path, capsys: pytest.Captu
     make_image(0).save(tmp_path / "fine.png")
     asked = ["predict", "head.safetensors", "--data", str(tmp_path), "--format", "csv"]
     assert cli.run(asked) == 3
-    assert capsys.readouterr().err.startswith("ltfix: error: not an image file")
+    err = capsys.readouterr().err
+    assert err.startswith("ltfix: error: not an image file")
+    assert err.endswith("0 pictures went before; --on-error skip leaves it out, --on-error keep its label\n")
     assert cli.run([*asked, "--on-error", "skip"]) == 0
     out, err = capsys.readouterr()
     assert [row["sample"] for row in rows_of(out)] == ["fine.png"]
@@ -142,6 +144,41 @@ def test_unreadable_pictures(project: Path, tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "fine.png").unlink()
     assert cli.run([*asked, "--on-error", "skip"]) == 3
     assert "none of the pictures can be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["1", "2", "9"])
+def test_unreadable_pictures_keep_their_rows(project: Path, tmp_path: Path, capsys, size: str):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_bytes(b"no")
+    make_image(0).save(tmp_path / "b.png")
+    out, names = {form: tmp_path / f"p.{form}" for form in ("csv", "json", "parquet")}, ["a", "b", "c"]
+    asked = ["predict", "head.safetensors", "--data", str(tmp_path), "--on-error", "keep", "--top", "2"]
+    asked += ["--batch-size", size]
+    for form in out.values():
+        assert (
+            cli.run([*asked, "--output", str(form), "--probs", str(tmp_path / "p.npz"), "--overwrite"]) == 0
+        )
+        assert "2 of 3 pictures cannot be read and have no label" in capsys.readouterr().err
+    rows, lines = rows_of(out["csv"].read_text()), json.loads(out["json"].read_text())["predictions"]
+    table = parquet.read_table(out["parquet"]).to_pylist()
+    for found in (rows, lines, table):
+        assert [row["sample"] for row in found] == [f"{name}.png" for name in names]
+        assert [bool(row["label"]) for row in found] == [False, True, False]
+        assert [(row.get("error") or "").startswith("not an image file") for row in found] == [
+            True,
+            False,
+            True,
+        ]
+    assert (lines[0]["probability"], table[0]["top"], rows[2]["label_2"]) == (None, None, "")
+    with np.load(tmp_path / "p.npz") as whole:
+        assert np.isnan(whole["probabilities"]).all(1).tolist() == [True, False, True]
+    assert cli.run(asked) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "a.png: not an image file" in shown[1] and shown[1].split()[:2] == ["–", "–"]
+    (tmp_path / "b.png").unlink()  # none is left
+    assert [one.error is None for one in ltfix.predict("head.safetensors", tmp_path, cache="features/train",
+        device="cpu", on_error="keep")] == [False, False]  # fmt: skip
 
 
 def test_a_line_a_picture_while_the_next_is_not_known(project: Path):
@@ -185,7 +222,7 @@ def peak(path: Path, repeats: int) -> int:
     request = PredictRequest(batch_size=16, workers=2)
     items = ((f"{path}", lambda: make_image(0, (8, 8))) for _ in range(repeats))
     tracemalloc.start()
-    seen = sum(len(names) for names, _ in pictures.answer(MeanColour(), items, request, SILENT))
+    seen = sum(len(names) for names, _, _ in pictures.answer(MeanColour(), items, request, SILENT))
     found = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert seen == repeats
@@ -249,6 +286,7 @@ class TestFormats:
                 "Parquet goes to a file (--format parquet): name it by --output FILE",
             ),
             (["--probs", "p.csv"], 2, "probabilities go to an .npz or a .safetensors file (p.csv)"),
+            (["--threads", "5000"], 2, "threads = 5000 is out of range (--threads): it must be 1 to 4096"),
             (["--abstain", "1.5"], 2, "abstain = 1.5 is out of range (--abstain)"),
             (["--cache", "absent"], 3, "no such feature cache (absent)"),
             (["--output", "photos"], 3, "is a folder"),
