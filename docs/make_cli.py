@@ -20,16 +20,16 @@ HEAD = """\
 ## Conventions
 
 **Values** come from the option, else from the environment (`LTFIX_FIT_METHOD`: command, then option, in
-capitals with `_`; a repeatable option is split at blanks), else from `ltfix.toml` in the working folder,
-or where there is none in the folder that `--work` or `LTFIX_WORK` names (of two, a note says which is read),
-else from the default. In the file each command has a table whose keys are the long option names, with `-`
-or `_`; `work`, `seed`, `device`, `threads` and `quiet` may stand above the tables and then serve every
-command, as `LTFIX_SEED` does; every other variable names its command (`LTFIX_EVALUATE_FORMAT`, not
-`LTFIX_FORMAT`). Arguments given by place (CACHE, HEAD) have no key and no variable. An empty variable sets
-nothing, an empty text for a path is an error. Paths in the file are relative to the file's folder. A
-repeatable `key=value` option may be a table: `[fit.set]` with `tau = 0.7` says what `--set tau=0.7` says.
-`ltfix init` writes a file with the options in comments, but for those of one run (`--overwrite`, `--dry-run`,
-`--verify`, `--output`, `--format`), which the file may set all the same.
+capitals with `_`; a repeatable option is split at blanks, one of files as `PATH` is), else from `ltfix.toml`
+in the working folder, or where there is none in the folder that `--work` or `LTFIX_WORK` names (of two, a
+note says which is read), else from the default. In the file each command has a table whose keys are the long
+option names, with `-` or `_`; `work`, `seed`, `device`, `threads` and `quiet` may stand above the tables and
+then serve every command, as `LTFIX_SEED` does; every other variable names its command
+(`LTFIX_EVALUATE_FORMAT`, not `LTFIX_FORMAT`). Arguments given by place (CACHE, HEAD) have no key and no
+variable. An empty variable sets nothing, an empty text for a path is an error. Paths in the file are
+relative to the file's folder. A repeatable `key=value` option may be a table: `[fit.set]` with `tau = 0.7`
+says what `--set tau=0.7` says. `ltfix init` writes a file with the options in comments, but for those of one
+run (`--overwrite`, `--dry-run`, `--verify`, `--output`, `--format`), which the file may set all the same.
 
 **Misspelt names** are errors. Every command reads the whole file: an unknown key or a value of the wrong type
 is refused in any table. `ltfix init --check` looks at words and ranges besides, and writes nothing. Of
