@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _invoke(argv: Sequence[str]) -> None:
     """Parse and run; past typer's own ``main``, which would answer a broken pipe or Ctrl-C itself."""
+    warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
     name, rest = invocation.split(argv, commands.COMMANDS)
     if name is not None:
         invocation.demand_texts(rest, commands.load(name))

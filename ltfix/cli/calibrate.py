@@ -15,7 +15,8 @@ from ltfix.stage2.methods.options import CALIBRATE
 
 
 def calibrate(
-    head: Annotated[Path | None, Option("A head file.", metavar="HEAD"), ARGUMENT] = None,
+    *,
+    head: Annotated[Path, Option("A head file.", metavar="HEAD"), ARGUMENT],
     val: ValCache = None,
     by: Annotated[str, Option("One temperature, or one a shot group.", choices=CALIBRATE)] = "one",
     out: Annotated[
@@ -34,8 +35,6 @@ def calibrate(
     """
     from ltfix.errors import UsageError
 
-    if head is None:
-        raise UsageError("no head is given", where="ltfix calibrate", hint="ltfix calibrate HEAD val=CACHE")
     if console.is_stdout(out):
         raise UsageError("a head goes to a file, not to stdout", where=f"--out {out}")
     place = out or head.with_name(f"{head.stem}-calibrated{head.suffix}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +10,13 @@ from ltfix.cli import config, console
 from ltfix.cli.caches import usual
 from ltfix.cli.options import WorkFolder
 from ltfix.cli.signature import ARGUMENT
-from ltfix.errors import UsageError
 from ltfix.exporting.request import FORMATS, ExportRequest
 from ltfix.option import Option
 
 
 def export(
     *,
-    head: Annotated[Path | None, Option("The head file.", metavar="HEAD"), ARGUMENT] = None,
+    head: Annotated[Path, Option("The head file.", metavar="HEAD"), ARGUMENT],
     request: ExportRequest,
     out: Annotated[
         Path | None, Option("The file or folder.  [default: exports/<head>]", metavar="PATH")
@@ -37,12 +35,8 @@ def export(
 
     The export is loaded as its users load it and compared with ltfix's own logits before it is published.
     """
-    if head is None:
-        raise UsageError("no head given", where="ltfix export", hint="`ltfix export heads/samn.safetensors`")
-
     from ltfix.exporting.export import export as write
 
-    warnings.filterwarnings("ignore", module="PIL")
     written = write(
         head,
         out or work / "exports" / f"{head.stem}{FORMATS[request.to]}",

@@ -32,11 +32,8 @@ def extract(
     The same command again goes on where an interrupted one stopped. Given to several processes at once, by
     `torchrun --nproc-per-node N -m ltfix extract …` or on hosts that share the folder, the work is shared.
     """
-    import warnings
-
     from ltfix.extraction.opening import open_data
 
-    warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
     out = work / request.out if config.origin("out") == "default" else request.out
     request = dataclasses.replace(of_its_run(request), out=out, beside=work / "features")
     if dry_run:

@@ -16,13 +16,13 @@ from ltfix.option import Option
 def import_(
     *,
     sources: Annotated[
-        list[Path] | None,
+        list[Path],
         Option(
             "A .npy, .npz, .h5, .pt, .parquet or .csv, or a folder; or feature caches to be joined.",
             metavar="SRC",
         ),
         ARGUMENT,
-    ] = None,
+    ],
     request: ImportRequest,
     out: Annotated[
         Path | None, Option("The folder of the cache.  [default: WORK/features/<SRC's name>]", metavar="DIR")
@@ -34,9 +34,6 @@ def import_(
     Reads numpy's files, clip-retrieval's folders, HDF5, tensors that torch saved, parquet with a column of
     lists, and CSV with a column a dimension.
     """
-    if not sources:
-        raise UsageError("nothing to import", where="ltfix import", hint="`ltfix import train.npz`")
-
     if len(sources) > 1 and out is None:
         hint = "`ltfix import features/train features/new out=features/all`"
         raise UsageError("several caches are joined into another", where="out", hint=hint)

@@ -109,7 +109,10 @@ def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             arguments = bind(function, values)
         except UsageError as err:
-            raise UsageError(err.what, where=err.place or f"ltfix {name}", hint=err.hint) from err
+            if err.place is not None:
+                raise
+            hint = err.hint or f"see `ltfix {name} --help`"
+            raise UsageError(err.what, where=f"ltfix {name}", hint=hint) from err
         return function(**arguments)
 
     given: dict[str, Any] = {"context": typer.Context}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -24,16 +23,16 @@ FORMATS = ("table", "csv", "jsonl", "json", "parquet")
 def predict(
     *,
     model: Annotated[
-        Path | None, Option("A head file, or what ltfix export wrote.", metavar="HEAD_OR_EXPORT"), ARGUMENT
-    ] = None,
+        Path, Option("A head file, or what ltfix export wrote.", metavar="HEAD_OR_EXPORT"), ARGUMENT
+    ],
     data: Annotated[
-        str | None,
+        str,
         Option(
             "A picture, a folder at any depth, list:FILE, another source, - for paths on stdin; or a cache.",
             metavar="SRC",
             path="data",
         ),
-    ] = None,
+    ],
     request: PredictRequest,
     cache: Annotated[
         Path | None,
@@ -51,14 +50,10 @@ def predict(
 
     The body of a head is what its cache recorded, or --backbone and --checkpoint.
     """
-    if model is None or data is None:
-        hint = "`ltfix predict heads/samn.safetensors data=photos`"
-        raise UsageError(f"no {'model' if model is None else 'data'} given", where="ltfix predict", hint=hint)
     console.claim(output, probs, overwrite=run.overwrite)
     format = console.format_of(format, output, {f".{name}": name for name in FORMATS})
     if format == "parquet" and (output is None or console.is_stdout(output)):
         raise UsageError("Parquet goes to a file", where="--format parquet", hint="name it by output=FILE")
-    warnings.filterwarnings("ignore", module="PIL")
 
     from ltfix.predicting import formats
     from ltfix.predicting.predict import predict as ask

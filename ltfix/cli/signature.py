@@ -1,6 +1,6 @@
 """A command's options, read from its function's signature.
 
-A parameter of the function is one of four things, as its annotation says::
+A parameter of the function is one of four things, as its annotation says; without a default it is needed::
 
     def fit(
         cache: Annotated[Path | None, Option("Training features.", metavar="CACHE"), ARGUMENT] = None,
@@ -184,6 +184,8 @@ def _of_one(parameter: inspect.Parameter, base: Any, option: Option, positional:
 
     def build(values: dict[str, Any]) -> Any:
         value = own.value(values[own.name])
+        if parameter.default is inspect.Parameter.empty and value in (None, []):
+            raise UsageError(f"no {own.metavar if positional else own.flag} given")
         check(own.name, value, option)
         return value
 

@@ -38,11 +38,8 @@ def train_backbone(
     if config.origin("out") == "default":
         request = dataclasses.replace(request, out=work / request.out / (name or _run_name(request)))
 
-    import warnings
-
     from ltfix.stage1.images import open_images
 
-    warnings.filterwarnings("ignore", module="PIL")  # what matters in them is an error of ours
     images = open_images(request)
 
     from ltfix.stage1.train import train

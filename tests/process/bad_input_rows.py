@@ -219,7 +219,7 @@ ALONE = f"{EXPORT} --features --to torch-export --out x.pt2"
 
 
 EXPORTS = [
-    Row("no head to export", "export", 2, r"no head given", real=False),
+    Row("no head to export", "export", 2, r"no HEAD given", real=False),
     Row("unknown format", f"{EXPORT} --to tensorflow", 2, r"--to.*it may be timm", real=False),
     Row("no body", EXPORT, 2, r"of which backbone.*--backbone", edit_manifest(backbone={}), real=False),
     Row("a model of a head alone", f"{EXPORT} --features", 2, r"timm takes a whole model", real=False),
