@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ltfix.backbones.checkpoint import WRAPPERS, Checkpoint
 from ltfix.backbones.layouts import CLASSIFIERS
+from ltfix.backbones.network import Network
 from ltfix.errors import UsageError
 from ltfix.heads.head import STAGE1, Head
 
@@ -57,17 +58,6 @@ def classifier(heads: Sequence[Head | None], which: str) -> Head | None:
     return Head(weight, np.mean([head.bias for head in known], 0), STAGE1)
 
 
-def ask(extractor: Any, which: str) -> None:
-    """Let a model that may return several features give them as ``which`` says.
-
-    Raises:
-        UsageError: it returns one.
-    """
-    if not hasattr(extractor, "experts"):
-        check(which, 1)
-    extractor.experts = which
-
-
 def check(which: str | None, n: int) -> str:
     """What is asked of ``n`` experts; side by side where nothing is.
 
@@ -84,17 +74,16 @@ def check(which: str | None, n: int) -> str:
     return which
 
 
-def by_expert(checkpoint: Checkpoint, body: Collection[str], classifiers: Sequence[str]) -> list[Checkpoint]:
+def by_expert(checkpoint: Checkpoint, network: Network) -> list[Checkpoint]:
     """A checkpoint of several experts as one of the plain network for each; any other as it is.
 
     An expert's tensors are known by a number that the network's own names lack: ``layer4s.1.0.conv1.weight``
     and ``linears.1.weight`` (RIDE, BalPoE), ``networks.1.conv1.weight`` or ``backbone.1.conv1.weight`` beside
     ``classifier.1.weight`` (NCL). All others are shared.
-
-    Args:
-        body: the names that the network has besides its classifier. classifiers: its names of that.
     """
-    heads = {f"{name}.{kind}" for name in (*classifiers, *CLASSIFIERS) for kind in ("weight", "bias")}
+    own = tuple(f"{name}." for name in network.classifiers)
+    body = {name for name in network.body.state_dict() if not name.startswith(own)}
+    heads = {f"{n}.{kind}" for n in (*network.classifiers, *CLASSIFIERS) for kind in ("weight", "bias")}
     found = {name: _expert(name, body, heads) for name in checkpoint.state}
     experts = sorted({expert for expert, own in found.values() if expert is not None and own in body})
     if len(experts) < 2:

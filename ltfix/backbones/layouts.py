@@ -175,7 +175,9 @@ def _misfit(body: State, given: State, checkpoint: Checkpoint) -> InputError | N
             what = f"the model's tensors are there under the prefix {' and again under '.join(prefixes)}"
             hint = f"choose by checkpoint_key={prefixes[0].rstrip('.')}"
         else:
-            what = "the checkpoint is of another architecture: " + _list(missing, unexpected)
+            told = (("missing", missing), ("unexpected", unexpected))
+            what = "; ".join(f"{kind} {some(names)}" for kind, names in told if names)
+            what = f"the checkpoint is of another architecture: {what}"
             hint = None if missing else "leave tensors out by ignore_tensors=PATTERN"
         return InputError(what, where=checkpoint.path, hint=hint)
     for name, value in given.items():
@@ -223,8 +225,3 @@ def _told_adapted(given: State, fitting: State) -> str:
     if changed:
         return f"resampled to this image size, as the model's library does: {some(changed)}"
     return "the original code's names are translated, as the model's library does"
-
-
-def _list(missing: list[str], unexpected: list[str]) -> str:
-    told = (("missing", missing), ("unexpected", unexpected))
-    return "; ".join(f"{kind} {some(names)}" for kind, names in told if names)

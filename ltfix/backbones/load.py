@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -107,9 +108,11 @@ def load_backbone(
         return open_network(name, pretrained and loaded is None, arguments, overrides, seed)
 
     network = opened()
-    parts = [loaded] if loaded is None else _by_expert(loaded, network)
+    parts = [loaded] if loaded is None else multi.by_expert(loaded, network)
     if len(parts) == 1 and experts is not None:
-        multi.ask(network.extractor, experts)
+        if not hasattr(network.extractor, "experts"):
+            multi.check(experts, 1)
+        network.extractor.experts = experts  # type: ignore[assignment]
     networks = [network, *(opened() for _ in parts[1:])]
     found = [
         _assemble(name, each, part, arguments, overrides) for each, part in zip(networks, parts, strict=True)
@@ -119,12 +122,6 @@ def load_backbone(
         backbone.info["experts"] = experts
     backbone.notes[:0] = notes
     return backbone
-
-
-def _by_expert(loaded: Checkpoint, network: Network) -> list[Checkpoint]:
-    own = tuple(f"{name}." for name in network.classifiers)
-    body = {name for name in network.body.state_dict() if not name.startswith(own)}
-    return multi.by_expert(loaded, body, network.classifiers)
 
 
 def _joined(found: list[Backbone], experts: str | None) -> Backbone:
@@ -228,7 +225,11 @@ def _check_architecture(loaded: Checkpoint, name: str, arguments: dict[str, Any]
     Raises:
         InputError: the file says it is of another architecture, and no model_args bridge the two.
     """
-    said = loaded.metadata.get("timm_model") or _architecture(loaded.metadata)
+    said = loaded.metadata.get("timm_model")
+    if not said:
+        with contextlib.suppress(ValueError, AttributeError, RecursionError):
+            found = json.loads(loaded.metadata.get("pretrained_cfg", "{}")).get("architecture")
+            said = None if found is None else str(found)
     ours = name.removeprefix(PREFIX).partition(".")[0]
     if said is None or said.partition(".")[0] == ours or name.startswith(HUB):
         return []
@@ -238,14 +239,6 @@ def _check_architecture(loaded: Checkpoint, name: str, arguments: dict[str, Any]
             what, where=loaded.path, hint=f"use backbone={said}, or bridge the two by model_args=…"
         )
     return [what]
-
-
-def _architecture(metadata: Mapping[str, str]) -> str | None:
-    try:
-        found = json.loads(metadata.get("pretrained_cfg", "{}")).get("architecture")
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    return None if found is None else str(found)
 
 
 def _is_folder(name: str) -> tuple[bool, list[str]]:

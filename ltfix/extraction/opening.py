@@ -56,29 +56,24 @@ def open_data(request: Request) -> Opened:
         hint = "views=center,train:4 has four random ones"
         raise UsageError("only random views are augmented", where="augment", hint=hint)
     demand_backbone(request.backbone, request.checkpoint, request.checkpoint_key, request.ignore_tensors)
-    indexes = Indexes(Path(request.out))
-    request, splits, train_counts = _open(request, indexes)
-    if request.on_error == "error":
-        for split in splits:
-            check_present(split)
-    return Opened(request, splits, train_counts, indexes)
-
-
-def _open(request: Request, index: Indexes) -> tuple[Request, list[Split], np.ndarray | None]:
-    """The request with the cut that its backbone was trained with; the splits, and the training samples per
-    class [K], where they are known."""
+    indexes, splits, counts = Indexes(Path(request.out)), list[Split](), None
     root, split, columns = request.root, request.split, request.columns
     if request.unlabelled:
         for name in ("classes", *request.cut()):
             if getattr(request, name) is not None:
                 raise UsageError("pictures without labels have no classes", where=name, hint="leave it out")
         pictures = open_unlabelled(request.data, root=root, split=split, columns=columns)
-        return request, [pictures.limit(request.limit)], None
-    source = open_source(request.data, root=root, split=split, columns=columns, index=index)
-    request, told = _cut_as_trained(request, source)
-    splits, counts = choose_splits(source, request)
-    own = splits[0].name in ("train", "val")
-    return request, [splits[0].noted(told if own else None), *splits[1:]], counts
+        splits = [pictures.limit(request.limit)]
+    else:
+        source = open_source(request.data, root=root, split=split, columns=columns, index=indexes)
+        request, told = _cut_as_trained(request, source)
+        splits, counts = choose_splits(source, request)
+        if splits[0].name in ("train", "val"):
+            splits[0] = splits[0].noted(told)
+    if request.on_error == "error":
+        for opened in splits:
+            check_present(opened)
+    return Opened(request, splits, counts, indexes)
 
 
 def _cut_as_trained(request: Request, source: Source) -> tuple[Request, str | None]:

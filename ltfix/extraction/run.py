@@ -98,8 +98,9 @@ def _write(
             )
         if job.split.name == "train":
             counts = cache.counts
-            if ranks().first:
-                _tell_empty(counts, progress)
+            empty = int((counts == 0).sum())
+            if empty and ranks().first:
+                progress.note(f"{empty} of {len(counts)} classes have no training sample")
         caches[job.split.name] = cache
     return caches
 
@@ -165,8 +166,7 @@ def _write_shards(extraction: Extraction, shared: SharedCache, forward: Forward,
             pause()
             progress.advance(0)
     progress.finish()
-    for line in told.lines():
-        progress.note(line)
+    told.tell(progress)
 
 
 def _made(
@@ -233,23 +233,12 @@ def _stage1_head(
     """The backbone's classifier as a cache keeps it, with the data's classes and training counts [K]."""
     if backbone.head is None:
         return None
-    if split.name == "train":
-        counts = _kept_counts(writer)
+    if split.name == "train":  # of what is in the shards: those skipped are not training samples
+        labels = [load_tensors(writer.folder / shard.file)[0]["labels"] for shard in writer.plan.shards()]
+        counts = np.bincount(np.concatenate(labels), minlength=len(split.classes))
     meta = {"backbone": backbone.info}
     if "recipe" in backbone.head.meta:  # by which stage 2 knows what was published for such a backbone
         meta["recipe"] = backbone.head.meta["recipe"]
     return dataclasses.replace(
         backbone.head, method=STAGE1, classes=split.classes, counts=counts, meta=meta, path=None
     )
-
-
-def _kept_counts(writer: CacheWriter) -> np.ndarray:
-    """[K] samples per class in the shards: those skipped are not training samples."""
-    labels = [load_tensors(writer.folder / shard.file)[0]["labels"] for shard in writer.plan.shards()]
-    return np.bincount(np.concatenate(labels), minlength=len(writer.plan.classes))
-
-
-def _tell_empty(counts: np.ndarray, progress: Progress) -> None:
-    empty = int((counts == 0).sum())
-    if empty:
-        progress.note(f"{empty} of {len(counts)} classes have no training sample")

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ltfix.progress import Progress
+
 MAX_PIXELS = 178_956_970  # where Pillow, too, speaks of a decompression bomb
 
 JpegDecoder = Callable[[bytes], np.ndarray]
@@ -99,9 +101,8 @@ class Remarks:
         count, first = self._found.get(text, (0, sample))
         self._found[text] = count + 1, first
 
-    def lines(self) -> list[str]:
+    def tell(self, progress: Progress) -> None:
         """A note for each kind of remark."""
-        return [
-            f"{count:,} image{'s' * (count > 1)} of {self.split}: {text} ({first}{', …' * (count > 1)})"
-            for text, (count, first) in self._found.items()
-        ]
+        for text, (count, first) in self._found.items():
+            some, more = "s" * (count > 1), ", …" * (count > 1)
+            progress.note(f"{count:,} image{some} of {self.split}: {text} ({first}{more})")

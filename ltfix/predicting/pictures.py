@@ -72,8 +72,7 @@ def answer(
             seen, unread = seen + len(batch.index), unread + len(why)
             progress.advance(len(batch.index) + len(why))
     progress.finish()
-    for line in told.lines():
-        progress.note(line)
+    told.tell(progress)
     if keep and unread:
         progress.note(f"{unread} of {seen + unread} pictures cannot be read and have no label")
     elif not seen:

@@ -24,6 +24,7 @@ from ltfix.stage1.distributed import ALONE, Processes
 from ltfix.stage1.forgetting import Forgetting
 from ltfix.stage1.objectives import BatchPart, Objective
 from ltfix.stage1.run_folder import Epoch
+from ltfix.stage1.state import Moving
 from ltfix.stage1.streams import Batch, ImageStream
 from ltfix.stage1.trainee import Trainee, model_errors
 from ltfix.stage2.loop import samplers
@@ -107,6 +108,10 @@ class Trainer:
         self._order = torch.arange(len(self.labels), device=self.compute.device)
         learner = Learner(self.trainee, self.objective, self.compute)
         self.learner = self.processes.wrap(learner, self.compute.device)
+
+    def moving(self) -> Moving:
+        """What a checkpoint holds of it."""
+        return Moving(self.trainee, self.optimizer, self.average, self.scaler, self.forgetting)
 
     def epoch(self, number: int, rate: float, progress: Progress) -> Epoch:
         """Train epoch ``number`` (from 0) at one learning rate; its means are over augmented images.

@@ -53,13 +53,14 @@ class Plan:
     def decides(self) -> dict[str, Any]:
         """What decides the weights, as JSON: a checkpoint of other decisions is another run's."""
         start, train, order = self.start, self.train, self.request.classes_order
+        new = LATER.difference(self.recipe.part.values)
         return {
             "model": self.request.model,
             "model_args": dict(self.request.model_args),
             "recipe": self.recipe.name,
             **({} if self.request.loss is None else {"loss": self.recipe.part.identity}),
             "preset": self.preset,
-            "values": self._decisive(),
+            "values": {k: v for k, v in self.values.items() if k not in new or v != COMMON[k].default},
             "preprocess": start.preprocess.to_dict(),
             "start": start.weights if start.weights == "random" else {start.weights: start.weights_sha256},
             "data": {"kind": train.kind, "root": train.root, "n": len(train), "digest": train.digest}
@@ -68,10 +69,6 @@ class Plan:
             "classes": list(train.classes),
             "seed": self.request.seed,
         }
-
-    def _decisive(self) -> dict[str, Any]:
-        new = LATER.difference(self.recipe.part.values)
-        return {k: v for k, v in self.values.items() if k not in new or v != COMMON[k].default}
 
     def describe(self, processes: int) -> dict[str, Any]:
         """What ``run.json`` says: all that decides the weights, what they fit, and where they were made."""

@@ -86,26 +86,29 @@ def _inventory(arrays: Mapping[str, np.ndarray]) -> str:
     return files.sha256_json({name: list(array.shape) for name, array in arrays.items()})
 
 
-def capture(
-    epoch: int,
-    decides: dict[str, Any],
-    model: nn.Module,
-    optimizer: Optimizer,
-    *,
-    average: MovingAverage | None = None,
-    scaler: GradScaler | None = None,
-    forgetting: Forgetting | None = None,
-) -> TrainingState:
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Moving:
+    """What moves in a training run: the network, its optimizer and what there is besides."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    average: MovingAverage | None = None
+    scaler: GradScaler | None = None
+    forgetting: Forgetting | None = None
+
+
+def capture(epoch: int, decides: dict[str, Any], moving: Moving) -> TrainingState:
     """The state of a run after ``epoch`` epochs."""
+    model, scaler = moving.model, moving.scaler
     tensors: dict[str, Tensor] = {f"model/{name}": value for name, value in model.state_dict().items()}
     for name, parameter in model.named_parameters():
-        held = optimizer.state.get(parameter, {})
+        held = moving.optimizer.state.get(parameter, {})
         keys = {group: key for group, key in _OPTIMIZERS.items() if held.get(key) is not None}
         tensors |= {f"{group}/{name}": held[key] for group, key in keys.items()}
-    if average is not None:
-        tensors |= {f"average/{name}": value for name, value in average.tensors.items()}
-    if forgetting is not None:
-        tensors["right/samples"] = forgetting.right
+    if moving.average is not None:
+        tensors |= {f"average/{name}": value for name, value in moving.average.tensors.items()}
+    if moving.forgetting is not None:
+        tensors["right/samples"] = moving.forgetting.right
     arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
     if scaler is not None and scaler.is_enabled():
         scales = scaler.state_dict()
@@ -113,36 +116,29 @@ def capture(
     return TrainingState(epoch, decides, arrays)
 
 
-def restore(
-    state: TrainingState,
-    model: nn.Module,
-    optimizer: Optimizer,
-    *,
-    average: MovingAverage | None = None,
-    scaler: GradScaler | None = None,
-    forgetting: Forgetting | None = None,
-) -> None:
+def restore(state: TrainingState, moving: Moving) -> None:
     """Put a captured state back.
 
     Raises:
         InputError: its names or shapes are not the model's.
     """
+    model, scaler = moving.model, moving.scaler
     try:
         put_state(model, _below("model", state))
-        if average is not None:
-            average.load(_below("average", state))
+        if moving.average is not None:
+            moving.average.load(_below("average", state))
         for group, key in _OPTIMIZERS.items():
             held = _below(group, state)
             for name, parameter in model.named_parameters():
                 if name in held:
                     like = parameter if held[name].shape == parameter.shape else held[name]
                     kept = torch.empty_like(like, requires_grad=False).copy_(held[name])
-                    optimizer.state[parameter][key] = kept
+                    moving.optimizer.state[parameter][key] = kept
     except (RuntimeError, KeyError) as err:
         raise InputError("the checkpoint is of another network", where=NAME, hint=_ANEW) from err
     right = _below("right", state).get("samples")
-    if forgetting is not None and right is not None:
-        forgetting.load(right)
+    if moving.forgetting is not None and right is not None:
+        moving.forgetting.load(right)
     scaling = _below("scaler", state)
     if scaler is not None and scaler.is_enabled() and scaling:
         scaler.load_state_dict({**scaler.state_dict(), **{key: scaling[key].item() for key in _SCALER}})

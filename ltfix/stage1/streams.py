@@ -212,8 +212,7 @@ def decode(split: Split, preprocess: Preprocess, progress: Progress) -> np.ndarr
             told.add(split.samples[row], text)
         progress.advance(1)
     progress.finish()
-    for line in told.lines():
-        progress.note(line)
+    told.tell(progress)
     return pixels
 
 

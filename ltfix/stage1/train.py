@@ -117,7 +117,7 @@ class _Training:
         trainer, done = self._trainer(), 0
         if folder.state is not None:
             done = folder.state.epoch
-            restore(folder.state, trainer.trainee, trainer.optimizer, **_moving(trainer))
+            restore(folder.state, trainer.moving())
             self.progress.note(f"resuming {folder.path} after epoch {done} of {plan.values['epochs']}")
         if processes.first:
             folder.begin(info)
@@ -148,10 +148,7 @@ class _Training:
                 entry["val"] = shot_accuracy(found, plan.val.labels, plan.train.counts)
             progress.note(_line(entry, epochs))
             if self.processes.first:
-                moving = _moving(trainer)
-                folder.commit(
-                    entry, capture(epoch + 1, folder.decides, trainer.trainee, trainer.optimizer, **moving)
-                )
+                folder.commit(entry, capture(epoch + 1, folder.decides, trainer.moving()))
                 if told is not None:
                     told.write(entry)
         progress.finish()
@@ -192,11 +189,6 @@ class _Training:
 def _kept(trainer: Trainer) -> contextlib.AbstractContextManager[None]:
     """The network as it is kept: its average where there is one."""
     return contextlib.nullcontext() if trainer.average is None else trainer.average.applied()
-
-
-def _moving(trainer: Trainer) -> dict[str, Any]:
-    """What a training state holds besides the network and its optimizer."""
-    return {"average": trainer.average, "scaler": trainer.scaler, "forgetting": trainer.forgetting}
 
 
 def _line(entry: Mapping[str, Any], epochs: int) -> str:

@@ -29,12 +29,12 @@ def train(model: nn.Module, optimizer: torch.optim.SGD, steps: int) -> None:
 def test_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
     model, optimizer = network()
     train(model, optimizer, 3)
-    state.capture(2, {"seed": 0}, model, optimizer).save(tmp_path)
+    state.capture(2, {"seed": 0}, state.Moving(model, optimizer)).save(tmp_path)
     train(model, optimizer, 3)
     other, its_optimizer = network()
     found = state.read_state(tmp_path)
     assert found is not None and (found.epoch, found.decides) == (2, {"seed": 0})
-    state.restore(found, other, its_optimizer)
+    state.restore(found, state.Moving(other, its_optimizer))
     train(other, its_optimizer, 3)
     for name, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
@@ -45,7 +45,7 @@ def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
     train(model, optimizer, 1)
     written = []
     for _ in range(2):
-        state.capture(1, {"b": 1, "a": 2}, model, optimizer).save(tmp_path)
+        state.capture(1, {"b": 1, "a": 2}, state.Moving(model, optimizer)).save(tmp_path)
         written.append((tmp_path / state.NAME).read_bytes())
     assert written[0] == written[1]
 
@@ -53,11 +53,11 @@ def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
 def test_a_torn_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     assert state.read_state(tmp_path) is None
     model, optimizer = network()
-    state.capture(1, {}, model, optimizer).save(tmp_path)
+    state.capture(1, {}, state.Moving(model, optimizer)).save(tmp_path)
     found = state.read_state(tmp_path)
     assert found is not None
     with pytest.raises(InputError, match="another network"):
-        state.restore(found, *network(width=5))
+        state.restore(found, state.Moving(*network(width=5)))
     path = tmp_path / state.NAME
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match="torn"):
@@ -68,7 +68,7 @@ def test_a_torn_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path: Path, group: str) -> None:
     model, optimizer = network()
     train(model, optimizer, 1)
-    state.capture(1, {}, model, optimizer).save(tmp_path)
+    state.capture(1, {}, state.Moving(model, optimizer)).save(tmp_path)
     path = tmp_path / state.NAME
     arrays, metadata = load_tensors(path)
     name = next(name for name in arrays if name.startswith(group))
