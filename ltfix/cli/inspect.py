@@ -24,7 +24,7 @@ _SHOWN_TENSORS = 12
 def inspect(
     path: Annotated[
         Path | None,
-        Option("A cache, head, run folder or checkpoint. Default: all there is.", metavar="PATH"),
+        Option("A cache, head, run folder, export or checkpoint. Default: all there is.", metavar="PATH"),
         ARGUMENT,
     ] = None,
     verify: Annotated[bool, Option("Compare recorded hashes and read every feature.")] = False,
@@ -34,7 +34,7 @@ def inspect(
     names: ArrayNames = USUAL_NAMES,
     work: WorkFolder = Path(),
 ) -> None:
-    """Show what a cache, head, run or checkpoint is: shapes, class counts as a histogram, provenance."""
+    """Show what a cache, head, run, export or checkpoint is: shapes, class counts, provenance."""
     if path is None:
         _overview(work, verify, format)
         return
@@ -61,6 +61,12 @@ def inspect(
 def _describe(path: Path, verify: bool, names: ArrayNames = USUAL_NAMES) -> Description:
     from ltfix.evaluation.describe import describe, describe_tensors
 
+    if path.suffix in (".onnx", ".pt2", ".safetensors") or (path / "config.json").is_file():
+        from ltfix.exporting.described import describe_export
+
+        found = describe_export(path) if path.exists() else None
+        if found is not None:
+            return found
     if path.suffix in _PICKLED and path.is_file():
         return describe_tensors(path, _pickled(path))
     return describe(path, verify=verify, **vars(names))
@@ -83,7 +89,7 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     places = ("features/*/", "heads/*.safetensors", "compare/*.safetensors", "runs/*/")
     found = [_describe(path, verify) for place in places for path in sorted(work.glob(place))]
     kinds = [f"{folder}*.{kind}" for folder in ("features/", "") for kind in ("npz", "safetensors")]
-    for path in sorted(path for kind in kinds for path in work.glob(kind)):
+    for path in sorted(path for kind in (*kinds, "exports/*") for path in work.glob(kind)):
         with contextlib.suppress(InputError):  # it may be of anybody
             found.append(_describe(path, verify))
     if not found:

@@ -145,6 +145,7 @@ class ExportRecord:
         method: the head's. backbone: as the cache's manifest has it.
         created_by: the program and its version.
         model, model_args: of a state dict: what it is for.
+        temperature: the least and the largest of the head's. head: SHA-256 of its file.
     """
 
     classes: list[str]
@@ -154,16 +155,21 @@ class ExportRecord:
     created_by: str = f"ltfix {__version__}"
     model: str = ""
     model_args: dict[str, Any] = dataclasses.field(default_factory=dict)
+    temperature: list[float] | None = None
+    head: str | None = None
 
     @classmethod
     def of(cls, joined: Joined, **more: Any) -> ExportRecord:
         """The record of what is exported."""
-        body = joined.backbone
+        body, head = joined.backbone, joined.head
+        heat = head.temperature
         return cls(
             classes=list(joined.classes),
             preprocess=None if body is None else body.preprocess,
             backbone=None if body is None else body.info,
-            method=joined.head.method,
+            method=head.method,
+            temperature=None if heat is None else [float(heat.min()), float(heat.max())],
+            head=None if head.path is None else files.sha256_file(head.path),
             **more,
         )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.numpy import save_file
 from ltfix.cli import run
 from ltfix.features.layout import CachePlan
 from ltfix.features.store import CacheWriter
+from ltfix.files import sha256_file
 from ltfix.heads.head import Head
 
 NAMES = ("apple", "bear", "cup")
@@ -171,3 +173,31 @@ def test_json_has_no_number_that_json_has_not(project: Path, capsys: pytest.Capt
     code, lines, _ = finished(capsys, "far.npz", "--format", "json")
     assert code == 0
     json.loads("\n".join(lines), parse_constant=refused)
+
+
+@pytest.mark.parametrize(("to", "ending"), [("onnx", ".onnx"), ("torch-export", ".pt2")])
+def test_an_export_of_a_head(project: Path, capsys: pytest.CaptureFixture[str], to: str, ending: str):
+    import ltfix
+
+    head = ltfix.load_head("heads/samn-freq.safetensors")
+    head = dataclasses.replace(head, temperature=np.array([1.5, 2.0, 2.5]))
+    head.save("heads/warm.safetensors")
+    ltfix.export("heads/warm.safetensors", f"exports/warm{ending}", to=to, features=True)
+    capsys.readouterr()
+    code, lines, err = finished(capsys, f"exports/warm{ending}")
+    assert (code, err, lines[0]) == (0, "", f"export  exports/warm{ending}")
+    facts = dict(line.split(maxsplit=1) for line in lines[1:])
+    assert (facts["format"], facts["method"], facts["input"]) == (to, "samn", "features")
+    assert (facts["classes"], facts["temperature"]) == ("3 (apple … cup)", "1.5 to 2.5")
+    assert facts["head"] == sha256_file(Path("heads/warm.safetensors"))
+    assert any("samn for" in line for line in finished(capsys)[1])
+
+
+def test_what_is_no_export_of_ours_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]):
+    Path("x").mkdir()
+    Path("x/config.json").write_text("{}")
+    for name in ("a.onnx", "a.pt2"):
+        Path(name).write_bytes(b"torn")
+    for name in ("x", "a.onnx", "a.pt2"):
+        code, lines, err = finished(capsys, name)
+        assert (code, lines, len(err.splitlines())) == (3, [], 1)

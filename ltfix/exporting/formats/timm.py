@@ -42,7 +42,8 @@ def write(joined: Joined, folder: Path) -> Path:
     kept = {name: value for name, value in model.pretrained_cfg.items() if name not in _STALE}
     values |= {"input_size": [3, size, size], "num_classes": joined.head.n_classes, "custom_load": False}
     model.pretrained_cfg = {**kept, **values}
-    config = {"label_names": list(joined.classes), "pretrained_cfg": values}
+    record = {key: value for key, value in ExportRecord.of(joined).to_dict().items() if key != "classes"}
+    config = {"label_names": list(joined.classes), "pretrained_cfg": values, "ltfix": record}
     written = folder / "model"
     save_for_hf(model, str(written), model_config=config, model_args=arguments, safe_serialization=True)
     (written / "README.md").write_text(model_card(joined), encoding="utf-8")
