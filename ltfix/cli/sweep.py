@@ -47,7 +47,7 @@ def sweep(
     """
     from ltfix.evaluation.formats import demand_gates
     from ltfix.stage2.methods.compatibility import open_caches
-    from ltfix.stage2.tables.entries import grid_of
+    from ltfix.stage2.tables.ranges import grid_of
 
     demand_gates(table.format, there=False)
     grid = _grid(over or [])

@@ -1,10 +1,8 @@
-"""The rows that a table is asked for: methods by their names, or the points of a grid of one's values."""
+"""The rows that a comparison is asked for: methods by their names, each perhaps with values."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,8 +11,7 @@ from ltfix.errors import UsageError, nearest
 from ltfix.evaluation.shots import SHOTS
 from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.registry import Method, find_method, methods
-from ltfix.stage2.methods.values import LossLike, Values, resolve, with_loss
-from ltfix.stage2.tables.ranges import MOST_POINTS, read_points
+from ltfix.stage2.methods.values import Values, resolve, with_loss
 from ltfix.stage2.tuning.candidates import searches
 
 SCORES = ("all", *SHOTS, "worst_class", "class_mean")
@@ -80,56 +77,3 @@ def _split(text: Method | str) -> tuple[Method | str, list[str]]:
         return text, []
     name, *pairs = re.split(r"(?<!\.py):", text)  # my.py:NAME stays whole
     return name, pairs
-
-
-def read_grid(
-    method: Method, over: Mapping[str, Sequence[Any]], given: Mapping[str, Any]
-) -> dict[str, list[Any]]:
-    """The points of every value that is swept, checked and in their own kind.
-
-    Raises:
-        UsageError: a value that the method does not have or that is given too, a point that it cannot have,
-            or more points than anybody would wait for.
-    """
-    specs = method.values(given)
-    for name in over:
-        where = f"over={name}"
-        if name in given:
-            raise UsageError(f"{name} is swept and given", where=where, hint="leave one out")
-        if name not in specs:
-            hint = nearest(name, specs)
-            raise UsageError(f"method {method.name} has no value {name!r}", where=where, hint=hint)
-    grid = {name: read_points(name, points, specs[name]) for name, points in over.items()}
-    size = math.prod(len(points) for points in grid.values())
-    if size > MOST_POINTS:
-        raise UsageError(f"a grid of {size} points", where="over", hint=f"at most {MOST_POINTS}")
-    return grid
-
-
-def grid_of(
-    method: Method | str, loss: LossLike | None, over: Mapping[str, Sequence[Any]], given: Mapping[str, Any]
-) -> tuple[Method, dict[str, list[Any]], list[Values]]:
-    """The method with its loss, the grid that is swept, and the values at each of its points.
-
-    Raises:
-        UsageError: as :func:`read_grid` and :func:`grid_points`, or an unknown method or loss.
-    """
-    found = with_loss(find_method(method), loss)
-    grid = read_grid(found, over, given)
-    return found, grid, grid_points(found, grid, given)
-
-
-def grid_points(method: Method, grid: Mapping[str, Sequence[Any]], given: Mapping[str, Any]) -> list[Values]:
-    """The method at every point of a grid, ``given`` values the same at each.
-
-    Raises:
-        UsageError: a value is neither swept nor given and has no default.
-    """
-    found = [
-        resolve(method, {**given, **dict(zip(grid, point, strict=True))})
-        for point in itertools.product(*grid.values())
-    ]
-    for name in found[0].open:
-        hint = f"sweep it, or give it with {name}=…"
-        raise UsageError(f"{method.name} needs a value for {name}", where="over", hint=hint)
-    return found

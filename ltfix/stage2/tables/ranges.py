@@ -1,15 +1,18 @@
-"""The points of a value that is swept: lists and logarithmic ranges."""
+"""What a sweep goes over: lists and logarithmic ranges of a value, and the grid that they span."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ltfix.errors import UsageError
+from ltfix.errors import UsageError, nearest
 from ltfix.stage2.methods.parts import Value
+from ltfix.stage2.methods.registry import Method, find_method
+from ltfix.stage2.methods.values import LossLike, Values, resolve, with_loss
 
 STEPS_A_DECADE = 2
 MOST_POINTS = 10_000
@@ -53,19 +56,40 @@ def _range(text: str, where: str) -> list[str]:
     return [f"{value:.6g}" for value in np.geomspace(low, high, n)]
 
 
-def read_points(name: str, points: Sequence[Any], spec: Value) -> list[Any]:
-    """The points of one value, checked and in its own kind; whole-number values are rounded.
+def grid_of(
+    method: Method | str, loss: LossLike | None, over: Mapping[str, Sequence[Any]], given: Mapping[str, Any]
+) -> tuple[Method, dict[str, list[Any]], list[Values]]:
+    """The method with its loss, the grid that is swept, and the values at each of its points.
 
     Raises:
-        UsageError: a point is none that the value may have.
+        UsageError: an unknown method, loss or value; a value that is swept and given, or neither and has no
+            default; a point that it cannot have, or more points than anybody would wait for.
     """
+    found = with_loss(find_method(method), loss)
+    specs = found.values(given)
+    for name in over:
+        where = f"over={name}"
+        if name in given:
+            raise UsageError(f"{name} is swept and given", where=where, hint="leave one out")
+        if name not in specs:
+            hint = nearest(name, specs)
+            raise UsageError(f"method {found.name} has no value {name!r}", where=where, hint=hint)
+    grid = {name: _read(name, points, specs[name]) for name, points in over.items()}
+    size = math.prod(len(points) for points in grid.values())
+    if size > MOST_POINTS:
+        raise UsageError(f"a grid of {size} points", where="over", hint=f"at most {MOST_POINTS}")
+    points = [dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values())]
+    asked = [resolve(found, {**given, **point}) for point in points]
+    for name in asked[0].open:
+        hint = f"sweep it, or give it with {name}=…"
+        raise UsageError(f"{found.name} needs a value for {name}", where="over", hint=hint)
+    return found, grid, asked
+
+
+def _read(name: str, points: Sequence[Any], spec: Value) -> list[Any]:
+    """The points of one value, checked and in its own kind; whole-number values are rounded."""
     whole = isinstance(spec.default, int) and not spec.choices
-    found = []
-    for point in points:
-        value = spec.read(name, _rounded(point) if whole else point)
-        if value not in found:
-            found.append(value)
-    return found
+    return list(dict.fromkeys(spec.read(name, _rounded(point) if whole else point) for point in points))
 
 
 def _rounded(point: Any) -> Any:

@@ -22,7 +22,7 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import Method
 from ltfix.stage2.methods.values import LossLike
 from ltfix.stage2.tables.bench import Bench, score_columns, seeds_note, spreads
-from ltfix.stage2.tables.entries import grid_of
+from ltfix.stage2.tables.ranges import grid_of
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.search import side_by_side
 
