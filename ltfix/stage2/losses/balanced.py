@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ltfix.stage2.losses import weights
 from ltfix.stage2.losses.focal import SigmoidFocal
-from ltfix.stage2.losses.loss import Loss, Settings, at, of
+from ltfix.stage2.losses.loss import Loss, Settings, at, sample_weight
 from ltfix.stage2.losses.softmax import SoftmaxLoss
 
 
@@ -23,9 +23,6 @@ class SoftmaxBCE:
     def __init__(self, weight: Tensor | None) -> None:
         self.weight = weight
 
-    def _weight(self, z: Tensor, y: Tensor) -> Tensor:
-        return z.new_ones(z.shape[:-1]) if self.weight is None else of(self.weight, y)
-
     def value(self, z: Tensor, y: Tensor) -> Tensor:
         """Mean loss per setting; logarithms are cut at −100 as the framework's BCE cuts them."""
         log_q = z.log_softmax(-1)
@@ -34,7 +31,7 @@ class SoftmaxBCE:
         log_rest = torch.where(rest > 0, rest, q.new_ones(())).log()
         log_rest = torch.where(rest > 0, log_rest, -100.0)
         bce = -(hit * log_q.clamp(min=-100) + (1 - hit) * log_rest.clamp(min=-100))
-        return (self._weight(z, y) * bce.mean(-1)).mean(-2)
+        return (sample_weight(self.weight, z, y) * bce.mean(-1)).mean(-2)
 
     def grad_(self, z: Tensor, y: Tensor) -> Tensor:
         """B · ∂value/∂z."""
@@ -43,7 +40,7 @@ class SoftmaxBCE:
         aq = (q / rest.clamp(min=torch.finfo(q.dtype).tiny)).scatter_(-1, index, -1.0)
         first = q.scatter(-1, index, -rest.gather(-1, index))
         grad = first - q * _others(aq, q.argmax(-1, keepdim=True))
-        return grad.mul_((self._weight(z, y) / z.shape[-1])[..., None])
+        return grad.mul_((sample_weight(self.weight, z, y) / z.shape[-1])[..., None])
 
 
 def _others(t: Tensor, top: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ltfix.stage2.losses.loss import Loss, Settings, at, of, subtract_hit_
+from ltfix.stage2.losses.loss import Loss, Settings, at, of, sample_weight, subtract_hit_
 
 TINY = 1e-12
 
@@ -55,15 +55,12 @@ class SigmoidFocal:
         sign = torch.full_like(z, -1.0).scatter_(-1, at(z, y), 1.0)
         return sign, sign * z
 
-    def _scale(self, z: Tensor, y: Tensor) -> Tensor:
-        return z.new_ones(z.shape[:-1]) if self.weight is None else of(self.weight, y)
-
     def value(self, z: Tensor, y: Tensor) -> Tensor:
         """Mean loss per setting."""
         _, t = self._signed(z, y)
         # (1 − σ(t))^γ = exp(−γ softplus(t)) never overflows
         loss = torch.exp(-self.gamma[..., None] * F.softplus(t)) * F.softplus(-t)
-        return (self._scale(z, y) * loss.sum(-1)).mean(-2)
+        return (sample_weight(self.weight, z, y) * loss.sum(-1)).mean(-2)
 
     def grad_(self, z: Tensor, y: Tensor) -> Tensor:
         """B · ∂value/∂z: sign·(1 − p)^γ (γ p log p − (1 − p)), p = σ(sign·z)."""
@@ -71,7 +68,7 @@ class SigmoidFocal:
         gamma = self.gamma[..., None]
         p, log_p = torch.sigmoid(t), -F.softplus(-t)
         grad = sign * torch.exp(-gamma * F.softplus(t)) * (gamma * p * log_p - torch.sigmoid(-t))
-        return grad.mul_(self._scale(z, y)[..., None])
+        return grad.mul_(sample_weight(self.weight, z, y)[..., None])
 
 
 def focal(s: Settings) -> Loss:

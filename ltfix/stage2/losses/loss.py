@@ -82,7 +82,8 @@ def build_loss(
 ) -> Loss:
     """A loss of the method table for M settings at once; arguments as in :class:`Settings`.
 
-    With ``drw_from`` below 1 among the values its class weights are :class:`Deferred`.
+    With ``drw_from`` below 1 among the values its class weights are :class:`Deferred`, or else those of the
+    effective number are.
 
     Raises:
         UsageError: a loss of the user's own, which has no class weights, is to defer them.
@@ -90,7 +91,15 @@ def build_loss(
     settings = Settings(np.asarray(counts), values, dtype, device)
     found: Loss = find_part("loss", loss).function(settings)
     start = float(values[0].get("drw_from", 1.0))
-    return found if start >= 1 else _deferred(found, settings, start)
+    if start >= 1:
+        return found
+    if not hasattr(found, "weight"):
+        raise UsageError("a loss of one's own has no class weights to defer", where="drw_from")
+    before, after = copy.copy(found), copy.copy(found)
+    before.weight = None
+    if after.weight is None:
+        after.weight = settings.table(weights.effective_number, "beta")
+    return Deferred(before, after, start)
 
 
 class Deferred:
@@ -113,20 +122,14 @@ class Deferred:
         return self.now.grad_(z, y)
 
 
-def _deferred(loss: Any, s: Settings, start: float) -> Deferred:
-    """A loss without class weights, then with its own, or else with those of the effective number."""
-    if not hasattr(loss, "weight"):
-        raise UsageError("a loss of one's own has no class weights to defer", where="drw_from")
-    before, after = copy.deepcopy(loss), copy.deepcopy(loss)
-    before.weight = None
-    if after.weight is None:
-        after.weight = s.table(weights.effective_number, "beta")
-    return Deferred(before, after, start)
-
-
 def of(table: Tensor, y: Tensor) -> Tensor:
     """Rows of a [M, K] table at the labels: [..., B, M]."""
     return table.t()[y]
+
+
+def sample_weight(weight: Tensor | None, z: Tensor, y: Tensor) -> Tensor:
+    """What each sample counts, [..., B, M]: the [M, K] weights at the labels, else one."""
+    return z.new_ones(z.shape[:-1]) if weight is None else of(weight, y)
 
 
 def at(z: Tensor, y: Tensor) -> Tensor:

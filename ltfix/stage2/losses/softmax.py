@@ -1,4 +1,4 @@
-"""Cross-entropy of the softmax and its family: adjusted logits, smoothed labels, weighted classes."""
+"""Cross-entropy of the softmax and its family: adjusted logits, margins, smoothed labels, class weights."""
 
 from __future__ import annotations
 
@@ -7,19 +7,6 @@ from torch import Tensor
 
 from ltfix.stage2.losses import weights
 from ltfix.stage2.losses.loss import Loss, Settings, at, of, subtract_hit_
-
-
-def _reduce(loss: Tensor, weight: Tensor | None, weighted_mean: bool) -> Tensor:
-    """Mean over the batch axis of per-sample losses [..., B, M], weighted by ``weight`` of the same shape."""
-    if weight is None:
-        return loss.mean(-2)
-    total = (weight * loss).sum(-2)
-    return total / (weight.sum(-2) if weighted_mean else loss.shape[-2])
-
-
-def _share(weight: Tensor, weighted_mean: bool) -> Tensor:
-    """What a sample's gradient is multiplied with, before the caller's 1/B."""
-    return weight * (weight.shape[-2] / weight.sum(-2, keepdim=True)) if weighted_mean else weight
 
 
 class SoftmaxLoss:
@@ -70,7 +57,10 @@ class SoftmaxLoss:
         loss = -log_p.gather(-1, at(z, y))[..., 0]
         if self.off is not None and self.drop is not None:
             loss = of(self.drop, y) * loss - of(self.off, y) * log_p.sum(-1)
-        return _reduce(loss, None if self.weight is None else of(self.weight, y), self.weighted_mean)
+        if self.weight is None:
+            return loss.mean(-2)
+        weight = of(self.weight, y)
+        return (weight * loss).sum(-2) / (weight.sum(-2) if self.weighted_mean else loss.shape[-2])
 
     def grad_(self, z: Tensor, y: Tensor) -> Tensor:
         """B · ∂value/∂z."""
@@ -81,7 +71,10 @@ class SoftmaxLoss:
         else:
             subtract_hit_(s, y)
         if self.weight is not None:
-            s *= _share(of(self.weight, y), self.weighted_mean)[..., None]
+            weight = of(self.weight, y)
+            if self.weighted_mean:
+                weight = weight * (weight.shape[-2] / weight.sum(-2, keepdim=True))
+            s *= weight[..., None]
         if self.scale is not None:
             s *= self.scale
         return s
@@ -116,6 +109,18 @@ def logit_adjusted(s: Settings) -> Loss:
 def vector_scaling(s: Settings) -> Loss:
     """Of logits over Δ_k, plus τ log prior (Kini et al. 2021)."""
     return SoftmaxLoss(scale=s.table(weights.vs_scale, "gamma"), shift=s.table(weights.prior_shift, "tau"))
+
+
+def linear_margin(s: Settings) -> Loss:
+    """Of plain logits with z_y − C/n_y^power, unscaled: "LDAM" in the table of LOS."""
+    return SoftmaxLoss(margin=s.table(weights.ldam_margins, "max_margin", "margin_power"))
+
+
+def ldam(s: Settings) -> Loss:
+    """LDAM, of s·(cos − margin of the true class): margins grow as classes get rarer (Cao et al. 2019)."""
+    return SoftmaxLoss(
+        scale=s.table(weights.constant, "ldam_s"), margin=s.table(weights.ldam_margins, "max_margin")
+    )
 
 
 def reweighted(s: Settings) -> Loss:

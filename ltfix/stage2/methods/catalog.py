@@ -181,7 +181,7 @@ LOSSES = _table(
     ),
     _loss(
         "margin-linear",
-        "margin:linear_margin",
+        "softmax:linear_margin",
         {
             "max_margin": _number(0.5, "margin of the rarest class, in logits", high=100),
             "margin_power": _number(0.25, "margins ∝ n^−power", high=4),
@@ -189,7 +189,7 @@ LOSSES = _table(
     ),
     _loss(
         "ldam",
-        "margin:ldam",
+        "softmax:ldam",
         {
             "max_margin": _number(0.5, "margin of the rarest class", high=2),
             "ldam_s": _number(30.0, "scale s of the cosine", positive=True),
