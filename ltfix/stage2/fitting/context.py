@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
+import torch
 
+from ltfix._version import __version__
 from ltfix.compute import Compute, choose_compute, resolve_device
 from ltfix.evaluation.temperature import calibrate, on_samples
 from ltfix.features.cache import FeatureCache
@@ -213,6 +215,14 @@ class Material:
             on_samples(head, functools.partial(_blocks, folds, parts), labels, folds[0].where, by)
             for head, *parts in zip(heads, *fitted, strict=True)
         ]
+
+    def recorded(self, head: Head, seed: int, selection: Mapping[str, Any], **more: Any) -> Head:
+        """A finished head with what its file says of it, whatever made it; ``more`` is of that."""
+        versions = {"ltfix": __version__, "torch": torch.__version__}
+        of_all = {"seed": seed, "selection": selection, "cache": self.train.fingerprint, "versions": versions}
+        return dataclasses.replace(
+            head, classes=self.train.classes, counts=self.train.counts, meta={**more, **of_all}
+        )
 
     def scaling(self, data: Features, normalize: str) -> Scaling:
         """What is done to the features of ``data`` while fitting on them, normalised so."""

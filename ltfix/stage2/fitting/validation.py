@@ -102,17 +102,18 @@ class Validation:
         self.held.release()
         return found
 
-    def directions(self, head: Head) -> np.ndarray:
-        """[n, K] of evenly spaced samples, the centred logits at unit length: all but their scale."""
-        size = min(len(self.held), max(1, BLOCK_VALUES // max(head.weight.shape)))
-        return directions(self.logits(head, np.linspace(0, len(self.held) - 1, size).astype(np.int64)))
+    def directions(self, head: Head, most: int | None = None) -> np.ndarray:
+        """[n, K] of evenly spaced samples, the centred logits at unit length: all but their scale.
 
-
-def directions(logits: np.ndarray) -> np.ndarray:
-    """Logits [n, K], centred and at unit length: all that they say but their scale."""
-    z = logits / np.maximum(np.abs(logits).max(1, keepdims=True), NORM_FLOOR)  # a rate too high leaves 1e30
-    z = z - z.mean(1, keepdims=True)
-    return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), NORM_FLOOR))
+        Args:
+            most: so many samples at most; None: as many as fit into a block.
+        """
+        most = BLOCK_VALUES // max(head.weight.shape) if most is None else most
+        size = min(len(self.held), max(1, most))
+        z = self.logits(head, np.linspace(0, len(self.held) - 1, size).astype(np.int64))
+        z = z / np.maximum(np.abs(z).max(1, keepdims=True), NORM_FLOOR)  # a rate too high leaves 1e30
+        z = z - z.mean(1, keepdims=True)
+        return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), NORM_FLOOR))
 
 
 def validation_samples(

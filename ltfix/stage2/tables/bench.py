@@ -73,12 +73,11 @@ class Bench:
             hint = "leave it out: a cut of the training samples serves"
             raise UsageError("it is the test cache, on which nothing may be chosen", where="val", hint=hint)
 
-    def scores(self, head: Head) -> Scores:
-        """Accuracies of a head as fractions: over samples, by shot, and of classes the mean and the worst."""
-        return self.measure(head)[0]
-
     def measure(self, head: Head) -> tuple[Scores, str, np.ndarray]:
-        """The scores of a head, its worst class by name, and which samples it got right, [N] bool."""
+        """Of a head the scores, its worst class by name, and which samples it got right, [N] bool.
+
+        Scores are accuracies as fractions: over samples, by shot, and of classes the mean and the worst.
+        """
         if self.test is not None:
             predicted = predictions(head, self.test)
         else:

@@ -154,24 +154,23 @@ def _best(rows: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _row(fits: Fits, method: str, name: str, runs: Runs) -> dict[str, Any]:
-    done = {seed: run for seed, run in runs.items() if run is not None}
     return {
         "method": method,
         "name": name,
-        "seeds": len(done),
-        **spreads([run.scores for run in done.values()], SCORES),
-        "worst_class_name": statistics.mode(run.worst for run in done.values()),
-        "fit_seconds": sum(run.seconds for run in done.values()),
+        "seeds": len(runs),
+        **spreads([run.scores for run in runs.values()], SCORES),
+        "worst_class_name": statistics.mode(run.worst for run in runs.values()),
+        "fit_seconds": sum(run.seconds for run in runs.values()),
         "interval": sample_interval(_correct(fits.bench, runs)),
         **fits.by_validation(name),
-        "runs": [{"seed": seed, **run.scores, "worst_class_name": run.worst} for seed, run in done.items()],
+        "runs": [{"seed": seed, **run.scores, "worst_class_name": run.worst} for seed, run in runs.items()],
     }
 
 
 def _correct(bench: Bench, runs: Runs) -> np.ndarray:
     """[S, N] bool, which samples each run got right."""
     n = len(bench.labels)
-    return np.stack([unpack_correct(run.correct, n, bench.where, "a run") for run in runs.values() if run])
+    return np.stack([unpack_correct(run.correct, n, bench.where, "a run") for run in runs.values()])
 
 
 def _test_against(

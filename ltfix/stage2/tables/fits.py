@@ -20,8 +20,9 @@ from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 from ltfix.stage2.tuning.search import chosen_values
 from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
 
-Runs = Mapping[int, Finished | None]
-AllRuns = tuple[dict[str, dict[int, Finished | None]], dict[str, str]]
+Runs = Mapping[int, Finished]
+"""What each seed of a row came to."""
+AllRuns = tuple[dict[str, Runs], dict[str, str]]
 
 
 class Fits:
@@ -59,20 +60,24 @@ class Fits:
         if material.options.budget is not None:  # what it leaves to tune on decides the heads
             self.searched = self.within_budget(wanted, len(seeds), threads)
             self.common["searched"] = self.searched.search.about.get("tuned_on")
-        finished = {e.name: self.kept(e, seeds if _is_seeded(e) else seeds[:1]) for e in wanted}
-        kept = sum(run is not None for runs in finished.values() for run in runs.values())
+        asked = {e.name: seeds if _is_seeded(e) else seeds[:1] for e in wanted}
+        finished = {e.name: self.kept(e, asked[e.name]) for e in wanted}
+        kept = sum(map(len, finished.values()))
         if kept:
             shared.note(f"{kept} finished heads are taken from {self.store.folder}")
-        todo = [entry for entry in wanted if not all(finished[entry.name].values())]
+        todo = [e for e in wanted if len(finished[e.name]) < len(asked[e.name])]
         if material.options.tune and todo and self.searched is None:
             self.searched = self.within_budget(wanted, len(seeds), threads)
         if any(material.options.tune or entry.values.open for entry in todo):
             with contextlib.suppress(InputError):  # said of the methods that need it
                 (self.searched or material).warm_up()
                 self.scored = material.options.tune
-        found = run_each(lambda e: self.fit(e, finished[e.name]), todo, shared, "compare", threads)
+        missing = {e.name: [seed for seed in asked[e.name] if seed not in finished[e.name]] for e in todo}
+        found = run_each(lambda e: self.fit(e, missing[e.name]), todo, shared, "compare", threads)
         left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
-        finished |= {e.name: r for e, r in zip(todo, found, strict=True) if isinstance(r, dict)}
+        for name, runs in ((e.name, r) for e, r in zip(todo, found, strict=True) if isinstance(r, dict)):
+            runs |= finished[name]
+            finished[name] = {seed: runs[seed] for seed in asked[name]}
         return finished, left_out
 
     def within_budget(self, wanted: Sequence[Entry], n_seeds: int, threads: int) -> Material:
@@ -83,17 +88,16 @@ class Fits:
                 fits.append(MethodFit.of(self.bench.material, entry.values))
         return limit(fits, n_seeds, threads=threads, tell=True) if fits else self.bench.material
 
-    def kept(self, entry: Entry, seeds: Sequence[int]) -> dict[int, Finished | None]:
-        """What the folder has of each seed."""
-        found = {seed: self.store.find(_file(entry, seed), self.settings(entry, seed)) for seed in seeds}
-        first = next((seed for seed, run in found.items() if run is not None), None)
-        if first is not None:
-            self.records[entry.name] = self.store.head(_file(entry, first)).meta
+    def kept(self, entry: Entry, seeds: Sequence[int]) -> Runs:
+        """What the folder has of these seeds."""
+        sought = {seed: self.store.find(_file(entry, seed), self.settings(entry, seed)) for seed in seeds}
+        found = {seed: run for seed, run in sought.items() if run is not None}
+        if found:
+            self.records[entry.name] = self.store.head(_file(entry, next(iter(found)))).meta
         return found
 
-    def fit(self, entry: Entry, runs: Mapping[int, Finished | None]) -> dict[int, Finished | None]:
-        """The runs with those that were missing, fitted side by side."""
-        seeds = [seed for seed, run in runs.items() if run is None]
+    def fit(self, entry: Entry, seeds: Sequence[int]) -> dict[int, Finished]:
+        """The runs of these seeds, fitted side by side."""
         began = time.perf_counter()
         material = dataclasses.replace(self.bench.material, progress=self.shared.within(entry.name))
         fit = MethodFit.of(material, entry.values)
@@ -102,7 +106,7 @@ class Fits:
         heads = fit.train(choice, seeds)
         self.records[entry.name] = heads[0].meta
         seconds = (time.perf_counter() - began) / len(seeds)
-        found = dict(runs)
+        found = {}
         for seed, head in zip(seeds, heads, strict=True):
             run = finished_run(self.bench, head, seconds)
             try:
@@ -123,8 +127,7 @@ class Fits:
 
 def _is_seeded(entry: Entry) -> bool:
     """Whether a seed decides anything: of what is not trained, only a start at random."""
-    method = entry.values.method
-    return method.loss is not None or (method.init is not None and method.init.name == "random")
+    return entry.values.method.loss is not None or entry.values.method.init.noise
 
 
 def _file(entry: Entry, seed: int) -> str:

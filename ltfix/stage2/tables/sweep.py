@@ -157,7 +157,7 @@ def sweep(
 def _point(bench: Bench, runs: Sequence[Head]) -> dict[str, Any]:
     """Mean and deviation of every score over the seeds of one point; None of all where a run diverged."""
     diverged = not all(head.is_finite for head in runs)
-    scored = [] if diverged else [bench.scores(head) for head in runs]
+    scored = [] if diverged else [bench.measure(head)[0] for head in runs]
     return {**spreads(scored, SCORES), "diverged": diverged}
 
 

@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from ltfix._version import __version__
 from ltfix.errors import InputError, LtfixError, UsageError
 from ltfix.evaluation.baseline import pack_correct, unpack_correct
 from ltfix.heads.head import PROBE, STAGE1, Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.starts import told_of
-from ltfix.stage2.fitting.validation import BY, directions
+from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.method import find_start
 from ltfix.stage2.methods.registry import Method, methods
@@ -199,11 +197,9 @@ class _Field:
 
     def sure(self, head: Head) -> np.ndarray:
         """[n, K] what a head says of evenly spaced validation samples."""
-        folds, found = self.searched.folds(), []
-        for fold in folds:
-            n = min(len(fold.held), max(1, SURE_VALUES // (head.n_classes * len(folds))))
-            found.append(fold.logits(head, np.linspace(0, len(fold.held) - 1, n).astype(np.int64)))
-        return directions(np.concatenate(found))
+        folds = self.searched.folds()
+        most = SURE_VALUES // (head.n_classes * len(folds))
+        return np.concatenate([fold.directions(head, most) for fold in folds])
 
     def within(self, fit: MethodFit) -> Material:
         """What a method is tuned on, with its own listener."""
@@ -222,20 +218,9 @@ def _change(method: Method) -> int:
 
 def _untouched(material: Material, seed: int, selection: dict[str, Any]) -> Head:
     """The start as a head of its own."""
-    train, start = material.train, material.start(material.data)
-    init, named = material.options.init, {"from": "stage1" if start.method == STAGE1 else PROBE}
+    init, start = material.options.init, material.start(material.data)
     own = None if init is None else find_start(init).own
-    return dataclasses.replace(
-        start,
-        method=AVERAGED if selection["auto"]["averaged"] else UNCHANGED,
-        classes=train.classes,
-        counts=train.counts,
-        meta={
-            "values": {},
-            "init": named if own is None else told_of(own),
-            "seed": seed,
-            "selection": selection,
-            "cache": train.fingerprint,
-            "versions": {"ltfix": __version__, "torch": torch.__version__},
-        },
-    )
+    begun = {"from": "stage1" if start.method == STAGE1 else PROBE} if own is None else told_of(own)
+    method = AVERAGED if selection["auto"]["averaged"] else UNCHANGED
+    named = dataclasses.replace(start, method=method)
+    return material.recorded(named, seed, selection, values={}, init=begun)

@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from ltfix._version import __version__
 from ltfix.heads.head import INIT, STAGE1, Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.runs import AfterEpoch
@@ -88,11 +86,8 @@ class MethodFit:
             scaled=o.feature_scale == "auto",
             normalized=o.normalize == o.feature_scale == "auto",
         )
-        return (
-            found
-            if self.material.search.settings == 1
-            else self.material.search.of(nearest_first(found, self.values))
-        )
+        part = self.material.search
+        return found if part.settings == 1 else part.of(nearest_first(found, self.values))
 
     def choose(self, *, scored: bool = False) -> Choice:
         """Fill in what is open, on validation samples; ``scored``: look at them even where nothing is."""
@@ -212,20 +207,14 @@ class MethodFit:
 
     def _head(self, head: Head, seed: int, choice: Choice, empty: int) -> Head:
         """A fitted head with all that its file holds."""
-        parts, train = self.values.parts, self.material.train
-        return dataclasses.replace(
+        parts = self.values.parts
+        return self.material.recorded(
             head,
-            classes=train.classes,
-            counts=train.counts,
-            meta={
-                **head.meta,
-                "values": choice.candidate.values.record(),
-                "parts": {name: parts[name].identity if name in parts else None for name in KEPT},
-                "views_used": self.material.options.views_used,
-                "seed": seed,
-                "selection": choice.record,
-                "cache": train.fingerprint,
-                "empty_classes": empty,
-                "versions": {"ltfix": __version__, "torch": torch.__version__},
-            },
+            seed,
+            choice.record,
+            **head.meta,
+            values=choice.candidate.values.record(),
+            parts={name: parts[name].identity if name in parts else None for name in KEPT},
+            views_used=self.material.options.views_used,
+            empty_classes=empty,
         )
