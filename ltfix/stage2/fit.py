@@ -13,6 +13,7 @@ from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.stage2.methods.compatibility import decide, open_caches
+from ltfix.stage2.methods.method import NOTHING
 from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import Method, find_method
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AUTO", "FitPlan", "Options", "fit", "plan_fit"]
 AUTO = "auto"
-NOTHING: Mapping[str, Any] = {}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.progress import Progress
 from ltfix.seeds import derive
 from ltfix.stage2.loop.data import Features
+from ltfix.stage2.loop.samplers import class_members
 
 FRACTION = 0.2
 BY = "mean class accuracy"
@@ -35,7 +36,7 @@ def class_wise_cut(
     """
     held: list[np.ndarray] = []
     rng = np.random.default_rng(derive(seed, "validation"))
-    for index in np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1]):
+    for index in class_members(labels):
         n = len(index)
         if n >= 2:
             wanted = per_class if per_class is not None else max(1, round(fraction * n))
@@ -49,9 +50,8 @@ def cut(
     data: Features, seed: int, fraction: float = FRACTION, per_class: int | None = None, fold: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """:func:`class_wise_cut` of training samples; where each view is an entry, a sample's stay together."""
-    sides = class_wise_cut(data.labels[:: data.copies], seed, fraction, per_class, fold)
-    train, held = ((side[:, None] * data.copies + np.arange(data.copies)).reshape(-1) for side in sides)
-    return train, held
+    train, held = class_wise_cut(data.labels[:: data.copies], seed, fraction, per_class, fold)
+    return data.entries_of(train), data.entries_of(held)
 
 
 def mean_class_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:

@@ -64,11 +64,7 @@ class MaxNorm:
         return cls(rows, low + 0.1 * (high - low), every)
 
     def after(self, moment: str) -> None:
-        """Project where it is time to."""
+        """Shorten the rows that are longer than δ, where it is time to."""
         if moment == self.every:
-            self.project_()
-
-    def project_(self) -> None:
-        """Shorten the rows that are longer than δ."""
-        norm = torch.linalg.vector_norm(self.rows, dim=-1).clamp(min=NORM_FLOOR)
-        self.rows.mul_((self.threshold.unsqueeze(-1) / norm).clamp(max=1).unsqueeze(-1))
+            norm = torch.linalg.vector_norm(self.rows, dim=-1).clamp(min=NORM_FLOOR)
+            self.rows.mul_((self.threshold.unsqueeze(-1) / norm).clamp(max=1).unsqueeze(-1))

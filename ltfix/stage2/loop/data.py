@@ -111,6 +111,10 @@ class Features:
         counts = np.bincount(labels, minlength=len(self.counts)) // self.copies
         return dataclasses.replace(self, rows=self.rows[index], labels=labels, counts=counts)
 
+    def entries_of(self, rows: np.ndarray) -> np.ndarray:
+        """The entries of the samples ``rows`` [n], each view of one beside the other: [n · copies]."""
+        return np.asarray((rows[:, None] * self.copies + np.arange(self.copies)).reshape(-1))
+
     def take(self, index: np.ndarray, view: np.ndarray | None = None) -> np.ndarray:
         """One view of each sample ``index`` [...] as [..., D], or all views as [..., V, D], as stored."""
         view = index % self.views if self.views_used == "all" else view
@@ -186,9 +190,7 @@ class Features:
             end = visited + index.shape[1]
             view = np.zeros_like(index) if drawn is None else drawn[:, visited:end]
             visited = end
-            raw = torch.from_numpy(source.take(index, view)).to(like.device)
-            x = scaling.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
-            y = torch.from_numpy(source.labels[index]).to(like.device)
+            x, y = source.ready(index, view, scaling, like)
             if held is not None:
                 x, y = torch.cat([held[0], x], 1), torch.cat([held[1], y], 1)
             whole = y.shape[1] // visits.batch_size * visits.batch_size
@@ -197,6 +199,14 @@ class Features:
             held = (x[:, whole:], y[:, whole:]) if whole < y.shape[1] else None
         if held is not None:
             yield held
+
+    def ready(
+        self, index: np.ndarray, view: np.ndarray, scaling: Scaling, like: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One view of each sample ``index`` [...] as it is trained on: x [..., D], scaled, and y [...]."""
+        raw = torch.from_numpy(self.take(index, view)).to(like.device)
+        x = scaling.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
+        return x, torch.from_numpy(self.labels[index]).to(like.device)
 
     def _chunks(
         self, visits: Visits, seeds: Sequence[int], epoch: int

@@ -168,9 +168,7 @@ def _glance(
     found = []
     for start in range(0, len(index), visits.batch_size):
         part = index[start : start + visits.batch_size]
-        raw = torch.from_numpy(data.take(part, np.zeros_like(part))).to(like.device)
-        x = scaling.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
-        y = torch.from_numpy(data.labels[part]).to(like.device)
+        x, y = data.ready(part, np.zeros_like(part), scaling, like)
         found.append((x.expand(n_seeds, *x.shape).contiguous(), y.expand(n_seeds, *y.shape).contiguous()))
     data.release()
     return found

@@ -27,7 +27,7 @@ def class_aware(labels: np.ndarray, rng: np.random.Generator, progress: float) -
     Kang et al. 2020 (cRT, LWS), MiSLAS. A class's cycle is reshuffled when it is used up, so nothing
     repeats within a cycle; a class of fewer than four samples repeats within a visit.
     """
-    members = _members(labels)
+    members = class_members(labels)
     visits = -(-len(labels) // CONSECUTIVE)
     rounds = -(-visits // len(members))
     order = np.concatenate([rng.permutation(len(members)) for _ in range(rounds)])[:visits]
@@ -66,7 +66,8 @@ def _draw(labels: np.ndarray, rng: np.random.Generator, probability: np.ndarray)
     return np.asarray(order[first[classes] + rng.integers(counts[classes])])
 
 
-def _members(labels: np.ndarray) -> list[np.ndarray]:
+def class_members(labels: np.ndarray) -> list[np.ndarray]:
+    """Of every class that occurs in ``labels`` [N], the indices of its samples, in order."""
     order = np.argsort(labels, kind="stable")
     return [m for m in np.split(order, np.cumsum(np.bincount(labels))[:-1]) if len(m)]
 

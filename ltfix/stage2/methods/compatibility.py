@@ -65,8 +65,17 @@ def given_head(options: Options, train: FeatureCache) -> Head | None:
     """
     own = None if options.init is None else find_start(options.init).own
     head = own if isinstance(own, Head | None) else load_head(own)
-    if head is not None:
-        demand_fit(head, train)
+    if head is None:
+        return None
+    if head.transform is not None:
+        what = f"no linear head ({head.transform['kind']}), so training cannot start from it"
+        raise InputError(what, where=head.path)
+    k, dim = train.n_classes, train.dim
+    if head.weight.shape != (k, dim):
+        what = f"K, D = {head.n_classes}, {head.dim}, where the training features have {k}, {dim}"
+        raise InputError(what, where=head.path)
+    if head.classes is not None and train.classes is not None and head.classes != train.classes:
+        raise InputError("its classes are not those of the training features", where=head.path)
     return head
 
 
@@ -93,7 +102,6 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
     """
     method, head = values.method, values.parts["head"]
     start = method.init if options.init is None else find_start(options.init)
-    given_head(options, train)
     if start.noise and method.keeps_start:
         raise UsageError(
             f"{method.name} keeps the rows it starts from, and these would be noise", where="init"
@@ -119,19 +127,6 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
             why = f"{head.name} keeps the directions of stage 1"
             raise UsageError(why, where=f"init={start.name}", hint="leave it out")
         _demand_simplex(head.name, train)
-
-
-def demand_fit(head: Head, train: FeatureCache) -> None:
-    """Refuse a head that training on this cache cannot start from."""
-    if head.transform is not None:
-        what = f"no linear head ({head.transform['kind']}), so training cannot start from it"
-        raise InputError(what, where=head.path)
-    k, dim = train.n_classes, train.dim
-    if head.weight.shape != (k, dim):
-        what = f"K, D = {head.n_classes}, {head.dim}, where the training features have {k}, {dim}"
-        raise InputError(what, where=head.path)
-    if head.classes is not None and train.classes is not None and head.classes != train.classes:
-        raise InputError("its classes are not those of the training features", where=head.path)
 
 
 def keeps_features(values: Values) -> bool:

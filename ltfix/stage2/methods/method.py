@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -214,19 +214,14 @@ class Method:
             name, _, word = condition.partition("=")
             if name not in spec or word not in spec[name].choices:
                 raise UsageError(f"method {self.name}: no value is ever {condition}")
-        for name, value in self._named():
+        tried = [(name, value) for name, values in self.grid.items() for value in values]
+        given = [pair for defaults in (self.defaults, *self.instead.values()) for pair in defaults.items()]
+        for name, value in given + tried:
             if name not in spec:
                 raise UsageError(f"method {self.name} has no value {name!r}", hint=nearest(name, spec))
             if value is not None:
                 spec[name].read(name, value, f"method {self.name}")
         return self
-
-    def _named(self) -> Iterator[tuple[str, Any]]:
-        """Each name and value that the entry gives: as a default, beside a choice, to be tried."""
-        for defaults in (self.defaults, *self.instead.values()):
-            yield from defaults.items()
-        for name, tried in self.grid.items():
-            yield from ((name, value) for value in tried)
 
     def _apart(self) -> str | None:
         """Why its parts do not go together; None: they do."""

@@ -24,6 +24,7 @@ from ltfix.progress import SILENT
 from ltfix.seeds import derive
 from ltfix.stage2.fitting.context import Material, Search
 from ltfix.stage2.loop.data import Features
+from ltfix.stage2.loop.samplers import class_members
 from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.options import read_budget
 from ltfix.stage2.methods.values import Values
@@ -145,9 +146,9 @@ def _seconds_a_start(material: Material) -> float:
 def _part(material: Material, search: Search, asked: str, passes: float) -> Material:
     """The material with less to try, which says so."""
     whole = material.data
-    data = (
-        whole if search.samples == 1 else whole.subset(_class_wise_part(whole, search.samples, material.seed))
-    )
+    data = whole
+    if search.samples < 1:
+        data = whole.subset(_class_wise_part(whole, search.samples, material.seed))
     cuts = len(material.folds())
     left = [f"{search.folds} of {cuts} cuts"] if search.folds < cuts else []
     left += [f"{len(data):,} of {len(whole):,} samples"] if data is not whole else []
@@ -169,9 +170,9 @@ def _part(material: Material, search: Search, asked: str, passes: float) -> Mate
 
 def _class_wise_part(data: Features, share: float, seed: int) -> np.ndarray:
     """Rows of so large a share of every class, sorted; views of one sample stay together."""
-    rng, labels = np.random.default_rng(derive(seed, "budget")), data.labels[:: data.copies]
-    kept = []
-    for members in np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1]):
-        kept.append(rng.permutation(members)[: max(PART_OF_CLASS, math.ceil(share * len(members)))])
-    rows = np.sort(np.concatenate(kept))
-    return np.asarray((rows[:, None] * data.copies + np.arange(data.copies)).reshape(-1))
+    rng = np.random.default_rng(derive(seed, "budget"))
+    kept = [
+        rng.permutation(members)[: max(PART_OF_CLASS, math.ceil(share * len(members)))]
+        for members in class_members(data.labels[:: data.copies])
+    ]
+    return data.entries_of(np.sort(np.concatenate(kept)))
