@@ -75,9 +75,10 @@ class Fits:
         missing = {e.name: [seed for seed in asked[e.name] if seed not in finished[e.name]] for e in todo}
         found = run_each(lambda e: self.fit(e, missing[e.name]), todo, shared, "compare", threads)
         left_out = {e.name: r.what for e, r in zip(todo, found, strict=True) if isinstance(r, LtfixError)}
-        for name, runs in ((e.name, r) for e, r in zip(todo, found, strict=True) if isinstance(r, dict)):
-            runs |= finished[name]
-            finished[name] = {seed: runs[seed] for seed in asked[name]}
+        for entry, made in zip(todo, found, strict=True):
+            if isinstance(made, dict):
+                runs = {**finished[entry.name], **made}
+                finished[entry.name] = {seed: runs[seed] for seed in asked[entry.name]}
         return finished, left_out
 
     def within_budget(self, wanted: Sequence[Entry], n_seeds: int, threads: int) -> Material:
