@@ -99,17 +99,13 @@ class Cosine:
         self.learn_scale, self.capsule = form == "learnable", form == "capsule"
         self.transform = {"kind": "capsule"} if self.capsule else {"kind": "l2", "groups": 1}
 
-    def transformed(self, x: Tensor) -> Tensor:
-        """x̂, or x/(1 + ‖x‖)."""
-        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        return x / (1 + norm) if self.capsule else x / norm.clamp_(min=NORM_FLOOR)
-
     def _rho(self) -> Tensor:
         return self.scale.unsqueeze(-1).expand(self.rows.weight.shape[:-1])
 
     def logits(self, x: Tensor) -> Tensor:
-        """s · T(x)·ŵ."""
-        self.input = self.transformed(x)
+        """s · T(x)·ŵ, T(x) being x̂ or x/(1 + ‖x‖)."""
+        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        self.input = x / (1 + norm) if self.capsule else x / norm.clamp_(min=NORM_FLOOR)
         return self.rows.project(self.input, self._rho())
 
     def step(self, x: Tensor, dz: Tensor, sgd: Sgd) -> None:

@@ -186,7 +186,8 @@ class Features:
         held: tuple[Tensor, Tensor] | None = None
         visited = 0
         drawn = self._draw_views(seeds, epoch)
-        for source, index in self._chunks(visits, seeds, epoch):
+        chunks = self._streamed_chunks if self.streamed else self._chunks
+        for source, index in chunks(visits, seeds, epoch):
             end = visited + index.shape[1]
             view = np.zeros_like(index) if drawn is None else drawn[:, visited:end]
             visited = end
@@ -212,9 +213,6 @@ class Features:
         self, visits: Visits, seeds: Sequence[int], epoch: int
     ) -> Iterator[tuple[Features, np.ndarray]]:
         """Samples and indices [S, n] of them: one epoch, in pieces that are gathered at once."""
-        if self.streamed:
-            yield from self._streamed_chunks(visits, seeds, epoch)
-            return
         drawn = [samplers.draw(visits.sampler, self.labels, seed, epoch, visits.epochs) for seed in seeds]
         for piece in self._pieces(np.stack(drawn), visits, CHUNK_VALUES):
             yield self, piece

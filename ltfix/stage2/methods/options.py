@@ -12,14 +12,7 @@ from ltfix.option import Checked, option
 from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.presets import AUTO, DATASETS
 
-VIEWS_USED = ("random", "first", "all")
-NORMALIZE = ("auto", "none", "standardize", "l2")
-SELECT = ("last", "best-val")
 CALIBRATE = ("one", "shots")
-STREAM = ("auto", "always", "never")
-PRECISIONS = ("fp32", "bf16")
-
-
 UNITS = {"s": 1, "m": 60, "h": 3600, "p": 1}
 
 
@@ -37,27 +30,14 @@ def read_budget(text: str) -> tuple[float, str]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options(Checked):
-    """How to fit, whatever the method.
+    """How to fit, whatever the method; what each option means and may be stands beside it.
 
-    Attributes:
-        init: "stage1" (else the probe), "probe", "random", "class-mean", a linear Head or the path of
-            one; None: the method's own.
-        preset: published values for a data set, or for the one that the features are most like ("auto").
-        views_used: "random" (one view per sample and step), "first" or "all" (each view a sample).
-        feature_scale: "auto", "none" or a number: features are divided by it, the weight takes it back.
-        normalize: "none", "standardize" or "l2"; "auto": standardize where
-            dimensions are of different units, else none; with ``tune`` what validation likes.
-        tune: search rate, feature scale and the method's own values on validation samples.
-        budget: what tuning may take: "90s", "10m", "2h", or "500p", passes of a setting over the samples;
-            None: what it needs.
-        select: "last" epoch, or "best-val": the length that validation samples like best.
-        val_fraction, val_per_class: the class-wise cut that serves where no validation cache does; giving
-            one of them asks for validation even where nothing is open.
-        calibrate: "one" temperature, chosen on validation samples, or one for each of the "shots".
-        stream: "auto", "always" or "never": visit features block-wise, so that they need not fit in memory.
-        no_cache: the linear probe is solved again where it was kept beside the cache, and is not kept.
-        device: where to train: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        precision: "fp32", or "bf16" for the matrix products where the processor has it.
+    In Python ``init`` may be a :class:`~ltfix.heads.head.Head` too; None is the method's own start. With
+    ``tune``, ``normalize="auto"`` and ``feature_scale="auto"`` are open: what validation samples like is
+    taken; else "auto" standardizes where dimensions are of different units. The weight takes the scale
+    back. A pass of the ``budget`` is one of a setting over the samples; None: what tuning needs. Giving
+    ``val_fraction`` or ``val_per_class`` asks for validation even where nothing is open. ``device`` is
+    "auto", "cpu", "cuda", "cuda:N" or "mps"; "bf16" is for processors that have it.
 
     Raises:
         UsageError: a value that is none of these.
@@ -81,19 +61,24 @@ class Options(Checked):
         "random",
         "Views: one at random per sample and step, first, or all.",
         metavar="KIND",
-        choices=VIEWS_USED,
+        choices=("random", "first", "all"),
     )
     feature_scale: str | float = option(
         "auto", "Divide features by this while fitting.", metavar="auto|none|C"
     )
     normalize: str = option(
-        "auto", "Of features: auto, none, standardize or l2.", metavar="KIND", choices=NORMALIZE
+        "auto",
+        "Of features: auto, none, standardize or l2.",
+        metavar="KIND",
+        choices=("auto", "none", "standardize", "l2"),
     )
     tune: bool = option(False, "Choose rate, feature scale and a method's values on validation.")
     budget: str | None = option(
         None, "Tune within this time, or so many passes of a setting (500p).", metavar="90s|10m|2h|500p"
     )
-    select: str = option("last", "Keep the last epoch, or the best on validation.", choices=SELECT)
+    select: str = option(
+        "last", "Keep the last epoch, or the best on validation.", choices=("last", "best-val")
+    )
     val_fraction: float | None = option(None, "Cut this share of every class from train.  [default: 0.2]")
     val_per_class: int | None = option(None, "Cut so many samples a class from train.", low=1)
     calibrate: str | None = option(
@@ -107,13 +92,13 @@ class Options(Checked):
         "auto",
         "Read features block-wise: auto (above 8 GiB), always, never.",
         metavar="WHEN",
-        choices=STREAM,
+        choices=("auto", "always", "never"),
     )
     no_cache: bool = option(
         False, "Solve the linear probe again, and do not keep it beside the training features."
     )
     device: str = "cpu"
-    precision: str = option("fp32", "Type of the matrix products.", choices=PRECISIONS)
+    precision: str = option("fp32", "Type of the matrix products.", choices=("fp32", "bf16"))
 
     def beside(self, values: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
         """These options with those that are among ``values``, and the values that are none."""
@@ -127,7 +112,7 @@ class Options(Checked):
             found += f" but for {', '.join(f'{name}={value}' for name, value in values.items())}"
         if self.init is not None:
             found += f", init {Path(getattr(self.init, 'name', self.init)).name}"
-        return found if self.precision == PRECISIONS[0] else f"{found}, in {self.precision}"
+        return found if self.precision == "fp32" else f"{found}, in {self.precision}"
 
     def demand_tuning(self) -> None:
         """Refuse a budget for what does not happen.

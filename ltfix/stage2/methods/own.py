@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
 import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -68,22 +67,14 @@ def _module(path: Path, sha256: str) -> ModuleType:
         raise InputError("not a Python file", where=path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # as dataclasses and pickle ask for it
+    sys.path.insert(0, str(path.parent))  # where modules beside the file are found
     try:
-        with _beside(path):
-            spec.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except Exception as err:
         del sys.modules[name]
         lines = [f.lineno for f in traceback.extract_tb(err.__traceback__) if f.filename == str(path)]
         told = f"{type(err).__name__}: {err}" + (f", in line {lines[-1]}" if lines else "")
         raise UsageError(f"the file fails: {told}", where=path) from err
-    return module
-
-
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[None]:
-    """A block in which modules beside the file are found."""
-    sys.path.insert(0, str(path.parent))
-    try:
-        yield
     finally:
         sys.path.remove(str(path.parent))
+    return module

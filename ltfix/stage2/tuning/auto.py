@@ -174,7 +174,11 @@ class _Field:
     def contender(self, fit: MethodFit, choice: Choice, head: Head, correct: np.ndarray) -> Contender:
         """What is to be known of a tuned method."""
         method = fit.values.method
-        return Contender(method.name, _change(method), correct, self.sure(head), False, fit, choice, head)
+        if method.loss is None:
+            change = 1 if method.keeps_start else 3
+        else:
+            change = 3 if method.head.transforms else 2
+        return Contender(method.name, change, correct, self.sure(head), False, fit, choice, head)
 
     def averaged(self, taken: Contender) -> np.ndarray:
         """[N] whether its average with the class means is right on each validation sample."""
@@ -208,12 +212,6 @@ class _Field:
     def name(self, fit: MethodFit) -> str:
         """What the store calls it."""
         return f"{fit.values.method.name}-s{self.seed}"
-
-
-def _change(method: Method) -> int:
-    if method.loss is None:
-        return 1 if method.keeps_start else 3
-    return 3 if method.head.transforms else 2
 
 
 def _untouched(material: Material, seed: int, selection: dict[str, Any]) -> Head:
