@@ -18,7 +18,6 @@ from ltfix.public import public
 from ltfix.stage1 import events
 from ltfix.stage1.average import MovingAverage
 from ltfix.stage1.distributed import Processes, joined
-from ltfix.stage1.heads import CosineClassifier
 from ltfix.stage1.images import Images, open_images
 from ltfix.stage1.loop import Trainer, predict
 from ltfix.stage1.objectives import build_objective
@@ -28,7 +27,7 @@ from ltfix.stage1.request import TrainingRequest
 from ltfix.stage1.run_folder import Run, RunFolder
 from ltfix.stage1.state import capture, restore
 from ltfix.stage1.streams import ImageStream, open_stream
-from ltfix.stage1.trainee import arrays_of
+from ltfix.stage1.trainee import CosineClassifier, arrays_of
 
 
 @public

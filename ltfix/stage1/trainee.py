@@ -1,14 +1,20 @@
-"""The network that is trained: a backbone of timm or torchvision, and the recipe's classifiers on it."""
+"""The network that is trained: a backbone of timm or torchvision, and the recipe's classifiers on it.
+
+These are linear, plain cosine (LDAM) or the fixed simplex (EWB-FDR).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ltfix import seeds
 from ltfix.backbones.layouts import load_weights
@@ -20,7 +26,6 @@ from ltfix.backbones.torchvision_models import replace
 from ltfix.errors import InputError, UsageError
 from ltfix.images import SMALL_IMAGE
 from ltfix.stage1.entries import Recipe
-from ltfix.stage1.heads import KINDS
 from ltfix.stage1.request import TrainingRequest
 
 
@@ -77,6 +82,80 @@ class Trainee(nn.Module):
         with model_errors():
             features = self.extractor(images)
         return features, {name: head(features) for name, head in self.heads.items()}
+
+
+class CosineClassifier(nn.Module):
+    """The cosine of feature and row, without a scale, which LDAM's loss brings (Cao et al. 2019).
+
+    Args:
+        dim: D.
+        n_classes: K. Rows start uniform in (−1, 1), scaled to norm 1.
+    """
+
+    def __init__(self, dim: int, n_classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(F.normalize(torch.empty(n_classes, dim).uniform_(-1, 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [B, D] to cosines [B, K]."""
+        return F.linear(F.normalize(x), F.normalize(self.weight))
+
+    def head(self) -> tuple[Tensor, Tensor, Mapping[str, Any] | None]:
+        """Unit rows [K, D], no bias, and the transform that normalises features."""
+        weight = F.normalize(self.weight.detach().cpu().double()).float()
+        return weight, weight.new_zeros(len(weight)), {"kind": "l2"}
+
+
+class EtfClassifier(nn.Module):
+    """A fixed simplex with a trained bias: only the features move (Hasegawa & Sato 2024).
+
+    Args:
+        dim: D, at least K.
+        n_classes: K. The bias starts uniform in ±1/D.
+
+    Raises:
+        UsageError: D < K.
+    """
+
+    weight: Tensor
+
+    def __init__(self, dim: int, n_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", simplex_etf(dim, n_classes).float())
+        self.bias = nn.Parameter(torch.empty(n_classes).uniform_(-1 / dim, 1 / dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [B, D] to logits [B, K]."""
+        return F.linear(x, self.weight, self.bias)
+
+
+def simplex_etf(dim: int, n_classes: int) -> Tensor:
+    """K unit rows [K, D] float64 whose pairwise cosines are all −1/(K−1), in a random orientation.
+
+    W = (U M)ᵀ with M = √(K/(K−1)) (I − 11ᵀ/K) and U the first K columns of a random orthogonal matrix,
+    drawn from torch's generator.
+
+    Raises:
+        UsageError: D < K, or fewer than two classes.
+    """
+    if n_classes < 2 or dim < n_classes:
+        raise UsageError(
+            f"a simplex of K = {n_classes} classes does not fit into D = {dim} dimensions",
+            where="recipe etf-fr",
+            hint="it needs D ≥ K: a wider model, as cifar_resnet34 (D = 512)",
+        )
+    basis, _ = torch.linalg.qr(torch.randn(dim, n_classes, dtype=torch.float64))
+    rows: Tensor = (basis @ simplex(n_classes)).T.contiguous()
+    return rows
+
+
+def simplex(n_classes: int) -> Tensor:
+    """M = √(K/(K−1)) (I − 11ᵀ/K), [K, K] float64."""
+    k = n_classes
+    return math.sqrt(k / (k - 1)) * (torch.eye(k, dtype=torch.float64) - 1 / k)
+
+
+KINDS = {"cosine": CosineClassifier, "etf": EtfClassifier}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

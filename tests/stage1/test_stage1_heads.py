@@ -9,7 +9,7 @@ from torch.nn.functional import cosine_similarity
 from ltfix import seeds
 from ltfix.errors import UsageError
 from ltfix.heads.head import Head
-from ltfix.stage1.heads import CosineClassifier, EtfClassifier, simplex, simplex_etf
+from ltfix.stage1.trainee import CosineClassifier, EtfClassifier, simplex, simplex_etf
 
 
 def test_the_simplex_is_the_published_one(golden) -> None:
