@@ -182,8 +182,12 @@ class Material:
     @_once
     def reference(self) -> np.ndarray:
         """[N] whether the start is right on the validation samples, fold after fold."""
-        right = [(fold, fold.correct(self.start(fold.train))) for fold in self.folds()]
-        return np.concatenate([np.zeros(len(fold.held), bool) if r is None else r for fold, r in right])
+        return self.right(self.start)
+
+    def right(self, fit: Callable[[Features], Head]) -> np.ndarray:
+        """[N] whether heads fitted on what the folds leave are right on the rest; if not finite, nowhere."""
+        found = [(fold, fold.correct(fit(fold.train))) for fold in self.folds()]
+        return np.concatenate([np.zeros(len(fold.held), bool) if r is None else r for fold, r in found])
 
     @_once
     def start_directions(self) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ from ltfix.stage2.methods.method import find_start
 from ltfix.stage2.methods.registry import Method, methods
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning.budget import limit
-from ltfix.stage2.tuning.means import averaged, correct
+from ltfix.stage2.tuning.means import averaged, mean_directions
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 from ltfix.stage2.tuning.rule import class_weights
@@ -60,7 +60,8 @@ def fit_auto(
     with store.held():
         field = _Field(material, every, seeds, store)
         contenders, labels = field.contenders(), field.searched.held_labels()
-        verdict = decide(contenders, correct(field.searched), labels, fresh=material.held is not None)
+        means = field.searched.right(lambda data: mean_directions(field.searched, data))
+        verdict = decide(contenders, means, labels, fresh=material.held is not None)
     taken, weights = verdict.taken, class_weights(labels)
     right = field.averaged(taken) if verdict.averaged else taken.correct
     about = field.searched.search.about
@@ -182,12 +183,12 @@ class _Field:
 
     def averaged(self, taken: Contender) -> np.ndarray:
         """[N] whether its average with the class means is right on each validation sample."""
-        found = []
-        for fold in self.searched.folds():
-            head = self.fitted(taken, fold.train)
-            right = fold.correct(averaged(head, self.searched, fold.train)) if head.is_finite else None
-            found.append(np.zeros(len(fold.held), bool) if right is None else right)
-        return np.concatenate(found)
+
+        def mean(data: Features) -> Head:
+            head = self.fitted(taken, data)
+            return averaged(head, self.searched, data) if head.is_finite else head
+
+        return self.searched.right(mean)
 
     def fitted(self, taken: Contender, data: Features) -> Head:
         """It as it is fitted on these samples, or the start of them; not finite where that diverges."""

@@ -31,14 +31,6 @@ def mean_directions(material: Material, data: Features) -> Head:
     return never_predict(scaling.back(Head(rows, -rows @ center, method=NAME)), counts == 0)
 
 
-def correct(material: Material) -> np.ndarray:
-    """[N] whether :func:`mean_directions` is right on the validation samples, fold after fold."""
-    folds = material.folds()
-    return np.concatenate(
-        [fold.predict(mean_directions(material, fold.train)) == fold.held.labels for fold in folds]
-    )
-
-
 def averaged(head: Head, material: Material, data: Features) -> Head:
     """(z/s + z'/s') · s/2: a linear head's logits z and z' of :func:`mean_directions`, at the scale of z.
 

@@ -10,7 +10,7 @@ is taken must do alike with five seeds: a rate at the edge of what trains may fa
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -64,6 +64,21 @@ def lead(ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> tuple[flo
     return float(signed.sum()), float(np.sqrt(np.square(signed).sum()))
 
 
+def near_best(
+    right: Mapping[int, np.ndarray], weights: np.ndarray, errors: float, points: float = 0.0
+) -> list[int]:
+    """Those that the best leads by no more than so many standard errors, or by so little.
+
+    Args:
+        right: of each, [N] whether it is right. weights: of :func:`class_weights`.
+    """
+    best = max(right.values(), key=lambda found: float(weights @ found), default=None)
+    if best is None:
+        return []
+    gaps = {number: lead(best, found, weights) for number, found in right.items()}
+    return [number for number, (gap, error) in gaps.items() if gap <= max(points, errors * error)]
+
+
 def choose(
     trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray, *, tuned: bool = True
 ) -> tuple[int, str]:
@@ -89,7 +104,6 @@ def choose(
     ahead, error = lead(right[best], start, weights)
     gain = ahead > EVIDENCE * error
     errors, floor = (TOLERANCE, float(weights @ start)) if gain else (EVIDENCE, 0.0)
-    behind = {i: lead(right[best], correct, weights) for i, correct in right.items()}
-    near = [i for i, (gap, error) in behind.items() if gap <= errors * error and scores[i] >= floor]
+    near = [i for i in near_best(right, weights, errors) if scores[i] >= floor]
     taken = min(near, key=lambda i: (round(trials[i].drift, 6), -scores[i], i))
     return taken, GAIN if gain else NO_GAIN

@@ -16,7 +16,7 @@ from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import CHOSEN
 from ltfix.stage2.tuning.candidates import Candidate, Ground
-from ltfix.stage2.tuning.rule import EVIDENCE, UNSTEADY, Trial, choose, class_weights, lead
+from ltfix.stage2.tuning.rule import EVIDENCE, UNSTEADY, Trial, choose, class_weights, near_best
 
 SEEDS = 5
 """So many seeds fit the chosen setting on all samples, to see whether it does alike with each."""
@@ -47,7 +47,7 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
         labels = np.concatenate([labels, fold.held.labels])
         if fold is not folds[-1] and _is_halved(tried):
             found = {number: joined for number in going if (joined := _joined(right[number])) is not None}
-            going = _near(found, labels, EVIDENCE, 0.0) or going
+            going = near_best(found, class_weights(labels), EVIDENCE) or going
     return [
         Trial(
             candidate,
@@ -74,7 +74,7 @@ def _worth_finishing(material: Material, tried: Sequence[Candidate], seed: int) 
     fold = material.folds()[0]
     fitted = side_by_side(material, fold.train, short, [seed])
     right = {number: found for number, head in fitted if (found := fold.correct(head)) is not None}
-    fine = _near(right, fold.held.labels, EARLY_ERRORS, EARLY_POINTS)
+    fine = near_best(right, class_weights(fold.held.labels), EARLY_ERRORS, EARLY_POINTS)
 
     def is_spoken_for(candidate: Candidate) -> bool:
         most = candidate.values["lr"] / EARLY
@@ -86,16 +86,6 @@ def _worth_finishing(material: Material, tried: Sequence[Candidate], seed: int) 
 def _is_halved(tried: Sequence[Candidate]) -> bool:
     """Whether the candidates are so many, and each so dear, that not all run to their end."""
     return len(tried) >= EARLY_FROM and all(c.values.method.loss is not None for c in tried)
-
-
-def _near(right: Mapping[int, np.ndarray], labels: np.ndarray, errors: float, points: float) -> list[int]:
-    """Those that the best leads by no more than so many standard errors, or by so little."""
-    weights = class_weights(labels)
-    best = max(right.values(), key=lambda found: float(weights @ found), default=None)
-    if best is None:
-        return []
-    gaps = {number: lead(best, found, weights) for number, found in right.items()}
-    return [number for number, (gap, error) in gaps.items() if gap <= max(points, errors * error)]
 
 
 def side_by_side(
@@ -150,13 +140,8 @@ def _is_steady(material: Material, candidate: Candidate, labels: np.ndarray, see
         return True
     fitted = side_by_side(material, material.data, [candidate], range(seed, seed + SEEDS))
     right = [_joined([fold.correct(linear) for fold in material.folds()]) for _, linear in fitted]
-    known = [found for found in right if found is not None]
-    if len(known) < len(right):
-        return False
-    weights = class_weights(labels)
-    best = max(known, key=lambda found: float(weights @ found))
-    gaps = [lead(best, found, weights) for found in known]
-    return all(behind <= max(STEADY_POINTS, STEADY_ERRORS * error) for behind, error in gaps)
+    known = {number: found for number, found in enumerate(right) if found is not None}
+    return len(near_best(known, class_weights(labels), STEADY_ERRORS, STEADY_POINTS)) == len(right)
 
 
 def _as_fast(ours: Candidate, theirs: Candidate) -> bool:
