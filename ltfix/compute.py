@@ -8,6 +8,7 @@ import math
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,27 +28,45 @@ _LANES = 64
 _BATCH = {"cuda": (256 * 224**2, 1024), "mps": (64 * 224**2, 256), "cpu": (16 * 224**2, 64)}
 
 
-class _Rounded:
-    """torch multiplies float32 matrices in bfloat16 while any thread is inside."""
+class _Rounding:
+    """torch's setting that float32 matrices are multiplied in bfloat16: of the process, not of a thread."""
 
     def __init__(self) -> None:
-        self.lock, self.inside, self.before = threading.Lock(), 0, ""
+        self.changed, self.inside, self.apart, self.before = threading.Condition(), 0, 0, ""
 
-    def __enter__(self) -> None:
-        with self.lock:
+    @contextlib.contextmanager
+    def rounded(self) -> Iterator[None]:
+        """On while any thread is inside."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self.apart)
             if not self.inside:
                 self.before = torch.get_float32_matmul_precision()
                 torch.set_float32_matmul_precision("medium")
             self.inside += 1
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.inside -= 1
+                if not self.inside:
+                    torch.set_float32_matmul_precision(self.before)
+                self.changed.notify_all()
 
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                torch.set_float32_matmul_precision(self.before)
+    @contextlib.contextmanager
+    def exact(self) -> Iterator[None]:
+        """As it was: waits until no thread rounds, and lets none begin."""
+        with self.changed:
+            self.apart += 1
+            self.changed.wait_for(lambda: not self.inside)
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.apart -= 1
+                self.changed.notify_all()
 
 
-_ROUNDED = _Rounded()
+_ROUNDING = _Rounding()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,19 +122,19 @@ class Compute:
         """Of the batches that meet float32 weights in a matrix product; a CPU rounds them in the product."""
         return torch.bfloat16 if self.precision == "bf16" and self.device.type != "cpu" else like
 
-    @contextlib.contextmanager
-    def products(self) -> Iterator[None]:
+    def products(self) -> AbstractContextManager[None]:
         """Products of float32 matrices in the precision: with bf16 a CPU rounds the factors, not the sums.
 
-        The setting is torch's, of the whole process: the first thread inside makes it, the last one takes it
-        back. A product that rounds while it reads is faster than one of rounded copies, most so with small
-        batches, whose weights take longer to copy than to multiply.
+        A product that rounds while it reads is faster than one of rounded copies, most so with small batches,
+        whose weights take longer to copy than to multiply. All threads are held off meanwhile that ask for
+        :meth:`exact` ones, so nothing may be waited for inside.
         """
-        if self.precision == "bf16" and self.device.type == "cpu":
-            with _ROUNDED:
-                yield
-        else:
-            yield
+        rounded = self.precision == "bf16" and self.device.type == "cpu"
+        return _ROUNDING.rounded() if rounded else contextlib.nullcontext()
+
+    def exact(self) -> AbstractContextManager[None]:
+        """Products of float32 matrices in float32, whatever other threads do."""
+        return _ROUNDING.exact()
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -125,6 +125,30 @@ def test_products_are_rounded_until_the_last_one_has_left():
     first.close()
     assert torch.get_float32_matmul_precision() == "medium"
     second.close()
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_an_exact_product_waits_for_rounded_ones_and_holds_off_others():
+    compute, found = Compute(CPU, "bf16"), []
+
+    def exact() -> None:
+        with compute.exact():
+            found.append(torch.get_float32_matmul_precision())
+            later.append(pool.submit(rounded))
+
+    def rounded() -> None:
+        with compute.products():
+            found.append(torch.get_float32_matmul_precision())
+
+    later: list[Future[None]] = []
+    before = torch.get_float32_matmul_precision()
+    with ThreadPoolExecutor(2) as pool:
+        with compute.products():
+            waiting = pool.submit(exact)
+            assert not wait([waiting], timeout=0.05).done and found == []
+        waiting.result()
+        later[0].result()
+    assert found == [before, "medium"]
     assert torch.get_float32_matmul_precision() == before
 
 

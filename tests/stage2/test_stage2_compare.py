@@ -19,6 +19,7 @@ from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.stage2.fitting import context
 from ltfix.stage2.methods.options import Options
+from ltfix.stage2.tables import compare as compared
 from ltfix.stage2.tables import fits as module
 from ltfix.stage2.tables.compare import compare
 from ltfix.stage2.tables.entries import entries
@@ -451,3 +452,9 @@ def test_products_in_bfloat16_move_little_and_are_told(draw_cache: Draw, tmp_pat
     ]
     moved = np.abs(weight[1] - weight[0]).max() / np.abs(weight[0]).max()
     assert 1e-6 < moved < 2e-2
+
+
+def test_of_equal_rows_the_start_is_the_best_on_validation():
+    rows = [{"name": name, "validation": score} for name, score in (("tau-norm", 0.5), ("stage-1", 0.5))]
+    assert compared._best([*rows, {"name": "ncm", "validation": None}]) == "stage-1"
+    assert compared._best([*rows, {"name": "los", "validation": 0.6}]) == "los"

@@ -249,14 +249,16 @@ class Material:
         wanted = "standardize" in (self.natural, self.options.normalize)
         normalize = "standardize" if wanted else "none"
         whole = data is self.data
-        return find_probe(
-            data,
-            self.compute.device,
-            beside=self.train if whole and not self.options.no_cache else None,
-            normalize=normalize,
-            penalty=None if whole else self._probe(self.data).meta["penalty"],
-            progress=self.progress,
-        )
+        penalty = None if whole else self._probe(self.data).meta["penalty"]
+        with self.compute.exact():
+            return find_probe(
+                data,
+                self.compute.device,
+                beside=self.train if whole and not self.options.no_cache else None,
+                normalize=normalize,
+                penalty=penalty,
+                progress=self.progress,
+            )
 
 
 def _blocks(folds: Sequence[Validation], heads: Sequence[Head]) -> Iterator[tuple[slice, np.ndarray]]:

@@ -138,19 +138,19 @@ class Fitter:
         def collect() -> Grid:
             return self._collect(head, starts, list(zip(places, settings, strict=True)))
 
-        with self.compute.products():
-            engine.train(
-                self.data,
-                head,
-                build_loss(loss, counts, tables, dtype=like.dtype, device=like.device),
-                schedule,
-                seeds,
-                scaling=self.scaling,
-                like=like.to(self.compute.batch_type(like.dtype)),
-                constraint=None if bound is None else bound.function(head, counts, first.values),
-                after_epoch=watch and (lambda done, at: watch(AfterEpoch(done, collect(), at))),
-                progress=self.progress,
-            )
+        engine.train(
+            self.data,
+            head,
+            build_loss(loss, counts, tables, dtype=like.dtype, device=like.device),
+            schedule,
+            seeds,
+            scaling=self.scaling,
+            products=self.compute.products,
+            like=like.to(self.compute.batch_type(like.dtype)),
+            constraint=None if bound is None else bound.function(head, counts, first.values),
+            after_epoch=watch and (lambda done, at: watch(AfterEpoch(done, collect(), at))),
+            progress=self.progress,
+        )
         return collect()
 
     def _collect(

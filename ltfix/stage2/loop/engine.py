@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -71,6 +72,7 @@ def train(
     *,
     scaling: Scaling,
     like: Tensor,
+    products: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     constraint: Constraint | None = None,
     after_epoch: Callable[[int, Callable[[], Tensor]], None] | None = None,
     progress: Progress = SILENT,
@@ -83,6 +85,7 @@ def train(
         seeds: S numbers.
         scaling: what is done to the features first.
         like: a tensor whose dtype and device the batches take.
+        products: what the matrix products of an epoch are done inside of.
         constraint: enforced on the head after every step or epoch.
         after_epoch: called with the epochs done, 0 before the first step and then after each one's last, and
             what gives the loss [S, M] then.
@@ -103,10 +106,11 @@ def train(
             _start_epoch(loss, epoch, epochs)
             if after_epoch is not None and epoch == 0:
                 after_epoch(0, functools.partial(_mean_loss, head.logits, loss, glance))
-            for x, y in data.batches(schedule.visits, seeds, epoch, scaling=scaling, like=like):
-                step(head, loss, x, y, sgd)
-                if constraint is not None:
-                    constraint.after("step")
+            with products():
+                for x, y in data.batches(schedule.visits, seeds, epoch, scaling=scaling, like=like):
+                    step(head, loss, x, y, sgd)
+                    if constraint is not None:
+                        constraint.after("step")
             if constraint is not None:
                 constraint.after("epoch")
             _check_finite(head, schedule, epoch)

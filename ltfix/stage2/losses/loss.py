@@ -95,7 +95,7 @@ def build_loss(
         return found
     if not hasattr(found, "weight"):
         raise UsageError("a loss of one's own has no class weights to defer", where="drw_from")
-    before, after = copy.copy(found), copy.copy(found)
+    before, after = copy.deepcopy(found), copy.deepcopy(found)  # a plug-in's may hold another loss
     before.weight = None
     if after.weight is None:
         after.weight = settings.table(weights.effective_number, "beta")

@@ -20,7 +20,7 @@ from ltfix.evaluation.measure import describe_cache
 from ltfix.evaluation.shots import FEW, MANY
 from ltfix.evaluation.significance import differences_by_shot, sample_interval
 from ltfix.features.read import CacheLike
-from ltfix.heads.head import PROBE
+from ltfix.heads.head import BEFORE, PROBE
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.seeds import list_seeds
@@ -148,9 +148,13 @@ def _start_row(bench: Bench) -> tuple[str, str, Runs]:
 
 
 def _best(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """The row with the highest score on validation samples; of equal ones by name, never by test."""
-    scored = [(row["validation"], str(row["name"])) for row in rows if row["validation"] is not None]
-    return max(scored)[1] if scored else None
+    """The row with the highest score on validation samples; of equal ones the start, else by name."""
+    scored = [
+        (-row["validation"], row["name"] not in BEFORE, str(row["name"]))
+        for row in rows
+        if row["validation"] is not None
+    ]
+    return min(scored)[2] if scored else None
 
 
 def _row(fits: Fits, method: str, name: str, runs: Runs) -> dict[str, Any]:
