@@ -313,6 +313,10 @@ class _Quick:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.caches, self.given, self.done = given.features, given, {}
+        for path in self.caches:
+            if not path.exists():
+                hint = "name yours by --features TRAIN TEST (docs/reproducing.md says how they are made)"
+                raise InputError("no such features", where=path, hint=hint)
         self.notes = [
             f"stage 2 alone, on {given.features[0].name}: another backbone than the paper's, so compare what "
             "each row has above stage 1, not the accuracies; rows of other backbones are left out"

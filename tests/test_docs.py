@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 import ltfix
 from ltfix.cli import run
@@ -61,6 +62,8 @@ def test_every_public_name_is_documented():
 
 def test_python_examples_run(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # as the page sets it, and undone in the end
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 3

@@ -115,3 +115,12 @@ def test_quick_fits_on_given_features_and_goes_on(
     assert kept["mult-la:tau=0.65"]["all"]["mean"] <= 1
     assert reproduce.main() == 0
     assert "1 finished heads are taken from" in capsys.readouterr().err
+
+
+def test_without_features_it_says_how_to_name_others(
+    reproduce: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    absent = [str(tmp_path / name) for name in ("train.npz", "test.npz")]
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", "samn", "--quick", "--features", *absent])
+    with pytest.raises(SystemExit, match=r"no such features \(.*train\.npz\): .*--features TRAIN TEST"):
+        reproduce.main()

@@ -112,6 +112,21 @@ def test_a_head_says_what_its_budget_left_out_and_is_fitted_on_all_samples(draw_
     assert np.allclose(heads[0].weight, same.weight, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["los", "tau-norm"])
+def test_values_that_a_budget_left_alone_are_not_said_to_be_chosen(draw_cache, method: str):
+    cache = draw_cache(COUNTS)
+    material = Material.of(cache, None, Options(tune=True), 0)
+    part = dataclasses.replace(material, search=Search(1, settings=0.0, about={"tuned_on": "none"}))
+    fit = MethodFit.of(part, resolve(find_method(method), {}))
+    choice = fit.choose()
+    (head,) = fit.train(choice, [0])
+    chosen = {name for name, value in head.meta["values"].items() if value["from"] != "default"}
+    assert chosen == set(fit.values.open)  # which have no published value, and are found without tuning
+    origins = [{n: v["from"] for n, v in h.meta["values"].items()} for h in (head, ltfix.fit(cache, method))]
+    assert origins[0] == origins[1]
+    assert ("chosen" in head.meta["selection"]) == bool(chosen)
+
+
 def test_time_is_turned_into_passes(fit_of, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(budget, "_seconds_a_pass", lambda fits: 0.5)
     by_time, by_passes = limit([fit_of("100s")], 1), limit([fit_of("200p")], 1)

@@ -399,3 +399,11 @@ def test_a_fitted_head_knows_its_start_and_its_scaling(draw_cache):
     (row,) = fitter.fit([plan_fit("ce", {"epochs": 1}).values], [0])
     assert row[0].method == "ce"
     assert row[0].meta == {"init": {"from": "random"}, "coordinates": fitter.scaling.record()}
+
+
+def test_threads_are_torchs(draw_cache):
+    hint = r"\(threads\): torch\.set_num_threads\(2\)"
+    with pytest.raises(UsageError, match=hint):
+        ltfix.fit(draw_cache([9, 4]), threads=2)
+    with pytest.raises(UsageError, match=hint):
+        ltfix.compare(draw_cache([9, 4]), draw_cache([9, 4]), ["ce"], threads=2)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ltfix
+from ltfix.errors import InputError
 from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.own import own_loss
 from ltfix.stage2.methods.registry import Method
@@ -230,3 +231,29 @@ def test_a_loss_of_a_shell_is_told_by_its_code():
         exec(f"def {name}(z, y): return {text}", shell)
     a, b, c = (own_loss(shell[name]).identity.partition("@")[2] for name in "abc")
     assert a == b != c
+
+
+def test_a_loss_that_is_nan_at_the_start_is_blamed_before_the_first_step():
+    def wrong(logits: Tensor, labels: Tensor) -> Tensor:
+        picked = logits[range(len(labels)), labels]
+        return (picked.min() - logits.max() - 1e-6).log() if logits.any() else picked.sum()
+
+    with pytest.raises(InputError, match=r"NaN before the first step \(loss\): look at its formula"):
+        ltfix.fit(XY, "ce", loss=wrong, epochs=2)
+
+
+def test_a_loss_that_becomes_nan_later_is_blamed_beside_the_rate():
+    def wrong(logits: Tensor, labels: Tensor) -> Tensor:
+        once.append(len(labels))
+        return F.cross_entropy(logits, labels) * (1 if len(once) < 30 else float("nan"))
+
+    once: list[int] = []
+    with pytest.raises(InputError, match=r"NaN in epoch 1 of 2 .*try lr=.*, or look at the formula of wrong"):
+        ltfix.fit(XY, "ce", loss=wrong, epochs=2, batch_size=8)
+
+
+def test_a_loss_that_has_no_value_for_equal_logits_trains():
+    def apart(logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels) + 0 * (logits.std() / logits.std()).detach()
+
+    assert ltfix.fit(XY, "ce", loss=apart, epochs=2).is_finite

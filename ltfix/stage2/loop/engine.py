@@ -92,7 +92,7 @@ def train(
 
     Raises:
         Diverged: the weights of a run are no longer finite, or its loss is higher than where it started and
-            than that of equal logits.
+            than that of equal logits, or is no number there.
     """
     epochs = schedule.visits.epochs
     lr, decay = _number(schedule.lr, like), _number(schedule.weight_decay, like)
@@ -113,7 +113,7 @@ def train(
                         constraint.after("step")
             if constraint is not None:
                 constraint.after("epoch")
-            _check_finite(head, schedule, epoch)
+            _check_finite(head, loss, schedule, epoch)
             if after_epoch is not None:
                 after_epoch(epoch + 1, functools.partial(_mean_loss, head.logits, loss, glance))
             progress.advance()
@@ -194,7 +194,10 @@ def _allowed_loss(head: Parametrisation, loss: Loss, samples: Sequence[tuple[Ten
     def equal(x: Tensor) -> Tensor:
         return torch.zeros(x.shape[:2] + bias.shape[1:], dtype=bias.dtype, device=bias.device)
 
-    return torch.maximum(_mean_loss(head.logits, loss, samples), _mean_loss(equal, loss, samples))
+    begun = _mean_loss(head.logits, loss, samples)
+    if bool(begun.isnan().any()) and all(bool(head.logits(x).isfinite().all()) for x, _ in samples):
+        raise Diverged("the loss is NaN before the first step", where="loss", hint="look at its formula")
+    return torch.fmax(begun, _mean_loss(equal, loss, samples))
 
 
 def _check_loss(found: Tensor, allowed: Tensor, schedule: Schedule) -> None:
@@ -204,22 +207,19 @@ def _check_loss(found: Tensor, allowed: Tensor, schedule: Schedule) -> None:
         run = int(lost[:, setting].nonzero()[0])
         loss, limit = float(found[run, setting]), float(allowed[run, setting])
         times = f"over {WORSE:g} times the {limit:.3g} of its start or of equal logits"
-        if np.isnan(limit):
-            raise Diverged("the loss is NaN before the first step", where="loss", hint="look at its formula")
         raise _diverged(f"the loss ended at {loss:.3g}, {times}", schedule, setting)
 
 
-def _diverged(what: str, schedule: Schedule, setting: int) -> Diverged:
+def _diverged(what: str, schedule: Schedule, setting: int, more: str = "") -> Diverged:
     rate = schedule.lr[setting]
-    return Diverged(what, where=f"lr={rate:g}", hint=f"try lr={min(rate / 10, HIGHEST_USUAL):g}")
+    return Diverged(what, where=f"lr={rate:g}", hint=f"try lr={min(rate / 10, HIGHEST_USUAL):g}{more}")
 
 
-def _check_finite(head: Parametrisation, schedule: Schedule, epoch: int) -> None:
+def _check_finite(head: Parametrisation, loss: Loss, schedule: Schedule, epoch: int) -> None:
     """Every run is finite, or the first setting that is not is named."""
     arrays = head.folded().values()
     sound = torch.stack([torch.isfinite(a).reshape(*a.shape[:2], -1).all(-1) for a in arrays]).all(0)
     if not bool(sound.all()):
-        setting = int((~sound).any(0).nonzero()[0])
-        raise _diverged(
-            f"the loss became NaN in epoch {epoch + 1} of {schedule.visits.epochs}", schedule, setting
-        )
+        setting, own = int((~sound).any(0).nonzero()[0]), getattr(loss, "name", None)
+        told = f"the loss became NaN in epoch {epoch + 1} of {schedule.visits.epochs}"
+        raise _diverged(told, schedule, setting, f", or look at the formula of {own}" if own else "")

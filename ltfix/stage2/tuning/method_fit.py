@@ -76,18 +76,22 @@ class MethodFit:
         return cls(material, values)
 
     def candidates(self) -> list[Candidate]:
-        """The settings to try; one where nothing is open."""
+        """The settings to try; one where nothing is open, or a budget leaves the published alone."""
+        part, found = self.material.search, self._candidates(tune=self.material.options.tune)
+        if part.settings < 1:
+            found = part.of(nearest_first(found, self.values))
+        return found if len(found) > 1 else self._candidates(tune=False)
+
+    def _candidates(self, *, tune: bool) -> list[Candidate]:
         o = self.material.options
-        found = candidates(
+        return candidates(
             self.values,
-            tune=o.tune,
+            tune=tune,
             init=o.init,
             normalize=self.material.normalize,
             scaled=o.feature_scale == "auto",
             normalized=o.normalize == o.feature_scale == "auto",
         )
-        part = self.material.search
-        return found if part.settings == 1 else part.of(nearest_first(found, self.values))
 
     def choose(self, *, scored: bool = False) -> Choice:
         """Fill in what is open, on validation samples; ``scored``: look at them even where nothing is."""
