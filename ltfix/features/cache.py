@@ -133,9 +133,22 @@ class FeatureCache:
         Raises:
             InputError: samples.txt is missing or has another number of lines than the cache samples.
         """
-        if not self.path.is_dir():
+        return self._lines(manifests.SAMPLES) if self.path.is_dir() else None
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """What was kept of every sample besides, a JSON object each; None where nothing was.
+
+        Raises:
+            InputError: samples.jsonl is missing or not what the manifest recorded.
+        """
+        if self.manifest is None or self.manifest.columns is None or not self.path.is_dir():
             return None
-        path = self.path / manifests.SAMPLES
+        self._demand_hash(manifests.COLUMNS, self.manifest.columns)
+        return self._lines(manifests.COLUMNS)
+
+    def _lines(self, name: str) -> tuple[str, ...]:
+        path = self.path / name
         files.demand_regular(path)
         with files.os_errors(path):
             text = path.read_bytes().decode("utf-8", "surrogateescape")
@@ -232,13 +245,17 @@ class FeatureCache:
         if manifest is not None and manifest.columns is not None:
             hashes[manifests.COLUMNS] = manifest.columns
         for name, sha256 in hashes.items():
-            path = self.path / name
-            if files.sha256_file(path) != sha256:
-                what = "its bytes are not those the manifest recorded"
-                raise InputError(what, where=path, hint=manifest.anew if manifest else None)
+            self._demand_hash(name, sha256)
         if hashes:
             _ = self.samples
         return len(hashes)
+
+    def _demand_hash(self, name: str, sha256: str) -> None:
+        path = self.path / name
+        files.demand_regular(path)
+        if files.sha256_file(path) != sha256:
+            what = "its bytes are not those the manifest recorded"
+            raise InputError(what, where=path, hint=self.manifest.anew if self.manifest else None)
 
     def _check(self, index: int) -> None:
         if not self._checked[index]:

@@ -32,6 +32,7 @@ class CachePlan(Contents):
         run: choices that a resumed run takes over (resolved batch size, threads, device kind, precision).
         shard_rows: samples a shard.
         kept: N JSON objects of what is known of the samples besides, for ``samples.jsonl``; None: nothing.
+        skipped: paths that were left out before, besides those that the writer leaves out.
         stamps: [N, …] numbers that change when a sample's image is replaced; not part of the cache, and
             None where they are not known.
     """
@@ -43,6 +44,7 @@ class CachePlan(Contents):
     run: dict[str, Any]
     shard_rows: int = SHARD_ROWS
     kept: Sequence[str] | None = None
+    skipped: Sequence[str] = ()
     stamps: np.ndarray | None = None
 
     @functools.cached_property

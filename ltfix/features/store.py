@@ -226,7 +226,7 @@ class CacheWriter:
             shards=entries,
             fingerprint=self.fingerprint,
             created_by=f"ltfix {__version__}",
-            skipped=[plan.samples[i] for i in skipped],
+            skipped=[*plan.skipped, *(plan.samples[i] for i in skipped)],
             columns=columns,
             shard_rows=None if plan.shard_rows == SHARD_ROWS else plan.shard_rows,
             **known,

@@ -95,6 +95,8 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     Raises:
         UsageError, InputError, EnvironmentFault: as :func:`import_features`.
     """
+    if not sources:
+        raise UsageError("nothing to import", where="source", hint="a file, or the feature caches to join")
     if len(sources) != 1 or is_cache(sources[0]):
         return join(sources, out, request, progress)
     source = sources[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ltfix.features.layout import CachePlan, differences
 from ltfix.features.manifest import Manifest
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
+from ltfix.images.labels import whole_number
 from ltfix.images.source import read_classes
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import write
@@ -25,6 +26,8 @@ from ltfix.progress import Progress
 
 _MAY_DIFFER = {"timm", "torch", "weights", "run", "pillow", manifests.DEPTHS}
 """Of what manifests say of backbone and preprocessing: versions, names of what has a hash, and remarks."""
+_NAMED = ("folder", "tar", "zip", manifests.JOINED)
+"""Sources whose classes are called as they are; elsewhere 0 to K - 1 may stand for names that nobody gave."""
 _BLOCK = 1024
 
 
@@ -46,9 +49,9 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
     caches = [open_cache(path) for path in sources]
     if any(out.exists() and out.samefile(path) for path in sources):
         raise UsageError("it is one of those that are joined", where=out, hint="choose another by out=DIR")
-    made, dtypes = _origin(caches, progress), [c.manifest.dtype for c in caches if c.manifest is not None]
-    classes = _classes(caches, request)
-    labels = np.concatenate([_labels(cache, classes) for cache in caches])
+    made, classes = _origin(caches, progress), _classes(caches, request)
+    numbers = [_numbers(cache, classes, progress) for cache in caches]
+    labels = np.concatenate([own[cache.labels] for own, cache in zip(numbers, caches, strict=True)])
     samples = [cache.samples or [f"{cache.path.name}:{row}" for row in range(cache.n)] for cache in caches]
     for pair in itertools.combinations(zip(caches, samples, strict=True), 2):
         _refuse_twice(*pair, progress)
@@ -58,16 +61,17 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
         classes=classes,
         dim=caches[0].dim,
         views=caches[0].views,
-        dtype=request.dtype or max(dtypes, default="float16"),
+        dtype=request.dtype or max(shard.dtype.name for cache in caches for shard in cache.shards),
         backbone={} if made is None else made.backbone,
-        preprocess={} if made is None else made.preprocess,
+        preprocess={} if made is None else _with_depths(made, caches),
         source=_source(caches),
         decides={},
         run={},
         shard_rows=request.shard_rows,
         kept=_columns(caches),
+        skipped=[name for cache in caches if cache.manifest is not None for name in cache.manifest.skipped],
     )
-    head, shards = _head(caches, plan, progress), [shard for cache in caches for shard in cache.shards]
+    head, shards = _head(caches, numbers, plan, progress), [shard for c in caches for shard in c.shards]
     return write(out, plan, shards, head, out, overwrite=request.overwrite, progress=progress)
 
 
@@ -100,10 +104,18 @@ def _made(cache: FeatureCache) -> dict[str, Any]:
     return found
 
 
-def _names(cache: FeatureCache) -> tuple[str, ...] | None:
-    """The names of its classes; None where they are numbers alone."""
-    numbers = tuple(map(str, range(cache.n_classes)))
-    return None if cache.classes == numbers else cache.classes
+def _may_be_numbers(cache: FeatureCache) -> bool:
+    """Whether its classes are 0 to K - 1 and nothing says that folders are called so."""
+    kind = None if cache.manifest is None else cache.manifest.source.get("kind")
+    return cache.classes is None or (kind not in _NAMED and cache.classes == _counted(cache.n_classes))
+
+
+def _counted(k: int) -> tuple[str, ...]:
+    return tuple(map(str, range(k)))
+
+
+def _whole(names: Iterable[str]) -> bool:
+    return all(whole_number(name) is not None for name in names)
 
 
 def _classes(caches: Sequence[FeatureCache], request: ImportRequest) -> tuple[str, ...]:
@@ -111,26 +123,47 @@ def _classes(caches: Sequence[FeatureCache], request: ImportRequest) -> tuple[st
     if request.classes is not None:
         given = request.classes
         return read_classes(given) if isinstance(given, str | Path) else tuple(given)
-    named = dict.fromkeys(name for cache in caches for name in _names(cache) or ())
-    return tuple(named or map(str, range(max(cache.n_classes for cache in caches))))
+    named = [cache for cache in caches if not _may_be_numbers(cache)]
+    if _whole(name for cache in named for name in cache.classes or ()):  # so are names that may be numbers
+        named = [cache for cache in caches if cache.classes is not None]
+    names = dict.fromkeys(name for cache in named for name in cache.classes or ())
+    return tuple(names) or _counted(max(cache.n_classes for cache in caches))
 
 
-def _labels(cache: FeatureCache, classes: tuple[str, ...]) -> np.ndarray:
-    """Labels [n] as numbers of these classes."""
-    names, k = _names(cache), len(classes)
-    if names is None:
-        bare = cache.manifest is None and cache.head is None  # its last classes may have no sample in it
-        if cache.n_classes == k or (bare and cache.n_classes < k):
-            return cache.labels
-        what = f"its classes are numbers, {cache.n_classes} of them, where the joined cache has {k} classes"
-        raise InputError(what, where=cache.path, hint="import it with classes=FILE, which names them")
-    strange = next((name for name in names if name not in classes), None)
-    if strange is not None:
-        what = f"its class {strange!r} is none of the {k} that are given"
-        raise InputError(what, where=cache.path, hint=nearest(strange, classes))
+def _numbers(cache: FeatureCache, classes: tuple[str, ...], progress: Progress) -> np.ndarray:
+    """What each of its classes is among these, [K] int64; how numbers for names are taken is said.
+
+    Raises:
+        InputError: one is none of these.
+    """
+    doubtful, strange = _may_be_numbers(cache), set(cache.classes or ()) - set(classes)
+    if cache.classes is None or (strange and doubtful):
+        _demand_places(cache, classes)
+        if classes[0] != "0":
+            progress.note(f"the classes of {cache.path} are numbers: 0 is taken for {classes[0]}")
+        return np.arange(cache.n_classes)
+    if strange:
+        name = min(strange)
+        what = f"its class {name!r} is none of the {len(classes)} that are given"
+        raise InputError(what, where=cache.path, hint=nearest(name, classes))
     number = {name: index for index, name in enumerate(classes)}
-    labels: np.ndarray = np.array([number[name] for name in names], np.int64)[cache.labels]
-    return labels
+    found = np.array([number[name] for name in cache.classes], np.int64)
+    if doubtful and found.tolist() != list(range(cache.n_classes)):
+        progress.note(f"the classes of {cache.path} are numbers: taken for the classes that are called so")
+    return found
+
+
+def _demand_places(cache: FeatureCache, classes: tuple[str, ...]) -> None:
+    """Refuse to take its numbers for places among these classes where that may be wrong."""
+    k, bare = cache.n_classes, cache.manifest is None and cache.head is None
+    if _whole(classes) and classes[:k] != _counted(k):
+        what = f"its classes are numbers, and other numbers are names: {', '.join(classes[:5])}"
+    elif k != len(classes) and not (bare and k < len(classes)):  # whose last classes may have no sample
+        what = f"its classes are numbers, {k} of them, where the joined cache has {len(classes)} classes"
+    else:
+        return
+    made = "import" if cache.manifest is None else manifests.command_of(cache.manifest.source)
+    raise InputError(what, where=cache.path, hint=f"{made} it with classes=FILE, which names them")
 
 
 def _refuse_twice(
@@ -172,22 +205,28 @@ def _source(caches: Sequence[FeatureCache]) -> dict[str, Any]:
     }
 
 
+def _with_depths(made: Manifest, caches: Sequence[FeatureCache]) -> dict[str, Any]:
+    """The preprocessing, with how images of more than 8 bits were scaled in any of the caches."""
+    found = [c.manifest.preprocess.get(manifests.DEPTHS, ()) for c in caches if c.manifest is not None]
+    depths = sorted(set(itertools.chain(*found)))
+    return made.preprocess | ({manifests.DEPTHS: depths} if depths else {})
+
+
 def _columns(caches: Sequence[FeatureCache]) -> list[str] | None:
     """The further columns of every sample, where a cache has any; empty objects of the others."""
-    kept = [cache.manifest is not None and cache.manifest.columns is not None for cache in caches]
-    lines = [
-        (cache.path / manifests.COLUMNS).read_text(encoding="utf-8").splitlines() if own else ["{}"] * cache.n
-        for cache, own in zip(caches, kept, strict=True)
-    ]
-    return list(itertools.chain(*lines)) if any(kept) else None
+    kept = [cache.columns for cache in caches]
+    lines = [["{}"] * cache.n if own is None else own for cache, own in zip(caches, kept, strict=True)]
+    return None if all(own is None for own in kept) else list(itertools.chain(*lines))
 
 
-def _head(caches: Sequence[FeatureCache], plan: CachePlan, progress: Progress) -> Head | None:
+def _head(
+    caches: Sequence[FeatureCache], numbers: Sequence[np.ndarray], plan: CachePlan, progress: Progress
+) -> Head | None:
     """The stage-1 classifier of the first cache that has one of all these classes."""
     given = [cache for cache in caches if cache.head is not None]
-    for cache in given:
+    for cache, own in zip(caches, numbers, strict=True):
         head = cache.head
-        if head is not None and (_names(cache) or plan.classes) == plan.classes:
+        if head is not None and np.array_equal(own, np.arange(len(plan.classes))):
             counts = head.counts
             if counts is None or np.array_equal(counts, cache.counts):  # else it is of a test split
                 counts = np.bincount(plan.labels, minlength=len(plan.classes))

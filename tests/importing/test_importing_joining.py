@@ -17,7 +17,7 @@ from ltfix.errors import InputError, LtfixError, UsageError
 from ltfix.features.store import CacheWriter
 
 BODY = {"backbone": "cifar_resnet32", "pretrained": False, "device": "cpu"}
-LATER = {"samples": [f"later/{i}.png" for i in range(7)], "n": 7}
+LIST = {"kind": "list", "digest": "2" * 64}  # whose labels may be numbers that stand for no name
 
 
 def notes_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -67,6 +67,39 @@ def test_new_classes_follow_and_numbers_of_the_first_stay(tmp_path: Path, capsys
     assert train.fingerprint in "".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    ("trained", "classes", "source", "joined", "labels"),
+    [
+        ("01", "23", {}, "0123", [2, 3, 2, 3]),
+        ("23", "01", {}, "2301", [2, 3, 2, 3]),
+        ("23", "01", {"source": LIST}, "2301", [2, 3, 2, 3]),
+        ("01", "0123", {"source": LIST}, "0123", [0, 1, 2, 3]),
+        ("201", "012", {"source": LIST}, "201", [1, 2, 0, 1]),
+        ("ab", "01", {}, "ab01", [2, 3, 2, 3]),
+        ("ab", "01", {"source": LIST}, "ab", [0, 1, 0, 1]),  # numbers beside names are places among them
+    ],
+)
+def test_classes_that_are_called_by_numbers(
+    tmp_path: Path, trained: str, classes: str, source: dict, joined: str, labels: list[int], capsys
+):
+    k = len(trained)
+    train = write_cache(tmp_path / "train", make_head(k), n_classes=k, classes=list(trained))
+    new = later(tmp_path / "new", 4, len(classes), classes=list(classes), **source)
+    said = notes_of(capsys, str(train.path), str(new), "--out", str(tmp_path / "all"))
+    both = ltfix.open_cache(tmp_path / "all")
+    assert (both.classes, both.labels[25:].tolist()) == (tuple(joined), labels)
+    np.testing.assert_array_equal(both.labels[:25], train.labels)
+    assert (both.head is not None) == (joined == trained) == ("left out" not in said)
+    assert ("new are numbers" in said) == (bool(source) and labels != [0, 1, 2, 3])
+
+
+def test_bare_numbers_beside_names_that_are_other_numbers(tmp_path: Path):
+    train = write_cache(tmp_path / "train", classes=["0", "10", "2"])
+    np.savez(tmp_path / "new.npz", features=np.ones((3, 2, 4), np.float16), labels=[1, 0, 2])
+    with pytest.raises(InputError, match="other numbers are names: 0, 10, 2"):
+        ltfix.import_features([train.path, tmp_path / "new.npz"], tmp_path / "all")
+
+
 def test_files_and_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     train = write_cache(tmp_path / "train", make_head())
     x = np.arange(24, dtype=np.float32).reshape(3, 2, 4)
@@ -76,10 +109,11 @@ def test_files_and_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     both = ltfix.open_cache(tmp_path / "all")
     assert both.samples[25:] == ("new.npz:0", "new.npz:1", "new.npz:2")
     assert (both.labels[25:].tolist(), both.head is None) == ([1, 0, 1], False)
+    assert both.manifest.dtype == "float32"  # no value of the file is rounded
+    np.testing.assert_array_equal(both.features[25:], x)
     np.savez(tmp_path / "names.npz", X=x, y=["class-2", "class-0", "class-2"])
-    other = ltfix.import_features([train.path, tmp_path / "names.npz"], tmp_path / "b", dtype="float32")
-    assert (other.labels[25:].tolist(), other.manifest.dtype) == ([2, 0, 2], "float32")
-    np.testing.assert_array_equal(other.features[25:], x)
+    other = ltfix.import_features([train.path, tmp_path / "names.npz"], tmp_path / "b", dtype="float16")
+    assert (other.labels[25:].tolist(), other.manifest.dtype) == ([2, 0, 2], "float16")
 
 
 @pytest.mark.parametrize(
@@ -89,11 +123,10 @@ def test_files_and_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         ({"views": 1}, InputError, "views was 2, is 1"),
         ({"backbone": {"name": "resnet50"}}, InputError, "backbone.name was .resnet18., is .resnet50."),
         ({"preprocess": {"size": 64}}, InputError, "preprocess.size was 32, is 64"),
-        ({"classes": list("012")}, None, ""),
         (
-            {"n_classes": 2, "classes": list("01")},
+            {"n_classes": 2, "classes": list("01"), "source": LIST},
             InputError,
-            "are numbers, 2 of them.*has 3 classes",
+            "are numbers, 2 of them.*has 3 classes.*extract it with classes=FILE",
         ),
         ({"source": {"unlabelled": True}}, InputError, "no labels"),
         ({"backbone": {"name": "resnet18", "weights_sha256": "0" * 64, "torch": "9"}}, None, ""),
@@ -129,6 +162,7 @@ def test_a_picture_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         (["train", "new"], {"out": "train", "overwrite": True}, UsageError, "one of those that are joined"),
         (["train", "x.csv"], {}, InputError, "not a feature cache"),
         (["train", "absent"], {}, InputError, "no such feature cache"),
+        ([], {}, UsageError, r"nothing to import \(source\)"),
         (["train", "new"], {"classes": ["class-0", "class-1"]}, InputError, "class 'class-2' is none of"),
     ],
 )
@@ -143,14 +177,32 @@ def test_refusals(tmp_path: Path, monkeypatch, sources: list[str], options: dict
 
 
 def test_columns_and_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    train = write_cache(tmp_path / "train", kept=[f'{{"place": {i}}}' for i in range(25)])
-    ltfix.import_features([train.path, later(tmp_path / "new")], tmp_path / "all")
-    lines = (tmp_path / "all" / "samples.jsonl").read_text().splitlines()
-    assert (lines[24], lines[25:]) == ('{"place": 24}', ["{}"] * 7)
+    odd = "\u2028\x85\x0b\x1e"  # at all of which str.splitlines breaks a line
+    train = write_cache(tmp_path / "train", kept=[f'{{"place": "{i}{odd}"}}' for i in range(25)])
+    both = ltfix.import_features([train.path, later(tmp_path / "new")], tmp_path / "all")
+    assert (both.columns[24], both.columns[25:]) == (f'{{"place": "24{odd}"}}', ("{}",) * 7)
+    assert (both.verify(), ltfix.open_cache(later(tmp_path / "plain")).columns) == (2, None)
+    with (train.path / "samples.jsonl").open("a") as handle:
+        handle.write("{}\n")
+    with pytest.raises(InputError, match=r"not those the manifest recorded.*samples\.jsonl"):
+        ltfix.import_features([train.path, tmp_path / "new"], tmp_path / "other")
+    assert not (tmp_path / "other").exists()
     shard = tmp_path / "all" / "shard-00000.safetensors"
     shard.write_bytes(shard.read_bytes()[:200])
     assert cli.run(["inspect", str(tmp_path / "all")]) == 3
     assert capsys.readouterr().err.rstrip().endswith("`ltfix import --overwrite` makes it anew")
+
+
+def test_what_was_left_out_and_how_pictures_were_scaled_is_kept(tmp_path: Path):
+    for name, start, depth in (("a", 0, "16 bits: v/257"), ("b", 9, "12 bits: v*255/4095")):
+        plan = make_plan(9, samples=[f"{start + i}.png" for i in range(9)], shard_rows=9)
+        writer = CacheWriter(tmp_path / name, plan)
+        (shard,) = writer.pending()
+        writer.write_shard(shard, start + make_features(plan)[1:], [0], [depth])
+        writer.publish(None)
+    both = ltfix.import_features([tmp_path / "a", tmp_path / "b"], tmp_path / "all").manifest
+    assert both.skipped == ["0.png", "9.png"]
+    assert both.preprocess["depths"] == ["12 bits: v*255/4095", "16 bits: v/257"]
 
 
 def test_an_unfinished_one_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
