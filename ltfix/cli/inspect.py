@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ltfix.evaluation.describe import Description
 
 _PICKLED = (".pth", ".pt", ".bin", ".tar")
+_OWN = ("manifest.json", "partial.json", "run.json")
 _SHOWN_TENSORS = 12
 
 
@@ -61,7 +62,8 @@ def inspect(
 def _describe(path: Path, verify: bool, names: ArrayNames = USUAL_NAMES) -> Description:
     from ltfix.evaluation.describe import describe, describe_tensors
 
-    if path.suffix in (".onnx", ".pt2", ".safetensors") or (path / "config.json").is_file():
+    other = any((path / name).exists() for name in _OWN)  # a config.json beside these is of anybody
+    if path.suffix in (".onnx", ".pt2", ".safetensors") or (not other and (path / "config.json").is_file()):
         from ltfix.exporting.described import describe_export
 
         found = describe_export(path) if path.exists() else None
@@ -91,10 +93,10 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     kinds = [f"{folder}*.{kind}" for folder in ("features/", "") for kind in ("npz", "safetensors")]
     for path in sorted(path for kind in (*kinds, "exports/*") for path in work.glob(kind)):
         with contextlib.suppress(InputError):  # it may be of anybody
-            found.append(_describe(path, verify))
+            found.append(_of_anybody(path, verify))
     if not found:
         raise InputError(
-            "nothing to inspect: no features/, heads/, compare/ or runs/, no .npz or .safetensors of ltfix",
+            "nothing to inspect: no features/, heads/, compare/, runs/ or exports/, no tensors of ltfix",
             where=work,
             hint="name a cache, head, run or checkpoint",
         )
@@ -104,6 +106,18 @@ def _overview(work: Path, verify: bool, format: str) -> None:
         return
     rows = [[item.kind, item.path, item.holds, tables.size(item.size)] for item in found]
     console.table(["kind", "path", "holds", "size"], rows)
+
+
+def _of_anybody(path: Path, verify: bool) -> Description:
+    """As it is, or as unread where what reads it is not there."""
+    from ltfix.errors import EnvironmentFault
+    from ltfix.evaluation.describe import Description, Fact
+
+    try:
+        return _describe(path, verify)
+    except EnvironmentFault as err:
+        why = ": ".join(filter(None, (err.what, err.hint)))
+        return Description(path, "unread", [Fact("why", why, {"why": why})], why)
 
 
 def _wrapped(label: str, text: str) -> list[str]:

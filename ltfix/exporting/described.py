@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from ltfix import files
 from ltfix.errors import extra
@@ -20,7 +22,7 @@ from ltfix.tensorfile import TORN, ltfix_metadata, open_safetensors
 class ToldOfExport:
     """What is read of an export's record; see :class:`ltfix.exporting.opened.ExportRecord`."""
 
-    classes: list[str]
+    classes: Annotated[list[str], msgspec.Meta(min_length=1)]
     method: str
     created_by: str
     preprocess: dict[str, Any] | None = None
@@ -44,11 +46,12 @@ def describe_export(path: Path) -> Description | None:
     told = record_of(ToldOfExport, found, path, METADATA)
     names, pixels, heat = told.classes, told.preprocess or {}, told.temperature
     size, rest = pixels.get("image_size"), {k: v for k, v in pixels.items() if k != "image_size"}
+    taken = f"{size} × {size} pixels" if size else "pictures" if pixels else "features"
     facts = [
         Fact("format", str(form), {"export": form}),
         Fact("method", told.method, {"method": told.method}),
         Fact("classes", f"{len(names)} ({names[0]} … {names[-1]})", {"class_names": names}),
-        Fact("input", f"{size} × {size} pixels" if pixels else "features", {"preprocess": told.preprocess}),
+        Fact("input", taken, {"preprocess": told.preprocess}),
         Fact("preprocess", ", ".join(f"{key} {value}" for key, value in rest.items()), {}),
         Fact("temperature", " to ".join(f"{t:.3g}" for t in sorted({*(heat or ())})), {"temperature": heat}),
         Fact("backbone", str((told.backbone or {}).get("name", "")), {"backbone": told.backbone}),
@@ -71,10 +74,10 @@ def _record(path: Path) -> dict[str, Any]:
     if path.suffix == ".onnx":
         with extra("onnx", path):
             import onnx
+        entries: Any = ()
         with contextlib.suppress(Exception):  # of protobuf: it is no ONNX file
-            model = onnx.load(str(path), load_external_data=False)
-            return ltfix_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
-        return {}
+            entries = onnx.load(str(path), load_external_data=False).metadata_props
+        return ltfix_metadata({entry.key: entry.value for entry in entries}, path)
     with contextlib.suppress(OSError, *TORN), zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if name.endswith("/extra/ltfix.json"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,48 @@ def test_an_export_of_a_head(project: Path, capsys: pytest.CaptureFixture[str], 
     assert (facts["classes"], facts["temperature"]) == ("3 (apple … cup)", "1.5 to 2.5")
     assert facts["head"] == sha256_file(Path("heads/warm.safetensors"))
     assert any("samn for" in line for line in finished(capsys)[1])
+
+
+def test_an_overview_where_what_reads_an_export_is_not_installed(project: Path, monkeypatch, capsys):
+    Path("exports").mkdir()
+    Path("exports/x.onnx").write_bytes(b"anybody's")
+    assert finished(capsys)[1][-1].split()[:2] == ["run", "runs/ce"]  # no export of ours
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, lines, err = finished(capsys)
+    assert (code, err, lines[-1].split()[:2]) == (0, "", ["unread", "exports/x.onnx"])
+    assert 'onnx is not installed: pip install "ltfix[onnx]"' in lines[-1]
+    assert [line.split()[:2] for line in lines[2:5]] == [
+        ["cache", "features/train"],
+        ["head", "heads/samn-freq.safetensors"],
+        ["run", "runs/ce"],
+    ]
+    assert finished(capsys, "exports/x.onnx")[0] == 4
+
+
+RECORD = {"method": "m", "created_by": "x", "format": "ltfix-export/1"}
+
+
+def test_the_record_of_a_folder(project: Path, capsys: pytest.CaptureFixture[str]):
+    for place in (Path("exports/h"), Path("features/train"), Path("runs/ce")):
+        place.mkdir(exist_ok=True, parents=True)
+        (place / "config.json").write_text('{"label_names": [], "ltfix": ' + json.dumps(RECORD) + "}")
+    code, _, err = finished(capsys, "exports/h")
+    assert (code, err.count("classes"), err.count("\n")) == (3, 1, 1)
+    code, lines, _ = finished(capsys)  # which are what their own records say, whatever lies there
+    assert (code, [line.split()[0] for line in lines[2:]]) == (0, ["cache", "head", "run"])
+    for pixels, said in (({"crop": 1.0}, "pictures"), ({"image_size": 64}, "64 × 64 pixels")):
+        found = {"label_names": ["a"], "ltfix": {**RECORD, "preprocess": pixels}}
+        Path("exports/h/config.json").write_text(json.dumps(found))
+        assert ["input", *said.split()] in [line.split() for line in finished(capsys, "exports/h")[1]]
+
+
+def test_a_torn_record_is_said(project: Path, capsys: pytest.CaptureFixture[str]):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []))
+    onnx.helper.set_model_props(model, {"ltfix": '{"method": '})
+    onnx.save(model, "torn.onnx")
+    code, _, err = finished(capsys, "torn.onnx")
+    assert (code, "not JSON" in err) == (3, True)
 
 
 def test_what_is_no_export_of_ours_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]):

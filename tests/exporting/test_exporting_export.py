@@ -13,6 +13,7 @@ import torch
 import ltfix
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.exporting import joined
+from ltfix.exporting.described import describe_export
 from ltfix.exporting.formats.timm import recorded
 from ltfix.exporting.request import FORMATS
 
@@ -182,6 +183,13 @@ def test_an_export_is_a_body_too(project, tmp_path: Path, monkeypatch):
     made = project("vit")
     monkeypatch.chdir(tmp_path)
     ltfix.export(made.heads["linear"], "first", cache=made.cache)
+    told = describe_export(Path("first")).told
+    assert [told[name] for name in ("format", "input", "backbone", "classes")] == [
+        "timm",
+        "64 × 64 pixels",
+        made.cache.manifest.backbone["name"],
+        "3 (Zebra … bee)",
+    ]
     more = {"dtype": "float32", "precision": "fp32", "device": "cpu"}
     cache = ltfix.extract(made.data, backbone="local-dir:first", out="features", split=["train"], **more)
     assert cache.manifest.backbone["weights_sha256"] == made.cache.manifest.backbone["weights_sha256"]
