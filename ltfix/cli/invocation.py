@@ -12,6 +12,7 @@ import typer
 
 from ltfix.cli import config, console
 from ltfix.cli.configfile import QUIET
+from ltfix.cli.manual import EXAMPLES
 from ltfix.cli.signature import Parameter, bind, parameters
 from ltfix.errors import EnvironmentFault, UsageError, nearest
 
@@ -111,7 +112,7 @@ def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         except UsageError as err:
             if err.place is not None:
                 raise
-            hint = err.hint or f"see `ltfix {name} --help`"
+            hint = err.hint or f"`{EXAMPLES.get(name, (f'ltfix {name} --help',))[0]}`"
             raise UsageError(err.what, where=f"ltfix {name}", hint=hint) from err
         return function(**arguments)
 

@@ -12,6 +12,7 @@ from ltfix.compute import available_cpus, default_batch_size, resolve_device
 from ltfix.errors import InputError
 from ltfix.extraction.decode import decode_batches, renderer
 from ltfix.images.decode import register_formats
+from ltfix.images.pictures import UNREADABLE
 from ltfix.images.watch import Remarks
 from ltfix.predicting.classifiers import Classifier
 from ltfix.predicting.listing import Item
@@ -54,10 +55,7 @@ def answer(
         for batch, logits in classifier.over(decoded, size):
             for _, err in batch.failed:
                 if request.on_error == "error":
-                    hint = (
-                        f"{seen} pictures went before; on_error=skip leaves it out, on_error=keep its label"
-                    )
-                    raise type(err)(err.what, where=err.place, hint=hint) from err
+                    raise type(err)(err.what, where=err.place, hint=_remedies(err.hint, seen)) from err
                 if not keep:
                     progress.note(f"left out: {err.what} ({err.where})")
             for row, text in batch.remarks:
@@ -78,3 +76,9 @@ def answer(
     elif not seen:
         what = "none of the pictures can be read" if unread else "no pictures"
         raise InputError(what, where=None if unread else "standard input")
+
+
+def _remedies(own: str | None, seen: int) -> str:
+    """What the error says to do, and what can be asked for here."""
+    told = f"on_error=skip leaves it out, on_error=keep keeps its row; {seen} pictures went before"
+    return told if own is None else f"{own.replace(UNREADABLE, 'replace it')}; {told}"
