@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ltfix.cli import console, gating
 from ltfix.cli.caches import locate, locate_val
@@ -55,9 +55,7 @@ def compare(
 
     demand_gates(table.format, there=gates.given)
     console.claim_results(table.output, plot, overwrite=run.overwrite)
-    asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    options, values = options.beside(set_)
-    _check(asked, values, options, gates)
+    asked, options, values = look_up(methods, options, set_, gates)
     caches = (
         locate(table.train, table.work, "train", "--train CACHE", table),
         locate(test, table.work, "test", "--test CACHE", table),
@@ -96,14 +94,17 @@ def compare(
     gating.demand(found)
 
 
-def _check(
-    methods: Sequence[str] | None, values: Mapping[str, str], options: Options, gates: GateOptions
-) -> None:
-    """Refuse unknown names and wrong values before torch is imported."""
+def look_up(
+    methods: str | None, options: Options, set_: Mapping[str, str], gates: GateOptions, **rest: object
+) -> tuple[Sequence[str] | None, Options, dict[str, Any]]:
+    """The methods, how to fit them and their values, looked up before torch is imported."""
     from ltfix.evaluation import gate
     from ltfix.stage2.tables.entries import SCORES, entries
 
+    asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    options, values = options.beside(set_)
     options.demand_tuning()
-    entries(methods, values, tune=options.tune)
+    entries(asked, values, tune=options.tune)
     if gates.fail_under is not None:
         gate.parse_gates(gates.fail_under, known=SCORES)
+    return asked, options, values

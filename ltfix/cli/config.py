@@ -102,7 +102,8 @@ def place(key: str, source: Origin) -> str | None:
     if source == "environment":
         found = next(v for v in variables(here.command, key) if os.environ.get(v))
         return f"{found} in the environment"
-    return f"{here.file}, {key}" if source == "file" else None
+    table = "" if key in here.shared else f"[{here.command}] "
+    return f"{here.file}, {table}{key.replace('_', '-')}" if source == "file" else None
 
 
 def find_file(here: Invocation, typed: str | None) -> None:

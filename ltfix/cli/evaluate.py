@@ -121,6 +121,13 @@ def evaluate(
     gating.demand(found)
 
 
+def look_up(report: str, **rest: object) -> None:
+    """Refuse a report that there is none of."""
+    from ltfix.evaluation.reports import lookup
+
+    lookup(report)
+
+
 def _spare_the_baseline(gates: GateOptions, output: Path | None) -> None:
     """Refuse to write over what the heads are held against: a build that misses is no baseline."""
     from ltfix.errors import UsageError

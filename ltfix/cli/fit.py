@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ltfix.evaluation.table import ColumnKind
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
+    from ltfix.stage2.fit import FitPlan
 
 AUTO = "auto"
 OWN = {name: value for name, value in find_method("samn").values().items() if name in ("metric", *TRAINING)}
@@ -69,22 +70,9 @@ def fit(
 
     Values that are not given are the published ones (`ltfix methods NAME` shows them).
     """
-    own = {"methods": methods, "save_heads": save_heads}
-    if method != AUTO and any(own.values()):
-        console.refuse_unused([name for name, value in own.items() if value], f"method {method}")
-        methods = None
-    entry, loss, trace = _entry(method, loss, values, set_, trace)
-    given, origins = ({}, {}) if entry == AUTO else given_values(entry, values, set_)
-
-    from ltfix.stage2.fit import plan_fit
-
     options = dataclasses.replace(options, device=run.device)
-    if options.init is not None and isinstance(entry, Method) and entry.needs_no_start:
-        console.refuse_unused(["init"], f"method {entry.name}")
-        options = dataclasses.replace(options, init=None)
-    own_loss = entry.loss if loss is not None and isinstance(entry, Method) else None
-    among = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    plan = plan_fit(entry, given, loss=own_loss, origins=origins, options=options, methods=among)
+    own: dict[str, Any] = {"methods": methods, "loss": loss, "trace": trace, "save_heads": save_heads}
+    plan, trace = look_up(method, values, set_, options, **own)
     numbers = [run.seed] if seeds is None else list(range(run.seed, run.seed + seeds))
     train = locate(cache, work, "train", "ltfix fit CACHE", names)
     held = locate_val(val, cache, work, names)
@@ -114,6 +102,40 @@ def fit(
         _summarise(heads[0], accuracy)
         where = f"{places[0]}" if len(places) == 1 else f"{places[0]} … {places[-1].name}"
         console.write(f"{seconds:.1f} s; written to {where}")
+
+
+def look_up(
+    method: str,
+    values: Mapping[str, Any],
+    set_: Mapping[str, str],
+    options: Options,
+    *,
+    methods: str | None,
+    loss: str | None,
+    trace: Path | None,
+    save_heads: Path | None,
+    **rest: object,
+) -> tuple[FitPlan, Path | None]:
+    """The plan of what was asked, looked up and checked without torch, and the trace if there is one of it.
+
+    Raises:
+        UsageError: as :func:`ltfix.stage2.fit.plan_fit`, or something that the method does not use was typed.
+    """
+    from ltfix.stage2.fit import plan_fit
+
+    own = {"methods": methods, "save_heads": save_heads}
+    if method != AUTO and any(own.values()):
+        console.refuse_unused([name for name, value in own.items() if value], f"method {method}")
+        methods = None
+    entry, loss, trace = _entry(method, loss, values, set_, trace)
+    given, origins = ({}, {}) if entry == AUTO else given_values(entry, values, set_)
+    if options.init is not None and isinstance(entry, Method) and entry.needs_no_start:
+        console.refuse_unused(["init"], f"method {entry.name}")
+        options = dataclasses.replace(options, init=None)
+    own_loss = entry.loss if loss is not None and isinstance(entry, Method) else None
+    among = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    plan = plan_fit(entry, given, loss=own_loss, origins=origins, options=options, methods=among)
+    return plan, trace
 
 
 def _entry(

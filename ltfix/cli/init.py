@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ltfix.cli import config, configfile, console
 from ltfix.cli.commands import COMMANDS, load
 from ltfix.cli.options import MayOverwrite
-from ltfix.cli.signature import Parameter, options
+from ltfix.cli.signature import Parameter, bind, options, parameters
 from ltfix.errors import InputError, UsageError
 from ltfix.option import Option
-from ltfix.option import check as demand
 
 _HEAD = """\
 # ltfix.toml: values for the options of ltfix, read in the folder that ltfix runs in.
@@ -40,6 +40,7 @@ def init(
     until it is edited. What is a choice of one run (--output, --format, …) is left out, and may be set.
     """
     if check:
+        console.refuse_unused(["output", "overwrite"], "init --check")
         _check()
         return
     console.deliver(example(), output, overwrite=overwrite)
@@ -48,24 +49,45 @@ def init(
 
 
 def _check() -> None:
-    """Say that every key of the file is an option, and each value one that it can have.
+    """Refuse what a command would refuse of the file before it has opened anything.
 
     Raises:
-        UsageError: one is not; where it stands.
+        UsageError: a key that is no option, or a value that it cannot have; where it stands.
         InputError: there is no file.
     """
-    file = config.current().file
-    if file is None:
+    here = config.current()
+    if here.file is None:
         raise InputError("no configuration file", where=configfile.FILE_NAME, hint="`ltfix init` writes one")
     for name in COMMANDS:
-        known = configfile.may_set(name)
-        shared, own = configfile.read_tables(file, name, known)
-        for key, value in (shared | own).items():
-            try:
-                demand(key, known[key].value(value), known[key].option)
-            except UsageError as err:
-                raise UsageError(err.what, where=f"{file}, {key} of {name}", hint=err.hint) from err
-    console.write(f"{file}: no mistake found")
+        here.command, here.options = name, configfile.may_set(name)
+        shared, own = configfile.read_tables(here.file, name, here.options)
+        here.shared, here.origins = set(shared) - set(own), dict.fromkeys({**shared, **own}, "file")
+        try:
+            _ask(name, {**shared, **own})
+        except UsageError as err:
+            if config.option(str(err.place).removeprefix("--").replace("-", "_")) is not None:
+                raise  # the key is told with its place in the file
+            where = "; ".join(filter(None, (err.where, f"{here.file}, [{name}]")))
+            raise UsageError(err.what, where=where, hint=err.hint) from err
+    console.write(f"{here.file}: no mistake found")
+
+
+def _ask(command: str, values: dict[str, Any]) -> None:
+    """Make what a command is called with, and have it look up the names in it."""
+    function = load(command)
+    typed = {key: _as_typed(p, values.get(key, p.default)) for key, p in parameters(function).items()}
+    given = bind(function, typed)
+    look_up = getattr(sys.modules[function.__module__], "look_up", None)
+    if look_up is not None:
+        look_up(**given)
+
+
+def _as_typed(parameter: Parameter, value: Any) -> Any:
+    if value is None and parameter.needed:  # it may be typed
+        value = ["-"] if parameter.many else "-"
+    if value is None:
+        return None
+    return [parameter.kind(item) for item in value] if parameter.many else parameter.kind(value)
 
 
 def example() -> str:

@@ -58,6 +58,13 @@ class GateOptions(Checked):
         joined=True,
     )
 
+    def __post_init__(self) -> None:
+        from ltfix.evaluation.gate import parse_gates
+
+        for name in ("fail_under", "max_drop"):
+            if (text := getattr(self, name)) is not None:
+                parse_gates(text, name)
+
     @property
     def given(self) -> bool:
         """Whether there is any gate."""

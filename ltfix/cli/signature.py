@@ -46,6 +46,7 @@ class Parameter:
         option: what it means and may be.
         positional: given by place.
         read: makes of the typed value what the function or the record takes.
+        needed: there is no default.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Parameter:
     option: Option
     positional: bool = False
     read: Callable[[Any, str], Any] | None = None
+    needed: bool = False
 
     @property
     def flag(self) -> str:
@@ -184,7 +186,7 @@ def _of_one(parameter: inspect.Parameter, base: Any, option: Option, positional:
 
     def build(values: dict[str, Any]) -> Any:
         value = own.value(values[own.name])
-        if parameter.default is inspect.Parameter.empty and value in (None, []):
+        if own.needed and value in (None, []):
             raise UsageError(f"no {own.metavar if positional else own.flag} given")
         check(own.name, value, option)
         return value
@@ -194,23 +196,27 @@ def _of_one(parameter: inspect.Parameter, base: Any, option: Option, positional:
 
 def _of_record(record: type, only: tuple[str, ...] = ()) -> Group:
     """An option for each field of a record, or for those named."""
-    kinds, unset = typing.get_type_hints(record), dataclasses.MISSING
+    kinds = typing.get_type_hints(record)
     fields = {field.name: field for field in dataclasses.fields(record)}
-    needed = [name for name, f in fields.items() if f.default is unset and f.default_factory is unset]
     found = [
-        _parameter(name, kinds[name], fields[name].default, option)
+        _parameter(name, kinds[name], _default(fields[name]), option)
         for name, option in options_of(record).items()
         if not only or name in only
     ]
 
     def build(values: dict[str, Any]) -> Any:
         for p in found:
-            if p.name in needed and not values[p.name]:
+            if p.needed and not values[p.name]:
                 hint = f"give it, or write {p.key} in the command's table of ltfix.toml"
                 raise UsageError(f"{p.flag} is needed", hint=hint)
         return record(**{p.name: p.value(values[p.name]) for p in found})
 
     return Group(found, build)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def _of_values(table: Mapping[str, Any]) -> Group:
@@ -230,8 +236,8 @@ def _parameter(
     name: str, annotation: Any, default: Any, option: Option, *, positional: bool = False
 ) -> Parameter:
     """A parameter as its annotation says: what is typed, and how that is read."""
-    if default in (inspect.Parameter.empty, dataclasses.MISSING):
-        default = None
+    needed = default in (inspect.Parameter.empty, dataclasses.MISSING)
+    default = None if needed else default
     kinds = [annotation]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
@@ -241,7 +247,8 @@ def _parameter(
     if Path in kinds:
         kind = str if option.path in ("data", "place") else Path  # a Path would take a URL's second slash
     elif origin is collections.abc.Mapping:
-        kind, many, read = str, True, _read_literals if inner[1] is Any else parsing.pairs
+        kind, many, needed = str, True, False
+        read = _read_literals if inner[1] is Any else parsing.pairs
     elif origin in (list, collections.abc.Sequence) and inner[0] is float:
         kind, read = str, parsing.numbers
     elif origin in (list, collections.abc.Sequence):
@@ -252,7 +259,8 @@ def _parameter(
         kind, read, default = str, parsing.count, option.unset
     elif len(kinds) > 1:
         kind = str
-    return Parameter(name, kind, many, default or None if many else default, option, positional, read)
+    shown = default or None if many else default
+    return Parameter(name, kind, many, shown, option, positional, read, needed)
 
 
 def _joined(items: list[str], flag: str) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ltfix.cli import console
 from ltfix.cli.caches import locate, locate_val
 from ltfix.cli.options import LossName, PlotFile, TableOptions, pairs
+from ltfix.errors import UsageError
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
 
@@ -47,12 +48,11 @@ def sweep(
     """
     from ltfix.evaluation.formats import demand_gates
     from ltfix.stage2.methods.compatibility import open_caches
-    from ltfix.stage2.tables.ranges import grid_of
 
     demand_gates(table.format, there=False)
-    grid = _grid(over or [])
-    options, values = options.beside(set_)
-    grid_of(method, loss, grid, values)
+    if not over:
+        raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
+    grid, options, values = look_up(method, over, loss, set_, options)
     console.claim_results(table.output, plot, overwrite=run.overwrite)
     cache, held = (
         locate(table.train, table.work, "train", "--train CACHE", table),
@@ -88,21 +88,27 @@ def sweep(
     console.deliver_result(found, form, table.output, overwrite=run.overwrite)
 
 
-def _grid(over: Sequence[str]) -> dict[str, list[str]]:
-    """The points of every value that is swept, of ``--over`` texts.
+def look_up(
+    method: str,
+    over: Sequence[str] | None,
+    loss: str | None,
+    set_: Mapping[str, str],
+    options: Options,
+    **rest: object,
+) -> tuple[dict[str, list[str]], Options, dict[str, Any]]:
+    """The points of every value that is swept, how to fit, and the other values; without torch.
 
     Raises:
-        UsageError: there is none, one is there twice, or one cannot be read.
+        UsageError: a value is there twice, or cannot be read; as :func:`ltfix.stage2.tables.ranges.grid_of`.
     """
-    from ltfix.errors import UsageError
-    from ltfix.stage2.tables.ranges import parse_over
+    from ltfix.stage2.tables.ranges import grid_of, parse_over
 
-    if not over:
-        raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
     grid: dict[str, list[str]] = {}
-    for text in over:
+    for text in over or ():
         name, points = parse_over(text)
         if name in grid:
             raise UsageError(f"{name} is swept twice", where=f"--over {text}")
         grid[name] = points
-    return grid
+    options, values = options.beside(set_)
+    grid_of(method, loss, grid, values)
+    return grid, options, values

@@ -33,8 +33,7 @@ def train_backbone(
     same command continues an unfinished run. Values that are not given are the recipe's.
     `torchrun --nproc-per-node N -m ltfix train-backbone …` shares every batch out among N processes.
     """
-    request = dataclasses.replace(request, values={**values, **set_})
-    _check(request)
+    request = look_up(request, values, set_)
     if config.origin("out") == "default":
         request = dataclasses.replace(request, out=work / request.out / (name or _run_name(request)))
 
@@ -49,12 +48,16 @@ def train_backbone(
         _summarise(run)
 
 
-def _check(request: TrainingRequest) -> None:
-    """Refuse unknown and wrong values before torch is imported."""
+def look_up(
+    request: TrainingRequest, values: Mapping[str, Any], set_: Mapping[str, str], **rest: object
+) -> TrainingRequest:
+    """The request with its values, names and values looked up before torch is imported."""
     from ltfix.stage1 import recipes
 
+    request = dataclasses.replace(request, values={**values, **set_})
     preset, _ = recipes.choose_preset(request.preset, 1, 0)
     recipes.resolve(recipes.find_recipe(request.recipe).with_loss(request.loss), preset, request.values)
+    return request
 
 
 def _run_name(request: TrainingRequest) -> str:

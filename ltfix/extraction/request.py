@@ -123,7 +123,9 @@ class Request(ImageRequest):
         "Of random views, like crop,flip.  [default: as the run trained, else resized-crop,flip]",
         metavar="NAMES",
     )
-    precision: str = option("auto", "auto, fp32, bf16 or fp16; auto: bf16 on a GPU that has it.")
+    precision: str = option(
+        "auto", "Of the model; auto: bf16 on a GPU that has it.", choices=("auto", "fp32", "bf16", "fp16")
+    )
     dtype: str = option("float16", "Of the stored features.", choices=("float16", "float32"))
     decoder: str = option(
         "pillow",
@@ -141,3 +143,9 @@ class Request(ImageRequest):
         "Samples a shard file; what an interruption can cost.  [default: 1024, or as it was begun]",
         low=1,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from ltfix.images.views import parse_views
+
+        parse_views(self.views)

@@ -34,5 +34,7 @@ class PredictRequest(BodyRequest):
     columns: str | None = option(None, "Of a table: path=NAME; it needs no labels.", metavar="NAMES")
     batch_size: int | None = option(None, "Pictures a batch, or auto.", low=1, unset="auto")
     workers: int | None = option(None, "Decoding threads, or auto: one a core.", low=0, unset="auto")
-    precision: str = option("auto", "auto, fp32, bf16 or fp16; auto: bf16 on a GPU that has it.")
+    precision: str = option(
+        "auto", "Of the body; auto: bf16 on a GPU that has it.", choices=("auto", "fp32", "bf16", "fp16")
+    )
     device: str = "auto"

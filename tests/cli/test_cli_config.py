@@ -186,7 +186,7 @@ def test_a_value_out_of_range_names_the_file(probe, error: Error):
     write("[probe]\nepochs = 0\n")
     code, line = error("probe")
     assert code == 2
-    assert "ltfix.toml, epochs" in line
+    assert "ltfix.toml, [probe] epochs" in line
 
 
 def test_a_value_out_of_range_in_the_environment_says_so(probe, error: Error, monkeypatch):
@@ -353,7 +353,7 @@ def test_numbers_are_a_list_or_a_text(probe, error: Error):
         write(f"[probe]\nmean = {text}\n")
         assert error("probe") == (
             2,
-            f"expected numbers like 0.5,0.5,0.5, found '{found}' (ltfix.toml, mean)",
+            f"expected numbers like 0.5,0.5,0.5, found '{found}' (ltfix.toml, [probe] mean)",
         )
 
 

@@ -59,21 +59,60 @@ def test_a_file_is_checked_without_running_anything(tmp_path: Path, monkeypatch,
         "[extract]\nmean = [0.5, 0.5, 0.5]\nbatch-size = 64\nquiet = true\n[fit.set]\ntau = 0.7\n"
     )
     assert cli.run(["init", "--check"]) == 0
-    assert capsys.readouterr() == ("ltfix.toml: no mistake found\n", "")
-    for text, said in (
-        ('[fit]\nselect = "lst"', "select is 'lst' (ltfix.toml, select of fit): it may be last, best-val"),
-        ("[fit]\nseeds = 0", "seeds = 0 is out of range (ltfix.toml, seeds of fit): it must be at least 1"),
+    assert capsys.readouterr() == (
+        "ltfix.toml: no mistake found\n",
+        "ltfix: --set tau from the file is not used by method samn\n",
+    )
+    file.write_text("[fit]\nfeature-scal = 1")
+    said = "unknown key 'feature-scal' (ltfix.toml, [fit]): did you mean feature-scale?"
+    assert error("init", "--check") == (2, said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed = -1", "seed = -1 is out of range (ltfix.toml, seed): it must be at least 0"),
+        ('[fit]\nmethod = "samm"', "unknown method 'samm' (ltfix.toml, [fit] method): did you mean samn"),
+        ('[fit]\nloss = "loss"', "unknown loss 'loss' (ltfix.toml, [fit] loss): did you"),
+        ('[fit]\nselect = "lst"', "select is 'lst' (ltfix.toml, [fit] select): it may be last, best-val"),
+        ("[fit]\nseeds = 0", "seeds = 0 is out of range (ltfix.toml, [fit] seeds): it must be at least 1"),
+        ("[fit]\nlr = -1", "lr = -1 is out of range (ltfix.toml, [fit] lr): it must be above 0"),
+        ("[fit]\nval-fraction = 7.0", "the fraction is 7 (ltfix.toml, [fit] val-fraction): between 0 and 1"),
+        ('[fit]\nbudget = "9x"', "the budget is '9x' (ltfix.toml, [fit] budget): 90s, 10m, 2h"),
+        ('[fit]\nfeature-scale = "abc"', "the scale is 'abc' (ltfix.toml, [fit] feature-scale): auto, none"),
+        ("[fit.set]\nnosuch = 3", "method samn has no value 'nosuch' (nosuch; ltfix.toml, [fit]): did you"),
         (
             '[extract]\nmean = "x"',
-            "expected numbers like 0.5,0.5,0.5, found 'x' (ltfix.toml, mean of extract)",
+            "expected numbers like 0.5,0.5,0.5, found 'x' (ltfix.toml, [extract] mean)",
         ),
+        ('[extract]\ndevice = "tpu"', "unknown device 'tpu' (ltfix.toml, [extract] device): auto, cpu"),
+        ('[extract]\nviews = "x"', "unknown view (x; ltfix.toml, [extract]): known: center, hflip"),
+        ('[extract]\nprecision = "x"', "precision is 'x' (ltfix.toml, [extract] precision): it may be auto"),
+        ('[train-backbone]\nrecipe = "c"', "unknown recipe 'c' (ltfix.toml, [train-backbone] recipe)"),
+        ('[evaluate]\nreport = "per"', "no report 'per' (ltfix.toml, [evaluate] report): did you mean per-c"),
         (
-            "[fit]\nfeature-scal = 1",
-            "unknown key 'feature-scal' (ltfix.toml, [fit]): did you mean feature-scale?",
+            '[evaluate]\nfail-under = "few=x"',
+            "few=x is no percentage (ltfix.toml, [evaluate] fail-under)",
         ),
-    ):
-        file.write_text(text)
-        assert error("init", "--check") == (2, said)
+        ('[compare]\nmethods = "ce,zz"', "unknown method 'zz' (ltfix.toml, [compare] methods): known"),
+        (
+            '[sweep]\nover = "lr=1"',
+            "a sweep needs two different points or more (--over lr=1; ltfix",
+        ),
+    ],
+)
+def test_a_check_finds_what_a_command_would_refuse(text: str, said: str, tmp_path: Path, monkeypatch, error):
+    monkeypatch.chdir(tmp_path)
+    Path("ltfix.toml").write_text(text)
+    code, line = error("init", "--check")
+    assert (code, line[: len(said)]) == (2, said)
+
+
+def test_a_check_takes_no_option_of_writing(tmp_path: Path, monkeypatch, error):
+    monkeypatch.chdir(tmp_path)
+    for option in (["--output", "other.toml"], ["--overwrite"]):
+        code, line = error("init", "--check", *option)
+        assert (code, line) == (2, f"init --check does not use {option[0]} (ltfix init): leave it out")
 
 
 def test_a_written_file_serves_the_commands(tmp_path: Path, monkeypatch):

@@ -139,7 +139,7 @@ def test_a_place_that_was_not_typed_is_where_it_stands(probe, error, monkeypatch
 
     probe.act = act
     Path("ltfix.toml").write_text("[probe]\nweight-decay = 3\n")
-    assert error("probe") == (2, "too much (ltfix.toml, weight_decay)")
+    assert error("probe") == (2, "too much (ltfix.toml, [probe] weight-decay)")
     monkeypatch.setenv("LTFIX_PROBE_WEIGHT_DECAY", "3")
     assert error("probe") == (2, "too much (LTFIX_PROBE_WEIGHT_DECAY in the environment)")
     assert error("probe", "--weight-decay", "3") == (2, "too much (--weight-decay)")

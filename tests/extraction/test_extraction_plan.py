@@ -140,7 +140,7 @@ def test_another_cache_is_seen(photos: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("values", "kind", "message"),
     [
-        ({"precision": "fp8"}, UsageError, "unknown precision"),
+        ({"precision": "fp8"}, UsageError, "precision is 'fp8'"),
         ({"views": "train:0"}, UsageError, "unknown view"),
         ({"views": "train:2,center"}, UsageError, "train:2 must come last"),
         ({"views": "center", "augment": "flip"}, UsageError, "only random views are augmented"),
