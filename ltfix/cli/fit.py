@@ -223,8 +223,8 @@ def _summarise(head: Head, accuracy: Mapping[str, Mapping[str, Any]]) -> None:
         score, start_score = (f"{100 * selection[key]:.1f}" for key in ("score", "start_score"))
         gain = "" if selection["score"] > selection["start_score"] else " (no gain)"
         auto = selection.get("auto", {})
-        before = f", before the average {100 * auto['alone']:.1f}" if auto.get("averaged") else ""
-        told = f"{score}, the start's {start_score}{gain}{before}"
+        means = f" (without the class means {100 * auto['alone']:.1f})" if auto.get("averaged") else ""
+        told = f"{score}{means}, the start's {start_score}{gain}"
         console.tell(f"{selection['by']} {told}, on {selection['on']}")
     if selection.get("chosen"):
         console.tell(f"chosen there: {', '.join(selection['chosen']).replace('_', ' ')}")

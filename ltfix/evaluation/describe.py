@@ -25,6 +25,7 @@ FORMAT = "ltfix-inspect/1"
 _KINDS = "known: .safetensors, .npz, .pth, .pt; `ltfix import` makes caches of .npy, .csv, …"
 Tensors = dict[str, tuple[str, list[int]]]  # dtype and shape by name
 _LONGEST = 60  # characters of a checkpoint's metadata
+_LABELS = {"weights_sha256": "SHA-256 of its tensors (not of the file)"}
 
 
 class Fact(NamedTuple):
@@ -285,7 +286,7 @@ def _run(path: Path) -> Description:
 
 def _pairs(values: dict[str, Any]) -> str:
     said = {key: value for key, value in values.items() if value not in (None, "", {}, [])}
-    return ", ".join(f"{key} {_text(value)}" for key, value in said.items())
+    return ", ".join(f"{_LABELS.get(key, key)} {_text(value)}" for key, value in said.items())
 
 
 def _text(value: Any) -> str:

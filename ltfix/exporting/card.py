@@ -61,7 +61,8 @@ def model_card(joined: Joined) -> str:
 
 def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
     head, info, meta = joined.head, joined.body().info, joined.head.meta
-    yield "body", f"{info['name']}, weights {info['weights']} (SHA-256 {info['weights_sha256']})"
+    tensors = f"SHA-256 of the body's tensors, not of the file: {info['weights_sha256']}"
+    yield "body", f"{info['name']}, weights {info['weights']} ({tensors})"
     auto = meta["selection"].get("auto") if isinstance(meta.get("selection"), dict) else None
     averaged = isinstance(auto, dict) and auto.get("averaged")
     yield "method", f"{head.method}, averaged with the class means" if averaged else head.method

@@ -49,6 +49,7 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
             "labels_sha256": hashlib.sha256(np.array(LABELS, "<i8").tobytes()).hexdigest(),
         },
         "shots": {"many": 100, "few": 20, "n_classes": {"many": 2, "medium": 3, "few": 2}},
+        "untested": [],
         "heads": [
             {
                 "name": "stage-1",
@@ -89,7 +90,7 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
 
 
 def test_keys_stand_in_the_documented_order(report: Report):
-    assert list(report.to_dict()) == ["format", "report", "cache", "shots", "heads"]
+    assert list(report.to_dict()) == ["format", "report", "cache", "shots", "heads", "untested"]
     told = ["name", "path", "method", *SCORES, "worst_class_name", "correct"]
     assert list(report.to_dict()["heads"][0]) == told
 
@@ -310,3 +311,23 @@ def test_differences_of_heads_of_one_name_stay_with_their_rows():
     lines = evaluate([right, wrong], test, against=right).render("csv").splitlines()
     rows = list(csv.DictReader(lines))
     assert [row["difference_all_value"] for row in rows] == ["", "-1.0"]
+
+
+def test_classes_without_a_test_sample_are_named_with_what_macro_f1_makes_of_them():
+    names = [f"class{k}" for k in range(8)]
+    head = ltfix.Head(np.eye(8), np.zeros(8), "mine", names, np.full(8, 9))
+    predicted = np.array([0, 1, 2, 7])  # the last sample is of class 2
+    found = ltfix.evaluate(head, (np.eye(8)[predicted], np.array([0, 1, 2, 2])))
+    assert found.to_dict()["untested"] == names[3:]
+    assert found.heads[0]["class_mean"] == pytest.approx(2.5 / 3)
+    assert found.heads[0]["macro_f1"] == pytest.approx((1 + 1 + 2 / 3 + 0) / 4)
+    text = found.render("markdown")
+    assert "5 of 8 classes have no test samples: class3, class4, class5, class6, class7. Macro-F1" in text
+    assert "has no test samples" not in text
+    whole = ltfix.evaluate(head, (np.eye(8), np.arange(8)))
+    assert whole.to_dict()["untested"] == []
+    assert "no test samples" not in whole.render("markdown")
+    some = ltfix.evaluate(head, (np.eye(8)[:2], np.arange(2)))
+    assert "6 of 8 classes have no test samples: class2, class3, class4, class5, class6 and 1 more." in (
+        some.render("markdown")
+    )

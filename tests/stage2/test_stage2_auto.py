@@ -15,7 +15,7 @@ from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.fitting import context
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.tuning import auto, means
+from ltfix.stage2.tuning import auto, budget, means
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.verdict import CHANGES, UNCHANGED, Contender, Verdict, decide
 
@@ -117,9 +117,11 @@ def test_a_linear_head_goes_before_one_that_cannot_be_averaged():
 def test_what_is_taken_is_averaged_with_class_means_that_the_start_does_not_clearly_lead():
     field = [contender(UNCHANGED, 0, 0.8), contender("ce", 2, 0.9)]
     assert judged(field, right(0.79)).averaged  # 1.4 standard errors
-    assert judged(field, right(0.79)).why.endswith("; averaged with the class means (79.0)")
+    assert judged(field, right(0.79)).why.endswith("; averaged with the class means, which alone have 79.0")
     assert not judged(field, right(0.77)).averaged  # 2.4
-    assert judged(field, right(0.77)).why.endswith("; not averaged with the class means (77.0)")
+    assert judged(field, right(0.77)).why.endswith(
+        "; not averaged with the class means, which alone have 77.0"
+    )
 
 
 def test_on_fresh_samples_the_best_must_not_lead_them_either():
@@ -273,6 +275,18 @@ def test_the_score_is_of_the_average_that_is_written_on_the_same_cuts(draw_cache
     assert f"on the validation samples {100 * score:.1f}, of the start" in said.notes[-1]
 
 
+def test_an_average_that_has_less_there_is_told_with_its_reason(draw_cache, monkeypatch):
+    worse = lambda head, material, data: dataclasses.replace(head, weight=0 * head.weight, bias=0 * head.bias)  # noqa: E731
+    monkeypatch.setattr(auto, "averaged", worse)
+    monkeypatch.setattr(auto, "methods", list)
+    head = ltfix.fit(draw_cache([200, 60, 20, 6], spread=2.5, stage1=False), "auto")
+    selection = head.meta["selection"]
+    less = 100 * (selection["auto"]["alone"] - selection["score"])
+    why = selection["auto"]["why"]
+    assert re.search(r"the class means, which alone have \d+\.\d; the average has 25\.0, ", why)
+    assert f"{less:.1f} less than without them, and is taken all the same: class means fit no noise" in why
+
+
 def test_of_a_method_it_is_that_of_the_fits_that_were_scored(draw_cache, monkeypatch):
     monkeypatch.setattr(auto, "averaged", lambda head, material, data: head)
     cache = draw_cache([200, 60, 20, 6], spread=2.5)
@@ -314,6 +328,24 @@ def test_what_was_tuned_is_kept_and_taken_from_there(draw_cache, tmp_path, tuned
     assert first.pack("a") == again.pack("a") == ltfix.fit(cache, "auto", methods=names).pack("a")
     ltfix.fit(cache, "auto", methods=names, folder=tmp_path, views_used="first")
     assert len(tuned) == 4 + 3 + 3
+
+
+def test_an_interrupted_time_budget_goes_on_with_the_passes_that_it_began_with(
+    draw_cache, tmp_path, monkeypatch
+):
+    def run(pace: float) -> tuple[ltfix.Head, list[str]]:
+        monkeypatch.setattr(budget, "_seconds_a_pass", lambda _: pace)
+        plan = plan_fit("auto", methods=["ce", "cb"], options=Options(budget="50s"))
+        said = Said()
+        return plan.train(cache, [0], folder=tmp_path, progress=said)[0], said.notes
+
+    cache = draw_cache([60, 20, 6], spread=2.0)
+    first, notes = run(0.1)
+    again, told = run(50.0)  # the machine is busy now
+    assert again.pack("a") == first.pack("a")
+    assert not any("begun" in text for text in notes)
+    assert any("passes of the begun run in" in text for text in told)
+    assert any(text.startswith("2 tuned methods are taken from") for text in told)
 
 
 def test_what_is_kept_of_other_features_is_refused_before_anything_is_solved(

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +18,14 @@ import ltfix
 from ltfix.compute import _cpu_has_bf16
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
+from ltfix.progress import SILENT
 from ltfix.stage2.fitting import context
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables import compare as compared
 from ltfix.stage2.tables import fits as module
 from ltfix.stage2.tables.compare import compare
 from ltfix.stage2.tables.entries import entries
-from ltfix.stage2.tuning import store
+from ltfix.stage2.tuning import budget, store
 from ltfix.stage2.tuning.method_fit import MethodFit
 
 COUNTS = [120, 40, 12, 5]
@@ -222,6 +224,34 @@ def test_heads_tuned_under_a_budget_are_kept_for_what_it_left_to_tune_on(pair, t
     assert sorted(fits) == [(name, (0, 1)) for name in ("cb", "ce", "focal")]
     tuned_on(["ce", "cb", "focal"], 2)
     assert fits == []
+
+
+def test_a_time_that_was_turned_into_passes_stays_so_for_the_same_request(
+    pair, tmp_path: Path, fits, monkeypatch
+):
+    said: list[str] = []
+    listener = type("Told", (type(SILENT),), {"note": lambda self, text: said.append(text)})()
+    more = {"values": FAST, "tune": True, "folder": tmp_path, "progress": listener}
+
+    def run(pace: float, budget_: str = "60s", seeds: int = 1) -> None:
+        fits.clear(), said.clear()
+        monkeypatch.setattr(budget, "_seconds_a_pass", lambda _: pace)
+        compare(*pair, ["ce", "cb"], seeds=seeds, budget=budget_, **more)
+
+    run(1.0)
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(fits) == 2
+    assert not any("begun" in text for text in said)
+    (tmp_path / "cb-epochs2-tuned-s0.safetensors").unlink()  # as an interruption leaves it
+    run(20.0)
+    assert fits == [("cb", (0,))]
+    assert any(re.search(r"budget 60s: goes on with \d+ passes of the begun run in", text) for text in said)
+    again = {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
+    assert again == {name: data for name, data in first.items() if name in again}
+    run(20.0, "61s")  # another budget
+    assert len(fits) == 2
+    run(20.0, seeds=2)  # another request
+    assert not any("begun" in text for text in said)
 
 
 def test_a_kept_run_names_parts_so_that_their_code_may_move(pair, tmp_path: Path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ltfix import files
-from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.stage2.tuning.store import Finished, Store, digest
@@ -34,7 +34,27 @@ def test_what_was_kept_is_found(tmp_path: Path, head: Head):
     assert {p.name for p in (tmp_path / "runs").iterdir()} == {"ce-s0.json", "ce-s0.safetensors"}
 
 
+def test_what_a_budget_left_is_kept_by_request_and_never_over_foreign_files(tmp_path: Path):
+    store, own = Store(tmp_path), tmp_path / "budget.json"
+    assert store.level("a") is None
+    store.begin("a", (5, 1.0, 1.0))
+    store.begin("b", (1, 0.5, 0.25))
+    assert store.level("a") == (5, 1.0, 1.0)
+    assert store.level("b") == (1, 0.5, 0.25)
+    own.write_text(own.read_text().replace("0.5", "1.5"))
+    with pytest.raises(InputError, match="levels"):
+        store.level("b")
+    own.write_text('{"mine": 1}')
+    with pytest.raises(UsageError, match="not from a comparison"):
+        store.begin("a", (1, 1.0, 1.0))
+    forced = Store(tmp_path, overwrite=True)
+    forced.begin("a", (1, 1.0, 1.0))
+    assert store.level("a") == (1, 1.0, 1.0)
+
+
 def test_without_a_folder_nothing_is_kept(head: Head):
+    Store(None).begin("a", (1, 1.0, 1.0))
+    assert Store(None).level("a") is None
     Store(None).save("ce-s0", SETTINGS, head, RUN)
     assert Store(None).find("ce-s0", SETTINGS) is None
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from ltfix.evaluation.baseline import pack_correct
 from ltfix.evaluation.metrics import SCORES
-from ltfix.evaluation.report import HEAD_COLUMNS, Report, nothing_further
+from ltfix.evaluation.report import HEAD_COLUMNS, Report
 from ltfix.evaluation.table import Column, Table
 from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
-about = nothing_further
+_NAMED = 5  # untested classes at most
+
+
+def about(test: TestSet) -> dict[str, Any]:
+    """``untested``: the classes without a test sample, by name, else index."""
+    return {"untested": [test.class_name(k) or str(k) for k in np.flatnonzero(test.tested == 0).tolist()]}
 
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
@@ -34,4 +42,15 @@ def table(report: Report) -> Table:
         Column("worst_class_name", "Which", aside=True),
         *scores[which:],
     )
-    return Table(columns, report.heads, notes=(f"{report.shots.rule()}.",), essential=5)  # up to Few
+    notes = (f"{report.shots.rule()}.", *_untested(report.about["untested"], len(report.shots.counts)))
+    return Table(columns, report.heads, notes=notes, essential=5)  # up to Few
+
+
+def _untested(names: Sequence[str], k: int) -> list[str]:
+    """What is said of classes that no test sample is of."""
+    if not names:
+        return []
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    which = f"{len(names)} of {k} classes {'have' if len(names) > 1 else 'has'} no test samples"
+    told = "Macro-F1 counts each that is predicted as a class of 0, all other means leave them out"
+    return [f"{which}: {', '.join(names[:_NAMED])}{more}. {told}."]

@@ -87,7 +87,8 @@ class Fits:
         for entry in wanted:
             with contextlib.suppress(InputError, UsageError):  # said where it is to be fitted
                 fits.append(MethodFit.of(self.bench.material, entry.values))
-        return limit(fits, n_seeds, threads=threads, tell=True) if fits else self.bench.material
+        more: dict[str, Any] = {"tell": True, "store": self.store, "shared": self.common}
+        return limit(fits, n_seeds, threads=threads, **more) if fits else self.bench.material
 
     def kept(self, entry: Entry, seeds: Sequence[int]) -> Runs:
         """What the folder has of these seeds."""

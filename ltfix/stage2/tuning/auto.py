@@ -24,12 +24,17 @@ from ltfix.stage2.tuning.means import averaged, mean_directions
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
 from ltfix.stage2.tuning.rule import class_weights
-from ltfix.stage2.tuning.store import Finished, Store, settings_of, shared_settings
+from ltfix.stage2.tuning.store import NOWHERE, Finished, Store, settings_of, shared_settings
 from ltfix.stage2.tuning.verdict import AVERAGED, UNCHANGED, Contender, decide
 
-NOWHERE = Store(None)
 SURE_VALUES = 1 << 19
 """Of logits that are kept of each method, to see which agree: 2 MiB."""
+_SHOWN = 0.0005
+"""A score that is less by so much is told so: a tenth of a point."""
+_LESS = (
+    "the average has {:.1f}, {:.1f} less than without them, and is taken all the same: class means fit no "
+    "noise, so they err elsewhere than what was trained"
+)
 UNSCORED = dict.fromkeys(("many", "medium", "few", "worst_class"))
 
 
@@ -67,20 +72,23 @@ def fit_auto(
     about = field.searched.search.about
     part = about.get("tuned_on")
     short = f"; tuned on {part}, by the budget: more, or fewer methods, may show more" if part else ""
+    score, alone, before = (
+        round(float(weights @ each), 6) for each in (right, taken.correct, contenders[0].correct)
+    )
+    less = f"; {_LESS.format(100 * score, 100 * (alone - score))}" if alone - score >= _SHOWN else ""
     record = {
         "by": BY,
         "on": field.searched.folds()[0].where,
         "tried": verdict.table,
         "left_out": field.left_out,
         "averaged": verdict.averaged,
-        "alone": (alone := round(float(weights @ taken.correct), 6)),
-        "why": verdict.why + short,
+        "alone": alone,
+        "why": verdict.why + less + short,
     }
-    score, before = (round(float(weights @ found), 6) for found in (right, contenders[0].correct))
     selection = {"by": BY, "on": record["on"], "epoch": "last", "score": score, "start_score": before}
     selection |= {**(taken.head.meta["selection"] if taken.head else {}), "score": score, "auto": record}
 
-    mean = f", averaged with the class means (alone {100 * alone:.1f})" if verdict.averaged else ""
+    mean = f", averaged with the class means (without them {100 * alone:.1f})" if verdict.averaged else ""
     told = f"auto takes {taken.name}{mean}: {BY} on the validation samples {100 * score:.1f}"
     material.progress.note(f"{told}, of the start {100 * before:.1f}")
 
@@ -123,7 +131,8 @@ class _Field:
         store.refuse_others(map(self.name, self.fits), self.settings)
         self.threads = threads_for(material)
         told = [dataclasses.replace(fit, material=material) for fit in self.fits]
-        self.searched = limit(told, len(seeds), threads=self.threads, tell=True) if told else material
+        more: dict[str, Any] = {"tell": True, "store": store, "shared": self.settings}
+        self.searched = limit(told, len(seeds), threads=self.threads, **more) if told else material
         self.settings["searched"] = self.searched.search.about.get("tuned_on")
 
     def contenders(self) -> list[Contender]:

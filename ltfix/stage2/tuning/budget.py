@@ -2,9 +2,9 @@
 
 The unit is a pass: one setting over all training samples, once. A budget of time is turned into passes once,
 by the time that a few take, and by that of the probes where fits begin with these; so a budget of passes
-leaves out the same wherever it is run. What is left out, in this order, until the rest fits: cuts of the
-samples, samples (class by class, down to ``PART_SAMPLES``), settings (those furthest from the published ones
-first). The final fit has all samples.
+leaves out the same wherever it is run, one of time what it left out first where finished heads are kept.
+What is left out, in this order, until the rest fits: cuts of the samples, samples (class by class, down to
+``PART_SAMPLES``), settings (those furthest from the published ones first). The final fit has all samples.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from ltfix import files
 from ltfix.bars import duration
 from ltfix.heads.head import PROBE
 from ltfix.progress import SILENT
@@ -30,6 +32,7 @@ from ltfix.stage2.methods.options import read_budget
 from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.search import EARLY, EARLY_FROM, SEEDS
+from ltfix.stage2.tuning.store import NOWHERE, Store, settings_of
 
 PART_SAMPLES = 4000
 """Tuning on fewer samples than this says little."""
@@ -54,12 +57,21 @@ def watched(material: Material) -> Iterator[None]:
         material.progress.note(f"{what}. It is kept by an estimate beforehand, and nothing is cut short")
 
 
-def limit(fits: Sequence[MethodFit], n_seeds: int, *, threads: int = 1, tell: bool = False) -> Material:
+def limit(
+    fits: Sequence[MethodFit],
+    n_seeds: int,
+    *,
+    threads: int = 1,
+    tell: bool = False,
+    store: Store = NOWHERE,
+    shared: Mapping[str, Any] | None = None,
+) -> Material:
     """What to tune on: the material of the fits, or the part of it that their ``budget`` has room for.
 
     Args:
         n_seeds: of the final fits. threads: how many fits go at once.
         tell: say how long it will take.
+        store: what a time had room for there is kept and taken over. shared: what decides all fits.
     """
     material = fits[0].material
     asked = material.options.budget
@@ -75,17 +87,30 @@ def limit(fits: Sequence[MethodFit], n_seeds: int, *, threads: int = 1, tell: bo
         return _passes(fits, search, n_seeds) * pace + start * search.folds * search.samples
 
     cost = seconds if unit == "s" else lambda search: _passes(fits, search, n_seeds)
-    full = next(searches := _searches(material))
-    found = full
-    if asked is not None and cost(full) > number:
-        for found in searches:
-            if cost(found) <= number:
-                break
+    searches = list(_searches(material))
+    found = next((s for s in searches if asked is None or cost(s) <= number), searches[-1])
+    if asked is not None and unit == "s":
+        found = _as_begun(found, fits, n_seeds, store, shared or {})
     needed = _passes(fits, found, n_seeds)
     if tell:
         what = f"{len(fits)} methods to tune: about {needed:,.0f} passes over {len(material.data):,} samples"
         material.progress.note(f"{what}, {duration(seconds(found))}")
-    return material if found is full else _part(material, found, f"{asked}", needed)
+    return material if found == searches[0] else _part(material, found, f"{asked}", needed)
+
+
+def _as_begun(
+    found: Search, fits: Sequence[MethodFit], n_seeds: int, store: Store, shared: Mapping[str, Any]
+) -> Search:
+    """What the first run of this request in the folder had time for, said; else ``found``, which is kept."""
+    request = files.sha256_json([settings_of(shared, fit.values, n_seeds) for fit in fits])
+    begun = store.level(request)
+    if begun is None:
+        store.begin(request, (found.folds, found.samples, found.settings))
+        return found
+    passes, material = _passes(fits, Search(*begun), n_seeds), fits[0].material
+    what = f"goes on with {passes:,.0f} passes of the begun run in {store.folder}"
+    material.progress.note(f"budget {material.options.budget}: {what}")
+    return Search(*begun)
 
 
 def _searches(material: Material) -> Iterator[Search]:

@@ -4,6 +4,9 @@ Each run is two files, ``NAME.json`` and ``NAME.safetensors``. The record is wri
 claims the name. Then the head, then the record with scores and the hash of the head as it was handed to the
 disk. Whatever kills the writer, a run is either finished or fitted again, and a head that something else
 wrote is never replaced. One writer at a time holds the folder.
+
+A budget of time is turned into passes by a clock, which says something else each time. ``budget.json`` keeps
+what it left to try at first, by the request, so that the same request goes on with the same settings.
 """
 
 from __future__ import annotations
@@ -31,9 +34,12 @@ from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import Values
 
 FORMAT = "ltfix-compare-run/1"
+LEVELS, LEVELS_FORMAT = "budget.json", "ltfix-compare-budget/1"
 _ROWS = 4096
 _NO_MATTER = ("device", "no_cache")  # options that change no head
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Level = tuple[Annotated[int, msgspec.Meta(ge=1)], _Fraction, _Fraction]
+"""Of a search: cuts, share of the samples, share of the settings."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,9 +128,36 @@ class Store:
         sha256 = head.save(tensors, overwrite=replace)
         files.write_json(record, {**claim, **dataclasses.asdict(run), "head_sha256": sha256})
 
+    def level(self, request: str) -> Level | None:
+        """What the budget of this request left to try when it was begun here.
+
+        Raises:
+            InputError: the record is wrong. UsageError: another program's file has its name.
+        """
+        return self._levels().get(request)
+
+    def begin(self, request: str, level: Level) -> None:
+        """Keep what the budget of a request leaves to try."""
+        if self.folder is not None:
+            levels = {**self._levels(), request: level}
+            files.write_json(self.folder / LEVELS, {"format": LEVELS_FORMAT, "levels": levels})
+
+    def _levels(self) -> dict[str, Level]:
+        path = (self.folder or Path()) / LEVELS
+        if self.folder is None or not path.exists():
+            return {}
+        found = _ours(path, LEVELS_FORMAT)
+        if found is None:
+            self._refuse(path)
+            return {}
+        return record_of(_Levels, found, path).levels
+
     def head(self, name: str) -> Head:
         """The head of a finished run."""
         return load_head(_files(self.folder or Path(), name)[1])
+
+
+NOWHERE = Store(None)
 
 
 def shared_settings(material: Material, keep: bool, **more: Any) -> dict[str, Any]:
@@ -181,18 +214,28 @@ class _Kept:
     head_sha256: str = ""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Levels:
+    levels: dict[str, Level]
+
+
 def _read(path: Path) -> _Kept | None:
     """A record of this module, or None where there is no such file or it is something else.
 
     Raises:
         InputError: it says that it is one, and lacks what one says.
     """
+    found = _ours(path, FORMAT)
+    return None if found is None else record_of(_Kept, found, path)
+
+
+def _ours(path: Path, form: str) -> dict[str, Any] | None:
+    """What a JSON file of this format holds, or None where there is no such file or it is something else."""
     try:
         found = files.read_json(path)
     except InputError:
         return None
-    ours = isinstance(found, dict) and found.get("format") == FORMAT
-    return record_of(_Kept, found, path) if ours else None
+    return found if isinstance(found, dict) and found.get("format") == form else None
 
 
 def digest(cache: FeatureCache) -> str:

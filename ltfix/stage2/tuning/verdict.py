@@ -112,7 +112,9 @@ def decide(field: Sequence[Contender], means: np.ndarray, labels: np.ndarray, *,
     leads = [lead(c.correct, means, weights) for c in leaders]
     averaged = all(ahead <= EVIDENCE * error for ahead, error in leads)
     told = f"{'' if averaged else 'not '}averaged with the class means"
-    return Verdict(taken, averaged, table, f"{why}; {told} ({100 * float(weights @ means):.1f})")
+    return Verdict(
+        taken, averaged, table, f"{why}; {told}, which alone have {100 * float(weights @ means):.1f}"
+    )
 
 
 def _why(taken: Contender, best: Contender, score: float, behind: tuple[float, float], n_near: int) -> str:
