@@ -112,7 +112,7 @@ def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         except UsageError as err:
             if err.place is not None:
                 raise
-            hint = err.hint or f"`{EXAMPLES.get(name, (f'ltfix {name} --help',))[0]}`"
+            hint = err.hint or f"as in `{EXAMPLES.get(name, [f'ltfix {name} --help'])[0]}`"
             raise UsageError(err.what, where=f"ltfix {name}", hint=hint) from err
         return function(**arguments)
 

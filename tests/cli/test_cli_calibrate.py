@@ -47,7 +47,7 @@ def test_of_the_test_split_a_note_is_made(project: Path, capsys):
 @pytest.mark.parametrize(
     ("argv", "code", "fragment"),
     [
-        ([], 2, "no HEAD given (ltfix calibrate): see `ltfix calibrate --help`"),
+        ([], 2, "no HEAD given (ltfix calibrate): as in `ltfix calibrate heads/samn-freq.safetensors`"),
         (
             ["samn.safetensors"],
             3,
