@@ -113,14 +113,16 @@ def find_file(here: Invocation, typed: str | None) -> None:
         InputError: the one that is named is not there, or it is no regular file.
     """
     named = typed or os.environ.get("LTFIX_CONFIG")
-    places = [Path(named or FILE_NAME)]
+    first = Path(named or FILE_NAME)
+    here.file = first if _is_there(first, bool(named)) else None
     work = here.work or next(filter(None, map(os.environ.get, variables(here.command, "work"))), None)
-    if not named and work and "work" in here.options:
-        places.append(Path(work, FILE_NAME))
-    found = [place for place in places if _is_there(place, bool(named))]
-    here.file, here.unread, *_ = [*found, None, None]
-    if here.file and here.unread and here.file.samefile(here.unread):
-        here.unread = None
+    if named or not work or "work" not in here.options:
+        return
+    second = Path(work, FILE_NAME)  # where a folder may be of that name: nobody named it
+    if here.file is None:
+        here.file = second if not second.is_dir() and _is_there(second, named=False) else None
+    elif second.is_file() and not second.samefile(here.file):
+        here.unread = second
 
 
 def _is_there(path: Path, named: bool) -> bool:

@@ -86,8 +86,8 @@ def evaluate(
 ) -> None:
     """Print the accuracy of heads on cached features: many, medium and few-shot classes.
 
-    The stage-1 classifier that came with the cache is the first row, else the linear probe
-    that fits began with, where a cache folder keeps it.
+    The stage-1 classifier of the cache is the first row, else, where a head was fitted on features/train,
+    the classifier there, or the linear probe that the fit began with, which a cache folder keeps.
     """
     from ltfix.evaluation.bars import Bars
     from ltfix.evaluation.formats import demand_gates
@@ -222,12 +222,31 @@ def _with_start(
     place = usual(work, "train")
     if cache.head is not None or place is None:
         return chosen
-    train = open_named(place, names)
-    start = train.head or train.kept_probe()
     opened = [open_given(one) if isinstance(one, Path) else one for one in chosen]
     heads = [head for head in opened if isinstance(head, Head) and head.method not in BEFORE]
-    theirs = len(heads) == len(opened) and any(_is_of(head, train) for head in heads)
-    return [start or train, *opened] if theirs else opened
+    train = _unnamed(place, names, heads) if len(heads) == len(opened) else None
+    if train is None or not any(_is_of(head, train) for head in heads):
+        return opened
+    return [train.head or train.kept_probe() or train, *opened]
+
+
+def _unnamed(place: Path, names: ArrayNames, heads: Sequence[Head]) -> FeatureCache | None:
+    """The training cache, which nobody named; a file, all of which is read, where a head may be of it.
+
+    It may have the test file's names of arrays, or the usual ones; one that cannot be read is left out.
+    """
+    from ltfix.errors import InputError
+
+    if place.is_dir():
+        return open_named(place, names)
+    if any(head.meta.get("cache") is None for head in heads):
+        for tried in dict.fromkeys((names, USUAL_NAMES)):
+            try:
+                return open_named(place, tried)
+            except InputError as err:
+                why = err
+        console.note(f"{place} is left out, which nobody named: {why.what}")
+    return None
 
 
 def _is_of(head: Head, train: FeatureCache) -> bool:

@@ -121,13 +121,13 @@ def collect(
 
 
 def _distinct(rows: list[NamedHead]) -> list[NamedHead]:
-    """The rows, those of heads in memory under names that no other row has."""
-    taken = {row.name for row in rows if row.path is not None}
-    found = []
+    """The rows, those of heads in memory under names that no other has; a start's yields to no other head."""
+    found = list[NamedHead]()
     for row in rows:
+        taken = {it.name for it in rows if it.path is not None and it.is_start >= row.is_start}
+        taken |= {it.name for it in found}
         numbered = (row.name if i == 1 else f"{row.name}-{i}" for i in itertools.count(1))
         name = row.name if row.path is not None else next(name for name in numbered if name not in taken)
-        taken.add(name)
         found.append(dataclasses.replace(row, name=name))
     return found
 

@@ -142,6 +142,14 @@ def test_of_two_files_that_of_the_working_folder_is_read_and_told(probe, monkeyp
     assert (probe.values["method"], capsys.readouterr().err) == ("ce", "")
 
 
+def test_a_folder_of_the_files_name_in_work_is_not_the_file(probe, capsys):
+    Path("p/ltfix.toml").mkdir(parents=True)
+    assert cli.run(["probe", "--work", "p"]) == 0
+    write('[probe]\nmethod = "los"\n')
+    assert cli.run(["probe", "--work", "p"]) == 0
+    assert (probe.values["method"], capsys.readouterr().err) == ("los", "")
+
+
 def test_other_commands_tables_set_nothing(probe):
     write('[fit]\nmethod = "los"\n[train_backbone]\nepochs = 1\n')
     assert cli.run(["probe"]) == 0

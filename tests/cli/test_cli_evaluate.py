@@ -125,6 +125,23 @@ def test_the_classifier_of_a_lone_training_file_is_the_first_row(project: Path, 
     assert "features/train.npz has no classifier; `ltfix import` makes a cache of it" in err
 
 
+def test_a_training_file_that_nobody_named_ends_nothing(project: Path, capsys):
+    arrays = dict(np.load("test.npz"))
+    np.savez("other.npz", feats=arrays["features"], targs=arrays["labels"])
+    own = ("--features-key", "feats", "--labels-key", "targs")
+    (project / "features").mkdir()
+    train = (project / "train.npz").rename(project / "features/train.npz")
+    code, out, err = finished(capsys, "evaluate", "heads/ce.safetensors", "--cache", "other.npz", *own)
+    assert (code, err, "stage-1" in out) == (0, "", True)
+    train.write_bytes(b"no archive")
+    code, out, err = finished(capsys, "evaluate", "heads/ce.safetensors", "--cache", "other.npz", *own)
+    assert (code, "stage-1" in out) == (0, False)
+    assert err.startswith("ltfix: features/train.npz is left out, which nobody named: ")
+    head = Head(weight=np.eye(6, 8), bias=np.zeros(6), method="ce", counts=COUNTS, meta={"cache": "another"})
+    head.save("of-another.safetensors")
+    assert finished(capsys, "evaluate", "of-another.safetensors", "--cache", "test.npz")[::2] == (0, "")
+
+
 def test_the_default_cache_is_test_never_val(project: Path, capsys: pytest.CaptureFixture[str]):
     (project / "features" / "val").mkdir(parents=True)
     code, _, err = finished(capsys, "evaluate")

@@ -44,6 +44,15 @@ def test_heads_in_memory_have_names_of_their_own(tmp_path: Path):
     assert [row.name for row in rows] == ["ce-2", "head", "ce", "ce-3", "head-2"]
 
 
+def test_the_start_keeps_its_name_whatever_files_are_called(tmp_path: Path):
+    cache, head = noisy(counts=COUNTS)
+    start = dataclasses.replace(head, method="stage-1")
+    cache = cache_of(cache.features, cache.labels, head=start)
+    head.save(tmp_path / "stage-1.safetensors")
+    rows, _ = collect([tmp_path / "stage-1.safetensors"], cache)
+    assert [(row.name, row.is_start) for row in rows] == [("stage-1", True), ("stage-1", False)]
+
+
 def test_given_counts_decide_over_the_heads_own():
     cache, head = noisy(counts=COUNTS)
     train, _ = noisy(n=900, seed=1)

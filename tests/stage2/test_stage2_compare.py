@@ -407,7 +407,7 @@ def test_what_tuning_chose_is_told_and_the_best_there_is_named(pair, tmp_path: P
         assert told in str(found)
         assert "Chosen values" in found.render("markdown")
         assert "hosen values" not in found.render("latex")
-        assert "validation: " not in found.render("latex")
+        assert "Validation: " not in found.render("latex")
     assert [row["chosen"] for row in fresh.rows] == [row["chosen"] for row in kept.rows]
     plain = compare(*pair, ["ncm"], seeds=1)
     assert (plain.about["chosen"], plain.rows[0]["validation"], len(plain.tables())) == (None, None, 1)
