@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pictures import make_image
 from PIL import Image
-from test_images_depth import encoded, pgm, tiff
+from test_images_decode import encoded, pgm, tiff
 
 from ltfix.errors import InputError
 from ltfix.images.decode import decode
