@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_wine
 
 import ltfix
-from ltfix import cli
+from ltfix import cli, compute
 from ltfix.heads.head import load_head
 
 
@@ -106,6 +106,16 @@ def test_compare_and_sweep_take_a_normalisation(wine: Path, capsys: pytest.Captu
     assert cli.run(["sweep", "--method", "samn", "--over", "lr=5e-4,1e-3", *both]) == 0
     swept = [point["all"]["mean"] for point in json.loads(capsys.readouterr().out)["points"]]
     assert max(rows["samn"], *swept) < 0.6  # and over 0.85 where it is left to the features
+
+
+@pytest.mark.parametrize(
+    "argv", [["compare", "--methods", "ce"], ["sweep", "--method", "ce", "--over", "lr=1,2"]]
+)
+def test_compare_and_sweep_take_a_precision(wine: Path, capsys, monkeypatch, argv: list[str]):
+    monkeypatch.setattr(compute, "_has_bf16", lambda device: False)
+    argv = [*argv, "--train", "train.npz", "--test", "test.npz", "--seeds", "1", "--precision", "bf16"]
+    assert cli.run(argv) == 4
+    assert "this processor has no bfloat16 (--precision bf16): use fp32" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
