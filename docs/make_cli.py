@@ -49,6 +49,10 @@ the file's table or the environment.
 `exports/<head>`. Nothing that exists is replaced without `--overwrite`. All writes are atomic: a file is
 whole or absent.
 
+**Formats**: where no `--format` is given, `--output FILE` is written by its ending: `.json`, `.csv`, `.md`,
+`.tex` and `.xml` (JUnit, which needs a gate), by `predict` `.json`, `.jsonl`, `.csv` and `.parquet`. `.txt`
+and a name without an ending get the table; any other ending is refused.
+
 **Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped, and as wide as
 their columns need, whatever `COLUMNS` says. With `FORCE_COLOR` they are piped as a terminal shows them:
 styled, and folded to `COLUMNS` (else 80). `NO_COLOR` takes the colours away; bold stays. `--quiet` silences
@@ -69,6 +73,7 @@ a file is expected.
 | 3 | bad input: a file, image, cache, head or checkpoint that is missing or wrong; a fit that diverges |
 | 4 | the environment: no such device, out of memory, disk full, no permission |
 | 70 | a fault of ltfix itself: `--debug` shows the traceback, which belongs in a bug report |
+| 124 | of `timeout`, not of ltfix: the time was up (with `timeout --preserve-status` it is 143) |
 | 130, 143 | interrupted by Ctrl-C, by SIGTERM |
 | 141 | the reader of stdout went away |
 

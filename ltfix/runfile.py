@@ -75,6 +75,16 @@ class RunDescription:
     content: dict[str, Any]
     finished: bool
 
+    def demand_finished(self) -> None:
+        """Refuse a run whose training has not ended.
+
+        Raises:
+            InputError: so it is.
+        """
+        if not self.finished:
+            hint = "run the same train-backbone again"
+            raise InputError("the training run is unfinished", where=self.path.parent, hint=hint)
+
     def demand(self, keys: Collection[str]) -> None:
         """Refuse a file that lacks one of ``keys``.
 

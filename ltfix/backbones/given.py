@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ltfix import files, runfile
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import UsageError
 
 PREFIX = "torchvision:"
 LOCAL = "local-dir:"
@@ -55,9 +55,7 @@ def open_run(folder: Path, checkpoint: Path | str | None) -> runfile.RunDescript
         InputError: there is none, or training has not ended.
     """
     found = runfile.read_run(folder)
-    if not found.finished:
-        hint = "run the same train-backbone again"
-        raise InputError("the training run is unfinished", where=folder, hint=hint)
+    found.demand_finished()
     found.demand(("model", "model_args", "preprocess"))
     if checkpoint is not None:
         raise UsageError("a run folder brings its own weights", where=folder, hint="leave checkpoint out")

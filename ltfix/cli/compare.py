@@ -53,7 +53,8 @@ def compare(
     from ltfix.evaluation.formats import demand_gates
     from ltfix.stage2.methods.compatibility import open_caches
 
-    demand_gates(table.format, there=gates.given)
+    form = console.format_of(table.format, table.output)
+    demand_gates(form, there=gates.given)
     console.claim_results(table.output, plot, overwrite=run.overwrite)
     asked, options, values = look_up(methods, options, set_, gates)
     caches = (
@@ -88,7 +89,6 @@ def compare(
 
         rows = comparison.comparison_data(found.title, found.to_dict())
         console.draw([(comparison, {"comparisons": [rows]})], plot, run.overwrite)
-    form = console.format_of(table.format, table.output)
     console.deliver_result(found, form, table.output, overwrite=run.overwrite)
     console.note(f"heads are in {folder}")
     gating.demand(found)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ltfix.evaluation.result import Result
     from ltfix.report.figures import Drawn
 
-ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
+ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex", ".xml": "junit"}
 """What a result file is whose format is not asked for."""
 
 
@@ -120,10 +120,18 @@ def deliver(text: str, output: Path | None, *, overwrite: bool = False, drawn: b
 
 
 def format_of(form: str, output: Path | None, endings: Mapping[str, str] = ENDINGS) -> str:
-    """The format that was asked for, else that of the file's ending."""
+    """The format that was asked for, else that of the file's ending; a table where it has none, or ``.txt``.
+
+    Raises:
+        UsageError: an ending of no format, as ``.yaml``.
+    """
     if output is None or config.origin("format") != "default":
         return form
-    return endings.get(output.suffix, form)
+    known, ending = {**endings, ".txt": "table"}, output.suffix.lower()
+    if ending and ending not in known:
+        hint = f"known: {', '.join(sorted(known))}, none; or choose by --format"
+        raise UsageError(f"{ending} is the ending of no format", where=f"--output {output}", hint=hint)
+    return known.get(ending, form)
 
 
 def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: bool) -> None:

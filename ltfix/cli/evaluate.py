@@ -93,7 +93,7 @@ def evaluate(
     from ltfix.evaluation.formats import demand_gates
     from ltfix.evaluation.measure import Evaluation
 
-    demand_gates(format, there=gates.given)
+    demand_gates(format := console.format_of(format, output), there=gates.given)
     bars = Bars.of(**vars(gates))
     if against is None and gates.baseline is None and not random_layers:
         console.refuse_unused(["seed"], "evaluate without --against, --baseline or --random-layers")
@@ -114,7 +114,7 @@ def evaluate(
     found = _in_order(opened_heads.report(report, against=against, bars=bars), sort)
     if plot is not None:
         console.draw(_drawn(figures, opened_heads, found if against else None), plot, overwrite)
-    if (format := console.format_of(format, output)) != "table" and not gates.given:
+    if format != "table" and not gates.given:
         for line in found.notes:
             console.note(line)
     console.deliver_result(found, format, output, overwrite=overwrite)

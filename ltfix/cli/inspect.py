@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import textwrap
 from pathlib import Path
@@ -28,7 +27,9 @@ def inspect(
         Option("A cache, head, run folder, export or checkpoint. Default: all there is.", metavar="PATH"),
         ARGUMENT,
     ] = None,
-    verify: Annotated[bool, Option("Compare recorded hashes and read every feature.")] = False,
+    verify: Annotated[
+        bool, Option("Compare recorded hashes, read every feature; refuse the unfinished.")
+    ] = False,
     order: Annotated[str, Option("Draw classes by count or by index.", choices=("count", "index"))] = "count",
     every: Annotated[bool, Option("One line a class or tensor, however many.", flag="all")] = False,
     format: ListFormat = "table",
@@ -92,8 +93,13 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     found = [_describe(path, verify) for place in places for path in sorted(work.glob(place))]
     kinds = [f"{folder}*.{kind}" for folder in ("features/", "") for kind in ("npz", "safetensors")]
     for path in sorted(path for kind in (*kinds, "exports/*") for path in work.glob(kind)):
-        with contextlib.suppress(InputError):  # it may be of anybody
-            found.append(_of_anybody(path, verify))
+        try:
+            item = _of_anybody(path, verify=False)
+        except InputError:  # it may be of anybody
+            if verify and path.parent.name == "features":
+                raise
+            continue
+        found.append(_of_anybody(path, verify=True) if verify else item)
     if not found:
         raise InputError(
             "nothing to inspect: no features/, heads/, compare/, runs/ or exports/, no tensors of ltfix",

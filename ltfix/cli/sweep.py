@@ -49,7 +49,8 @@ def sweep(
     from ltfix.evaluation.formats import demand_gates
     from ltfix.stage2.methods.compatibility import open_caches
 
-    demand_gates(table.format, there=False)
+    form = console.format_of(table.format, table.output)
+    demand_gates(form, there=False)
     if not over:
         raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
     grid, options, values = look_up(method, over, loss, set_, options)
@@ -84,7 +85,6 @@ def sweep(
 
         swept = {"sweeps": [sensitivity.sweep_data(found.to_dict())]}
         console.draw([(sensitivity, swept)], plot, run.overwrite)
-    form = console.format_of(table.format, table.output)
     console.deliver_result(found, form, table.output, overwrite=run.overwrite)
 
 

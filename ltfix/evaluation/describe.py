@@ -73,39 +73,36 @@ def describe(
 
     Args:
         path: a folder or file.
-        verify: also compare every hash that was recorded, and read every feature of a cache.
+        verify: also compare all recorded hashes, read every feature of a cache, refuse what is unfinished.
         features_key, labels_key: as :func:`~ltfix.features.read.open_cache` takes them.
 
     Returns:
         Its kind is "cache", "unfinished cache", "head", "run" or "checkpoint".
 
     Raises:
-        InputError: it is missing, torn, nothing of ltfix, or not what was recorded.
+        InputError: missing, torn, nothing of ltfix, not what was recorded, or unfinished (``verify``).
     """
     path = Path(path)
     with files.os_errors(path):
         path.stat()
-    keys = {"features_key": features_key, "labels_key": labels_key}
-    return _folder(path, verify) if path.is_dir() else _file(path, verify, keys)
+    if path.is_dir():
+        return _folder(path, verify)
+    return _file(path, verify, {"features_key": features_key, "labels_key": labels_key})
 
 
 def _folder(path: Path, verify: bool) -> Description:
-    if (path / manifests.NAME).exists():
+    begun = (path / manifests.PARTIAL).exists()
+    if (path / manifests.NAME).exists() or (begun and verify):  # open_cache refuses what is unfinished
         return _cache(path, open_cache(path), verify)
-    if (path / manifests.PARTIAL).exists():
+    if begun:
         return _unfinished(path)
     if (path / runfile.NAME).exists():
-        return _run(path)
-    inside = sorted(
-        p.name
-        for p in path.iterdir()
-        if (p / manifests.NAME).exists() or (p / runfile.NAME).exists() or p.suffix == ".safetensors"
-    )
-    raise InputError(
-        "neither a feature cache nor a run",
-        where=path,
-        hint=f"did you mean {', '.join(str(path / name) for name in inside[:3])}?" if inside else None,
-    )
+        return _run(path, verify)
+    marks = (manifests.NAME, runfile.NAME)
+    ours = [p for p in path.iterdir() if p.suffix == ".safetensors" or any((p / m).exists() for m in marks)]
+    inside = sorted(p.name for p in ours)
+    hint = f"did you mean {', '.join(str(path / name) for name in inside[:3])}?" if inside else None
+    raise InputError("neither a feature cache nor a run", where=path, hint=hint)
 
 
 def _file(path: Path, verify: bool, keys: Mapping[str, str | None]) -> Description:
@@ -175,15 +172,15 @@ def _cache(path: Path, cache: FeatureCache, verify: bool) -> Description:
             _fact(name, _pairs(getattr(manifest, name)), **{name: getattr(manifest, name)})
             for name in ("backbone", "preprocess", "source")
         ]
-        skipped = manifest.skipped
         facts += [
             _fact("made by", manifest.created_by, created_by=manifest.created_by),
-            _fact("skipped", str(len(skipped)) if skipped else "", skipped=skipped),
+            _fact("skipped", str(len(manifest.skipped) or ""), skipped=manifest.skipped),
             _fact(shards=len(manifest.shards)),
         ]
     if verify:
         hashes = cache.verify()
-        text = f"{hashes} hashes equal, all features finite"
+        compared = f"{hashes} hashes equal" if hashes else "a single file records no hashes (sha256sum -c)"
+        text = f"all features finite, {compared}"
         facts.append(_fact("verified", text, verified={"hashes": hashes, "finite": True}))
     known = "no labels" if cache.unlabelled else f"K {cache.n_classes}"
     return Description(path, "cache", facts, f"{cache.n} samples, V {cache.views}, D {cache.dim}, {known}")
@@ -239,14 +236,13 @@ def _shots(counts: Any, of: str = "training counts") -> Fact:
 
 
 def _head(path: Path, head: Head) -> Description:
-    counts = head.counts
-    sha256 = None if head.path is None else files.sha256_file(head.path)
+    counts, sha256 = head.counts, files.sha256_file(path)
     facts = [
         *_classifier(head),
         _class_names(head.classes, head.n_classes),
         _fact(counts=None if counts is None else counts.tolist(), meta=dict(head.meta)),
         _shots(counts),
-        _fact("sha256", sha256 or "", sha256=sha256),
+        _fact("sha256", sha256, sha256=sha256),
         *(_fact(str(key).replace("_", " "), _text(value)) for key, value in head.meta.items()),
     ]
     return Description(path, "head", facts, f"{head.method}, D {head.dim}, K {head.n_classes}")
@@ -263,15 +259,18 @@ def _unfinished(path: Path) -> Description:
     return Description(path, "unfinished cache", facts, f"{shards} shards so far")
 
 
-def _run(path: Path) -> Description:
+def _run(path: Path, verify: bool) -> Description:
     run = runfile.read_run(path)
+    if verify:
+        run.demand_finished()
+        safetensors_header(path / runfile.BACKBONE)
     counts, classes = run.content.get("counts"), run.content.get("classes")
     kept = {key: value for key, value in run.content.items() if key not in ("classes", "counts", "format")}
     inside = sorted(p.name for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
     classifier, score = path / runfile.CLASSIFIER, learned.forgetting(path, counts)
-    unfinished = "no: the same `ltfix train-backbone` goes on with it"
+    ended = "yes" if run.finished else "no: the same `ltfix train-backbone` goes on with it"
     facts = [
-        _fact("finished", "yes" if run.finished else unfinished, finished=run.finished),
+        _fact("finished", ended, finished=run.finished),
         _class_names(classes, len(classes or ())),
         _fact(counts=counts, run=kept, batch_norms=learned.batch_norms(path)),
         _shots(counts),
@@ -285,8 +284,8 @@ def _run(path: Path) -> Description:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    said = {key: value for key, value in values.items() if value not in (None, "", {}, [])}
-    return ", ".join(f"{_LABELS.get(key, key)} {_text(value)}" for key, value in said.items())
+    said = ((k, v) for k, v in values.items() if v not in (None, "", {}, []))
+    return ", ".join(f"{_LABELS.get(k, k)} {_text(v)}" for k, v in said)
 
 
 def _text(value: Any) -> str:

@@ -192,13 +192,30 @@ def test_output_into_a_pipe_or_a_device_leaves_it_one(project: Path, capsys, mor
 
 
 def test_the_files_ending_is_its_format_unless_one_is_asked_for(project: Path, capsys):
-    beginnings = {"a.json": "{", "b.csv": "name,", "c.md": "**", "d.tex": "%", "e.txt": "test.npz: "}
-    for name, beginning in beginnings.items():
-        assert finished(capsys, "evaluate", "--cache", "test.npz", "--output", name)[0] == 0
+    beginnings = {"a.json": "{", "b.CSV": "name,", "c.md": "**", "d.tex": "%", "e.txt": "test.npz: "}
+    for name, beginning in {**beginnings, "gates.xml": "<?xml", "g": "test.npz: "}.items():
+        gates = ["--fail-under", "few=0"] if name == "gates.xml" else []
+        assert finished(capsys, "evaluate", "--cache", "test.npz", "--output", name, *gates)[0] == 0
         assert (project / name).read_text().startswith(beginning), name
-    argv = ["evaluate", "--cache", "test.npz", "--output", "f.json", "--format", "table"]
-    assert finished(capsys, *argv)[0] == 0
-    assert (project / "f.json").read_text().startswith("test.npz: ")
+    argv = ["evaluate", "--cache", "test.npz", "--format", "table", "--output"]
+    for name in ("f.json", "f.yaml"):
+        assert finished(capsys, *argv, name)[0] == 0
+        assert (project / name).read_text().startswith("test.npz: ")
+
+
+@pytest.mark.parametrize(
+    "argv", [["evaluate"], ["compare"], ["sweep", "--over", "lr=1"], ["predict", "h", "x"]]
+)
+def test_an_ending_of_no_format_is_refused_before_the_work(project: Path, capsys, argv: list[str]):
+    more = ["--data", argv.pop()] if argv[0] == "predict" else []
+    code, out, err = finished(capsys, *argv, *more, "--output", "f.yaml")
+    assert (code, out) == (2, "")
+    assert "ltfix: error: .yaml is the ending of no format (--output f.yaml): known: .csv, .json, " in err
+    assert not Path("f.yaml").exists()
+    if argv[0] != "predict":
+        code, out, err = finished(capsys, *argv, "--output", "gates.xml")
+        assert (code, out) == (2, "")
+        assert "junit shows gates, and there is none" in err
 
 
 @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="a name for stdout")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,8 +21,8 @@ NAMES = ("apple", "bear", "cup")
 COUNTS = np.array([12, 4, 2])
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def begun(folder: Path) -> CacheWriter:
+    """A cache with all its shards, and not yet published."""
     labels = np.repeat(np.arange(3), COUNTS)
     plan = CachePlan(
         samples=[f"{i}.jpg" for i in range(18)],
@@ -36,11 +37,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         decides={},
         run={},
     )
-    head = Head(np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32), "stage-1", NAMES, COUNTS)
-    writer = CacheWriter(tmp_path / "features" / "train", plan)
+    writer = CacheWriter(folder, plan)
     for shard in writer.pending():
         writer.write_shard(shard, np.ones((shard.stop - shard.start, 2, 4), np.float16))
-    writer.publish(head)
+    return writer
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    head = Head(np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32), "stage-1", NAMES, COUNTS)
+    begun(tmp_path / "features" / "train").publish(head)
     (tmp_path / "heads").mkdir()
     Head(
         np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32), "samn", NAMES, COUNTS, meta={"seed": 0}
@@ -84,6 +90,44 @@ def test_verify_and_json(project: Path, capsys: pytest.CaptureFixture[str]):
     assert (code, found["format"], found["kind"]) == (0, "ltfix-inspect/1", "cache")
     assert found["verified"] == {"hashes": 1, "finite": True}
     assert any("1 hashes equal" in line for line in finished(capsys, "features/train", "--verify")[1])
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_verify_refuses_what_is_not_finished_and_whole(project: Path, capsys, form: str):
+    verify = ["--verify", "--format", form]
+    save_file({"weight": np.ones(3, np.float32)}, "runs/ce/backbone.safetensors")
+    np.savez("other.npz", a=COUNTS)  # of anybody
+    code, _, err = finished(capsys, *verify)
+    assert (code, err) == (0, "")
+
+    def refused(message: str, *path: str) -> None:
+        code, lines, err = finished(capsys, *path, *verify)
+        assert (code, lines) == (3, [])
+        assert err.startswith(f"ltfix: error: {message}"), err
+        assert len(err.splitlines()) == 1
+
+    begun(project / "features" / "val")
+    assert finished(capsys, "features/val", "--format", form)[0] == 0
+    refused("an unfinished feature cache (features/val)", "features/val")
+    refused("an unfinished feature cache (features/val)")
+    shutil.rmtree("features/val")
+    (project / "features" / "test.npz").write_bytes(b"PK torn")
+    assert finished(capsys, "--format", form)[0] == 0
+    refused("", "features/test.npz")
+    refused("")
+    Path("runs/ce/backbone.safetensors").unlink()
+    assert finished(capsys, "runs/ce", "--format", form)[0] == 0
+    refused("no such file or folder (runs/ce/backbone.safetensors)", "runs/ce")
+    Path("runs/ce/run.json").write_text('{"format": "ltfix-run/1", "finished": false}')
+    assert finished(capsys, "runs/ce")[0] == 0
+    refused("the training run is unfinished (runs/ce)", "runs/ce")
+
+
+def test_a_single_file_has_no_hashes_to_be_compared(project: Path, capsys: pytest.CaptureFixture[str]):
+    np.savez("x.npz", features=np.ones((3, 4), np.float32), labels=[0, 1, 2])
+    code, lines, _ = finished(capsys, "x.npz", "--verify")
+    told = "verified  all features finite, a single file records no hashes (sha256sum -c)"
+    assert (code, [line.strip() for line in lines if "verified" in line]) == (0, [told])
 
 
 def test_a_head_and_a_run(project: Path, capsys: pytest.CaptureFixture[str]):

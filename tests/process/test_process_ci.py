@@ -1,4 +1,4 @@
-"""The shell script of docs/ci.md, as a job runs it: without a baseline, against one, and worse than one."""
+"""The scripts of docs/ci.md, as jobs run them: with a baseline and without, and after a kill."""
 
 from __future__ import annotations
 
@@ -11,10 +11,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from caches import fill, make_head, make_plan
 
 import ltfix
+from ltfix.features.store import CacheWriter
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "ci.md"
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+
+
+def block(kind: str, holding: str = "") -> str:
+    """The page's block of code of a kind, of several the one that holds a text."""
+    found = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return next(text for text in found if holding in text)
+
+
+def tool(folder: Path, name: str, *lines: str) -> None:
+    """A command of the job."""
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]), encoding="utf-8")
+    path.chmod(0o755)
+
+
+def run(job: Path, script: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PATH": f"{job / 'bin'}:{os.environ['PATH']}", "GITHUB_STEP_SUMMARY": "summary.md"}
+    argv = ["sh", "-e", "-c", script]
+    return subprocess.run(argv, cwd=job, env=env, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture
@@ -28,34 +50,80 @@ def job(tmp_path: Path) -> Path:
         path = tmp_path / f"{split}.npz"
         np.savez(path, features=features.astype(np.float32), labels=labels)
     (tmp_path / "ltfix.toml").write_text('[evaluate]\ncache = "test.npz"\n', encoding="utf-8")
-    tool = tmp_path / "bin" / "ltfix"
-    tool.parent.mkdir()
-    tool.write_text(
-        f'#!/bin/sh\n[ "$1" = extract ] && exit 0\n'
-        f'[ "$1" = fit ] && set -- "$@" train.npz\nexec "{sys.executable}" -m ltfix "$@"\n',
-        encoding="utf-8",
+    tool(
+        tmp_path,
+        "bin/ltfix",
+        'case "$1 "$(echo heads/*) in',
+        "  extract* | fit*ci.safetensors) exit 0 ;;  # a second fit would give the same bytes",
+        "esac",
+        '[ "$1" = fit ] && set -- "$@" train.npz',
+        f'exec "{sys.executable}" -m ltfix "$@"',
     )
-    tool.chmod(0o755)
     return tmp_path
 
 
 def test_the_shell_script_holds_a_build_to_the_last_one(job: Path):
-    script = re.search(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[1]
-    env = {**os.environ, "PATH": f"{job / 'bin'}:{os.environ['PATH']}"}
-
-    def run() -> subprocess.CompletedProcess[str]:
-        argv = ["sh", "-c", script]
-        return subprocess.run(argv, cwd=job, env=env, capture_output=True, text=True, timeout=300)
-
-    first = run()
+    script = block("sh")
+    first = run(job, script)
     assert first.returncode == 0, first.stderr
     last = json.loads((job / "last.json").read_text())
     better = [{**row, "few": min(1.0, row["few"] + 0.3), "correct": None} for row in last["heads"]]
     (job / "last.json").write_text(json.dumps(last | {"heads": better}))
-    worse = run()
+    worse = run(job, script)
     assert worse.returncode == 1
     assert re.search(r"gate missed \(ci: few fell by \d+\.\d points to", worse.stderr)
     assert json.loads((job / "last.json").read_text())["heads"] == better, (
         "a build that misses is no baseline"
     )
     assert ltfix.load_head(job / "heads" / "ci.safetensors").method == "samn"
+
+    (job / "last.json").unlink()
+    with (job / "ltfix.toml").open("a") as handle:
+        handle.write("fail-under = { few = 100 }\n")
+    first = run(job, script[script.index("gates=") :])
+    assert first.returncode == 1
+    assert "gate missed (ci: few " in first.stderr
+    assert not list(job.glob("*.json")), "nor is a first build that misses a floor of the file"
+
+
+@pytest.mark.parametrize("system", ["github", "gitlab"])
+def test_a_job_after_one_that_was_killed_ends_green(tmp_path: Path, system: str):
+    """Of two caches one is unfinished, as a kill leaves it: pictures are fetched, both are made."""
+    yaml = pytest.importorskip("yaml")
+    plan = make_plan()
+    for split in ("train", "test"):
+        writer = CacheWriter(tmp_path / "whole" / split, plan)
+        for shard in writer.pending():
+            rows = np.eye(3, 4, dtype=np.float16)[plan.labels[shard.start : shard.stop]]
+            writer.write_shard(shard, np.repeat(rows[:, None], 2, axis=1))
+        writer.publish(None)
+    fill(killed := CacheWriter(tmp_path / "features" / "test", plan), killed.pending()[:2])
+    (tmp_path / "features" / "train").symlink_to(tmp_path / "whole" / "train")
+    weight, counts = np.eye(3, 4, dtype=np.float32), np.bincount(plan.labels)
+    head = make_head(weight=weight, method="samn", counts=counts, classes=tuple(plan.classes))
+    head.save(tmp_path / "made.safetensors")
+    tool(tmp_path, "bin/pip")
+    tool(tmp_path, "fetch-photos.sh", "touch fetched")
+    tool(
+        tmp_path,
+        "bin/ltfix",
+        'case "$*" in',
+        '  "extract --overwrite") rm -r features && cp -r whole features ;;',
+        "  fit*) mkdir heads && cp made.safetensors heads/ci.safetensors ;;",
+        f'  *) exec "{sys.executable}" -m ltfix "$@" ;;',
+        "esac",
+    )
+    if system == "github":
+        steps = yaml.safe_load(block("yaml", "runs-on"))["jobs"]["head"]["steps"]
+        script = "\n".join(f"(set -e\n{step['run']}\n)" for step in steps if "run" in step)
+    else:
+        script = "\n".join(yaml.safe_load(block("yaml", "image:"))["head"]["script"])
+    done = run(tmp_path, script)
+    assert done.returncode == 0, done.stderr
+    assert "ltfix: error: an unfinished feature cache (features/test)" in done.stderr
+    assert done.stdout == "", "the results are in files"
+    assert (tmp_path / "fetched").exists()
+    assert json.loads((tmp_path / "last.json").read_text())["heads"][0]["few"] == 1
+    shown = (tmp_path / {"github": "summary.md", "gitlab": "gates.xml"}[system]).read_text()
+    assert ("The gate held" if system == "github" else 'failures="0"') in shown
+    ltfix.open_cache(tmp_path / "features" / "test").verify()

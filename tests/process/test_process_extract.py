@@ -36,6 +36,8 @@ def test_kill_9_at_any_moment_then_the_same_command(tmp_path: Path):
     assert told["differing"] == []
     assert len(told["ends"]) == ROUNDS
     assert all(code == 0 for _, code in told["ends"])
+    assert {tuple(one) for one in told["verified"]} <= {(True, 0), (False, 3)}
+    assert [False, 3] in told["verified"]
     assert sum(unfinished for unfinished, _ in told["ends"]) >= ROUNDS // 2, "the kills came too late"
 
 
