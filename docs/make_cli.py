@@ -22,7 +22,8 @@ HEAD = """\
 **Values** come from the option, else from the environment (`LTFIX_FIT_METHOD`: command, then option, in
 capitals with `_`; a repeatable option is split at blanks, one of files as `PATH` is), else from `ltfix.toml`
 in the working folder, or where there is none in the folder that `--work` or `LTFIX_WORK` names (of two, a
-note says which is read), else from the default. In the file each command has a table whose keys are the long
+note says which is read), else from the default. The first of these stands alone: a repeatable option adds
+to itself, not to the variable or the file. In the file each command has a table whose keys are the long
 option names, with `-` or `_`; `work`, `seed`, `device`, `threads` and `quiet` may stand above the tables and
 then serve every command, as `LTFIX_SEED` does; every other variable names its command
 (`LTFIX_EVALUATE_FORMAT`, not `LTFIX_FORMAT`). Arguments given by place (CACHE, HEAD) have no key and no
