@@ -61,7 +61,7 @@ def inspect(
 
 
 def _describe(path: Path, verify: bool, names: ArrayNames = USUAL_NAMES) -> Description:
-    from ltfix.evaluation.describe import describe, describe_tensors
+    from ltfix.evaluation.describe import describe, describe_tensors, safetensors_header
 
     other = any((path / name).exists() for name in _OWN)  # a config.json beside these is of anybody
     if path.suffix in (".onnx", ".pt2", ".safetensors") or (not other and (path / "config.json").is_file()):
@@ -69,6 +69,8 @@ def _describe(path: Path, verify: bool, names: ArrayNames = USUAL_NAMES) -> Desc
 
         found = describe_export(path) if path.exists() else None
         if found is not None:
+            if verify and path.is_dir():
+                safetensors_header(path / "model.safetensors")
             return found
     if path.suffix in _PICKLED and path.is_file():
         return describe_tensors(path, _pickled(path))

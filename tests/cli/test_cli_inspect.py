@@ -123,6 +123,18 @@ def test_verify_refuses_what_is_not_finished_and_whole(project: Path, capsys, fo
     refused("the training run is unfinished (runs/ce)", "runs/ce")
 
 
+def test_verify_demands_the_weights_of_an_export(project: Path, capsys: pytest.CaptureFixture[str]):
+    record = {"format": "ltfix-export/1", "method": "samn", "created_by": "ltfix 0.1.0"}
+    Path("exports/samn").mkdir(parents=True)
+    Path("exports/samn/config.json").write_text(json.dumps({"label_names": NAMES, "ltfix": record}))
+    assert finished(capsys, "exports/samn")[0] == 0
+    code, lines, err = finished(capsys, "exports/samn", "--verify")
+    assert (code, lines) == (3, [])
+    assert "no such file or folder (exports/samn/model.safetensors)" in err
+    save_file({"weight": np.ones(3, np.float32)}, "exports/samn/model.safetensors")
+    assert finished(capsys, "exports/samn", "--verify")[0] == 0
+
+
 def test_a_single_file_has_no_hashes_to_be_compared(project: Path, capsys: pytest.CaptureFixture[str]):
     np.savez("x.npz", features=np.ones((3, 4), np.float32), labels=[0, 1, 2])
     code, lines, _ = finished(capsys, "x.npz", "--verify")
