@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltfix.errors import EnvironmentFault
+from ltfix.errors import EnvironmentFault, UsageError
 from ltfix.heads.head import Head
 from ltfix.progress import Progress
 from ltfix.stage2.fit import fit
@@ -18,6 +18,10 @@ from ltfix.stage2.fit import fit
 if TYPE_CHECKING:
     from ltfix.stage2.methods.method import Method
     from ltfix.stage2.methods.values import LossLike
+
+
+_APART = {"method": "method", "loss": "loss", "seed": "random_state", "progress": "progress"}
+"""Arguments of a fit that are no values, and what they are called here."""
 
 
 class _Absent:
@@ -84,13 +88,18 @@ class LongTailClassifier(*_BASES):  # type: ignore[misc]
 
         Raises:
             ValueError: X or y is nothing that scikit-learn takes, or y has one class only.
-            LtfixError: as :func:`ltfix.fit`.
+            LtfixError: as :func:`ltfix.fit`; an argument of this class stands among ``values``.
         """
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y has one class in n_samples = {len(y)}: a classifier needs two")
+        for name, argument in _APART.items():
+            if name in (self.values or {}):
+                raise UsageError(
+                    f"{name} is no value", where="values", hint=f"LongTailClassifier({argument}=…)"
+                )
         own = {name: getattr(self, name) for name in ("lr", "weight_decay", "batch_size", "epochs")}
         given = {"normalize": self.normalize, "tune": self.tune, **(self.values or {})}
         given |= {name: value for name, value in own.items() if value is not None}

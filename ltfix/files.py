@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "atomic_path",
     "check_format",
+    "completed",
     "demand_place",
     "demand_regular",
     "enter",
@@ -46,6 +47,13 @@ __all__ = [
 ]
 
 _DEEP = 64  # levels of JSON: what walks it may recurse
+ENDINGS = (".safetensors", ".npz")
+
+
+def completed(path: Path | str) -> Path:
+    """The path; where nothing lies there but a file with one of the ``ENDINGS`` behind it does, that file."""
+    places = (Path(f"{path}{ending}") for ending in ("", *ENDINGS))
+    return next((place for place in places if place.exists()), Path(path))
 
 
 def demand_regular(path: Path | str) -> None:

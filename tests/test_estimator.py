@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch.nn.functional import cross_entropy
 
 import ltfix
 from ltfix import LongTailClassifier
@@ -74,3 +75,17 @@ assert "torch" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == 'scikit-learn 1.6 or newer is not installed: pip install "ltfix[sklearn]"\n'
+
+
+def test_a_loss_of_ones_own_is_an_argument_and_no_value():
+    X, y = samples()
+
+    def loss(logits: Any, labels: Any) -> Any:
+        return cross_entropy(logits, labels)
+
+    model = LongTailClassifier("ce", loss=loss, epochs=2).fit(X, y)
+    assert np.array_equal(model.head_.weight, ltfix.fit((X, y), "ce", loss=loss, epochs=2).weight)
+    with pytest.raises(ltfix.UsageError, match=r"loss is no value \(values\): LongTailClassifier\(loss=…\)"):
+        LongTailClassifier("ce", values={"loss": loss}).fit(X, y)
+    with pytest.raises(ltfix.UsageError, match=r"LongTailClassifier\(random_state=…\)"):
+        LongTailClassifier("ce", values={"seed": 1}).fit(X, y)

@@ -51,8 +51,10 @@ def open_named(place: Path, names: ArrayNames) -> FeatureCache:
 
 def usual(work: Path, split: str) -> Path | None:
     """Where the default layout has a split's features, a folder or one file, if they are there."""
-    places = (work / "features" / f"{split}{suffix}" for suffix in ("", ".safetensors", ".npz"))
-    return next((place for place in places if place.exists()), None)
+    from ltfix.files import completed
+
+    place = completed(work / "features" / split)
+    return place if place.exists() else None
 
 
 def locate_val(

@@ -13,6 +13,15 @@ from ltfix.cli.options import GateOptions, PlotFile, TableOptions, pairs
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
 
+AgainstRow = Annotated[
+    str | None,
+    Option(
+        "Test every row against this one (or this method's one), Holm-corrected; p, interval and the tests "
+        "of Many, Medium and Few are in json and csv.",
+        metavar="ROW",
+    ),
+]
+
 
 def compare(
     *,
@@ -36,10 +45,7 @@ def compare(
     save_heads: Annotated[
         Path | None, Option("Keep finished heads here.  [default: WORK/compare]", metavar="DIR")
     ] = None,
-    against: Annotated[
-        str | None,
-        Option("Test every row against this one (or this method's one), Holm-corrected.", metavar="ROW"),
-    ] = None,
+    against: AgainstRow = None,
     gates: Annotated[GateOptions, ("fail_under",)],
     plot: PlotFile = None,
     table: TableOptions,

@@ -169,20 +169,20 @@ def _figures_of(report: str) -> list[Figure]:
 
 
 def _named(heads: Sequence[Path], work: Path) -> list[Path]:
-    """Heads as they were named: without ``.safetensors``, or by a folder of nothing but heads (compare/).
+    """Heads as they were named: without their ending, or by a folder of nothing but heads (compare/).
 
     Raises:
         InputError: there is none of that name; the nearest are offered.
     """
+    from ltfix.files import completed
+
     found: list[Path] = []
-    for path in heads:
-        file = path.parent / f"{path.name}.safetensors"
+    for path in map(completed, heads):
         cache = (path / "manifest.json").exists() or (path / "partial.json").exists()
-        inside = sorted(path.glob("*.safetensors")) if path.is_dir() and not cache else None
-        there = [one for one in (path, file) if one.exists()][:1] if inside is None else inside
-        if not there:
+        inside = sorted(path.glob("*.safetensors")) if path.is_dir() and not cache else [path]
+        if not inside or not path.exists():
             raise _absent(path, work)
-        found += there
+        found += inside
     return found
 
 

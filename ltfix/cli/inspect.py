@@ -62,7 +62,9 @@ def inspect(
 
 def _describe(path: Path, verify: bool, names: ArrayNames = USUAL_NAMES) -> Description:
     from ltfix.evaluation.describe import describe, describe_tensors, safetensors_header
+    from ltfix.files import completed
 
+    path = completed(path)
     other = any((path / name).exists() for name in _OWN)  # a config.json beside these is of anybody
     if path.suffix in (".onnx", ".pt2", ".safetensors") or (not other and (path / "config.json").is_file()):
         from ltfix.exporting.described import describe_export

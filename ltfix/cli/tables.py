@@ -160,7 +160,8 @@ def _grid(
         texts = []
         for c, cell in enumerate(row):
             star = "*" if (r, c) in best else _PAD if c in marked and right[c] else ""
-            texts.append(Text(cell + star, style="bold" if (r, c) in best else ""))
+            blanks = len(cell) - len(cell.rstrip())
+            texts.append(Text(cell.rstrip() + _PAD * blanks + star, style="bold" if (r, c) in best else ""))
         grid.add_row(*texts)
     return grid
 

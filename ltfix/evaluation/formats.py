@@ -93,7 +93,7 @@ def _latex(table: Table) -> str:
         r"\midrule",
     ]
     for i, row in enumerate(table.cells()):
-        cells = [_tex(cell) for cell in row]
+        cells = [_tex(cell.strip().replace(" †", "†")) for cell in row]
         lines.append(
             " & ".join(rf"\textbf{{{c}}}" if (i, j) in best else c for j, c in enumerate(cells)) + r" \\"
         )
@@ -103,7 +103,7 @@ def _latex(table: Table) -> str:
 _TEX = {c: f"\\{c}" for c in "&%$#_{}"}
 _TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
 _TEX |= {c: f"${tex}$" for c, tex in (("±", r"\pm"), ("−", "-"), ("<", "<"), (">", ">"), ("→", r"\to"))}
-_TEX |= {"≤": r"$\le$", "≥": r"$\ge$", "†": r"$\dagger$"}
+_TEX |= {"≤": r"$\le$", "≥": r"$\ge$", "†": r"\rlap{\,$\dagger$}"}  # beside its column, flush right
 
 
 def _tex(text: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.features.read import CacheLike, FeatureCache, open_cache
+from ltfix.files import completed
 from ltfix.heads.head import BEFORE, STAGE1, Head, load_head
 from ltfix.tensorfile import load_tensors
 
@@ -60,7 +61,7 @@ def open_given(path: HeadOrPath) -> Head | FeatureCache:
         return path
     if not isinstance(path, str | Path):
         return open_cache(path)
-    path = Path(path)
+    path = completed(path)
     if path.is_dir() or path.suffix == ".npz":
         return open_cache(path)
     tensors, _ = load_tensors(path)

@@ -144,9 +144,10 @@ class Evaluation:
         if bars is not None and (bars.least or bars.drops):
             found, about["gates"] = bars.hold(found, rows, test)
         progress.finish()
-        notes = (f"No row of stage 1: {self.no_start}.",) if self.no_start else ()
+        notes = [f"No row of stage 1: {self.no_start}."] if self.no_start else []
+        notes += [f"{row.name} was chosen on these samples." for row in rows if _chosen_on(row.head, cache)]
         title = _title(test, rows)
-        return Report(name, describe_cache(cache), test.shots, found, about, kind.table, title, notes)
+        return Report(name, describe_cache(cache), test.shots, found, about, kind.table, title, tuple(notes))
 
 
 def describe_cache(cache: FeatureCache) -> dict[str, Any]:
@@ -171,6 +172,13 @@ def _title(test: TestSet, rows: Sequence[NamedHead]) -> str:
         f"logits averaged over {test.cache.tested_views} views" if test.tta == "mean" else "first view alone"
     )
     return f"{title}, {views}"
+
+
+def _chosen_on(head: Head, cache: FeatureCache) -> bool:
+    """Whether values or the epoch of a head were chosen on this cache, as its file says."""
+    said = head.meta.get("selection")
+    chosen = isinstance(said, dict) and (said.get("chosen") or "auto" in said or said.get("epoch") != "last")
+    return bool(chosen) and head.meta.get("val") == cache.identity
 
 
 def _no_start(given: Sequence[Head | FeatureCache]) -> str:

@@ -112,6 +112,12 @@ class FeatureCache:
         return FeatureCache(self.path, self.shards, labels, classes=known, head=self.head)
 
     @property
+    def identity(self) -> str:
+        """What the same samples have again: the fingerprint, or a hash of labels and the first features."""
+        first = np.asarray(self.shards[0][0], "<f4").tobytes()
+        return self.fingerprint or files.sha256_bytes(self.labels.astype("<i8").tobytes() + first)
+
+    @property
     def unlabelled(self) -> bool:
         """Whether its samples have no labels: all of ``labels`` are 0 then."""
         return self.manifest is not None and self.manifest.source.get("unlabelled") is True

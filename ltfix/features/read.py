@@ -52,7 +52,7 @@ def open_cache(
     ('cat', 'owl')
 
     Args:
-        path: what to open.
+        path: what to open; a file's name may lack its ending.
         classes: the names in the order of their numbers, where the labels are names; None: sorted. Without
             any, names are refused: what the cache is held against knows numbers alone.
         features_key, labels_key: what the two arrays are called in a file, where that is unusual.
@@ -70,8 +70,8 @@ def open_cache(
     if not isinstance(path, str | Path):
         hint = "a path, a FeatureCache, or a tuple (X, y)"
         raise InputError(f"not a feature cache but of type {type(path).__name__}", hint=hint)
-    path = Path(path)
     with files.os_errors(path):
+        path = files.completed(path)
         if not path.exists():
             raise _no_cache(path)
         if path.is_dir():
@@ -88,10 +88,12 @@ def open_cache(
 
 
 def _no_cache(path: Path) -> InputError:
-    hint = "`ltfix extract` makes one from images"
-    if path.suffix in (".npz", ".safetensors"):  # a file that the user has
-        beside = [file.stem for file in path.parent.glob(f"*{path.suffix}")]
-        hint = nearest(path.stem, beside) if beside else f"no {path.suffix} is beside it either"
+    beside = [p for p in path.parent.glob("*") if p.suffix in files.ENDINGS or (p / manifests.NAME).exists()]
+    hint = nearest(path.name, [p.name for p in beside])
+    if path.suffix in files.ENDINGS:  # a file that the user has
+        hint = hint if beside else f"no {path.suffix} is beside it either"
+    elif not hint.startswith("did you mean"):
+        hint = "`ltfix extract` makes one from images"
     return InputError("no such feature cache", where=path, hint=hint)
 
 

@@ -19,6 +19,7 @@ from ltfix.exporting.export import class_names
 from ltfix.exporting.request import OF_BODIES, is_export, refuse_given
 from ltfix.features import manifest as manifests
 from ltfix.features.read import CacheLike, FeatureCache, open_cache
+from ltfix.files import ENDINGS, completed
 from ltfix.heads.head import Head, load_head
 from ltfix.heads.vectors import numpy_of
 from ltfix.predicting.listing import Item, list_pictures
@@ -179,9 +180,9 @@ def _as_cache(data: CacheLike | Any) -> FeatureCache | None:
     if not isinstance(data, Path | str):  # of arrays the labels, if there are any, say nothing here
         x = numpy_of(data[0] if isinstance(data, tuple) else data)
         return open_cache((x, np.zeros(x.shape[:1], np.int64)))
-    path = Path(data)
+    path = completed(data)
     inside = any((path / name).exists() for name in (manifests.NAME, manifests.PARTIAL))
-    return open_cache(path) if inside or path.suffix in (".npz", ".safetensors") else None
+    return open_cache(path) if inside or path.suffix in ENDINGS else None
 
 
 def _export(path: str, request: PredictRequest) -> Exported:

@@ -126,7 +126,8 @@ def plan_fit(
     if given or loss is not None:
         names = ", ".join([*given, *(["loss"] if loss is not None else [])])
         raise UsageError(f"method auto chooses {names} itself", where="method=auto", hint="leave it out")
-    among = None if methods is None else tuple(find_method(name, "methods") for name in methods)
+    every = methods is None or list(methods) == ["all"]
+    among = None if every else tuple(find_method(name, "methods") for name in methods or ())
     return FitPlan(None, options, methods=among)
 
 

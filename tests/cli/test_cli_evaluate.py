@@ -539,3 +539,29 @@ def test_the_confusion_matrix_is_whole(project: Path, capsys: pytest.CaptureFixt
         hit = cells[cells[:, 0] == cells[:, 1], 2].sum() / 300
         overall = rows_of(finished(capsys, "evaluate", "--cache", "test.npz", "--format", "json")[1])
         assert overall[head["name"]]["all"] == pytest.approx(hit)
+
+
+def test_names_lack_their_endings_wherever_they_are_typed(project: Path, capsys):
+    (project / "features").mkdir()
+    for name in ("train", "test"):
+        (project / f"{name}.npz").rename(project / f"features/{name}.npz")
+    for argv in (
+        ["evaluate", "features/train", "heads/ce", "--cache", "features/test"],
+        ["fit", "features/train", "--method", "tau-norm", "--val", "features/test", "--overwrite"],
+        ["inspect", "features/train"],
+        ["predict", "heads/ce.safetensors", "--data", "features/test"],
+    ):
+        code, out, err = finished(capsys, *argv)
+        assert (code, out != "") == (0, True), err
+
+
+def test_a_head_that_was_chosen_on_what_is_scored_is_told(project: Path, capsys):
+    np.savez("other.npz", features=np.ones((6, 8), np.float32), labels=range(6))
+    np.savez("copy.npz", **np.load("test.npz"))
+    for method, val in (("tau-norm", "test"), ("ncm", "test"), ("logit-adjust", "other")):
+        argv = ["fit", "train.npz", "--method", method, "--val", f"{val}.npz", "--out", f"{method}-{val}"]
+        assert finished(capsys, *argv)[0] == 0
+    heads = ["tau-norm-test", "ncm-test", "logit-adjust-other"]
+    for cache in ("test.npz", "copy.npz"):
+        _, out, _ = finished(capsys, "evaluate", *heads, "--cache", cache)
+        assert re.findall("(.*) was chosen on these samples", out) == ["tau-norm-test"]

@@ -78,3 +78,8 @@ def test_text_is_folded_between_words_where_that_is_enough(drawn):
     assert "3.4 KiB" in text
     assert len(found) > 3
     assert max(map(len, found)) <= 70
+
+
+def test_blanks_behind_a_number_stay(drawn):
+    lines = drawn(80, ["Method", "Difference"], [["a", "+1.0 †"], ["b", "−12.0  "]], [False, True])
+    assert lines[2].index(".") == lines[3].index(".")

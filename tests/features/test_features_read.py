@@ -195,8 +195,17 @@ class TestNoCache:
         with pytest.raises(InputError, match=r"no such feature cache .*no \.npz is beside it either"):
             open_cache(tmp_path / "tset.npz")
         (tmp_path / "test.npz").touch()
-        with pytest.raises(InputError, match="did you mean test"):
-            open_cache(tmp_path / "tset.npz")
+        for typed in ("tset.npz", "tset"):
+            with pytest.raises(InputError, match=r"did you mean test\.npz\?"):
+                open_cache(tmp_path / typed)
+
+    def test_a_name_without_its_ending(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "test.npz", features=np.eye(3), labels=[0, 1, 2])
+        assert open_cache(tmp_path / "test").path == tmp_path / "test.npz"
+        write_bare(tmp_path / "test.safetensors")
+        assert open_cache(tmp_path / "test").path == tmp_path / "test.safetensors"
+        write_cache(tmp_path / "test")
+        assert open_cache(tmp_path / "test").path == tmp_path / "test"
 
     def test_another_kind_of_file(self, tmp_path: Path) -> None:
         (tmp_path / "x.pt").write_bytes(b"")

@@ -19,6 +19,7 @@ from ltfix.compute import _cpu_has_bf16
 from ltfix.errors import InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.progress import SILENT
+from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.fitting import context
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables import compare as compared
@@ -488,3 +489,27 @@ def test_of_equal_rows_the_start_is_the_best_on_validation():
     rows = [{"name": name, "validation": score} for name, score in (("tau-norm", 0.5), ("stage-1", 0.5))]
     assert compared._best([*rows, {"name": "ncm", "validation": None}]) == "stage-1"
     assert compared._best([*rows, {"name": "los", "validation": 0.6}]) == "los"
+
+
+def test_differences_stand_below_each_other(pair):
+    found = compare(*pair, ["ce", "crt"], seeds=1, values=FAST, against="ce")
+    (table, *_) = found.tables()
+    shown = [row["marked"] for row in table.rows if "marked" in row]
+    assert len(shown) == 2
+    assert all(re.fullmatch(r"[+−]\d+\.\d( †|  )", text) for text in shown)
+    latex = found.render("latex")
+    assert r"\begin{tabular}{lrrrrr" in latex
+    assert not re.search(r"& -\d", latex)
+
+
+def test_a_row_of_two_of_a_method_is_asked_for_by_name(pair):
+    hint = r"2 rows are of los \(against\): name one: los-delta0\.5, los-delta0\.9"
+    with pytest.raises(UsageError, match=hint):
+        compare(*pair, ["los:delta=0.5", "los:delta=0.9"], against="los")
+
+
+def test_all_methods_have_a_word():
+    assert [entry.name for entry in entries(["all"], {}, tune=False)] == [
+        entry.name for entry in entries(None, {}, tune=False)
+    ]
+    assert plan_fit("auto", methods=["all"]) == plan_fit("auto")

@@ -257,3 +257,8 @@ def test_a_loss_that_has_no_value_for_equal_logits_trains():
         return F.cross_entropy(logits, labels) + 0 * (logits.std() / logits.std()).detach()
 
     assert ltfix.fit(XY, "ce", loss=apart, epochs=2).is_finite
+
+
+def test_a_file_that_is_not_there_has_its_nearest_named(my: Path):
+    with pytest.raises(InputError, match=r"no such Python file: 'mi\.py' \(loss\): did you mean my\.py\?"):
+        ltfix.fit(XY, "ce", loss="mi.py:balanced")

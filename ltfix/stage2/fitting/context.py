@@ -224,6 +224,7 @@ class Material:
         """A finished head with what its file says of it, whatever made it; ``more`` is of that."""
         versions = {"ltfix": __version__, "torch": torch.__version__}
         of_all = {"seed": seed, "selection": selection, "cache": self.train.fingerprint, "versions": versions}
+        of_all |= {} if self.held is None else {"val": self.held.identity}
         return dataclasses.replace(
             head, classes=self.train.classes, counts=self.train.counts, meta={**more, **of_all}
         )

@@ -51,7 +51,9 @@ def from_file(text: str, where: str) -> Any:
     place, _, name = text.rpartition(":")
     path = Path(place)
     if path.suffix != ".py" or not path.is_file():
-        raise InputError(f"no such Python file: {place!r}", where=where, hint="write it as my.py:NAME")
+        beside = [str(one) for one in path.parent.glob("*.py")] if path.suffix == ".py" else []
+        hint = nearest(place, beside) if beside else "write it as my.py:NAME"
+        raise InputError(f"no such Python file: {place!r}", where=where, hint=hint)
     module = _module(path.resolve(), files.sha256_file(path))
     if not hasattr(module, name):
         known = [key for key in vars(module) if not key.startswith("_")]

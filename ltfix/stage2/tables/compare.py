@@ -124,7 +124,10 @@ def _row_called(name: str, first: str, wanted: Sequence[Entry]) -> str:
     """The row of that name, else the one row of the method of that name."""
     rows = [first, *(entry.name for entry in wanted)]
     of_method = [entry.name for entry in wanted if entry.values.method.name == name]
-    if name not in rows and len(of_method) != 1:
+    if name not in rows and len(of_method) > 1:
+        told = f"{len(of_method)} rows are of {name}"
+        raise UsageError(told, where="against", hint=f"name one: {', '.join(of_method)}")
+    if name not in rows and not of_method:
         raise UsageError(f"no row is called {name}", where="against", hint=nearest(name, rows))
     return name if name in rows else of_method[0]
 

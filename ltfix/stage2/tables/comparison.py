@@ -19,6 +19,7 @@ _INTERVAL = "All, 95 %: what the test sample leaves open, beside the spread of s
 _VALIDATION = "Validation: mean class accuracy on the samples that chose."
 _WORST = "Which: the worst class of most seeds."
 _MARKED = "†: beyond chance over test samples{} (paired t-test, Holm-corrected, p < {})."
+_MORE = "In json and csv: p, the interval, and the same of Many, Medium and Few."
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -61,7 +62,7 @@ class Comparison(Result):
         seeds = sorted({run["seed"] for row in self.rows for run in row["runs"]})
         each = [f"{score}_s{seed}" for seed in seeds for score in SCORES]
         marked = _MARKED.format(" and seeds together" if len(seeds) > 1 else ", of this one seed", ALPHA)
-        beside = [Column("marked", f"− {against}", note=marked)] if against else []
+        beside = [Column("marked", f"− {against}", "value", note=f"{marked} {_MORE}")] if against else []
         tuning = ", tuning included" if self.about.get("tuned") else ""
         columns = (
             Column("name", "Method"),
@@ -117,7 +118,8 @@ def _marked(row: Mapping[str, Any]) -> dict[str, Any]:
     found = row.get("against")
     if found is None:
         return {}
-    mark = " †" if found["p_holm"] < ALPHA else ""
+    mark = " †" if found["p_holm"] < ALPHA else "  "  # so that the digits stand below each other
     shots = {f"against_{shot}": found[shot] for shot in SHOTS}
     p = {f"p_holm_{shot}": (found[shot] or {}).get("p_holm") for shot in SHOTS}
-    return {"marked": f"{100 * found['value']:+.1f}{mark}", "p_holm": found["p_holm"], **shots, **p}
+    told = f"{100 * found['value']:+.1f}".replace("-", "−")
+    return {"marked": f"{told}{mark}", "p_holm": found["p_holm"], **shots, **p}

@@ -31,8 +31,8 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
 
     Args:
         asked: ``NAME`` or ``NAME:KEY=VALUE:…`` each, so that a method may appear with several values, where
-            NAME may be ``my.py:METHOD`` and ``loss=`` replaces its loss; or a ``Method``. None: every method
-            of the table.
+            NAME may be ``my.py:METHOD`` and ``loss=`` replaces its loss; or a ``Method``. None or
+            ``["all"]``: every method of the table.
         shared: values for every method that takes them.
 
     Raises:
@@ -40,7 +40,7 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
     """
     found: dict[str, Entry] = {}
     unused = set(shared)
-    for text in methods() if asked is None else asked:
+    for text in methods() if asked is None or list(asked) == ["all"] else asked:
         name, pairs = _split(text)
         if name == "auto":
             hint = "use `ltfix fit method=auto`"
