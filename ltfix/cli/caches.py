@@ -10,6 +10,7 @@ from ltfix.cli import console
 from ltfix.cli.options import ArrayNames
 
 if TYPE_CHECKING:
+    from ltfix.errors import InputError
     from ltfix.extraction.request import Request
     from ltfix.features.cache import FeatureCache
     from ltfix.predicting.request import PredictRequest
@@ -37,9 +38,39 @@ def locate(
     if place is None:
         what = "training" if split == "train" else split
         hint = f"`ltfix extract` writes them, or name a cache: {spelled}"
-        hint += "; without a classifier in them, `ltfix fit calibrate=one` cuts" if split == "val" else ""
         raise InputError(f"no {what} features", where=work / "features" / split, hint=hint)
     return open_named(place, names)
+
+
+def named_head(path: Path, work: Path) -> Path:
+    """A head, or what stands in its place, as it was named: without its ending, too.
+
+    Raises:
+        InputError: there is none of that name; the nearest are offered.
+    """
+    from ltfix.files import completed
+
+    found = completed(path)
+    if not found.exists():
+        raise absent_head(path, work)
+    return found
+
+
+def absent_head(path: Path, work: Path) -> InputError:
+    """What is said of a head that is not there."""
+    from ltfix.errors import InputError, nearest
+
+    if path.is_dir():
+        hint = "`ltfix fit` writes heads, `ltfix extract` a cache"
+        return InputError("no heads in this folder, nor a feature cache", where=path, hint=hint)
+    if "=" in path.name:
+        hint = "a list of gates has no blanks: --fail-under few=20,all=45"
+        return InputError("no such file or folder", where=path, hint=hint)
+    beside = path if path.parent != Path() else work / "heads" / path
+    known = [file.stem for file in beside.parent.glob("*.safetensors")]
+    near = nearest(path.name.removesuffix(".safetensors"), known)
+    hint = f"in {beside.parent}, {near}" if known else "`ltfix fit` writes heads"
+    return InputError("no such file or folder", where=path, hint=hint)
 
 
 def open_named(place: Path, names: ArrayNames) -> FeatureCache:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import console
-from ltfix.cli.caches import USUAL_NAMES, locate, warn_of_test
+from ltfix.cli.caches import USUAL_NAMES, locate, named_head, open_named, usual, warn_of_test
 from ltfix.cli.fit import tell_calibration
 from ltfix.cli.options import ArrayNames, FewBound, ManyBound, MayOverwrite, ValCache, WorkFolder
 from ltfix.cli.signature import ARGUMENT
@@ -37,13 +39,34 @@ def calibrate(
 
     if console.is_stdout(out):
         raise UsageError("a head goes to a file, not to stdout", where=f"--out {out}")
+    head = named_head(head, work)
     place = out or head.with_name(f"{head.stem}-calibrated{head.suffix}")
     console.claim(place, overwrite=overwrite)
     import ltfix
 
-    held = locate(val, work, "val", "--val CACHE", names)
+    more = "" if val or usual(work, "val") else _without_validation(head, by, work)
+    held = locate(val, work, "val", f"--val CACHE{more}", names)
     warn_of_test(held, work)
     found = ltfix.calibrate(head, held, by, many=many, few=few)
     found.save(place, overwrite=overwrite)
     tell_calibration(found.meta["calibration"])
     console.write(f"written to {place}")
+
+
+def _without_validation(path: Path, by: str, work: Path) -> str:
+    """For a hint: how training samples can serve, where the backbone was trained on others."""
+    from ltfix.cli.report import made
+    from ltfix.errors import InputError
+    from ltfix.heads.head import load_head
+
+    train = usual(work, "train")
+    if train is None:
+        return ""
+    if open_named(train, USUAL_NAMES).head is not None:
+        return f"; those of {train} cannot serve, as the backbone was trained on them"
+    with contextlib.suppress(InputError):  # of another tool
+        command = shlex.join(["ltfix", *made(load_head(path)), "--calibrate", by])
+        return (
+            f"; where the backbone was trained on others than {train}, `{command}` holds parts of these out"
+        )
+    return ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console, gating
-from ltfix.cli.caches import USUAL_NAMES, locate, open_named, usual
+from ltfix.cli.caches import USUAL_NAMES, absent_head, locate, named_head, open_named, usual
 from ltfix.cli.options import (
     ArrayNames,
     FewBound,
@@ -27,7 +28,7 @@ from ltfix.option import Option
 from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
-    from ltfix.errors import InputError
+    from ltfix.evaluation.given import NamedHead
     from ltfix.evaluation.measure import Evaluation
     from ltfix.evaluation.report import Report
     from ltfix.features.cache import FeatureCache
@@ -106,11 +107,11 @@ def evaluate(
     opened = locate(cache, work, "test", "--cache CACHE", names)
     given = [open_named(path, names) if path.suffix == ".npz" else path for path in _named(heads or [], work)]
     kept = given or kept_heads(work, opened, whatever_they_fit=gates.given)
-    chosen = _with_start(kept, opened, work, names)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     more = {"tta": tta, "random_layers": random_layers, "seed": seed, "progress": progress}
-    opened_heads = Evaluation.of(chosen, opened, many=many, few=few, **more)
+    opened_heads = Evaluation.of(_with_start(kept, opened, work, names), opened, many=many, few=few, **more)
+    _tell_of_others(heads or (), opened_heads.rows, work / "heads")
     found = _in_order(opened_heads.report(report, against=against, bars=bars), sort)
     if plot is not None:
         console.draw(_drawn(figures, opened_heads, found if against else None), plot, overwrite)
@@ -174,33 +175,21 @@ def _named(heads: Sequence[Path], work: Path) -> list[Path]:
     Raises:
         InputError: there is none of that name; the nearest are offered.
     """
-    from ltfix.files import completed
-
     found: list[Path] = []
-    for path in map(completed, heads):
+    for path in (named_head(head, work) for head in heads):
         cache = (path / "manifest.json").exists() or (path / "partial.json").exists()
         inside = sorted(path.glob("*.safetensors")) if path.is_dir() and not cache else [path]
-        if not inside or not path.exists():
-            raise _absent(path, work)
+        if not inside:
+            raise absent_head(path, work)
         found += inside
     return found
 
 
-def _absent(path: Path, work: Path) -> InputError:
-    """What is said of a head that is not there."""
-    from ltfix.errors import InputError, nearest
-
-    if path.is_dir():
-        hint = "`ltfix fit` writes heads, `ltfix extract` a cache"
-        return InputError("no heads in this folder, nor a feature cache", where=path, hint=hint)
-    if "=" in path.name:
-        hint = "a list of gates has no blanks: --fail-under few=20,all=45"
-        return InputError("no such file or folder", where=path, hint=hint)
-    beside = path if path.parent != Path() else work / "heads" / path
-    known = [file.stem for file in beside.parent.glob("*.safetensors")]
-    near = nearest(path.name.removesuffix(".safetensors"), known)
-    hint = f"in {beside.parent}, {near}" if known else "`ltfix fit` writes heads"
-    return InputError("no such file or folder", where=path, hint=hint)
+def _tell_of_others(given: Sequence[Path], rows: Sequence[NamedHead], others: Path) -> None:
+    """Say that heads are there, where something was named and none of it is one."""
+    if given and all(row.is_start for row in rows) and any(others.glob("*.safetensors")):
+        command = shlex.join(["ltfix", "evaluate", *map(str, [*given, others])])
+        console.note(f"no head was named, so those in {others} are left out: `{command}` takes them too")
 
 
 def kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> Sequence[Path | Head]:

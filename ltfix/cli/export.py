@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import config, console
-from ltfix.cli.caches import usual
+from ltfix.cli.caches import named_head, usual
 from ltfix.cli.options import WorkFolder
 from ltfix.cli.signature import ARGUMENT
 from ltfix.exporting.request import FORMATS, ExportRequest
@@ -37,6 +37,7 @@ def export(
     """
     from ltfix.exporting.export import export as write
 
+    head = named_head(head, work)
     written = write(
         head,
         out or work / "exports" / f"{head.stem}{FORMATS[request.to]}",

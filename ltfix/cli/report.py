@@ -131,8 +131,6 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     A head tells all that is not its method's own, a cache its source and backbone.
     """
     from ltfix import runfile
-    from ltfix.cli.commands import load
-    from ltfix.cli.signature import options
     from ltfix.features.manifest import command_of
     from ltfix.features.read import open_cache
 
@@ -146,12 +144,11 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     manifest = (train or evaluation.test.cache).manifest
     if manifest is not None and command_of(manifest.source) == "extract":
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])
-    flags = {parameter.name: parameter.flag for parameter in options(load("fit")).values()}
     trained = None if train is None else train.fingerprint
     for head in (row.head for row in evaluation.rows):
         if head.path is not None and _is_told(head, trained):
             with contextlib.suppress(InputError):  # another tool's
-                yield shlex.join(["ltfix", *_made(head, flags), "--out", f"heads/{head.path.name}"])
+                yield shlex.join(["ltfix", *made(head), "--out", f"heads/{head.path.name}"])
     yield shlex.join(["ltfix", "report", *_typed(config.current())])
 
 
@@ -223,8 +220,12 @@ class FittedBy:
     seed: int = 0
 
 
-def _made(head: Head, flags: dict[str, str]) -> Iterator[str]:
-    """The command of a head, all but where it went."""
+def made(head: Head) -> Iterator[str]:
+    """The command of a head, all but where it went.
+
+    Raises:
+        InputError: its metadata are another tool's.
+    """
     told = record_of(FittedBy, dict(head.meta), head.path)
     calibration = told.calibration or {}
     by = "one" if "all" in calibration.get("temperature", ()) else "shots"
@@ -239,7 +240,7 @@ def _made(head: Head, flags: dict[str, str]) -> Iterator[str]:
         if told.selection.budget:
             yield from ("--budget", str(told.selection.budget.get("asked")))
     else:
-        yield from _fit(head, told, flags)
+        yield from _fit(head, told)
     if "file" in told.init:
         beside = Path(head.path or "").parent / Path(str(told.init["file"])).name
         yield from ("--init", str(beside if beside.exists() else beside.name))
@@ -258,9 +259,12 @@ def _among(auto: AutoBy) -> Iterator[str]:
         yield from ("--methods", ",".join(sorted(asked)))
 
 
-def _fit(head: Head, told: FittedBy, flags: dict[str, str]) -> Iterator[str]:
+def _fit(head: Head, told: FittedBy) -> Iterator[str]:
+    from ltfix.cli.commands import load
+    from ltfix.cli.signature import options
     from ltfix.stage2.methods.registry import installed_method
 
+    flags = {parameter.name: parameter.flag for parameter in options(load("fit")).values()}
     method, loss = installed_method(head.method), told.parts.get("loss")
     yield from ("--method", head.method)
     if method is not None and method.loss is not None and loss not in (None, method.loss.identity):

@@ -145,7 +145,8 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
             if not np.array_equal(counts, known[0][1]):
                 raise InputError(
                     f"{known[0][0]} and {name} come from different training counts",
-                    hint="give the training cache whose counts shall decide the shots before the heads",
+                    hint="give the training cache whose counts shall decide the shots before the heads: "
+                    "`ltfix evaluate features/train heads`",
                 )
         if known:  # a bare file without its last classes does not know of them: they have no sample
             counts = known[0][1]

@@ -80,7 +80,9 @@ def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
         told = meta.get("calibration")
         on = told.get("on") if isinstance(told, dict) else "samples that are not recorded"
         yield "temperature", f"{found}, chosen on {on}; logits are divided by it in the last layer"
-    for name, key in (("selected", "selection"), ("values", "values"), ("fitted with", "versions")):
+    if selected := _told_selection(meta.get("selection")):
+        yield "selected", selected
+    for name, key in (("values", "values"), ("fitted with", "versions")):
         if meta.get(key):
             yield name, _told(meta[key])
     yield "exported with", f"ltfix {__version__}, timm {info['timm']}, torch {info['torch']}"
@@ -90,8 +92,22 @@ def _told_counts(counts: np.ndarray) -> str:
     return f"{counts.sum()}, {counts.max()} to {counts.min()} a class. {group(counts).rule()}"
 
 
+def _told_selection(found: Any) -> str:
+    """By what, on what and how high it scored there, and what was chosen; not what was tried beside it."""
+    if not isinstance(found, dict) or "by" not in found:
+        return ""
+    told = [f"by {found['by']}, on {found.get('on', 'samples that are not recorded')}"]
+    for key, what in (("score", "{:.1%}"), ("start_score", "where it began {:.1%}"), ("epoch", "epoch {}")):
+        if isinstance(found.get(key), float | int):
+            told.append(what.format(found[key]))
+    chosen = found.get("chosen")
+    if isinstance(chosen, list) and chosen:
+        told.append(f"chosen: {' and '.join(map(str, chosen))}")
+    return ", ".join(told)
+
+
 def _told(values: Any) -> str:
-    """What is set by name, without where each value came from, and without what was tried beside it."""
+    """What is set by name, without where each value came from."""
     if not isinstance(values, dict):
         return str(values)
     plain = {name: v.get("value") if isinstance(v, dict) else v for name, v in values.items()}

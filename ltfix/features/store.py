@@ -65,11 +65,19 @@ def refuse_unfinished(folder: Path, plan: CachePlan) -> None:
     before, decided = read_partial(folder).decides, plan.decisions
     changed, usable = set(changes(before, decided)), ShardFiles(folder, plan).usable
     others = bool(changed & {"samples", "labels"}) and not any(map(usable, plan.shards()))
-    if others or not changed <= LOOSE:
+    if not changed <= LOOSE:
         raise InputError(
             f"an unfinished cache of another extraction is there; {differences(before, decided)}",
             where=folder,
             hint="the command that began it goes on with it; overwrite=True replaces it",
+        )
+    if others:
+        split = plan.source.get("split")
+        alone = f", with split={split} this split alone" if split else ""
+        raise InputError(
+            "an unfinished cache is there whose pictures have changed since (names or sizes)",
+            where=folder,
+            hint=f"overwrite=True begins anew{alone}; put back as they were, it goes on",
         )
 
 

@@ -44,6 +44,29 @@ def test_of_the_test_split_a_note_is_made(project: Path, capsys):
     assert "test.npz is the test split: what is chosen on it looks better" in capsys.readouterr().err
 
 
+def test_without_validation_features_the_command_of_the_heads_own_method_is_named(
+    project: Path, error: Error, capsys: pytest.CaptureFixture[str]
+):
+    (project / "features").mkdir()
+    (project / "val.npz").rename(project / "features/train.npz")
+    argv = ["fit", "--method", "auto", "--methods", "ce,ncm", "--seed", "3"]
+    assert cli.run(argv) == 0
+    capsys.readouterr()
+    code, line = error("calibrate", "heads/auto")
+    command = line.split("`")[3]
+    assert code == 3
+    assert command.startswith("ltfix fit --method ")
+    assert command.endswith("--seed 3 --calibrate one")
+    assert cli.run([*command.split()[1:], "--out", "calibrated.safetensors", "--quiet"]) == 0
+    capsys.readouterr()
+    assert load_head(project / "calibrated.safetensors").temperature is not None
+    stage1 = {"head.weight": np.eye(3, 4), "head.bias": np.zeros(3)}
+    np.savez("features/train.npz", **np.load("features/train.npz"), **stage1)
+    code, line = error("calibrate", "heads/auto.safetensors")
+    assert (code, "fit" in line) == (3, False)
+    assert "features/train.npz cannot serve, as the backbone was trained on them" in line
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "fragment"),
     [
@@ -51,7 +74,7 @@ def test_of_the_test_split_a_note_is_made(project: Path, capsys):
         (
             ["samn.safetensors"],
             3,
-            "--val CACHE; without a classifier in them, `ltfix fit --calibrate one`",
+            "name a cache: --val CACHE",
         ),
         (["samn.safetensors", "--val", "val.npz", "--by", "shots"], 3, "its training counts are unknown"),
         (["samn.safetensors", "--val", "val.npz", "--out", "-"], 2, "a head goes to a file"),

@@ -118,6 +118,10 @@ def test_the_classifier_of_a_lone_training_file_is_the_first_row(project: Path, 
     code, out, err = finished(capsys, "evaluate", "heads/mine.safetensors", *argv[2:])
     assert (code, list(rows_of(out))) == (0, ["mine"])
     assert "name the training cache first" in err
+    code, _, err = finished(capsys, "evaluate", *argv[2:])
+    assert (code, "before the heads: `ltfix evaluate features/train heads`" in err) == (3, True)
+    code, out, _ = finished(capsys, "evaluate", "features/train", "heads", *argv[2:])
+    assert (code, list(rows_of(out))) == (0, ["stage-1", "ce", "mine", "tau-norm"])
     arrays = dict(np.load(project / "features/train.npz"))
     np.savez(project / "features/train.npz", features=arrays["features"], labels=arrays["labels"])
     code, out, err = finished(capsys, *argv)
@@ -453,10 +457,14 @@ def test_the_probe_that_fits_began_with_is_the_first_row(
         write_cache(tmp_path / "features" / split)
     assert run(["fit", "--method", "ce", "--epochs", "1", "--out", "heads/ce.safetensors", "--quiet"]) == 0
     capsys.readouterr()
-    for given in ([], ["heads/ce.safetensors"], ["features/train", "heads/ce.safetensors"]):
-        code, out, _ = finished(capsys, "evaluate", *given, "--format", "json", "--fail-under", "all=2")
+    for given in ([], ["heads/ce"], ["features/train", "heads/ce.safetensors"], ["features/train", "heads"]):
+        code, out, err = finished(capsys, "evaluate", *given, "--format", "json", "--fail-under", "all=2")
         assert code == 0
         assert list(rows_of(out)) == ["probe", "ce"]
+        assert "left out" not in err
+    code, out, err = finished(capsys, "evaluate", "features/train", "--format", "json")
+    assert list(rows_of(out)) == ["probe"]
+    assert "those in heads are left out: `ltfix evaluate features/train heads` takes them too" in err
     (tmp_path / "features" / "train" / "probe.safetensors").unlink()
     code, out, _ = finished(capsys, "evaluate", "--format", "json")
     assert list(rows_of(out)) == ["ce"]

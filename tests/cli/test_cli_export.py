@@ -32,11 +32,16 @@ def test_a_project_is_exported(photos: Path, tmp_path: Path, monkeypatch, capsys
     features = np.ones((2, 64), np.float32)
     head = ltfix.load_head("heads/ce.safetensors")
     assert np.allclose(ltfix.open_export("exports/ce.pt2").logits(features), head.logits(features), atol=1e-5)
-    assert run(["export", "heads/ce.safetensors"]) == 2
+    assert run(["export", "heads/ce"]) == 2  # the same head, whose export is there
+    assert "exports/ce" in capsys.readouterr().err
+    for command in (["export"], ["predict", "--data", str(photos)]):
+        assert run([*command[:1], "cee", *command[1:]]) == 3
+        assert "no such file or folder (cee): in heads, did you mean ce?" in capsys.readouterr().err
 
 
 def test_the_weights_of_the_configuration_file_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "head.safetensors").touch()
     (tmp_path / "ltfix.toml").write_text('[extract]\ncheckpoint = "there/w.safetensors"\n')
     asked: list[ExportRequest] = []
 

@@ -192,7 +192,7 @@ def test_a_trace_is_drawn(project: Path, capsys: pytest.CaptureFixture[str]):
 def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_skipped(tmp_path: Path):
     seed = {"values": {}, "seed": 3}
     told = [
-        shlex.join(report._made(make_head(method="any", meta={**seed, **more}), {}))
+        shlex.join(report.made(make_head(method="any", meta={**seed, **more})))
         for more in (
             {"selection": {"auto": {}}},
             {"calibration": {"of": "los.safetensors", "on": "val", "temperature": {"all": 2.0}}},
@@ -209,7 +209,7 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
     assert told[2] == "fit --method auto --methods ce --budget 30s --init los.safetensors --seed 3"
     for foreign in ({"auto": "yes"}, {"auto": {"tried": ["x"]}}, {"auto": {"left_out": [{}]}}, {"budget": 3}):
         with pytest.raises(InputError):
-            list(report._made(make_head(method="any", meta={**seed, "selection": foreign}), {}))
+            list(report.made(make_head(method="any", meta={**seed, "selection": foreign})))
     assert told[0] == "fit --method auto --seed 3"
     assert told[1] == "calibrate heads/los.safetensors --val features/val --by one"
     source = {"kind": "folder", "root": "photos", "imbalance_factor": 100.0}

@@ -191,6 +191,33 @@ def test_the_card_holds_hostile_names(project, tmp_path: Path):
     assert "Not measured here" in body  # the head's class names are not the test features'
 
 
+def test_the_card_tells_what_chose_the_head_and_not_what_was_tried(project, tmp_path: Path):
+    made = project("vit")
+    told = {
+        "by": "mean class accuracy",
+        "on": "class-wise cuts",
+        "epoch": "last",
+        "score": 0.9,
+        "chosen": ["lr"],
+    }
+    selection = {
+        **told,
+        "start_score": 0.805,
+        "tried": [{"lr": 0.1, "score": 0.9}] * 24,
+        "auto": {"tried": [1]},
+    }
+    head = dataclasses.replace(
+        made.heads["linear"], meta={**made.heads["linear"].meta, "selection": selection}
+    )
+    ltfix.export(head, tmp_path / "m", cache=made.cache)
+    text = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| selected"))
+    assert row == (
+        "| selected | by mean class accuracy, on class-wise cuts, 90.0%, where it began 80.5%, chosen: lr |"
+    )
+    assert "SHA-256 of the body's tensors, not of the file" in text
+
+
 def test_the_card_tells_the_temperature_and_no_advice(project, tmp_path: Path):
     made = project("vit")
     head = dataclasses.replace(made.heads["linear"], temperature=np.full(3, 1.25, np.float32))

@@ -297,6 +297,12 @@ def test_an_unfinished_cache_of_another_request_says_what_differs(
             extract(photos, tmp_path)
     with pytest.raises(InputError, match=r"image_size"):
         extract(photos, tmp_path, image_size=40)
+    photos = Path(shutil.copytree(photos, tmp_path / photos.name))
+    gone = next((photos / "train").rglob("*.png"))
+    gone.rename(gone.with_name("moved.png"))
+    told = r"whose pictures have changed since \(names or sizes\) .*overwrite=True .*, with split=train "
+    with pytest.raises(InputError, match=told):
+        extract(photos, tmp_path)
     assert extract(photos, tmp_path, image_size=40, overwrite=True)["train"].n == 9
 
 

@@ -121,7 +121,13 @@ def test_the_head_that_validation_chose_is_named_whatever_the_test_says():
         in text
     )
     assert "its start 50.0 %, on &lt;cuts&gt;." in text
+    assert "of different samples" not in text
     assert "Chosen on validation" not in make_page(subject(), name="mine")
+    meta = {"selection": {**said, "on": "other cuts", "score": 0.9}}
+    rows[1] = dataclasses.replace(rows[1], head=dataclasses.replace(rows[1].head, meta=meta))
+    text = make_page(of, name="mine")
+    assert text.count("Chosen on validation") == 2
+    assert "These scores are of different samples" in text
 
 
 @pytest.mark.usefixtures("fewer")
