@@ -55,7 +55,7 @@ def test_what_a_file_lacks(error: Error):
     )
     assert error("fit", "usual.npz", "--loss", "no.py:loss") == (
         3,
-        "no such Python file: 'no.py' (--loss): write it as my.py:NAME",
+        "no such Python file: 'no.py' (--loss): did you mean my.py?",
     )
 
 
