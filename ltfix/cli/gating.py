@@ -23,6 +23,8 @@ def demand(found: Result) -> None:
     for head, theirs in sorted({(g["head"], g.get("baseline_head", g["head"])) for g in found.gates}):
         if head != theirs:
             console.note(f"{head} is held against {theirs}, the baseline's only fitted head")
+    for why in sorted({g["unpaired"] for g in found.gates if g.get("unpaired")}):
+        console.note(f"held against other numbers, without an interval: {why}")
     lines = missed(found.gates)
     for line in lines[:-1]:
         say(f"ltfix: error: gate missed ({line})")

@@ -137,6 +137,14 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
     """[K] training samples per class, of the first group that knows them; within it all must agree."""
     given = [(str(item.path), training_counts(item)) for item in caches]
     fitted = [(row.where, row.head.counts) for row in rows if not row.is_start]
+    for item, (name, counts) in zip(caches, given, strict=True):
+        others = [where for where, c in fitted if c is not None and not np.array_equal(c, counts)]
+        if others and is_same(item, cache):  # a gate on its shots would hold, or not, for other classes
+            raise InputError(
+                "it is what is scored, and its class counts are not those that heads were trained on",
+                where=name,
+                hint=f"leave it out, since {others[0]} knows its own, or name the training cache instead",
+            )
     first = [(row.where, row.head.counts) for row in rows if row.is_start]
     own = [(str(cache.path), None if cache.head is None else cache.head.counts)]
     for group in (given, fitted, first, own):
@@ -161,6 +169,14 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
 def training_counts(cache: FeatureCache) -> np.ndarray:
     """[K] samples per class of a training cache: those its classifier records, else its own."""
     return cache.counts if cache.head is None or cache.head.counts is None else cache.head.counts
+
+
+def is_same(one: FeatureCache | None, other: FeatureCache | None) -> bool:
+    """Whether two caches are the same samples: one object, or one place on the disk."""
+    if one is None or other is None:
+        return False
+    place = one.path.resolve()
+    return one is other or (place.exists() and other.path.resolve() == place)
 
 
 def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:

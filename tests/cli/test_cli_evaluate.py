@@ -530,6 +530,14 @@ def test_a_head_held_against_another_is_told(project: Path, capsys: pytest.Captu
     assert "is held against" not in finished(capsys, "evaluate", "heads/ce.safetensors", *rest, *gate)[2]
 
 
+def test_a_gate_that_holds_against_other_samples_says_so(project: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["evaluate", "heads/ce.safetensors", "--format", "json", "--cache"]
+    assert finished(capsys, *argv, "test.npz", "--output", "last.json")[0] == 0
+    code, _, err = finished(capsys, *argv, "train.npz", "--baseline", "last.json", "--max-drop", "few=100")
+    assert code == 0
+    assert "held against other numbers, without an interval: the baseline is of other samples" in err
+
+
 def test_a_folder_of_heads_and_a_head_without_its_ending(project: Path, capsys: pytest.CaptureFixture[str]):
     (project / "heads").rename(project / "compare")
     argv = ["--cache", "test.npz", "--format", "json"]

@@ -143,7 +143,8 @@ def test_contradicting_counts_are_named():
     other = dataclasses.replace(head, method="los", counts=COUNTS[::-1])
     with pytest.raises(InputError, match="ce and los come from different training counts"):
         collect([head, other], cache)
-    collect([cache, head, other], cache)
+    train, _ = noisy(n=900, seed=1)
+    collect([train, head, other], cache)
 
 
 def test_different_class_names_are_named():
@@ -159,3 +160,11 @@ def test_neither_head_nor_cache(tmp_path: Path):
     for path in ("x.safetensors", "absent.safetensors"):
         with pytest.raises(InputError, match=path):
             collect(tmp_path / path, cache)
+
+
+def test_what_is_scored_is_no_training_cache(tmp_path: Path):
+    cache, head = noisy(counts=COUNTS)
+    with pytest.raises(InputError, match="it is what is scored, and its class counts are not those"):
+        collect([head, cache], cache)
+    own = dataclasses.replace(head, counts=cache.counts)
+    assert collect([own, cache], cache)[1].tolist() == cache.counts.tolist()

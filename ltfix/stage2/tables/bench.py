@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from ltfix.errors import UsageError
-from ltfix.evaluation.given import training_counts
+from ltfix.evaluation.given import is_same, training_counts
 from ltfix.evaluation.metrics import TITLES, Verdicts
 from ltfix.evaluation.scores import predictions, spread
 from ltfix.evaluation.shots import group
 from ltfix.evaluation.table import Column
-from ltfix.features.cache import FeatureCache
 from ltfix.features.read import CacheLike
 from ltfix.heads.head import Head
 from ltfix.progress import Progress
@@ -84,14 +83,6 @@ class Bench:
             predicted = self.material.folds()[0].predict(head)
         found = Verdicts(predicted, self.labels, self.shots.of)
         return found.scores(SCORES), found.worst(self.material.train.classes), found.correct
-
-
-def is_same(one: FeatureCache | None, other: FeatureCache | None) -> bool:
-    """Whether two caches are the same samples: one object, or one place on the disk."""
-    if one is None or other is None:
-        return False
-    place = one.path.resolve()
-    return one is other or (place.exists() and other.path.resolve() == place)
 
 
 def spreads(runs: Sequence[Scores], keys: Iterable[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from ltfix.errors import UsageError, nearest
 from ltfix.evaluation import gate
 from ltfix.evaluation.baseline import unpack_correct
+from ltfix.evaluation.given import is_same
 from ltfix.evaluation.measure import describe_cache
 from ltfix.evaluation.shots import FEW, MANY
 from ltfix.evaluation.significance import differences_by_shot, sample_interval
@@ -27,7 +28,7 @@ from ltfix.seeds import list_seeds
 from ltfix.stage2.loop.scaling import told_scaling
 from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.tables.bench import Bench, is_same, seeds_note, spreads
+from ltfix.stage2.tables.bench import Bench, seeds_note, spreads
 from ltfix.stage2.tables.comparison import Comparison
 from ltfix.stage2.tables.entries import SCORES, Entry, entries
 from ltfix.stage2.tables.fits import AllRuns, Fits, Runs, finished_run
@@ -109,8 +110,8 @@ def compare(
     done = [(e.values.method.name, e.name, finished[e.name]) for e in wanted if e.name not in left_out]
     ran: list[tuple[str, str, Runs]] = [start, *done]
     rows = sorted((_row(fits, *row) for row in ran), key=lambda row: -row["all"]["mean"])
-    on, chosen = _chosen(bench, [entry for entry in wanted if entry.name not in left_out])
-    about = _about(bench, numbers) | {"chosen_on": on, "chosen": _best(rows) if options.tune else None}
+    on, chosen = _chosen(fits, [entry for entry in wanted if entry.name not in left_out])
+    about = _about(fits, numbers) | {"chosen_on": on, "chosen": _best(rows) if options.tune else None}
     if against is not None:
         about["against"] = against
         _test_against(bench, rows, {name: _correct(bench, runs) for _, name, runs in ran}, against)
@@ -191,25 +192,28 @@ def _test_against(
         row["against"] = found.get(row["name"])
 
 
-def _about(bench: Bench, seeds: Sequence[int]) -> dict[str, Any]:
-    material = bench.material
+def _about(fits: Fits, seeds: Sequence[int]) -> dict[str, Any]:
+    bench, material = fits.bench, fits.bench.material
     caches = {"train": material.train, "test": bench.test}
     return {
         **{name: describe_cache(cache) for name, cache in caches.items() if cache is not None},
         "shots": bench.shots.to_dict(),
         "seeds": list(seeds),
         "tuned": material.options.tune,
+        **({"budget": fits.budget} if fits.budget else {}),
     }
 
 
-def _chosen(bench: Bench, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]:
+def _chosen(fits: Fits, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]:
     """The samples that something was chosen on, in words, None where nothing was; and the note of it."""
-    tuned = bench.material.options.tune
+    bench, tuned = fits.bench, fits.bench.material.options.tune
     values = ["all values"] if tuned else sorted({name for entry in fitted for name in entry.values.open})
     if not values:
         return None, []
     on = bench.material.folds()[0].where
-    return on, [f"Chosen once, by seed {bench.material.seed}: {', '.join(values)}; on {on}."]
+    tuned_on = fits.budget.get("tuned_on")
+    part = f"; tuned on {tuned_on}, by the budget" if tuned_on else ""
+    return on, [f"Chosen once, by seed {bench.material.seed}: {', '.join(values)}; on {on}{part}."]
 
 
 def _title(bench: Bench, given: Mapping[str, Any]) -> str:
@@ -220,7 +224,9 @@ def _title(bench: Bench, given: Mapping[str, Any]) -> str:
 def _notes(bench: Bench, seeds: Sequence[int], chosen: Sequence[str]) -> tuple[str, ...]:
     material = bench.material
     scaling = material.scaling(material.data, material.normalize)
-    features = f"Features while fitting: {told_scaling(material.normalize, scaling.scale)}."
+    features = [f"Features while fitting: {told_scaling(material.normalize, scaling.scale)}."]
+    if material.options.tune:  # each row has its own
+        features = []
     same = is_same(material.train, bench.test)
     seen = ["These are the training samples: the scores say nothing of others."] if same else []
-    return (f"{bench.shots.rule()}.", *seeds_note(seeds), features, *chosen, *seen)
+    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *features, *chosen, *seen)
