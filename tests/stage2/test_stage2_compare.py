@@ -513,3 +513,12 @@ def test_all_methods_have_a_word():
         entry.name for entry in entries(None, {}, tune=False)
     ]
     assert plan_fit("auto", methods=["all"]) == plan_fit("auto")
+
+
+def test_a_tuned_table_says_what_the_budget_left_and_nothing_of_one_scale(pair):
+    found = compare(*pair, ["samn"], seeds=1, values=FAST, tune=True, budget="4p")
+    assert not any(note.startswith("Features while fitting") for note in found.notes)
+    assert any(
+        note.endswith(f"; tuned on {found.to_dict()['budget']['tuned_on']}, by the budget.")
+        for note in found.notes
+    )

@@ -81,6 +81,11 @@ class Fits:
                 finished[entry.name] = {seed: runs[seed] for seed in asked[entry.name]}
         return finished, left_out
 
+    @property
+    def budget(self) -> Mapping[str, Any]:
+        """What the budget left to tune on; empty where there was none."""
+        return self.searched.search.about if self.searched else {}
+
     def within_budget(self, wanted: Sequence[Entry], n_seeds: int, threads: int) -> Material:
         """What all of them are tuned on."""
         fits = []
