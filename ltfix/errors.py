@@ -78,7 +78,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that offers the known names nearest to a wrong one."""
     known = sorted(known)
     begun = [one for one in known if len(name) > 2 and one.startswith(name)]  # all of a family, in order
-    close = begun if 0 < len(begun) <= NEAREST else difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    same = [one for one in known if one.lower() == name.lower()]
+    close = same or begun
+    if not 0 < len(close) <= NEAREST:
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(close) + "?"
     if len(known) > MANY_NAMES:

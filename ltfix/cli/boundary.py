@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any
 
 from ltfix.cli import config
-from ltfix.cli.commands import RESUMED
 from ltfix.cli.printable import printable
 from ltfix.cli.signals import ENDINGS, Terminated
 from ltfix.cli.spelling import is_set, spell_error
@@ -89,11 +88,9 @@ class Boundary:
 
 
 def interrupted(err: BaseException) -> int:
-    """Say which signal it was, and whether the command goes on when it is given again; its exit code."""
+    """Say which signal it was; its exit code."""
     word, code = next(ending[1:] for ending in ENDINGS.values() if isinstance(err, ending[0]))
-    here = config.current()
-    resumed = here.command in RESUMED or here.values.get("method") == "auto"
-    say(f"ltfix: {word}{'; the same command again goes on from here' * resumed}")
+    say(f"ltfix: {word}")
     return code
 
 
@@ -163,6 +160,8 @@ def _usage(err: Any) -> UsageError:
     text = " ".join(err.format_message().split()).rstrip(".")
     for theirs, ours in _PLAIN.items():
         text = text.replace(theirs, ours)
+    if "unexpected extra argument" in text:
+        help_hint = f"a list has no blanks (A,B); {help_hint}"
     return UsageError(text[:1].lower() + text[1:], where=_place(err, context) or where, hint=help_hint)
 
 

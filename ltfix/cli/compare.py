@@ -42,8 +42,9 @@ def compare(
         ("tune", "budget", "init", "preset", "feature_scale", "normalize", "stream", "precision", "no_cache"),
     ],
     set_: Annotated[Mapping[str, str], pairs("For every method that takes it; repeatable.")],
-    save_heads: Annotated[
-        Path | None, Option("Keep finished heads here.  [default: WORK/compare]", metavar="DIR")
+    folder: Annotated[
+        Path | None,
+        Option("Keep finished heads here.  [default: WORK/compare]", metavar="DIR", flag="save-heads"),
     ] = None,
     against: AgainstRow = None,
     gates: Annotated[GateOptions, ("fail_under",)],
@@ -54,7 +55,8 @@ def compare(
     """Fit all methods with several seeds, score them on the test features and print one table.
 
     Finished heads are kept: the same command after an interruption fits only what is missing, and
-    --seeds 10 after --seeds 5 only five more. Nothing is chosen on the test features.
+    --seeds 10 after --seeds 5 only five more; heads that were fitted otherwise are not replaced without
+    --overwrite. Nothing is chosen on the test features.
     """
     from ltfix.evaluation.formats import demand_gates
     from ltfix.stage2.methods.compatibility import open_caches
@@ -74,7 +76,7 @@ def compare(
     from ltfix.stage2.tables import compare as tables
 
     use_threads(run.threads)
-    folder = save_heads or table.work / "compare"
+    folder = folder or table.work / "compare"
     found = tables.compare(
         *caches,
         asked,

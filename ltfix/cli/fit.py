@@ -57,9 +57,11 @@ def fit(
     val: ValCache = None,
     names: ArrayNames,
     trace: TraceFile = None,
-    save_heads: Annotated[
+    folder: Annotated[
         Path | None,
-        Option("Of method auto: keep tuned methods here.  [default: WORK/auto]", metavar="DIR"),
+        Option(
+            "Of method auto: keep tuned methods here.  [default: WORK/auto]", metavar="DIR", flag="save-heads"
+        ),
     ] = None,
     seeds: Annotated[int | None, Option("Fit so many seeds; one head each and a summary.", low=1)] = None,
     format: WrittenFormat = "table",
@@ -71,7 +73,7 @@ def fit(
     Values that are not given are the published ones (`ltfix methods NAME` shows them).
     """
     options = dataclasses.replace(options, device=run.device)
-    own: dict[str, Any] = {"methods": methods, "loss": loss, "trace": trace, "save_heads": save_heads}
+    own: dict[str, Any] = {"methods": methods, "loss": loss, "trace": trace, "folder": folder}
     plan, trace = look_up(method, values, set_, options, **own)
     numbers = [run.seed] if seeds is None else list(range(run.seed, run.seed + seeds))
     train = locate(cache, work, "train", "ltfix fit CACHE", names)
@@ -88,7 +90,7 @@ def fit(
     use_threads(run.threads)
     told = None if trace is None else Trace()
     began = perf_counter()
-    kept: dict[str, Any] = {"folder": save_heads or work / AUTO, "overwrite": run.overwrite}
+    kept: dict[str, Any] = {"folder": folder or work / AUTO, "overwrite": run.overwrite}
     heads = plan.train(train, numbers, val=held, trace=told, progress=console.progress(), **kept)
     seconds = perf_counter() - began
     packed = {place: head.pack(place) for head, place in zip(heads, places, strict=True)}
@@ -113,7 +115,7 @@ def look_up(
     methods: str | None,
     loss: str | None,
     trace: Path | None,
-    save_heads: Path | None,
+    folder: Path | None,
     **rest: object,
 ) -> tuple[FitPlan, Path | None]:
     """The plan of what was asked, looked up and checked without torch, and the trace if there is one of it.
@@ -123,10 +125,10 @@ def look_up(
     """
     from ltfix.stage2.fit import plan_fit
 
-    own = {"methods": methods, "save_heads": save_heads, "average": not options.average}
+    own = {"methods": methods, "save_heads": folder}
     if method != AUTO and any(own.values()):
         console.refuse_unused([name for name, value in own.items() if value], f"method {method}")
-        methods, options = None, dataclasses.replace(options, average=True)
+        methods = None
     entry, loss, trace = _entry(method, loss, values, set_, trace)
     given, origins = ({}, {}) if entry == AUTO else given_values(entry, values, set_)
     if options.init is not None and isinstance(entry, Method) and entry.needs_no_start:

@@ -117,7 +117,8 @@ def test_debug_shows_the_traceback_before_or_after_the_command(probe, capsys, ar
         ),
         (
             ["probe", "a", "b"],
-            "got unexpected extra argument(s) (b) (ltfix probe): see `ltfix probe --help`",
+            "got unexpected extra argument(s) (b) (ltfix probe): a list has no blanks (A,B); see "
+            "`ltfix probe --help`",
         ),
     ],
 )

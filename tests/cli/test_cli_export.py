@@ -51,11 +51,13 @@ def test_the_weights_of_the_configuration_file_are_used(tmp_path: Path, monkeypa
 
     monkeypatch.setattr("ltfix.exporting.export.export", write)
     assert run(["export", "head.safetensors"]) == 2
-    with pytest.raises(UsageError, match=r"of w\.safetensors, which .*: checkpoint=DIR/w\.saf"):  # moved
+    with pytest.raises(
+        UsageError, match=r"of w\.safetensors, which is not here .*: name the weights"
+    ):  # moved
         _named(RecordedBody(name="resnet18", weights="w.safetensors"), None, asked[0])
     Path("there").mkdir()
     Path("there/w.safetensors").touch()
     named = _named(RecordedBody(name="resnet18", weights="w.safetensors"), None, asked[0])
-    assert named["checkpoint"] == Path("there/w.safetensors")
-    with pytest.raises(UsageError, match=r"other\.safetensors, which is not here: say where it is: check"):
+    assert named["checkpoint"] == "there/w.safetensors"
+    with pytest.raises(UsageError, match=r"other\.safetensors, which is not here .*: name the weights"):
         _named(RecordedBody(name="resnet18", weights="other.safetensors"), None, asked[0])

@@ -82,3 +82,62 @@ def test_nothing_is_said_of_stage_1_where_it_is_a_row(capsys):
     np.savez("whole.npz", features=features, labels=LABELS, **stage1)
     assert cli.run(["evaluate", "whole.npz", "--cache", "whole.npz"]) == 0
     assert "No row of stage 1" not in capsys.readouterr().out
+
+
+SCALED = """
+def scaled(logits, labels, scale):
+    return (scale * logits).logsumexp(1).mean()
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (
+            "fit usual.npz --loss my.py:METHOD",
+            "my.py:METHOD is a Method, not a loss (--loss): it goes in a method's place: "
+            "--method my.py:METHOD, among several as my.py:METHOD",
+        ),
+        ("fit usual.npz --loss my.py", "my.py may hold several (--loss): say which: my.py:NAME"),
+        ("fit usual.npz --method my.py", "my.py may hold several (--method): say which: my.py:NAME"),
+        (
+            "fit usual.npz --method los:delta=0.9:lr=0.1",
+            "'los:delta=0.9:lr=0.1' has values, as a row of `ltfix compare` has (--method): --method los "
+            "--set delta=0.9 --lr 0.1",
+        ),
+        (
+            "fit usual.npz --method ce --loss scaled.py:scaled",
+            "the loss scaled has a parameter without default: scale (--loss): write `scale=1.0` there: with "
+            "a number as default it is a value, to be given and swept",
+        ),
+        (
+            "compare --train usual.npz --test usual.npz --methods los:init=probe",
+            "init is no value of a method, but of the whole run (--methods): give it to each of two runs; "
+            "`ltfix evaluate HEAD HEAD` has their heads in one table",
+        ),
+        (
+            "sweep --train usual.npz --method los --over feature-scale=1,2",
+            "feature_scale is no value of a method, but of the whole run (--over): give it to each of "
+            "two runs; `ltfix evaluate HEAD HEAD` has their heads in one table",
+        ),
+        (
+            "sweep --train usual.npz --method los --over delta=0.5-0.9",
+            "a sweep needs two different points or more (--over delta=0.5-0.9): a list has commas, "
+            "delta=0.5,0.9, a range two dots, delta=1e-3..1e-1",
+        ),
+        (
+            "compare --train usual.npz --test usual.npz --methods ce --set loss=los",
+            "no method here takes loss (--set): a row has its own: ce:loss=NAME, in Python "
+            "`Method(…, loss=NAME)`",
+        ),
+        (
+            "compare --train usual.npz --test usual.npz --methods ce, los",
+            "got unexpected extra argument(s) (los) (ltfix compare): a list has no blanks (A,B); see "
+            "`ltfix compare --help`",
+        ),
+        ("methods SAMN", "unknown method 'SAMN' (ltfix methods NAME): did you mean samn?"),
+    ],
+)
+def test_what_is_written_otherwise_is_told_how(error: Error, argv: str, told: str):
+    Path("scaled.py").write_text(SCALED)
+    assert error(*argv.split()) == (2, told)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 import re
@@ -214,13 +213,16 @@ def test_finished_runs_are_not_fitted_again(pair, tmp_path: Path, fits):
 
 
 def test_heads_tuned_under_a_budget_are_kept_for_what_it_left_to_tune_on(pair, tmp_path: Path, fits):
-    def tuned_on(asked: list[str], seeds: int) -> set[str]:
+    def tuned_on(asked: list[str], seeds: int, **more) -> set[str]:
         fits.clear()
-        compare(*pair, asked, seeds=seeds, values=FAST, tune=True, budget="60p", folder=tmp_path)
+        compare(*pair, asked, seeds=seeds, values=FAST, tune=True, budget="100p", folder=tmp_path, **more)
         heads = map(ltfix.load_head, tmp_path.glob("ce-*.safetensors"))
         return {head.meta["selection"]["budget"]["tuned_on"] for head in heads}
 
-    alone, beside = tuned_on(["ce"], 1), tuned_on(["ce", "cb", "focal"], 2)
+    alone = tuned_on(["ce"], 1)
+    with pytest.raises(UsageError, match="finished heads tuned on another part are there"):
+        tuned_on(["ce", "cb", "focal"], 2)
+    beside = tuned_on(["ce", "cb", "focal"], 2, overwrite=True)
     assert len(alone) == len(beside) == 1 and alone != beside
     assert sorted(fits) == [(name, (0, 1)) for name in ("cb", "ce", "focal")]
     tuned_on(["ce", "cb", "focal"], 2)
@@ -234,10 +236,10 @@ def test_a_time_that_was_turned_into_passes_stays_so_for_the_same_request(
     listener = type("Told", (type(SILENT),), {"note": lambda self, text: said.append(text)})()
     more = {"values": FAST, "tune": True, "folder": tmp_path, "progress": listener}
 
-    def run(pace: float, budget_: str = "60s", seeds: int = 1) -> None:
+    def run(pace: float, budget_: str = "60s", seeds: int = 1, **how) -> None:
         fits.clear(), said.clear()
         monkeypatch.setattr(budget, "_seconds_a_pass", lambda _: pace)
-        compare(*pair, ["ce", "cb"], seeds=seeds, budget=budget_, **more)
+        compare(*pair, ["ce", "cb"], seeds=seeds, budget=budget_, **more, **how)
 
     run(1.0)
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -249,9 +251,11 @@ def test_a_time_that_was_turned_into_passes_stays_so_for_the_same_request(
     assert any(re.search(r"budget 60s: goes on with \d+ passes of the begun run in", text) for text in said)
     again = {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
     assert again == {name: data for name, data in first.items() if name in again}
-    run(20.0, "61s")  # another budget
+    with pytest.raises(UsageError, match="finished heads with budget=60s are there"):
+        run(20.0, "61s")
+    run(20.0, "61s", overwrite=True)
     assert len(fits) == 2
-    run(20.0, seeds=2)  # another request
+    run(20.0, seeds=2, overwrite=True)  # another request
     assert not any("begun" in text for text in said)
 
 
@@ -285,17 +289,19 @@ def test_runs_whose_choices_another_seed_made_are_fitted_again(pair, tmp_path: P
     assert fits == [("ce", (1,))]
 
 
-def test_runs_of_another_version_or_under_another_seeds_name_are_fitted_again(
+def test_runs_of_another_version_are_not_replaced_and_under_another_seeds_name_fitted_again(
     pair, tmp_path: Path, fits, monkeypatch: pytest.MonkeyPatch
 ):
-    def run(*seeds: int) -> list:
+    def run(*seeds: int, **more) -> list:
         fits.clear()
-        compare(*pair, ["ce"], seeds=seeds, values=FAST, folder=tmp_path)
+        compare(*pair, ["ce"], seeds=seeds, values=FAST, folder=tmp_path, **more)
         return [*fits]
 
     assert (run(0), run(0)) == ([("ce", (0,))], [])
     monkeypatch.setattr(store, "__version__", "0.0.0")
-    assert (run(0), run(0)) == ([("ce", (0,))], [])
+    with pytest.raises(UsageError, match="finished heads of another version of ltfix are there"):
+        run(0)
+    assert (run(0, overwrite=True), run(0)) == ([("ce", (0,))], [])
     for suffix in ("json", "safetensors"):
         (tmp_path / f"ce-epochs2-s0.{suffix}").rename(tmp_path / f"ce-epochs2-s1.{suffix}")
     assert run(0, 1) == [("ce", (0, 1))]
@@ -407,8 +413,13 @@ def test_what_tuning_chose_is_told_and_the_best_there_is_named(pair, tmp_path: P
         told = f"Chosen on validation: {found.about['chosen']}, {100 * best['validation']:.1f} %."
         assert told in str(found)
         assert "Chosen values" in found.render("markdown")
-        assert "hosen values" not in found.render("latex")
-        assert "Validation: " not in found.render("latex")
+        latex = found.render("latex")
+        assert (
+            "Chosen values" in latex
+            and "feature\\_scale=" in latex
+            and told.replace("%", "\\%")[:20] in latex
+        )
+        assert latex.count("stage-1") >= 2  # its row on validation samples too
     assert [row["chosen"] for row in fresh.rows] == [row["chosen"] for row in kept.rows]
     plain = compare(*pair, ["ncm"], seeds=1)
     assert (plain.about["chosen"], plain.rows[0]["validation"], len(plain.tables())) == (None, None, 1)
@@ -459,14 +470,49 @@ def test_several_fits_at_once_give_the_same_table(pair, monkeypatch: pytest.Monk
     assert rows() == alone
 
 
-def test_options_decide_runs_too(pair, tmp_path: Path, fits):
-    for views in ("random", "first"):
-        compare(*pair, ["ce"], seeds=1, values=FAST, folder=tmp_path, options=Options(views_used=views))
-    assert len(fits) == 2
-    fits.clear()
-    same = dataclasses.replace(Options(views_used="first"))
-    compare(*pair, ["ce"], seeds=1, values=FAST, folder=tmp_path, options=same)
-    assert fits == []
+@pytest.mark.parametrize(
+    ("name", "one", "other", "told"),
+    [
+        ("views_used", "random", "first", "with views_used=random"),
+        ("init", None, "probe", "without init"),
+        ("init", "probe", None, "with init=probe"),
+        ("normalize", "none", "l2", "with normalize=none"),
+        ("feature_scale", 2.0, "auto", r"with feature_scale=2\.0"),
+    ],
+)
+def test_heads_of_another_option_are_not_replaced(
+    pair, tmp_path: Path, fits, monkeypatch, name: str, one, other, told: str
+):
+    def run(value, **more) -> int:
+        fits.clear()
+        compare(*pair, ["ce"], seeds=1, values=FAST, folder=tmp_path, **{name: value}, **more)
+        return len(fits)
+
+    assert run(one) == 1
+    kept = (tmp_path / "ce-epochs2-s0.safetensors").read_bytes()
+    with pytest.raises(UsageError, match=f"finished heads {told} are there .*: name another folder"):
+        run(other)
+    assert (tmp_path / "ce-epochs2-s0.safetensors").read_bytes() == kept
+    assert (run(one), run(other, overwrite=True), run(other)) == (0, 1, 0)
+
+
+def test_what_no_choice_decides_may_stand_in_a_table_that_is_tuned(pair, tmp_path: Path, fits):
+    for tune in (False, True):
+        compare(*pair, ["ncm"], seeds=1, folder=tmp_path, tune=tune)
+    assert fits == [("ncm", (0,))] * 2  # to be scored on validation samples
+
+
+def test_rows_that_a_budget_left_at_their_published_values_are_not_called_tuned(pair, tmp_path: Path):
+    asked = ["ce", "tau-norm"]
+    rows = [
+        compare(*pair, asked, seeds=1, values=FAST, tune=True, budget=budget_, against=f"ce-epochs2{end}")
+        for budget_, end in (("1p", "-tuned"), ("1p", ""), ("100000p", "-tuned"))
+    ]
+    names = [{row["name"] for row in found.rows} for found in rows]
+    assert names[0] == names[1] == {"stage-1", "ce-epochs2", "tau-norm"}
+    assert names[2] == {"stage-1", "ce-epochs2-tuned", "tau-norm-tuned"}
+    assert ", published values but for" in rows[0].title
+    assert "tuned but for" in rows[2].title
 
 
 @pytest.mark.skipif(not _cpu_has_bf16(), reason="this processor has no bfloat16")

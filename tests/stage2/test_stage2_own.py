@@ -95,18 +95,31 @@ def test_a_method_of_a_file_and_in_python(my: Path):
     assert np.array_equal(ltfix.fit(XY, "ce", loss="my.py:balanced", epochs=3).weight, head.weight)
 
 
-def test_a_comparison_fits_again_what_has_changed(my: Path):
-    def fitted() -> list[str]:
+def test_a_comparison_fits_again_what_has_changed_where_it_may(my: Path):
+    def fitted(**more: bool) -> list[str]:
         told = Told()
         asked = ["ncm", "my.py:METHOD:lr=0.01"]
-        found = ltfix.compare(XY, XY, asked, seeds=1, folder="kept", progress=told)
+        found = ltfix.compare(XY, XY, asked, seeds=1, folder="kept", progress=told, **more)
         assert {row["name"] for row in found.rows} == {"probe", "ncm", "mine-lr0.01"}
         return [note for note in told.notes if "taken from" in note]
 
     assert fitted() == []
     assert fitted() == ["2 finished heads are taken from kept"]
     my.write_text(FILE.replace("+ counts.log()", "+ 2 * counts.log()"))
-    assert fitted() == ["1 finished heads are taken from kept"]
+    with pytest.raises(
+        ltfix.UsageError, match="finished heads whose method or loss was another then are there"
+    ):
+        fitted()
+    assert fitted(overwrite=True) == ["1 finished heads are taken from kept"]
+
+
+def test_a_loss_of_the_wrong_sign_is_told():
+    told = Told()
+    ltfix.fit(XY, "ce", loss=lambda z, y: -F.cross_entropy(z, y), epochs=1, progress=told)
+    assert any("has it the wrong sign?" in note for note in told.notes)
+    told = Told()
+    ltfix.fit(XY, "ce", loss=balanced, epochs=1, progress=told)
+    assert not any("wrong sign" in note for note in told.notes)
 
 
 def no_number(z: Tensor, y: Tensor) -> Any:

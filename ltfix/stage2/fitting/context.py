@@ -17,7 +17,7 @@ from ltfix._version import __version__
 from ltfix.compute import Compute, choose_compute, resolve_device
 from ltfix.evaluation.temperature import calibrate, on_samples
 from ltfix.features.cache import FeatureCache
-from ltfix.heads.head import INIT, Head
+from ltfix.heads.head import INIT, PROBE, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.probe import find_probe
 from ltfix.stage2.fitting.runs import Fitter
@@ -32,8 +32,6 @@ from ltfix.stage2.methods.parts import Part
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ASKED = ("normalize", "feature_scale", "average")
-"""Options that a head file names where they were given, since it tells what became of them in any case."""
 FOLDS = 5
 FOLD_SAMPLES = 10_000
 """So many samples, at most ``FOLDS`` times over, are fitted to choose: a small cut is noisy, and cheap."""
@@ -199,7 +197,8 @@ class Material:
     def start(self, data: Features) -> Head:
         """The head that was given, else the stage-1 classifier, else the linear probe of ``data``: for raw
         features, its method one of ``BEFORE``."""
-        return self.given or self.train.head or self._probe(data)
+        came = None if self.options.init == PROBE else self.train.head
+        return self.given or came or self._probe(data)
 
     def calibrated(self, heads: list[Head], fit: Callable[[Features], list[Head]]) -> list[Head]:
         """The heads with the temperatures that validation samples ask for, if that was asked for.
@@ -227,9 +226,6 @@ class Material:
         versions = {"ltfix": __version__, "torch": torch.__version__}
         of_all = {"seed": seed, "selection": selection, "cache": self.train.fingerprint, "versions": versions}
         of_all |= {} if self.held is None else {"val": self.held.identity}
-        own, plain = self.options, Options()
-        asked = {name: getattr(own, name) for name in ASKED if getattr(own, name) != getattr(plain, name)}
-        of_all |= {"asked": asked} if asked else {}
         return dataclasses.replace(
             head, classes=self.train.classes, counts=self.train.counts, meta={**more, **of_all}
         )

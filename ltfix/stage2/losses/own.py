@@ -31,10 +31,13 @@ class Autograd:
         given = [{"counts": counts, **values} for values in settings.values]
         self.more = [{name: values[name] for name in takes & values.keys()} for values in given]
         z = counts.new_zeros(2, 1, len(counts), requires_grad=True)
+        y = torch.tensor([0, len(counts) - 1], device=z.device)
         with torch.enable_grad():
-            found = self._of(z[:, 0], torch.tensor([0, len(counts) - 1], device=z.device), 0)
+            found = self._of(z[:, 0], y, 0)
         if not found.requires_grad:
             raise self._wrong("autograd does not lead from what it gives to the logits")
+        hit = 10 * torch.nn.functional.one_hot(y, len(counts)).to(z)
+        self.is_reversed = bool(self._of(hit, y, 0) > self._of(-hit, y, 0))  # of the wrong sign, most likely
 
     def value(self, z: Tensor, y: Tensor) -> Tensor:
         """Mean loss per setting, [..., M]."""

@@ -52,7 +52,9 @@ def _demand_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
         raise InputError(f"{name} features have D = {other.dim}, training D = {train.dim}", where=other.path)
     if int(other.labels.max()) >= train.n_classes:
         largest = int(other.labels.max())
-        raise InputError(f"{name} label {largest} is not below K = {train.n_classes}", where=other.path)
+        hint = f"the training features, {train.path}, have classes 0 to {train.n_classes - 1} alone"
+        told = f"{name} label {largest} is not below K = {train.n_classes}"
+        raise InputError(told, where=other.path, hint=hint)
     if other.classes and train.classes and other.classes != train.classes:
         raise InputError(f"{name} and training classes differ", where=other.path)
 

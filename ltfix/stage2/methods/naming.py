@@ -8,6 +8,7 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.values import Values
 
 APART = ("init", "normalize", "views_used", "precision", "select")
+TUNED = "tuned"
 
 
 def head_name(
@@ -36,5 +37,5 @@ def head_name(
         [f"preset-{options.preset}"] if options.preset else []
     )
     parts += ["raw" if word == "none" else word for word in words]
-    parts += ["tuned"] * tuned + ["calibrated"] * bool(options.calibrate)
+    parts += [TUNED] * tuned + ["calibrated"] * bool(options.calibrate)
     return "-".join(parts + ["shots"] * (options.calibrate == "shots"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,18 @@ def read_budget(text: str) -> tuple[float, str]:
     if unit not in UNITS or not number.replace(".", "", 1).isdecimal():
         raise UsageError(f"the budget is {text!r}", where="budget", hint="90s, 10m, 2h, or 500p for passes")
     return float(number) * UNITS[unit], "p" if unit == "p" else "s"
+
+
+def refuse_options(names: Iterable[str], where: str) -> None:
+    """Refuse options of a whole run among the values of a row or the points of a sweep.
+
+    Raises:
+        UsageError: one is there; how two of it are compared is said.
+    """
+    for name in names:
+        if name in {*Options.__dataclass_fields__, "seed", "seeds", "val"}:
+            hint = "give it to each of two runs; `ltfix evaluate HEAD HEAD` has their heads in one table"
+            raise UsageError(f"{name} is no value of a method, but of the whole run", where=where, hint=hint)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,11 +99,6 @@ class Options(Checked):
         metavar="[one|shots]",
         choices=CALIBRATE,
         alone="one",
-    )
-    average: bool = option(
-        True,
-        "Of method auto: average what is taken with the class means, unless these are clearly behind.",
-        negatable=True,
     )
     stream: str = option(
         "auto",

@@ -24,11 +24,21 @@ def own_loss(function: Callable[..., Any]) -> Part:
     """The record of a loss that is a function of logits [n, K], labels [n] and, if it likes, ``counts``.
 
     Its further parameters with a number as default are its values; a whole number asks for such.
+
+    Raises:
+        UsageError: a further parameter has no default.
     """
     name = re.sub(r"\W", "", getattr(function, "__name__", type(function).__name__))
+    further = {k: p for k, p in list(parameters(function).items())[2:] if k != "counts"}
+    for key, p in further.items():
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            hint = f"write `{key}=1.0` there: with a number as default it is a value, to be given and swept"
+            raise UsageError(
+                f"the loss {name} has a parameter without default: {key}", where="loss", hint=hint
+            )
     values = {
         key: Value(p.default, f"of the loss {name}", low=-LARGEST, side_by_side=True)
-        for key, p in parameters(function).items()
+        for key, p in further.items()
         if isinstance(p.default, int | float) and not isinstance(p.default, bool)
     }
     return Part(name or "own", "loss", AUTOGRAD, values, own=function, by_autograd=True)
@@ -46,8 +56,10 @@ def from_file(text: str, where: str) -> Any:
     """What a Python file has under a name, ``path/my.py:NAME``; the file is run once while it stays the same.
 
     Raises:
-        UsageError: it has no such name, or fails. InputError: there is no such file.
+        UsageError: it has no such name, or none is said, or it fails. InputError: there is no such file.
     """
+    if text.endswith(".py"):
+        raise UsageError(f"{text} may hold several", where=where, hint=f"say which: {text}:NAME")
     place, _, name = text.rpartition(":")
     path = Path(place)
     if path.suffix != ".py" or not path.is_file():

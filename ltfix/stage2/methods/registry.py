@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ltfix.errors import UsageError, nearest
 from ltfix.stage2.methods.entries import METHODS
 from ltfix.stage2.methods.method import Method
@@ -37,7 +39,11 @@ def find_method(name: Method | str, where: str = "method") -> Method:
     known = {method.name: method for method in METHODS}
     if name in known:
         return known[name].tested()
-    if ":" in name:
+    if "=" in name:
+        bare, *pairs = split_row(name)
+        told = f"method={bare} {' '.join(pairs)}" if where == "method" else f"{bare}, as it is"
+        raise UsageError(f"{name!r} has values, as a row of `ltfix compare` has", where=where, hint=told)
+    if ":" in name or name.endswith(".py"):
         found = from_file(name, where)
         own = f"{'ce:' * (where == 'methods')}loss={name}"
         hint = f"a loss goes as {own}, or into a Method" if callable(found) else None
@@ -51,6 +57,11 @@ def find_method(name: Method | str, where: str = "method") -> Method:
             raise UsageError(f"the plug-in method {name} does not load: {err}", where=point.value) from err
         return _demand_method(found, f"the entry point {name}")
     raise UsageError(f"unknown method {name!r}", where=where, hint=nearest(name, known))
+
+
+def split_row(text: str) -> list[str]:
+    """What a row of a comparison names, and its ``KEY=VALUE`` pairs; ``my.py:NAME`` stays whole."""
+    return re.split(r"(?<!\.py):", text)
 
 
 def installed_method(name: str) -> Method | None:

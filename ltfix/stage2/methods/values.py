@@ -96,8 +96,11 @@ def find_loss(loss: LossLike) -> Part:
     Raises:
         UsageError: an unknown loss. InputError: no such file.
     """
-    if isinstance(loss, str) and ":" in loss:
-        loss = from_file(loss, "loss")
+    if isinstance(loss, str) and (":" in loss or loss.endswith(".py")):
+        named, loss = loss, from_file(loss, "loss")
+        if isinstance(loss, Method):
+            hint = f"it goes in a method's place: method={named}, among several as {named}"
+            raise UsageError(f"{named} is a Method, not a loss", where="loss", hint=hint)
     if isinstance(loss, str) and loss not in LOSSES:
         raise UsageError(f"unknown loss {loss!r}", where="loss", hint=nearest(loss, LOSSES))
     return find_part("loss", loss)

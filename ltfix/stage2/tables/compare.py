@@ -5,6 +5,7 @@ All that is chosen is chosen on validation samples; the test cache only scores f
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,7 @@ def compare(
         options: how to fit; ``tune`` among them.
         folder: where finished heads and their scores are kept; what is there already is not fitted again as
             long as caches, values and seeds are the same. None keeps nothing.
-        overwrite: replace heads in the folder that something else wrote.
+        overwrite: replace heads in the folder that something else wrote, or that were fitted otherwise.
         against: the row that every other is tested against, by its name or by that of a method with one row.
         fail_under: what the mean of each fitted row must reach, in percent, as ``few=20,all=45``; the
             outcome is in ``Comparison.gates``.
@@ -85,15 +86,14 @@ def compare(
         more: further ``values``, and fields of ``options``: ``tune=True``.
 
     Raises:
-        UsageError: an unknown method or value; foreign files in the folder; none of the methods can run.
+        UsageError: an unknown method or value; other heads in the folder; none of the methods can run.
         InputError: caches that are wrong or do not fit each other.
         EnvironmentFault: another comparison is writing into the folder, or it cannot be written.
     """
     numbers, progress = list_seeds(seeds), listener(progress)
     options, given = (options or Options()).beside({**(values or {}), **more})
     options.demand_tuning()
-    asked = [methods] if isinstance(methods, str | Method) else methods
-    wanted = entries(asked, given, tune=options.tune)
+    wanted = entries([methods] if isinstance(methods, str | Method) else methods, given, tune=options.tune)
     bars = {} if fail_under is None else gate.parse_gates(fail_under, known=SCORES)
     shared = SharedProgress(progress)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
@@ -103,14 +103,16 @@ def compare(
     store = Store(None if folder is None else Path(folder), overwrite)
     fits = Fits(bench, store, shared)
     with store.held():
-        start, (finished, left_out) = _fitted(fits, wanted, numbers)
-    if len(left_out) == len(wanted):
+        start, limited, (finished, left_out) = _fitted(fits, wanted, numbers)
+    row_of = {name: own.name for e, own in zip(wanted, limited, strict=True) for name in e.names}
+    against = row_of.get(against or "", against)
+    fitted = [entry for entry in limited if entry.name not in left_out]
+    if not fitted:
         where, hint = bench.material.train.path, ": ".join(next(iter(left_out.items())))
         raise UsageError("no method can run on this cache", where=where, hint=hint)
-    done = [(e.values.method.name, e.name, finished[e.name]) for e in wanted if e.name not in left_out]
-    ran: list[tuple[str, str, Runs]] = [start, *done]
+    ran = [start, *((entry.values.method.name, entry.name, finished[entry.name]) for entry in fitted)]
     rows = sorted((_row(fits, *row) for row in ran), key=lambda row: -row["all"]["mean"])
-    on, chosen = _chosen(fits, [entry for entry in wanted if entry.name not in left_out])
+    on, chosen = _chosen(fits, fitted)
     about = _about(fits, numbers) | {"chosen_on": on, "chosen": _best(rows) if options.tune else None}
     if against is not None:
         about["against"] = against
@@ -118,30 +120,31 @@ def compare(
     if bars:
         means = [{**row, **{key: row[key] and row[key]["mean"] for key in SCORES}} for row in rows]
         about["gates"] = gate.outcomes(bars, means)
-    return Comparison(rows, left_out, about, _title(bench, given), _notes(bench, numbers, chosen))
+    return Comparison(rows, left_out, about, _title(bench, given, fitted), _notes(bench, numbers, chosen))
 
 
 def _row_called(name: str, first: str, wanted: Sequence[Entry]) -> str:
     """The row of that name, else the one row of the method of that name."""
-    rows = [first, *(entry.name for entry in wanted)]
+    rows = {first}.union(*(entry.names for entry in wanted))
     of_method = [entry.name for entry in wanted if entry.values.method.name == name]
     if name not in rows and len(of_method) > 1:
         told = f"{len(of_method)} rows are of {name}"
         raise UsageError(told, where="against", hint=f"name one: {', '.join(of_method)}")
     if name not in rows and not of_method:
-        hint = f"the heads begin with {first}: against={first}" if name in BEFORE else nearest(name, rows)
-        raise UsageError(f"no row is called {name}", where="against", hint=hint)
+        raise UsageError(f"no row is called {name}", where="against", hint=nearest(name, rows))
     return name if name in rows else of_method[0]
 
 
 def _fitted(
     fits: Fits, wanted: Sequence[Entry], seeds: Sequence[int]
-) -> tuple[tuple[str, str, Runs], AllRuns]:
-    """The row of the start, and what ``fits.finish`` makes; refused first where others' heads are kept."""
+) -> tuple[tuple[str, str, Runs], list[Entry], AllRuns]:
+    """The row of the start, the entries as a budget leaves them, and what ``fits.finish`` makes of these;
+    refused first where other heads are kept."""
     fits.refuse_others(wanted, seeds)
     start = _start_row(fits.bench)
     with watched(fits.bench.material):
-        return start, fits.finish(wanted, seeds)
+        limited = fits.limited(wanted, len(seeds))
+        return start, limited, fits.finish(limited, seeds)
 
 
 def _start_row(bench: Bench) -> tuple[str, str, Runs]:
@@ -207,18 +210,21 @@ def _about(fits: Fits, seeds: Sequence[int]) -> dict[str, Any]:
 
 def _chosen(fits: Fits, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]:
     """The samples that something was chosen on, in words, None where nothing was; and the note of it."""
-    bench, tuned = fits.bench, fits.bench.material.options.tune
+    bench, tuned = fits.bench, any(entry.tuned for entry in fitted)
     values = ["all values"] if tuned else sorted({name for entry in fitted for name in entry.values.open})
-    if not values:
+    if not values and not bench.material.options.tune:
         return None, []
     on = bench.material.folds()[0].where
     tuned_on = fits.budget.get("tuned_on")
     part = f"; tuned on {tuned_on}, by the budget" if tuned_on else ""
-    return on, [f"Chosen once, by seed {bench.material.seed}: {', '.join(values)}; on {on}{part}."]
+    return on, [
+        f"Chosen once, by seed {bench.material.seed}: {', '.join(values) or 'no value'}; on {on}{part}."
+    ]
 
 
-def _title(bench: Bench, given: Mapping[str, Any]) -> str:
-    how = bench.material.options.told(given)
+def _title(bench: Bench, given: Mapping[str, Any], fitted: Sequence[Entry]) -> str:
+    tuned = any(entry.tuned for entry in fitted)
+    how = dataclasses.replace(bench.material.options, tune=tuned).told(given)
     return f"{bench.where}: {len(bench.labels)} samples; heads of {bench.material.train.path}, {how}"
 
 

@@ -91,11 +91,11 @@ class Comparison(Result):
         return [found, *self._chosen([row for row in rows if row["validation"] is not None])]
 
     def _chosen(self, rows: Sequence[dict[str, Any]]) -> list[Table]:
-        """What was chosen for each row; no part of LaTeX."""
+        """What was chosen for each row."""
         columns = (
-            Column("name", "Method", aside=True),
-            Column("validation", "Validation", "percent", "max", aside=True, note=_VALIDATION),
-            Column("chosen", "Chosen values", aside=True),
+            Column("name", "Method"),
+            Column("validation", "Validation", "percent", "max", note=_VALIDATION),
+            Column("chosen", "Chosen values"),
         )
         best = [row for row in rows if row["name"] == self.about.get("chosen")]
         notes = tuple(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltfix.errors import UsageError, nearest
 from ltfix.evaluation.shots import SHOTS
-from ltfix.stage2.methods.naming import head_name
-from ltfix.stage2.methods.registry import Method, find_method, methods
+from ltfix.stage2.methods.naming import TUNED, head_name
+from ltfix.stage2.methods.options import refuse_options
+from ltfix.stage2.methods.registry import Method, find_method, methods, split_row
 from ltfix.stage2.methods.values import Values, resolve, with_loss
 from ltfix.stage2.tuning.candidates import searches
 
@@ -20,10 +20,20 @@ SCORES = ("all", *SHOTS, "worst_class", "class_mean")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of a comparison: a method with its values, and the name that its heads get."""
+    """A row of a comparison: a method with its values, the name that its heads get, whether it is tuned."""
 
     name: str
     values: Values
+    tuned: bool = False
+
+    @property
+    def names(self) -> set[str]:
+        """What the row may be called, as long as it is open whether a budget has room to tune it."""
+        return {self.name, self.untuned().name}
+
+    def untuned(self) -> Entry:
+        """The same at the values that it has."""
+        return Entry(self.name.removesuffix(f"-{TUNED}"), self.values)
 
 
 def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, tune: bool) -> list[Entry]:
@@ -41,39 +51,32 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
     found: dict[str, Entry] = {}
     unused = set(shared)
     for text in methods() if asked is None or list(asked) == ["all"] else asked:
-        name, pairs = _split(text)
+        row = split_row(text) if isinstance(text, str) else []
+        name = row[0] if row else text
         if name == "auto":
             hint = "use `ltfix fit method=auto`"
             raise UsageError("auto is no row but a choice among them", where="methods", hint=hint)
         method, given = find_method(name, "methods"), {}
-        for pair in pairs:
+        for pair in row[1:]:
             key, equals, value = pair.partition("=")
             if not equals:
                 raise UsageError(f"{pair!r} is no KEY=VALUE", where=str(text), hint="write NAME:KEY=VALUE")
             given[key.replace("-", "_")] = value
         loss = given.pop("loss", None)
         method = with_loss(method, loss)
+        refuse_options(given, "methods")
         usable = {key: value for key, value in shared.items() if key in method.values(shared)}
         unused -= set(usable)
-        values = resolve(method, {**usable, **given})
-        entry = Entry(
-            head_name(values, loss=loss and str(method.loss), tuned=tune and searches(method)), values
-        )
+        values, tuned = resolve(method, {**usable, **given}), tune and searches(method)
+        entry = Entry(head_name(values, loss=loss and str(method.loss), tuned=tuned), values, tuned)
         if entry.name in found:
             raise UsageError(f"{entry.name} is asked for twice", where="methods")
         found[entry.name] = entry
     if unused:
         known = {name for entry in found.values() for name in entry.values.values}
-        hint = nearest(min(unused), known)
+        own = "a row has its own: ce:loss=NAME, in Python `Method(…, loss=NAME)`"
+        hint = own if "loss" in unused else nearest(min(unused), known)
         raise UsageError(f"no method here takes {', '.join(sorted(unused))}", where="set", hint=hint)
     if not found:
         raise UsageError("no method is named", where="methods")
     return list(found.values())
-
-
-def _split(text: Method | str) -> tuple[Method | str, list[str]]:
-    """The method that a row names, and its ``KEY=VALUE`` pairs."""
-    if isinstance(text, Method):
-        return text, []
-    name, *pairs = re.split(r"(?<!\.py):", text)  # my.py:NAME stays whole
-    return name, pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
@@ -47,19 +47,27 @@ class Fits:
 
     def settings(self, entry: Entry, seed: int) -> dict[str, Any]:
         """All that decides one fit and its scores."""
-        return settings_of(self.common, entry.values, seed)
+        chosen = entry.tuned or bool(entry.values.open) or self.bench.material.options.select != "last"
+        return settings_of(self.common, entry.values, seed, chosen=chosen)
 
     def refuse_others(self, wanted: Sequence[Entry], seeds: Sequence[int]) -> None:
-        """Refuse finished heads of other features before anything is done (see ``Store.refuse_others``)."""
-        self.store.refuse_others([_file(entry, seed) for entry in wanted for seed in seeds], self.common)
+        """Refuse other finished heads before anything is done (see ``Store.refuse_others``)."""
+        self.store.refuse_others({_file(e, seed): self.settings(e, seed) for e in wanted for seed in seeds})
+
+    def limited(self, wanted: Sequence[Entry], n_seeds: int) -> list[Entry]:
+        """The entries as a budget leaves them: not tuned where the published values alone have room."""
+        if self.bench.material.options.budget is None:
+            return list(wanted)
+        fits = self.runnable(wanted)
+        self.searched = self.within_budget(fits.values(), n_seeds)
+        self.common["searched"] = self.searched.search.about.get("tuned_on")  # it decides the heads
+        left = {name: dataclasses.replace(fit, material=self.searched).is_tuned for name, fit in fits.items()}
+        return [entry if left.get(entry.name, True) else entry.untuned() for entry in wanted]
 
     def finish(self, wanted: Sequence[Entry], seeds: Sequence[int]) -> AllRuns:
         """The runs of every entry by seed, those that are missing fitted; and why an entry has none."""
         material, shared = self.bench.material, self.shared
         threads = threads_for(material)
-        if material.options.budget is not None:  # what it leaves to tune on decides the heads
-            self.searched = self.within_budget(wanted, len(seeds), threads)
-            self.common["searched"] = self.searched.search.about.get("tuned_on")
         asked = {e.name: seeds if _is_seeded(e) else seeds[:1] for e in wanted}
         finished = {e.name: self.kept(e, asked[e.name]) for e in wanted}
         kept = sum(map(len, finished.values()))
@@ -67,7 +75,7 @@ class Fits:
             shared.note(f"{kept} finished heads are taken from {self.store.folder}")
         todo = [e for e in wanted if len(finished[e.name]) < len(asked[e.name])]
         if material.options.tune and todo and self.searched is None:
-            self.searched = self.within_budget(wanted, len(seeds), threads)
+            self.searched = self.within_budget(self.runnable(wanted).values(), len(seeds))
         if any(material.options.tune or entry.values.open for entry in todo):
             with contextlib.suppress(InputError):  # said of the methods that need it
                 (self.searched or material).warm_up()
@@ -86,14 +94,20 @@ class Fits:
         """What the budget left to tune on; empty where there was none."""
         return self.searched.search.about if self.searched else {}
 
-    def within_budget(self, wanted: Sequence[Entry], n_seeds: int, threads: int) -> Material:
-        """What all of them are tuned on."""
-        fits = []
+    def runnable(self, wanted: Sequence[Entry]) -> dict[str, MethodFit]:
+        """The fits of those that can run on this cache, by name."""
+        fits = {}
         for entry in wanted:
             with contextlib.suppress(InputError, UsageError):  # said where it is to be fitted
-                fits.append(MethodFit.of(self.bench.material, entry.values))
-        more: dict[str, Any] = {"tell": True, "store": self.store, "shared": self.common}
-        return limit(fits, n_seeds, threads=threads, **more) if fits else self.bench.material
+                fits[entry.name] = MethodFit.of(self.bench.material, entry.values)
+        return fits
+
+    def within_budget(self, fits: Iterable[MethodFit], n_seeds: int) -> Material:
+        """What all of them are tuned on; how long that takes is said where there is no budget for it."""
+        material, each = self.bench.material, list(fits)
+        more: dict[str, Any] = {"tell": material.options.budget is None, "threads": threads_for(material)}
+        more |= {"store": self.store, "shared": self.common}
+        return limit(each, n_seeds, **more) if each else material
 
     def kept(self, entry: Entry, seeds: Sequence[int]) -> Runs:
         """What the folder has of these seeds."""

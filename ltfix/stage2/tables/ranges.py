@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ltfix.errors import UsageError, nearest
+from ltfix.stage2.methods.options import refuse_options
 from ltfix.stage2.methods.parts import Value
 from ltfix.stage2.methods.registry import Method, find_method
 from ltfix.stage2.methods.values import LossLike, Values, resolve, with_loss
@@ -34,7 +35,8 @@ def parse_over(text: str) -> tuple[str, list[str]]:
     key = name.strip().replace("-", "_")
     found = _range(points, where) if ".." in points else [point.strip() for point in points.split(",")]
     if "" in found or len(found) < 2 or len(set(found)) < len(found):
-        raise UsageError("a sweep needs two different points or more", where=where)
+        hint = f"a list has commas, {name}=0.5,0.9, a range two dots, {name}=1e-3..1e-1"
+        raise UsageError("a sweep needs two different points or more", where=where, hint=hint)
     return key, found
 
 
@@ -67,6 +69,7 @@ def grid_of(
     """
     found = with_loss(find_method(method), loss)
     specs = found.values(given)
+    refuse_options(over, "over")
     for name in over:
         where = f"over={name}"
         if name in given:

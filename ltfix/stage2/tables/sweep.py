@@ -70,8 +70,10 @@ class Sweep(Result):
     def tables(self) -> list[Table]:
         """The points, and by how much each value moves the result."""
         swept = tuple(Column(name, name.replace("_", "-"), "value") for name in self.over)
-        columns = (*swept, *score_columns(SCORES), Column("diverged", "", csv_only=True))
-        rows = [{**point["values"], **point} for point in self.points]
+        aside = (Column(key, "", csv_only=True) for key in ("diverged", "scored_on", "on_test"))
+        columns = (*swept, *score_columns(SCORES), *aside)
+        where = {"scored_on": self.scored_on, "on_test": self.on_test}
+        rows = [{**point["values"], **point, **where} for point in self.points]
         label = "test cache, for reports only: nothing may be chosen on it" if self.on_test else "validation"
         given = ", ".join(f"{name}={value}" for name, value in self.about.get("values", {}).items())
         title = f"{self.method}{given and f' with {given}'} on {self.scored_on} ({label})"

@@ -66,8 +66,7 @@ def fit_auto(
         field = _Field(material, every, seeds, store)
         contenders, labels = field.contenders(), field.searched.held_labels()
         means = field.searched.right(lambda data: mean_directions(field.searched, data))
-        average, fresh = material.options.average, material.held is not None
-        verdict = decide(contenders, means, labels, fresh=fresh, average=average)
+        verdict = decide(contenders, means, labels, fresh=material.held is not None)
     taken, weights = verdict.taken, class_weights(labels)
     right = field.averaged(taken) if verdict.averaged else taken.correct
     about = field.searched.search.about
@@ -129,7 +128,9 @@ class _Field:
             except (InputError, UsageError) as err:
                 self.left_out[method.name] = err.what
         self.settings = shared_settings(material, store.folder is not None)
-        store.refuse_others(map(self.name, self.fits), self.settings)
+        store.refuse_others(
+            {self.name(fit): settings_of(self.settings, fit.values, self.seed) for fit in self.fits}
+        )
         self.threads = threads_for(material)
         told = [dataclasses.replace(fit, material=material) for fit in self.fits]
         more: dict[str, Any] = {"tell": True, "store": store, "shared": self.settings}

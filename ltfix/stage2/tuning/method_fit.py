@@ -67,7 +67,12 @@ class MethodFit:
         if values.any("by_autograd"):
             loss = values.method.loss
             assert loss is not None
-            build_loss(loss, material.data.counts, [values.values])  # which refuses a wrong one at once
+            built = build_loss(
+                loss, material.data.counts, [values.values]
+            )  # which refuses a wrong one at once
+            if getattr(built, "is_reversed", False):
+                wrong = "is larger where logits are right than where they are wrong: has it the wrong sign?"
+                material.note_once(f"the loss {loss} {wrong}")
             material.note_once(f"the loss {loss} is differentiated by autograd, slower than a built-in one")
         step, trained = values.parts.get("posthoc"), [values.parts.get(role) for role in ("loss", "sampler")]
         twice = [part for part in trained if part is not None and (part.corrects_prior or part.balanced)]
@@ -81,6 +86,11 @@ class MethodFit:
         if part.settings < 1:
             found = part.of(nearest_first(found, self.values))
         return found if len(found) > 1 else self._candidates(tune=False)
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether tuning tries more than the method does for itself."""
+        return self.candidates() != self._candidates(tune=False)
 
     def _candidates(self, *, tune: bool) -> list[Candidate]:
         o = self.material.options

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict, cast
 
@@ -37,6 +37,25 @@ FORMAT = "ltfix-compare-run/1"
 LEVELS, LEVELS_FORMAT = "budget.json", "ltfix-compare-budget/1"
 _ROWS = 4096
 _NO_MATTER = ("device", "no_cache")  # options that change no head
+_SCORING = {
+    "caches",
+    "options",
+    "test",
+    "shots",
+    "kept",
+    "seed",
+    "chosen",
+}  # a head is the same beside others
+_CHOOSING = {"val", "choices_by_seed", "searched", "tune", "budget", "val_fraction", "val_per_class"}
+_APART = {  # of settings that differ, what heads are called; the first is told
+    "train": "of other features",
+    "version": "of another version of ltfix",
+    "method": "whose method or loss was another then",
+    "values": "with other values",
+    "val": "chosen on other samples",
+    "searched": "tuned on another part",
+    "choices_by_seed": "chosen with another seed",
+}
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Level = tuple[Annotated[int, msgspec.Meta(ge=1)], _Fraction, _Fraction]
 """Of a search: cuts, share of the samples, share of the settings."""
@@ -73,7 +92,7 @@ class Store:
         """The finished run of that name, if it was made with exactly these settings.
 
         Raises:
-            UsageError: a file of that name is there that no comparison wrote.
+            UsageError: a file of that name is there that no comparison wrote, or another finished head.
         """
         if self.folder is None:
             return None
@@ -88,21 +107,24 @@ class Store:
             elif found.key == files.sha256_json(settings):
                 scores = cast("dict[str, float | None]", found.scores)
                 return Finished(scores, found.seconds, found.worst, found.correct, found.chosen)
+            self.refuse_others({name: settings})
         return None
 
-    def refuse_others(self, names: Iterable[str], settings: Mapping[str, Any]) -> None:
-        """Refuse finished runs of these names that were fitted on other features, before anything is done.
+    def refuse_others(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
+        """Refuse finished heads of these names that are others than these settings give.
 
         Raises:
-            UsageError: there is one.
+            UsageError: there is one; in what it differs is said.
         """
         if self.folder is None or self.overwrite:
             return
-        for name in names:
-            found = _read(_files(self.folder, name)[0])
-            if found and found.scores is not None and _trained_on(found.settings) != _trained_on(settings):
-                hint = "name another folder by save_heads, or overwrite=True replaces them"
-                raise UsageError("finished heads of other features are there", where=self.folder, hint=hint)
+        for name, settings in wanted.items():
+            record, head = _files(self.folder, name)
+            found = _read(record)
+            told = _apart(found.settings, settings) if found and found.scores and head.exists() else None
+            if told is not None:
+                hint = "name another folder by folder=DIR, or overwrite=True replaces them"
+                raise UsageError(f"finished heads {told} are there", where=self.folder, hint=hint)
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """A block in which no other comparison writes into the folder.
@@ -174,16 +196,27 @@ def shared_settings(material: Material, keep: bool, **more: Any) -> dict[str, An
     }
 
 
-def settings_of(shared: Mapping[str, Any], values: Values, seed: int) -> dict[str, Any]:
-    """All that decides one fit and its scores; parts by name, the sampler among the values."""
+def settings_of(shared: Mapping[str, Any], values: Values, seed: int, chosen: bool = True) -> dict[str, Any]:
+    """All that decides one fit and its scores; parts by name, the sampler among the values; ``chosen``:
+    whether validation samples choose anything."""
     method = {k: v.identity if isinstance(v, Part) else v for k, v in vars(values.method).items()}
     del method["sampler"]
-    return {**shared, "method": method, "values": values.record(), "seed": seed}
+    return {**shared, "method": method, "values": values.record(), "seed": seed, "chosen": chosen}
 
 
-def _trained_on(settings: Mapping[str, Any]) -> Any:
-    caches = settings.get("caches")
-    return caches.get("train") if isinstance(caches, Mapping) else None
+def _apart(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:
+    """In what finished heads differ from those of these settings, in words; None: in what scored them."""
+    theirs, ours = _flat(theirs), _flat(files.parse_json(files.to_json(ours), "settings"))
+    same = _SCORING if ours.get("chosen") or theirs.get("chosen", True) else _SCORING | _CHOOSING
+    name = next((n for n in (*_APART, *ours) if n in ours and n not in same and theirs.get(n) != ours[n]), "")
+    told = f"without {name}" if theirs.get(name) is None else f"with {name}={theirs[name]}"
+    return _APART.get(name, told) if name else None
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, those of caches and options among them."""
+    parts = [settings.get("caches"), settings.get("options"), settings]
+    return {name: value for part in parts if isinstance(part, Mapping) for name, value in part.items()}
 
 
 def _files(folder: Path, name: str) -> tuple[Path, Path]:
