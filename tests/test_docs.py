@@ -60,6 +60,16 @@ def test_every_public_name_is_documented():
     assert missing == []
 
 
+def test_every_format_that_is_written_is_documented():
+    written = {
+        name
+        for file in (ROOT / "ltfix").rglob("*.py")
+        for name in re.findall(r'"(ltfix-[a-z-]+/\d+)"', file.read_text(encoding="utf-8"))
+    }
+    told = set(re.findall(r"ltfix-[a-z-]+/\d+", (ROOT / "docs" / "format.md").read_text(encoding="utf-8")))
+    assert len(written) > 15 and written - told == set()
+
+
 def test_python_examples_run(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # as the page sets it, and undone in the end

@@ -35,9 +35,6 @@ COMMANDS = {
 }
 
 
-RESUMED = ("extract", "import", "compare", "train-backbone")  # given again they go on where they stopped
-
-
 def load(name: str) -> Callable[..., Any]:
     """The function of one command; imports its file."""
     command = COMMANDS[name]

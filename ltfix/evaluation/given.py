@@ -23,8 +23,8 @@ class NamedHead:
     """One row of a report.
 
     Attributes:
-        name: the head file's stem, "stage-1" or "probe"; of a head in memory its method, numbered from the
-            second of that name on: "samn", "samn-2".
+        name: the head's own (``Head.named``), else the file's stem, "stage-1" or "probe"; of a head in memory
+            its method, numbered from the second of that name on: "samn", "samn-2".
         head: the classifier.
     """
 
@@ -99,7 +99,7 @@ def collect(
     opened, _ = open_together(heads, cache)
     caches = [item for item in opened if isinstance(item, FeatureCache)]
     rows = [
-        NamedHead(item.method if item.method in BEFORE else item.name, item)
+        NamedHead(item.method if item.method in BEFORE and not item.label else item.name, item)
         for item in opened
         if isinstance(item, Head)
     ]
@@ -172,11 +172,18 @@ def training_counts(cache: FeatureCache) -> np.ndarray:
 
 
 def is_same(one: FeatureCache | None, other: FeatureCache | None) -> bool:
-    """Whether two caches are the same samples: one object, or one place on the disk."""
+    """Whether two caches are the same samples: one object, one place on the disk, or a copy, by its labels
+    and its first and last features."""
     if one is None or other is None:
         return False
     place = one.path.resolve()
-    return one is other or (place.exists() and other.path.resolve() == place)
+    if one is other or (place.exists() and other.path.resolve() == place):
+        return True
+    if one.dim != other.dim or one.views != other.views or not np.array_equal(one.labels, other.labels):
+        return False
+    with np.errstate(over="ignore"):  # an imported copy may be of half precision
+        ours, theirs = (np.asarray([c.shards[0][0], c.shards[-1][-1]], np.float16) for c in (one, other))
+    return np.array_equal(ours, theirs)
 
 
 def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:

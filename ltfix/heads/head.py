@@ -39,7 +39,7 @@ CLASS_ARRAYS = {name for name, axes in _AXES.items() if axes.startswith("K")}
 """The arrays of a head that have a row or a number for each class."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Head:
     """A classifier over features: ``logits = (T(x) @ weight.T + bias) / temperature``.
 
@@ -51,22 +51,20 @@ class Head:
     'owl'
 
     Attributes:
-        weight: [K, D] float32.
-        bias: [K] float32.
+        weight, bias: [K, D] and [K] float32.
         method: the method that made it; "stage-1" for the classifier that came with a backbone, "probe" for
             what stands in for it, "" where it is not known yet.
-        classes: the K class names, or None where unknown.
-        counts: [K] int64 training samples per class, or None where unknown.
+        classes, counts: the K class names and [K] int64 training samples of each; None where unknown.
         transform: None for a linear head, else ``{"kind": …}`` with kind ``l2`` (``groups`` H: each
             block of D/H by its own norm), ``center+l2`` (the same of x − center), ``standardize+l2``
             (of (x − center) / spread), ``capsule`` (x / (u + ‖x‖), ``unit`` u, 1 where absent) or
             ``disalign`` (z + c·(logit_scale ⊙ z + logit_bias),
             c = sigmoid(confidence_weight·x + confidence_bias)).
         tensors: the transform's own arrays.
-        temperature: [K] float32, what the logit of each class is divided by, all equal where there is one
-            for all; None: 1.
+        temperature: [K] float32, what the logit of each class is divided by, or None.
         meta: the rest of the file's metadata: values and where they came from, seed, selection, versions.
         path: the file it was read from.
+        label: what :meth:`named` called it, in place of its file or method.
     """
 
     weight: np.ndarray
@@ -79,6 +77,7 @@ class Head:
     temperature: np.ndarray | None = None
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     path: Path | None = None
+    label: str = ""
 
     @property
     def n_classes(self) -> int:
@@ -102,7 +101,7 @@ class Head:
         return all(bool(np.isfinite(array).all()) for array in self.arrays.values())
 
     def __repr__(self) -> str:
-        kind = "linear" if self.transform is None else self.transform["kind"]
+        kind = (self.transform or {"kind": "linear"})["kind"]
         return f"Head({self.name!r}, method={self.method!r}, K={self.n_classes}, dim={self.dim}, {kind})"
 
     def _repr_html_(self) -> str:
@@ -113,8 +112,12 @@ class Head:
 
     @property
     def name(self) -> str:
-        """The file's stem, or the method where it has no file; "head" where it has neither."""
-        return self.path.stem if self.path is not None else self.method or "head"
+        """What it was :meth:`named`, else the file's stem, else the method, else "head"."""
+        return self.label or (self.path.stem if self.path is not None else self.method or "head")
+
+    def named(self, name: str) -> Head:
+        """The same head, called so in tables: ``ltfix.fit(cache, "samn", lr=0.1).named("high rate")``."""
+        return dataclasses.replace(self, label=name)
 
     def logits(self, x: Any) -> Any:
         """Logits of features ``x`` [..., D] as [..., K], in numpy or torch as ``x`` is.
@@ -126,9 +129,8 @@ class Head:
             InputError: the last axis of ``x`` is not D long.
         """
         if x.shape[-1] != self.dim:
-            raise InputError(
-                f"features of {x.shape[-1]} dimensions do not fit a head of {self.dim}", where=self.name
-            )
+            told = f"features of {x.shape[-1]} dimensions do not fit a head of {self.dim}"
+            raise InputError(told, where=self.name)
         given = self.transform, self.arrays
         if isinstance(x, np.ndarray):
             x = x.astype(np.float32, copy=False)
@@ -178,8 +180,7 @@ class Head:
     def pack(self, path: Path | str) -> bytes:
         """The bytes of the head file, which is to be ``path``; an InputError as of :meth:`save`."""
         _check(self, path)
-        tensors = {name: np.asarray(array, np.float32) for name, array in self.arrays.items()}
-        return files.pack(tensors, self.metadata())
+        return files.pack({k: np.asarray(v, np.float32) for k, v in self.arrays.items()}, self.metadata())
 
     def metadata(self) -> dict[str, Any]:
         """What the file's one metadata key ``ltfix`` holds."""
@@ -275,11 +276,7 @@ def _tensors_of(kind: str, tensors: Mapping[str, np.ndarray], where: object) -> 
 
 
 def _check(head: Head, where: object) -> None:
-    """Shapes fit each other and every value is finite.
-
-    Raises:
-        InputError: naming the array.
-    """
+    """An InputError names the array that does not fit the others, or has a value that is not finite."""
     if head.weight.ndim != 2 or 0 in head.weight.shape:
         raise InputError(f"weight must be [K, D], found {list(head.weight.shape)}", where=where)
     k, dim = head.weight.shape

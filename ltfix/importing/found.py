@@ -70,12 +70,24 @@ def from_arrays(arrays: Mapping[str, Any], request: ImportRequest, where: Path) 
     features = pick(arrays, request.features or only, where)
     labels = choose(arrays, request.labels, "labels", where)
     samples = choose(arrays, None, "samples", where)
+    others = [name for name in arrays if name not in (features, labels, samples, *HEAD)]
     return Found(
         [arrays[features]],
         None if labels is None else np.asarray(arrays[labels]),
         None if samples is None else list(map(text_of, np.asarray(arrays[samples]))),
         {name.removeprefix("head."): np.asarray(arrays[name]) for name in HEAD if name in arrays},
+        (_told(features, labels, others, where),)
+        if others or [features, labels or "labels"] != [*USUAL]
+        else (),
     )
+
+
+def _told(features: str, labels: str | None, others: Sequence[str], where: Path) -> str:
+    """Which arrays were taken, and which were not."""
+    line = f"features: {features}" + (f"; labels: {labels}" if labels else "")
+    line += f"; left out: {', '.join(others[:8])}{' …' * (len(others) > 8)}" if others else ""
+    layer = next((name.removesuffix(".weight") for name in others if name.endswith(".weight")), None)
+    return line + (f"; head_from={where}:{layer} makes {layer} the stage-1 classifier" if layer else "")
 
 
 def text_of(value: Any) -> str:

@@ -201,7 +201,14 @@ def _labels(
         k = max(largest_index(written) + 1, 0 if head is None else head.n_classes)
         classes = tuple(map(str, range(k)))
     named = classes or tuple(sorted(written.texts))
-    return indices(written, named, numbers=numbers, known=classes is not None), named
+    try:
+        return indices(written, named, numbers=numbers, known=classes is not None), named
+    except InputError as err:
+        if known is None or given is not None:
+            raise
+        own = "the classes are those of the cache `train` beside it; classes=FILE names others"
+        hint = own if numbers or err.hint is None else f"{err.hint} {own}"
+        raise InputError(err.what, where=err.where, hint=hint) from err
 
 
 def _head(found: Found, request: ImportRequest, source: Path) -> Head | None:

@@ -8,7 +8,9 @@ import pytest
 from evaluation_samples import COUNTS, cache_of, head_of, noisy, write_cache
 
 from ltfix.errors import InputError
-from ltfix.evaluation.given import class_names, collect
+from ltfix.evaluation.given import class_names, collect, is_same
+from ltfix.features.read import open_cache
+from ltfix.heads.head import load_head
 
 
 def names(rows):
@@ -40,8 +42,9 @@ def test_heads_in_memory_have_names_of_their_own(tmp_path: Path):
     cache = cache_of(cache.features, cache.labels)
     head.save(tmp_path / "ce.safetensors")
     unnamed = dataclasses.replace(head, method="")
-    rows, _ = collect([head, unnamed, tmp_path / "ce.safetensors", head, unnamed], cache)
-    assert [row.name for row in rows] == ["ce-2", "head", "ce", "ce-3", "head-2"]
+    mine, file = head.named("mine"), tmp_path / "ce.safetensors"
+    rows, _ = collect([head, unnamed, file, head, unnamed, mine, load_head(file).named("theirs")], cache)
+    assert [row.name for row in rows] == ["ce-2", "head", "ce", "ce-3", "head-2", "mine", "theirs"]
 
 
 def test_the_start_keeps_its_name_whatever_files_are_called(tmp_path: Path):
@@ -168,3 +171,17 @@ def test_what_is_scored_is_no_training_cache(tmp_path: Path):
         collect([head, cache], cache)
     own = dataclasses.replace(head, counts=cache.counts)
     assert collect([own, cache], cache)[1].tolist() == cache.counts.tolist()
+
+
+def test_a_copy_is_the_same_samples_and_others_of_these_labels_are_not(tmp_path: Path):
+    (cache, _), (other, _) = noisy(counts=COUNTS), noisy(counts=COUNTS, seed=1)
+    write_cache(tmp_path / "copy.npz", cache)
+    assert is_same(cache, open_cache(tmp_path / "copy.npz"))
+    assert not is_same(cache, cache_of(other.features, cache.labels))
+    assert not is_same(cache, None)
+
+
+def test_a_head_has_no_name_to_be_set():
+    _, head = noisy()
+    with pytest.raises(dataclasses.FrozenInstanceError, match="name"):
+        head.name = "mine"

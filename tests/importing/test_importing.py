@@ -322,3 +322,31 @@ def test_a_damaged_hdf5_file_is_one_line(tmp_path: Path):
         except InputError:
             wrong += 1
     assert wrong > 5
+
+
+def test_which_arrays_were_taken_is_told(tmp_path: Path):
+    given = {
+        "feats": FEATURES,
+        "y": LABELS,
+        "ids": LABELS,
+        "fc.weight": np.ones((3, 6)),
+        "fc.bias": np.ones(3),
+    }
+    np.savez(tmp_path / "a.npz", **given)
+    notes = Told()
+    ltfix.import_features(tmp_path / "a.npz", tmp_path / "out", progress=notes)
+    taken = "features: feats; labels: y; left out: fc.bias, fc.weight, ids"
+    assert notes.notes == [f"{taken}; head_from={tmp_path}/a.npz:fc makes fc the stage-1 classifier"]
+
+
+@pytest.mark.parametrize("labels", [LABELS + 1, np.array(["a", "b", "x"])[LABELS]])
+def test_labels_that_the_training_cache_lacks_name_it(tmp_path: Path, labels: np.ndarray):
+    names = labels.dtype.kind == "U"
+    np.savez(
+        tmp_path / "a.npz", features=FEATURES, labels=np.array(["a", "b", "c"])[LABELS] if names else LABELS
+    )
+    np.savez(tmp_path / "b.npz", features=FEATURES, labels=labels)
+    ltfix.import_features(tmp_path / "a.npz", tmp_path / "train")
+    hint = "the classes are those of the cache `train` beside it; classes=FILE names others"
+    with pytest.raises(InputError, match=hint):
+        ltfix.import_features(tmp_path / "b.npz", tmp_path / "test")
