@@ -19,8 +19,8 @@ from ltfix import runfile
 from ltfix.backbones import experts as multi
 from ltfix.backbones.checkpoint import Checkpoint, read_checkpoint
 from ltfix.backbones.given import HUB, LOCAL, NOT_RUNS, PREFIX, is_run, open_run, refuse_file
-from ltfix.backbones.layouts import load_weights
-from ltfix.backbones.network import Network, check_arguments, freeze, label_names, probe
+from ltfix.backbones.layouts import Loaded, load_weights
+from ltfix.backbones.network import Network, check_arguments, label_names, probe
 from ltfix.backbones.opening import open_network, read_given
 from ltfix.backbones.preprocess import (
     Columns,
@@ -36,10 +36,11 @@ from ltfix.records import record_of
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Backbone:
-    """A frozen network that turns images into features.
+    """A network that turns images into features, with the weights that it starts from or is used with.
 
     Attributes:
-        model: normalised images [B, 3, S, S] to features [B, D]; in evaluation mode, without gradients.
+        model: normalised images [B, 3, S, S] to features [B, D]; in evaluation mode, and frozen unless it is
+            to be trained.
         dim: D.
         head: the stage-1 classifier, its class names where they are known, or None.
         preprocess: from an image to the model's input.
@@ -115,7 +116,7 @@ def load_backbone(
         network.extractor.experts = experts  # type: ignore[assignment]
     networks = [network, *(opened() for _ in parts[1:])]
     found = [
-        _assemble(name, each, part, arguments, overrides) for each, part in zip(networks, parts, strict=True)
+        assemble(name, each, part, arguments, overrides) for each, part in zip(networks, parts, strict=True)
     ]
     backbone = found[0] if len(found) == 1 else _joined(found, experts)
     if experts is not None:
@@ -144,40 +145,37 @@ def _joined(found: list[Backbone], experts: str | None) -> Backbone:
 _TAKEN = {"mean": "the mean of their features is", "concat": "their features, side by side, are"}
 
 
-def _assemble(
+def assemble(
     name: str,
     network: Network,
     loaded: Checkpoint | None,
     arguments: dict[str, Any],
     overrides: dict[str, Any],
+    *,
+    trains: bool = False,
 ) -> Backbone:
-    freeze(network.extractor)
-    metadata: Mapping[str, str] = {}
-    notes: list[str] = []
-    if loaded is None:
-        found = _own_classifier(network)
-    else:
+    """A network with its weights and preprocessing: frozen, with its own classifier, unless it ``trains``."""
+    network.extractor.eval()
+    read, metadata = Loaded(_own_classifier(network), []), dict[str, str]()
+    if loaded is not None:
         read = load_weights(network.body, loaded, network.classifiers, network.adapt)
-        found, notes, metadata = read.head, read.notes, loaded.metadata
+        metadata = dict(loaded.metadata)
     preprocess = resolve_preprocess(network.config, metadata, overrides, loaded.path if loaded else name)
     dim, linear = probe(network, preprocess.image_size)
-    head = None
+    info = _info(name, network, loaded, arguments)
+    backbone = Backbone(network.extractor, dim, None, preprocess, info, read.notes, network)
+    if trains:
+        return backbone
+    backbone.model.requires_grad_(False)
+    found = read.head
     if found is not None and linear and found[0].shape[1] == dim:
         names = None if loaded else label_names(network.config, len(found[0]))  # a checkpoint's are not known
-        head = Head(_array(found[0]), _array(found[1]), STAGE1, names)
+        backbone.head = Head(_array(found[0]), _array(found[1]), STAGE1, names)
     elif found is not None:
-        notes.append("its classifier is more than one linear layer on the feature and is left out")
+        backbone.notes.append("its classifier is more than one linear layer on the feature and is left out")
     elif loaded is not None:
-        notes.append("the checkpoint holds no classifier: the cache has no stage-1 head")
-    return Backbone(
-        model=network.extractor,
-        dim=dim,
-        head=head,
-        preprocess=preprocess,
-        info=_info(name, network, loaded, arguments),
-        notes=notes,
-        network=network,
-    )
+        backbone.notes.append("the checkpoint holds no classifier: the cache has no stage-1 head")
+    return backbone
 
 
 def _info(
@@ -272,7 +270,7 @@ def _load_run(
             raise
         raise InputError(f"the run's network cannot be built: {err.what}", where=path) from err
     weights = read_checkpoint(folder / runfile.BACKBONE)
-    backbone = _assemble(run["model"], network, weights, arguments, overrides)
+    backbone = assemble(run["model"], network, weights, arguments, overrides)
     backbone.info["run"] = folder.resolve().name
     backbone.notes = []
     classifier = folder / runfile.CLASSIFIER

@@ -168,8 +168,3 @@ def probe(network: Network, image_size: int) -> tuple[int, bool]:
     expected, found = network.logits(image).flatten(1), linear(features)
     same = expected.shape == found.shape and torch.allclose(expected, found, rtol=1e-3, atol=1e-3)
     return features.shape[1], bool(same)
-
-
-def freeze(module: nn.Module) -> None:
-    """Evaluation mode and no gradients: batch-norm statistics and weights stay as they are."""
-    module.eval().requires_grad_(False)

@@ -16,6 +16,7 @@ import torchvision
 from ltfix import seeds
 from ltfix._version import __version__
 from ltfix.backbones import augment, mlp
+from ltfix.backbones.load import Backbone
 from ltfix.backbones.preprocess import Columns, refuse_pixels
 from ltfix.compute import Compute, choose_compute
 from ltfix.errors import InputError, UsageError
@@ -26,7 +27,7 @@ from ltfix.stage1.entries import COMMON, LATER, Recipe
 from ltfix.stage1.images import Images
 from ltfix.stage1.objectives import extras
 from ltfix.stage1.request import TrainingRequest
-from ltfix.stage1.trainee import TrainingStart, build_start
+from ltfix.stage1.trainee import Trainee, build_start
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +38,7 @@ class Plan:
         request: what was asked for.
         recipe: the recipe's record. preset: the preset's name. values: every value.
         train, val: the images.
-        start: the network before training.
+        backbone: the network before training. trainee: the same with the recipe's classifiers.
         compute: where and in what it is trained.
     """
 
@@ -47,12 +48,13 @@ class Plan:
     values: dict[str, Any]
     train: Split
     val: Split | None
-    start: TrainingStart
+    backbone: Backbone
+    trainee: Trainee
     compute: Compute
 
     def decides(self) -> dict[str, Any]:
         """What decides the weights, as JSON: a checkpoint of other decisions is another run's."""
-        start, train, order = self.start, self.train, self.request.classes_order
+        start, train, order = self.backbone.info, self.train, self.request.classes_order
         new = LATER.difference(self.recipe.part.values)
         return {
             "model": self.request.model,
@@ -61,8 +63,10 @@ class Plan:
             **({} if self.request.loss is None else {"loss": self.recipe.part.identity}),
             "preset": self.preset,
             "values": {k: v for k, v in self.values.items() if k not in new or v != COMMON[k].default},
-            "preprocess": start.preprocess.to_dict(),
-            "start": start.weights if start.weights == "random" else {start.weights: start.weights_sha256},
+            "preprocess": self.backbone.preprocess.to_dict(),
+            "start": "random"
+            if start["weights"] == "random"
+            else {start["weights"]: start["weights_sha256"]},
             "data": {"kind": train.kind, "root": train.root, "n": len(train), "digest": train.digest}
             | ({} if order == "text" else {"classes_order": order})
             | self.request.cut(),
@@ -77,7 +81,7 @@ class Plan:
             "counts": self.train.counts.tolist(),
             "test_head": self.recipe.test_head,
             "heads": list(self.recipe.heads),
-            "dim": self.start.dim,
+            "dim": self.backbone.dim,
             "versions": versions(),
             "provenance": {
                 "argv": sys.argv,
@@ -102,12 +106,12 @@ def prepare_training(request: TrainingRequest, images: Images, device: torch.dev
     train, val = images
     request = of_table(request, train)
     dropout = COMMON["dropout"].read("dropout", request.values.get("dropout") or 0)
-    start = build_start(request, recipe, train.n_classes, dropout)
-    table = isinstance(start.preprocess, Columns)
-    size, source = 0 if table else start.preprocess.image_size, f"{train.kind} {train.root}"
+    backbone, trainee = build_start(request, recipe, train.n_classes, dropout)
+    table = isinstance(backbone.preprocess, Columns)
+    size, source = 0 if table else backbone.preprocess.image_size, f"{train.kind} {train.root}"
     preset, why = recipes.choose_preset(request.preset, size, train.n_classes, n=len(train), source=source)
     if request.preset is not None and why:
-        start.notes.append(f"preset {preset}, {why}")
+        backbone.notes.append(f"preset {preset}, {why}")
     values = recipes.resolve(recipe, preset, request.values, train.n_classes)
     if augment.parse(values["augment"]) and table:
         raise UsageError("rows of numbers are not augmented", where="augment", hint="leave it out")
@@ -116,8 +120,8 @@ def prepare_training(request: TrainingRequest, images: Images, device: torch.dev
     compute = choose_compute(device, values["precision"], channels_last=values["channels_last"])
     values["precision"] = compute.precision
     with seeds.seeded(request.seed, "extras"):
-        start.trainee.extras.update(extras(recipe, values, start.dim))
-    return Plan(request, recipe, preset, values, train, val, start, compute)
+        trainee.extras.update(extras(recipe, values, backbone.dim))
+    return Plan(request, recipe, preset, values, train, val, backbone, trainee, compute)
 
 
 def of_table(request: TrainingRequest, train: Split) -> TrainingRequest:

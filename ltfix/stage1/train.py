@@ -105,7 +105,7 @@ class _Training:
 
     def _run_in(self, out: Path) -> Run:
         plan, processes = self.plan, self.processes
-        for note in plan.start.notes:
+        for note in plan.backbone.notes:
             self.progress.note(note)
         again = {"overwrite": plan.request.overwrite, "resume": plan.request.resume}
         folder = processes.by_first(lambda: RunFolder(out, plan.decides(), **again))
@@ -125,7 +125,7 @@ class _Training:
         if told is not None:
             told.close()
         info["provenance"]["seconds"] = round(sum(entry["seconds"] for entry in folder.metrics), 3)
-        body, heads = plan.start.body, plan.start.trainee.heads
+        body, heads = plan.backbone.network.body, plan.trainee.heads
         with _kept(trainer):
             return processes.by_first(
                 lambda: folder.publish(info, arrays_of(body), _classifier(plan), arrays_of(heads))
@@ -154,7 +154,7 @@ class _Training:
 
     def _trainer(self) -> Trainer:
         plan, values, compute = self.plan, self.plan.values, self.plan.compute
-        trainee = compute.place(plan.start.trainee)
+        trainee = compute.place(plan.trainee)
         optimizer = build_optimizer(trainee, values)
         if values["compile"]:
             trainee.extractor.compile()
@@ -176,7 +176,7 @@ class _Training:
         workers = self.plan.request.workers
         return open_stream(
             split,
-            self.plan.start.preprocess,
+            self.plan.backbone.preprocess,
             self.plan.compute,
             names=names,
             crop_pad=crop_pad,
@@ -205,7 +205,7 @@ def _line(entry: Mapping[str, Any], epochs: int) -> str:
 def _classifier(plan: Plan) -> Head:
     """The test head as a head file has it."""
     test = plan.recipe.test_head
-    module: Any = plan.start.trainee.heads[test]
+    module: Any = plan.trainee.heads[test]
     cosine = isinstance(module, CosineClassifier)
     weight, bias, transform = module.head() if cosine else (module.weight, module.bias, None)
     return Head(

@@ -17,11 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltfix import seeds
-from ltfix.backbones.layouts import load_weights
-from ltfix.backbones.load import hash_weights
-from ltfix.backbones.network import Network, check_arguments, probe
+from ltfix.backbones.load import Backbone, assemble
+from ltfix.backbones.network import check_arguments
 from ltfix.backbones.opening import open_network, read_given
-from ltfix.backbones.preprocess import Preprocess, resolve_preprocess
 from ltfix.backbones.torchvision_models import replace
 from ltfix.errors import InputError, UsageError
 from ltfix.images import SMALL_IMAGE
@@ -158,29 +156,6 @@ def simplex(n_classes: int) -> Tensor:
 KINDS = {"cosine": CosineClassifier, "etf": EtfClassifier}
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class TrainingStart:
-    """What training starts from.
-
-    Attributes:
-        trainee: on the CPU, in evaluation mode.
-        body: the module within it that has the library's own names; its classifier is taken out.
-        dim: D.
-        preprocess: from an image to the network's input.
-        weights: "random", "pretrained" or the checkpoint's file name.
-        weights_sha256: of the backbone at the start; random weights are decided by the seed.
-        notes: what the user should know of a checkpoint, one line each.
-    """
-
-    trainee: Trainee
-    body: nn.Module
-    dim: int
-    preprocess: Preprocess
-    weights: str
-    weights_sha256: str
-    notes: list[str]
-
-
 def arrays_of(module: nn.Module) -> dict[str, np.ndarray]:
     """A module's tensors by its own names: ``fc.weight``, ``fc.bias``, …."""
     return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
@@ -188,63 +163,38 @@ def arrays_of(module: nn.Module) -> dict[str, np.ndarray]:
 
 def build_start(
     request: TrainingRequest, recipe: Recipe, n_classes: int, dropout: float = 0.0
-) -> TrainingStart:
-    """Build the network that was asked for, with the recipe's classifiers, and load what it starts from.
+) -> tuple[Backbone, Trainee]:
+    """The network that was asked for, with what it starts from, and the same with the recipe's classifiers.
+
+    Its own are taken out of ``Backbone.network.body``. Random weights are decided by the seed.
 
     Raises:
         UsageError: unknown model or argument; no pretrained weights exist; a simplex that does not fit.
         InputError: a checkpoint that is missing, torn or of another architecture.
         EnvironmentFault: pretrained weights cannot be downloaded.
     """
-    network, preprocess, weights, notes = _open(request, n_classes, dropout)
-    network.extractor.eval()
-    dim, _ = probe(network, preprocess.image_size)
-    for classifier in network.classifiers:
-        if classifier in dict(network.body.named_modules()):  # one may lie within another
-            replace(network.body, classifier, nn.Identity())
-    own = network.classifier if _is_fresh(request) else None
-    with seeds.seeded(request.seed, "heads"):
-        first, *others = recipe.heads
-        heads = {first: _classifier(recipe.head, dim, n_classes, own)}
-        heads |= {name: _classifier(recipe.head, dim, n_classes, None) for name in others}
-    return TrainingStart(
-        trainee=Trainee(network.extractor, heads),
-        body=network.body,
-        dim=dim,
-        preprocess=preprocess,
-        weights=weights,
-        weights_sha256=hash_weights(network.body, network.classifiers),
-        notes=notes,
-    )
-
-
-def _is_fresh(request: TrainingRequest) -> bool:
-    """Whether training starts from random weights."""
-    return request.checkpoint is None and not request.pretrained
-
-
-def _open(
-    request: TrainingRequest, n_classes: int, dropout: float
-) -> tuple[Network, Preprocess, str, list[str]]:
-    """The network with its weights, how it sees images, where its weights are from, what to say of them."""
-    given, arguments, checkpoint = request.preprocess(), dict(request.model_args), request.checkpoint
+    given, arguments = request.preprocess(), dict(request.model_args)
     check_arguments(arguments)
     if dropout:
         arguments["drop_rate"] = dropout
-    if _is_fresh(request):  # a classifier of the right size comes with the model's own initialisation
+    fresh = request.checkpoint is None and not request.pretrained
+    if fresh:  # a classifier of the right size comes with the model's own initialisation
         arguments["num_classes"] = n_classes
-    loaded = read_given(checkpoint, request.checkpoint_key, request.ignore_tensors)
-    pretrained, seed = request.pretrained and checkpoint is None, seeds.derive(request.seed, "init")
+    loaded = read_given(request.checkpoint, request.checkpoint_key, request.ignore_tensors)
+    pretrained, seed = request.pretrained and loaded is None, seeds.derive(request.seed, "init")
     network = open_network(request.model, pretrained, arguments, given, seed)
-    source, metadata = "pretrained" if pretrained else "random", dict[str, str]()
-    notes: list[str] = []
-    if loaded is not None:
-        notes = load_weights(network.body, loaded, network.classifiers, network.adapt).notes
-        source, metadata = loaded.path.name, dict(loaded.metadata)
-    preprocess = resolve_preprocess(network.config, metadata, given, checkpoint or request.model)
-    if preprocess.image_size <= SMALL_IMAGE and "crop_pct" not in given:  # no border to spare
-        preprocess = dataclasses.replace(preprocess, crop_pct=1.0)
-    return network, preprocess, source, notes
+    backbone = assemble(request.model, network, loaded, arguments, given, trains=True)
+    if backbone.preprocess.image_size <= SMALL_IMAGE and "crop_pct" not in given:  # no border to spare
+        backbone.preprocess = dataclasses.replace(backbone.preprocess, crop_pct=1.0)
+    for classifier in network.classifiers:
+        if classifier in dict(network.body.named_modules()):  # one may lie within another
+            replace(network.body, classifier, nn.Identity())
+    with seeds.seeded(request.seed, "heads"):
+        first, *others = recipe.heads
+        own = network.classifier if fresh else None
+        heads = {first: _classifier(recipe.head, backbone.dim, n_classes, own)}
+        heads |= {name: _classifier(recipe.head, backbone.dim, n_classes, None) for name in others}
+    return backbone, Trainee(network.extractor, heads)
 
 
 def _classifier(kind: str, dim: int, n_classes: int, own: nn.Linear | None) -> nn.Module:

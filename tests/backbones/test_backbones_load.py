@@ -15,7 +15,6 @@ from torch import nn
 
 from ltfix import files
 from ltfix.backbones.load import load_backbone
-from ltfix.backbones.network import freeze
 from ltfix.errors import InputError, UsageError
 from ltfix.heads.head import Head
 
@@ -64,6 +63,8 @@ def test_metadata_of_the_packed_efficientnet_is_believed(shared_data: Path):
 
 def test_random_weights_are_seeded_and_bring_no_classifier():
     one, same, other = (load_backbone("resnet10t", pretrained=False, seed=s) for s in (1, 1, 2))
+    assert not any(module.training for module in one.model.modules())
+    assert not any(parameter.requires_grad for parameter in one.model.parameters())
     assert one.info["weights_sha256"] == same.info["weights_sha256"] != other.info["weights_sha256"]
     assert one.head is None
     assert one.info["weights"] == "random"
@@ -171,7 +172,7 @@ def test_a_run_folder(tmp_path: Path):
     assert backbone.info["run"] == "mine"
     assert backbone.info["args"] == {"drop_rate": 0.1}
     assert not backbone.notes
-    freeze(model)
+    model.eval().requires_grad_(False)
     images = torch.rand(2, 3, 24, 24)
     with torch.inference_mode():
         expected = model.forward_head(model.forward_features(images), pre_logits=True)

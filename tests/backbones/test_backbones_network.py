@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ltfix.backbones.network import Network, build, freeze, probe
+from ltfix.backbones.network import Network, build, probe
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 
 
@@ -60,10 +60,3 @@ def test_building_is_seeded_and_leaves_the_global_generator():
     one, two = (build(lambda: nn.Linear(3, 3), "x", pretrained=False, seed=7) for _ in range(2))
     assert torch.equal(one.weight, two.weight)  # type: ignore[arg-type]
     assert torch.equal(before, torch.random.get_rng_state())
-
-
-def test_freezing():
-    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    freeze(model)
-    assert not any(module.training for module in model.modules())
-    assert not any(parameter.requires_grad for parameter in model.parameters())

@@ -11,7 +11,6 @@ import torchvision
 from torch import nn
 
 from ltfix.backbones.load import load_backbone
-from ltfix.backbones.network import freeze
 from ltfix.errors import EnvironmentFault
 
 
@@ -21,7 +20,7 @@ def test_torchvision_features_are_the_last_linears_input(name: str):
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = torchvision.models.get_model(name, weights=None)
-    freeze(model)
+    model.eval().requires_grad_(False)
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     seen: list[torch.Tensor] = []
     last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
