@@ -19,33 +19,7 @@ from ltfix.publishing import atomic_path, demand_place, os_errors, sweep, write_
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = [
-    "atomic_path",
-    "check_format",
-    "completed",
-    "demand_place",
-    "demand_regular",
-    "enter",
-    "lock",
-    "occupied",
-    "os_errors",
-    "pack",
-    "parse_json",
-    "read_json",
-    "remove",
-    "sha256_bytes",
-    "sha256_file",
-    "sha256_json",
-    "sha256_texts",
-    "sweep",
-    "to_json",
-    "write_bytes",
-    "write_json",
-    "write_safetensors",
-    "write_text",
-    "write_together",
-]
-
+__all__ = ["atomic_path", "demand_place", "os_errors", "sweep", "write_bytes", "write_together"]
 _DEEP = 64  # levels of JSON: what walks it may recurse
 ENDINGS = (".safetensors", ".npz")
 

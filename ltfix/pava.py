@@ -86,29 +86,6 @@ def isotonic(y: Any, weight: Any = None) -> Any:
     return _isotonic_numpy(y, weight)
 
 
-def pava(y: Any, weight: Any = None) -> tuple[np.ndarray, np.ndarray]:
-    """The same for one sequence, with its blocks.
-
-    Args:
-        y: shape [K], anything numpy takes; types as in `isotonic`.
-        weight: shape [K] or None.
-
-    Returns:
-        The solution [K] and the block edges int64 [B + 1]: block b is ``edges[b]:edges[b + 1]``.
-
-    Raises:
-        TypeError, ValueError: as `isotonic`; K = 0 is allowed here and has no blocks.
-    """
-    values = _as_float(y)
-    rows = _contiguous(values, _computed_in(values.dtype))
-    if rows.ndim != 1:
-        raise ValueError(f"y must have 1 dimension(s), not {rows.ndim}")
-    out, starts = np.empty_like(rows), np.empty(len(rows) + 1, np.int64)
-    weights = None if weight is None else _contiguous(weight, rows.dtype)
-    blocks = _kernel(rows, out, starts, weights)
-    return out.astype(values.dtype, copy=False), starts[: blocks + 1]
-
-
 def _isotonic_numpy(y: Any, weight: Any) -> np.ndarray:
     values = _as_float(y)
     out, _ = _solve(values, weight)

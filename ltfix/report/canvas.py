@@ -16,7 +16,9 @@ from ltfix import files
 from ltfix.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.axes import Axes as Axes  # noqa: PLC0414 - for the figures
+else:
+    Axes = Any  # matplotlib is an extra, and this its name in annotations
 
 SUFFIXES = (".png", ".pdf", ".svg", ".json")
 COLOURS = {  # each is the page's CSS variable of that name, which has another value on a dark page

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import ltfix
 from ltfix.errors import InputError
-from ltfix.pava import pava
+from ltfix.pava import _solve
 from ltfix.stage2.layers import samn
 from ltfix.stage2.layers.samn import SAMNLinear
 
@@ -62,7 +62,7 @@ def test_row_norms_stay_monotone_in_the_metric(counts: list[int], seed: int, var
 def test_row_norms_are_equal_inside_a_block(counts: list[int], seed: int):
     module, _ = trained(counts, seed)
     norms = module.folded()[0].detach().norm(dim=1)[module.perm]
-    _, edges = pava(module.raw_weight.detach()[module.perm].numpy())
+    _, (edges,) = _solve(module.raw_weight.detach()[module.perm].numpy(), None)
     for start, stop in itertools.pairwise(edges):
         assert torch.allclose(norms[start:stop], norms[start], rtol=1e-5)
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ltfix.evaluation.shots import SHOTS
-from ltfix.report.canvas import Panel, label
+from ltfix.report.canvas import Axes, Panel, label
 from ltfix.report.figures.heat import heat_map
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "Where the samples of each shot go"
 READ = (

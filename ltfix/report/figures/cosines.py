@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ltfix.evaluation.reports.features import class_means, cosine_map
-from ltfix.report.canvas import MAP, Panel, label, line
+from ltfix.report.canvas import MAP, Axes, Panel, label, line
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "Cosine between the classes' mean features"
 READ = (

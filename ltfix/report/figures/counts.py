@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ltfix.evaluation.shots import SHOTS
-from ltfix.report.canvas import COLOURS, Panel, label, log_scale
+from ltfix.report.canvas import COLOURS, Axes, Panel, label, log_scale
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "Training samples of each class"
 READ = "Each step is one class, the commonest at the left: the steeper the curve, the longer the tail."

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ltfix.report.canvas import COLOURS, Panel, label, legend_above
+from ltfix.report.canvas import COLOURS, Axes, Panel, label, legend_above
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "Norm of each class's weights, epoch by epoch"
 READ = (

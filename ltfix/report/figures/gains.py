@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ltfix.evaluation.shots import SHOTS
-from ltfix.report.canvas import COLOURS, Panel, label
+from ltfix.report.canvas import COLOURS, Axes, Panel, label
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "Gained and lost, by shot"
 READ = (

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ltfix.report.canvas import COLOURS, line
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ltfix.report.canvas import COLOURS, Axes, line
 
 FAINTEST, STRONGEST = 0.06, 0.72  # of the colour, so that ink is read on it, on light and dark pages
 

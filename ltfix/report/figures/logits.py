@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
-from ltfix.report.canvas import COLOURS, Panel, label
+from ltfix.report.canvas import COLOURS, Axes, Panel, label
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "Logits of a class on its own samples and on all others, by shot"
 READ = (

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ltfix.report.canvas import COLOURS, LINES, Panel, label, line
+from ltfix.report.canvas import COLOURS, LINES, Axes, Panel, label, line
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "Logit margin (LoMa) in tens of classes"
 READ = (

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ltfix.report.canvas import Panel, label
+from ltfix.report.canvas import Axes, Panel, label
 from ltfix.report.figures.trend import against_counts, trend
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "Norm of each class's weights against its training samples"
 READ = (

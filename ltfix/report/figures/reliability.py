@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ltfix.evaluation.reports.calibration import calibrate, expected_calibration_error, reliability
-from ltfix.report.canvas import COLOURS, Panel, label
+from ltfix.report.canvas import COLOURS, Axes, Panel, label
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "Reliability of the probabilities"
 READ = (

@@ -6,18 +6,15 @@ import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ltfix.errors import UsageError
 from ltfix.evaluation.metrics import TITLES
 from ltfix.evaluation.shots import SHOTS
 from ltfix.evaluation.table import format_value
-from ltfix.report.canvas import COLOURS, LINES, Panel, label, legend_above, line, log_scale
+from ltfix.report.canvas import COLOURS, LINES, Axes, Panel, label, legend_above, line, log_scale
 from ltfix.report.figures.heat import heat_map
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "How the accuracy depends on the values"
 READ = (

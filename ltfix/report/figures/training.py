@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ltfix.evaluation.shots import SHOTS
-from ltfix.report.canvas import COLOURS, Panel, label, legend_above
+from ltfix.report.canvas import COLOURS, Axes, Panel, label, legend_above
 from ltfix.report.subject import Subject
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "While it was fitted"
 READ = (

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ltfix.evaluation.shots import SHOTS
-from ltfix.report.canvas import COLOURS, log_scale
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ltfix.report.canvas import COLOURS, Axes, log_scale
 
 GROUPS = 12
 FEW_DOTS, MOST_DOTS = 40, 600
