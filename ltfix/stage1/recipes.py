@@ -14,7 +14,7 @@ from ltfix.errors import UsageError, nearest
 from ltfix.images import SMALL_IMAGE
 from ltfix.stage1.entries import PAPERS, PRESETS, RECIPES, Recipe
 from ltfix.stage2.methods.catalog import DRW, HEADS, SAMPLERS
-from ltfix.stage2.methods.parts import LARGE_K, Value, clash
+from ltfix.stage2.methods.parts import LARGE_K, clash
 
 MANY_CLASSES = 5000  # from here the inat preset
 _PUBLISHED = {"ImageNet-LT": "imagenet-lt", "iNaturalist 2018": "inat"}
@@ -113,7 +113,7 @@ def resolve(recipe: Recipe, preset: str, given: Mapping[str, Any], n_classes: in
             raise UsageError(
                 f"recipe {recipe.name} has no value {name!r}", where=name, hint=nearest(name, spec)
             )
-        values[name] = _read(name, value, spec[name])
+        values[name] = spec[name].read(name, value)
     if values["warmup_epochs"] > values["epochs"]:
         raise UsageError(f"{values['warmup_epochs']} warm-up epochs are more than {values['epochs']} epochs")
     head = HEADS[recipe.head].under({"cosine": "plain"})
@@ -127,18 +127,3 @@ def resolve(recipe: Recipe, preset: str, given: Mapping[str, Any], n_classes: in
     if why_not is not None:
         raise UsageError(why_not, where=f"recipe {recipe.name}")
     return values
-
-
-_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-
-
-def _read(name: str, value: Any, spec: Value) -> Any:
-    """``value`` as the kind that the default is; what stage 2 has no kind for is read here."""
-    if isinstance(spec.default, bool):
-        word = str(value).lower()
-        if word not in _TRUE + _FALSE:
-            raise UsageError(f"{name} must be true or false, found {value!r}", where=name)
-        return word in _TRUE
-    if isinstance(spec.default, str) and not spec.choices:
-        return str(value)
-    return spec.read(name, value)

@@ -20,6 +20,7 @@ Setting = Mapping[str, Any]
 
 LARGEST = 1e38  # what float32 still holds
 LARGE_K = 1000  # so many classes are many
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Value:
     Attributes:
         default: what it is where nobody gives it. None is found when fitting: ``by_classes`` says it, else
             the numbers of ``grid`` are tried on validation samples.
-        choices: the words it may be; a value without them is a number from ``low`` to ``high``.
+        choices: the words it may be; a value without them is a number from ``low`` to ``high``, or, as its
+            default is, true or false or any text.
         positive: zero is not allowed either.
         by_classes: the default below 1000 classes, and from there.
         only: the choice it goes with, ``form=focal``; beside another it would do nothing.
@@ -74,6 +76,12 @@ class Value:
             if value not in self.choices:
                 raise UsageError(f"{name} is {cut(value)}", where=where, hint=f"it may be {self.allowed}")
             return value
+        if isinstance(self.default, bool):
+            if str(value).lower() not in _TRUE + _FALSE:
+                raise UsageError(f"{name} must be true or false, found {value!r}", where=where)
+            return str(value).lower() in _TRUE
+        if isinstance(self.default, str):
+            return str(value)
         whole = isinstance(self.default, int)
         try:
             number = int(value) if whole else float(value)
