@@ -156,6 +156,8 @@ def _usage(err: Any) -> UsageError:
         name = option.lstrip("-").replace("-", "_")
         if is_set(name):
             hint = f"write --set {name.replace('_', '-')}=…"
+        if name == "loss" and "--methods" in known:
+            hint = "a row has its own: --methods ce:loss=NAME"
         return UsageError(f"no such option: {option}", where=where, hint=hint)
     text = " ".join(err.format_message().split()).rstrip(".")
     for theirs, ours in _PLAIN.items():

@@ -201,10 +201,9 @@ def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet, no_star
         hint = "`ltfix evaluate TRAIN HEAD cache=TEST` has one where TRAIN came with its classifier"
         raise UsageError(f"no row of stage 1: {no_start}", where="against=stage-1", hint=hint)
     if isinstance(against, str | Path) and not completed(Path(against)).exists():
-        names = [row.name for row in rows]
-        raise InputError(
-            f"no row and no file is {str(against)!r}", where="against", hint=nearest(str(against), names)
-        )
+        near = nearest(str(against), [row.name for row in rows])
+        hint = f"{near}; of a head that is no row its file, as heads/NAME.safetensors"
+        raise InputError(f"no row and no file is {str(against)!r}", where="against", hint=hint)
     opened = against if isinstance(against, Head | FeatureCache) else open_given(against)
     head = opened.head if isinstance(opened, FeatureCache) else opened
     if head is None:

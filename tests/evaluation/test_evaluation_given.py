@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from evaluation_samples import COUNTS, cache_of, head_of, noisy, write_cache
 
+import ltfix
 from ltfix.errors import InputError
 from ltfix.evaluation.given import class_names, collect, is_same
 from ltfix.features.read import open_cache
@@ -179,6 +180,19 @@ def test_a_copy_is_the_same_samples_and_others_of_these_labels_are_not(tmp_path:
     assert is_same(cache, open_cache(tmp_path / "copy.npz"))
     assert not is_same(cache, cache_of(other.features, cache.labels))
     assert not is_same(cache, None)
+
+
+def test_files_of_one_name_have_their_folder_before_it(tmp_path: Path):
+    cache, head = noisy(counts=COUNTS)
+    places = [
+        tmp_path / folder / f"{stem}.safetensors" for folder in "ab" for stem in ("ce", f"los-{folder}")
+    ]
+    for place in places:
+        place.parent.mkdir(exist_ok=True)
+        head.save(place)
+    found = ltfix.evaluate(places, cache)
+    assert [row["name"] for row in found.tables()[0].rows] == ["a/ce", "los-a", "b/ce", "los-b"]
+    assert [row["name"] for row in found.heads] == ["ce", "los-a", "ce", "los-b"]
 
 
 def test_a_head_has_no_name_to_be_set():

@@ -509,10 +509,11 @@ def test_rows_that_a_budget_left_at_their_published_values_are_not_called_tuned(
         for budget_, end in (("1p", "-tuned"), ("1p", ""), ("100000p", "-tuned"))
     ]
     names = [{row["name"] for row in found.rows} for found in rows]
-    assert names[0] == names[1] == {"stage-1", "ce-epochs2", "tau-norm"}
+    assert names[0] == names[1] == {"stage-1", "ce-epochs2", "tau-norm-tuned"}  # which has no published τ
     assert names[2] == {"stage-1", "ce-epochs2-tuned", "tau-norm-tuned"}
-    assert ", published values but for" in rows[0].title
-    assert "tuned but for" in rows[2].title
+    assert rows[0].title.endswith(", published values but for epochs=2")
+    assert any(": tau; on " in note for note in rows[0].notes)
+    assert rows[2].title.endswith(", tuned but for epochs=2")
 
 
 @pytest.mark.skipif(not _cpu_has_bf16(), reason="this processor has no bfloat16")

@@ -120,7 +120,7 @@ def compare(
     if bars:
         means = [{**row, **{key: row[key] and row[key]["mean"] for key in SCORES}} for row in rows]
         about["gates"] = gate.outcomes(bars, means)
-    return Comparison(rows, left_out, about, _title(bench, given, fitted), _notes(bench, numbers, chosen))
+    return Comparison(rows, left_out, about, _title(fits, given), _notes(bench, numbers, chosen))
 
 
 def _row_called(name: str, first: str, wanted: Sequence[Entry]) -> str:
@@ -210,8 +210,10 @@ def _about(fits: Fits, seeds: Sequence[int]) -> dict[str, Any]:
 
 def _chosen(fits: Fits, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]:
     """The samples that something was chosen on, in words, None where nothing was; and the note of it."""
-    bench, tuned = fits.bench, any(entry.tuned for entry in fitted)
-    values = ["all values"] if tuned else sorted({name for entry in fitted for name in entry.values.open})
+    bench = fits.bench
+    values = (
+        ["all values"] if fits.tunes else sorted({name for entry in fitted for name in entry.values.open})
+    )
     if not values and not bench.material.options.tune:
         return None, []
     on = bench.material.folds()[0].where
@@ -222,9 +224,9 @@ def _chosen(fits: Fits, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]
     ]
 
 
-def _title(bench: Bench, given: Mapping[str, Any], fitted: Sequence[Entry]) -> str:
-    tuned = any(entry.tuned for entry in fitted)
-    how = dataclasses.replace(bench.material.options, tune=tuned).told(given)
+def _title(fits: Fits, given: Mapping[str, Any]) -> str:
+    bench = fits.bench
+    how = dataclasses.replace(bench.material.options, tune=fits.tunes).told(given)
     return f"{bench.where}: {len(bench.labels)} samples; heads of {bench.material.train.path}, {how}"
 
 

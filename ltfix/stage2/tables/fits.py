@@ -55,14 +55,15 @@ class Fits:
         self.store.refuse_others({_file(e, seed): self.settings(e, seed) for e in wanted for seed in seeds})
 
     def limited(self, wanted: Sequence[Entry], n_seeds: int) -> list[Entry]:
-        """The entries as a budget leaves them: not tuned where the published values alone have room."""
+        """The entries as a budget leaves them: not tuned where it has room for the published values alone."""
         if self.bench.material.options.budget is None:
             return list(wanted)
         fits = self.runnable(wanted)
         self.searched = self.within_budget(fits.values(), n_seeds)
         self.common["searched"] = self.searched.search.about.get("tuned_on")  # it decides the heads
-        left = {name: dataclasses.replace(fit, material=self.searched).is_tuned for name, fit in fits.items()}
-        return [entry if left.get(entry.name, True) else entry.untuned() for entry in wanted]
+        limited = {name: dataclasses.replace(fit, material=self.searched) for name, fit in fits.items()}
+        fixed = {name for name, fit in limited.items() if len(fit.candidates()) == 1}
+        return [entry.untuned() if entry.name in fixed else entry for entry in wanted]
 
     def finish(self, wanted: Sequence[Entry], seeds: Sequence[int]) -> AllRuns:
         """The runs of every entry by seed, those that are missing fitted; and why an entry has none."""
@@ -88,6 +89,11 @@ class Fits:
                 runs = {**finished[entry.name], **made}
                 finished[entry.name] = {seed: runs[seed] for seed in asked[entry.name]}
         return finished, left_out
+
+    @property
+    def tunes(self) -> bool:
+        """Whether more is tried than the published values, which a budget may leave alone."""
+        return self.bench.material.options.tune and (not self.searched or self.searched.search.settings > 0)
 
     @property
     def budget(self) -> Mapping[str, Any]:

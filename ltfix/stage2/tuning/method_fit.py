@@ -87,11 +87,6 @@ class MethodFit:
             found = part.of(nearest_first(found, self.values))
         return found if len(found) > 1 else self._candidates(tune=False)
 
-    @property
-    def is_tuned(self) -> bool:
-        """Whether tuning tries more than the method does for itself."""
-        return self.candidates() != self._candidates(tune=False)
-
     def _candidates(self, *, tune: bool) -> list[Candidate]:
         o = self.material.options
         return candidates(

@@ -47,7 +47,7 @@ _SCORING = {
     "chosen",
 }  # a head is the same beside others
 _CHOOSING = {"val", "choices_by_seed", "searched", "tune", "budget", "val_fraction", "val_per_class"}
-_APART = {  # of settings that differ, what heads are called; the first is told
+_APART = {  # what heads are called that differ in a setting
     "train": "of other features",
     "version": "of another version of ltfix",
     "method": "whose method or loss was another then",
@@ -208,7 +208,7 @@ def _apart(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:
     """In what finished heads differ from those of these settings, in words; None: in what scored them."""
     theirs, ours = _flat(theirs), _flat(files.parse_json(files.to_json(ours), "settings"))
     same = _SCORING if ours.get("chosen") or theirs.get("chosen", True) else _SCORING | _CHOOSING
-    name = next((n for n in (*_APART, *ours) if n in ours and n not in same and theirs.get(n) != ours[n]), "")
+    name = next((n for n in ("version", *ours) if n not in same and theirs.get(n) != ours.get(n)), "")
     told = f"without {name}" if theirs.get(name) is None else f"with {name}={theirs[name]}"
     return _APART.get(name, told) if name else None
 
