@@ -27,10 +27,12 @@ to itself, not to the variable or the file. In the file each command has a table
 option names, with `-` or `_`; `work`, `seed`, `device`, `threads` and `quiet` may stand above the tables and
 then serve every command, as `LTFIX_SEED` does; every other variable names its command
 (`LTFIX_EVALUATE_FORMAT`, not `LTFIX_FORMAT`). Arguments given by place (CACHE, HEAD) have no key and no
-variable. An empty variable sets nothing, an empty text for a path is an error. Paths in the file are
-relative to the file's folder. A repeatable `key=value` option may be a table: `[fit.set]` with `tau = 0.7`
-says what `--set tau=0.7` says. `ltfix init` writes a file with the options in comments, but for those of one
-run (`--overwrite`, `--dry-run`, `--verify`, `--output`, `--format`), which the file may set all the same.
+variable. An empty variable sets nothing, an empty text for a path is an error. Paths in the file, within
+`list:FILE`, `local-dir:FOLDER` and `my.py:NAME` too, are relative to the file's folder; typed ones and those
+of variables to the working folder. A repeatable `key=value` option may be a table: `[fit.set]` with
+`tau = 0.7` says what `--set tau=0.7` says, and `calibrate = true` what `--calibrate` says. `ltfix init`
+writes a file with the options in comments, but for those of one run (`--overwrite`, `--dry-run`,
+`--verify`, `--output`, `--format`), which the file may set all the same.
 
 **Misspelt names** are errors. Every command reads the whole file: an unknown key or a value of the wrong
 type is refused in any table. `ltfix init --check` writes nothing and ends with 2 at what a command would
@@ -52,7 +54,8 @@ whole or absent.
 
 **Formats**: where no `--format` is given, `--output FILE` is written by its ending: `.json`, `.csv`, `.md`,
 `.tex` and `.xml` (JUnit, which needs a gate), by `predict` `.json`, `.jsonl`, `.csv` and `.parquet`. `.txt`
-and a name without an ending get the table; any other ending is refused.
+and a name without an ending get the table; any other ending is refused. The ending of a typed `--output` goes
+before a `format` of the file or of a variable; one that says nothing leaves it.
 
 **Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped, and as wide as
 their columns need, whatever `COLUMNS` says. With `FORCE_COLOR` they are piped as a terminal shows them:

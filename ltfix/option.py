@@ -34,7 +34,7 @@ class Option:
         alone: of ``choices``, the one that is meant where none follows.
         joined: may be given again, or as a list; the text is all of them with commas between.
         path: how a text names a path: "data" as a source of images does, "model" where it may be the name
-            of a model too, "place" where it may be a URL.
+            of a model too, "name" where it may be any other, "place" where it may be a URL.
     """
 
     help: str
@@ -47,7 +47,7 @@ class Option:
     unset: str = ""
     alone: str = ""
     joined: bool = False
-    path: Literal["", "data", "model", "place"] = ""
+    path: Literal["", "data", "model", "name", "place"] = ""
 
 
 def option(default: Any, help: str, **more: Any) -> Any:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from ltfix.cli import config
+from ltfix.cli.commands import RESUMED
 from ltfix.cli.printable import printable
 from ltfix.cli.signals import ENDINGS, Terminated
 from ltfix.cli.spelling import is_set, spell_error
@@ -88,9 +89,11 @@ class Boundary:
 
 
 def interrupted(err: BaseException) -> int:
-    """Say which signal it was; its exit code."""
+    """Say which signal it was, and whether the command goes on when it is given again; its exit code."""
     word, code = next(ending[1:] for ending in ENDINGS.values() if isinstance(err, ending[0]))
-    say(f"ltfix: {word}")
+    here = config.current()
+    resumed = here.command in RESUMED or here.values.get("method") == "auto"
+    say(f"ltfix: {word}{'; the same command again goes on from here' * resumed}")
     return code
 
 

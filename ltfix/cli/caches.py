@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,7 +38,7 @@ def locate(
     place = given or usual(work, split)
     if place is None:
         what = "training" if split == "train" else split
-        hint = f"`ltfix extract` writes them, or name a cache: {spelled}"
+        hint = f"`ltfix extract` writes them, work=DIR names their project, or name a cache: {spelled}"
         raise InputError(f"no {what} features", where=work / "features" / split, hint=hint)
     return open_named(place, names)
 
@@ -86,6 +87,11 @@ def usual(work: Path, split: str) -> Path | None:
 
     place = completed(work / "features" / split)
     return place if place.exists() else None
+
+
+def fitted_on(head: Path, work: Path) -> Path | None:
+    """The usual training features: of ``work``, else of the project in whose heads/ a head lies."""
+    return usual(work, "train") or usual(Path(os.path.normpath(head.parent / "..")), "train")
 
 
 def locate_val(

@@ -35,6 +35,9 @@ COMMANDS = {
 }
 
 
+RESUMED = ("extract", "import", "compare", "train-backbone")  # given again they go on where they stopped
+
+
 def load(name: str) -> Callable[..., Any]:
     """The function of one command; imports its file."""
     command = COMMANDS[name]

@@ -148,10 +148,11 @@ def read_values(here: Invocation) -> dict[str, Any]:
     return {**shared, **own}
 
 
-def of_extract(key: str) -> str | None:
-    """The source or file that the file has for ``extract``, as seen from here; None: it says nothing."""
+def of_extract(*keys: str) -> list[str]:
+    """What the file has for these options of ``extract``, paths as seen from here."""
     file = current().file
-    return None if file is None else read_tables(file, "extract", may_set("extract"))[1].get(key)
+    own = {} if file is None else read_tables(file, "extract", may_set("extract"))[1]
+    return [own[key] for key in keys if key in own]
 
 
 def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list[str]:

@@ -95,6 +95,8 @@ def _from_toml(parameter: Parameter, value: object, file: Path, where: str) -> o
 
 def _scalar(parameter: Parameter, value: object, file: Path, where: str) -> object:
     kind = parameter.kind
+    if parameter.option.alone and isinstance(value, bool):  # calibrate = true says what --calibrate says
+        return parameter.option.alone if value else None
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = {
         bool: isinstance(value, bool),

@@ -52,7 +52,8 @@ def refuse_unused(names: Iterable[str], user: str) -> None:
     """
     here = config.current()
     for name in names:
-        option, source = "--" + name.replace("_", "-"), config.origin(name)
+        no = "no-" if here.values.get(name) is False else ""
+        option, source = f"--{no}{name.replace('_', '-')}", config.origin(name)
         if source == "option":
             where = f"ltfix {here.command}".strip()
             raise UsageError(f"{user} does not use {option}", where=where, hint="leave it out")
@@ -120,15 +121,17 @@ def deliver(text: str, output: Path | None, *, overwrite: bool = False, drawn: b
 
 
 def format_of(form: str, output: Path | None, endings: Mapping[str, str] = ENDINGS) -> str:
-    """The format that was asked for, else that of the file's ending; a table where it has none, or ``.txt``.
+    """The format that was typed, else that of a typed file's ending, else that of variable or file, else that
+    of the ending; a table where it has none, or ``.txt``.
 
     Raises:
         UsageError: an ending of no format, as ``.yaml``.
     """
-    if output is None or config.origin("format") != "default":
+    asked, typed = config.origin("format"), config.origin("output") == "option"
+    if output is None or asked == "option" or (asked != "default" and not typed):
         return form
     known, ending = {**endings, ".txt": "table"}, output.suffix.lower()
-    if ending and ending not in known:
+    if ending and ending not in known and asked == "default":
         hint = f"known: {', '.join(sorted(known))}, none; or choose by --format"
         raise UsageError(f"{ending} is the ending of no format", where=f"--output {output}", hint=hint)
     return known.get(ending, form)

@@ -68,7 +68,7 @@ def evaluate(
     against: Annotated[
         str | None,
         Option(
-            "Compare with this head (a file, or stage-1) by a paired bootstrap.",
+            "Compare with this head by a paired bootstrap: a file, or a row, as stage-1 or probe.",
             metavar="HEAD",
             path="model",
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import config, console
-from ltfix.cli.caches import named_head, usual
+from ltfix.cli.caches import fitted_on, named_head, usual
 from ltfix.cli.options import WorkFolder
 from ltfix.cli.signature import ARGUMENT
 from ltfix.exporting.request import FORMATS, ExportRequest
@@ -41,10 +41,10 @@ def export(
     written = write(
         head,
         out or work / "exports" / f"{head.stem}{FORMATS[request.to]}",
-        cache=cache or usual(work, "train"),
+        cache=cache or fitted_on(head, work),
         test=test or usual(work, "test"),
         progress=console.progress(),
-        request=dataclasses.replace(request, weights=config.of_extract("checkpoint")),
+        request=dataclasses.replace(request, said=config.of_extract("backbone", "checkpoint")),
     )
     console.write(
         f"{written.format}: {written.path}\n"

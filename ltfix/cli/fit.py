@@ -125,10 +125,10 @@ def look_up(
     """
     from ltfix.stage2.fit import plan_fit
 
-    own = {"methods": methods, "save_heads": folder}
+    own = {"methods": methods, "save_heads": folder, "average": not options.average}
     if method != AUTO and any(own.values()):
         console.refuse_unused([name for name, value in own.items() if value], f"method {method}")
-        methods = None
+        methods, options = None, dataclasses.replace(options, average=True)
     entry, loss, trace = _entry(method, loss, values, set_, trace)
     given, origins = ({}, {}) if entry == AUTO else given_values(entry, values, set_)
     if options.init is not None and isinstance(entry, Method) and entry.needs_no_start:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import config, console
-from ltfix.cli.caches import named_head, of_its_run, usual
+from ltfix.cli.caches import fitted_on, named_head, of_its_run
 from ltfix.cli.options import WorkFolder
 from ltfix.cli.signature import ARGUMENT
 from ltfix.errors import UsageError
@@ -60,12 +60,11 @@ def predict(
 
     if probs is not None:
         formats.check_probabilities(probs)
-    weights = config.of_extract("checkpoint")
-    request = dataclasses.replace(of_its_run(request), device=run.device, weights=weights)
+    said = config.of_extract("backbone", "checkpoint")
+    request = dataclasses.replace(of_its_run(request), device=run.device, said=said)
     shown = console.progress() if output is not None or not sys.stdout.isatty() else _Notes()
-    found = ask(
-        named_head(model, work), data, cache=cache or usual(work, "train"), request=request, progress=shown
-    )
+    model = named_head(model, work)
+    found = ask(model, data, cache=cache or fitted_on(model, work), request=request, progress=shown)
     if "torch" in sys.modules:  # what a head says of cached features needs none
         from ltfix.compute import use_threads
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,7 @@ from ltfix.cli.caches import locate, usual
 from ltfix.cli.evaluate import kept_heads
 from ltfix.cli.options import FewBound, ManyBound, MayOverwrite, RandomSeed, TestCache, WorkFolder
 from ltfix.cli.signature import ARGUMENT
-from ltfix.errors import InputError
+from ltfix.errors import InputError, LtfixError
 from ltfix.option import Option
 from ltfix.records import record_of
 
@@ -96,14 +96,13 @@ def report(
 
 def _pictures(data: str | None, test: FeatureCache, work: Path) -> Thumbnails | None:
     """The source that was named, else the one that the project was extracted from, if it is still there."""
-    from ltfix.errors import LtfixError
     from ltfix.report.thumbnails import thumbnails
 
     if data is not None:
         return thumbnails(data, test)
     root = None if test.manifest is None else test.manifest.source.get("root")
-    for spec in (config.of_extract("data"), str(work / root) if root else None):
-        if spec is not None and not _is_far(spec):
+    for spec in (*config.of_extract("data"), *([str(work / root)] if root else [])):
+        if not _is_far(spec):
             with contextlib.suppress(LtfixError):  # no longer there, or another: the page has no pictures
                 return thumbnails(spec, test)
     return None
@@ -131,7 +130,7 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     A head tells all that is not its method's own, a cache its source and backbone.
     """
     from ltfix import runfile
-    from ltfix.features.manifest import command_of
+    from ltfix.features import manifest as manifests
     from ltfix.features.read import open_cache
 
     for path in sorted(work.glob(f"runs/*/{runfile.NAME}")):
@@ -142,20 +141,36 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     place = usual(work, "train")
     train = None if place is None else open_cache(place)
     manifest = (train or evaluation.test.cache).manifest
-    if manifest is not None and command_of(manifest.source) == "extract":
+    if manifest is not None and manifests.command_of(manifest.source) == "extract":
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])
-    trained = None if train is None else train.fingerprint
-    for head in (row.head for row in evaluation.rows):
-        if head.path is not None and _is_told(head, trained):
-            with contextlib.suppress(InputError):  # another tool's
-                yield shlex.join(["ltfix", *made(head), "--out", f"heads/{head.path.name}"])
+    heads = [row.head for row in evaluation.rows if row.path and not row.is_start]
+    places, used = dict[str, list[str]](), {str(head.meta.get("cache")) for head in heads}
+    for path in sorted(work.glob(f"features/*/{manifests.NAME}")):
+        with contextlib.suppress(LtfixError, KeyError, TypeError):  # a damaged one
+            name, other = f"features/{path.parent.name}", manifests.read_manifest(path.parent)
+            places[other.fingerprint] = [name]
+            if other.fingerprint in used and "joined" in other.source:
+                parts = [f"features/{part['name']}" for part in other.source["joined"]]
+                yield shlex.join(["ltfix", "import", *parts, "--out", name])
+    places[str(None if train is None else train.fingerprint)] = []  # the usual one need not be named
+    for head in heads:
+        yield _told(head, places)
     yield shlex.join(["ltfix", "report", *_typed(config.current())])
 
 
-def _is_told(head: Head, trained: str | None) -> bool:
-    """Whether a head says how it was fitted: on the features of this fingerprint, by no part of one's own."""
-    own = "@" in str(head.meta.get("parts"))
-    return "values" in head.meta and not own and trained in (None, head.meta.get("cache", trained))
+def _told(head: Head, places: Mapping[str, list[str]]) -> str:
+    """The command that made a head, or in a comment why none is told; ``places`` of caches, for fit."""
+    name, own = f"heads/{Path(head.path or '').name}", "@" in str(head.meta.get("parts"))
+    try:
+        command, *rest = made(head)
+    except InputError:  # another tool's
+        return f"# {name} does not say how it was fitted"
+    known: list[str] | None = [] if "cache" not in head.meta or "None" in places else None
+    place = places.get(str(head.meta.get("cache")), known) if command == "fit" else []
+    if own or place is None:
+        told = "with a method or a loss of your own" if own else "on none of the caches in features/"
+        return f"# {name} was fitted {told}"
+    return shlex.join(["ltfix", command, *place, *rest, "--out", name])
 
 
 def _typed(here: config.Invocation) -> Iterator[str]:
@@ -204,6 +219,7 @@ class ChosenBy:
     """How a head's values were chosen."""
 
     auto: AutoBy | None = None
+    chosen: list[str] = dataclasses.field(default_factory=list)
     budget: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -215,6 +231,7 @@ class FittedBy:
     parts: dict[str, str | None] = dataclasses.field(default_factory=dict)
     init: dict[str, Any] = dataclasses.field(default_factory=dict)
     coordinates: dict[str, Any] = dataclasses.field(default_factory=dict)
+    asked: dict[str, Any] = dataclasses.field(default_factory=dict)
     selection: ChosenBy = dataclasses.field(default_factory=ChosenBy)
     calibration: dict[str, Any] | None = None
     seed: int = 0
@@ -241,6 +258,9 @@ def made(head: Head) -> Iterator[str]:
             yield from ("--budget", str(told.selection.budget.get("asked")))
     else:
         yield from _fit(head, told)
+    for name, value in told.asked.items():
+        flag = name.replace("_", "-")
+        yield from (f"--no-{flag}",) if value is False else (f"--{flag}", str(value))
     if "file" in told.init:
         beside = Path(head.path or "").parent / Path(str(told.init["file"])).name
         yield from ("--init", str(beside if beside.exists() else beside.name))
@@ -274,6 +294,6 @@ def _fit(head: Head, told: FittedBy) -> Iterator[str]:
             text = str(found.get("value"))
             text = text.lower() if isinstance(found.get("value"), bool) else text
             yield from (flags[name], text) if name in flags else ("--set", f"{name}={text}")
-    for name in ("normalize", "feature_scale"):
+    for name in told.selection.chosen:
         if name in told.coordinates:
             yield from (flags[name], str(told.coordinates[name]))

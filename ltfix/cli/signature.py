@@ -18,6 +18,7 @@ import collections.abc
 import dataclasses
 import functools
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ from ltfix.option import Option, check, options_of
 ARGUMENT = "argument"  # marks a parameter that is given by place
 _NAMES = {int: "N", float: "X", Path: "PATH"}
 _LONGEST = 40  # characters of choices that help shows in place of a metavar
+_OWN = re.compile(r"[^\s,=][^,=]*\.py(?=:)")  # the file of my.py:NAME, wherever one may be named
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,15 @@ class Parameter:
             return move_data(value, folder)
         if self.option.path == "place":
             return value if "://" in value else str(folder / value)
-        if self.option.path == "model":
-            return str(folder / value) if (folder / value).exists() else value
-        return str(folder / value) if self.kind is Path and value != "-" else value
+        if self.option.path:
+            from ltfix.backbones.given import LOCAL, NOT_RUNS
+
+            _, prefix, rest = value.rpartition(LOCAL)
+            stays = self.option.path == "name" or "/" not in rest or rest.startswith(NOT_RUNS)
+            return f"{prefix}{folder / rest}" if prefix or not stays or (folder / rest).exists() else value
+        if self.kind is Path:
+            return value if value == "-" else str(folder / value)
+        return _OWN.sub(lambda file: str(folder / file[0]), value)
 
     def value(self, typed: Any) -> Any:
         """What the function or the record takes of what was typed.
@@ -112,7 +120,7 @@ def move_data(value: str, folder: Path) -> str:
     """``photos`` and ``list:train=F,test=G`` name paths that move; a prefix stays as it is."""
     prefix, colon, rest = value.partition(":")
     if not colon or len(prefix) == 1:  # C:\\photos is a path too
-        return str(folder / value)
+        return value if value == "-" else str(folder / value)
     from ltfix.images.parts import split_parts
     from ltfix.images.places import is_remote
 

@@ -27,7 +27,7 @@ from ltfix.evaluation.shots import FEW, MANY, group
 from ltfix.evaluation.testset import TestSet
 from ltfix.features.read import CacheLike, FeatureCache
 from ltfix.files import completed
-from ltfix.heads.head import STAGE1, Head
+from ltfix.heads.head import PROBE, STAGE1, Head
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 
@@ -197,12 +197,14 @@ def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet, no_star
     for row in rows:
         if against is row.head or (isinstance(against, str | Path) and str(against) in (row.name, row.path)):
             return row
-    if str(against) == STAGE1 and not Path(STAGE1).exists():
-        hint = "`ltfix evaluate TRAIN HEAD cache=TEST` has one where TRAIN came with its classifier"
-        raise UsageError(f"no row of stage 1: {no_start}", where="against=stage-1", hint=hint)
-    if isinstance(against, str | Path) and not completed(Path(against)).exists():
+    if isinstance(against, str | Path) and not completed(against).exists():
+        began = str(against) in (STAGE1, PROBE)
+        if began and no_start:
+            hint = "`ltfix evaluate TRAIN HEAD cache=TEST` has one where TRAIN came with its classifier"
+            raise UsageError(f"no row of stage 1: {no_start}", where=f"against={against}", hint=hint)
+        first = f"the heads began with {rows[0].name}: against={rows[0].name}"
         near = nearest(str(against), [row.name for row in rows])
-        hint = f"{near}; of a head that is no row its file, as heads/NAME.safetensors"
+        hint = first if began else f"{near}; of a head that is no row its file, as heads/NAME.safetensors"
         raise InputError(f"no row and no file is {str(against)!r}", where="against", hint=hint)
     opened = against if isinstance(against, Head | FeatureCache) else open_given(against)
     head = opened.head if isinstance(opened, FeatureCache) else opened

@@ -16,7 +16,6 @@ from ltfix.records import record_of
 if TYPE_CHECKING:
     from ltfix.backbones.load import Backbone
 
-_WEIGHTS = "name the weights that extract had: checkpoint=FILE"
 _GIVE = "name the body with backbone=…, and its weights with checkpoint=FILE"
 _PREPROCESS = ("image_size", "crop_pct", "mean", "std", "interpolation", "crop_mode")
 
@@ -96,28 +95,36 @@ def own_cache(
 
 def _named(record: RecordedBody, cache: FeatureCache | None, request: BodyRequest) -> dict[str, Any]:
     """Name, checkpoint and arguments for `load_backbone`: as requested, else as recorded."""
-    run = None if record.run is None or request.backbone else _find(Path("runs") / record.run, cache)
+    where, run = None if cache is None else cache.path, None
+    if record.run is not None and request.backbone is None:
+        run = _find("backbone=", f"runs/{record.run}", where, request)
     name = request.backbone or (record.name if run is None else str(run))
     if name is not None and name.startswith(LOCAL) and request.backbone is None:
-        name = f"{LOCAL}{_find(Path(name.removeprefix(LOCAL)), cache)}"
+        name = f"{LOCAL}{_find(f'backbone={LOCAL}', name.removeprefix(LOCAL), where, request)}"
     if name is None:
-        where = None if cache is None else cache.path
-        raise UsageError("it is not known of which backbone the features are", where=where, hint=_GIVE)
+        first = "name the features that the head was fitted on, cache=CACHE; or " if cache is None else ""
+        told = "it is not known of which backbone the features are"
+        raise UsageError(told, where=where, hint=first + _GIVE)
     arguments = {**record.args, **request.model_args}
     named: dict[str, Any] = {"name": name, "model_args": arguments, "checkpoint": request.checkpoint}
     if request.backbone is None and run is None and request.checkpoint is None:
         if record.weights not in (None, "pretrained", "random"):
-            lies = Path(request.weights or "")
-            known = lies.name == record.weights and lies.exists()
-            named["checkpoint"] = request.weights if known else _find(Path(record.weights), cache, _WEIGHTS)
+            named["checkpoint"] = _find("checkpoint=", str(record.weights), where, request)
         named["pretrained"] = record.weights != "random"
     return {"pretrained": request.pretrained, **named}
 
 
-def _find(path: Path, cache: FeatureCache | None, hint: str = _GIVE) -> Path:
-    """A run or a file that the cache recorded by its name, in the working folder or the cache's project."""
-    folders = [Path(), *([] if cache is None else cache.path.resolve().parents[:2])]
-    for folder in folders:
-        if (folder / path).exists():
-            return folder / path
-    raise UsageError(f"the features are of {path}, which is not here", where="checkpoint", hint=hint)
+def _find(option: str, path: str, cache: Path | None, request: BodyRequest) -> Path:
+    """What the cache recorded by its name: as is said, in the working folder, in or by the project.
+
+    Raises:
+        UsageError: it is not there; the ``option`` that names it is said.
+    """
+    folders = [Path(), *([] if cache is None else cache.resolve().parents[:3])]
+    said = [Path(str(one).removeprefix(LOCAL)) for one in request.said]
+    name = Path(path).name
+    for place in (*(one for one in said if one.name == name), *(folder / path for folder in folders)):
+        if place.exists():
+            return place
+    told = f"the features are of {path}, which is not here"
+    raise UsageError(told, where=cache, hint=f"say where it is: {option}DIR/{name}")

@@ -30,7 +30,7 @@ class BodyRequest(Checked):
         root: the folder that the paths of a list start from.
         classes: class names in index order, or a file of them, where the head has none.
         seed: of a body with random weights, and of noise.
-        weights: where the file may lie that the cache recorded by its name, if it is not beside it.
+        said: where the run, folder or file may lie that the cache recorded by its name, if not beside it.
     """
 
     backbone: str | None = option(
@@ -48,7 +48,7 @@ class BodyRequest(Checked):
         None, "Class names, one a line, where the head has none.", metavar="FILE"
     )
     seed: int = option(0, "Of a body with random weights.", low=0)
-    weights: str | Path | None = None
+    said: Sequence[str | Path] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from ltfix.errors import InputError
-from ltfix.images.folder import IMAGES, left_out, split_folders
+from ltfix.images.folder import CLASSLESS, IMAGES, left_out, split_folders
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.parts import open_parts, split_parts
@@ -108,7 +108,7 @@ def _listing(kind: str, split: str, paths: Sequence[str], rows: Placed, access: 
         else:
             others[posixpath.splitext(name)[1].lower() or "no ending"] += 1
     if not kept:
-        hint = "webdataset's shards are wds:FILE" if others[".cls"] or others[".json"] else None
+        hint = "webdataset's shards are wds:FILE" if others[".cls"] or others[".json"] else CLASSLESS
         raise InputError("no pictures in class folders", where=paths[0], hint=hint)
     kept.sort(key=lambda row: row[0].rpartition("/")[::2])  # ImageFolder's order
     samples, members = [name for name, _ in kept], [member for _, member in kept]

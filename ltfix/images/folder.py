@@ -25,6 +25,7 @@ Picture = tuple[str, int, int]  # its name, its size and its stamp
 
 # the endings that torchvision's ImageFolder reads, and two more that cameras and browsers write
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".gif")
+CLASSLESS = "`ltfix predict` and `ltfix extract unlabelled=True` take pictures without classes"
 _DEEPEST = 100  # folders in one another
 _OFTEN = 100  # ways that links may lead to one folder: a fan of links has more than time to walk them
 
@@ -95,7 +96,7 @@ def _read(folder: Path, split: str) -> Listing:
             written += [label] * len(names)
             looked.append(np.array(numbers, np.int64))
     if not samples:
-        raise InputError("it has no class folders", where=folder)
+        raise InputError("it has no class folders", where=folder, hint=CLASSLESS)
     labels = Labels(written, lambda row: f"{folder / written[row]}", names=True)
     pictures, (sizes, stamps) = FilePictures(folder, samples), np.concatenate(looked, axis=1)
     notes = left_out(split, others)

@@ -28,7 +28,9 @@ class ImportRequest(Checked):
         None, "What the features are called in it; of a CSV columns: f0,f1 or f*.  [default: found by name]"
     )
     labels: str | None = option(
-        None, "What they are called in it, a file of them, or folder: of each name.  [default: found by name]"
+        None,
+        "What they are called in it, a file of them, or folder: of each name.  [default: found by name]",
+        path="name",
     )
     classes: str | Path | Sequence[str] | None = option(
         None, "Class names in index order, one a line.", metavar="FILE"
@@ -37,6 +39,7 @@ class ImportRequest(Checked):
         None,
         "The stage-1 classifier: NAME.weight and NAME.bias of a checkpoint or .npz.",
         metavar="FILE:NAME",
+        path="place",
     )
     dtype: str | None = option(
         None,

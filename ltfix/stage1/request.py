@@ -24,7 +24,7 @@ class TrainingRequest(ImageRequest):
         values: of the recipe: epochs, lr, batch_size, weight_decay, augment, precision, ….
     """
 
-    model: str = option("cifar_resnet32", "A timm model, or torchvision:NAME.", metavar="NAME")
+    model: str = option("cifar_resnet32", "A timm model, or torchvision:NAME.", metavar="NAME", path="model")
     recipe: str = option("ce", "How to train it; `ltfix recipes`.", metavar="NAME")
     loss: LossLike | None = option(
         None, "Another loss of stage 2, like los or focal, or my.py:NAME.", metavar="NAME"

@@ -118,6 +118,8 @@ def plan_fit(
             what = "methods are what method auto chooses among"
             raise UsageError(what, where="methods", hint="leave it out")
         options.demand_tuning()
+        if not options.average:
+            raise UsageError("method auto alone averages heads", where="average", hint="leave it out")
         if options.init is not None and find_method(method).needs_no_start:
             what = f"method {method} makes its rows itself, from no start"
             raise UsageError(what, where="init", hint="leave it out")

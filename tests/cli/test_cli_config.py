@@ -8,6 +8,7 @@ import pytest
 
 from ltfix import cli
 from ltfix.cli import config, console
+from ltfix.cli.configfile import may_set, read_tables
 from ltfix.errors import UsageError
 
 Error = Callable[..., tuple[int, str]]
@@ -98,6 +99,12 @@ def test_paths_are_relative_to_the_file(probe):
     assert probe.values["extra"] == [Path("/abs"), Path("sub/e")]
     assert probe.values["data"] == "list:train=sub/a.txt,test=sub/b.txt"
     assert probe.values["backbone"] == "sub/run"
+
+
+@pytest.mark.parametrize(("said", "meant"), [("true", "one"), ("false", None), ('"shots"', "shots")])
+def test_an_option_that_may_stand_alone_may_be_true_or_false(probe, said: str, meant: str | None):
+    path = write(f"[fit]\ncalibrate = {said}\n")
+    assert read_tables(path, "fit", may_set("fit"))[1] == {"calibrate": meant}
 
 
 def test_names_that_are_no_path_stay(probe):

@@ -106,6 +106,33 @@ def test_against_a_stage_1_that_is_not_there(project: Path, capsys):
     assert "name the training cache first" in err
 
 
+def test_against_a_name_that_no_row_has_is_told_which_there_are(project: Path, capsys):
+    argv = ["evaluate", "train.npz", "heads/ce.safetensors", "--cache", "test.npz", "--against"]
+    hints = {"probe": "the heads began with stage-1: --against stage-1", "cee": "did you mean ce?; of a head"}
+    for name, hint in hints.items():
+        code, _, err = finished(capsys, *argv, name)
+        told = f"ltfix: error: no row and no file is {name!r} (--against): {hint}"
+        assert (code, err.startswith(told)) == (3, True), err
+
+
+def test_the_ending_of_a_typed_output_goes_before_a_format_that_was_not_typed(
+    project: Path, capsys, monkeypatch
+):
+    argv = ["evaluate", "train.npz", "--cache", "test.npz", "--overwrite"]
+    (project / "ltfix.toml").write_text('[evaluate]\nformat = "csv"\n')
+    for way in ("file", "environment"):
+        assert finished(capsys, *argv, "--output", "a.json")[0] == 0
+        assert json.loads((project / "a.json").read_text())["report"] == "many-medium-few"
+        assert finished(capsys, *argv, "--output", "a")[0] == 0
+        assert (project / "a").read_text().startswith("name,"), way
+        monkeypatch.setenv("LTFIX_EVALUATE_FORMAT", "csv")
+    assert finished(capsys, *argv, "--output", "a.json", "--format", "csv")[0] == 0
+    assert (project / "a.json").read_text().startswith("name,")
+    (project / "ltfix.toml").write_text('[evaluate]\noutput = "a.json"\n')  # nor was this
+    assert finished(capsys, *argv)[0] == 0
+    assert (project / "a.json").read_text().startswith("name,")
+
+
 def test_the_classifier_of_a_lone_training_file_is_the_first_row(project: Path, capsys):
     (project / "features").mkdir()
     (project / "train.npz").rename(project / "features/train.npz")
@@ -151,8 +178,8 @@ def test_the_default_cache_is_test_never_val(project: Path, capsys: pytest.Captu
     code, _, err = finished(capsys, "evaluate")
     assert code == 3
     assert err == (
-        "ltfix: error: no test features (features/test): `ltfix extract` writes them, or name a cache: "
-        "--cache CACHE\n"
+        "ltfix: error: no test features (features/test): `ltfix extract` writes them, --work DIR names their "
+        "project, or name a cache: --cache CACHE\n"
     )
 
 

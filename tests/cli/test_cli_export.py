@@ -34,6 +34,11 @@ def test_a_project_is_exported(photos: Path, tmp_path: Path, monkeypatch, capsys
     assert np.allclose(ltfix.open_export("exports/ce.pt2").logits(features), head.logits(features), atol=1e-5)
     assert run(["export", "heads/ce"]) == 2  # the same head, whose export is there
     assert "exports/ce" in capsys.readouterr().err
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir("sub")
+    assert run(["predict", "../heads/ce", "--data", str(photos), "--quiet"]) == 0
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
     for command in (["export"], ["predict", "--data", str(photos)]):
         assert run([*command[:1], "cee", *command[1:]]) == 3
         assert "no such file or folder (cee): in heads, did you mean ce?" in capsys.readouterr().err
@@ -51,13 +56,11 @@ def test_the_weights_of_the_configuration_file_are_used(tmp_path: Path, monkeypa
 
     monkeypatch.setattr("ltfix.exporting.export.export", write)
     assert run(["export", "head.safetensors"]) == 2
-    with pytest.raises(
-        UsageError, match=r"of w\.safetensors, which is not here .*: name the weights"
-    ):  # moved
+    with pytest.raises(UsageError, match=r"of w\.safetensors, which .*: checkpoint=DIR/w\.saf"):  # moved
         _named(RecordedBody(name="resnet18", weights="w.safetensors"), None, asked[0])
     Path("there").mkdir()
     Path("there/w.safetensors").touch()
     named = _named(RecordedBody(name="resnet18", weights="w.safetensors"), None, asked[0])
-    assert named["checkpoint"] == "there/w.safetensors"
-    with pytest.raises(UsageError, match=r"other\.safetensors, which is not here .*: name the weights"):
+    assert named["checkpoint"] == Path("there/w.safetensors")
+    with pytest.raises(UsageError, match=r"other\.safetensors, which is not here: say where it is: check"):
         _named(RecordedBody(name="resnet18", weights="other.safetensors"), None, asked[0])

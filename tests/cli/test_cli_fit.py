@@ -290,6 +290,7 @@ def test_several_seeds_one_head_each(project: Path, capsys):
         (["--method", "ncm", "--init", "probe"], 2, "method ncm does not use --init"),
         (["--method", "tau-norm", "--lr", "0.1"], 2, "method tau-norm does not use --lr"),
         (["--method", "tau-norm", "--loss", "los"], 2, "method tau-norm does not use --loss"),
+        (["--method", "tau-norm", "--no-average"], 2, "method tau-norm does not use --no-average"),
         (["--method", "ce", "--set", "tau=1"], 2, "method ce has no value 'tau'"),
         (["--loss", "lso"], 2, "unknown loss 'lso' (--loss): did you mean los"),
         (["--lr", "nan"], 2, "lr must be a number, found nan"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from caches import fill, make_head, make_plan
+from caches import fill, make_head, make_plan, write_cache
 from pictures import TREE, make_image, write_photos
 
 import ltfix
@@ -107,8 +107,12 @@ def test_the_commands_make_the_same_heads_again(project: Path):
     for name, values in (("another", {"lr": 0.1}), ("third", [1]), ("fourth", {"lr": {"value": 1}})):
         meta = {**head.meta, "values": values}
         dataclasses.replace(head, meta=meta).save(project / f"heads/{name}.safetensors")
-    told = re.findall(r"<code>ltfix (fit [^<]*)</code>", page(project))
+    text = page(project)
+    for name, why in (("another", "does not say how"), ("elsewhere", "was fitted on none of the caches")):
+        assert f"<code># heads/{name}.safetensors {why}" in text
+    told = re.findall(r"<code>ltfix (fit [^<]*)</code>", text)
     assert len(told) == 4
+    assert "--normalize" not in "".join(told)
     again = next(command for command in told if "--loss los" in command)
     assert "--calibrate shots" in again
     argv = [
@@ -119,6 +123,16 @@ def test_the_commands_make_the_same_heads_again(project: Path):
     found = ltfix.load_head(project / "heads/again.safetensors")
     assert np.array_equal(found.weight, head.weight)
     assert np.array_equal(found.temperature, head.temperature)
+
+
+def test_a_head_of_a_joined_cache_is_told_with_it(project: Path):
+    samples = [f"{CLASSES[i % 3]}/new{i}.png" for i in range(6)]
+    write_cache(project / "features/new", samples=samples, labels=np.arange(6) % 3, classes=CLASSES)
+    assert run(["import", "-q", "features/train", "features/new", "--out", "features/all"]) == 0
+    assert run(["fit", "-q", "features/all", "--method", "ncm", "--out", "heads/of-all.safetensors"]) == 0
+    text = page(project)
+    assert "<code>ltfix import features/train features/new --out features/all</code>" in text
+    assert "<code>ltfix fit features/all --method ncm --seed 0 --out heads/of-all.safetensors</code>" in text
 
 
 def test_given_heads_and_results(project: Path):
@@ -210,6 +224,8 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
     for foreign in ({"auto": "yes"}, {"auto": {"tried": ["x"]}}, {"auto": {"left_out": [{}]}}, {"budget": 3}):
         with pytest.raises(InputError):
             list(report.made(make_head(method="any", meta={**seed, "selection": foreign})))
+    head = make_head(method="ce", meta={"values": {}, "asked": {"normalize": "none", "average": False}})
+    assert shlex.join(report.made(head)) == "fit --method ce --normalize none --no-average --seed 0"
     assert told[0] == "fit --method auto --seed 3"
     assert told[1] == "calibrate heads/los.safetensors --val features/val --by one"
     source = {"kind": "folder", "root": "photos", "imbalance_factor": 100.0}

@@ -13,9 +13,10 @@ import torch
 import ltfix
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.exporting import joined
+from ltfix.exporting.body import _find
 from ltfix.exporting.described import describe_export
 from ltfix.exporting.formats.timm import recorded
-from ltfix.exporting.request import FORMATS
+from ltfix.exporting.request import FORMATS, BodyRequest
 
 TIMM = ("distilled", "vit", "convnext", "convolution")
 
@@ -196,8 +197,26 @@ def test_an_export_is_a_body_too(project, tmp_path: Path, monkeypatch):
     assert np.allclose(cache.head.weight, made.heads["linear"].weight)
     head = ltfix.fit(cache, "ce", epochs=1)
     ltfix.export(head, "second", cache=cache)  # the cache knows the folder by its name, which is here
-    Path("first").rename("moved")
-    with pytest.raises(UsageError, match="first, which is not here"):
+    Path("elsewhere").mkdir()
+    Path("first").rename("elsewhere/first")
+    told = r"first, which is not here \(features/train\): say where it is: backbone=local-dir:DIR/first"
+    with pytest.raises(UsageError, match=told):
         ltfix.export(head, "third", cache=cache)
-    ltfix.export(head, "third", cache=cache, backbone="local-dir:moved")
+    ltfix.export(head, "third", cache=cache, backbone="local-dir:elsewhere/first")
     assert ltfix.open_export("third").classes == cache.classes
+
+
+def test_what_is_recorded_by_name_is_found_where_it_is_said_to_be_or_beside_the_project(
+    tmp_path: Path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("models/prod").mkdir(parents=True)
+    cache = tmp_path / "project/features/train"
+    cache.mkdir(parents=True)
+    said = BodyRequest(said=["local-dir:models/prod"])
+    assert _find("backbone=local-dir:", "prod", None, said) == Path("models/prod")
+    with pytest.raises(UsageError, match=r"prod, which is not here .*: backbone=local-dir:DIR/prod"):
+        _find("backbone=local-dir:", "prod", cache, BodyRequest())
+    Path("models/prod").rename("prod")
+    monkeypatch.chdir("project")
+    assert _find("backbone=local-dir:", "prod", cache, BodyRequest()).samefile("../prod")

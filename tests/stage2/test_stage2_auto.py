@@ -50,9 +50,12 @@ def contender(name: str, change: int, share: float, shift: int = 0, odd: int = 0
     return Contender(name, change, right(share, shift), sure)
 
 
-def judged(field: list[Contender], means: np.ndarray | None = None, fresh: bool = False) -> Verdict:
+def judged(
+    field: list[Contender], means: np.ndarray | None = None, fresh: bool = False, average: bool = True
+) -> Verdict:
     """The verdict; class means that are nowhere right unless some are given."""
-    return decide(field, np.zeros(200, bool) if means is None else means, LABELS, fresh=fresh)
+    means = np.zeros(200, bool) if means is None else means
+    return decide(field, means, LABELS, fresh=fresh, average=average)
 
 
 def test_a_clear_winner_is_taken_whatever_it_changes_and_others_say():
@@ -117,6 +120,7 @@ def test_a_linear_head_goes_before_one_that_cannot_be_averaged():
 def test_what_is_taken_is_averaged_with_class_means_that_the_start_does_not_clearly_lead():
     field = [contender(UNCHANGED, 0, 0.8), contender("ce", 2, 0.9)]
     assert judged(field, right(0.79)).averaged  # 1.4 standard errors
+    assert not judged(field, right(0.79), average=False).averaged
     assert judged(field, right(0.79)).why.endswith("; averaged with the class means, which alone have 79.0")
     assert not judged(field, right(0.77)).averaged  # 2.4
     assert judged(field, right(0.77)).why.endswith(

@@ -32,6 +32,8 @@ from ltfix.stage2.methods.parts import Part
 P = ParamSpec("P")
 T = TypeVar("T")
 
+ASKED = ("normalize", "feature_scale", "average")
+"""Options that a head file names where they were given, since it tells what became of them in any case."""
 FOLDS = 5
 FOLD_SAMPLES = 10_000
 """So many samples, at most ``FOLDS`` times over, are fitted to choose: a small cut is noisy, and cheap."""
@@ -226,6 +228,9 @@ class Material:
         versions = {"ltfix": __version__, "torch": torch.__version__}
         of_all = {"seed": seed, "selection": selection, "cache": self.train.fingerprint, "versions": versions}
         of_all |= {} if self.held is None else {"val": self.held.identity}
+        own, plain = self.options, Options()
+        asked = {name: getattr(own, name) for name in ASKED if getattr(own, name) != getattr(plain, name)}
+        of_all |= {"asked": asked} if asked else {}
         return dataclasses.replace(
             head, classes=self.train.classes, counts=self.train.counts, meta={**more, **of_all}
         )

@@ -100,6 +100,11 @@ class Options(Checked):
         choices=CALIBRATE,
         alone="one",
     )
+    average: bool = option(
+        True,
+        "Of method auto: average what is taken with the class means, unless these are clearly behind.",
+        negatable=True,
+    )
     stream: str = option(
         "auto",
         "Read features block-wise: auto (above 8 GiB), always, never.",

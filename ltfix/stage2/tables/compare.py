@@ -131,7 +131,8 @@ def _row_called(name: str, first: str, wanted: Sequence[Entry]) -> str:
         told = f"{len(of_method)} rows are of {name}"
         raise UsageError(told, where="against", hint=f"name one: {', '.join(of_method)}")
     if name not in rows and not of_method:
-        raise UsageError(f"no row is called {name}", where="against", hint=nearest(name, rows))
+        hint = f"the heads begin with {first}: against={first}" if name in BEFORE else nearest(name, rows)
+        raise UsageError(f"no row is called {name}", where="against", hint=hint)
     return name if name in rows else of_method[0]
 
 

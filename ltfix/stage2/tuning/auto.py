@@ -66,7 +66,8 @@ def fit_auto(
         field = _Field(material, every, seeds, store)
         contenders, labels = field.contenders(), field.searched.held_labels()
         means = field.searched.right(lambda data: mean_directions(field.searched, data))
-        verdict = decide(contenders, means, labels, fresh=material.held is not None)
+        average, fresh = material.options.average, material.held is not None
+        verdict = decide(contenders, means, labels, fresh=fresh, average=average)
     taken, weights = verdict.taken, class_weights(labels)
     right = field.averaged(taken) if verdict.averaged else taken.correct
     about = field.searched.search.about

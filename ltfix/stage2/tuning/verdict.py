@@ -78,12 +78,15 @@ class Verdict:
     why: str
 
 
-def decide(field: Sequence[Contender], means: np.ndarray, labels: np.ndarray, *, fresh: bool) -> Verdict:
+def decide(
+    field: Sequence[Contender], means: np.ndarray, labels: np.ndarray, *, fresh: bool, average: bool = True
+) -> Verdict:
     """What to take of all contenders.
 
     Args:
         means: [N] whether the class means are right on each validation sample. labels: [N] of these.
         fresh: whether they are no training samples, so that neither fits nor the backbone have seen them.
+        average: whether what is taken may be averaged.
     """
     weights = class_weights(labels)
     scores = {c.name: float(weights @ c.correct) for c in field}
@@ -106,7 +109,7 @@ def decide(field: Sequence[Contender], means: np.ndarray, labels: np.ndarray, *,
         for c in sorted(field, key=lambda c: (-scores[c.name], c.change))
     ]
     why = _why(taken, best, 100 * scores[best.name], behind[taken.name], len(near))
-    if taken.came or not taken.linear:
+    if taken.came or not taken.linear or not average:
         return Verdict(taken, False, table, why)
     leaders = [c for c in field if not c.change or (fresh and c is best)]
     leads = [lead(c.correct, means, weights) for c in leaders]
