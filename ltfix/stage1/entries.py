@@ -24,8 +24,8 @@ COMMON: Mapping[str, Value] = {
     "batch_size": Value(64, "images an update, over all processes", positive=True),
     "lr": Value(0.01, "learning rate at its highest", positive=True),
     "optimizer": Value("sgd", "SGD, or AdamW, whose decay is no part of the gradient", OPTIMIZERS),
-    "momentum": Value(0.9, "SGD momentum", high=1),
-    "nesterov": Value(False, "Nesterov's momentum"),
+    "momentum": Value(0.9, "SGD momentum", high=1, only="optimizer=sgd"),
+    "nesterov": Value(False, "Nesterov's momentum", only="optimizer=sgd"),
     "weight_decay": Value(5e-3, "L2 penalty on what is decayed"),
     "decay": Value(
         "all", "decay every parameter, convolutions alone, or these with batch-norm scales fixed", DECAYED

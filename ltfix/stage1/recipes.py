@@ -14,7 +14,7 @@ from ltfix.errors import UsageError, nearest
 from ltfix.images import SMALL_IMAGE
 from ltfix.stage1.entries import PAPERS, PRESETS, RECIPES, Recipe
 from ltfix.stage2.methods.catalog import DRW, HEADS, SAMPLERS
-from ltfix.stage2.methods.parts import LARGE_K, clash
+from ltfix.stage2.methods.parts import LARGE_K, clash, lay_over
 
 MANY_CLASSES = 5000  # from here the inat preset
 _PUBLISHED = {"ImageNet-LT": "imagenet-lt", "iNaturalist 2018": "inat"}
@@ -102,26 +102,15 @@ def resolve(recipe: Recipe, preset: str, given: Mapping[str, Any], n_classes: in
             or out of range, or that would do nothing; a sampler and a loss that would each correct the prior.
     """
     spec = recipe.values(preset)
-    values: dict[str, Any] = {
-        name: value.default if value.by_classes is None else value.by_classes[n_classes >= LARGE_K]
-        for name, value in spec.items()
-    }
-    for name, value in given.items():
-        if value is None:
-            continue
-        if name not in spec:
-            raise UsageError(
-                f"recipe {recipe.name} has no value {name!r}", where=name, hint=nearest(name, spec)
-            )
-        values[name] = spec[name].read(name, value)
+    given = {name: value for name, value in given.items() if value is not None}
+    values = lay_over(spec, given, f"recipe {recipe.name}")
+    for name, by in ((name, value.by_classes) for name, value in spec.items() if values[name] is None):
+        values[name] = by and by[n_classes >= LARGE_K]
     if values["warmup_epochs"] > values["epochs"]:
         raise UsageError(f"{values['warmup_epochs']} warm-up epochs are more than {values['epochs']} epochs")
     head = HEADS[recipe.head].under({"cosine": "plain"})
-    idle = [name for name in ("momentum", "nesterov") if given.get(name) is not None]
-    if idle and values["optimizer"] != "sgd":
-        raise UsageError(f"{values['optimizer']} does not use it", where=idle[0], hint="leave it out")
     own = recipe.part.values.get("beta", DRW["beta"]) is not DRW["beta"]
-    if given.get("beta") is not None and not own and values.get("drw_from", 1) >= 1:
+    if "beta" in given and not own and values.get("drw_from", 1) >= 1:
         raise UsageError("beta weighs classes from drw_from on", where="beta", hint="give drw_from below 1")
     why_not = clash({"head": head, "loss": recipe.part, "sampler": SAMPLERS[values["sampler"]]})
     if why_not is not None:

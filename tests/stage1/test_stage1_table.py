@@ -108,7 +108,7 @@ def test_adamw_is_its_formula() -> None:
         ({"cutmix": 1.0}, "no boxes to mix"),
         ({"augment": "flip"}, "not augmented"),
         ({"decay": "conv"}, "no convolutions"),
-        ({"optimizer": "adamw", "momentum": 0.5}, "does not use it"),
+        ({"optimizer": "adamw", "momentum": 0.5}, "momentum is not used with optimizer=adamw"),
         ({"dropout": 2}, "out of range"),
         ({"image_size": 64}, r"no pictures \(image_size\)"),
         ({"mean": (0.5,) * 64}, r"no pictures \(mean\)"),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ltfix.errors import UsageError, cut
+from ltfix.errors import UsageError, cut, nearest
 
 Setting = Mapping[str, Any]
 """The values of one setting, by name."""
@@ -94,6 +94,31 @@ class Value:
             limit = f"at most {self.high:g}" if number > LARGEST else self.allowed
             raise UsageError(f"{name} = {number:g} is out of range", where=where, hint=f"it must be {limit}")
         return number
+
+    def idle(self, values: Setting) -> bool:
+        """Whether it does nothing beside the others."""
+        return bool(self.only) and not holds(self.only, values)
+
+
+def lay_over(spec: Mapping[str, Value], given: Setting, whose: str) -> dict[str, Any]:
+    """The defaults, with what is given in their place; text is read as the default's kind.
+
+    Raises:
+        UsageError: a value that there is none of (the nearest are offered), of the wrong kind, out of range,
+            or that would do nothing. ``whose`` they are is said.
+    """
+    values = {name: value.default for name, value in spec.items()}
+    for name, value in given.items():
+        if name not in spec:
+            raise UsageError(f"{whose} has no value {name!r}", where=name, hint=nearest(name, spec))
+        values[name] = spec[name].read(name, value)
+    for name in given:
+        if spec[name].idle(values) and values[name] != spec[name].default:
+            condition, _, words = spec[name].only.partition("=")
+            what = f"{name} is not used with {condition}={values[condition]}"
+            hint = f"it goes with {condition}={words.replace('|', ' or ')}"
+            raise UsageError(what, where=name, hint=hint)
+    return values
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -10,7 +10,7 @@ from ltfix.errors import UsageError, nearest
 from ltfix.stage2.methods.catalog import LOSSES, TRAINING
 from ltfix.stage2.methods.method import Method, find_part
 from ltfix.stage2.methods.own import from_file
-from ltfix.stage2.methods.parts import LARGE_K, Part, Value, clash, holds
+from ltfix.stage2.methods.parts import LARGE_K, Part, Value, clash, lay_over
 
 CHOSEN = "chosen on validation"
 LossLike = str | Part | Callable[..., Any]
@@ -86,7 +86,7 @@ class Values:
         return {
             name: {"value": value, "from": self.origin[name]}
             for name, value in values.items()
-            if not (name in spec and _idle(spec[name], values))
+            if not (name in spec and spec[name].idle(values))
         }
 
 
@@ -142,22 +142,8 @@ def resolve(method: Method, given: Mapping[str, Any], origins: Mapping[str, str]
     """
     _demand_own_names(method)
     spec = method.values(given)
-    values = {name: value.default for name, value in spec.items()}
-    origin = dict.fromkeys(spec, "default")
-    for name, value in given.items():
-        if name not in spec:
-            hint = nearest(name, spec)
-            raise UsageError(f"method {method.name} has no value {name!r}", where=name, hint=hint)
-        values[name] = spec[name].read(name, value)
-        origin[name] = (origins or {}).get(name, "option")
-    for name in given:
-        if _idle(spec[name], values) and values[name] != spec[name].default:
-            condition, _, words = spec[name].only.partition("=")
-            raise UsageError(
-                f"{name} is not used with {condition}={values[condition]}",
-                where=name,
-                hint=f"it goes with {condition}={words.replace('|', ' or ')}",
-            )
+    values = lay_over(spec, given, f"method {method.name}")
+    origin = {n: (origins or {}).get(n, "option") if n in given else "default" for n in spec}
     found = Values(method, values, origin)
     why_not = clash(found.parts)
     if why_not is not None:
@@ -179,8 +165,3 @@ def _demand_own_names(method: Method) -> None:
         if name in TRAINING or any(name in values for values in others):
             what = f"the loss {loss} calls a value {name!r}, as method {method.name} does another"
             raise UsageError(what, where="loss", hint="rename it")
-
-
-def _idle(spec: Value, values: Mapping[str, Any]) -> bool:
-    """Whether a value does nothing beside the others."""
-    return bool(spec.only) and not holds(spec.only, values)
