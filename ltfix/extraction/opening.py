@@ -5,6 +5,7 @@ And which splits of it, with which classes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 
 from ltfix import runfile
 from ltfix.backbones.given import demand_backbone
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import InputError, LtfixError, UsageError
 from ltfix.extraction.request import CUT, ImageRequest, Request
+from ltfix.features.manifest import NAME as MANIFEST
+from ltfix.features.manifest import read_manifest
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import cache_state
 from ltfix.images.index import Indexes
@@ -70,10 +73,28 @@ def open_data(request: Request) -> Opened:
         splits, counts = choose_splits(source, request)
         if splits[0].name in ("train", "val"):
             splits[0] = splits[0].noted(told)
+        if not request.split:
+            splits[0] = splits[0].noted(_gone(Path(request.out), source, [split.name for split in splits]))
     if request.on_error == "error":
         for opened in splits:
             check_present(opened)
     return Opened(request, splits, counts, indexes)
+
+
+def _gone(out: Path, source: Source, splits: Sequence[str]) -> str | None:
+    """Say so where caches of this very source are there whose split it has no longer."""
+    left = []
+    for folder in sorted(path.parent for path in out.glob(f"*/{MANIFEST}")):
+        with contextlib.suppress(LtfixError):  # of anybody
+            known = read_manifest(folder).source
+            same = (known.get("kind"), known.get("root")) == (source.kind, source.root)
+            if same and not known.get("unlabelled") and known.get("split") not in splits:
+                left.append(str(folder))
+    return (
+        f"left as before, of a split that {source.root} does not have now: {', '.join(left)}"
+        if left
+        else None
+    )
 
 
 def _cut_as_trained(request: Request, source: Source) -> tuple[Request, str | None]:

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from ltfix.backbones.mlp import rows_for
 from ltfix.backbones.preprocess import Columns
 from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
 from ltfix.errors import UsageError
+from ltfix.extraction.found import JobState, state_of
 from ltfix.extraction.opening import Opened, open_data
 from ltfix.extraction.request import Request
 from ltfix.features.layout import SHARD_ROWS, CachePlan
-from ltfix.features.store import as_begun, cache_state
+from ltfix.features.store import as_begun
 from ltfix.images.decode import fast_jpeg
 from ltfix.images.index import Indexes
 from ltfix.images.split import Split
@@ -28,8 +29,6 @@ from ltfix.images.views import DrawView, Views, parse_views
 from ltfix.images.watch import JpegDecoder
 from ltfix.ranks import ranks
 from ltfix.runfile import read_run
-
-JobState = Literal["todo", "resume", "done", "taken"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +49,7 @@ class SplitJob:
 
     def again(self, overwrite: bool) -> SplitJob:
         """The same with the state of now: another process may have been in the folder meanwhile."""
-        return dataclasses.replace(self, state=_state(self.folder, self.plan, overwrite))
+        return dataclasses.replace(self, state=state_of(self.folder, self.plan, overwrite))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -229,7 +228,7 @@ def _job(
     folder = Path(request.out) / split.name
     if request.shard_rows is None:
         plan = as_begun(folder, plan, overwrite=request.overwrite)
-    return SplitJob(split, plan, folder, _state(folder, plan, request.overwrite), views)
+    return SplitJob(split, plan, folder, state_of(folder, plan, request.overwrite), views)
 
 
 def _source(request: Request, split: Split) -> dict[str, Any]:
@@ -249,15 +248,3 @@ def _source(request: Request, split: Split) -> dict[str, Any]:
     if request.classes_order != "text":
         source["classes_order"] = request.classes_order
     return source if request.limit is None else {**source, "limit": request.limit}
-
-
-def _state(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
-    found, fingerprint = cache_state(folder)
-    same = fingerprint == plan.fingerprint
-    if found == "partial" and same:  # with overwrite, too: it is that command's own unfinished output
-        return "resume"
-    if found == "absent" or overwrite:
-        return "todo"
-    if found == "partial":
-        return "resume"  # the writer says what differs
-    return "done" if same else "taken"

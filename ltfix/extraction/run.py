@@ -18,10 +18,11 @@ from ltfix.compute import available_cpus, use_threads
 from ltfix.errors import UsageError
 from ltfix.extraction.decode import DecodedBatch, decode_batches, renderer
 from ltfix.extraction.forward import Forward
+from ltfix.extraction.found import difference
 from ltfix.extraction.plan import Extraction, SplitJob
 from ltfix.extraction.share import ShardContent, SharedCache, enter, pause
-from ltfix.features.layout import Shard, differences
-from ltfix.features.manifest import PARTIAL, Contents, read_manifest
+from ltfix.features.layout import Shard
+from ltfix.features.manifest import PARTIAL
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.features.store import CacheWriter
 from ltfix.heads.head import STAGE1, Head
@@ -113,21 +114,12 @@ def refuse_taken(jobs: list[SplitJob]) -> None:
     """
     for job in jobs:
         if job.state == "taken":
+            told, keeps = difference(job.folder, job.plan)
             raise UsageError(
-                f"a feature cache of another extraction is there; {_differences(job)}",
+                f"a feature cache of another extraction is there; {told}",
                 where=job.folder,
-                hint="overwrite=True replaces it, out=DIR writes elsewhere",
+                hint=f"{keeps}overwrite=True replaces it, out=DIR writes elsewhere",
             )
-
-
-def _differences(job: SplitJob) -> str:
-    """What a finished cache says otherwise than the plan; pictures and decisions it keeps as a hash alone."""
-    names = [field.name for field in dataclasses.fields(Contents)]
-    there, plan = read_manifest(job.folder), job.plan
-    before, now = ({name: getattr(of, name) for name in names} for of in (there, plan))
-    rest = f"pictures and backbone are the same: {', '.join(('shard_rows', *plan.decides))} or ltfix differs"
-    told = differences(before, now).replace("source.digest differs", "its pictures differ (names or sizes)")
-    return told or rest
 
 
 def _tell_state(extraction: Extraction, job: SplitJob, cache: SharedCache | None, progress: Progress) -> None:

@@ -124,9 +124,9 @@ class Shard:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """What differs between two sets of decisions: old and new value by key, nested keys joined by dots.
 
-    ``before`` comes from JSON, ``now`` may hold tuples and numpy's numbers.
+    Both may hold tuples and numpy's numbers.
     """
-    old, new = dict(_flatten(before)), dict(_flatten(json.loads(files.to_json(now))))
+    old, new = (dict(_flatten(json.loads(files.to_json(decided)))) for decided in (before, now))
     return {k: (old.get(k), new.get(k)) for k in sorted({*old, *new}) if old.get(k) != new.get(k)}
 
 

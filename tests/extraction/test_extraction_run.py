@@ -319,8 +319,8 @@ def test_finished_caches_are_kept(photos: Path, tmp_path: Path):
     assert sum("finished already and kept" in note for note in progress.notes) == 3
     with pytest.raises(UsageError, match=r"is there; backbone\.weights_sha256 differs .*overwrite=True"):
         extract(photos, tmp_path, seed=1)
-    with pytest.raises(UsageError, match="backbone are the same: shard_rows, precision"):
-        extract(photos, tmp_path, shard_rows=5)
+    with pytest.raises(UsageError, match=r"is there; compile was false, is true, shard_rows was 4, is 5 \("):
+        extract(photos, tmp_path, shard_rows=5, compile=True)
     replaced = extract(photos, tmp_path, seed=1, overwrite=True)
     assert tree(tmp_path)["train/shard-00000.safetensors"] != before["train/shard-00000.safetensors"]
     assert replaced["train"].n == 9
@@ -342,6 +342,27 @@ def shard_times(out: Path) -> dict[str, int]:
 
 class TestAfterABadImage:
     """What a shard was made from decides whether it is kept: the third one of three holds the bad image."""
+
+    def test_a_split_without_one_is_of_either_way(self, photos: Path, tmp_path: Path):
+        copy, out = Path(shutil.copytree(photos, tmp_path / "copy")), tmp_path / "out"
+        torn = copy / "test" / "ant" / "00.png"
+        torn.write_bytes(torn.read_bytes()[:300])
+        with pytest.raises(InputError, match="corrupt image"):
+            extract(copy, out)
+        whole = tree(out / "train")
+        progress = Notes()
+        with pytest.raises(InputError, match="corrupt image"):
+            extract(copy, out, split=["test"], overwrite=True)
+        assert extract(copy, out, on_error="skip", progress=progress)["test"].n == 5
+        assert f"{out / 'train'} is finished already and kept" in progress.notes
+        assert tree(out / "train") == whole
+        told = r"unreadable images are left out there: 1 \(.*test\): on_error=skip keeps it, overwrite=True"
+        with pytest.raises(UsageError, match=told):
+            extract(copy, out)
+        assert extract(copy, out, split=["train"])["train"].n == 9
+        assert extract(copy, out, on_error="skip")["test"].n == 5
+        extract(copy, tmp_path / "skipped", split=["train"], on_error="skip")
+        assert extract(copy, tmp_path / "skipped", split=["train"])["train"].n == 9
 
     def test_skipping_keeps_the_finished_shards(self, photos: Path, tmp_path: Path):
         copy, _ = broken_at(photos, tmp_path, "bee/01.png")

@@ -1,0 +1,81 @@
+"""What lies where a cache is to go, held against the plan of that cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ltfix import files
+from ltfix.compute import PRECISIONS
+from ltfix.extraction.request import Request
+from ltfix.features.layout import SHARD_ROWS, CachePlan, changes, differences
+from ltfix.features.manifest import DEPTHS, Contents, Manifest, read_manifest, read_partial
+from ltfix.features.store import cache_state
+from ltfix.option import options_of
+
+JobState = Literal["todo", "resume", "done", "taken"]
+_UNTOLD = {  # what decides a cache and stands in no manifest
+    "precision": PRECISIONS[1:],
+    "device": ("cpu", "cuda", "mps"),
+    "compile": (False, True),
+    "on_error": options_of(Request)["on_error"].choices,
+}
+
+
+def state_of(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
+    """What is to be done about a planned cache.
+
+    Raises:
+        InputError: what is there cannot be read.
+    """
+    found, fingerprint = cache_state(folder)
+    same = fingerprint == plan.fingerprint or _differs_in_errors_alone(folder, plan, found)
+    if found == "partial" and same:  # with overwrite, too: it is that command's own unfinished output
+        return "resume"
+    if found == "absent" or overwrite:
+        return "todo"
+    if found == "partial":
+        return "resume"  # the writer says what differs
+    return "done" if same else "taken"
+
+
+def _differs_in_errors_alone(folder: Path, plan: CachePlan, found: str) -> bool:
+    """Whether what is there is the plan's but for ``on_error``, and, if finished, nothing was left out."""
+    before: Mapping[str, Any] = {}
+    if found == "partial":
+        before = read_partial(folder).decides
+    elif found == "finished":
+        manifest = read_manifest(folder)
+        before = {} if manifest.skipped else _as_made(plan, manifest)
+    return changes(before, plan.decisions).keys() == {"on_error"}
+
+
+def _as_made(plan: CachePlan, manifest: Manifest) -> dict[str, Any]:
+    """The decisions behind a finished cache, where all that its manifest says is as planned; else empty.
+
+    The rest has few possible values: the fingerprint tells which they were.
+    """
+    features = [plan.dim, plan.views, plan.dtype, manifest.shard_rows or SHARD_ROWS]
+    for values in itertools.product(*_UNTOLD.values()):
+        found = {**plan.decisions, "features": features, **dict(zip(_UNTOLD, values, strict=True))}
+        if files.sha256_json(found) == manifest.fingerprint:
+            return found
+    return {}
+
+
+def difference(folder: Path, plan: CachePlan) -> tuple[str, str]:
+    """In words, what a finished cache has otherwise than the plan; and what would keep it, if anything."""
+    there, now = read_manifest(folder), plan.decisions
+    before = _as_made(plan, there)
+    if changes(before, now).keys() == {"on_error"}:
+        return f"unreadable images are left out there: {len(there.skipped)}", "on_error=skip keeps it, "
+    if not before:
+        names = [field.name for field in dataclasses.fields(Contents)]
+        before, now = ({name: getattr(of, name) for name in names} for of in (there, plan))
+        now["preprocess"] = {**plan.preprocess, DEPTHS: there.preprocess.get(DEPTHS)}
+        before["classes"], now["classes"] = there.classes, list(plan.classes) or None
+    told = differences(before, now).replace("source.digest differs", "its pictures differ (names or sizes)")
+    return told or f"what it says of itself is the same: {there.created_by} made it otherwise", ""
