@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ltfix.cli import config, console
 from ltfix.cli.caches import locate, usual
 from ltfix.cli.evaluate import kept_heads
-from ltfix.cli.options import FewBound, ManyBound, MayOverwrite, RandomSeed, TestCache, WorkFolder
+from ltfix.cli.inspect import written
+from ltfix.cli.options import (
+    FewBound,
+    ManyBound,
+    MayOverwrite,
+    RandomSeed,
+    TestCache,
+    WorkFolder,
+    WrittenFormat,
+)
 from ltfix.cli.signature import ARGUMENT
 from ltfix.errors import InputError, LtfixError
 from ltfix.option import Option
@@ -60,6 +69,7 @@ def report(
     many: ManyBound = 100,
     few: FewBound = 20,
     seed: RandomSeed = 0,
+    format: WrittenFormat = "table",
     work: WorkFolder = Path(),
 ) -> None:
     """Write one HTML page about a project: its data, its heads, and pictures of what they do.
@@ -75,6 +85,8 @@ def report(
     demand_page()
     place = work / out if config.origin("out") == "default" else out
     console.claim(place, overwrite=overwrite)
+    if console.is_stdout(place):
+        console.refuse_unused(["format"], "report --out -")
     test = locate(cache, work, "test", "--cache CACHE")
     train = usual(work, "train")
     first = [train] if not heads and cache is None and train is not None else []
@@ -92,6 +104,8 @@ def report(
     console.deliver(page, place, overwrite=overwrite)
     if not console.is_stdout(place):
         console.note(f"wrote {place}")
+        if format == "json":
+            written([place], "page")
 
 
 def _pictures(data: str | None, test: FeatureCache, work: Path) -> Thumbnails | None:
@@ -184,25 +198,9 @@ def _typed(here: config.Invocation) -> Iterator[str]:
 
 
 def _extract(manifest: Manifest) -> Iterator[str]:
-    from ltfix.extraction.request import CUT
-
-    source, backbone = manifest.source, manifest.backbone
-    kind = source.get("kind", "folder")
-    yield from ("--data", ("" if kind == "folder" else f"{kind}:") + str(source.get("root")))
-    run, weights = backbone.get("run"), str(backbone.get("weights"))
-    yield from ("--backbone", str(backbone.get("name")) if run is None else f"runs/{run}")
-    if run is None and weights == "random":
-        yield "--no-pretrained"
-    if run is None and "." in weights:  # a file, not "pretrained" or "random"
-        yield from ("--checkpoint", weights)
-    if manifest.skipped:
-        yield from ("--on-error", "skip")
-    if manifest.shard_rows is not None:
-        yield from ("--shard-rows", str(manifest.shard_rows))
-    for name in (*CUT, "limit"):
-        value = source.get(name)
-        if value not in (None, False):
-            yield from (f"--{name.replace('_', '-')}", *([] if value is True else [str(value)]))
+    for name, value in manifest.asked.items():
+        yield f"--{'no-' * (value is False)}{name.replace('_', '-')}"
+        yield from [] if isinstance(value, bool) else [str(value)]
 
 
 @dataclasses.dataclass

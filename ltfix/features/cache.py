@@ -111,7 +111,7 @@ class FeatureCache:
         labels, known = number_labels(np.array(own)[self.labels], self.path, classes)
         return FeatureCache(self.path, self.shards, labels, classes=known, head=self.head)
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """What the same samples have again: the fingerprint, or a hash of labels and the first features."""
         first = np.asarray(self.shards[0][0], "<f4").tobytes()
@@ -199,7 +199,7 @@ class FeatureCache:
 
     def _blocks_of(self, index: int, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
         """The blocks of one shard, each checked unless the whole shard was."""
-        shard = self.shards[index]
+        shard, made = self.shards[index], self.manifest
         for start in range(0, len(shard), rows):
             block, row = shard[start : start + rows], int(self._starts[index]) + start
             bad = None if self._checked[index] else first_not_finite(block)
@@ -207,7 +207,7 @@ class FeatureCache:
                 raise InputError(
                     f"feature row {row + bad}{self.sample_name(row + bad)} holds NaN or Inf",
                     where=self.path,
-                    hint=self.manifest.anew if self.manifest and self.manifest.backbone else GIVEN,
+                    hint=made.anew(self.path) if made and made.backbone and self.path.is_dir() else GIVEN,
                 )
             yield slice(row, row + len(block)), block
             release(shard)
@@ -261,7 +261,9 @@ class FeatureCache:
         files.demand_regular(path)
         if files.sha256_file(path) != sha256:
             what = "its bytes are not those the manifest recorded"
-            raise InputError(what, where=path, hint=self.manifest.anew if self.manifest else None)
+            raise InputError(
+                what, where=path, hint=None if self.manifest is None else self.manifest.anew(self.path)
+            )
 
     def _check(self, index: int) -> None:
         if not self._checked[index]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ HEAD = "head.safetensors"
 PROBE = "probe.safetensors"
 DEPTHS = "depths"  # in ``preprocess``: how images of more than 8 bits were scaled, if there were any
 JOINED = "joined"  # the ``kind`` of a source that is several caches
+_OF_SOURCE = ("kind", "root", "split", "digest", "columns")  # all else there was asked for
 _MAY_LACK = ("columns", "shard_rows")
 _SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors", re.ASCII)
 
@@ -86,10 +88,35 @@ class Manifest(Contents):
         drawn = self.preprocess.get("random_views", 0)
         return self.views - drawn if isinstance(drawn, int) and 0 < drawn < self.views else self.views
 
-    @property
-    def anew(self) -> str:
+    def anew(self, folder: Path) -> str:
         """What to do about a finished cache that is damaged."""
-        return f"`ltfix {command_of(self.source)} overwrite=True` makes it anew"
+        if command_of(self.source) == "import":
+            sources = str(self.source.get("root")).replace(" + ", " ")
+            return f"`ltfix import {sources} out={folder} overwrite=True` makes it anew"
+        if not self.backbone:
+            return f"what made it does so anew: {self.created_by}"
+        place = {"split": self.source.get("split", folder.name), "out": folder.parent, "overwrite": True}
+        told = " ".join(
+            f"{name}={shlex.quote(str(value))}" for name, value in {**self.asked, **place}.items()
+        )
+        return f"`ltfix extract {told}` makes it anew, with what else it was given"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The options of `extract` that a cache tells of; not of preprocessing, which may be the model's."""
+        source, run, weights = self.source, self.backbone.get("run"), str(self.backbone.get("weights"))
+        kind = "" if source.get("kind", "folder") == "folder" else f"{source['kind']}:"
+        found: dict[str, Any] = {"data": f"{kind}{source.get('root')}"}
+        found["backbone"] = str(self.backbone.get("name")) if run is None else f"runs/{run}"
+        if run is None and weights == "random":
+            found["pretrained"] = False
+        if run is None and "." in weights:  # a file, not "pretrained" or "random"
+            found["checkpoint"] = weights
+        found |= {"views": self.preprocess.get("views"), "dtype": self.dtype}
+        found |= {"on_error": "skip" if self.skipped else None, "shard_rows": self.shard_rows}
+        found |= {name: value for name, value in source.items() if name not in _OF_SOURCE}
+        usual = {"views": "center", "dtype": "float16", "pretrained": None}
+        return {k: v for k, v in found.items() if v not in (None, usual.get(k, False))}
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

@@ -110,7 +110,7 @@ def assemble(path: Path, manifest: Manifest) -> FeatureCache:
         try:
             parts.append(_shard(path / entry.file, manifest, entry.n))
         except InputError as err:
-            raise InputError(err.what, where=err.where, hint=manifest.anew) from err
+            raise InputError(err.what, where=err.where, hint=manifest.anew(path)) from err
     head_file = path / manifests.HEAD
     with files.os_errors(head_file):
         head = load_head(head_file) if head_file.exists() else None

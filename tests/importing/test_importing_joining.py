@@ -190,7 +190,11 @@ def test_columns_and_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     shard = tmp_path / "all" / "shard-00000.safetensors"
     shard.write_bytes(shard.read_bytes()[:200])
     assert cli.run(["inspect", str(tmp_path / "all")]) == 3
-    assert capsys.readouterr().err.rstrip().endswith("`ltfix import --overwrite` makes it anew")
+    assert (
+        capsys.readouterr()
+        .err.rstrip()
+        .endswith(f"`ltfix import train new --out {tmp_path / 'all'} --overwrite` makes it anew")
+    )
 
 
 def test_what_was_left_out_and_how_pictures_were_scaled_is_kept(tmp_path: Path):
