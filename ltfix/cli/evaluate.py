@@ -213,36 +213,35 @@ def _with_start(
         return chosen
     opened = [open_given(one) if isinstance(one, Path) else one for one in chosen]
     heads = [head for head in opened if isinstance(head, Head) and head.method not in BEFORE]
-    train = _unnamed(place, names, heads) if len(heads) == len(opened) else None
+    train = _unnamed(place, names) if len(heads) == len(opened) else None
     if train is None or not any(_is_of(head, train) for head in heads):
         return opened
     return [train.head or train.kept_probe() or train, *opened]
 
 
-def _unnamed(place: Path, names: ArrayNames, heads: Sequence[Head]) -> FeatureCache | None:
-    """The training cache, which nobody named; a file, all of which is read, where a head may be of it.
+def _unnamed(place: Path, names: ArrayNames) -> FeatureCache | None:
+    """The training cache, which nobody named; a file that cannot be read is left out.
 
-    It may have the test file's names of arrays, or the usual ones; one that cannot be read is left out.
+    It may have the test file's names of arrays, or the usual ones.
     """
     from ltfix.errors import InputError
 
     if place.is_dir():
         return open_named(place, names)
-    if any(head.meta.get("cache") is None for head in heads):
-        for tried in dict.fromkeys((names, USUAL_NAMES)):
-            try:
-                return open_named(place, tried)
-            except InputError as err:
-                why = err
-        console.note(f"{place} is left out, which nobody named: {why.what}")
+    for tried in dict.fromkeys((names, USUAL_NAMES)):
+        try:
+            return open_named(place, tried)
+        except InputError as err:
+            why = err
+    console.note(f"{place} is left out, which nobody named: {why.what}")
     return None
 
 
 def _is_of(head: Head, train: FeatureCache) -> bool:
-    """Whether it was fitted on this cache; a bare file has no fingerprint: D and counts tell."""
-    known, counts = train.fingerprint is not None, head.counts
+    """Whether it was fitted on this cache; where its file does not say, D and counts tell."""
+    known, counts = head.meta.get("cache"), head.counts
     alike = head.dim == train.dim and counts is not None and counts.tolist() == train.counts.tolist()
-    return head.meta.get("cache") == train.fingerprint and (known or alike)
+    return known == train.identity or (known is None and train.fingerprint is None and alike)
 
 
 def _of_these_features(found: Iterable[Head], cache: FeatureCache) -> list[Head]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def demand(found: Result) -> None:
-    """Say every gate that was missed, one a line; before, where a head is held against a row of another name.
+    """Say every gate that was missed, one a line; before, where what a head is held to says little of it.
 
     Raises:
         GateMissed: with the last line.
@@ -23,6 +23,8 @@ def demand(found: Result) -> None:
     for head, theirs in sorted({(g["head"], g.get("baseline_head", g["head"])) for g in found.gates}):
         if head != theirs:
             console.note(f"{head} is held against {theirs}, the baseline's only fitted head")
+    for head, seen in sorted({(g["head"], g["seen"]) for g in found.gates if g.get("seen")}):
+        console.note(f"{head} is held to samples that it was {seen} on: what passes there may fail on others")
     for why in sorted({g["unpaired"] for g in found.gates if g.get("unpaired")}):
         console.note(f"held against other numbers, without an interval: {why}")
     lines = missed(found.gates)

@@ -73,7 +73,7 @@ class Bars:
         for name, points in self.drops.items():
             before = earlier.value(was, name)
             bar = before + points / 100 * (1 if name in gate.LOWER_IS_BETTER else -1)
-            fall = gate.outcome(head["name"], name, bar, head[name], "max_drop")
+            fall = gate.outcome(head, name, bar, "max_drop")
             interval = None if intervals is None else intervals.get(name)
             more = {
                 "max_drop": points / 100,

@@ -14,7 +14,7 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError, nearest
-from ltfix.evaluation.gate import held_rows
+from ltfix.evaluation.gate import LOWER_IS_BETTER, held_rows
 from ltfix.evaluation.report import FORMAT
 
 _NONE = "not a report of ltfix evaluate"
@@ -84,7 +84,10 @@ class Baseline:
         """
         found = row.get(name)
         if not isinstance(found, int | float) or isinstance(found, bool):
-            hint = "write it again, with the same gates"
+            least = 100 if name in LOWER_IS_BETTER else 0
+            hint = (
+                f"`ltfix evaluate fail_under={name}={least} format=json output=last.json` writes one that has"
+            )
             raise InputError(f"the baseline has no {name} of {row['name']}", where=self.path, hint=hint)
         return float(found)
 

@@ -135,7 +135,9 @@ def to_junit(document: Mapping[str, Any]) -> str:
         case = ElementTree.SubElement(
             suite, "testcase", classname=_xml(f"ltfix.{gate['head']}"), name=f"{below} {gate['name']}"
         )
-        if not gate["passed"]:
+        if gate["passed"]:
+            ElementTree.SubElement(case, "system-out").text = _xml(told(gate))
+        else:
             ElementTree.SubElement(case, "failure", message=_xml(told(gate)))
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"

@@ -14,7 +14,7 @@ LOWER_IS_BETTER = ("ece",)
 _ROUNDING = 1e-9
 
 Outcome = dict[str, Any]
-"""``head``, ``name``, ``bar`` and ``value`` as fractions, ``passed``; of a fall also what it fell from."""
+"""``head``, ``name``, ``bar`` and ``value`` as fractions, ``passed``, ``seen``; of a fall also its origin."""
 
 
 def parse_gates(text: str, where: str = "fail_under", known: Sequence[str] = GATED) -> dict[str, float]:
@@ -70,23 +70,23 @@ def outcomes(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> 
         UsageError: no tested class is of that shot.
     """
     return [
-        outcome(head["name"], name, percent / 100, head[name])
-        for head in held_rows(heads)
-        for name, percent in gates.items()
+        outcome(head, name, percent / 100) for head in held_rows(heads) for name, percent in gates.items()
     ]
 
 
-def outcome(head: str, name: str, bar: float, value: float | None, where: str = "fail_under") -> Outcome:
-    """One gate: whether ``value`` is on the right side of ``bar``.
+def outcome(head: Mapping[str, Any], name: str, bar: float, where: str = "fail_under") -> Outcome:
+    """One gate: whether a row's score is on the right side of ``bar``.
 
     Raises:
         UsageError: there is no value: no tested class is of that shot. ``where`` asked for it.
     """
+    value = head[name]
     if value is None:
         hint = "leave it out, or move the boundaries that many and few set"
         raise UsageError(f"no tested class is {name}, so {name} cannot be held", where=where, hint=hint)
     passed = value <= bar + _ROUNDING if name in LOWER_IS_BETTER else value >= bar - _ROUNDING
-    return {"head": head, "name": name, "bar": bar, "value": value, "passed": passed}
+    found = {"head": head["name"], "name": name, "bar": bar, "value": value, "passed": passed}
+    return {**found, "seen": head.get("seen")}
 
 
 def missed(found: Sequence[Outcome]) -> list[str]:
@@ -106,6 +106,10 @@ def demand(found: Sequence[Outcome]) -> None:
 
 def told(gate: Outcome) -> str:
     """A gate and what came of it, in one line."""
+    return _held(gate) + (f", on samples that it was {gate['seen']} on" if gate.get("seen") else "")
+
+
+def _held(gate: Outcome) -> str:
     subject = f"{gate['head']}: {gate['name']}"
     if "baseline" in gate:
         if gate["baseline_head"] != gate["head"]:

@@ -133,7 +133,11 @@ class Evaluation:
         kind, rows, test = reports.lookup(name), self.rows, self.test
         cache, progress = test.cache, test.progress
         progress.start(f"evaluate {cache.path}", cache.n * len(rows), "samples")
-        found = [{**row.to_dict(), **kind.measure(row.head, test)} for row in rows]
+        seen = [_seen(row.head, cache) for row in rows]
+        found = [
+            {**row.to_dict(), **kind.measure(row.head, test), "seen": how}
+            for row, how in zip(rows, seen, strict=True)
+        ]
         about = dict(kind.about(test))
         progress.advance(cache.n * len([row for row in rows if not test.counted(row.head)]))
         if against is not None:
@@ -146,8 +150,10 @@ class Evaluation:
             found, about["gates"] = bars.hold(found, rows, test)
         progress.finish()
         notes = [f"No row of stage 1: {self.no_start}."] if self.no_start else []
-        notes += [f"{row.name} was chosen on these samples." for row in rows if _chosen_on(row.head, cache)]
-        title = _title(test, rows)
+        for how in ("fitted", "chosen"):
+            named = [row.name for row, its in zip(rows, seen, strict=True) if its == how]
+            notes += [f"{how.title()} on these samples, which flatters: {', '.join(named)}."] if named else []
+        title = _title(test)
         return Report(name, describe_cache(cache), test.shots, found, about, kind.table, title, tuple(notes))
 
 
@@ -162,11 +168,8 @@ def describe_cache(cache: FeatureCache) -> dict[str, Any]:
     }
 
 
-def _title(test: TestSet, rows: Sequence[NamedHead]) -> str:
-    own = test.cache.fingerprint
-    seen = own is not None and any(row.head.meta.get("cache") == own for row in rows)
-    samples = f"{test.cache.n} samples{' that heads here were fitted on' if seen else ''}"
-    title = f"{test.cache.path}: {samples}, {test.cache.n_classes} classes"
+def _title(test: TestSet) -> str:
+    title = f"{test.cache.path}: {test.cache.n} samples, {test.cache.n_classes} classes"
     if test.cache.tested_views == 1:
         return title
     views = (
@@ -175,11 +178,13 @@ def _title(test: TestSet, rows: Sequence[NamedHead]) -> str:
     return f"{title}, {views}"
 
 
-def _chosen_on(head: Head, cache: FeatureCache) -> bool:
-    """Whether values or the epoch of a head were chosen on this cache, as its file says."""
+def _seen(head: Head, cache: FeatureCache) -> str | None:
+    """Whether a head was "fitted" on this cache, or its values or epoch "chosen" on it, as its file says."""
+    if head.meta.get("cache") == cache.identity:
+        return "fitted"
     said = head.meta.get("selection")
     chosen = isinstance(said, dict) and (said.get("chosen") or "auto" in said or said.get("epoch") != "last")
-    return bool(chosen) and head.meta.get("val") == cache.identity
+    return "chosen" if chosen and head.meta.get("val") == cache.identity else None
 
 
 def _no_start(given: Sequence[Head | FeatureCache]) -> str:

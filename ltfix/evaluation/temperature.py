@@ -72,7 +72,7 @@ def calibrate(
     val = open_cache(val, head.classes or ())
     val.demand_labels()
     check_fit(NamedHead(head.name, head), val, head.n_classes)
-    if val.fingerprint is not None and val.fingerprint == head.meta.get("cache"):
+    if val.identity == head.meta.get("cache"):
         what = "the head was fitted on these samples, which are too easy for it"
         raise InputError(what, where=val.path, hint="calibrate on samples that it has not seen")
     plain = dataclasses.replace(head, temperature=None)

@@ -85,7 +85,7 @@ def own_cache(
     Raises:
         InputError: it was, and no body is named.
     """
-    if cache is None or head.meta.get("cache") in (None, cache.fingerprint):
+    if cache is None or head.meta.get("cache") in (None, cache.identity):
         return cache
     if alone or request.backbone is not None:
         return None

@@ -170,7 +170,7 @@ def test_a_training_file_that_nobody_named_ends_nothing(project: Path, capsys):
     assert err.startswith("ltfix: features/train.npz is left out, which nobody named: ")
     head = Head(weight=np.eye(6, 8), bias=np.zeros(6), method="ce", counts=COUNTS, meta={"cache": "another"})
     head.save("of-another.safetensors")
-    assert finished(capsys, "evaluate", "of-another.safetensors", "--cache", "test.npz")[::2] == (0, "")
+    assert finished(capsys, "evaluate", "of-another.safetensors", "--cache", "test.npz")[0] == 0
 
 
 def test_the_default_cache_is_test_never_val(project: Path, capsys: pytest.CaptureFixture[str]):
@@ -607,4 +607,12 @@ def test_a_head_that_was_chosen_on_what_is_scored_is_told(project: Path, capsys)
     heads = ["tau-norm-test", "ncm-test", "logit-adjust-other"]
     for cache in ("test.npz", "copy.npz"):
         _, out, _ = finished(capsys, "evaluate", *heads, "--cache", cache)
-        assert re.findall("(.*) was chosen on these samples", out) == ["tau-norm-test"]
+        assert re.findall("Chosen on these samples, which flatters: (.*)", out) == ["tau-norm-test."]
+    (project / "seen_test.npz").symlink_to("train.npz")
+    fit = ("fit", "seen_test.npz", "--method", "ce", "--epochs", "1", "--out", "own")
+    assert "seen_test.npz is called the test split: a head that is fitted" in finished(capsys, *fit)[2]
+    code, out, err = finished(
+        capsys, "evaluate", "own", "--cache", "train.npz", "--fail-under", "all=1", "--format", "json"
+    )
+    assert (code, json.loads(out)["gates"][0]["seen"]) == (0, "fitted")
+    assert "own is held to samples that it was fitted on: what passes there may fail on others" in err

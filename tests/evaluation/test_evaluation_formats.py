@@ -65,6 +65,7 @@ def test_junit_has_a_case_for_each_gate():
     passed, failed = suite.findall("testcase")
     assert (passed.get("classname"), passed.get("name")) == ("ltfix.<b>&?", "fail_under all")
     assert passed.find("failure") is None
+    assert "all " in passed.find("system-out").text
     assert "many 75.0 < 99" in failed.find("failure").get("message")
     with pytest.raises(UsageError, match="junit shows gates"):
         gated(None).render("junit")

@@ -56,7 +56,7 @@ def test_a_reached_bar_passes_despite_rounding():
 def test_a_missed_bar_names_head_and_figures():
     found = outcomes({"few": 20, "all": 45}, [row("a", all=0.5), row("b", few=0.19994)])
     assert missed(found) == ["b: few 19.99 < 20", "b: all 40.0 < 45"]
-    assert found[0] == {"head": "a", "name": "few", "bar": 0.2, "value": 0.2, "passed": True}
+    assert found[0] == {"head": "a", "name": "few", "bar": 0.2, "value": 0.2, "passed": True, "seen": None}
     with pytest.raises(GateMissed, match=r"b: few 19\.99 < 20; b: all 40\.0 < 45") as caught:
         demand(found)
     assert caught.value.exit_code == 1

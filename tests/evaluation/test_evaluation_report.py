@@ -17,6 +17,7 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 import ltfix
 from ltfix.errors import UsageError
 from ltfix.evaluation import reports
+from ltfix.evaluation.gate import told
 from ltfix.evaluation.measure import evaluate
 from ltfix.evaluation.metrics import SCORES
 from ltfix.evaluation.report import Report
@@ -67,6 +68,7 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
                 "worst_class": 0.0,
                 "worst_class_name": "0",
                 "correct": base64.b64encode(bytes([0b00000100, 0])).decode(),
+                "seen": None,
             },
             {
                 "name": "samn-freq",
@@ -84,6 +86,7 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
                 "worst_class": 0.0,
                 "worst_class_name": "5",
                 "correct": base64.b64encode(bytes([0b10111110, 0b01000000])).decode(),
+                "seen": None,
             },
         ],
     }
@@ -91,7 +94,7 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
 
 def test_keys_stand_in_the_documented_order(report: Report):
     assert list(report.to_dict()) == ["format", "report", "cache", "shots", "heads", "untested"]
-    told = ["name", "path", "method", *SCORES, "worst_class_name", "correct"]
+    told = ["name", "path", "method", *SCORES, "worst_class_name", "correct", "seen"]
     assert list(report.to_dict()["heads"][0]) == told
 
 
@@ -276,13 +279,18 @@ def test_every_key_is_documented(kind: str):
     assert [key for key in sorted(keys_of(report.to_dict())) if key not in text] == []
 
 
-def test_the_title_says_where_a_head_saw_the_samples():
+def test_a_note_says_where_a_head_saw_the_samples():
     cache, head = one_hot_cache(PRED, LABELS, 7, counts=COUNTS)
     own = copy.copy(cache)
     own.fingerprint = "ab12"
     fitted = dataclasses.replace(head, meta={**head.meta, "cache": "ab12"})
-    assert evaluate(fitted, own).title == "test.npz: 10 samples that heads here were fitted on, 7 classes"
-    assert evaluate(head, own).title == evaluate(fitted, cache).title == "test.npz: 10 samples, 7 classes"
+    found = evaluate(fitted, own, fail_under="few=0")
+    assert (found.heads[0]["seen"], found.notes[-1]) == (
+        "fitted",
+        "Fitted on these samples, which flatters: ce.",
+    )
+    assert told(found.gates[0]).endswith("≥ 0, on samples that it was fitted on")
+    assert [evaluate(*one).heads[0]["seen"] for one in ((head, own), (fitted, cache))] == [None, None]
 
 
 def test_classes_are_side_by_side_and_in_the_order_asked_for():

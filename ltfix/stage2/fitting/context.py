@@ -226,7 +226,7 @@ class Material:
     def recorded(self, head: Head, seed: int, selection: Mapping[str, Any], **more: Any) -> Head:
         """A finished head with what its file says of it, whatever made it; ``more`` is of that."""
         versions = {"ltfix": __version__, "torch": torch.__version__}
-        of_all = {"seed": seed, "selection": selection, "cache": self.train.fingerprint, "versions": versions}
+        of_all = {"seed": seed, "selection": selection, "cache": self.train.identity, "versions": versions}
         of_all |= {} if self.held is None else {"val": self.held.identity}
         own, plain = self.options, Options()
         asked = {name: getattr(own, name) for name in ASKED if getattr(own, name) != getattr(plain, name)}
