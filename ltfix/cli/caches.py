@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 _R = TypeVar("_R", "Request", "PredictRequest")
 USUAL_NAMES = ArrayNames()
+_ON_TEST = {
+    "train": "a head that is fitted on it is no longer measured by it",
+    "val": "what is chosen on it looks better there than it is",
+}
 _OWN_OF_RUNS = ("checkpoint", "checkpoint_key", "ignore_tensors", "pretrained")
 
 
@@ -40,7 +45,7 @@ def locate(
         what = "training" if split == "train" else split
         hint = f"`ltfix extract` writes them, work=DIR names their project, or name a cache: {spelled}"
         raise InputError(f"no {what} features", where=work / "features" / split, hint=hint)
-    return open_named(place, names)
+    return _told_of_test(open_named(place, names), work, split)
 
 
 def named_head(path: Path, work: Path) -> Path:
@@ -99,17 +104,17 @@ def locate_val(
 ) -> FeatureCache | None:
     """The validation cache: given, or the default layout's where the training cache is from there too."""
     place = given or (usual(work, "val") if train is None else None)
-    return None if place is None else open_named(place, names)
+    return None if place is None else _told_of_test(open_named(place, names), work, "val")
 
 
-def warn_of_test(val: FeatureCache | None, work: Path) -> None:
-    """Say so where what is chosen is chosen on the samples that results are measured on."""
-    if val is None:
-        return
-    test, manifest = usual(work, "test"), val.manifest
+def _told_of_test(cache: FeatureCache, work: Path, used: str) -> FeatureCache:
+    """The cache; where it is used otherwise than as the test samples, which it seems to be, that is said."""
+    test, manifest, words = usual(work, "test"), cache.manifest, re.split("[^a-z]+", cache.path.stem.lower())
     split = None if manifest is None else manifest.source.get("split")
-    if split == "test" or (test is not None and test.samefile(val.path)):
-        console.note(f"{val.path} is the test split: what is chosen on it looks better there than it is")
+    is_test = split == "test" or (test is not None and test.samefile(cache.path))
+    if used in _ON_TEST and (is_test or (split is None and "test" in words)):
+        console.note(f"{cache.path} is {'' if is_test else 'called '}the test split: {_ON_TEST[used]}")
+    return cache
 
 
 def of_its_run(request: _R) -> _R:

@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import console
-from ltfix.cli.caches import USUAL_NAMES, locate, named_head, open_named, usual, warn_of_test
+from ltfix.cli.caches import USUAL_NAMES, locate, named_head, open_named, usual
 from ltfix.cli.fit import tell_calibration
-from ltfix.cli.options import ArrayNames, FewBound, ManyBound, MayOverwrite, ValCache, WorkFolder
+from ltfix.cli.inspect import written
+from ltfix.cli.options import (
+    ArrayNames,
+    FewBound,
+    ManyBound,
+    MayOverwrite,
+    ValCache,
+    WorkFolder,
+    WrittenFormat,
+)
 from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Option
 from ltfix.stage2.methods.options import CALIBRATE
@@ -27,6 +36,7 @@ def calibrate(
     many: ManyBound = 100,
     few: FewBound = 20,
     overwrite: MayOverwrite = False,
+    format: WrittenFormat = "table",
     names: ArrayNames = USUAL_NAMES,
     work: WorkFolder = Path(),
 ) -> None:
@@ -46,9 +56,11 @@ def calibrate(
 
     more = "" if val or usual(work, "val") else _without_validation(head, by, work)
     held = locate(val, work, "val", f"--val CACHE{more}", names)
-    warn_of_test(held, work)
     found = ltfix.calibrate(head, held, by, many=many, few=few)
     found.save(place, overwrite=overwrite)
+    if format == "json":
+        written([place])
+        return
     tell_calibration(found.meta["calibration"])
     console.write(f"written to {place}")
 

@@ -147,15 +147,6 @@ def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: 
     deliver(text, output, overwrite=overwrite, drawn=form == "table")
 
 
-def written(paths: Iterable[Path], **more: object) -> None:
-    """What a command wrote as one JSON document: each file or cache as `inspect` tells it, and ``more``."""
-    from ltfix.evaluation.describe import describe
-    from ltfix.evaluation.formats import json_text
-
-    found = [describe(path).to_dict() for path in paths]
-    write(json_text({"format": "ltfix-written/1", **more, "written": found}))
-
-
 def draw(drawn: Drawn, path: Path, overwrite: bool) -> None:
     """Figures into a picture, or their numbers (see ``report.figures.write``), and a note of where it is."""
     from ltfix.report import figures

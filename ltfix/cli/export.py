@@ -8,7 +8,8 @@ from typing import Annotated
 
 from ltfix.cli import config, console
 from ltfix.cli.caches import fitted_on, named_head, usual
-from ltfix.cli.options import WorkFolder
+from ltfix.cli.inspect import written as tell_written
+from ltfix.cli.options import WorkFolder, WrittenFormat
 from ltfix.cli.signature import ARGUMENT
 from ltfix.exporting.request import FORMATS, ExportRequest
 from ltfix.option import Option
@@ -29,6 +30,7 @@ def export(
         Path | None,
         Option("Test features, for the model card.  [default: features/test if there]", metavar="CACHE"),
     ] = None,
+    format: WrittenFormat = "table",
     work: WorkFolder = Path(),
 ) -> None:
     """Put a head back into its model and write the model for timm, torchvision, ONNX or torch.export.
@@ -46,6 +48,10 @@ def export(
         progress=console.progress(),
         request=dataclasses.replace(request, said=config.of_extract("backbone", "checkpoint")),
     )
+    if format == "json":
+        told = {"checked_on": written.checked_on, "difference": written.difference, "usage": written.usage}
+        tell_written([written.path], **told)
+        return
     console.write(
         f"{written.format}: {written.path}\n"
         f"checked on {written.checked_on}: largest difference {written.difference:.1e} of the largest logit\n"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console, tables
 from ltfix.cli.caches import of_its_run
+from ltfix.cli.inspect import written
 from ltfix.cli.options import WorkFolder, WrittenFormat
 from ltfix.extraction.request import Request
 from ltfix.option import Option
@@ -17,7 +18,7 @@ from ltfix.ranks import ranks
 if TYPE_CHECKING:
     import numpy as np
 
-    from ltfix.extraction.plan import Extraction
+    from ltfix.extraction.plan import Extraction, SplitJob
     from ltfix.features.read import FeatureCache
 
 
@@ -36,8 +37,6 @@ def extract(
 
     out = work / request.out if config.origin("out") == "default" else request.out
     request = dataclasses.replace(of_its_run(request), out=out, beside=work / "features")
-    if dry_run:
-        console.refuse_unused(["format"], "extract --dry-run")
     began = perf_counter()
     opened = open_data(request)
 
@@ -46,18 +45,19 @@ def extract(
 
     extraction = prepare(opened)
     if dry_run:
-        _describe(extraction)
+        _describe(extraction, format)
         return
     caches = run(extraction, console.progress())
     if not ranks().first:
         return
     if format == "json":
-        console.written([cache.path for cache in caches.values()], seconds=perf_counter() - began)
+        seconds = perf_counter() - began
+        written([cache.path for cache in caches.values()], seconds=seconds, notes=extraction.notes)
     else:
         _summarise(caches, extraction.train_counts)
 
 
-def _describe(extraction: Extraction) -> None:
+def _describe(extraction: Extraction, format: str) -> None:
     """What would be written where, or why nothing would be."""
     from ltfix.extraction.run import refuse_taken
     from ltfix.features.store import refuse_unfinished
@@ -67,6 +67,11 @@ def _describe(extraction: Extraction) -> None:
         if job.state == "resume":
             refuse_unfinished(job.folder, job.plan)
     backbone, compute = extraction.backbone, extraction.compute
+    planned = [_planned(job) for job in extraction.jobs]
+    if format == "json":
+        about = {"backbone": backbone.info, "device": str(compute.device), "precision": compute.precision}
+        written([], **about, notes=extraction.notes, planned=planned)
+        return
     console.write(
         f"{backbone.info['name']} ({backbone.info['weights']}): D = {backbone.dim}, "
         f"{backbone.preprocess.takes}, {compute.precision} on {compute.device}"
@@ -74,15 +79,28 @@ def _describe(extraction: Extraction) -> None:
     for note in extraction.notes:
         console.note(note)
     rows = []
-    for job in extraction.jobs:
-        plan = job.plan
-        stored = len(plan.samples) * (plan.views * plan.dim * (2 if plan.dtype == "float16" else 4) + 8)
+    for job, told in zip(extraction.jobs, planned, strict=True):
         counts = extraction.train_counts if extraction.train_counts is not None else job.split.counts
-        size = tables.size(stored)
+        size = tables.size(told["bytes"])
         left = {"done": "finished already", "resume": f"the rest of {size}"}.get(job.state, size)
-        sizes = [len(job.split), len(plan.classes), _shots(counts), plan.views, left]
-        rows.append([job.split.name, *sizes, job.folder])
+        rows.append(
+            [told["split"], told["n"], told["classes"], _shots(counts), told["views"], left, job.folder]
+        )
     console.table(["split", "samples", "K", "many/medium/few", "views", "to be written", "cache"], rows)
+
+
+def _planned(job: SplitJob) -> dict[str, Any]:
+    """What a cache would be; ``bytes``: of features and labels, all in all."""
+    plan, n = job.plan, len(job.plan.samples)
+    size = n * (plan.views * plan.dim * (2 if plan.dtype == "float16" else 4) + 8)
+    sizes = {"n": n, "classes": len(plan.classes), "views": plan.views, "dim": plan.dim, "bytes": size}
+    return {
+        "path": str(job.folder),
+        "split": job.split.name,
+        "state": job.state,
+        "dtype": plan.dtype,
+        **sizes,
+    }
 
 
 def _summarise(caches: dict[str, FeatureCache], counts: np.ndarray | None) -> None:

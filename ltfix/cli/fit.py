@@ -9,7 +9,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console
-from ltfix.cli.caches import locate, locate_val, warn_of_test
+from ltfix.cli.caches import locate, locate_val
+from ltfix.cli.inspect import written
 from ltfix.cli.options import ArrayNames, LossName, ValCache, WorkFolder, WrittenFormat, pairs
 from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Option, RunOptions
@@ -78,7 +79,6 @@ def fit(
     numbers = [run.seed] if seeds is None else list(range(run.seed, run.seed + seeds))
     train = locate(cache, work, "train", "ltfix fit CACHE", names)
     held = locate_val(val, cache, work, names)
-    warn_of_test(held, work)
     places = _places(out, work, plan.name, numbers, many=seeds is not None)
     console.claim(*places, trace, overwrite=run.overwrite)
     plan.open(train, held)
@@ -99,7 +99,7 @@ def fit(
     files.write_together(packed, overwrite=run.overwrite)
     accuracy = {n: _accuracies(heads, c) for n, c in (("train", train), ("val", held)) if c is not None}
     if format == "json":
-        console.written(places, seconds=seconds, accuracy=accuracy)
+        written(places, seconds=seconds, accuracy=accuracy)
     else:
         _summarise(heads[0], accuracy)
         where = f"{places[0]}" if len(places) == 1 else f"{places[0]} … {places[-1].name}"

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import console
-from ltfix.cli.options import WorkFolder
+from ltfix.cli.inspect import written
+from ltfix.cli.options import WorkFolder, WrittenFormat
 from ltfix.cli.signature import ARGUMENT
 from ltfix.errors import UsageError
 from ltfix.importing.request import ImportRequest
@@ -27,6 +28,7 @@ def import_(
     out: Annotated[
         Path | None, Option("The folder of the cache.  [default: WORK/features/<SRC's name>]", metavar="DIR")
     ] = None,
+    format: WrittenFormat = "table",
     work: WorkFolder = Path(),
 ) -> None:
     """Write the features and labels of another tool as a feature cache, or join caches of one backbone.
@@ -41,6 +43,9 @@ def import_(
     from ltfix.importing.importing import run
 
     cache = run(sources, out or work / "features" / sources[0].stem, request, console.progress())
+    if format == "json":
+        written([cache.path])
+        return
     head = "yes" if cache.head is not None else "no"
     columns = ["samples", "K", "views", "D", "stage-1 head", "cache"]
     console.table(columns, [[cache.n, cache.n_classes, cache.views, cache.dim, head, cache.path]])

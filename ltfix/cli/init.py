@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from ltfix.cli import config, configfile, console
 from ltfix.cli.commands import COMMANDS, load
-from ltfix.cli.options import MayOverwrite
+from ltfix.cli.inspect import written
+from ltfix.cli.options import MayOverwrite, WrittenFormat
 from ltfix.cli.signature import Parameter, bind, options, parameters
 from ltfix.errors import InputError, UsageError
 from ltfix.option import Option
@@ -33,6 +34,7 @@ def init(
     ),
     overwrite: MayOverwrite = False,
     check: Annotated[bool, Option("Write nothing: look for mistakes in the file that is there.")] = False,
+    format: WrittenFormat = "table",
 ) -> None:
     """Write a commented ltfix.toml, or check the one that is there.
 
@@ -41,14 +43,15 @@ def init(
     """
     if check:
         console.refuse_unused(["output", "overwrite"], "init --check")
-        _check()
+        _check(format)
         return
+    console.refuse_unused(["format"], "init without --check")
     console.deliver(example(), output, overwrite=overwrite)
     if not console.is_stdout(output):
         console.note(f"wrote {output}")
 
 
-def _check() -> None:
+def _check(format: str) -> None:
     """Refuse what a command would refuse of the file before it has opened anything.
 
     Raises:
@@ -69,7 +72,10 @@ def _check() -> None:
                 raise  # the key is told with its place in the file
             where = "; ".join(filter(None, (err.where, f"{here.file}, [{name}]")))
             raise UsageError(err.what, where=where, hint=err.hint) from err
-    console.write(f"{here.file}: no mistake found")
+    if format == "json":
+        written([], checked=str(here.file))
+    else:
+        console.write(f"{here.file}: no mistake found")
 
 
 def _ask(command: str, values: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,7 +61,16 @@ def inspect(
     console.write("\n".join(lines))
 
 
-def _describe(path: Path, verify: bool, names: ArrayNames = USUAL_NAMES) -> Description:
+def written(paths: Iterable[Path], kind: str = "", /, **more: object) -> None:
+    """What a command wrote as one JSON document: each thing as told here, of a ``kind`` its bytes alone."""
+    from ltfix.evaluation.describe import Description
+    from ltfix.evaluation.formats import json_text
+
+    found = [(Description(path, kind, ()) if kind else _describe(path)).to_dict() for path in paths]
+    console.write(json_text({"format": "ltfix-written/1", **more, "written": found}))
+
+
+def _describe(path: Path, verify: bool = False, names: ArrayNames = USUAL_NAMES) -> Description:
     from ltfix.evaluation.describe import describe, describe_tensors, safetensors_header
     from ltfix.files import completed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,10 @@ import typer
 from ltfix.cli import config, console
 from ltfix.cli.configfile import QUIET
 from ltfix.cli.manual import EXAMPLES
+from ltfix.cli.options import LIST_FORMATS
 from ltfix.cli.signature import Parameter, bind, parameters
 from ltfix.errors import EnvironmentFault, UsageError, nearest
+from ltfix.option import Option, check
 
 
 def _read_config(context: typer.Context, value: str | None) -> str | None:
@@ -57,7 +60,7 @@ def split(argv: Sequence[str], commands: Collection[str]) -> tuple[str | None, l
     if rest and rest[0] in commands:
         return rest[0], [*early, *rest[1:]]
     word = next((a for a in rest if not a.startswith("-")), None)
-    if word is not None and word not in commands:
+    if word is not None and word not in commands and "--version" not in rest:
         raise UsageError(f"no such command: {word}", hint=nearest(word, commands))
     return None, [*early, *rest]
 
@@ -177,6 +180,9 @@ def _annotation(command: str, parameter: Parameter) -> Any:
 def top(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print versions and exit.")] = False,
+    format: Annotated[
+        str, typer.Option("--format", metavar="FORM", help="Of --version: table, or json.")
+    ] = "table",
     quiet: Quiet = False,
     debug: Debug = False,
     config: _config_file() = None,  # type: ignore[valid-type]
@@ -189,7 +195,10 @@ def top(
     if version:
         from ltfix.cli.version import versions
 
-        console.write(versions())
+        check("format", format, Option("", choices=LIST_FORMATS))
+        found = versions()
+        lines = "\n".join(f"{name} {value}" for name, value in found.items())
+        console.write(json.dumps(found) if format == "json" else lines)
     elif config is not None:
         raise UsageError("no command given", where="ltfix", hint="see `ltfix --help`")
     elif context.invoked_subcommand is None:

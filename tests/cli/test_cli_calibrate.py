@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,10 @@ def test_a_calibrated_head_beside_the_other(project: Path, capsys):
     assert found.temperature[0] > 3
     assert "written to samn-calibrated.safetensors" in capsys.readouterr().out
     assert cli.run(["calibrate", "samn.safetensors", "--val", "val.npz"]) == 2
+    argv = ["calibrate", "samn.safetensors", "--val", "val.npz", "--overwrite", "--format", "json"]
+    capsys.readouterr()
+    assert cli.run(argv) == 0
+    assert json.loads(capsys.readouterr().out)["written"][0]["temperature"]["least"] > 3
 
 
 def test_of_the_test_split_a_note_is_made(project: Path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,11 @@ def test_a_project_is_exported(photos: Path, tmp_path: Path, monkeypatch, capsys
     card = Path("exports/ce/README.md").read_text(encoding="utf-8")
     assert "In percent on 6 test samples." in card
     assert "cross-entropy" in card
-    assert run(["export", "heads/ce.safetensors", "--to", "torch-export", "--features"]) == 0
+    capsys.readouterr()
+    argv = ["export", "heads/ce.safetensors", "--to", "torch-export", "--features", "--format", "json"]
+    assert run(argv) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["written"][0]["kind"], found["difference"] < 1e-4) == ("export", True)
     features = np.ones((2, 64), np.float32)
     head = ltfix.load_head("heads/ce.safetensors")
     assert np.allclose(ltfix.open_export("exports/ce.pt2").logits(features), head.logits(features), atol=1e-5)

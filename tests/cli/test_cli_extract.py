@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,17 @@ def test_what_was_written_as_json(project: Path, capsys: pytest.CaptureFixture[s
     told = [(one["path"], one["n"], one["dim"], one["classes"]) for one in found["written"]]
     assert told == [("features/train", 9, 64, 3), ("features/test", 6, 64, 3)]
     assert found["seconds"] > 0
-    assert cli.run([*RANDOM, "--data", "photos", "--dry-run", "--format", "json"]) == 2
-    assert "extract --dry-run does not use --format" in capsys.readouterr().err
+    shutil.rmtree("photos/test")
+    shutil.rmtree("features/train")
+    assert cli.run([*RANDOM, "--data", "photos", "--dry-run", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    told = "left as before, of a split that photos does not have now: features/test"
+    assert (json.loads(out)["notes"], err) == ([told], "")
+    (planned,) = json.loads(out)["planned"]
+    assert (planned["path"], planned["n"], planned["state"]) == ("features/train", 9, "todo")
+    assert not Path("features/train").exists()
+    assert cli.run([*RANDOM, "--data", "photos", "--split", "train"]) == 0
+    assert told not in capsys.readouterr().err
 
 
 def test_a_dry_run_writes_nothing(project: Path, capsys: pytest.CaptureFixture[str]):
@@ -85,18 +95,22 @@ def test_a_dry_run_says_what_the_run_does(project: Path, capsys: pytest.CaptureF
 
 
 def test_a_damaged_cache_names_what_makes_it_anew(project: Path, capsys: pytest.CaptureFixture[str], error):
-    argv = [*RANDOM, "--data", "photos", "--split", "test", "--quiet"]
+    argv = [*RANDOM, "--data", "photos", "--split", "test", "--quiet", "--views", "center,hflip"]
     assert cli.run(argv) == 0
     capsys.readouterr()
     shard = Path("features/test/shard-00000.safetensors")
-    whole, hint = shard.read_bytes(), ": `ltfix extract --overwrite` makes it anew"
+    whole, hint = shard.read_bytes(), " makes it anew, with what else it was given"
+    command = (
+        "extract --data photos --backbone cifar_resnet32 --no-pretrained --views center,hflip --split test "
+        "--out features --overwrite"
+    )
     for damaged in (None, whole[:-9], whole[:-1] + bytes([whole[-1] ^ 1])):
         shard.unlink(missing_ok=True)
         if damaged is not None:
             shard.write_bytes(damaged)
         code, line = error("inspect", "features/test", "--verify")
-        assert (code, line.endswith(hint)) == (3, True), line
-    assert cli.run([*argv, "--overwrite"]) == 0
+        assert (code, line.endswith(f": `ltfix {command}`{hint}")) == (3, True), line
+    assert cli.run([*command.split(), "--device", "cpu", "--threads", "1"]) == 0
     assert shard.read_bytes() == whole
     assert cli.run(["inspect", "features/test", "--verify"]) == 0
 

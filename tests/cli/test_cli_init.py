@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -63,6 +64,10 @@ def test_a_file_is_checked_without_running_anything(tmp_path: Path, monkeypatch,
         "ltfix.toml: no mistake found\n",
         "ltfix: --set tau from the file is not used by method samn\n",
     )
+    assert cli.run(["init", "--check", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["checked"] == "ltfix.toml"
+    file.write_text("[evaluate]\ngate = 1")
+    assert error("init", "--check")[1].endswith("did you mean fail-under?")
     file.write_text("[fit]\nfeature-scal = 1")
     said = "unknown key 'feature-scal' (ltfix.toml, [fit]): did you mean feature-scale?"
     assert error("init", "--check") == (2, said)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from ltfix import cli
+from ltfix._version import __version__
 from ltfix.cli import config, console
 from ltfix.cli import invocation as frame
 from ltfix.progress import SILENT
@@ -99,6 +101,8 @@ def test_version_names_what_decides_results(capsys):
     assert cli.run(["--version"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["ltfix", "torch", "timm", "isotonic"]
+    assert cli.run(["--version", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ltfix"] == __version__
 
 
 def test_main_exits_with_the_code(probe, monkeypatch, capsys):

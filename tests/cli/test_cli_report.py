@@ -135,9 +135,11 @@ def test_a_head_of_a_joined_cache_is_told_with_it(project: Path):
     assert "<code>ltfix fit features/all --method ncm --seed 0 --out heads/of-all.safetensors</code>" in text
 
 
-def test_given_heads_and_results(project: Path):
+def test_given_heads_and_results(project: Path, capsys: pytest.CaptureFixture[str]):
     given = "features/train heads/samn-freq-epochs2.safetensors --cache features/test --many 3 --few 3"
-    text = page(project, *given.split())
+    text = page(project, *given.split(), "--format", "json")
+    (told,) = json.loads(capsys.readouterr().out)["written"]
+    assert (told["path"], told["kind"]) == ("report.html", "page")
     assert "tau-norm" not in text.split("<nav")[1]
     assert "n &gt; 3" in text
 
