@@ -77,5 +77,7 @@ def difference(folder: Path, plan: CachePlan) -> tuple[str, str]:
         before, now = ({name: getattr(of, name) for name in names} for of in (there, plan))
         now["preprocess"] = {**plan.preprocess, DEPTHS: there.preprocess.get(DEPTHS)}
         before["classes"], now["classes"] = there.classes, list(plan.classes) or None
+    elif not there.skipped:
+        before["on_error"] = now["on_error"]
     told = differences(before, now).replace("source.digest differs", "its pictures differ (names or sizes)")
     return told or f"what it says of itself is the same: {there.created_by} made it otherwise", ""
