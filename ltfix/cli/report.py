@@ -166,7 +166,7 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
             if other.fingerprint in used and "joined" in other.source:
                 parts = [f"features/{part['name']}" for part in other.source["joined"]]
                 yield shlex.join(["ltfix", "import", *parts, "--out", name])
-    places[str(None if train is None else train.fingerprint)] = []  # the usual one need not be named
+    places[str(None if train is None else train.identity)] = []  # the usual one need not be named
     for head in heads:
         yield _told(head, places)
     yield shlex.join(["ltfix", "report", *_typed(config.current())])
@@ -179,7 +179,7 @@ def _told(head: Head, places: Mapping[str, list[str]]) -> str:
         command, *rest = made(head)
     except InputError:  # another tool's
         return f"# {name} does not say how it was fitted"
-    known: list[str] | None = [] if "cache" not in head.meta or "None" in places else None
+    known: list[str] | None = [] if head.meta.get("cache") is None or "None" in places else None
     place = places.get(str(head.meta.get("cache")), known) if command == "fit" else []
     if own or place is None:
         told = "with a method or a loss of your own" if own else "on none of the caches in features/"
