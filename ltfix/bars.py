@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ltfix.errors import readable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -36,7 +38,7 @@ def bar_here() -> NotebookBar | ProgressBar | ProgressLines:
 
 def plain(text: str) -> str:
     """``text`` on one line, without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return readable(" ".join(text.split()))
 
 
 def hung(text: str, width: int, indent: str = "  ") -> str:

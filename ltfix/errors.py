@@ -74,6 +74,11 @@ def cut(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
+def readable(text: str) -> str:
+    """Text of others with a ``?`` for what does not print: control characters, turns of direction, halves."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that offers the known names nearest to a wrong one."""
     known = sorted(known)

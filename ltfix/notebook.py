@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Container, Iterable, Mapping, Sequence
 
+from ltfix.errors import readable
+
 
 def facts(title: str, known: Mapping[str, object]) -> str:
     """A record: its title, and a row for each thing that is known of it; what is None is left out."""
@@ -30,5 +32,4 @@ def table(
 
 
 def _escape(value: object) -> str:
-    text = str(value)
-    return html.escape("".join(c if c.isprintable() else "?" for c in text))
+    return html.escape(readable(str(value)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from ltfix.errors import readable
+
 WIDTH = 80
 LINES = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -52,8 +54,7 @@ def _neighbours(order: list[int]) -> list[list[int]]:
 
 def _label(group: list[int], groups: list[list[int]], names: Sequence[str] | None, by_count: bool) -> str:
     if len(groups) == sum(map(len, groups)):
-        name = str(group[0]) if names is None else names[group[0]]
-        return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
+        return readable(str(group[0]) if names is None else names[group[0]])
     if by_count:
         first = sum(len(g) for g in groups[: groups.index(group)]) + 1
         return f"rank {first}" + (f"–{first + len(group) - 1}" if len(group) > 1 else "")

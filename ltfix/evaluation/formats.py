@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ltfix import files
-from ltfix.errors import UsageError
+from ltfix.errors import UsageError, readable
 from ltfix.evaluation.gate import told
 from ltfix.evaluation.table import PARTS, Table
 
@@ -133,12 +133,12 @@ def to_junit(document: Mapping[str, Any]) -> str:
     for gate in gates:
         below = "max_drop" if "baseline" in gate else "fail_under"
         case = ElementTree.SubElement(
-            suite, "testcase", classname=_xml(f"ltfix.{gate['head']}"), name=f"{below} {gate['name']}"
+            suite, "testcase", classname=readable(f"ltfix.{gate['head']}"), name=f"{below} {gate['name']}"
         )
         if gate["passed"]:
-            ElementTree.SubElement(case, "system-out").text = _xml(told(gate))
+            ElementTree.SubElement(case, "system-out").text = readable(told(gate))
         else:
-            ElementTree.SubElement(case, "failure", message=_xml(told(gate)))
+            ElementTree.SubElement(case, "failure", message=readable(told(gate)))
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 
@@ -152,11 +152,6 @@ def demand_gates(form: str, *, there: bool) -> None:
     if form == "junit" and not there:
         hint = "give fail_under=few=20 (evaluate and compare hold heads to gates)"
         raise UsageError("junit shows gates, and there is none", where="format=junit", hint=hint)
-
-
-def _xml(text: str) -> str:
-    """``text`` without what XML cannot hold."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 FORMATS: dict[str, Callable[[dict[str, Any], Sequence[Table]], str]] = {

@@ -7,6 +7,8 @@ from collections.abc import Sequence, Set
 from typing import Any, Literal
 from unicodedata import combining, east_asian_width
 
+from ltfix.errors import readable
+
 ColumnKind = Literal["text", "count", "percent", "number", "value", "spread", "interval", "difference"]
 EMPTY = "–"
 BEST_NOTE = "* best in its column"
@@ -83,7 +85,7 @@ class Table:
             [c.title for c in self.shown], self.cells(), [c.kind != "text" for c in self.shown], best
         )
         lines = [*([self.title] if self.title else []), *body, *self.below, *([BEST_NOTE] if best else [])]
-        return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+        return "\n".join(map(readable, lines))
 
     def best(self) -> set[tuple[int, int]]:
         """(row, shown column) of every best value; equal as printed is equally good, none where all are."""
@@ -156,5 +158,4 @@ def format_value(value: Any, kind: ColumnKind) -> str:
     if kind == "number":
         digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
         return f"{value:.{digits}f}"
-    text = str(value)
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+    return readable(str(value))

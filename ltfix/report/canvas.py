@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ltfix import files
-from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.errors import EnvironmentFault, UsageError, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes  # noqa: PLC0414 - for the figures
@@ -167,11 +167,6 @@ def _tag(tag: str, name: str) -> str:
     for variable, said in {**COLOURS, "sans": f"'{FONT}'"}.items():
         tag = tag.replace(said, f"var(--{variable})")
     return tag
-
-
-def readable(text: str) -> str:
-    """Text of others with a ``?`` for what does not print: control characters, turns of direction, halves."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def line(text: str, most: int = 40) -> str:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltfix._version import __version__
-from ltfix.errors import EnvironmentFault, InputError
+from ltfix.errors import EnvironmentFault, InputError, readable
 from ltfix.evaluation.describe import Description
 from ltfix.evaluation.shots import SHOTS
 from ltfix.progress import SILENT, Progress
 from ltfix.records import record_of
-from ltfix.report.canvas import draw_svg, readable
+from ltfix.report.canvas import draw_svg
 from ltfix.report.figures import FIGURES, load, panels_of
 
 if TYPE_CHECKING:
