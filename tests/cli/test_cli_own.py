@@ -119,7 +119,7 @@ def scaled(logits, labels, scale):
         (
             "sweep --train usual.npz --method los --over feature-scale=1,2",
             "feature_scale is no value of a method, but of the whole run (--over): give it to each of "
-            "two runs; `ltfix evaluate HEAD HEAD` has their heads in one table",
+            "two runs; `ltfix report --results FILE --results FILE` draws both, kept as JSON",
         ),
         (
             "sweep --train usual.npz --method los --over delta=0.5-0.9",

@@ -475,7 +475,6 @@ def test_several_fits_at_once_give_the_same_table(pair, monkeypatch: pytest.Monk
     [
         ("views_used", "random", "first", "with views_used=random"),
         ("init", None, "probe", "without init"),
-        ("init", "probe", None, "with init=probe"),
         ("normalize", "none", "l2", "with normalize=none"),
         ("feature_scale", 2.0, "auto", r"with feature_scale=2\.0"),
     ],

@@ -28,15 +28,15 @@ def read_budget(text: str) -> tuple[float, str]:
     return float(number) * UNITS[unit], "p" if unit == "p" else "s"
 
 
-def refuse_options(names: Iterable[str], where: str) -> None:
-    """Refuse options of a whole run among the values of a row or the points of a sweep.
+def refuse_options(names: Iterable[str], where: str, beside: str) -> None:
+    """Refuse options of a whole run among values; ``beside`` says how two runs are put side by side.
 
     Raises:
-        UsageError: one is there; how two of it are compared is said.
+        UsageError: one is there.
     """
     for name in names:
         if name in {*Options.__dataclass_fields__, "seed", "seeds", "val"}:
-            hint = "give it to each of two runs; `ltfix evaluate HEAD HEAD` has their heads in one table"
+            hint = f"give it to each of two runs; {beside}"
             raise UsageError(f"{name} is no value of a method, but of the whole run", where=where, hint=hint)
 
 

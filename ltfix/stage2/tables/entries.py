@@ -64,7 +64,7 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
             given[key.replace("-", "_")] = value
         loss = given.pop("loss", None)
         method = with_loss(method, loss)
-        refuse_options(given, "methods")
+        refuse_options(given, "methods", "`ltfix evaluate HEAD HEAD` has their heads in one table")
         usable = {key: value for key, value in shared.items() if key in method.values(shared)}
         unused -= set(usable)
         values, tuned = resolve(method, {**usable, **given}), tune and searches(method)
