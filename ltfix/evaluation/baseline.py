@@ -86,7 +86,7 @@ class Baseline:
         if not isinstance(found, int | float) or isinstance(found, bool):
             least = 100 if name in LOWER_IS_BETTER else 0
             hint = (
-                f"`ltfix evaluate fail_under={name}={least} format=json output=last.json` writes one that has"
+                f"`ltfix evaluate fail_under={name}={least} format=json output=last.json` writes one with it"
             )
             raise InputError(f"the baseline has no {name} of {row['name']}", where=self.path, hint=hint)
         return float(found)
