@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ltfix
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.progress import SILENT
 from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.fitting import context
@@ -337,6 +337,13 @@ def test_what_was_tuned_is_kept_and_taken_from_there(draw_cache, tmp_path, tuned
         cache, [0], folder=tmp_path, overwrite=True
     )
     assert len(tuned) == 4 + 3 + 3
+
+
+def test_a_folder_that_cannot_be_written_is_no_fault_of_a_method(draw_cache, tmp_path):
+    (tmp_path / "tau-norm-s0.safetensors").mkdir()
+    plan = plan_fit("auto", methods=["ncm", "tau-norm"])
+    with pytest.raises(EnvironmentFault, match=r"is a directory.*tau-norm-s0"):
+        plan.train(draw_cache([60, 20, 6]), [0], folder=tmp_path, overwrite=True)
 
 
 def test_an_interrupted_time_budget_goes_on_with_the_passes_that_it_began_with(

@@ -132,7 +132,7 @@ def test_what_others_wrote_meanwhile_is_not_replaced(tmp_path: Path, head: Head,
     store = Store(tmp_path)
     assert store.find("ce-s0", SETTINGS) is None
     (tmp_path / name).write_text("mine")
-    with pytest.raises(UsageError, match=rf"already there .*{name}"):
+    with pytest.raises(EnvironmentFault, match=rf"already there .*{name}"):
         store.save("ce-s0", SETTINGS, head, RUN)
     assert (tmp_path / name).read_text() == "mine"
     Store(tmp_path, overwrite=True).save("ce-s0", SETTINGS, head, RUN)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
+from ltfix.errors import InputError, LtfixError, UsageError
 from ltfix.evaluation.baseline import pack_correct
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
@@ -135,12 +135,8 @@ class Fits:
         seconds = (time.perf_counter() - began) / len(seeds)
         found = {}
         for seed, head in zip(seeds, heads, strict=True):
-            run = finished_run(self.bench, head, seconds)
-            try:
-                self.store.save(_file(entry, seed), self.settings(entry, seed), head, run)
-            except (InputError, UsageError) as err:  # of the folder, not of the method
-                raise EnvironmentFault(err.what, where=err.where, hint=err.hint) from err
-            found[seed] = run
+            found[seed] = finished_run(self.bench, head, seconds)
+            self.store.save(_file(entry, seed), self.settings(entry, seed), head, found[seed])
         return found
 
     def by_validation(self, name: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from ltfix import files
 from ltfix._version import __version__
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.filemap import release
 from ltfix.heads.head import Head, load_head
@@ -37,15 +37,8 @@ FORMAT = "ltfix-compare-run/1"
 LEVELS, LEVELS_FORMAT = "budget.json", "ltfix-compare-budget/1"
 _ROWS = 4096
 _NO_MATTER = ("device", "no_cache")  # options that change no head
-_SCORING = {
-    "caches",
-    "options",
-    "test",
-    "shots",
-    "kept",
-    "seed",
-    "chosen",
-}  # a head is the same beside others
+# a head is the same beside others
+_SCORING = {"caches", "options", "test", "shots", "kept", "seed", "chosen"}
 _CHOOSING = {"val", "choices_by_seed", "searched", "tune", "budget", "val_fraction", "val_per_class"}
 _APART = {  # what heads are called that differ in a setting
     "train": "of other features",
@@ -140,15 +133,22 @@ class Store:
             raise UsageError("already there, and not from a comparison", where=path, hint=hint)
 
     def save(self, name: str, settings: Mapping[str, Any], head: Head, run: Finished) -> None:
-        """Keep a finished run."""
+        """Keep a finished run.
+
+        Raises:
+            EnvironmentFault: it cannot be written, whatever is in the way: no fault of the method's.
+        """
         if self.folder is None:
             return
         claim = {"format": FORMAT, "key": files.sha256_json(settings), "settings": settings}
         record, tensors = _files(self.folder, name)
         replace = self.overwrite or _read(record) is not None
-        files.write_json(record, claim, overwrite=replace)
-        sha256 = head.save(tensors, overwrite=replace)
-        files.write_json(record, {**claim, **dataclasses.asdict(run), "head_sha256": sha256})
+        try:
+            files.write_json(record, claim, overwrite=replace)
+            sha256 = head.save(tensors, overwrite=replace)
+            files.write_json(record, {**claim, **dataclasses.asdict(run), "head_sha256": sha256})
+        except (InputError, UsageError) as err:
+            raise EnvironmentFault(err.what, where=err.where, hint=err.hint) from err
 
     def level(self, request: str) -> Level | None:
         """What the budget of this request left to try when it was begun here.
