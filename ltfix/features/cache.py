@@ -296,5 +296,5 @@ def _said_classes(
 def _check_labels(path: Path, labels: np.ndarray, n_classes: int) -> None:
     for bad, what in ((labels < 0, "is negative"), (labels >= n_classes, f"is not below K = {n_classes}")):
         if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise InputError(f"label {int(labels[row])} of row {row} {what}", where=path)
+            told = f"label {int(labels[bad][0])} of row {int(bad.argmax())} {what}"
+            raise InputError(told, where=path, hint="K is that of its class names, manifest or classifier")
