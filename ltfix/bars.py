@@ -127,11 +127,7 @@ class ProgressLines:
 
 
 class ProgressBar:
-    """Progress as a rich bar on stderr: count, rate, time left.
-
-    Args:
-        clean: makes of a text one line that may be shown.
-    """
+    """Progress as a rich bar on stderr: count, rate, time left; texts are shown as ``clean`` makes them."""
 
     def __init__(self, clean: Callable[[str], str] = plain) -> None:
         from rich.console import Console

@@ -109,11 +109,7 @@ class Claims:
 
 
 def _name(draft: Path, path: Path) -> None:
-    """Give its name to a claim that is locked and written, so that none is ever seen that is not.
-
-    Raises:
-        FileExistsError: somebody has that name.
-    """
+    """Give a claim its name, once it is locked and written, never before (FileExistsError: it is taken)."""
     try:
         os.link(draft, path)
     except (FileExistsError, FileNotFoundError):

@@ -17,11 +17,7 @@ _mapped: dict[int, int] = {}  # length by address of what `_map_posix` has mappe
 
 
 def map_file(handle: BinaryIO) -> Any:
-    """The bytes of an open file as a read-only buffer; the file may be closed.
-
-    Raises:
-        OSError: the system refuses.
-    """
+    """The bytes of an open file as a read-only buffer (OSError); the file may be closed."""
     if sys.version_info >= (3, 13):
         return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
     if os.name == "posix":  # an mmap object of these Pythons holds a descriptor as long as it lives

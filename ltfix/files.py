@@ -85,22 +85,14 @@ def _finite(value: Any) -> Any:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        InputError: the file is missing or is not JSON.
-    """
+    """Read a JSON file; InputError where it is missing or is not JSON."""
     demand_regular(path)
     with os_errors(path):
         return parse_json(Path(path).read_bytes(), path)
 
 
 def parse_json(raw: str | bytes, where: object) -> Any:
-    """Parse JSON that came out of the file ``where``.
-
-    Raises:
-        InputError: it is not JSON.
-    """
+    """Parse JSON that came out of the file ``where``; InputError where it is none."""
     try:
         value = json.loads(raw, parse_constant=_number, parse_float=_number)
     except (ValueError, RecursionError) as err:
@@ -122,11 +114,7 @@ def _number(text: str) -> float:
 
 
 def check_format(found: object, expected: str, where: object) -> None:
-    """Refuse another kind of file, or a newer version of this kind.
-
-    Raises:
-        InputError: saying which.
-    """
+    """Refuse another kind of file, or a newer version of this kind (InputError)."""
     kind, _, version = (found if isinstance(found, str) else "").partition("/")
     wanted, _, newest = expected.partition("/")
     if kind != wanted or not re.fullmatch("[1-9][0-9]{0,8}", version):

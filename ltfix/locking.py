@@ -58,11 +58,7 @@ def is_at(handle: IO[bytes], path: Path) -> bool:
 
 
 class Hold:
-    """A folder that is open to be locked.
-
-    Args:
-        handle: its descriptor, None where there are no locks.
-    """
+    """A folder that is open to be locked, by its descriptor; None where there are no locks."""
 
     def __init__(self, handle: int | None) -> None:
         self.handle = handle

@@ -70,11 +70,7 @@ def options_of(record: Any) -> dict[str, Option]:
 
 
 def check(name: str, value: Any, spec: Option) -> None:
-    """Refuse a word or a number that an option cannot be; None always passes.
-
-    Raises:
-        UsageError: naming the option.
-    """
+    """Refuse a word or a number that an option cannot be (UsageError); None always passes."""
     if value is None:
         return
     if spec.choices and value not in spec.choices:
@@ -87,11 +83,7 @@ def check(name: str, value: Any, spec: Option) -> None:
 
 
 def check_device(name: str) -> None:
-    """Refuse a word that is no device; whether this machine has it is not asked.
-
-    Raises:
-        UsageError: naming those that there are.
-    """
+    """Refuse a word that is no device (UsageError); whether this machine has it is not asked."""
     kind, _, number = name.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
         raise UsageError(f"unknown device {name!r}", where="device", hint="auto, cpu, cuda, cuda:N or mps")

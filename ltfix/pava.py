@@ -101,15 +101,11 @@ def _as_float(y: Any) -> np.ndarray:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _computed_in(dtype: np.dtype) -> np.dtype:
-    return _F64 if dtype.itemsize == 8 else _F32
-
-
 def _solve(values: np.ndarray, weight: Any) -> tuple[np.ndarray, list[np.ndarray]]:
     """All rows of a batch: the solution in the type it is computed in, and the edges of each row."""
     if values.ndim == 0 or values.shape[-1] == 0:
         raise ValueError(f"y must have at least one element along its last axis, not shape {values.shape}")
-    y = _contiguous(values, _computed_in(values.dtype))
+    y = _contiguous(values, _F64 if values.dtype.itemsize == 8 else _F32)
     w = None if weight is None else _contiguous(_broadcast(weight, y.shape), y.dtype)
     out, edges = np.empty_like(y), []
     for row in np.ndindex(y.shape[:-1]):

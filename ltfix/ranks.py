@@ -99,11 +99,7 @@ def end_together() -> None:
 
 
 class OneProgress:
-    """The progress of all processes as one, which the first of them shows.
-
-    Args:
-        progress: of this process.
-    """
+    """The progress of all processes as one, which the first of them shows."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress, self.first = progress, ranks().first

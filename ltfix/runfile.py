@@ -76,21 +76,13 @@ class RunDescription:
     finished: bool
 
     def demand_finished(self) -> None:
-        """Refuse a run whose training has not ended.
-
-        Raises:
-            InputError: so it is.
-        """
+        """Refuse a run whose training has not ended (InputError)."""
         if not self.finished:
             hint = "run the same train-backbone again"
             raise InputError("the training run is unfinished", where=self.path.parent, hint=hint)
 
     def demand(self, keys: Collection[str]) -> None:
-        """Refuse a file that lacks one of ``keys``.
-
-        Raises:
-            InputError: naming the file and the key.
-        """
+        """Refuse a file that lacks one of ``keys`` (InputError)."""
         for key in keys:
             if self.content.get(key) is None:
                 raise InputError(f"the run lacks {key}", where=self.path)

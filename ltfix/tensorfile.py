@@ -176,11 +176,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def ltfix_metadata(metadata: Mapping[str, str], where: object) -> dict[str, Any]:
-    """The JSON object under the metadata key ``ltfix``; empty where there is none.
-
-    Raises:
-        InputError: it is not a JSON object.
-    """
+    """The JSON object under the metadata key ``ltfix`` (else InputError); empty where there is none."""
     value = parse_json(metadata.get("ltfix", "{}"), where)
     if not isinstance(value, dict):
         raise InputError("the metadata key ltfix is not a JSON object", where=where)

@@ -73,11 +73,7 @@ def crop_windows(pixels: Tensor, pad: int) -> Tensor:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """The names in an ``augment`` value, in order: ``"crop,flip"``, or ``"none"``.
-
-    Raises:
-        UsageError: an unknown name.
-    """
+    """The names in an ``augment`` value, in order: ``"crop,flip"`` or ``"none"`` (else UsageError)."""
     names = tuple(name.strip() for name in text.split(",") if name.strip() not in ("", "none"))
     for name in names:
         if name not in _TRANSFORMS:

@@ -263,11 +263,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _demand_plain(name: str, value: Tensor, path: Path) -> None:
-    """Refuse tensors that are not a block of real numbers.
-
-    Raises:
-        InputError: naming the tensor.
-    """
+    """Refuse tensors that are not a block of real numbers (InputError)."""
     if value.is_meta:
         fault = "has no data"
     elif value.layout is not torch.strided or value.is_nested:

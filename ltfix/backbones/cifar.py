@@ -17,11 +17,7 @@ from torch import Tensor, nn
 
 
 class SubsampleShortcut(nn.Module):
-    """Option A: every second pixel, and zero channels on both sides; no parameters.
-
-    Args:
-        added: channels to add, half on each side.
-    """
+    """Option A: every second pixel, and ``added`` zero channels, half on each side; no parameters."""
 
     def __init__(self, added: int) -> None:
         super().__init__()

@@ -31,11 +31,7 @@ def demand_backbone(
 
 
 def refuse_file(name: str) -> None:
-    """Refuse a file of weights where a model is to be named.
-
-    Raises:
-        UsageError: it is one.
-    """
+    """Refuse a file of weights where a model is to be named (UsageError)."""
     if name.endswith((".safetensors", ".pth", ".pt", ".bin", ".tar")) and Path(name).is_file():
         hint = f"give its architecture by backbone=…, and checkpoint={name}"
         raise UsageError("that is a file of weights, not a model's name", where=name, hint=hint)
@@ -78,11 +74,7 @@ def demand_weights(checkpoint: Path | str | None, key: str | None, ignore: Seque
 
 
 def demand_readable(path: Path) -> None:
-    """Refuse what is no file, or may not be read.
-
-    Raises:
-        InputError, EnvironmentFault: saying which.
-    """
+    """Refuse what is no file (InputError), or may not be read (EnvironmentFault)."""
     files.demand_regular(path)
     with files.os_errors(path), path.open("rb"):
         pass

@@ -189,11 +189,7 @@ def _triple(values: Any, where: str) -> tuple[float, float, float]:
 
 
 def check_preprocess(preprocess: Preprocess) -> None:
-    """Refuse what no image can be brought to.
-
-    Raises:
-        UsageError: a number out of range, or an unknown word.
-    """
+    """Refuse what no image can be brought to: numbers out of range, unknown words (UsageError)."""
     check_size(preprocess.image_size)
     sides = len(preprocess.columns) if isinstance(preprocess, Columns) else 3
     if {len(preprocess.mean), len(preprocess.std)} != {sides} or not sides:
@@ -226,11 +222,7 @@ def check_size(image_size: object) -> None:
 
 
 def refuse_pixels(given: Mapping[str, Any]) -> None:
-    """Refuse options of pictures where a network takes rows of numbers.
-
-    Raises:
-        UsageError: there is one.
-    """
+    """Refuse options of pictures where a network takes rows of numbers (UsageError)."""
     for name in given:
         raise UsageError("rows of numbers are no pictures", where=name, hint="leave it out")
 

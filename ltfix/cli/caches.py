@@ -118,11 +118,7 @@ def _told_of_test(cache: FeatureCache, work: Path, used: str) -> FeatureCache:
 
 
 def of_its_run(request: _R) -> _R:
-    """The request; where its body is a run folder, which has its own weights, without others from a file.
-
-    Raises:
-        UsageError: other weights were typed.
-    """
+    """The request, which takes no other weights where its body is a run folder (UsageError)."""
     from ltfix import runfile
 
     if request.backbone is None or not (Path(request.backbone) / runfile.NAME).is_file():

@@ -155,11 +155,7 @@ def _drawn(figures: Sequence[Figure], evaluation: Evaluation, found: Report | No
 
 
 def _figures_of(report: str) -> list[Figure]:
-    """What draws a report.
-
-    Raises:
-        UsageError: nothing does.
-    """
+    """What draws a report; UsageError where nothing does."""
     from ltfix.errors import UsageError
     from ltfix.report.figures import figures_of
 

@@ -80,11 +80,7 @@ def _follows(word: str, choices: Sequence[str]) -> bool:
 
 
 def demand_texts(argv: Sequence[str], function: Callable[..., Any]) -> None:
-    """Refuse an empty text for a path, as a variable of a script that is not set leaves it.
-
-    Raises:
-        UsageError: naming the option or the argument.
-    """
+    """Refuse an empty text for a path, as a variable of a script that is not set leaves it (UsageError)."""
     known = parameters(function).values()
     options = {p.flag: p.is_path for p in known if not p.positional and p.kind is not bool}
     options["--config"] = True

@@ -13,11 +13,7 @@ _WORDS = {"true": True, "false": False, "none": None}
 
 
 def numbers(text: str, flag: str) -> tuple[float, ...]:
-    """``0.5,0.5,0.5`` as numbers.
-
-    Raises:
-        UsageError: it is something else.
-    """
+    """``0.5,0.5,0.5`` as numbers; UsageError where it is something else."""
     try:
         found = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -28,11 +24,7 @@ def numbers(text: str, flag: str) -> tuple[float, ...]:
 
 
 def count(text: str, flag: str) -> int | None:
-    """A whole number; None for ``auto``.
-
-    Raises:
-        UsageError: it is neither.
-    """
+    """A whole number; None for ``auto``; else UsageError."""
     if text == "auto":
         return None
     if not text.isdecimal() or len(text) > 18:

@@ -57,7 +57,8 @@ def _replaced(found: re.Match[str], options: bool) -> str:
     if option is not None:
         return _option(option.flag, value) if options else found[0]
     settable = not re.search(r",|\.\.", value)  # delta=0.5,0.9 are points of a sweep
-    return f"--set {name}={_word(value)}" if settable and is_set(name) else found[0]
+    value = {"True": "true", "False": "false"}.get(value, value)
+    return f"--set {name}={value}" if settable and is_set(name) else found[0]
 
 
 def _typed(found: re.Match[str]) -> str:
@@ -70,10 +71,6 @@ def _typed(found: re.Match[str]) -> str:
 def _option(flag: str, value: str) -> str:
     switches = {"True": flag, "False": f"--no-{flag.lstrip('-')}"}
     return switches.get(value, f"{flag} {value}")
-
-
-def _word(value: str) -> str:
-    return {"True": "true", "False": "false"}.get(value, value)
 
 
 def _spell_name(name: str) -> str:

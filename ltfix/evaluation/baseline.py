@@ -27,11 +27,7 @@ def pack_correct(correct: np.ndarray) -> str:
 
 
 def unpack_correct(text: str, n: int, where: object, what: str) -> np.ndarray:
-    """[N] bool of such text.
-
-    Raises:
-        InputError: it is not of so many samples.
-    """
+    """[N] bool of such text; InputError where it is not of so many samples."""
     try:
         packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
     except (binascii.Error, ValueError):
@@ -92,11 +88,7 @@ class Baseline:
         return float(found)
 
     def demand_bounds(self, shots: Mapping[str, Any]) -> None:
-        """Demand that Many and Few mean the same as here.
-
-        Raises:
-            InputError: they had other bounds.
-        """
+        """Demand that Many and Few mean the same as here (InputError)."""
         for name in ("many", "few"):
             if isinstance(self.shots, dict) and self.shots.get(name, shots[name]) != shots[name]:
                 what = f"the baseline is of {name} = {self.shots[name]}, not {shots[name]}"
@@ -111,11 +103,7 @@ class Baseline:
         return "" if isinstance(row.get("correct"), str) else "the baseline has no `correct`"
 
     def correct(self, row: Mapping[str, Any], n: int) -> np.ndarray:
-        """[N] bool, which samples a row got right.
-
-        Raises:
-            InputError: what it says is torn.
-        """
+        """[N] bool, which samples a row got right (InputError: what it says is torn)."""
         return unpack_correct(row["correct"], n, self.path, row["name"])
 
 

@@ -144,11 +144,7 @@ def to_junit(document: Mapping[str, Any]) -> str:
 
 
 def demand_gates(form: str, *, there: bool) -> None:
-    """Refuse a format of gates where there is none; before the work, where it is known by then.
-
-    Raises:
-        UsageError: so it is.
-    """
+    """Refuse a format of gates without any (UsageError); before the work, where it is known by then."""
     if form == "junit" and not there:
         hint = "give fail_under=few=20 (evaluate and compare hold heads to gates)"
         raise UsageError("junit shows gates, and there is none", where="format=junit", hint=hint)

@@ -95,11 +95,7 @@ def missed(found: Sequence[Outcome]) -> list[str]:
 
 
 def demand(found: Sequence[Outcome]) -> None:
-    """Hold to the gates.
-
-    Raises:
-        GateMissed: naming every head and gate that was missed.
-    """
+    """Hold to the gates: GateMissed names every head and gate that was missed."""
     if lines := missed(found):
         raise GateMissed("gate missed", where="; ".join(lines))
 

@@ -20,11 +20,7 @@ _BLOCK_VALUES = 1 << 22  # 16 MiB of float32 logits, whatever K is
 
 
 def check_tta(tta: str) -> None:
-    """Refuse an unknown way to treat several views.
-
-    Raises:
-        UsageError: neither "mean" nor "first".
-    """
+    """Refuse a treatment of views that is neither "mean" nor "first" (UsageError)."""
     if tta not in TTA:
         raise UsageError(f"no such treatment of views: {tta!r}", where="tta", hint=nearest(tta, TTA))
 

@@ -7,8 +7,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from ltfix._version import __version__
 from ltfix.errors import LtfixError
 from ltfix.evaluation.formats import to_markdown
@@ -74,7 +72,9 @@ def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
     if source:
         yield "training data", f"{source.get('root')}, {source.get('split')} (listing {source.get('digest')})"
     if head.counts is not None:
-        yield "training samples", _told_counts(head.counts)
+        counts = head.counts
+        size = f"{counts.sum()}, {counts.max()} to {counts.min()} a class. {group(counts).rule()}"
+        yield "training samples", size
     if head.temperature is not None:
         found = " to ".join(f"{t:.3g}" for t in sorted({head.temperature.min(), head.temperature.max()}))
         told = meta.get("calibration")
@@ -86,10 +86,6 @@ def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
         if meta.get(key):
             yield name, _told(meta[key])
     yield "exported with", f"ltfix {__version__}, timm {info['timm']}, torch {info['torch']}"
-
-
-def _told_counts(counts: np.ndarray) -> str:
-    return f"{counts.sum()}, {counts.max()} to {counts.min()} a class. {group(counts).rule()}"
 
 
 def _told_selection(found: Any) -> str:

@@ -157,11 +157,7 @@ def _pictures(cache: FeatureCache | None, request: ExportRequest) -> Split | Non
 
 
 def class_names(head: Head, cache: FeatureCache | None, request: BodyRequest) -> tuple[str, ...]:
-    """The K class names: given, else the head's, else the cache's, else their numbers.
-
-    Raises:
-        InputError: they are not K.
-    """
+    """The K class names: given, else the head's, else the cache's, else their numbers (InputError: not K)."""
     given = request.classes
     named: Sequence[str] | None = read_classes(given) if isinstance(given, str | Path) else given
     names = named or head.classes or (None if cache is None else cache.classes)

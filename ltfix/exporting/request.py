@@ -84,11 +84,7 @@ class ExportRequest(BodyRequest):
 
 
 def refuse_given(request: BodyRequest, names: Iterable[str], told: str) -> None:
-    """Refuse options that would do nothing.
-
-    Raises:
-        UsageError: naming the first of ``names`` that was given.
-    """
+    """Refuse options, the first of ``names`` that was given, that would do nothing (UsageError)."""
     for name in names:
         if getattr(request, name):
             raise UsageError(told, where=name, hint="leave it out")

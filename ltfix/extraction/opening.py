@@ -227,11 +227,7 @@ def _train_cache(out: Path) -> FeatureCache | None:
 
 
 def check_present(split: Split) -> None:
-    """Refuse a split with missing files before hours are spent on it.
-
-    Raises:
-        InputError: naming the first.
-    """
+    """Refuse a split with missing files before hours are spent on it; InputError names the first."""
     missing = np.flatnonzero(split.sizes == ABSENT)
     if not len(missing):
         return

@@ -123,11 +123,7 @@ class FeatureCache:
         return self.manifest is not None and self.manifest.source.get("unlabelled") is True
 
     def demand_labels(self) -> None:
-        """Refuse a cache without labels.
-
-        Raises:
-            InputError: it was extracted without.
-        """
+        """Refuse a cache that was extracted without labels (InputError)."""
         if self.unlabelled:
             hint = "`ltfix predict` says what they are"
             raise InputError("its samples have no labels: extracted so", where=self.path, hint=hint)
@@ -228,11 +224,7 @@ class FeatureCache:
         return gather(self.shards, index)
 
     def check(self) -> None:
-        """Read every value once; nothing of it stays in memory.
-
-        Raises:
-            InputError: a value is not finite; its row is named.
-        """
+        """Read every value once and refuse one that is not finite (InputError); none stays in memory."""
         for index in range(len(self.shards)):
             self._check(index)
 

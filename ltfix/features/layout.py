@@ -92,11 +92,7 @@ class CachePlan(Contents):
         return [Shard(i, start, min(start + rows, n)) for i, start in enumerate(range(0, n, rows))]
 
     def check(self) -> None:
-        """A line of samples.txt is a sample, so no name may hold a line break.
-
-        Raises:
-            InputError: one does.
-        """
+        """Refuse a name with a line break, since a line of samples.txt is a sample (InputError)."""
         for sample in self.samples:
             if "\n" in sample:
                 raise InputError("a file name holds a line break", where=repr(sample), hint="rename it")

@@ -171,11 +171,7 @@ def command_of(source: Any) -> str:
 
 
 def read_partial(folder: Path) -> Unfinished:
-    """The content of an unfinished cache's partial.json.
-
-    Raises:
-        InputError: missing, or not what a writer wrote.
-    """
+    """The content of an unfinished cache's partial.json; InputError where no writer wrote it."""
     return read_record(Unfinished, folder / PARTIAL)
 
 

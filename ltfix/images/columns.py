@@ -80,11 +80,7 @@ def wants_labels(chosen: Mapping[str, str]) -> bool:
 
 
 def parse(text: str | None) -> dict[str, str]:
-    """The columns that were named: ``path=file,label=species,keep=place,date``.
-
-    Raises:
-        UsageError: it does not read so.
-    """
+    """The columns that were named, as ``path=file,label=species,keep=place,date`` (else UsageError)."""
     found = dict[str, str]()
     for part in re.split(rf",(?=(?:{'|'.join((*NAMES, 'keep'))})=)", text) if text else ():
         meaning, _, name = part.partition("=")
@@ -96,11 +92,7 @@ def parse(text: str | None) -> dict[str, str]:
 
 
 class Rows:
-    """Rows with a path and a label as they are read from one file or several.
-
-    Args:
-        unit: what a row is called in messages.
-    """
+    """Rows with a path and a label as they are read from files; messages call a row a ``unit``."""
 
     def __init__(self, unit: str = "line") -> None:
         self.paths, self.labels, self.kept = list[str](), list[str](), list[str]()
@@ -124,11 +116,7 @@ class Rows:
         self.labels.append(self._known.setdefault(texts[1], texts[1]))
 
     def keep(self, values: Mapping[str, object]) -> None:
-        """What is kept of the row that was added last.
-
-        Raises:
-            InputError: JSON has no such value.
-        """
+        """What is kept of the row that was added last; InputError where JSON has no such value."""
         try:
             self.kept.append(msgspec.json.encode(values).decode())
         except (TypeError, ValueError) as err:

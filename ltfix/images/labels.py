@@ -123,11 +123,7 @@ def told_as_several(labels: Labels) -> str | None:
 
 
 def largest_index(labels: Labels) -> int:
-    """The largest class index.
-
-    Raises:
-        InputError: it is too large to be one.
-    """
+    """The largest class index; InputError where it is too large to be one."""
     top, code = max((_index(text), -code) for code, text in enumerate(labels.texts))
     if top >= MOST_CLASSES:
         raise InputError(f"label {labels.texts[-code][:20]} is no class index", where=labels.where(-code))

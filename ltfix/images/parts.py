@@ -35,11 +35,7 @@ def open_parts(kind: str, rest: str, split: Sequence[str]) -> dict[str, list[str
 
 
 def base_of(file: str, root: str | None) -> str:
-    """Where the paths of a list or a table start from.
-
-    Raises:
-        InputError: ``root`` is no folder.
-    """
+    """Where the paths of a list or a table start from; InputError where ``root`` is no folder."""
     if root is None:
         return folder_of(file)
     if not is_remote(root) and not Path(root).is_dir():

@@ -129,10 +129,6 @@ def address(root: str, name: str) -> str:
 
 
 def check_size(size: int, where: object) -> None:
-    """Refuse what is larger than any picture that may be opened.
-
-    Raises:
-        InputError: it is.
-    """
+    """Refuse what is larger than any picture that may be opened (InputError)."""
     if size > MAX_BYTES:
         raise InputError(f"the file is enormous, above {MAX_BYTES:,} bytes", where=where, hint=UNREADABLE)

@@ -77,11 +77,7 @@ def open_url(url: str) -> Iterator[BinaryIO]:
 
 
 class _Reading(io.RawIOBase):
-    """An object that is opened again, at the same place, where reading it fails.
-
-    Args:
-        url: where it is.
-    """
+    """An object, by its URL, that is opened again, at the same place, where reading it fails."""
 
     def __init__(self, url: str) -> None:
         self.url, self._at, self._handle = url, 0, cast(Any, None)

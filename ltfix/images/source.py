@@ -129,11 +129,7 @@ def order_splits(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def bare_name(split: Sequence[str], where: object) -> str:
-    """What the one split of a bare source is called.
-
-    Raises:
-        UsageError: several were asked for.
-    """
+    """What the one split of a bare source is called; UsageError where several were asked for."""
     if len(split) > 1:
         raise UsageError(
             f"it is one split and cannot be {' and '.join(split)}",

@@ -86,11 +86,7 @@ def current() -> Watch:
 
 
 class Remarks:
-    """Remarks on the images of one split, counted.
-
-    Args:
-        split: its name.
-    """
+    """Remarks on the images of the split of that name, counted."""
 
     def __init__(self, split: str) -> None:
         self.split = split

@@ -24,11 +24,7 @@ def npy(path: Path, request: ImportRequest) -> Found:
 
 
 def map_npy(path: Path) -> np.ndarray:
-    """An ``.npy`` file as a memory map, without unpickling.
-
-    Raises:
-        InputError: torn, or with objects in it.
-    """
+    """An ``.npy`` file as a memory map, without unpickling; InputError where it is torn or holds objects."""
     files.demand_regular(path)
     with files.os_errors(path):
         try:

@@ -40,11 +40,7 @@ class Found:
 
 
 def pick(names: Iterable[str], asked: str | None, where: object) -> str:
-    """What features are called among these names, as asked for or as usual.
-
-    Raises:
-        InputError: nothing is called so.
-    """
+    """What features are called among these names, as asked for or as usual; InputError: none is."""
     found = choose(names, asked, "features", where)
     if found is None:
         hint = f"features=NAME says which; it has {', '.join(list(names)[:8]) or 'nothing'}"
@@ -96,10 +92,6 @@ def text_of(value: Any) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, but for empty ones.
-
-    Raises:
-        InputError: it is no text.
-    """
+    """The lines of a text file, but for empty ones; InputError where it is no text."""
     with open_text(str(path)) as lines:
         return [line.strip() for line in lines if line.strip()]

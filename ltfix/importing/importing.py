@@ -90,11 +90,7 @@ def import_features(
 
 
 def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Progress) -> FeatureCache:
-    """The same, of a request.
-
-    Raises:
-        UsageError, InputError, EnvironmentFault: as :func:`import_features`.
-    """
+    """The same, of a request."""
     if not sources:
         raise UsageError("nothing to import", where="source", hint="a file, or the feature caches to join")
     if len(sources) != 1 or is_cache(sources[0]):

@@ -100,11 +100,7 @@ TEXT: dict[str, Callable[[Predictions], Iterator[str]]] = {
 
 
 def write_parquet(found: Predictions, path: Path, *, overwrite: bool = False) -> None:
-    """A Parquet file, a row group a batch.
-
-    Raises:
-        EnvironmentFault: pyarrow is not installed.
-    """
+    """A Parquet file, a row group a batch; EnvironmentFault without pyarrow."""
     with extra("parquet", path):
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -140,10 +136,6 @@ def write_probabilities(found: Predictions, path: Path, *, overwrite: bool = Fal
 
 
 def check_probabilities(path: Path) -> None:
-    """Refuse a name that :func:`write_probabilities` has no form for.
-
-    Raises:
-        UsageError: it ends otherwise.
-    """
+    """Refuse a name that :func:`write_probabilities` has no form for (UsageError)."""
     if path.suffix not in (".npz", ".safetensors"):
         raise UsageError("probabilities go to an .npz or a .safetensors file", where=path)

@@ -87,9 +87,6 @@ def demand_plotting(path: Path) -> None:
 def draw_file(panels: Sequence[Panel], path: Path, *, overwrite: bool = True) -> None:
     """All panels in one picture; equal panels give equal bytes.
 
-    Args:
-        overwrite: False refuses to replace a file.
-
     Raises:
         EnvironmentFault, UsageError: as :func:`demand_plotting`, or nothing is to be drawn.
     """

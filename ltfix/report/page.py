@@ -30,11 +30,7 @@ DIRECTIONS = {"tail_to_head": "Tail taken for head", "head_to_tail": "Head taken
 
 
 def demand_page() -> None:
-    """Refuse before any work what could not be made after it.
-
-    Raises:
-        EnvironmentFault: jinja2 or matplotlib is not installed.
-    """
+    """Refuse a page before any work for it, if jinja2 or matplotlib is not installed (EnvironmentFault)."""
     for package in ("jinja2", "matplotlib"):
         if importlib.util.find_spec(package) is None:
             hint = 'pip install "ltfix[report]"'

@@ -46,11 +46,7 @@ class Events:
 
 
 def demand() -> None:
-    """Refuse to start where TensorBoard is missing.
-
-    Raises:
-        EnvironmentFault: it is.
-    """
+    """Refuse to start where TensorBoard is missing (EnvironmentFault)."""
     with extra("tb", "tensorboard"):
         import torch.utils.tensorboard  # noqa: F401
 

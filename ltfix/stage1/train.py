@@ -74,11 +74,7 @@ def train_backbone(
 
 
 def train(request: TrainingRequest, images: Images, progress: Progress = SILENT) -> Run:
-    """Run a request for training to its end, in this process of possibly several.
-
-    Raises:
-        UsageError, InputError, EnvironmentFault: as :func:`train_backbone`.
-    """
+    """Run a request for :func:`train_backbone` to its end, in this process of possibly several."""
     use_threads(request.threads)
     if request.tensorboard:
         events.demand()

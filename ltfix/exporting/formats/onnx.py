@@ -62,11 +62,7 @@ def load(path: Path, device: str) -> tuple[ExportRecord, ToLogits]:
 
 
 def _demand() -> Any:
-    """onnxruntime, with the packages beside it.
-
-    Raises:
-        EnvironmentFault: one is missing.
-    """
+    """onnxruntime, with the packages beside it; EnvironmentFault where one is missing."""
     with extra("onnx", "onnx"):
         import onnx  # noqa: F401
         import onnxruntime

@@ -58,11 +58,7 @@ def recorded(name: str) -> dict[str, Any]:
 
 
 def demand_known(backbone: Backbone) -> None:
-    """Refuse a body that timm alone cannot build.
-
-    Raises:
-        UsageError: it is torchvision's, or ltfix's own.
-    """
+    """Refuse a body that timm alone cannot build: torchvision's, or ltfix's own (UsageError)."""
     name = backbone.info["name"]
     if name.startswith(PREFIX):
         raise UsageError("a torchvision model is no timm model", where="to=timm", hint="use to=torchvision")

@@ -135,11 +135,7 @@ class Material:
         return cls(train, held, options, compute, seed, progress, data, usual, stage1, given)
 
     def warm_up(self) -> None:
-        """Find out what all fits will ask for, before several threads do.
-
-        Raises:
-            InputError: nothing can be held out.
-        """
+        """Find out what all fits will ask for, before several threads do."""
         self.reference()
         self.start_directions()
 

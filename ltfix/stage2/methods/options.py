@@ -17,11 +17,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "p": 1}
 
 
 def read_budget(text: str) -> tuple[float, str]:
-    """What tuning may take: a number, and of what, "s" for seconds or "p" for passes.
-
-    Raises:
-        UsageError: it is neither.
-    """
+    """What tuning may take (else UsageError): a number, and of what, "s" for seconds or "p" for passes."""
     number, unit = text[:-1], text[-1:]
     if unit not in UNITS or not number.replace(".", "", 1).isdecimal():
         raise UsageError(f"the budget is {text!r}", where="budget", hint="90s, 10m, 2h, or 500p for passes")
@@ -139,11 +135,7 @@ class Options(Checked):
         return found if self.precision == "fp32" else f"{found}, in {self.precision}"
 
     def demand_tuning(self) -> None:
-        """Refuse a budget for what does not happen.
-
-        Raises:
-            UsageError: there is one, and nothing is tuned.
-        """
+        """Refuse a budget where nothing is tuned (UsageError)."""
         if self.budget is not None and not self.tune:
             raise UsageError("nothing is tuned, so no budget is kept", where="budget", hint="add tune=True")
 

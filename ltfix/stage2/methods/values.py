@@ -109,9 +109,6 @@ def find_loss(loss: LossLike) -> Part:
 def with_loss(method: Method, loss: LossLike | None) -> Method:
     """The method with another loss, keeping the defaults that still apply.
 
-    Args:
-        loss: as :func:`find_loss` takes it.
-
     Raises:
         UsageError: an unknown loss, or a method that trains nothing.
     """

@@ -63,11 +63,7 @@ class Bench:
             self.data, self.labels, self.where = fold.train, fold.held.labels, fold.where
 
     def demand_fresh(self) -> None:
-        """Refuse to choose on what is scored.
-
-        Raises:
-            UsageError: the validation cache is the test cache.
-        """
+        """Refuse to choose on what is scored: a validation cache that is the test cache (UsageError)."""
         if is_same(self.material.held, self.test):
             hint = "leave it out: a cut of the training samples serves"
             raise UsageError("it is the test cache, on which nothing may be chosen", where="val", hint=hint)

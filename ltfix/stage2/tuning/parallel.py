@@ -35,9 +35,6 @@ class SharedProgress:
     """One progress for many fits: it counts finished ones, and passes on what each says, once.
 
     Before they are counted, what they share (the linear probe) shows itself.
-
-    Args:
-        progress: who shows it.
     """
 
     def __init__(self, progress: Progress) -> None:

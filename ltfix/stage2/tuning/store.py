@@ -120,11 +120,7 @@ class Store:
                 raise UsageError(f"finished heads {told} are there", where=self.folder, hint=hint)
 
     def held(self) -> contextlib.AbstractContextManager[None]:
-        """A block in which no other comparison writes into the folder.
-
-        Raises:
-            EnvironmentFault: another one does.
-        """
+        """A block in which no other comparison writes into the folder (else EnvironmentFault)."""
         return contextlib.nullcontext() if self.folder is None else files.lock(self.folder)
 
     def _refuse(self, path: Path) -> None:
