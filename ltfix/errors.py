@@ -55,11 +55,7 @@ class EnvironmentFault(LtfixError):
 
 @contextlib.contextmanager
 def extra(name: str, where: object = None) -> Iterator[None]:
-    """Around the import of what an extra brings.
-
-    Raises:
-        EnvironmentFault: it is not installed; how to is said.
-    """
+    """Around the import of what an extra brings (EnvironmentFault: it is not installed; how to is said)."""
     try:
         yield
     except ImportError as err:

@@ -273,11 +273,7 @@ def _settle(temporary: Path, named: Path) -> None:
 
 
 def write_bytes(path: Path | str, data: bytes, *, overwrite: bool = True) -> None:
-    """Write a whole file atomically, or ``data`` into a stream.
-
-    Raises:
-        UsageError, InputError, EnvironmentFault: as :func:`atomic_path`.
-    """
+    """Write a whole file atomically, or ``data`` into a stream; errors as :func:`atomic_path`."""
     write_together({Path(path): data}, overwrite=overwrite)
 
 

@@ -171,10 +171,11 @@ def _named(heads: Sequence[Path], work: Path) -> list[Path]:
     Raises:
         InputError: there is none of that name; the nearest are offered.
     """
+    from ltfix.features.manifest import is_cache
+
     found: list[Path] = []
     for path in (named_head(head, work) for head in heads):
-        cache = (path / "manifest.json").exists() or (path / "partial.json").exists()
-        inside = sorted(path.glob("*.safetensors")) if path.is_dir() and not cache else [path]
+        inside = sorted(path.glob("*.safetensors")) if path.is_dir() and not is_cache(path) else [path]
         if not inside:
             raise absent_head(path, work)
         found += inside

@@ -191,11 +191,7 @@ def given_values(
 
 
 def _places(out: Path | None, work: Path, name: str, seeds: Sequence[int], *, many: bool) -> list[Path]:
-    """Where the heads go, one a seed.
-
-    Raises:
-        UsageError: to stdout.
-    """
+    """Where the heads go, one a seed (UsageError: to stdout)."""
     if console.is_stdout(out):
         from ltfix.errors import UsageError
 

@@ -236,11 +236,7 @@ class FittedBy:
 
 
 def made(head: Head) -> Iterator[str]:
-    """The command of a head, all but where it went.
-
-    Raises:
-        InputError: its metadata are another tool's.
-    """
+    """The command of a head, all but where it went (InputError: its metadata are another tool's)."""
     told = record_of(FittedBy, dict(head.meta), head.path)
     calibration = told.calibration or {}
     by = "one" if "all" in calibration.get("temperature", ()) else "shots"

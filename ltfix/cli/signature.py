@@ -106,11 +106,7 @@ class Parameter:
         return _OWN.sub(lambda file: str(folder / file[0]), value)
 
     def value(self, typed: Any) -> Any:
-        """What the function or the record takes of what was typed.
-
-        Raises:
-            UsageError: it cannot be read.
-        """
+        """What the function or the record takes of what was typed (UsageError: it cannot be read)."""
         if self.many:
             typed = typed or []
         return typed if self.read is None or typed is None else self.read(typed, self.flag)

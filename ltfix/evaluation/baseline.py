@@ -73,11 +73,7 @@ class Baseline:
         raise InputError(f"the baseline has no head {name}", where=self.path, hint=hint)
 
     def value(self, row: Mapping[str, Any], name: str) -> float:
-        """A score of a row.
-
-        Raises:
-            InputError: the report does not say.
-        """
+        """A score of a row (InputError: the report does not say)."""
         found = row.get(name)
         if not isinstance(found, int | float) or isinstance(found, bool):
             least = 100 if name in LOWER_IS_BETTER else 0
@@ -108,11 +104,7 @@ class Baseline:
 
 
 def read_baseline(path: Path | str) -> Baseline:
-    """An earlier report in JSON.
-
-    Raises:
-        InputError: missing, torn, or something else.
-    """
+    """An earlier report in JSON (InputError: missing, torn, or something else)."""
     try:
         found = files.read_json(Path(path))
     except InputError as err:

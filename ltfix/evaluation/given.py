@@ -187,11 +187,7 @@ def is_same(one: FeatureCache | None, other: FeatureCache | None) -> bool:
 
 
 def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:
-    """Refuse a head that cannot classify this cache.
-
-    Raises:
-        InputError: D or K differ; both files are named.
-    """
+    """Refuse a head that cannot classify this cache (InputError: D or K differ; both files are named)."""
     head, where = row.head, row.where
     if head.dim != cache.dim:
         raise InputError(

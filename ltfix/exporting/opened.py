@@ -175,11 +175,7 @@ class ExportRecord:
 
     @classmethod
     def read(cls, value: Any, path: Path) -> ExportRecord:
-        """The record that :meth:`to_dict` wrote.
-
-        Raises:
-            InputError: the file is no export, or a key is wrong.
-        """
+        """The record that :meth:`to_dict` wrote (InputError: the file is no export, or a key is wrong)."""
         record = record_of(cls, value, path, METADATA, hint="exports are written by `ltfix export`")
         if record.preprocess is not None:
             try:

@@ -49,11 +49,7 @@ class Opened:
 
 
 def open_data(request: Request) -> Opened:
-    """Open the data, and see that the files of the backbone are there.
-
-    Raises:
-        UsageError, InputError, EnvironmentFault: as :func:`ltfix.extract`.
-    """
+    """Open the data, and see that the files of the backbone are there; errors as :func:`ltfix.extract`."""
     views = parse_views(request.views)
     if request.augment is not None and not views.random:
         hint = "views=center,train:4 has four random ones"

@@ -164,6 +164,11 @@ class Unfinished:
         return f"run the same `ltfix {command_of(self.decides.get('source'))}` again to finish it"
 
 
+def is_cache(folder: Path) -> bool:
+    """Whether a folder is a feature cache, finished or not."""
+    return any((folder / name).exists() for name in (NAME, PARTIAL))
+
+
 def command_of(source: Any) -> str:
     """The command that makes caches of such a source."""
     kind = source.get("kind") if isinstance(source, dict) else None

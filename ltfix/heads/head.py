@@ -231,11 +231,7 @@ def load_head(path: Path | str) -> Head:
 
 
 def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path | None) -> Head:
-    """Build and check a head from tensors ``weight``, ``bias``, … and its metadata.
-
-    Raises:
-        InputError: as :func:`load_head`.
-    """
+    """A head of checked tensors ``weight``, ``bias``, … and its metadata; errors as :func:`load_head`."""
     said = record_of(_Said, meta, path, CALIBRATED)
     own = {} if said.transform is None else _tensors_of(said.transform.kind, tensors, path)
     weight = _single(tensors["weight"], "weight", path)

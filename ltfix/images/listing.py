@@ -206,11 +206,7 @@ def told_benchmark(rows: int, classes: int) -> str | None:
 
 
 def told_repeats(table: Listing) -> str | None:
-    """A note where a listing has pictures more than once.
-
-    Raises:
-        InputError: one has two labels.
-    """
+    """A note where a listing has pictures more than once (InputError: one has two labels)."""
     hashes = _hashes(table.samples)
     order = np.argsort(hashes, kind="stable")
     again = np.flatnonzero(np.diff(hashes[order]) == 0)
@@ -220,11 +216,7 @@ def told_repeats(table: Listing) -> str | None:
 
 
 def told_overlap(name: str, ours: Listing, train: Listing) -> str | None:
-    """A note where a split has pictures of the training split.
-
-    Raises:
-        InputError: one has another label there.
-    """
+    """A note where a split has pictures of the training split (InputError: one has another label there)."""
     bases = {(type(each.pictures), getattr(each.pictures, "root", each.place)) for each in (ours, train)}
     if len(bases) > 1:  # the same names are other pictures
         return None

@@ -117,11 +117,7 @@ class Split:
 
 
 def check_classes(classes: Sequence[str], where: object) -> tuple[str, ...]:
-    """The class names of a training split.
-
-    Raises:
-        InputError: fewer than two, one twice, or one with a line break.
-    """
+    """The class names of a training split (InputError: fewer than two, one twice, one with a line break)."""
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
         raise InputError(f"at least two classes are needed, found {found}", where=where)

@@ -32,11 +32,7 @@ _PICTURES = tuple(ending.removeprefix(".") for ending in IMAGES)
 def open_tar(
     rest: str, *, root: str | None = None, split: Sequence[str] = (), index: Indexes | None = None
 ) -> ListingSource:
-    """Open ``FILE``, a pattern, or ``train=F,test=G``.
-
-    Raises:
-        UsageError, InputError: as :func:`ltfix.images.archive.open_archive`.
-    """
+    """Open ``FILE``, a pattern, or ``train=F,test=G``; errors as :func:`open_archive`."""
     members = functools.partial(_members, index or Indexes())
     return open_archive("tar", members, pictures_of, rest, split=split)
 

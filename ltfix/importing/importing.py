@@ -18,6 +18,7 @@ from ltfix import files
 from ltfix.errors import InputError, UsageError, nearest
 from ltfix.features.cache import FeatureCache
 from ltfix.features.layout import CachePlan
+from ltfix.features.manifest import is_cache
 from ltfix.features.read import open_cache
 from ltfix.features.store import cache_state
 from ltfix.heads.head import FORMAT, STAGE1, Head, head_of
@@ -26,7 +27,7 @@ from ltfix.images.labels import Labels, are_indices, indices, largest_index
 from ltfix.images.source import read_classes
 from ltfix.importing.arrays import map_npy
 from ltfix.importing.found import Found, read_lines, text_of
-from ltfix.importing.joining import is_cache, join
+from ltfix.importing.joining import join
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import rows, write
 from ltfix.progress import Progress, listener

@@ -31,11 +31,6 @@ _NAMED = ("folder", "tar", "zip", manifests.JOINED)
 _BLOCK = 1024
 
 
-def is_cache(path: Path) -> bool:
-    """Whether a folder is a feature cache, finished or not."""
-    return any((path / name).exists() for name in (manifests.NAME, manifests.PARTIAL))
-
-
 def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Progress) -> FeatureCache:
     """Caches of one backbone as one, in their order; see :func:`ltfix.import_features`.
 

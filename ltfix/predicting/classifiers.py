@@ -70,11 +70,7 @@ class HeadOnBody:
 
 
 class ExportOnPixels:
-    """An export, opened as its users open it.
-
-    Raises:
-        UsageError: it takes features.
-    """
+    """An export, opened as its users open it (UsageError: it takes features)."""
 
     def __init__(self, exported: Exported) -> None:
         if exported.preprocess is None:

@@ -12,11 +12,10 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import UsageError, extra
 from ltfix.evaluation.formats import encodable, to_csv
-from ltfix.evaluation.table import Column, Table, format_value
+from ltfix.evaluation.table import EMPTY, Column, Table, format_value
 from ltfix.predicting.predict import Prediction, Predictions
 
 FORMAT = "ltfix-predictions/1"
-EMPTY = "–"
 _WIDEST = 32  # letters of a class name in the table
 
 

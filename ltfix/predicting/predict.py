@@ -17,7 +17,7 @@ from ltfix.evaluation.scores import logit_blocks
 from ltfix.exporting.body import load_body, own_cache
 from ltfix.exporting.export import class_names
 from ltfix.exporting.request import OF_BODIES, is_export, refuse_given
-from ltfix.features import manifest as manifests
+from ltfix.features.manifest import is_cache
 from ltfix.features.read import CacheLike, FeatureCache, open_cache
 from ltfix.files import ENDINGS, completed
 from ltfix.heads.head import Head, load_head
@@ -181,8 +181,7 @@ def _as_cache(data: CacheLike | Any) -> FeatureCache | None:
         x = numpy_of(data[0] if isinstance(data, tuple) else data)
         return open_cache((x, np.zeros(x.shape[:1], np.int64)))
     path = completed(data)
-    inside = any((path / name).exists() for name in (manifests.NAME, manifests.PARTIAL))
-    return open_cache(path) if inside or path.suffix in ENDINGS else None
+    return open_cache(path) if is_cache(path) or path.suffix in ENDINGS else None
 
 
 def _export(path: str, request: PredictRequest) -> Exported:

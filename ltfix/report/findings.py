@@ -90,11 +90,7 @@ def find(folder: Path) -> Findings:
 
 
 def read(paths: Iterable[Path]) -> Findings:
-    """The results in files.
-
-    Raises:
-        InputError: a file that is missing, or none of these.
-    """
+    """The results in files (InputError: a file that is missing, or none of these)."""
     found: dict[str, list[Finding]] = {kind: [] for kind, _ in _KINDS.values()}
     for path in paths:
         content, said = _read(path)

@@ -14,11 +14,7 @@ Images = tuple[Split, Split | None]
 
 
 def open_images(request: TrainingRequest) -> Images:
-    """The images; and the weights to start from are there.
-
-    Raises:
-        UsageError, InputError: as :func:`ltfix.images.source.open_source`.
-    """
+    """The images, when the weights to start from are there; errors as :func:`open_source`."""
     demand_weights(request.checkpoint, request.checkpoint_key, request.ignore_tensors)
     source = open_source(request.data, root=request.root, split=(request.split,), columns=request.columns)
     classes, note = class_names(source, request.split, request)

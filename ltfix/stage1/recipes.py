@@ -32,11 +32,7 @@ def recipes() -> list[Recipe]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name.
-
-    Raises:
-        UsageError: there is none; the nearest names are offered.
-    """
+    """The recipe of that name (UsageError: there is none; the nearest names are offered)."""
     known = {recipe.name: recipe for recipe in RECIPES}
     if name not in known:
         raise UsageError(f"unknown recipe {name!r}", where="recipe", hint=nearest(name, known))

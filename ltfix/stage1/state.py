@@ -117,11 +117,7 @@ def capture(epoch: int, decides: dict[str, Any], moving: Moving) -> TrainingStat
 
 
 def restore(state: TrainingState, moving: Moving) -> None:
-    """Put a captured state back.
-
-    Raises:
-        InputError: its names or shapes are not the model's.
-    """
+    """Put a captured state back (InputError: its names or shapes are not the model's)."""
     model, scaler = moving.model, moving.scaler
     try:
         put_state(model, _below("model", state))
