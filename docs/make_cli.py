@@ -44,8 +44,8 @@ reads the file that `--config` names, else the one in the working folder. Of var
 option without the command (`LTFIX_EPOCHS`). Any other `LTFIX_…` that no command reads, as `LTFIX_TESTS`,
 has a note.
 
-**Options that a method does not use** are an error when typed, a one-line note when they come from
-the file's table or the environment.
+**Options that are not used**, by the method or since another is missing (a `budget` where nothing is
+tuned), are an error when typed, a one-line note when they come from the file's table or the environment.
 
 **Files** lie below `--work` (default: the working folder): `features/train`, `features/val`, `features/test`
 (folders, or single files, `features/train.safetensors` or `.npz`), `heads/<name>.safetensors`, `runs/<name>`,

@@ -41,6 +41,19 @@ class UsageError(LtfixError):
     exit_code = 2
 
 
+class Unused(UsageError):
+    """An option that would do nothing here, named by ``where``; of ``set``, these ``values``.
+
+    The command line leaves it out with a note where it was not typed.
+    """
+
+    def __init__(
+        self, what: str, *, where: str, hint: str = "leave it out", values: Iterable[str] = ()
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.values = set(values)
+
+
 class InputError(LtfixError):
     """A file, image, cache, head or checkpoint that is missing or wrong (exit code 3)."""
 

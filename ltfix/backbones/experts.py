@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ltfix.backbones.checkpoint import WRAPPERS, Checkpoint
 from ltfix.backbones.layouts import CLASSIFIERS
 from ltfix.backbones.network import Network
-from ltfix.errors import UsageError
+from ltfix.errors import Unused, UsageError
 from ltfix.heads.head import STAGE1, Head
 
 _MODES = ("mean", "concat")
@@ -65,7 +65,7 @@ def check(which: str | None, n: int) -> str:
         UsageError: there is one expert only, or not that many.
     """
     if n < 2:
-        raise UsageError("the model has no experts to choose from", where="experts", hint="leave it out")
+        raise Unused("the model has no experts to choose from", where="experts")
     if which is None or which in _MODES:
         return which or "concat"
     if not which.isdecimal() or int(which) >= n:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ltfix import files, runfile
-from ltfix.errors import UsageError
+from ltfix.errors import Unused, UsageError
 
 PREFIX = "torchvision:"
 LOCAL = "local-dir:"
@@ -70,7 +70,7 @@ def demand_weights(checkpoint: Path | str | None, key: str | None, ignore: Seque
         return
     for option, value in (("checkpoint_key", key), ("ignore_tensors", ignore)):
         if value:
-            raise UsageError("there is no checkpoint to read so", where=option, hint="give checkpoint=FILE")
+            raise Unused("there is no checkpoint to read so", where=option, hint="give checkpoint=FILE")
 
 
 def demand_readable(path: Path) -> None:

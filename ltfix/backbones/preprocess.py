@@ -15,7 +15,7 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
-from ltfix.errors import InputError, UsageError, nearest
+from ltfix.errors import InputError, Unused, UsageError, nearest
 from ltfix.images.watch import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def check_size(image_size: object) -> None:
 def refuse_pixels(given: Mapping[str, Any]) -> None:
     """Refuse options of pictures where a network takes rows of numbers (UsageError)."""
     for name in given:
-        raise UsageError("rows of numbers are no pictures", where=name, hint="leave it out")
+        raise Unused("rows of numbers are no pictures", where=name)
 
 
 def _read_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:

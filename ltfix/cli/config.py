@@ -46,6 +46,7 @@ class Invocation:
     unread: Path | None = None  # another that might have been meant
     work: str | None = None  # as it was typed
     quiet: bool = False
+    told: set[str] = field(default_factory=set)  # notes, which are not said again
     debug: bool = False
     clean_up: list[Callable[[], None]] = field(default_factory=list)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ltfix import bars
 from ltfix.cli import config, tables
 from ltfix.cli.printable import printable
 from ltfix.cli.spelling import spell
-from ltfix.errors import UsageError
+from ltfix.errors import Unused, UsageError
 from ltfix.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -24,9 +24,10 @@ ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex", "
 
 
 def note(text: str) -> None:
-    """One line to the user on stderr; nothing with --quiet."""
-    if not config.current().quiet:
-        line = "ltfix: " + one_line(text)
+    """One line to the user on stderr, once; nothing with --quiet."""
+    here, line = config.current(), "ltfix: " + one_line(text)
+    if not here.quiet and line not in here.told:
+        here.told.add(line)
         if sys.stderr.isatty():
             line = bars.hung(line, shutil.get_terminal_size().columns, bars.HANGING)
         print(line, file=sys.stderr, flush=True)
@@ -60,6 +61,38 @@ def refuse_unused(names: Iterable[str], user: str) -> None:
         if source != "default" and name not in here.shared:
             given = "the environment" if source == "environment" else here.file
             note(f"{option} from {given} is not used by {user}")
+
+
+def carry_out(act: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> Any:
+    """Have a command act on its values; those of the environment or the file that do nothing are left out.
+
+    A note says so.
+
+    Raises:
+        Unused: one that was typed.
+    """
+    while True:
+        try:
+            return act(values)
+        except Unused as err:
+            values = {**values, **_left_out(err, values)}
+
+
+def _left_out(err: Unused, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in the place of an option that does nothing: its default, of --set the other pairs."""
+    here, name = config.current(), str(err.place).partition("=")[0]
+    option = config.option(name) or config.option("set")
+    source = "default" if option is None else here.origins.get(option.key, "default")
+    left: Any = option and option.default
+    if option is not None and option.key == "set":
+        idle = err.values or {name}
+        left = [pair for pair in values["set"] or () if pair.partition("=")[0].replace("-", "_") not in idle]
+    if option is None or source in ("option", "default") or left == values[option.key]:
+        raise err
+    if option.key not in here.shared:
+        given = "the environment" if source == "environment" else here.file
+        note(f"{option.flag} from {given} is not used: {err.what}")
+    return {option.key: left}
 
 
 def write(text: str, *, drawn: bool = False) -> None:

@@ -82,10 +82,8 @@ def _ask(command: str, values: dict[str, Any]) -> None:
     """Make what a command is called with, and have it look up the names in it."""
     function = load(command)
     typed = {key: _as_typed(p, values.get(key, p.default)) for key, p in parameters(function).items()}
-    given = bind(function, typed)
-    look_up = getattr(sys.modules[function.__module__], "look_up", None)
-    if look_up is not None:
-        look_up(**given)
+    look_up = getattr(sys.modules[function.__module__], "look_up", lambda **given: None)
+    console.carry_out(lambda values: look_up(**bind(function, values)), typed)
 
 
 def _as_typed(parameter: Parameter, value: Any) -> Any:

@@ -106,14 +106,7 @@ def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         _demand_known_variables(name, options)
         if here.unread:
             console.note(f"{here.file} is read, {here.unread} is not: --config names another")
-        try:
-            arguments = bind(function, values)
-        except UsageError as err:
-            if err.place is not None:
-                raise
-            hint = err.hint or f"as in `{EXAMPLES.get(name, [f'ltfix {name} --help'])[0]}`"
-            raise UsageError(err.what, where=f"ltfix {name}", hint=hint) from err
-        return function(**arguments)
+        return console.carry_out(lambda values: function(**_bound(name, function, values)), values)
 
     given: dict[str, Any] = {"context": typer.Context}
     given |= {key: _annotation(name, parameter) for key, parameter in known.items()}
@@ -130,6 +123,17 @@ def framed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     )
     command.__annotations__ = given
     return command
+
+
+def _bound(name: str, function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the command; an error of none of its options says which command it is of."""
+    try:
+        return bind(function, values)
+    except UsageError as err:
+        if err.place is not None:
+            raise
+        hint = err.hint or f"as in `{EXAMPLES.get(name, [f'ltfix {name} --help'])[0]}`"
+        raise UsageError(err.what, where=f"ltfix {name}", hint=hint) from err
 
 
 def _demand_working_folder() -> None:

@@ -101,6 +101,9 @@ def look_up(
     Raises:
         UsageError: a value is there twice, or cannot be read; as :func:`ltfix.stage2.tables.ranges.grid_of`.
     """
+    from ltfix.cli.fit import given_values
+    from ltfix.stage2.methods.registry import find_method
+    from ltfix.stage2.methods.values import with_loss
     from ltfix.stage2.tables.ranges import grid_of, parse_over
 
     grid: dict[str, list[str]] = {}
@@ -110,5 +113,7 @@ def look_up(
             raise UsageError(f"{name} is swept twice", where=f"--over {text}")
         grid[name] = points
     options, values = options.beside(set_)
+    entry = with_loss(find_method(method), loss)
+    values, _ = given_values(entry, {}, values)
     grid_of(method, loss, grid, values)
     return grid, options, values

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ltfix.errors import UsageError
+from ltfix.errors import Unused, UsageError
 from ltfix.option import Checked, option
 
 FORMATS = {"timm": "", "torchvision": ".safetensors", "onnx": ".onnx", "torch-export": ".pt2"}
@@ -87,7 +87,7 @@ def refuse_given(request: BodyRequest, names: Iterable[str], told: str) -> None:
     """Refuse options, the first of ``names`` that was given, that would do nothing (UsageError)."""
     for name in names:
         if getattr(request, name):
-            raise UsageError(told, where=name, hint="leave it out")
+            raise Unused(told, where=name)
 
 
 def is_export(path: Path) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ltfix import runfile
 from ltfix.backbones.given import demand_backbone
-from ltfix.errors import InputError, LtfixError, UsageError
+from ltfix.errors import InputError, LtfixError, Unused, UsageError
 from ltfix.extraction.request import CUT, ImageRequest, Request
 from ltfix.features.manifest import NAME as MANIFEST
 from ltfix.features.manifest import read_manifest
@@ -53,14 +53,14 @@ def open_data(request: Request) -> Opened:
     views = parse_views(request.views)
     if request.augment is not None and not views.random:
         hint = "views=center,train:4 has four random ones"
-        raise UsageError("only random views are augmented", where="augment", hint=hint)
+        raise Unused("only random views are augmented", where="augment", hint=hint)
     demand_backbone(request.backbone, request.checkpoint, request.checkpoint_key, request.ignore_tensors)
     indexes, splits, counts = Indexes(Path(request.out)), list[Split](), None
     root, split, columns = request.root, request.split, request.columns
     if request.unlabelled:
         for name in ("classes", *request.cut()):
             if getattr(request, name) is not None:
-                raise UsageError("pictures without labels have no classes", where=name, hint="leave it out")
+                raise Unused("pictures without labels have no classes", where=name)
         pictures = open_unlabelled(request.data, root=root, split=split, columns=columns)
         splits = [pictures.limit(request.limit)]
     else:
@@ -157,9 +157,7 @@ def class_names(source: Source, split: str, request: ImageRequest) -> tuple[tupl
         names = order_classes(source.classes(split), order, source.root)
         return names, told_as_text(names)
     if order != "text":
-        raise UsageError(
-            "the classes that are named have an order of their own", where=f"classes_order={order}"
-        )
+        raise Unused("the classes that are named have an order of their own", where=f"classes_order={order}")
     return read_classes(given) if isinstance(given, str | Path) else tuple(given), None
 
 
@@ -180,7 +178,7 @@ def training_splits(
     for value, idle in (("imbalance_type", whole), ("imbalance_order", whole and not rest)):
         if idle and value in request.cut():
             where = f"{value}={getattr(request, value)}"
-            raise UsageError("it cuts nothing", where=where, hint="imbalance_factor=F does")
+            raise Unused("it cuts nothing", where=where, hint="imbalance_factor=F does")
     if whole and not rest:
         return {name: split.limit(request.limit)}
     kept, left = cut_long_tail(

@@ -16,7 +16,7 @@ from ltfix.backbones.load import Backbone, load_backbone
 from ltfix.backbones.mlp import rows_for
 from ltfix.backbones.preprocess import Columns
 from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
-from ltfix.errors import UsageError
+from ltfix.errors import Unused
 from ltfix.extraction.found import JobState, state_of
 from ltfix.extraction.opening import Opened, open_data
 from ltfix.extraction.request import Request
@@ -102,7 +102,7 @@ def prepare(asked: Request | Opened) -> Extraction:
     )
     rows = [rows_for(split, backbone.preprocess) for split in splits]
     if rows[0] is not None and str(views) != "center":
-        raise UsageError("a row of numbers has no views but itself", where="views", hint="leave it out")
+        raise Unused("a row of numbers has no views but itself", where="views")
     _match_classifier(backbone, splits[0].classes)
     augmentation = _augmentation(request, backbone) if views.random else None
     jobs = [_job(request, split, backbone, compute, augmentation) for split in splits]

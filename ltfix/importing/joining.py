@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ltfix import files
-from ltfix.errors import InputError, UsageError, nearest
+from ltfix.errors import InputError, Unused, UsageError, nearest
 from ltfix.features import manifest as manifests
 from ltfix.features.cache import FeatureCache
 from ltfix.features.layout import CachePlan, differences
@@ -40,7 +40,7 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
     """
     for name in ("features", "labels", "head_from"):
         if getattr(request, name) is not None:
-            raise UsageError("a feature cache has its own", where=name, hint="leave it out")
+            raise Unused("a feature cache has its own", where=name)
     caches = [open_cache(path) for path in sources]
     if any(out.exists() and out.samefile(path) for path in sources):
         raise UsageError("it is one of those that are joined", where=out, hint="choose another by out=DIR")

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ltfix.errors import UsageError
+from ltfix.errors import Unused
 from ltfix.stage2.methods.catalog import DRW, LOSSES, SAMPLERS
 from ltfix.stage2.methods.parts import Part, Value
 from ltfix.stage2.methods.values import LossLike, find_loss
@@ -148,7 +148,7 @@ class Recipe:
             return self
         if self.objective != "classify":
             what = f"recipe {self.name} has a loss of its own, of two mixed views"
-            raise UsageError(what, where="loss", hint="leave it out")
+            raise Unused(what, where="loss")
         part = find_loss(loss)
         head = ("cosine" if part.cosines else "linear") if self.head in ("cosine", "linear") else self.head
         kept = {

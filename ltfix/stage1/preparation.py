@@ -19,7 +19,7 @@ from ltfix.backbones import augment, mlp
 from ltfix.backbones.load import Backbone
 from ltfix.backbones.preprocess import Columns, refuse_pixels
 from ltfix.compute import Compute, choose_compute
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import InputError, Unused, UsageError
 from ltfix.images.numbers import numbers_of
 from ltfix.images.split import Split
 from ltfix.stage1 import recipes
@@ -114,7 +114,7 @@ def prepare_training(request: TrainingRequest, images: Images, device: torch.dev
         backbone.notes.append(f"preset {preset}, {why}")
     values = recipes.resolve(recipe, preset, request.values, train.n_classes)
     if augment.parse(values["augment"]) and table:
-        raise UsageError("rows of numbers are not augmented", where="augment", hint="leave it out")
+        raise Unused("rows of numbers are not augmented", where="augment")
     if table and (values["cutmix"] or recipe.objective != "classify"):
         raise UsageError("rows of numbers have no boxes to mix", where="cutmix", hint="mixup mixes them")
     compute = choose_compute(device, values["precision"], channels_last=values["channels_last"])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltfix.errors import UsageError
+from ltfix.errors import Unused, UsageError
 from ltfix.features.read import CacheLike, FeatureCache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress, listener
@@ -116,13 +116,13 @@ def plan_fit(
     if method != AUTO:
         if methods is not None:
             what = "methods are what method auto chooses among"
-            raise UsageError(what, where="methods", hint="leave it out")
+            raise Unused(what, where="methods")
         options.demand_tuning()
         if not options.average:
-            raise UsageError("method auto alone averages heads", where="average", hint="leave it out")
+            raise Unused("method auto alone averages heads", where="average")
         if options.init is not None and find_method(method).needs_no_start:
             what = f"method {method} makes its rows itself, from no start"
-            raise UsageError(what, where="init", hint="leave it out")
+            raise Unused(what, where="init")
         found = resolve(with_loss(find_method(method), loss), given, origins)
         return FitPlan(found, options, str(found.method.loss) if loss is not None else None)
     if given or loss is not None:

@@ -9,7 +9,7 @@ import pytest
 from ltfix import cli
 from ltfix.cli import config, console
 from ltfix.cli.configfile import may_set, read_tables
-from ltfix.errors import UsageError
+from ltfix.errors import Unused, UsageError
 
 Error = Callable[..., tuple[int, str]]
 
@@ -310,6 +310,28 @@ def test_unused_options_typed_are_errors_and_others_are_notes(probe, error: Erro
         2,
         "method tau-norm does not use --epochs (ltfix probe): leave it out",
     )
+
+
+def test_what_the_library_has_no_use_for_is_left_out_unless_typed(probe, error: Error, monkeypatch, capsys):
+    def act() -> None:
+        console.note("once")
+        if probe.values["epochs"]:
+            raise Unused("nothing is fitted", where="epochs")
+        if "tau=1" in (probe.values["set_"] or []):
+            raise Unused("nothing has a tau", where="set", values=["tau"])
+
+    probe.act = act
+    write('[probe]\nepochs = 3\nset = ["tau=1", "lr=2"]\n')
+    assert cli.run(["probe"]) == 0
+    assert (probe.values["epochs"], probe.values["set_"]) == (None, ["lr=2"])
+    assert capsys.readouterr().err == (
+        "ltfix: once\n"
+        "ltfix: --epochs from ltfix.toml is not used: nothing is fitted\n"
+        "ltfix: --set from ltfix.toml is not used: nothing has a tau\n"
+    )
+    monkeypatch.setenv("LTFIX_QUIET", "1")
+    assert error("probe", "--epochs", "2")[1] == "nothing is fitted (--epochs): leave it out"
+    assert error("probe", "--set", "tau=1")[1] == "nothing has a tau (--set): leave it out"
 
 
 def test_what_is_set_for_every_command_is_never_noted_as_unused(probe, monkeypatch, capsys):

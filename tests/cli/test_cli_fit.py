@@ -349,6 +349,25 @@ def test_values_of_the_file_are_notes_where_the_method_has_no_use_for_them(proje
     assert "ltfix: --set variant from the file is not used by method ce" in capsys.readouterr().err
 
 
+def test_a_file_of_auto_serves_every_method(project: Path, capsys, error: Error):
+    (project / "ltfix.toml").write_text(
+        '[fit]\nmethod = "auto"\nbudget = "60s"\nmethods = "ncm"\naverage = false\nval-per-class = 2\n'
+        '[compare]\nbudget = "60s"\nmethods = "ncm"\n[compare.set]\ntau = 0.7\n'
+        "[sweep.set]\ntau = 0.5\nepochs = 1\n"
+        '[extract]\naugment = "crop"\n[export]\nfeatures = true\ndata = "photos"\nto = "onnx"\n'
+    )
+    train = ["--train", "train.safetensors"]
+    assert cli.run(["fit", "train.safetensors", "--method", "ncm"]) == 0
+    assert cli.run(["compare", *train, "--test", "train.safetensors", "--seeds", "1"]) == 0
+    assert cli.run(["sweep", *train, "--over", "lr=0.1,0.2"]) == 0
+    assert cli.run(["init", "--check"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("--budget from ltfix.toml is not used: nothing is tuned, so no budget is kept") == 3
+    assert said.count("--set from ltfix.toml is not used: no method here takes tau") == 2
+    assert "--set tau from the file is not used by method samn" in said
+    assert error("compare", "--budget", "5m", "--methods", "ncm")[0] == 2
+
+
 def test_an_unknown_value_in_the_file_is_refused(project: Path, error: Error):
     (project / "ltfix.toml").write_text('[fit.set]\nvaraint = "paper"\n')
     code, line = error("fit", "train.safetensors")

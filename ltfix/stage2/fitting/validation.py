@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import InputError, Unused
 from ltfix.evaluation.scores import class_accuracy
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
@@ -139,7 +139,7 @@ def validation_samples(
     """
     if held is not None:
         if per_class is not None:
-            raise UsageError("a validation cache is given, so nothing is cut", where="val_per_class")
+            raise Unused("a validation cache is given, so nothing is cut", where="val_per_class")
         views = "first" if data.views_used == "first" else "random"
         return [Validation(data, Features.of(held, views, stream), f"validation cache {held.path.name}")]
     parts = [cut(data, seed, fraction, per_class, fold) for fold in range(folds)]

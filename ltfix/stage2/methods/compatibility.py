@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import InputError, Unused, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.features.read import CacheLike, open_cache
 from ltfix.heads.head import Head, load_head
@@ -127,7 +127,7 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
     if head.simplex:
         if not start.simplex:
             why = f"{head.name} keeps the directions of stage 1"
-            raise UsageError(why, where=f"init={start.name}", hint="leave it out")
+            raise Unused(why, where=f"init={start.name}")
         _demand_simplex(head.name, train)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ltfix.errors import UsageError, cut
+from ltfix.errors import Unused, UsageError, cut
 from ltfix.option import Checked, option
 from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.presets import AUTO, DATASETS
@@ -135,9 +135,9 @@ class Options(Checked):
         return found if self.precision == "fp32" else f"{found}, in {self.precision}"
 
     def demand_tuning(self) -> None:
-        """Refuse a budget where nothing is tuned (UsageError)."""
+        """Refuse a budget where nothing is tuned (Unused)."""
         if self.budget is not None and not self.tune:
-            raise UsageError("nothing is tuned, so no budget is kept", where="budget", hint="add tune=True")
+            raise Unused("nothing is tuned, so no budget is kept", where="budget", hint="add tune=True")
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)

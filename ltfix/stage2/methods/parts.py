@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ltfix.errors import UsageError, cut, nearest
+from ltfix.errors import Unused, UsageError, cut, nearest
 
 Setting = Mapping[str, Any]
 """The values of one setting, by name."""
@@ -117,7 +117,7 @@ def lay_over(spec: Mapping[str, Value], given: Setting, whose: str) -> dict[str,
             condition, _, words = spec[name].only.partition("=")
             what = f"{name} is not used with {condition}={values[condition]}"
             hint = f"it goes with {condition}={words.replace('|', ' or ')}"
-            raise UsageError(what, where=name, hint=hint)
+            raise Unused(what, where=name, hint=hint)
     return values
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ltfix.errors import UsageError, nearest
+from ltfix.errors import Unused, UsageError, nearest
 from ltfix.stage2.methods.catalog import LOSSES, TRAINING
 from ltfix.stage2.methods.method import Method, find_part
 from ltfix.stage2.methods.own import from_file
@@ -116,9 +116,7 @@ def with_loss(method: Method, loss: LossLike | None) -> Method:
         return method
     loss = find_loss(loss)
     if method.loss is None:
-        raise UsageError(
-            f"method {method.name} trains nothing, so no loss applies", where="loss", hint="leave it out"
-        )
+        raise Unused(f"method {method.name} trains nothing, so no loss applies", where="loss")
     old = method.loss.values
     defaults = {name: value for name, value in method.defaults.items() if name not in old}
     grid = {name: tried for name, tried in method.grid.items() if name not in old}

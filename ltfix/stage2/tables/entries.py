@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ltfix.errors import UsageError, nearest
+from ltfix.errors import Unused, UsageError, nearest
 from ltfix.evaluation.shots import SHOTS
 from ltfix.stage2.methods.naming import TUNED, head_name
 from ltfix.stage2.methods.options import refuse_options
@@ -76,7 +76,10 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
         known = {name for entry in found.values() for name in entry.values.values}
         own = "a row has its own: ce:loss=NAME, in Python `Method(…, loss=NAME)`"
         hint = own if "loss" in unused else nearest(min(unused), known)
-        raise UsageError(f"no method here takes {', '.join(sorted(unused))}", where="set", hint=hint)
+        what = f"no method here takes {', '.join(sorted(unused))}"
+        if unused <= {name for method in methods() for name in method.values()}:
+            raise Unused(what, where="set", hint=hint, values=unused)
+        raise UsageError(what, where="set", hint=hint)
     if not found:
         raise UsageError("no method is named", where="methods")
     return list(found.values())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.errors import UsageError, nearest
+from ltfix.errors import Unused, UsageError, nearest
 from ltfix.stage2.methods.options import refuse_options
 from ltfix.stage2.methods.parts import Value
 from ltfix.stage2.methods.registry import Method, find_method
@@ -73,7 +73,7 @@ def grid_of(
     for name in over:
         where = f"over={name}"
         if name in given:
-            raise UsageError(f"{name} is swept and given", where=where, hint="leave one out")
+            raise Unused(f"{name} is swept and given", where="set", hint="leave one out", values=[name])
         if name not in specs:
             hint = nearest(name, specs)
             raise UsageError(f"method {found.name} has no value {name!r}", where=where, hint=hint)
