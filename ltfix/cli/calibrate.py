@@ -46,6 +46,8 @@ def calibrate(
     trained on are too easy, and those that a result is measured on are not to be used.
     """
     from ltfix.errors import UsageError
+    from ltfix.features.provenance import demand_alike
+    from ltfix.heads.head import load_head
 
     if console.is_stdout(out):
         raise UsageError("a head goes to a file, not to stdout", where=f"--out {out}")
@@ -56,7 +58,10 @@ def calibrate(
 
     more = "" if val or usual(work, "val") else _without_validation(head, by, work)
     held = locate(val, work, "val", f"--val CACHE{more}", names)
-    found = ltfix.calibrate(head, held, by, many=many, few=few)
+    opened = load_head(head)
+    for line in demand_alike(opened, held, head):
+        console.note(line)
+    found = ltfix.calibrate(opened, held, by, many=many, few=few)
     found.save(place, overwrite=overwrite)
     if format == "json":
         written([place])

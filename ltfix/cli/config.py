@@ -127,7 +127,7 @@ def find_file(here: Invocation, typed: str | None) -> None:
 
 
 def _is_there(path: Path, named: bool) -> bool:
-    if path.is_file():
+    if path.is_file() or str(path) == os.devnull:
         return True
     if path.exists():
         raise InputError("is a folder or a device, not a file", where=path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -94,6 +95,7 @@ def evaluate(
     from ltfix.evaluation.formats import demand_gates
     from ltfix.evaluation.measure import Evaluation
 
+    gates, first = _with_baseline(gates, output)
     demand_gates(format := console.format_of(format, output), there=gates.given)
     bars = Bars.of(**vars(gates))
     if against is None and gates.baseline is None and not random_layers:
@@ -101,7 +103,6 @@ def evaluate(
     for option, of in (("sort", "per-class"), ("random_layers", "features")):
         if report != of:
             console.refuse_unused([option], f"the report {report}")
-    _spare_the_baseline(gates, output)
     console.claim_results(output, plot, overwrite=overwrite)
     figures = [] if plot is None else _figures_of(report)
     opened = locate(cache, work, "test", "--cache CACHE", names)
@@ -115,11 +116,9 @@ def evaluate(
     found = _in_order(opened_heads.report(report, against=against, bars=bars), sort)
     if plot is not None:
         console.draw(_drawn(figures, opened_heads, found if against else None), plot, overwrite)
-    if format != "table" and not gates.given:
-        for line in found.notes:
-            console.note(line)
-    console.deliver_result(found, format, output, overwrite=overwrite)
-    gating.demand(found)
+    for line in () if format == "table" else opened_heads.otherwise if gates.given else found.notes:
+        console.note(line)
+    _deliver(found, format, output, overwrite, first)
 
 
 def look_up(report: str, **rest: object) -> None:
@@ -129,15 +128,32 @@ def look_up(report: str, **rest: object) -> None:
     lookup(report)
 
 
-def _spare_the_baseline(gates: GateOptions, output: Path | None) -> None:
-    """Refuse to write over what the heads are held against: a build that misses is no baseline."""
+def _with_baseline(gates: GateOptions, output: Path | None) -> tuple[GateOptions, bool]:
+    """The gates as they can be held here, and whether ``output`` is the baseline, of which this is the first.
+
+    Raises:
+        UsageError: it is one that is there: a build that misses would replace it.
+    """
     from ltfix.errors import UsageError
 
-    if gates.baseline and output and output.resolve() == gates.baseline.resolve():
+    if not (gates.baseline and output and output.resolve() == gates.baseline.resolve()):
+        return gates, False
+    if gates.baseline.exists():
         hint = "write another file, and put it in the baseline's place where the gates hold"
         raise UsageError(
             "this is the baseline, which a build that misses would replace", where="output", hint=hint
         )
+    console.note(f"{output} is not there yet: held to no earlier build, written where the gates hold")
+    return dataclasses.replace(gates, baseline=None, max_drop=None), True
+
+
+def _deliver(found: Report, format: str, output: Path | None, overwrite: bool, first: bool) -> None:
+    """Write what was found, then hold it to its gates; the ``first`` baseline is written where they hold."""
+    if first:
+        gating.demand(found)
+    console.deliver_result(found, format, output, overwrite=overwrite)
+    if not first:
+        gating.demand(found)
 
 
 def _in_order(found: Report, sort: str) -> Report:

@@ -24,7 +24,7 @@ def demand(found: Result) -> None:
         if head != theirs:
             console.note(f"{head} is held against {theirs}, the baseline's only fitted head")
     for head, seen in sorted({(g["head"], g["seen"]) for g in found.gates if g.get("seen")}):
-        console.note(f"{head} is held to samples that it was {seen} on: what passes there may fail on others")
+        say(f"ltfix: {head} is held to samples that it was {seen} on: what passes there may fail on others")
     for why in sorted({g["unpaired"] for g in found.gates if g.get("unpaired")}):
         console.note(f"held against other numbers, without an interval: {why}")
     lines = missed(found.gates)

@@ -93,6 +93,8 @@ def report(
     chosen = [*first, *(heads or kept_heads(work, test, whatever_they_fit=False))]
     found = findings.read(results) if results else findings.find(work)
     evaluation = Evaluation.of(chosen, test, many=many, few=few, seed=seed)
+    for line in evaluation.otherwise:
+        console.note(line)
     page = make_page(
         Subject(evaluation, found),
         name=work.resolve().name,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ltfix.errors import UsageError
+from ltfix.errors import Unused
 from ltfix.evaluation import gate
 from ltfix.evaluation.baseline import Baseline, read_baseline
 from ltfix.evaluation.bootstrap import paired_difference
@@ -35,12 +35,12 @@ class Bars:
         """What `evaluate` takes.
 
         Raises:
-            UsageError: no gate, or a baseline without ``max_drop`` or the reverse. InputError: no report.
+            UsageError: no gate. Unused: one of the last two without the other. InputError: no report.
         """
         if (baseline is None) != (max_drop is None):
             given, other = ("max_drop", "baseline") if baseline is None else ("baseline", "max_drop")
             hint = "`ltfix evaluate baseline=last.json max_drop=few=1.0,all=0.5`"
-            raise UsageError(f"{given} needs {other}", where=given, hint=hint)
+            raise Unused(f"{given} needs {other}", where=given, hint=hint)
         return cls(
             {} if fail_under is None else gate.parse_gates(fail_under),
             {} if max_drop is None else gate.parse_gates(max_drop, "max_drop"),

@@ -109,7 +109,8 @@ def read_baseline(path: Path | str) -> Baseline:
         found = files.read_json(Path(path))
     except InputError as err:
         what = _NONE if err.what.startswith("not JSON") else err.what
-        hint = _WRITES if Path(path).exists() else f"a first build has no baseline; {_WRITES}"
+        first = f"a first build has no baseline; `ltfix evaluate format=json output={path}` writes one"
+        hint = _WRITES if Path(path).exists() else first
         raise InputError(what, where=path, hint=hint) from err
     form = str(found.get("format", "")) if isinstance(found, dict) else ""
     if form != FORMAT:

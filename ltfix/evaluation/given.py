@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ltfix.errors import InputError
+from ltfix.features.provenance import demand_alike
 from ltfix.features.read import CacheLike, FeatureCache, open_cache
 from ltfix.files import completed
 from ltfix.heads.head import BEFORE, STAGE1, Head, load_head
@@ -187,7 +188,7 @@ def is_same(one: FeatureCache | None, other: FeatureCache | None) -> bool:
 
 
 def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:
-    """Refuse a head that cannot classify this cache (InputError: D or K differ; both files are named)."""
+    """Refuse a head that cannot classify this cache (InputError: D, K or the backbone's weights differ)."""
     head, where = row.head, row.where
     if head.dim != cache.dim:
         raise InputError(
@@ -200,6 +201,7 @@ def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:
             f"K = {cache.n_classes}",
             hint="a test cache may hold fewer classes than the head, never more",
         )
+    demand_alike(head, cache, where)
     if head.n_classes != n_classes:
         raise InputError(
             f"the head {where} has K = {head.n_classes} classes, the training counts are of K = {n_classes}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ltfix.evaluation.report import Report
 from ltfix.evaluation.scores import check_tta
 from ltfix.evaluation.shots import FEW, MANY, group
 from ltfix.evaluation.testset import TestSet
+from ltfix.features.provenance import demand_alike
 from ltfix.features.read import CacheLike, FeatureCache
 from ltfix.files import completed
 from ltfix.heads.head import PROBE, STAGE1, Head
@@ -100,11 +102,13 @@ class Evaluation:
         rows: the heads, stage 1 first.
         test: the cache, its shots, and what was predicted so far.
         no_start: why no row is where the fits began; empty where one is.
+        otherwise: notes of heads that were fitted on pictures prepared otherwise.
     """
 
     rows: list[NamedHead]
     test: TestSet
     no_start: str = ""
+    otherwise: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -126,7 +130,11 @@ class Evaluation:
         rows, counts = collect(given, opened)
         names = class_names(rows, opened)
         test = TestSet(opened, group(counts, many, few), names, **more)
-        return cls(rows, test, "" if any(row.is_start for row in rows) else _no_start(given))
+        told = [
+            demand_alike(it, opened, it.path or it.name if isinstance(it, Head) else it.path) for it in given
+        ]
+        no_start = "" if any(row.is_start for row in rows) else _no_start(given)
+        return cls(rows, test, no_start, tuple(dict.fromkeys(itertools.chain(*told))))
 
     def report(self, name: str, *, against: HeadOrPath | None = None, bars: Bars | None = None) -> Report:
         """One report of :func:`evaluate`."""
@@ -149,7 +157,7 @@ class Evaluation:
         if bars is not None and (bars.least or bars.drops):
             found, about["gates"] = bars.hold(found, rows, test)
         progress.finish()
-        notes = [f"No row of stage 1: {self.no_start}."] if self.no_start else []
+        notes = [*self.otherwise, *([f"No row of stage 1: {self.no_start}."] if self.no_start else [])]
         for how in ("fitted", "chosen"):
             named = [row.name for row, its in zip(rows, seen, strict=True) if its == how]
             notes += [f"{how.title()} on these samples, which flatters: {', '.join(named)}."] if named else []

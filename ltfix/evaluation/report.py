@@ -52,6 +52,7 @@ class Report(Result):
             "shots": self.shots.to_dict(),
             "heads": self.heads,
             **self.about,
+            "notes": list(self.notes),
         }
 
     def tables(self) -> list[Table]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ from ltfix.backbones.load import Backbone, load_backbone
 from ltfix.backbones.mlp import rows_for
 from ltfix.backbones.preprocess import Columns
 from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
-from ltfix.errors import Unused
+from ltfix.errors import LtfixError, Unused
 from ltfix.extraction.found import JobState, state_of
 from ltfix.extraction.opening import Opened, open_data
 from ltfix.extraction.request import Request
 from ltfix.features.layout import SHARD_ROWS, CachePlan
+from ltfix.features.manifest import NAME, read_manifest
+from ltfix.features.provenance import made_otherwise
 from ltfix.features.store import as_begun
 from ltfix.images.decode import fast_jpeg
 from ltfix.images.index import Indexes
@@ -106,12 +110,21 @@ def prepare(asked: Request | Opened) -> Extraction:
     _match_classifier(backbone, splits[0].classes)
     augmentation = _augmentation(request, backbone) if views.random else None
     jobs = [_job(request, split, backbone, compute, augmentation) for split in splits]
-    notes = [*backbone.notes, *(note for split in splits for note in split.notes)]
+    notes = [*backbone.notes, *(note for split in splits for note in split.notes), *_beside(jobs)]
     draw = None if augmentation is None else _draw(augmentation, backbone)
     jpeg = _jpeg(request, backbone)
     return Extraction(
         request, backbone, compute, jobs, draw, jpeg, opened.indexes, opened.train_counts, notes
     )
+
+
+def _beside(jobs: list[SplitJob]) -> Iterator[str]:
+    """Say of what caches beside these no head can be measured on both, or not fairly."""
+    out, plan = jobs[0].folder.parent, jobs[0].plan
+    for folder in sorted({path.parent for path in out.glob(f"*/{NAME}")} - {job.folder for job in jobs}):
+        with contextlib.suppress(LtfixError):  # of anybody
+            if told := made_otherwise(read_manifest(folder), plan):
+                yield f"{folder}, which is there, is of other features; {told}"
 
 
 def _own_device(device: torch.device) -> torch.device:

@@ -95,16 +95,14 @@ class Manifest(Contents):
             return f"`ltfix import {sources} out={folder} overwrite=True` makes it anew"
         if not self.backbone:
             return f"what made it does so anew: {self.created_by}"
-        place = {"split": self.source.get("split", folder.name), "out": folder.parent, "overwrite": True}
-        told = " ".join(
-            f"{name}={shlex.quote(str(value))}" for name, value in {**self.asked, **place}.items()
-        )
-        return f"`ltfix extract {told}` makes it anew, with what else it was given"
+        split = shlex.quote(str(self.source.get("split", folder.name)))
+        return f"your own command for it, `ltfix extract … split={split} overwrite=True`, makes it anew"
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The options of `extract` that a cache tells of; not of preprocessing, which may be the model's."""
+        """The options of `extract` that a cache tells of; of preprocessing what the model has, too."""
         source, run, weights = self.source, self.backbone.get("run"), str(self.backbone.get("weights"))
+        pixels = {} if "columns" in self.preprocess else self.preprocess
         kind = "" if source.get("kind", "folder") == "folder" else f"{source['kind']}:"
         found: dict[str, Any] = {"data": f"{kind}{source.get('root')}"}
         found["backbone"] = str(self.backbone.get("name")) if run is None else f"runs/{run}"
@@ -112,7 +110,10 @@ class Manifest(Contents):
             found["pretrained"] = False
         if run is None and "." in weights:  # a file, not "pretrained" or "random"
             found["checkpoint"] = weights
-        found |= {"views": self.preprocess.get("views"), "dtype": self.dtype}
+        found |= {name: pixels.get(name) for name in ("image_size", "crop_pct", "interpolation")}
+        found |= {name: ",".join(map(str, pixels[name])) for name in ("mean", "std") if name in pixels}
+        found |= {"views": self.preprocess.get("views"), "augment": pixels.get("augment")}
+        found |= {"decoder": str(pixels.get("decoder", "")).partition(" ")[0] or None, "dtype": self.dtype}
         found |= {"on_error": "skip" if self.skipped else None, "shard_rows": self.shard_rows}
         found |= {name: value for name, value in source.items() if name not in _OF_SOURCE}
         usual = {"views": "center", "dtype": "float16", "pretrained": None}

@@ -547,6 +547,32 @@ def test_a_missed_build_never_takes_the_place_of_its_baseline(
     assert "`ltfix evaluate --baseline last.json --max-drop few=1.0,all=0.5`" in err
 
 
+def test_gates_of_the_file_and_a_first_build(project: Path, capsys: pytest.CaptureFixture[str]):
+    argv, last = ["evaluate", "heads/tau-norm.safetensors", "--cache", "test.npz"], Path("last.json")
+    own = '[evaluate]\nbaseline = "last.json"\nmax-drop = { few = 1.0 }\n'
+    Path("ltfix.toml").write_text(own)
+    code, _, err = finished(capsys, *argv)
+    assert (code, "`ltfix evaluate --format json --output last.json` writes one" in err) == (3, True)
+    assert finished(capsys, *argv, "--config", os.devnull)[0] == 0
+    first = [*argv, "--format", "json", "--output", "last.json"]
+    assert finished(capsys, *first, "--fail-under", "few=100")[0] == 1
+    assert not last.exists(), "a build that misses is no baseline"
+    code, _, err = finished(capsys, *first)
+    assert (code, err.splitlines()[0]) == (
+        0,
+        "ltfix: last.json is not there yet: held to no earlier build, written where the gates hold",
+    )
+    assert "gates" not in json.loads(last.read_text())
+    code, out, _ = finished(capsys, *argv, "--format", "json")
+    assert (code, json.loads(out)["gates"][0]["max_drop"]) == (0, 0.01)
+    assert finished(capsys, *first, "--overwrite")[0] == 2
+    for left, other in (("baseline", "max-drop"), ("max-drop", "baseline")):
+        Path("ltfix.toml").write_text("\n".join(line for line in own.splitlines() if other not in line))
+        code, out, err = finished(capsys, *argv, "--format", "json")
+        assert (code, "gates" in json.loads(out)) == (0, False)
+        assert f"--{left} from ltfix.toml is not used: {left.replace('-', '_')} needs {other[:3]}" in err
+
+
 def test_a_head_held_against_another_is_told(project: Path, capsys: pytest.CaptureFixture[str]):
     rest = ["--cache", "test.npz", "--format", "json"]
     assert finished(capsys, "evaluate", "heads/ce.safetensors", *rest, "--output", "last.json")[0] == 0

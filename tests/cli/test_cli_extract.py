@@ -99,18 +99,14 @@ def test_a_damaged_cache_names_what_makes_it_anew(project: Path, capsys: pytest.
     assert cli.run(argv) == 0
     capsys.readouterr()
     shard = Path("features/test/shard-00000.safetensors")
-    whole, hint = shard.read_bytes(), " makes it anew, with what else it was given"
-    command = (
-        "extract --data photos --backbone cifar_resnet32 --no-pretrained --views center,hflip --split test "
-        "--out features --overwrite"
-    )
+    whole, own = shard.read_bytes(), "your own command for it, `ltfix extract … --split test --overwrite`"
     for damaged in (None, whole[:-9], whole[:-1] + bytes([whole[-1] ^ 1])):
         shard.unlink(missing_ok=True)
         if damaged is not None:
             shard.write_bytes(damaged)
         code, line = error("inspect", "features/test", "--verify")
-        assert (code, line.endswith(f": `ltfix {command}`{hint}")) == (3, True), line
-    assert cli.run([*command.split(), "--device", "cpu", "--threads", "1"]) == 0
+        assert (code, line.endswith(f": {own}, makes it anew")) == (3, True), line
+    assert cli.run([*argv, "--overwrite"]) == 0
     assert shard.read_bytes() == whole
     assert cli.run(["inspect", "features/test", "--verify"]) == 0
 

@@ -59,7 +59,7 @@ def test_a_project(project: Path, capsys: pytest.CaptureFixture[str]):
     assert "wrote report.html" in err
     assert all(name in text for name in ("stage-1", "samn", "tau-norm", "los (validation)"))
     assert "ltfix fit --method tau-norm --set tau=1.0 " in text
-    assert "ltfix extract --data photos --backbone resnet18 --shard-rows 10<" in text
+    assert "ltfix extract --data photos --backbone resnet18 --mean 0.5,0.5,0.5 --shard-rows 10<" in text
     assert re.search(r"<code>ltfix report --overwrite</code>", text)
     assert "<dd><bdi>0000000000" not in text
 

@@ -51,6 +51,7 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
         },
         "shots": {"many": 100, "few": 20, "n_classes": {"many": 2, "medium": 3, "few": 2}},
         "untested": [],
+        "notes": [],
         "heads": [
             {
                 "name": "stage-1",
@@ -93,7 +94,7 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
 
 
 def test_keys_stand_in_the_documented_order(report: Report):
-    assert list(report.to_dict()) == ["format", "report", "cache", "shots", "heads", "untested"]
+    assert list(report.to_dict()) == ["format", "report", "cache", "shots", "heads", "untested", "notes"]
     told = ["name", "path", "method", *SCORES, "worst_class_name", "correct", "seen"]
     assert list(report.to_dict()["heads"][0]) == told
 

@@ -17,6 +17,7 @@ from ltfix._version import __version__
 from ltfix.compute import Compute, choose_compute, resolve_device
 from ltfix.evaluation.temperature import calibrate, on_samples
 from ltfix.features.cache import FeatureCache
+from ltfix.features.provenance import EXTRACTED, demand_alike, made_by
 from ltfix.heads.head import INIT, PROBE, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.probe import find_probe
@@ -121,6 +122,8 @@ class Material:
             UsageError, EnvironmentFault: there is no such device, or it lacks the precision.
         """
         train, held, _ = open_caches(train, held, options)
+        for line in () if held is None else demand_alike(train, held, train.path):
+            progress.note(line)
         compute = choose_compute(resolve_device(options.device), options.precision)
         data = Features.of(train, options.views_used, options.stream)
         stage1 = train.head
@@ -224,6 +227,7 @@ class Material:
         versions = {"ltfix": __version__, "torch": torch.__version__}
         of_all = {"seed": seed, "selection": selection, "cache": self.train.identity, "versions": versions}
         of_all |= {} if self.held is None else {"val": self.held.identity}
+        of_all |= {EXTRACTED: made} if (made := made_by(self.train)) else {}
         own, plain = self.options, Options()
         asked = {name: getattr(own, name) for name in ASKED if getattr(own, name) != getattr(plain, name)}
         of_all |= {"asked": asked} if asked else {}

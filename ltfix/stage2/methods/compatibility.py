@@ -6,6 +6,7 @@ import numpy as np
 
 from ltfix.errors import InputError, Unused, UsageError
 from ltfix.features.cache import FeatureCache
+from ltfix.features.provenance import demand_alike
 from ltfix.features.read import CacheLike, open_cache
 from ltfix.heads.head import Head, load_head
 from ltfix.stage2.methods.method import find_start
@@ -45,9 +46,10 @@ def _demand_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
     """Refuse a cache to score on that does not fit the training cache.
 
     Raises:
-        InputError: D or the class names differ, or a label is not below K.
+        InputError: the backbone's weights, D or the class names differ, or a label is not below K.
     """
     other.demand_labels()
+    demand_alike(train, other, train.path)
     if other.dim != train.dim:
         raise InputError(f"{name} features have D = {other.dim}, training D = {train.dim}", where=other.path)
     if int(other.labels.max()) >= train.n_classes:
@@ -78,6 +80,7 @@ def given_head(options: Options, train: FeatureCache) -> Head | None:
         raise InputError(what, where=head.path)
     if head.classes is not None and train.classes is not None and head.classes != train.classes:
         raise InputError("its classes are not those of the training features", where=head.path)
+    demand_alike(head, train, head.path or head.name)
     return head
 
 

@@ -13,6 +13,7 @@ from ltfix.evaluation.metrics import TITLES, Verdicts
 from ltfix.evaluation.scores import predictions, spread
 from ltfix.evaluation.shots import group
 from ltfix.evaluation.table import Column
+from ltfix.features.provenance import demand_alike
 from ltfix.features.read import CacheLike
 from ltfix.heads.head import Head
 from ltfix.progress import Progress
@@ -35,7 +36,7 @@ class Bench:
     Attributes:
         material: what all fits share. test: the opened cache that scores; None where validation samples do.
         data: what is fitted. labels: [N] of the samples that score. where: these samples in words.
-        shots: the shot of each of the K classes.
+        shots: the shot of each of the K classes. otherwise: notes of test pictures prepared otherwise.
 
     Raises:
         InputError: caches that are wrong or do not fit each other.
@@ -55,6 +56,7 @@ class Bench:
     ) -> None:
         opened, held, self.test = open_caches(train, val, options, test)
         self.material = Material.of(opened, held, options, seed, progress)
+        self.otherwise = () if self.test is None else demand_alike(opened, self.test, opened.path)
         self.shots = group(training_counts(opened), many, few)
         if self.test is not None:
             self.data, self.labels, self.where = self.material.data, self.test.labels, str(self.test.path)

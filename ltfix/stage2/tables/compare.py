@@ -239,4 +239,4 @@ def _notes(bench: Bench, seeds: Sequence[int], chosen: Sequence[str]) -> tuple[s
         features = []
     same = is_same(material.train, bench.test)
     seen = ["These are the training samples: the scores say nothing of others."] if same else []
-    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *features, *chosen, *seen)
+    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *features, *chosen, *seen, *bench.otherwise)

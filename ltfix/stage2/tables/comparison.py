@@ -45,7 +45,8 @@ class Comparison(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of docs/format.md."""
-        return {"format": FORMAT, **self.about, "rows": self.rows, "left_out": self.left_out}
+        found = {"rows": self.rows, "left_out": self.left_out, "notes": list(self.notes)}
+        return {"format": FORMAT, **self.about, **found}
 
     def tables(self) -> list[Table]:
         """The rows, the best of every score marked, and what validation chose where it chose something."""

@@ -64,7 +64,7 @@ class Sweep(Result):
     def to_dict(self) -> dict[str, Any]:
         """The JSON of docs/format.md."""
         where = {"scored_on": self.scored_on, "on_test": self.on_test}
-        found = {"over": self.over, "points": self.points, "spreads": self.spreads}
+        found = {"over": self.over, "points": self.points, "spreads": self.spreads, "notes": list(self.notes)}
         return {"format": FORMAT, "method": self.method, **where, **self.about, **found}
 
     def tables(self) -> list[Table]:
@@ -190,4 +190,4 @@ def _notes(bench: Bench, seeds: Sequence[int], points: Sequence[dict[str, Any]])
     uneven = [f"These samples are uneven: go by the class mean ({BY}), not by All."] if not balanced else []
     lost = sum(point["diverged"] for point in points)
     diverged = [f"{lost} of {len(points)} points diverged (–)."] if lost else []
-    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *uneven, *diverged)
+    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *uneven, *diverged, *bench.otherwise)
