@@ -120,11 +120,8 @@ def check_format(found: object, expected: str, where: object) -> None:
     if kind != wanted or not re.fullmatch("[1-9][0-9]{0,8}", version):
         raise InputError(f"its format is {found!r}, expected {expected!r}", where=where)
     if int(version) > int(newest):
-        raise InputError(
-            f"its format {found!r} is newer than this ltfix reads ({expected!r})",
-            where=where,
-            hint="update ltfix",
-        )
+        what = f"its format {found!r} is newer than this ltfix reads ({expected!r})"
+        raise InputError(what, where=where, hint="update ltfix")
 
 
 def write_safetensors(

@@ -231,11 +231,8 @@ def _no_state_dict(content: Any, path: Path) -> InputError:
     if named:
         told = some([f"{place} ({count})" for place, count in named])
         largest = max(named, key=lambda entry: entry[1])[0]
-        return InputError(
-            f"no state dict at the usual places; tensors lie under {told}",
-            where=path,
-            hint=f"choose by checkpoint_key={largest}",
-        )
+        what = f"no state dict at the usual places; tensors lie under {told}"
+        return InputError(what, where=path, hint=f"choose by checkpoint_key={largest}")
     if places or isinstance(content, Tensor):
         return InputError("the checkpoint's tensors have no names", where=path, hint="save a state dict")
     return InputError("the checkpoint holds no tensors", where=path)

@@ -118,11 +118,8 @@ def rows_for(split: Split, preprocess: Preprocess) -> np.ndarray | None:
     if not isinstance(preprocess, Columns):
         if table is None:
             return None
-        raise InputError(
-            "rows of numbers are no pictures",
-            where=split.root,
-            hint="a run that was trained on a table takes them",
-        )
+        hint = "a run that was trained on a table takes them"
+        raise InputError("rows of numbers are no pictures", where=split.root, hint=hint)
     if table is None:
         raise InputError("the network takes rows of numbers, not pictures", where=split.root)
     names, values = table

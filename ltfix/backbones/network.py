@@ -68,11 +68,8 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     """
     for name, value in arguments.items():
         if name in _STEERING or _FILES.search(name):
-            raise UsageError(
-                f"{name} is not taken: it names a file, or steers how the model is made",
-                where="model_arg",
-                hint="weights come from checkpoint=FILE",
-            )
+            what = f"{name} is not taken: it names a file, or steers how the model is made"
+            raise UsageError(what, where="model_arg", hint="weights come from checkpoint=FILE")
         if name == "num_classes" and not (
             isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_CLASSES
         ):
@@ -136,11 +133,8 @@ def _explain(err: Exception, name: str, pretrained: bool) -> LtfixError:
         return InputError(f"its pretrained weights do not fit: {said}", where=name, hint="see model_args=…")
     if type(err).__name__ == "LocalEntryNotFoundError":  # the hub client's, in three sentences
         said = "no connection, and they are not in the local cache"
-    return EnvironmentFault(
-        f"its pretrained weights could not be downloaded: {said}",
-        where=name,
-        hint="give checkpoint=FILE, or pretrained=False for random ones",
-    )
+    hint = "give checkpoint=FILE, or pretrained=False for random ones"
+    return EnvironmentFault(f"its pretrained weights could not be downloaded: {said}", where=name, hint=hint)
 
 
 @torch.inference_mode()

@@ -135,11 +135,8 @@ def check_name(name: str, pretrained: bool) -> None:
     if tag and tag not in tags:
         raise UsageError(f"{architecture} has no weights {tag!r}", where=name, hint=nearest(tag, tags))
     if pretrained and not timm.models.is_model_pretrained(name):
-        raise UsageError(
-            "the model has no pretrained weights",
-            where=name,
-            hint="give checkpoint=FILE, or pretrained=False",
-        )
+        hint = "give checkpoint=FILE, or pretrained=False"
+        raise UsageError("the model has no pretrained weights", where=name, hint=hint)
 
 
 def _one_size(name: str, pretrained: bool) -> bool:

@@ -115,11 +115,8 @@ def _overview(work: Path, verify: bool, format: str) -> None:
             continue
         found.append(_of_anybody(path, verify=True) if verify else item)
     if not found:
-        raise InputError(
-            "nothing to inspect: no features/, heads/, compare/, runs/ or exports/, no tensors of ltfix",
-            where=work,
-            hint="name a cache, head, run or checkpoint",
-        )
+        what = "nothing to inspect: no features/, heads/, compare/, runs/ or exports/, no tensors of ltfix"
+        raise InputError(what, where=work, hint="name a cache, head, run or checkpoint")
     if format == "json":
         items = [item.to_dict() for item in found]
         console.write(json_text({"format": FORMAT, "items": items}))

@@ -46,11 +46,9 @@ def _percent(name: str, number: str, where: str) -> float:
         raise UsageError(f"{name}={number} is no percentage", where=where, hint="a number 0 to 100")
     smallest, unit = (1, "percent") if where == "fail_under" else (0.1, "points")  # half a point is usual
     if 0 < percent < smallest and name not in LOWER_IS_BETTER and not number.endswith("%"):
-        raise UsageError(
-            f"{name}={number} is {percent:g} {unit}: was {100 * percent:g} meant?",
-            where=where,
-            hint=f"write {name}={100 * percent:g}, or {name}={number}% for so little",
-        )
+        what = f"{name}={number} is {percent:g} {unit}: was {100 * percent:g} meant?"
+        hint = f"write {name}={100 * percent:g}, or {name}={number}% for so little"
+        raise UsageError(what, where=where, hint=hint)
     return percent
 
 

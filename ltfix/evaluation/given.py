@@ -110,11 +110,9 @@ def collect(
         baselines = [NamedHead(STAGE1, cache.head)]
     rows = _distinct([*baselines, *sorted(rows, key=lambda row: not row.is_start)])
     if not rows:
-        raise InputError(
-            "no head to evaluate: the cache has no stage-1 classifier",
-            where=cache.path,
-            hint="give a head that `ltfix fit` wrote, or a training cache with its classifier",
-        )
+        what = "no head to evaluate: the cache has no stage-1 classifier"
+        hint = "give a head that `ltfix fit` wrote, or a training cache with its classifier"
+        raise InputError(what, where=cache.path, hint=hint)
     counts = _counts(caches, rows, cache)
     for row in rows:
         check_fit(row, cache, len(counts))
@@ -141,11 +139,9 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
     for item, (name, counts) in zip(caches, given, strict=True):
         others = [where for where, c in fitted if c is not None and not np.array_equal(c, counts)]
         if others and is_same(item, cache):  # a gate on its shots would hold, or not, for other classes
-            raise InputError(
-                "it is what is scored, and its class counts are not those that heads were trained on",
-                where=name,
-                hint=f"leave it out, since {others[0]} knows its own, or name the training cache instead",
-            )
+            what = "it is what is scored, and its class counts are not those that heads were trained on"
+            hint = f"leave it out, since {others[0]} knows its own, or name the training cache instead"
+            raise InputError(what, where=name, hint=hint)
     first = [(row.where, row.head.counts) for row in rows if row.is_start]
     own = [(str(cache.path), None if cache.head is None else cache.head.counts)]
     for group in (given, fitted, first, own):
@@ -160,11 +156,9 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
         if known:  # a bare file without its last classes does not know of them: they have no sample
             counts = known[0][1]
             return np.pad(counts, (0, max(rows[0].head.n_classes - len(counts), 0)))
-    raise InputError(
-        "the training counts are unknown, so no class has a shot",
-        where=rows[0].path or cache.path,
-        hint="give the training cache before the heads: `ltfix evaluate TRAIN HEAD cache=TEST`",
-    )
+    what = "the training counts are unknown, so no class has a shot"
+    hint = "give the training cache before the heads: `ltfix evaluate TRAIN HEAD cache=TEST`"
+    raise InputError(what, where=rows[0].path or cache.path, hint=hint)
 
 
 def training_counts(cache: FeatureCache) -> np.ndarray:
@@ -191,10 +185,8 @@ def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:
     """Refuse a head that cannot classify this cache (InputError: D, K or the backbone's weights differ)."""
     head, where = row.head, row.where
     if head.dim != cache.dim:
-        raise InputError(
-            f"the head {where} has D = {head.dim}, the cache {cache.path} has D = {cache.dim}",
-            hint="evaluate a head on features of the backbone it was fitted on",
-        )
+        what = f"the head {where} has D = {head.dim}, the cache {cache.path} has D = {cache.dim}"
+        raise InputError(what, hint="evaluate a head on features of the backbone it was fitted on")
     if cache.n_classes > head.n_classes:
         raise InputError(
             f"the head {where} has K = {head.n_classes} classes, the cache {cache.path} has "
@@ -214,10 +206,8 @@ def _check_names(rows: list[NamedHead], cache: FeatureCache) -> None:
     for name, classes in known[1:]:
         for index, (ours, theirs) in enumerate(zip(known[0][1], classes, strict=False)):
             if ours != theirs:
-                raise InputError(
-                    f"class {index} is {ours!r} in {known[0][0]} and {theirs!r} in {name}",
-                    hint="labels and heads must number the same classes alike",
-                )
+                what = f"class {index} is {ours!r} in {known[0][0]} and {theirs!r} in {name}"
+                raise InputError(what, hint="labels and heads must number the same classes alike")
 
 
 def class_names(rows: list[NamedHead], cache: FeatureCache) -> tuple[str, ...] | None:

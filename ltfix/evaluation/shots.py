@@ -61,9 +61,7 @@ def group(counts: np.ndarray, many: int = MANY, few: int = FEW) -> Shots:
         UsageError: the boundaries overlap (a class could be Many and Few), or one is negative.
     """
     if few > many + 1 or few < 0:
-        raise UsageError(
-            f"the shot boundaries many = {many} and few = {few} overlap",
-            hint="Many is n > many, Few is n < few: few may be at most many + 1",
-        )
+        hint = "Many is n > many, Few is n < few: few may be at most many + 1"
+        raise UsageError(f"the shot boundaries many = {many} and few = {few} overlap", hint=hint)
     counts = np.asarray(counts, np.int64)
     return Shots(counts, many, few, np.where(counts > many, 0, np.where(counts < few, 2, 1)))

@@ -85,11 +85,9 @@ class Forward:
         try:
             return self._queue(torch.from_numpy(pixels.reshape(-1, *pixels.shape[2:])))
         except torch.cuda.OutOfMemoryError as err:
-            raise EnvironmentFault(
-                f"out of memory with batches of {len(pixels)}",
-                where=self.compute.device,
-                hint=f"try batch_size={max(len(pixels) // 2, 1)}",
-            ) from err
+            what = f"out of memory with batches of {len(pixels)}"
+            hint = f"try batch_size={max(len(pixels) // 2, 1)}"
+            raise EnvironmentFault(what, where=self.compute.device, hint=hint) from err
 
     def _queue(self, images: torch.Tensor) -> Fetch:
         with self.compute.inference():

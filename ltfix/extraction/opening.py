@@ -200,19 +200,13 @@ def _classes(
         return class_names(source, "train", request)
     if cached is not None and cached.classes is not None:
         if order_classes(cached.classes, request.classes_order, cached.path) != cached.classes:
-            raise UsageError(
-                "its classes are in the order of text",
-                where=cached.path,
-                hint="extract train in the same order",
-            )
+            hint = "extract train in the same order"
+            raise UsageError("its classes are in the order of text", where=cached.path, hint=hint)
         return cached.classes, None
     if "train" in source.splits():
         return class_names(source, "train", request)
-    raise UsageError(
-        f"the classes of split {names[0]!r} are those of the training split, and there is none",
-        where=source.root,
-        hint="extract train first, or name them with classes=FILE",
-    )
+    what = f"the classes of split {names[0]!r} are those of the training split, and there is none"
+    raise UsageError(what, where=source.root, hint="extract train first, or name them with classes=FILE")
 
 
 def _train_cache(out: Path) -> FeatureCache | None:
@@ -230,8 +224,6 @@ def check_present(split: Split) -> None:
         split.pictures.read(split.row(int(missing[0])))
     except InputError as err:
         cause = err.hint
-    raise InputError(
-        f"{len(missing):,} of {len(split):,} images of {split.name} are not there",
-        where=split.samples[missing[0]],
-        hint=cause or "root=DIR says where a list's paths start from; on_error=skip leaves them out",
-    )
+    what = f"{len(missing):,} of {len(split):,} images of {split.name} are not there"
+    hint = cause or "root=DIR says where a list's paths start from; on_error=skip leaves them out"
+    raise InputError(what, where=split.samples[missing[0]], hint=hint)

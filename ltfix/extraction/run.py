@@ -115,11 +115,9 @@ def refuse_taken(jobs: list[SplitJob]) -> None:
     for job in jobs:
         if job.state == "taken":
             told, keeps = difference(job.folder, job.plan)
-            raise UsageError(
-                f"a feature cache of another extraction is there; {told}",
-                where=job.folder,
-                hint=f"{keeps}overwrite=True replaces it, out=DIR writes elsewhere",
-            )
+            what = f"a feature cache of another extraction is there; {told}"
+            hint = f"{keeps}overwrite=True replaces it, out=DIR writes elsewhere"
+            raise UsageError(what, where=job.folder, hint=hint)
 
 
 def _tell_state(extraction: Extraction, job: SplitJob, cache: SharedCache | None, progress: Progress) -> None:

@@ -200,11 +200,9 @@ class FeatureCache:
             block, row = shard[start : start + rows], int(self._starts[index]) + start
             bad = None if self._checked[index] else first_not_finite(block)
             if bad is not None:
-                raise InputError(
-                    f"feature row {row + bad}{self.sample_name(row + bad)} holds NaN or Inf",
-                    where=self.path,
-                    hint=made.anew(self.path) if made and made.backbone and self.path.is_dir() else GIVEN,
-                )
+                what = f"feature row {row + bad}{self.sample_name(row + bad)} holds NaN or Inf"
+                hint = made.anew(self.path) if made and made.backbone and self.path.is_dir() else GIVEN
+                raise InputError(what, where=self.path, hint=hint)
             yield slice(row, row + len(block)), block
             release(shard)
         self._checked[index] = True

@@ -62,11 +62,8 @@ def names_in(found: Iterable[str], where: Path, keys: Keys) -> dict[str, str]:
         return own
     shown = sorted(names)
     holds = ", ".join(shown[:6]) + (", …" if len(shown) > 6 else "") if shown else "nothing"
-    raise InputError(
-        f"no tensor {' and no tensor '.join(missing)}; it holds {holds}",
-        where=where,
-        hint="a cache has features [n, D] or [n, V, D] and labels [n]; features_key=… names them",
-    )
+    hint = "a cache has features [n, D] or [n, V, D] and labels [n]; features_key=… names them"
+    raise InputError(f"no tensor {' and no tensor '.join(missing)}; it holds {holds}", where=where, hint=hint)
 
 
 def of_arrays(features: Any, labels: Any, where: Path) -> dict[str, np.ndarray]:
@@ -132,11 +129,8 @@ def number_labels(
     if any(strange):
         row = int(np.flatnonzero(np.array(strange)[numbers])[0])
         name = str(labels[row])
-        raise InputError(
-            f"label {name!r} of row {row} is none of the {len(known)} classes",
-            where=where,
-            hint=nearest(name, known),
-        )
+        what = f"label {name!r} of row {row} is none of the {len(known)} classes"
+        raise InputError(what, where=where, hint=nearest(name, known))
     return np.array([index[name] for name in names.tolist()], np.int64)[numbers], tuple(known)
 
 

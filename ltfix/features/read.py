@@ -80,11 +80,8 @@ def open_cache(
         return _open_tensors(path, foreign.load_npz(path, keys), {}, classes)
     if path.suffix == ".safetensors":
         return _open_tensors(path, *load_tensors(path), classes, keys)
-    raise InputError(
-        "not a feature cache",
-        where=path,
-        hint="a cache is a folder, or a file *.safetensors or *.npz; `ltfix import` makes one of others",
-    )
+    hint = "a cache is a folder, or a file *.safetensors or *.npz; `ltfix import` makes one of others"
+    raise InputError("not a feature cache", where=path, hint=hint)
 
 
 def _no_cache(path: Path) -> InputError:

@@ -66,19 +66,15 @@ def refuse_unfinished(folder: Path, plan: CachePlan) -> None:
     changed, usable = set(changes(before, decided)), ShardFiles(folder, plan).usable
     others = bool(changed & {"samples", "labels"}) and not any(map(usable, plan.shards()))
     if not changed <= LOOSE:
-        raise InputError(
-            f"an unfinished cache of another extraction is there; {differences(before, decided)}",
-            where=folder,
-            hint="the command that began it goes on with it; overwrite=True replaces it",
-        )
+        what = f"an unfinished cache of another extraction is there; {differences(before, decided)}"
+        hint = "the command that began it goes on with it; overwrite=True replaces it"
+        raise InputError(what, where=folder, hint=hint)
     if others:
         split = plan.source.get("split")
         alone = f", with split={split} this split alone" if split else ""
-        raise InputError(
-            "an unfinished cache is there whose pictures have changed since (names or sizes)",
-            where=folder,
-            hint=f"overwrite=True begins anew{alone}; put back as they were, it goes on",
-        )
+        what = "an unfinished cache is there whose pictures have changed since (names or sizes)"
+        hint = f"overwrite=True begins anew{alone}; put back as they were, it goes on"
+        raise InputError(what, where=folder, hint=hint)
 
 
 def as_stored(features: np.ndarray, plan: CachePlan, rows: np.ndarray) -> np.ndarray:
@@ -279,11 +275,8 @@ class CacheWriter:
         if overwrite:  # interrupted while overwriting, a writer leaves shards alone
             found = [name for name in found if not _OWN_FILE.fullmatch(name)]
         if found:
-            raise UsageError(
-                f"the folder holds other files ({', '.join(found[:3])})",
-                where=self.folder,
-                hint="choose an empty folder by out=DIR",
-            )
+            what = f"the folder holds other files ({', '.join(found[:3])})"
+            raise UsageError(what, where=self.folder, hint="choose an empty folder by out=DIR")
 
     def _clear(self) -> None:
         """The manifest goes first, so no reader takes what is left for a cache."""

@@ -58,11 +58,8 @@ def find_columns(names: Sequence[str], chosen: Mapping[str, str], where: object)
         if name is not None:
             found.append(name)
         elif meaning != "split":
-            raise InputError(
-                f"none of its columns is called as a {meaning} is",
-                where=where,
-                hint=f"columns={meaning}=NAME says which; {known}",
-            )
+            hint = f"columns={meaning}=NAME says which; {known}"
+            raise InputError(f"none of its columns is called as a {meaning} is", where=where, hint=hint)
     for name in kept(chosen):
         if name not in names:
             raise InputError(f"there is no column {name!r}", where=where, hint=known)

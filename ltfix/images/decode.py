@@ -147,10 +147,8 @@ def _from_float(values: np.ndarray) -> np.ndarray:
     """Values of 0 to 1 times 255, rounded; a 255th beyond is an overshoot of some filter and clipped."""
     low, high = float(values.min()), float(values.max())
     if not (low >= -1 / 255 and high <= 1 + 1 / 255):
-        raise InputError(
-            f"float values from {low:g} to {high:g}, expected 0 to 1",
-            hint="scale them to 0 to 1, or write it with 8 or 16 bits",
-        )
+        hint = "scale them to 0 to 1, or write it with 8 or 16 bits"
+        raise InputError(f"float values from {low:g} to {high:g}, expected 0 to 1", hint=hint)
     rounded: np.ndarray = np.rint(values.clip(0, 1) * 255)
     return rounded
 

@@ -89,10 +89,8 @@ def cut_long_tail(
     counts = split.counts - rest
     if rest and counts.min() < 1:
         label = int(np.argmin(counts))
-        raise UsageError(
-            f"class {split.classes[label]!r} has {counts[label] + rest} samples",
-            where=f"val_from_rest={rest}",
-        )
+        what = f"class {split.classes[label]!r} has {counts[label] + rest} samples"
+        raise UsageError(what, where=f"val_from_rest={rest}")
     profile = {"exp": exponential_counts, "step": step_counts}[kind]
     wanted = counts if imbalance_factor is None else profile(counts, imbalance_factor)
     draw = np.random.RandomState(seed)

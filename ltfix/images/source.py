@@ -131,11 +131,8 @@ def order_splits(names: Sequence[str]) -> tuple[str, ...]:
 def bare_name(split: Sequence[str], where: object) -> str:
     """What the one split of a bare source is called; UsageError where several were asked for."""
     if len(split) > 1:
-        raise UsageError(
-            f"it is one split and cannot be {' and '.join(split)}",
-            where=where,
-            hint="give a folder with split folders, or list:train=F,test=G",
-        )
+        hint = "give a folder with split folders, or list:train=F,test=G"
+        raise UsageError(f"it is one split and cannot be {' and '.join(split)}", where=where, hint=hint)
     return split[0] if split else "train"
 
 

@@ -170,10 +170,8 @@ def _shard(path: str, chosen: Mapping[str, str]) -> list[TarRow]:
             continue
         of_kind = pictures if ending in _PICTURES else found[ending]
         if key in of_kind:
-            raise InputError(
-                f"{'two pictures' if of_kind is pictures else 'two labels'} for one key",
-                where=f"{path}: {info.name}",
-            )
+            what = f"{'two pictures' if of_kind is pictures else 'two labels'} for one key"
+            raise InputError(what, where=f"{path}: {info.name}")
         if ending in found:
             found[ending][key] = _label(info, handle, ending, chosen, path)
         else:

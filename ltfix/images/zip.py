@@ -38,11 +38,8 @@ def _index(paths: Sequence[str]) -> Iterator[Member]:
                 zipfile.ZIP_DEFLATED,
             ):
                 wrong = "encrypted" if info.flag_bits & _ENCRYPTED else "packed in a way that is not read"
-                raise InputError(
-                    f"a member is {wrong}",
-                    where=f"{path}: {info.filename}",
-                    hint="unpack it, or zip it plainly",
-                )
+                hint = "unpack it, or zip it plainly"
+                raise InputError(f"a member is {wrong}", where=f"{path}: {info.filename}", hint=hint)
             start = info.header_offset
             room = after.get(start, start) - start
             at = (start, room, info.compress_size, info.compress_type, info.CRC)

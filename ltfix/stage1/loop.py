@@ -98,10 +98,8 @@ class Trainer:
         pieces = self.processes.size * self.values["accumulate"]
         self.least = 2 * pieces
         if pieces > 1 and largest < self.least:
-            raise UsageError(
-                f"batches of {largest} cannot be cut into {pieces} parts of two",
-                where="batch_size",
-            )
+            what = f"batches of {largest} cannot be cut into {pieces} parts of two"
+            raise UsageError(what, where="batch_size")
         self.forgetting: Forgetting | None = None
         if not self.objective.mixes:
             self.forgetting = Forgetting(self.labels, self.n_classes, self.compute.device)

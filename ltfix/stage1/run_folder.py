@@ -113,18 +113,12 @@ class RunFolder:
             return
         told = differences(self._as_told(self.state.decides), self.decides)
         if told:
-            raise InputError(
-                f"another run is unfinished there; {told}",
-                where=self.path,
-                hint="repeat its values, choose another out, or overwrite=True",
-            )
+            hint = "repeat its values, choose another out, or overwrite=True"
+            raise InputError(f"another run is unfinished there; {told}", where=self.path, hint=hint)
         if self.state.epoch > self.decides["values"]["epochs"]:
             epochs = self.decides["values"]["epochs"]
-            raise InputError(
-                f"the checkpoint says {self.state.epoch} epochs are done, of {epochs}",
-                where=self.path / STATE,
-                hint="overwrite=True starts anew",
-            )
+            what = f"the checkpoint says {self.state.epoch} epochs are done, of {epochs}"
+            raise InputError(what, where=self.path / STATE, hint="overwrite=True starts anew")
 
     def _finished(self, run: RunDescription) -> Run:
         """The finished run, where it is of this very request and whole."""
@@ -132,11 +126,8 @@ class RunFolder:
         said = {key: info.get(key) for key in (*self.decides, "loss")}
         told = differences(self._as_told(said), self.decides)
         if told:
-            raise UsageError(
-                f"a finished run of another request is there; {told}",
-                where=self.path,
-                hint="overwrite=True replaces it",
-            )
+            what = f"a finished run of another request is there; {told}"
+            raise UsageError(what, where=self.path, hint="overwrite=True replaces it")
         run.demand(("dim", "provenance"))
         if info["provenance"].get("seconds") is None:
             raise InputError("its provenance lacks seconds", where=run.path)

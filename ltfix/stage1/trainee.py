@@ -50,11 +50,8 @@ def model_errors() -> Iterator[None]:
         if isinstance(err, torch.cuda.OutOfMemoryError) or "memory" in said:
             raise
         if "more than 1 value per channel" in said:
-            raise UsageError(
-                "batch norm needs more than one value a channel",
-                where="batch_size",
-                hint="use a larger batch_size or image_size",
-            ) from err
+            what = "batch norm needs more than one value a channel"
+            raise UsageError(what, where="batch_size", hint="use a larger batch_size or image_size") from err
         raise InputError(f"the model cannot be trained on these images: {said}") from err
 
 
@@ -137,11 +134,9 @@ def simplex_etf(dim: int, n_classes: int) -> Tensor:
         UsageError: D < K, or fewer than two classes.
     """
     if n_classes < 2 or dim < n_classes:
-        raise UsageError(
-            f"a simplex of K = {n_classes} classes does not fit into D = {dim} dimensions",
-            where="recipe etf-fr",
-            hint="it needs D ≥ K: a wider model, as cifar_resnet34 (D = 512)",
-        )
+        what = f"a simplex of K = {n_classes} classes does not fit into D = {dim} dimensions"
+        hint = "it needs D ≥ K: a wider model, as cifar_resnet34 (D = 512)"
+        raise UsageError(what, where="recipe etf-fr", hint=hint)
     basis, _ = torch.linalg.qr(torch.randn(dim, n_classes, dtype=torch.float64))
     rows: Tensor = (basis @ simplex(n_classes)).T.contiguous()
     return rows

@@ -144,10 +144,8 @@ def validation_samples(
         return [Validation(data, Features.of(held, views, stream), f"validation cache {held.path.name}")]
     parts = [cut(data, seed, fraction, per_class, fold) for fold in range(folds)]
     if not len(parts[0][1]):
-        raise InputError(
-            "every class has one sample, so none can be held out to choose on",
-            hint="give val, or the values themselves",
-        )
+        hint = "give val, or the values themselves"
+        raise InputError("every class has one sample, so none can be held out to choose on", hint=hint)
     short = int((data.counts[data.counts > 0] < (2 if per_class is None else per_class + 1)).sum())
     if short:
         progress.note(f"{short} classes have too few samples to give their share to the validation cut")

@@ -228,11 +228,9 @@ class Features:
     ) -> Iterator[tuple[Features, np.ndarray]]:
         sampler = find_part("sampler", visits.sampler)
         if not sampler.every_sample:
-            raise UsageError(
-                "a cache that is streamed is visited instance by instance",
-                where=f"sampler={sampler.name}",
-                hint="use sampler=instance, or stream=never where memory holds it",
-            )
+            what = "a cache that is streamed is visited instance by instance"
+            hint = "use sampler=instance, or stream=never where memory holds it"
+            raise UsageError(what, where=f"sampler={sampler.name}", hint=hint)
         blocks = np.random.default_rng(derive(0, "blocks", epoch))  # all seeds read the same blocks
         starts = blocks.permutation(np.arange(0, len(self), BLOCK_ROWS * self.copies))
         itemsize = self.shards[0].dtype.itemsize

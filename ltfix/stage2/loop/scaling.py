@@ -106,11 +106,8 @@ class Scaling:
         shift = np.zeros(1) if self.shift is None else self.shift
         spread = np.ones(1) if self.spread is None else self.spread
         if (self.unit and kind is not None) or (self.shift is not None and kind == "capsule"):
-            raise UsageError(
-                f"features that are normalised first do not go with this head's own transform ({kind})",
-                where="normalize",
-                hint="use normalize=none",
-            )
+            what = f"features that are normalised first do not go with this head's own transform ({kind})"
+            raise UsageError(what, where="normalize", hint="use normalize=none")
         if kind in (None, "disalign"):
             weight = weight / (self.scale * spread)
             bias = bias - (weight * shift).sum(1)

@@ -33,11 +33,9 @@ def open_caches(
         if other is not None:
             _demand_pair(opened, other, name)
     if options.calibrate and held is None and opened.head is not None:
-        raise InputError(
-            "the backbone was trained on these samples, so they ask for far too low a temperature",
-            where=opened.path,
-            hint="give others by val=CACHE, or fit without and use `ltfix calibrate`",
-        )
+        what = "the backbone was trained on these samples, so they ask for far too low a temperature"
+        hint = "give others by val=CACHE, or fit without and use `ltfix calibrate`"
+        raise InputError(what, where=opened.path, hint=hint)
     given_head(options, opened)
     return opened, held, test
 
@@ -113,17 +111,11 @@ def demand_sense(values: Values, options: Options, train: FeatureCache) -> None:
         )
     step = values.parts.get("posthoc")
     if method.loss is None and step is not None and step.corrects_prior and not start.trained:
-        raise UsageError(
-            f"{method.name} corrects for the training counts, of which init={start.name} knows nothing",
-            where=f"init={start.name}",
-            hint="use init=stage1 or init=probe",
-        )
+        what = f"{method.name} corrects for the training counts, of which init={start.name} knows nothing"
+        raise UsageError(what, where=f"init={start.name}", hint="use init=stage1 or init=probe")
     if head.reads_norms and not start.trained:
-        raise UsageError(
-            f"row norms say nothing of the classes with init={start.name}",
-            where="metric=norm",
-            hint="use freq",
-        )
+        what = f"row norms say nothing of the classes with init={start.name}"
+        raise UsageError(what, where="metric=norm", hint="use freq")
     why = _against(values, options.normalize)
     if why is not None:
         raise UsageError(why, where=f"normalize={options.normalize}", hint="use normalize=none")

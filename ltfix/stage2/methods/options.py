@@ -159,8 +159,5 @@ class Options(Checked):
             except ValueError:
                 ok = False
             if not ok:
-                raise UsageError(
-                    f"the scale is {self.feature_scale!r}",
-                    where="feature_scale",
-                    hint="auto, none or a number > 0",
-                )
+                hint = "auto, none or a number > 0"
+                raise UsageError(f"the scale is {self.feature_scale!r}", where="feature_scale", hint=hint)
