@@ -151,11 +151,7 @@ def pack(tensors: Mapping[str, np.ndarray], metadata: object | None = None) -> b
 
 @contextlib.contextmanager
 def lock(folder: Path | str) -> Iterator[None]:
-    """Hold a folder, which is made if it is not there, so that no second writer enters it.
-
-    Raises:
-        EnvironmentFault: another process, or another part of this one, holds it; or it cannot be made.
-    """
+    """Hold a folder, made if it is not there, so that no second writer enters it (EnvironmentFault)."""
     with enter(folder) as own:
         if not own.take():
             raise occupied(folder)
@@ -164,11 +160,7 @@ def lock(folder: Path | str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def enter(folder: Path | str) -> Iterator[Hold]:
-    """Open a folder, which is made if it is not there, so that it can be held alone or beside others.
-
-    Raises:
-        EnvironmentFault: it cannot be made.
-    """
+    """Open a folder, made if it is not there (else EnvironmentFault), to be held alone or beside others."""
     with contextlib.ExitStack() as stack:
         with os_errors(folder):
             own = stack.enter_context(hold(Path(folder)))

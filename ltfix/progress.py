@@ -42,11 +42,7 @@ SILENT: Progress = _Silent()
 
 
 def listener(progress: Progress | bool) -> Progress:
-    """Who is told: a ``Progress``, or True for a bar (one in a notebook too), False for nobody.
-
-    Raises:
-        UsageError: it is neither.
-    """
+    """Who is told: a ``Progress``, True for a bar (in a notebook too), False for nobody (else UsageError)."""
     if not isinstance(progress, bool):
         if not hasattr(progress, "start"):
             raise UsageError(

@@ -13,11 +13,7 @@ from ltfix.errors import UsageError
 
 
 def list_seeds(seeds: int | Sequence[int]) -> list[int]:
-    """So many seeds from 0 on, or these.
-
-    Raises:
-        UsageError: none, or one twice, or something that is no whole number.
-    """
+    """So many seeds from 0 on, or these (UsageError: none, one twice, or no whole number)."""
     found = range(int(seeds)) if isinstance(seeds, int | Integral) else list(seeds)
     if not all(isinstance(seed, Integral) for seed in found):
         raise UsageError(f"seeds are whole numbers, found {seeds!r}", where="seeds")

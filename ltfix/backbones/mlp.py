@@ -82,11 +82,7 @@ class _Features(nn.Module):
 
 
 def open_mlp(*, pretrained: bool, arguments: Mapping[str, Any], seed: int) -> Network:
-    """Build the network for a table.
-
-    Raises:
-        UsageError: wrong arguments; pretrained weights, of which there are none.
-    """
+    """Build the network for a table (UsageError: other arguments, or pretrained weights)."""
     columns = arguments.get("columns")
     if columns is None:
         raise UsageError("it is trained on a table of numbers", where=NAME, hint="data=table:FILE")

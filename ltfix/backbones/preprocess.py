@@ -75,11 +75,7 @@ class Preprocess:
         return transform  # type: ignore[no-any-return]
 
     def crop(self, image: Image) -> np.ndarray:
-        """RGB image to [S, S, 3] uint8.
-
-        Raises:
-            InputError: resizing so elongated an image would take more than ``MAX_PIXELS``.
-        """
+        """RGB image to [S, S, 3] uint8; InputError of one too elongated to be resized."""
         side = math.floor(self.image_size / self.crop_pct)
         short, long = min(image.size), max(image.size)
         if self.crop_mode == "center" and side * math.ceil(long * side / short) > MAX_PIXELS:
@@ -209,11 +205,7 @@ def check_preprocess(preprocess: Preprocess) -> None:
 
 
 def check_size(image_size: object) -> None:
-    """Refuse a side that no image has; None is none given.
-
-    Raises:
-        UsageError: not a whole number of pixels, or too large to hold one image.
-    """
+    """Refuse a side that no image has: no whole number, or too large (UsageError); None is none given."""
     if image_size is None:
         return
     if not isinstance(image_size, int) or isinstance(image_size, bool) or not 1 <= image_size <= MAX_SIDE:

@@ -116,11 +116,7 @@ def _adapt(
 
 
 def check_name(name: str, pretrained: bool) -> None:
-    """Refuse names that timm does not have.
-
-    Raises:
-        UsageError: with the nearest names; or there are no pretrained weights of that name.
-    """
+    """Refuse names that timm lacks, or has no pretrained weights of (UsageError); the nearest are told."""
     if name.startswith(LOCAL):
         _folder_config(Path(name.removeprefix(LOCAL)))
     if name.startswith(HUB):

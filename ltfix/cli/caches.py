@@ -49,11 +49,7 @@ def locate(
 
 
 def named_head(path: Path, work: Path) -> Path:
-    """A head, or what stands in its place, as it was named: without its ending, too.
-
-    Raises:
-        InputError: there is none of that name; the nearest are offered.
-    """
+    """A head, or what stands in its place, as it was named, without its ending, too (else InputError)."""
     from ltfix.files import completed
 
     found = completed(path)

@@ -182,11 +182,7 @@ def _figures_of(report: str) -> list[Figure]:
 
 
 def _named(heads: Sequence[Path], work: Path) -> list[Path]:
-    """Heads as they were named: without their ending, or by a folder of nothing but heads (compare/).
-
-    Raises:
-        InputError: there is none of that name; the nearest are offered.
-    """
+    """Heads as they were named (else InputError), without their ending, or by their folder (compare/)."""
     from ltfix.features.manifest import is_cache
 
     found: list[Path] = []

@@ -143,11 +143,7 @@ def look_up(
 def _entry(
     method: str, loss: str | None, values: Mapping[str, Any], set_: Mapping[str, str], trace: Path | None
 ) -> tuple[Method | str, str | None, Path | None]:
-    """The method, and of the loss and the trace what it uses.
-
-    Raises:
-        UsageError: no such method; something that it does not use was typed.
-    """
+    """The method, and of the loss and the trace what it uses; UsageError where another was typed."""
     from ltfix.stage2.methods.values import with_loss
 
     if method == AUTO:

@@ -46,11 +46,7 @@ Debug = Annotated[
 
 
 def split(argv: Sequence[str], commands: Collection[str]) -> tuple[str | None, list[str]]:
-    """The command that ``argv`` names, and its own line: common options that stood before it follow it.
-
-    Raises:
-        UsageError: what stands in its place is no command; the nearest are offered.
-    """
+    """The command that ``argv`` names (else UsageError), and its line: common options before it follow it."""
     early: list[str] = []
     rest = list(argv)
     while rest and (rest[0] in ("--debug", "--quiet", "-q", "--config") or rest[0].startswith("--config=")):
@@ -145,11 +141,7 @@ def _demand_working_folder() -> None:
 
 
 def _demand_known_variables(command: str, options: Mapping[str, Parameter]) -> None:
-    """Refuse a misspelt variable, a gate perhaps; one that resembles none may be the user's own.
-
-    Raises:
-        UsageError: naming the variable that was probably meant.
-    """
+    """Refuse a misspelt variable (UsageError), a gate perhaps; one that resembles none may be another's."""
     for variable in config.unknown_variables(command, options):
         hint = nearest(variable[len(config.variable(command)) :], [key.upper() for key in options])
         raise UsageError(f"{variable} is no option of ltfix {command}", hint=hint)

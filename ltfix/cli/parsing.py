@@ -33,11 +33,7 @@ def count(text: str, flag: str) -> int | None:
 
 
 def pairs(items: Sequence[str], flag: str) -> dict[str, str]:
-    """``key=value`` items by key, ``-`` in a key read as ``_``; of a key that is there twice the last.
-
-    Raises:
-        UsageError: there is no ``=`` or no key.
-    """
+    """``key=value`` items (else UsageError) by key, ``-`` in it read as ``_``; of one key the last."""
     found = {}
     for item in items:
         name, equals, value = item.partition("=")

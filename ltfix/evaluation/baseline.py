@@ -59,11 +59,7 @@ class Baseline:
     shots: Any
 
     def row(self, name: str, *, alone: bool) -> dict[str, Any]:
-        """The row of a head; where both reports have ``alone`` one fitted head, that.
-
-        Raises:
-            InputError: there is none of that name.
-        """
+        """The row of a head (else InputError); where both reports have ``alone`` one fitted head, that."""
         fitted = held_rows(list(self.heads.values()))
         if name in self.heads:
             return self.heads[name]

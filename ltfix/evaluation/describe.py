@@ -120,11 +120,7 @@ def _file(path: Path, verify: bool, keys: Mapping[str, str | None]) -> Descripti
 
 
 def safetensors_header(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """Dtype and shape of every tensor, and the metadata, whatever the dtypes.
-
-    Raises:
-        InputError: torn, or not a safetensors file.
-    """
+    """Dtype and shape of every tensor, whatever it is, and the metadata; InputError of a torn file."""
     with open_safetensors(path) as (_, opened):
         views = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
         shapes = {name: (str(view.get_dtype()), list(view.get_shape())) for name, view in views.items()}

@@ -121,11 +121,7 @@ def to_github(document: Mapping[str, Any], tables: Iterable[Table]) -> str:
 
 
 def to_junit(document: Mapping[str, Any]) -> str:
-    """The gates as JUnit XML, which CI systems show as tests: one test case a gate, by head.
-
-    Raises:
-        UsageError: there is no gate to show.
-    """
+    """The gates as JUnit XML, which CI systems show as tests, one a gate, by head (UsageError: no gate)."""
     gates = document.get("gates", ())
     demand_gates("junit", there=bool(gates))
     missed = str(sum(not gate["passed"] for gate in gates))

@@ -53,11 +53,7 @@ class NamedHead:
 
 
 def open_given(path: HeadOrPath) -> Head | FeatureCache:
-    """Open a head file, or a feature cache given in its place; what is open stays.
-
-    Raises:
-        InputError: neither, or torn.
-    """
+    """Open a head file, or a feature cache in its place (else InputError); what is open stays."""
     if isinstance(path, Head):
         return path
     if not isinstance(path, str | Path):

@@ -120,11 +120,7 @@ class Evaluation:
         few: int = FEW,
         **more: Any,
     ) -> Evaluation:
-        """Open and check what :func:`evaluate` takes, with its errors.
-
-        Args:
-            more: further attributes of the :class:`TestSet`.
-        """
+        """Open and check what :func:`evaluate` takes; ``more``: further fields of the :class:`TestSet`."""
         check_tta(more.get("tta", "mean"))
         given, opened = open_together(heads, cache)
         rows, counts = collect(given, opened)

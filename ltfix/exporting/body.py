@@ -115,11 +115,7 @@ def _named(record: RecordedBody, cache: FeatureCache | None, request: BodyReques
 
 
 def _find(option: str, path: str, cache: Path | None, request: BodyRequest) -> Path:
-    """What the cache recorded by its name: as is said, in the working folder, in or by the project.
-
-    Raises:
-        UsageError: it is not there; the ``option`` that names it is said.
-    """
+    """What the cache recorded by name: where it is said, here, in or by the project (else UsageError)."""
     folders = [Path(), *([] if cache is None else cache.resolve().parents[:3])]
     said = [Path(str(one).removeprefix(LOCAL)) for one in request.said]
     name = Path(path).name

@@ -59,11 +59,7 @@ def own_logits(joined: Joined, batch: np.ndarray) -> np.ndarray:
 
 
 def check_difference(exported: Exported, batch: np.ndarray, own: np.ndarray) -> float:
-    """The largest difference of a logit from ltfix's own [n, K], over the largest logit.
-
-    Raises:
-        InputError: it is above the tolerance.
-    """
+    """The largest difference of logits [n, K] from ltfix's own, over the largest; InputError if too large."""
     found = np.concatenate([exported.logits(batch[:1]), exported.logits(batch[1:])])  # two batch sizes
     difference = float(np.abs(found - own).max() / max(np.abs(own).max(), 1e-12))
     if not difference <= TOLERANCE:  # NaN too

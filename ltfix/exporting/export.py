@@ -127,11 +127,7 @@ def _demand_place(place: Path, suffix: str, request: ExportRequest) -> None:
 
 
 def _demand_linear(head: Head, to: str) -> None:
-    """Refuse a head that the format cannot express, before a body is looked for.
-
-    Raises:
-        UsageError: no linear layer gives its logits; what takes it, and how its method gives one, is said.
-    """
+    """Refuse a head that the format cannot express, before a body is looked for (UsageError)."""
     if head.transform is None or to not in ("timm", "torchvision"):
         return
     method = installed_method(head.method)

@@ -103,11 +103,7 @@ class PixelClassifier(FeatureClassifier):
 
 
 def demand_torch(to: str) -> None:
-    """Refuse a torch that fixes the batch size of ONNX graphs, or lays its own programs out in another way.
-
-    Raises:
-        EnvironmentFault: torch is older than 2.9.
-    """
+    """Refuse torch before 2.9 (EnvironmentFault): it fixes batch sizes in ONNX, and has other programs."""
     if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 9):
         told = f"torch {torch.__version__} is too old for this format: 2.9 or later"
         raise EnvironmentFault(told, where=f"to={to}", hint="pip install -U torch torchvision")
@@ -115,11 +111,7 @@ def demand_torch(to: str) -> None:
 
 @contextlib.contextmanager
 def tracing(to: str) -> Iterator[None]:
-    """What torch says of a model that it cannot trace, or of an operator that a format lacks, in one line.
-
-    Raises:
-        EnvironmentFault: saying it, or that torch is too old.
-    """
+    """What torch says of a model it cannot trace, or an operator a format lacks, as one EnvironmentFault."""
     demand_torch(to)
     try:
         with warnings.catch_warnings(action="ignore"):

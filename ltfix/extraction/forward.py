@@ -20,13 +20,7 @@ Fetch = Callable[[], np.ndarray]
 
 
 class Forward:
-    """A backbone's model on its device; the backbone's own object, so nothing is kept twice.
-
-    Args:
-        backbone: the model and the normalisation of its pixels.
-        compute: the device and the precision.
-        compile: run it through torch.compile.
-    """
+    """A backbone's model on its device; the backbone's own object, so nothing is kept twice."""
 
     def __init__(self, backbone: Backbone, compute: Compute, *, compile: bool = False) -> None:
         self.model = compute.place(backbone.model)

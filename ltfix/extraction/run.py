@@ -107,11 +107,7 @@ def _write(
 
 
 def refuse_taken(jobs: list[SplitJob]) -> None:
-    """Finished caches of the same request are kept; one of another request is in the way.
-
-    Raises:
-        UsageError: there is one.
-    """
+    """Finished caches of the same request are kept; one of another request is in the way (UsageError)."""
     for job in jobs:
         if job.state == "taken":
             told, keeps = difference(job.folder, job.plan)

@@ -67,11 +67,7 @@ def names_in(found: Iterable[str], where: Path, keys: Keys) -> dict[str, str]:
 
 
 def of_arrays(features: Any, labels: Any, where: Path) -> dict[str, np.ndarray]:
-    """Arrays, tensors, tables or lists as the arrays of a cache.
-
-    Raises:
-        InputError: features that are no numbers, or of different lengths.
-    """
+    """Arrays, tensors, tables or lists as arrays of a cache (InputError: no numbers, or of other lengths)."""
     try:
         x, y = numpy_of(features), numpy_of(labels)
         return {"features": x if x.dtype.kind == "f" else x.astype(np.float32), "labels": y}
@@ -82,11 +78,7 @@ def of_arrays(features: Any, labels: Any, where: Path) -> dict[str, np.ndarray]:
 def features_and_labels(
     tensors: Mapping[str, np.ndarray], where: Path, keys: Keys = AS_USUAL
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check and shape ``features`` to [n, V, D] float16|float32 and ``labels`` to [n] int64, or text.
-
-    Raises:
-        InputError: one is missing or has a wrong shape or dtype.
-    """
+    """``features`` as [n, V, D] float16|float32 and ``labels`` as [n] int64 or text, checked (InputError)."""
     own = names_in(tensors, where, keys)
     features, labels = tensors[own["features"]], tensors[own["labels"]]
     if not features.dtype.isnative:
@@ -140,11 +132,7 @@ def _is_text(labels: np.ndarray) -> bool:
 
 
 def _whole_labels(labels: np.ndarray, where: Path) -> np.ndarray:
-    """Labels [n] as int64: integers of any width, or floats that are whole numbers.
-
-    Raises:
-        InputError: another kind, a fraction, or a number that int64 does not hold; its row is named.
-    """
+    """Labels [n] as int64: integers of any width, or floats that are whole numbers (else InputError)."""
     kind, told = labels.dtype.kind, f"labels are {labels.dtype}, expected integers"
     if kind not in "iuf":
         raise InputError(told, where=where, hint="labels.astype(int) converts them, or .astype(str)")

@@ -182,11 +182,7 @@ def read_partial(folder: Path) -> Unfinished:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read ``manifest.json`` of a cache folder.
-
-    Raises:
-        InputError: none (an unfinished or foreign folder), or a wrong one.
-    """
+    """Read ``manifest.json`` of a cache folder (InputError: unfinished, foreign, or a wrong one)."""
     path = folder / NAME
     with files.os_errors(folder):
         if not path.exists():

@@ -102,11 +102,7 @@ class ShardFiles:
         return record if record.inputs == self.plan.inputs(shard, skipped) else None
 
     def finished(self, shard: Shard) -> tuple[ShardRecord, list[int]]:
-        """A shard that is to be published, and the samples it left out.
-
-        Raises:
-            InputError: it is missing, of another plan, or not as it was written.
-        """
+        """A shard to be published, as it was written for this plan (else InputError), and its skipped."""
         path, inside = self.folder / shard.file, range(shard.start, shard.stop)
         origin = self._load(shard)[1]
         if origin.fingerprint != self.fingerprint or not all(i in inside for i in origin.skipped):

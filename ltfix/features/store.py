@@ -78,11 +78,7 @@ def refuse_unfinished(folder: Path, plan: CachePlan) -> None:
 
 
 def as_stored(features: np.ndarray, plan: CachePlan, rows: np.ndarray) -> np.ndarray:
-    """Features [n, V, D] of these samples in the dtype of the plan.
-
-    Raises:
-        InputError: a value overflows float16 or is not finite; the sample is named.
-    """
+    """Features [n, V, D] in the plan's dtype; InputError names a sample that overflows or is not finite."""
     with np.errstate(over="ignore"):
         stored = features.astype(plan.dtype)
     row = first_not_finite(stored)

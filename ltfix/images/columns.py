@@ -102,11 +102,7 @@ class Rows:
         self._starts.append(len(self.paths))
 
     def add(self, number: int, path: object, label: object) -> None:
-        """One row more; a label is kept once.
-
-        Raises:
-            InputError: the path or the label is empty, or neither text nor a number.
-        """
+        """One row more; a label is kept once. InputError: a path or label empty, or no text or number."""
         self._numbers.append(number)
         texts = self.text(path, "path"), self.text(label, "label")
         self.paths.append(texts[0])

@@ -188,11 +188,7 @@ def _by_strips(image: Image, convert: Callable[[Image], Image]) -> Image:
 
 
 def fast_jpeg(side: int) -> JpegDecoder:
-    """A decoder that halves a picture as long as both of its sides stay twice ``side``; 0: never.
-
-    Raises:
-        EnvironmentFault: simplejpeg is not installed.
-    """
+    """A decoder (simplejpeg's) that halves a picture as long as its sides stay twice ``side``; 0: never."""
     with extra("fast", "decoder"):
         import simplejpeg
     if not side:

@@ -86,13 +86,7 @@ def _read(found: Any, chosen: Mapping[str, str], where: str) -> Listing:
 
 
 class HubPictures:
-    """Pictures of a data set, encoded as it has them.
-
-    Args:
-        cells: the data set, its pictures not decoded.
-        column: of the pictures.
-        place: what messages call it.
-    """
+    """Pictures of a data set, encoded as it has them, in a column whose cells are not decoded."""
 
     def __init__(self, cells: Any, column: str, place: str) -> None:
         self.cells, self.column, self.place = cells, column, place

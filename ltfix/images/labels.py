@@ -171,11 +171,7 @@ def _index(text: str) -> int:
 
 
 def order_classes(names: Sequence[str], order: str, where: object) -> tuple[str, ...]:
-    """Class names in the order of ``text`` or the ``numeric`` one.
-
-    Raises:
-        UsageError: a name is no whole number, and their order was asked for.
-    """
+    """Class names in the order of ``text`` or the ``numeric`` one (UsageError: one is no whole number)."""
     if order == "text":
         return tuple(names)
     for name in names:

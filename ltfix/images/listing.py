@@ -175,11 +175,7 @@ def _leads_out(path: str, base: str) -> bool:
 
 
 def _checked(table: Listing) -> Listing:
-    """The table with a note where pictures are there twice.
-
-    Raises:
-        InputError: it has no rows, a name holds a line break or a NUL, or a picture has two labels.
-    """
+    """The table with a note where pictures are there twice; InputError: no rows, odd names, or two labels."""
     if not table.samples:
         raise InputError("it has no rows", where=table.place)
     for row, name in enumerate(table.samples):

@@ -26,11 +26,7 @@ T = TypeVar("T")
 
 
 def cat(url: str, start: int | None = None, stop: int | None = None) -> bytes:
-    """The bytes of an object, or those from ``start`` to ``stop``.
-
-    Raises:
-        InputError: it is not there, cannot be read, or its server gives no parts.
-    """
+    """The bytes of an object, or those from ``start`` to ``stop`` (InputError: none, or no parts)."""
     data = _tried(url, lambda fs, path: fs.cat_file(path, start=start, end=stop))
     if start is not None and stop is not None and len(data) > stop - start:
         raise InputError(
@@ -67,11 +63,7 @@ def find(pattern: str) -> list[str]:
 
 @contextlib.contextmanager
 def open_url(url: str) -> Iterator[BinaryIO]:
-    """An object to be read from its beginning, some blocks ahead.
-
-    Raises:
-        InputError: it is not there, or reading it failed.
-    """
+    """An object to be read from its beginning, some blocks ahead (InputError: absent, or not readable)."""
     with io.BufferedReader(_Reading(url)) as handle:
         yield cast(BinaryIO, handle)
 

@@ -142,11 +142,7 @@ def no_such_split(name: str, known: Sequence[str], where: object) -> InputError:
 
 
 def read_classes(path: Path | str) -> tuple[str, ...]:
-    """The class names of a text file, one a line, in index order.
-
-    Raises:
-        InputError: missing, not text, fewer than two names, or one twice.
-    """
+    """The class names in a text file, one a line, in order: two at least, each once (else InputError)."""
     with open_text(str(path)) as text:
         lines = [line.strip("\ufeff \t\r\n") for line in text]
     return check_classes([line for line in lines if line], path)

@@ -58,11 +58,7 @@ class Split:
         return len(self.samples)
 
     def open(self, index: int) -> Image:
-        """Image ``index``, upright RGB.
-
-        Raises:
-            InputError: it is missing, corrupt, truncated or enormous; the file is named.
-        """
+        """Image ``index``, upright RGB; InputError names a file that is missing, corrupt or enormous."""
         row = self.row(index)
         return decode(self.pictures.read(row), self.pictures.where(row))
 
@@ -133,11 +129,7 @@ def check_classes(classes: Sequence[str], where: object) -> tuple[str, ...]:
 
 
 def check_name(name: str, where: object) -> None:
-    """Refuse a name with a line break, as names are stored one a line, or with a NUL, which no file has.
-
-    Raises:
-        InputError: naming it.
-    """
+    """Refuse a name with a line break, since names are stored one a line, or with a NUL (InputError)."""
     for wrong, what in (("\n", "a line break"), ("\r", "a line break"), ("\0", "a NUL")):
         if wrong in name:
             raise InputError(f"the name {name!r} holds {what}", where=where, hint="rename it")

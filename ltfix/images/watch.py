@@ -23,11 +23,7 @@ _here = threading.local()
 
 
 class PixelGate:
-    """Lets threads decode side by side as long as their pictures have no more than ``pixels`` together.
-
-    Args:
-        pixels: how many; a picture of more waits until it is alone.
-    """
+    """Lets threads decode side by side up to ``pixels`` together; one picture of more waits to be alone."""
 
     def __init__(self, pixels: int = MAX_PIXELS) -> None:
         self.pixels, self._held, self._changed = pixels, 0, threading.Condition()

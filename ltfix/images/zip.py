@@ -47,13 +47,7 @@ def _index(paths: Sequence[str]) -> Iterator[Member]:
 
 
 class ZipPictures:
-    """Random access to members of zips.
-
-    Args:
-        paths: the archives.
-        members: the pictures in them.
-        samples: what they are called.
-    """
+    """Random access to members of zips, each by the name of its sample."""
 
     def __init__(self, paths: Sequence[str], members: Sequence[Member], samples: Sequence[str]) -> None:
         self.paths, self.samples = paths, samples

@@ -49,11 +49,7 @@ def pick(names: Iterable[str], asked: str | None, where: object) -> str:
 
 
 def choose(names: Iterable[str], asked: str | None, what: str, where: object) -> str | None:
-    """The name that was asked for, else the first of the usual ones that is there, else None.
-
-    Raises:
-        InputError: the one that was asked for is not there.
-    """
+    """The name asked for (else InputError), or the first of the usual ones that is there, else None."""
     known = list(names)
     if asked is not None and asked not in known:
         raise InputError(f"there is no {asked!r} in it", where=where, hint=nearest(asked, known))

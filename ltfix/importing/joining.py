@@ -71,11 +71,7 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
 
 
 def _origin(caches: Sequence[FeatureCache], progress: Progress) -> Manifest | None:
-    """The first manifest that says what made the features, if there is one.
-
-    Raises:
-        InputError: they have another shape or origin, or no labels; both caches are named.
-    """
+    """The first manifest that says what made the features, if any; InputError where others differ."""
     known = [cache for cache in caches if cache.manifest is not None and cache.manifest.backbone]
     first = (known or caches)[0]
     for cache in caches:
@@ -126,11 +122,7 @@ def _classes(caches: Sequence[FeatureCache], request: ImportRequest) -> tuple[st
 
 
 def _numbers(cache: FeatureCache, classes: tuple[str, ...], progress: Progress) -> np.ndarray:
-    """What each of its classes is among these, [K] int64; how numbers for names are taken is said.
-
-    Raises:
-        InputError: one is none of these.
-    """
+    """What each of its classes is among these (else InputError), [K] int64; numbers for names are told."""
     doubtful, strange = _may_be_numbers(cache), set(cache.classes or ()) - set(classes)
     if cache.classes is None or (strange and doubtful):
         _demand_places(cache, classes)
@@ -164,11 +156,7 @@ def _demand_places(cache: FeatureCache, classes: tuple[str, ...]) -> None:
 def _refuse_twice(
     one: tuple[FeatureCache, Sequence[str]], other: tuple[FeatureCache, Sequence[str]], progress: Progress
 ) -> None:
-    """A picture in both would count twice; of other pictures with the same names it is said.
-
-    Raises:
-        InputError: features by the same name are the same but for rounding.
-    """
+    """Refuse a picture that is in both (InputError); of other pictures with the same names it is said."""
     (a, names), (b, theirs) = one, other
     place = {name: row for row, name in enumerate(names)}
     both = np.array([(place[name], row) for row, name in enumerate(theirs) if name in place], np.int64)

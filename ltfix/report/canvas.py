@@ -72,11 +72,7 @@ class Panel(NamedTuple):
 
 
 def demand_plotting(path: Path) -> None:
-    """Refuse before any work what could not be drawn after it.
-
-    Raises:
-        EnvironmentFault: matplotlib is not installed. UsageError: a file of another kind.
-    """
+    """Refuse what could not be drawn: no matplotlib (EnvironmentFault), no kind of picture (UsageError)."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"no picture is called {path.name}", where="plot", hint=f"use {', '.join(SUFFIXES)}")
     if path.suffix.lower() != ".json" and importlib.util.find_spec("matplotlib") is None:
@@ -111,11 +107,7 @@ def draw_file(panels: Sequence[Panel], path: Path, *, overwrite: bool = True) ->
 
 
 def draw_svg(panel: Panel, name: str) -> str:
-    """A panel as an ``<svg>`` element for a page that defines ``COLOURS`` as CSS variables.
-
-    Args:
-        name: unique in the page: every id begins with it.
-    """
+    """A panel as an ``<svg>`` whose ids begin with ``name``; the page has ``COLOURS`` as CSS variables."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     with _styled(name):

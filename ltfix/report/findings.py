@@ -80,11 +80,7 @@ _KINDS: dict[Any, tuple[str, type[Any]]] = {
 
 
 def find(folder: Path) -> Findings:
-    """The results of a project folder; other files are passed over.
-
-    Raises:
-        InputError: a file that says it is such a result, and is not.
-    """
+    """The results of a project folder; other files are passed over, damaged ones refused (InputError)."""
     paths = [path for place in PLACES for path in sorted(folder.glob(place)) if path.is_file()]
     return read(path for path in paths if _is_ours(path))
 

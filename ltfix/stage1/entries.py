@@ -139,11 +139,7 @@ class Recipe:
         return LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
 
     def with_loss(self, loss: LossLike | None) -> Recipe:
-        """The recipe with another loss of stage 2, on the classifier that this takes: cosine, or linear.
-
-        Raises:
-            UsageError: an unknown loss; the recipe has none to replace.
-        """
+        """The recipe with another loss of stage 2 (else UsageError) on its classifier: cosine, or linear."""
         if loss is None or loss == self.part.name:
             return self
         if self.objective != "classify":

@@ -45,13 +45,7 @@ def steps_of(n: int, batch_size: int, least: int = 2) -> list[slice]:
 
 
 class Learner(nn.Module):
-    """A network under its objective, as one module from images to a loss.
-
-    Args:
-        trainee: the network.
-        objective: its loss.
-        compute: the precision.
-    """
+    """A network under its objective, as one module from images to a loss."""
 
     def __init__(self, trainee: Trainee, objective: Objective, compute: Compute) -> None:
         super().__init__()
@@ -112,11 +106,7 @@ class Trainer:
         return Moving(self.trainee, self.optimizer, self.average, self.scaler, self.forgetting)
 
     def epoch(self, number: int, rate: float, progress: Progress) -> Epoch:
-        """Train epoch ``number`` (from 0) at one learning rate; its means are over augmented images.
-
-        Raises:
-            InputError: the loss is not finite.
-        """
+        """Train epoch ``number`` (from 0) at one rate; its means are over augmented images."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.objective.start_epoch(number)

@@ -66,11 +66,7 @@ class _Said:
 
 
 def read_state(folder: Path) -> TrainingState | None:
-    """The last checkpoint of a run folder, or None.
-
-    Raises:
-        InputError: it is torn, lacks a tensor, is of another format or newer than this ltfix reads.
-    """
+    """The last checkpoint of a run folder, or None; InputError where it is torn or of a newer format."""
     path = folder / NAME
     if not path.exists():
         return None

@@ -48,12 +48,7 @@ class ImageStream(Protocol):
 
 
 class Normaliser:
-    """(pixel/255 − mean)/std on the device.
-
-    Args:
-        preprocess: its mean and std.
-        compute: the device and memory format of the batches.
-    """
+    """(pixel/255 − mean)/std on the device, in its memory format."""
 
     def __init__(self, preprocess: Preprocess, compute: Compute) -> None:
         self.device, self.memory_format = compute.device, compute.memory_format

@@ -107,11 +107,7 @@ def plan_fit(
     options: Options | None = None,
     methods: Sequence[Method | str] | None = None,
 ) -> FitPlan:
-    """What :func:`fit` does with any cache: names and values are looked up and checked here, once.
-
-    Raises:
-        UsageError: an unknown method, value, loss or option, or parts that make no sense together.
-    """
+    """What :func:`fit` does with any cache: names and values are looked up and checked, once (UsageError)."""
     options, given = (options or Options()).beside(values)
     if method != AUTO:
         if methods is not None:

@@ -48,11 +48,7 @@ def _n_lines(sweep: dict[str, Any]) -> int:
 
 
 def panels(data: dict[str, Any]) -> list[Panel]:
-    """Lines of each sweep, and a heat map of one over two values.
-
-    Raises:
-        UsageError: one has more lines than can be told apart.
-    """
+    """Lines of each sweep (UsageError: too many to tell apart), and a heat map of one over two values."""
     found = []
     for sweep in data["sweeps"]:
         if _n_lines(sweep) > MOST_LINES:

@@ -41,11 +41,7 @@ def open_caches(
 
 
 def _demand_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
-    """Refuse a cache to score on that does not fit the training cache.
-
-    Raises:
-        InputError: the backbone's weights, D or the class names differ, or a label is not below K.
-    """
+    """Refuse a cache to score on that is not like the training cache in weights, D, classes or K."""
     other.demand_labels()
     demand_alike(train, other, train.path)
     if other.dim != train.dim:
@@ -60,11 +56,7 @@ def _demand_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
 
 
 def given_head(options: Options, train: FeatureCache) -> Head | None:
-    """The head that ``init`` gives, if it gives one.
-
-    Raises:
-        InputError: it is no head, or training on this cache cannot start from it.
-    """
+    """The head that ``init`` gives, if any; InputError where training on this cache cannot start from it."""
     own = None if options.init is None else find_start(options.init).own
     head = own if isinstance(own, Head | None) else load_head(own)
     if head is None:
@@ -146,11 +138,7 @@ def _against(values: Values, normalize: str) -> str | None:
 
 
 def _demand_simplex(name: str, train: FeatureCache) -> None:
-    """Refuse a start that is no simplex: the fixed directions must be those the backbone learned.
-
-    Raises:
-        InputError: no stage-1 classifier, D < K − 1, or rows that are not a simplex ETF.
-    """
+    """Refuse a start that is no simplex ETF: the fixed directions must be the learned ones (InputError)."""
     hint = "train one with `ltfix train-backbone recipe=etf-fr`; elsewhere a fixed ETF is at chance"
     if train.head is None:
         raise InputError(

@@ -201,11 +201,7 @@ class Method:
         return self.posthoc if own else POSTHOC.get(str(named))
 
     def tested(self) -> Method:
-        """The method, once it is seen that its parts go together and take the values that it names.
-
-        Raises:
-            UsageError: they do not; what is wrong is named.
-        """
+        """The method, once it is seen that its parts go together and take its values (else UsageError)."""
         why = self._apart()
         if why is not None:
             raise UsageError(f"method {self.name}: {why}")

@@ -25,11 +25,7 @@ def read_budget(text: str) -> tuple[float, str]:
 
 
 def refuse_options(names: Iterable[str], where: str, beside: str) -> None:
-    """Refuse options of a whole run among values; ``beside`` says how two runs are put side by side.
-
-    Raises:
-        UsageError: one is there.
-    """
+    """Refuse options of a whole run among values (UsageError); ``beside`` says how two go side by side."""
     for name in names:
         if name in {*Options.__dataclass_fields__, "seed", "seeds", "val"}:
             hint = f"give it to each of two runs; {beside}"

@@ -56,11 +56,7 @@ class MethodFit:
 
     @classmethod
     def of(cls, material: Material, values: Values) -> MethodFit:
-        """With the values that the cache decides.
-
-        Raises:
-            InputError, UsageError: the method cannot run on this cache.
-        """
+        """With the values that the cache decides (InputError, UsageError: it cannot run on this cache)."""
         values, told = decide(values, material.options, material.train)
         if told is not None:
             material.note_once(told)

@@ -104,11 +104,7 @@ class Store:
         return None
 
     def refuse_others(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
-        """Refuse finished heads of these names that are others than these settings give.
-
-        Raises:
-            UsageError: there is one; in what it differs is said.
-        """
+        """Refuse finished heads of these names that are others than these settings give (UsageError)."""
         if self.folder is None or self.overwrite:
             return
         for name, settings in wanted.items():
@@ -129,11 +125,7 @@ class Store:
             raise UsageError("already there, and not from a comparison", where=path, hint=hint)
 
     def save(self, name: str, settings: Mapping[str, Any], head: Head, run: Finished) -> None:
-        """Keep a finished run.
-
-        Raises:
-            EnvironmentFault: it cannot be written, whatever is in the way: no fault of the method's.
-        """
+        """Keep a finished run; EnvironmentFault where it cannot be, which is no fault of the method's."""
         if self.folder is None:
             return
         claim = {"format": FORMAT, "key": files.sha256_json(settings), "settings": settings}
@@ -249,11 +241,7 @@ class _Levels:
 
 
 def _read(path: Path) -> _Kept | None:
-    """A record of this module, or None where there is no such file or it is something else.
-
-    Raises:
-        InputError: it says that it is one, and lacks what one says.
-    """
+    """A record of this module, None where there is none or another's file; InputError of a damaged one."""
     found = _ours(path, FORMAT)
     return None if found is None else record_of(_Kept, found, path)
 
