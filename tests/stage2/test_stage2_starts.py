@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,16 +95,17 @@ def test_no_such_start(cache, tmp_path: Path):
         ltfix.fit(cache, "ce", init=str(tmp_path / "text"))
 
 
-def test_comparisons_fit_again_from_another_head(cache, fitted: Head, tmp_path: Path):
-    def compared() -> float:
-        found = ltfix.compare(
-            cache, cache, ["ce:epochs=1"], seeds=1, init=str(fitted.path), folder=tmp_path / "table"
-        )
+def test_comparisons_do_not_go_on_from_another_head(cache, fitted: Head, tmp_path: Path):
+    def compared(**more: Any) -> float:
+        more |= {"init": str(fitted.path), "folder": tmp_path / "table"}
+        found = ltfix.compare(cache, cache, ["ce:epochs=1"], seeds=1, **more)
         return next(row["all"]["mean"] for row in found.rows if row["name"] == "ce-epochs1")
 
     first = compared()
     order = [1, 2, 0]
     dataclasses.replace(fitted, weight=fitted.weight[order] * 9, bias=fitted.bias[order]).save(fitted.path)
-    assert compared() != first
+    with pytest.raises(UsageError, match="finished heads with init=head"):
+        compared()
+    assert compared(overwrite=True) != first
     record = files.read_json(tmp_path / "table" / "ce-epochs1-s0.json")
     assert record["settings"]["options"]["init"] == find_start(str(fitted.path)).identity
