@@ -5,7 +5,7 @@ Hessian is at most ½ (I − 11ᵀ/K) ⊗ (Σ + λI) with Σ the features' covar
 1992), so one read of the features, for Σ, preconditions all that follows: P = 2 (Σ + ridge)⁻¹. Features that
 are kept are turned into the eigenbasis of Σ, once, where P is a division and the penalty what it was. Epochs
 of preconditioned minibatch steps with Nesterov's momentum come near the optimum in a few reads;
-preconditioned L-BFGS ends there.
+``ltfix.stage2.fitting.newton`` ends there.
 """
 
 from __future__ import annotations
@@ -38,11 +38,6 @@ BLOCK_VALUES = 1 << 20
 """Of logits at once: 4 MiB, which stays in the cache of a core."""
 BUFFER_VALUES = 1 << 22
 """Of features that are shuffled at once: 16 MiB."""
-HISTORY_BYTES = 1 << 28
-DECREASE, SHORTEST = 1e-4, 1e-3
-"""Of the line search: the share of the promised decrease that is enough, and where it gives up."""
-SEEN = 4
-"""Pairs of L-BFGS before the decrease that a step promises is believed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,6 +60,10 @@ class Point:
         """self *= factor."""
         self.weight.mul_(factor)
         self.bias.mul_(factor)
+
+    def over(self, other: Point) -> Point:
+        """self / other, number by number."""
+        return Point(self.weight / other.weight, self.bias / other.bias)
 
     def dot(self, other: Point) -> float:
         """The inner product."""
@@ -105,10 +104,11 @@ class Problem:
         self.mean = (total / self.n).to(self.dtype)
         self.scale = math.sqrt(float(second.diagonal().sum(dtype=self.wide)) / self.n) or 1.0
         self.covariance = (second / self.n - torch.outer(self.mean, self.mean)) / self.scale**2
-        self.basis: Tensor | None = None
+        spectrum, self.axes = torch.linalg.eigh(self.covariance)
+        self.spectrum = spectrum.clamp(min=0)
+        self.turned = self._kept is not None
         if self._kept is not None:
-            self.spectrum, self.basis = torch.linalg.eigh(self.covariance)
-            self._kept = self._kept.sub_(self.mean).div_(self.scale) @ self.basis
+            self._kept = self._kept.sub_(self.mean).div_(self.scale) @ self.axes
         self._at_once = max(1, BUFFER_VALUES // (BLOCK_ROWS * self.dim))
         rows = max(64, min(8192, BLOCK_VALUES // self.n_classes))
         self._z = torch.empty(rows, self.n_classes, device=device, dtype=self.dtype)
@@ -146,7 +146,7 @@ class Problem:
             some = np.sort(starts[first : first + at_once])
             index = np.concatenate([np.arange(s, min(s + BLOCK_ROWS, self.n)) for s in some])
             index = index[rng.permutation(len(index))]
-            x, labels = self._rows(index), self.labels[index].to(self.device)
+            x, labels = self.rows(index), self.labels[index].to(self.device)
             for start in range(0, len(x), size):
                 yield x[start : start + size], labels[start : start + size]
         self.progress.advance()
@@ -157,7 +157,8 @@ class Problem:
         whole, rest = divmod(self.n, buffer)
         return whole * math.ceil(buffer / size) + math.ceil(rest / size)
 
-    def _rows(self, index: np.ndarray) -> Tensor:
+    def rows(self, index: np.ndarray) -> Tensor:
+        """Some of what :meth:`blocks` gives, [B, D]."""
         if self._kept is not None:
             return self._kept[torch.from_numpy(index).to(self.device)]
         return self._inside(self.data.mean_of(index)).sub_(self.mean).div_(self.scale)
@@ -179,33 +180,33 @@ class Problem:
 
     def head(self, at: Point) -> Head:
         """The classifier of features as they are stored."""
-        weight = at.weight if self.basis is None else at.weight @ self.basis.T
+        weight = at.weight @ self.axes.T if self.turned else at.weight
         weight = weight.cpu().double() / self.scale
         bias = at.bias.cpu().double() - weight @ self.mean.cpu().double()
         return self.scaling.back(Head(weight.numpy(), bias.numpy()))
 
-    def value_and_gradient(self, at: Point, penalty: float) -> tuple[float, Point]:
-        """f and its gradient: one pass, two matrix products a block."""
-        gradient, total = self.zero(), 0.0
+    def value_and_gradient(self, at: Point, penalty: float) -> tuple[float, Point, np.ndarray]:
+        """f, its gradient and the samples' losses [n]: one pass, two matrix products a block."""
+        gradient, found = self.zero(), []
         for x, y in self.blocks():
             residuals, losses = self.residuals(x, y, at)
-            total += float(losses.sum(dtype=self.wide))
+            found.append(losses)
             gradient.weight.addmm_(residuals.T, x)
             gradient.bias.add_(residuals.sum(0))
+        every = torch.cat(found)
         gradient.weight.div_(self.n).add_(at.weight, alpha=penalty)
         gradient.bias.div_(self.n)
+        total = float(every.sum(dtype=self.wide))
         value = total / self.n + 0.5 * penalty * float(at.weight.square().sum(dtype=self.wide))
-        return value, gradient
+        return value, gradient, every.cpu().numpy()
 
     def preconditioner(self, penalty: float) -> Callable[[Point], Point]:
         """g ↦ P g, with P = 2 (Σ + ridge)⁻¹ on the weight and 2 on the bias."""
         ridge = RIDGE * penalty * self.n_classes
-        if self.basis is not None:
-            factor = 2 / (self.spectrum.clamp(min=0) + ridge)
+        if self.turned:
+            factor = 2 / (self.spectrum + ridge)
             return lambda g: Point(g.weight * factor, 2 * g.bias)
-        unit = torch.eye(self.dim, dtype=self.wide, device=self.device)
-        curved = self.covariance.to(self.wide) + ridge * unit
-        inverse = (2 * torch.linalg.inv(curved)).to(self.dtype)
+        inverse = (self.axes * (2 / (self.spectrum + ridge))) @ self.axes.T
         return lambda g: Point(g.weight @ inverse, 2 * g.bias)
 
 
@@ -233,61 +234,3 @@ def approach(problem: Problem, start: Point, penalty: float, epochs: int) -> Poi
             at.add_(-rate * MOMENTUM, velocity)
             done += 1
     return at if total / problem.n < math.log(problem.n_classes) else start
-
-
-def finish(
-    problem: Problem, start: Point, penalty: float, *, tolerance: float, most: int
-) -> tuple[Point, float, int]:
-    """Preconditioned L-BFGS: until a step promises less than ``tolerance`` of f, or ``most`` passes are made.
-
-    Returns:
-        The point, f there, and the passes made.
-    """
-    precondition, memory = problem.preconditioner(penalty), _Memory(problem)
-    at, (value, gradient), passes = start, problem.value_and_gradient(start, penalty), 1
-    while passes < most:
-        direction = memory.direction(gradient, precondition)
-        slope = gradient.dot(direction)
-        if len(memory.pairs) >= min(SEEN, memory.most) and slope <= 2 * tolerance * value:
-            break
-        step = 1.0
-        while True:
-            ahead = at.plus(-step, direction)
-            found, turned = problem.value_and_gradient(ahead, penalty)
-            passes += 1
-            if found <= value - DECREASE * step * slope or step < SHORTEST or passes >= most:
-                break
-            step /= 2
-        if found >= value:  # rounding hides a lower one
-            break
-        memory.keep(at, ahead, gradient, turned)
-        at, value, gradient = ahead, found, turned
-    return at, value, passes
-
-
-class _Memory:
-    """The curvature that L-BFGS has seen: pairs s = θ' − θ, y = g' − g (Nocedal & Wright, algorithm 7.4)."""
-
-    def __init__(self, problem: Problem) -> None:
-        size = 8 * problem.n_classes * problem.dim
-        self.pairs: list[tuple[Point, Point, float]] = []
-        self.most = int(min(max(HISTORY_BYTES // size, 3), 10))
-
-    def keep(self, at: Point, ahead: Point, gradient: Point, turned: Point) -> None:
-        s, y = ahead.plus(-1.0, at), turned.plus(-1.0, gradient)
-        product = s.dot(y)
-        if product > 0:
-            self.pairs = [*self.pairs, (s, y, 1 / product)][-self.most :]
-
-    def direction(self, gradient: Point, precondition: Callable[[Point], Point]) -> Point:
-        q, shares = gradient.plus(0.0, gradient), []
-        for s, y, rho in reversed(self.pairs):
-            shares.append(rho * s.dot(q))
-            q.add_(-shares[-1], y)
-        found = precondition(q)
-        if self.pairs:
-            s, y, rho = self.pairs[-1]
-            found.scale_(1 / (rho * y.dot(precondition(y))))
-        for (s, y, rho), share in zip(self.pairs, reversed(shares), strict=True):
-            found.add_(share - rho * y.dot(found), s)
-        return found

@@ -15,7 +15,8 @@ from ltfix.features import manifest
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import PROBE, Head
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2.fitting.logistic import BLOCK_VALUES, Point, Problem, approach, finish
+from ltfix.stage2.fitting.logistic import BLOCK_VALUES, Point, Problem, approach
+from ltfix.stage2.fitting.newton import finish
 from ltfix.stage2.fitting.validation import cut, mean_class_accuracy
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Scaling
@@ -31,9 +32,9 @@ class Effort:
     """How far a probe is solved.
 
     Attributes:
-        epochs: of minibatches, for a penalty that is tried and for the one that is taken.
-        passes: of L-BFGS at most, for both.
-        tolerance: L-BFGS ends where a step promises less than this share of the objective.
+        epochs: of minibatches, where nothing is known and from another penalty's solution.
+        passes: to its end at most, for a penalty that is tried and for the one that is taken.
+        tolerance: it ends where a step promises less than this share of the objective.
         dtype: what is computed in.
     """
 
@@ -45,13 +46,13 @@ class Effort:
     @property
     def total(self) -> int:
         """Passes at most."""
-        return len(PENALTIES) * (self.epochs[0] + self.passes[0]) + self.epochs[1] + self.passes[1]
+        return self.epochs[0] + len(PENALTIES) * (self.epochs[1] + self.passes[0]) + self.passes[1]
 
 
 EFFORTS = (
-    (1 << 20, Effort(epochs=(5, 5), passes=(20, 200), tolerance=1e-10, dtype=torch.float64)),
-    (1 << 31, Effort(epochs=(5, 5), passes=(20, 200), tolerance=1e-5)),
-    (1 << 63, Effort(epochs=(2, 3), passes=(0, 10), tolerance=3e-5)),
+    (1 << 20, Effort(epochs=(5, 0), passes=(20, 200), tolerance=1e-10, dtype=torch.float64)),
+    (1 << 31, Effort(epochs=(5, 0), passes=(40, 200), tolerance=3e-5)),
+    (1 << 63, Effort(epochs=(3, 2), passes=(0, 7), tolerance=3e-5)),
 )
 """For small, middle and large problems, told by the multiplications of all samples with the weight. Small
 ones are solved to many digits; of large ones a pass takes seconds, and they end 0.1 % above the optimum, 1 %
@@ -112,7 +113,7 @@ def fit_probe(
 ) -> Head:
     """The linear probe: multinomial logistic regression with an L2 penalty.
 
-    The problem is convex, so the solver decides nothing (:mod:`ltfix.stage2.fitting.logistic`). The penalty,
+    The problem is convex, so the solver decides nothing (:mod:`ltfix.stage2.fitting.newton`). The penalty,
     relative to features of unit mean square norm, is weakened along ``PENALTIES``, each solution the next
     one's start, until the mean class accuracy on a class-wise cut of the samples gains no more; the probe is
     then fitted on all of them. No array of samples × classes is made, and features that are streamed are read
@@ -128,7 +129,7 @@ def fit_probe(
     if penalty is None:
         penalty, start = _choose_penalty(data, scaling, device, effort, progress)
     problem = Problem(data, scaling, device, progress, effort.dtype)
-    at = approach(problem, problem.zero() if start is None else start, penalty, effort.epochs[1])
+    at = approach(problem, start or problem.zero(), penalty, effort.epochs[start is not None])
     found, _, _ = finish(problem, at, penalty, tolerance=effort.tolerance, most=effort.passes[1])
     progress.finish()
     return dataclasses.replace(problem.head(found), method=PROBE, meta={"from": PROBE, "penalty": penalty})
@@ -149,8 +150,8 @@ def _choose_penalty(
         return penalty, found
     problem = Problem(train, scaling, device, progress, effort.dtype)
     at = problem.zero()
-    for tried in PENALTIES:
-        at = approach(problem, at, tried, effort.epochs[0])
+    for number, tried in enumerate(PENALTIES):
+        at = approach(problem, at, tried, effort.epochs[number > 0])
         if effort.passes[0]:
             at, _, _ = finish(problem, at, tried, tolerance=NEAR, most=effort.passes[0])
         score = mean_class_accuracy(_predict(problem.head(at), held), held.labels)
