@@ -267,17 +267,29 @@ def test_a_kept_run_names_parts_so_that_their_code_may_move(pair, tmp_path: Path
     assert settings["values"]["sampler"]["value"] == "class-aware"
 
 
-def test_what_was_chosen_for_the_first_seeds_holds_for_later_ones(pair, tmp_path: Path):
-    def run(seeds: int, folder: Path):
-        return compare(
-            *pair, ["los"], seeds=seeds, values={"epochs": 3}, options=Options(tune=True), folder=folder
-        )
+def test_what_was_chosen_for_the_first_seeds_holds_for_later_ones(
+    pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tuned, choose = list[str](), MethodFit.choose
+    told = lambda self, **more: tuned.append(self.values.method.name) or choose(self, **more)  # noqa: E731
+    monkeypatch.setattr(MethodFit, "choose", told)
+
+    def run(seeds: int, folder: Path, methods=("los",)):
+        tuned.clear()
+        return compare(*pair, methods, seeds=seeds, epochs=3, tune=True, folder=folder)
 
     run(1, tmp_path / "a")
-    grown, whole = run(3, tmp_path / "a"), run(3, tmp_path / "b")
+    grown = run(3, tmp_path / "a", ["los", "ncm"])
+    assert tuned == ["ncm"]
+    whole = run(3, tmp_path / "b", ["los", "ncm"])
+    assert sorted(tuned) == ["los", "ncm"]
+    chosen = [
+        {row["name"]: [row["chosen"], row["validation"]] for row in found.rows} for found in (grown, whole)
+    ]
+    assert chosen[0] == chosen[1]
     name = "los-epochs3-tuned-s2.safetensors"
     one, other = (ltfix.load_head(tmp_path / folder / name) for folder in "ab")
-    assert one.meta["values"] == other.meta["values"]
+    assert one.meta == other.meta
     assert one.weight == pytest.approx(other.weight, rel=1e-4, abs=1e-5)
     assert grown.rows[0]["all"]["mean"] == pytest.approx(whole.rows[0]["all"]["mean"], abs=0.01)
 

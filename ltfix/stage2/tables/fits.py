@@ -30,6 +30,7 @@ class Fits:
 
     Attributes:
         records: of every row that is fitted, the metadata of its first head.
+        chosen: of every row with kept heads, which of its candidates these are.
     """
 
     def __init__(self, bench: Bench, store: Store, shared: SharedProgress) -> None:
@@ -37,12 +38,13 @@ class Fits:
         self.searched: Material | None = None
         self.scored = False  # on validation samples, whether something is chosen for a row or not
         self.records: dict[str, Mapping[str, Any]] = {}
+        self.chosen: dict[str, int] = {}
         self.common = shared_settings(
             bench.material,
             store.folder is not None,
             caches={"test": bench.test},
             shots={"many": bench.shots.many, "few": bench.shots.few},
-            kept=["worst", "correct", "class_mean"],
+            kept=["worst", "correct", "class_mean", "chosen"],
         )
 
     def settings(self, entry: Entry, seed: int) -> dict[str, Any]:
@@ -75,9 +77,10 @@ class Fits:
         if kept:
             shared.note(f"{kept} finished heads are taken from {self.store.folder}")
         todo = [e for e in wanted if len(finished[e.name]) < len(asked[e.name])]
-        if material.options.tune and todo and self.searched is None:
-            self.searched = self.within_budget(self.runnable(wanted).values(), len(seeds))
-        if any(material.options.tune or entry.values.open for entry in todo):
+        open_ = [e for e in todo if e.name not in self.chosen and (material.options.tune or e.values.open)]
+        if material.options.tune and open_ and self.searched is None:
+            self.searched = self.within_budget(self.runnable(open_).values(), len(seeds))
+        if open_:
             with contextlib.suppress(InputError):  # said of the methods that need it
                 (self.searched or material).warm_up()
                 self.scored = material.options.tune
@@ -120,7 +123,11 @@ class Fits:
         sought = {seed: self.store.find(_file(entry, seed), self.settings(entry, seed)) for seed in seeds}
         found = {seed: run for seed, run in sought.items() if run is not None}
         if found:
-            self.records[entry.name] = self.store.head(_file(entry, next(iter(found)))).meta
+            first, run = next(iter(found.items()))
+            self.records[entry.name], self.chosen[entry.name] = (
+                self.store.head(_file(entry, first)).meta,
+                run.chosen,
+            )
         return found
 
     def fit(self, entry: Entry, seeds: Sequence[int]) -> dict[int, Finished]:
@@ -129,13 +136,17 @@ class Fits:
         material = dataclasses.replace(self.bench.material, progress=self.shared.within(entry.name))
         fit = MethodFit.of(material, entry.values)
         tuned_on = dataclasses.replace(self.searched or material, progress=material.progress)
-        choice = dataclasses.replace(fit, material=tuned_on).choose(scored=self.scored)
+        tuned = dataclasses.replace(fit, material=tuned_on)
+        if entry.name in self.chosen:  # by the same first seed, so it would be the same again
+            choice = tuned.chosen(self.chosen[entry.name], dict(self.records[entry.name]["selection"]))
+        else:
+            choice = tuned.choose(scored=self.scored)
         heads = fit.train(choice, seeds)
         self.records[entry.name] = heads[0].meta
         seconds = (time.perf_counter() - began) / len(seeds)
         found = {}
         for seed, head in zip(seeds, heads, strict=True):
-            found[seed] = finished_run(self.bench, head, seconds)
+            found[seed] = dataclasses.replace(finished_run(self.bench, head, seconds), chosen=choice.number)
             self.store.save(_file(entry, seed), self.settings(entry, seed), head, found[seed])
         return found
 

@@ -178,11 +178,10 @@ class _Field:
         if run is None:
             return None
         head, n = self.store.head(name), len(self.searched.held_labels())
-        candidate = dataclasses.replace(fit, material=self.within(fit)).candidates()[run.chosen]
+        tuned = dataclasses.replace(fit, material=self.within(fit))
         correct = unpack_correct(run.correct, n, self.store.folder, name)
-        record = head.meta["selection"]
-        stop = record["epoch"] if isinstance(record["epoch"], int) else None
-        return self.contender(fit, Choice(candidate, record, correct, stop), head, correct)
+        choice = tuned.chosen(run.chosen, head.meta["selection"], correct)
+        return self.contender(fit, choice, head, correct)
 
     def contender(self, fit: MethodFit, choice: Choice, head: Head, correct: np.ndarray) -> Contender:
         """What is to be known of a tuned method."""

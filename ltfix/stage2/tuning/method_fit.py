@@ -112,6 +112,11 @@ class MethodFit:
             choice = dataclasses.replace(choice, stop=stop, record=choice.record | record, correct=correct)
         return self._beside_start(dataclasses.replace(choice, record=choice.record | budget))
 
+    def chosen(self, number: int, record: dict[str, Any], correct: np.ndarray | None = None) -> Choice:
+        """The choice that is kept with a head: which candidate, and what the head's file says of it."""
+        stop = record["epoch"] if isinstance(record["epoch"], int) else None
+        return Choice(self.candidates()[number], record, correct, stop, number)
+
     def _best(self, tried: Sequence[Candidate]) -> Choice:
         """The candidate that validation samples like best."""
         material = self.material
