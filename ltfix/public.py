@@ -17,6 +17,7 @@ from ltfix.progress import listener
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_PAIR = "features and labels are one argument: (X, y)"
 # what is asked for -> what is taken: numbers and arrays of numpy too
 _WIDER: dict[Any, Any] = {int: numbers.Integral, float: numbers.Real, Sequence: Collection}
 
@@ -52,8 +53,12 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def _hint(function: Callable[..., Any], told: str) -> str | None:
+    known = _signature(function).parameters
     unknown = re.search(r"unexpected keyword argument '(\w+)'", told)
-    return nearest(unknown[1], _signature(function).parameters) if unknown else None
+    if told == "too many positional arguments":
+        most = ", ".join(name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
+        return f"{function.__name__}({most}, …); {_PAIR}" if most else None
+    return nearest(unknown[1], known) if unknown else None
 
 
 def _check(name: str, value: Any, annotation: Any) -> None:
@@ -63,4 +68,5 @@ def _check(name: str, value: Any, annotation: Any) -> None:
     plain = all(isinstance(k, type) and k is not Any and not getattr(k, "_is_protocol", False) for k in kinds)
     if plain and not isinstance(value, tuple(_WIDER.get(kind, kind) for kind in kinds)):
         wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-        raise UsageError(f"{name} must be {wanted}, found {cut(value)}", where=name)
+        hint = _PAIR if tuple in kinds else None
+        raise UsageError(f"{name} must be {wanted}, found {cut(value)}", where=name, hint=hint)

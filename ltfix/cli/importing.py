@@ -37,7 +37,7 @@ def import_(
     lists, and CSV with a column a dimension.
     """
     if len(sources) > 1 and out is None:
-        hint = "`ltfix import features/train features/new out=features/all`"
+        hint = "`ltfix import features/train features/new --out features/all`"
         raise UsageError("several caches are joined into another", where="out", hint=hint)
 
     from ltfix.importing.importing import run

@@ -7,16 +7,19 @@ The library names options and values as Python does: ``normalize=none``, ``overw
 from __future__ import annotations
 
 import re
+import shlex
 
 from ltfix.cli import config
 from ltfix.errors import LtfixError
 
 _TEXT = re.compile(
-    r"`(?P<code>[^`]*)`"  # a command: `ltfix fit method=auto`
+    r"`(?P<code>[^`]*)`"  # a call: `ltfix.fit(CACHE, method="auto")`
     r"|(?P<quoted>(?<!\w)'[^']*'(?!\w)|\"[^\"]*\")"  # what the user wrote stays
     r"|(?<!--set )(?<![\w.:,=/-])(?P<name>[a-z][a-z0-9_]*)=(?P<value>[^\s;()]*[^\s;(),.:])"
 )
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_CALL = re.compile(r"ltfix\.(\w+)\((.*?)\)(?:\.render\(\"(\w+)\"\))?")
+_ARGUMENT = re.compile(r"""(?:(\w+)=)?('[^']*'|"[^"]*"|[^\s,'"\[\]]+)""")
 
 
 def spell(text: str, *, options: bool = True) -> str:
@@ -46,8 +49,8 @@ def spell_error(err: LtfixError) -> str:
 
 def _replaced(found: re.Match[str], options: bool) -> str:
     if found["code"] is not None:
-        command = found["code"].startswith("ltfix ")
-        return f"`{_TEXT.sub(_typed, found['code']) if command else found['code']}`"
+        call = _CALL.fullmatch(found["code"])
+        return f"`{_command(*call.groups()) if call else found['code']}`"
     if found["quoted"] is not None:
         return found[0]
     name, value = found["name"], found["value"]
@@ -61,11 +64,14 @@ def _replaced(found: re.Match[str], options: bool) -> str:
     return f"--set {name}={value}" if settable and is_set(name) else found[0]
 
 
-def _typed(found: re.Match[str]) -> str:
-    """An option of a command that is not the running one."""
-    return (
-        found[0] if found["name"] is None else _option("--" + found["name"].replace("_", "-"), found["value"])
-    )
+def _command(function: str, arguments: str, form: str | None) -> str:
+    """A call of the library as a command; of ``.render("json")`` the file that it goes into."""
+    words = ["ltfix", function.removesuffix("_features").replace("_", "-")]
+    rendered = f", format={form}, output=last.{form}" if form else ""
+    for name, text in _ARGUMENT.findall(arguments + rendered):
+        value = shlex.quote(text[1:-1] if text[0] in "'\"" else text)
+        words.append(_option("--" + name.replace("_", "-"), value) if name else value)
+    return " ".join("…" if word == "..." else word for word in words)
 
 
 def _option(flag: str, value: str) -> str:

@@ -39,7 +39,7 @@ class Bars:
         """
         if (baseline is None) != (max_drop is None):
             given, other = ("max_drop", "baseline") if baseline is None else ("baseline", "max_drop")
-            hint = "`ltfix evaluate baseline=last.json max_drop=few=1.0,all=0.5`"
+            hint = '`ltfix.evaluate(..., baseline="last.json", max_drop="few=1.0,all=0.5")`'
             raise Unused(f"{given} needs {other}", where=given, hint=hint)
         return cls(
             {} if fail_under is None else gate.parse_gates(fail_under),

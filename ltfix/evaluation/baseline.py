@@ -18,7 +18,7 @@ from ltfix.evaluation.gate import LOWER_IS_BETTER, held_rows
 from ltfix.evaluation.report import FORMAT
 
 _NONE = "not a report of ltfix evaluate"
-_WRITES = "`ltfix evaluate format=json output=last.json` writes one"
+_WRITES = '`ltfix.evaluate(...).render("json")` writes one'
 
 
 def pack_correct(correct: np.ndarray) -> str:
@@ -73,9 +73,8 @@ class Baseline:
         found = row.get(name)
         if not isinstance(found, int | float) or isinstance(found, bool):
             least = 100 if name in LOWER_IS_BETTER else 0
-            hint = (
-                f"`ltfix evaluate fail_under={name}={least} format=json output=last.json` writes one with it"
-            )
+            call = f'ltfix.evaluate(..., fail_under="{name}={least}").render("json")'
+            hint = f"`{call}` writes one with it"
             raise InputError(f"the baseline has no {name} of {row['name']}", where=self.path, hint=hint)
         return float(found)
 
@@ -105,8 +104,7 @@ def read_baseline(path: Path | str) -> Baseline:
         found = files.read_json(Path(path))
     except InputError as err:
         what = _NONE if err.what.startswith("not JSON") else err.what
-        first = f"a first build has no baseline; `ltfix evaluate format=json output={path}` writes one"
-        hint = _WRITES if Path(path).exists() else first
+        hint = _WRITES if Path(path).exists() else f"a first build has no baseline; {_WRITES}"
         raise InputError(what, where=path, hint=hint) from err
     form = str(found.get("format", "")) if isinstance(found, dict) else ""
     if form != FORMAT:

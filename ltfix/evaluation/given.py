@@ -147,13 +147,13 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
                 raise InputError(
                     f"{known[0][0]} and {name} come from different training counts",
                     hint="give the training cache whose counts shall decide the shots before the heads: "
-                    "`ltfix evaluate features/train heads`",
+                    "`ltfix.evaluate([TRAIN, HEAD], cache=TEST)`",
                 )
         if known:  # a bare file without its last classes does not know of them: they have no sample
             counts = known[0][1]
             return np.pad(counts, (0, max(rows[0].head.n_classes - len(counts), 0)))
     what = "the training counts are unknown, so no class has a shot"
-    hint = "give the training cache before the heads: `ltfix evaluate TRAIN HEAD cache=TEST`"
+    hint = "give the training cache before the heads: `ltfix.evaluate([TRAIN, HEAD], cache=TEST)`"
     raise InputError(what, where=rows[0].path or cache.path, hint=hint)
 
 

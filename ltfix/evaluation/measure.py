@@ -209,7 +209,7 @@ def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet, no_star
     if isinstance(against, str | Path) and not completed(against).exists():
         began = str(against) in (STAGE1, PROBE)
         if began and no_start:
-            hint = "`ltfix evaluate TRAIN HEAD cache=TEST` has one where TRAIN came with its classifier"
+            hint = "`ltfix.evaluate([TRAIN, HEAD], cache=TEST)` has one where TRAIN came with its classifier"
             raise UsageError(f"no row of stage 1: {no_start}", where=f"against={against}", hint=hint)
         first = f"the heads began with {rows[0].name}: against={rows[0].name}"
         near = nearest(str(against), [row.name for row in rows])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,12 +90,15 @@ class Manifest(Contents):
     def anew(self, folder: Path) -> str:
         """What to do about a finished cache that is damaged."""
         if command_of(self.source) == "import":
-            sources = str(self.source.get("root")).replace(" + ", " ")
-            return f"`ltfix import {sources} out={folder} overwrite=True` makes it anew"
+            sources = str(self.source.get("root")).split(" + ")
+            call = f"import_features({sources}, out={str(folder)!r}, overwrite=True)"
+            return f"`ltfix.{call}` makes it anew"
         if not self.backbone:
             return f"what made it does so anew: {self.created_by}"
-        split = shlex.quote(str(self.source.get("split", folder.name)))
-        return f"your own command for it, `ltfix extract … split={split} overwrite=True`, makes it anew"
+        split = str(self.source.get("split", folder.name))
+        return (
+            f"your own command for it, `ltfix.extract(..., split={split!r}, overwrite=True)`, makes it anew"
+        )
 
     @property
     def asked(self) -> dict[str, Any]:

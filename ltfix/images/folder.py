@@ -25,7 +25,7 @@ Picture = tuple[str, int, int]  # its name, its size and its stamp
 
 # the endings that torchvision's ImageFolder reads, and two more that cameras and browsers write
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".gif")
-CLASSLESS = "`ltfix predict` and `ltfix extract unlabelled=True` take pictures without classes"
+CLASSLESS = "`ltfix predict` and `ltfix.extract(..., unlabelled=True)` take pictures without classes"
 _DEEPEST = 100  # folders in one another
 _OFTEN = 100  # ways that links may lead to one folder: a fan of links has more than time to walk them
 

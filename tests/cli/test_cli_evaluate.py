@@ -146,7 +146,7 @@ def test_the_classifier_of_a_lone_training_file_is_the_first_row(project: Path, 
     assert (code, list(rows_of(out))) == (0, ["mine"])
     assert "name the training cache first" in err
     code, _, err = finished(capsys, "evaluate", *argv[2:])
-    assert (code, "before the heads: `ltfix evaluate features/train heads`" in err) == (3, True)
+    assert (code, "before the heads: `ltfix evaluate TRAIN HEAD --cache TEST`" in err) == (3, True)
     code, out, _ = finished(capsys, "evaluate", "features/train", "heads", *argv[2:])
     assert (code, list(rows_of(out))) == (0, ["stage-1", "ce", "mine", "tau-norm"])
     arrays = dict(np.load(project / "features/train.npz"))
@@ -544,7 +544,7 @@ def test_a_missed_build_never_takes_the_place_of_its_baseline(
     assert (code, "this is the baseline" in err) == (2, True)
     assert Path("last.json").read_bytes() == before
     code, _, err = finished(capsys, *argv, "--baseline", "last.json")
-    assert "`ltfix evaluate --baseline last.json --max-drop few=1.0,all=0.5`" in err
+    assert "`ltfix evaluate … --baseline last.json --max-drop few=1.0,all=0.5`" in err
 
 
 def test_gates_of_the_file_and_a_first_build(project: Path, capsys: pytest.CaptureFixture[str]):
@@ -552,7 +552,7 @@ def test_gates_of_the_file_and_a_first_build(project: Path, capsys: pytest.Captu
     own = '[evaluate]\nbaseline = "last.json"\nmax-drop = { few = 1.0 }\n'
     Path("ltfix.toml").write_text(own)
     code, _, err = finished(capsys, *argv)
-    assert (code, "`ltfix evaluate --format json --output last.json` writes one" in err) == (3, True)
+    assert (code, "`ltfix evaluate … --format json --output last.json` writes one" in err) == (3, True)
     assert finished(capsys, *argv, "--config", os.devnull)[0] == 0
     first = [*argv, "--format", "json", "--output", "last.json"]
     assert finished(capsys, *first, "--fail-under", "few=100")[0] == 1

@@ -114,12 +114,12 @@ def scaled(logits, labels, scale):
         (
             "compare --train usual.npz --test usual.npz --methods los:init=probe",
             "init is no value of a method, but of the whole run (--methods): give it to each of two runs; "
-            "`ltfix evaluate HEAD HEAD` has their heads in one table",
+            "`ltfix evaluate HEAD HEAD --cache TEST` has their heads in one table",
         ),
         (
             "sweep --train usual.npz --method los --over feature-scale=1,2",
             "feature_scale is no value of a method, but of the whole run (--over): give it to each of "
-            "two runs; `ltfix report --results FILE --results FILE` draws both, kept as JSON",
+            "two runs; `ltfix report` draws both, kept as JSON",
         ),
         (
             "sweep --train usual.npz --method los --over delta=0.5-0.9",
@@ -135,6 +135,11 @@ def scaled(logits, labels, scale):
             "compare --train usual.npz --test usual.npz --methods ce, los",
             "got unexpected extra argument(s) (los) (ltfix compare): a list has no blanks (A,B); see "
             "`ltfix compare --help`",
+        ),
+        (
+            "methods auto",
+            "auto is no method but a choice among them (ltfix methods NAME): "
+            "`ltfix fit TRAIN --method auto` makes it",
         ),
         ("methods SAMN", "unknown method 'SAMN' (ltfix methods NAME): did you mean samn?"),
     ],

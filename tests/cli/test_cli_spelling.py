@@ -60,7 +60,23 @@ def running():
         ("runs/normalize=none.npz", "runs/normalize=none.npz"),
         ("something=else stays", "something=else stays"),
         ("`pip install x normalize=none`", "`pip install x normalize=none`"),
-        ("run `ltfix fit method=auto val_fraction=0.1`", "run `ltfix fit --method auto --val-fraction 0.1`"),
+        (
+            "run `ltfix.fit(TRAIN, method='auto', val_fraction=0.1)`",
+            "run `ltfix fit TRAIN --method auto --val-fraction 0.1`",
+        ),
+        (
+            """`ltfix.evaluate([TRAIN, "a b"], max_drop="few=1,all=2", a=1e-3).render("json")`""",
+            "`ltfix evaluate TRAIN 'a b' --max-drop few=1,all=2 --a 1e-3 --format json --output last.json`",
+        ),
+        (
+            "`ltfix.train_backbone(..., overwrite=True, pretrained=False)`",
+            "`ltfix train-backbone … --overwrite --no-pretrained`",
+        ),
+        ("`ltfix.import_features(['a', 'b'], out='c')`", "`ltfix import a b --out c`"),
+        (
+            "`ltfix.Head(weight, bias` `ltfix fit` `ltfix.fit`",
+            "`ltfix.Head(weight, bias` `ltfix fit` `ltfix.fit`",
+        ),
         ("--normalize none, --set delta=0.9, --overwrite", "--normalize none, --set delta=0.9, --overwrite"),
     ],
 )

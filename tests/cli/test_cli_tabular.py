@@ -122,7 +122,10 @@ def test_compare_and_sweep_take_a_precision(wine: Path, capsys, monkeypatch, arg
     ("argv", "message"),
     [
         (["compare", "--train", "train.npz", "--test", "test.npz", "--methods", "smn"], "did you mean"),
-        (["compare", "--train", "train.npz", "--test", "test.npz", "--methods", "auto"], "fit --method auto"),
+        (
+            ["compare", "--train", "train.npz", "--test", "test.npz", "--methods", "auto"],
+            "fit TRAIN --method auto",
+        ),
         (["sweep", "--train", "train.npz", "--method", "los", "--over", "detla=0.1,0.9"], "delta"),
         (["fit", "train.npz", "--method", "auto", "--lr", "0.1"], "--lr"),
     ],

@@ -88,14 +88,14 @@ def test_other_samples_are_compared_without_pairs(tmp_path: Path, test: FeatureC
     ("text", "message"),
     [
         ("{}", "not a report of ltfix evaluate"),
-        ("", r"not a report of ltfix evaluate .*`ltfix evaluate format=json output=last\.json` writes one"),
+        ("", r"not a report of ltfix evaluate .*`ltfix\.evaluate\(\.\.\.\)\.render\(\"json\"\)` writes one"),
         ("\0", "not a report of ltfix evaluate"),
         ('{"format": "ltfix-report/9"}', "of a version that this ltfix cannot read: ltfix-report/9"),
         ('{"format": "ltfix-report/1"}', "without heads or cache"),
         ('{"format": "ltfix-report/1", "cache": {}, "heads": []}', "the baseline has no head samn"),
         (
             '{"format": "ltfix-report/1", "cache": {}, "heads": [{"name": "samn", "few": "x"}]}',
-            r"the baseline has no few of samn .*fail_under=few=0 format=json output=last\.json` writes one",
+            r"has no few of samn .*fail_under=\"few=0\"\)\.render\(\"json\"\)` writes one with it",
         ),
     ],
 )

@@ -139,7 +139,7 @@ def _against(values: Values, normalize: str) -> str | None:
 
 def _demand_simplex(name: str, train: FeatureCache) -> None:
     """Refuse a start that is no simplex ETF: the fixed directions must be the learned ones (InputError)."""
-    hint = "train one with `ltfix train-backbone recipe=etf-fr`; elsewhere a fixed ETF is at chance"
+    hint = "train one with `ltfix.train_backbone(..., recipe='etf-fr')`; elsewhere a fixed ETF is at chance"
     if train.head is None:
         raise InputError(
             f"{name} needs the stage-1 ETF classifier of its backbone", where=train.path, hint=hint

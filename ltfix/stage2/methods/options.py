@@ -110,14 +110,7 @@ class Options(Checked):
     precision: str = option("fp32", "Type of the matrix products.", choices=("fp32", "bf16"))
 
     def beside(self, values: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
-        """These options with those that are among ``values``, and the values that are none.
-
-        Raises:
-            UsageError: threads are among them, which are torch's and of the whole process.
-        """
-        if "threads" in values:
-            hint = f"torch.set_num_threads({values['threads']}) before it"
-            raise UsageError("a fit takes no threads: torch has them", where="threads", hint=hint)
+        """These options with those that are among ``values``, and the values that are none."""
         own = {name: value for name, value in values.items() if name in self.__dataclass_fields__}
         return dataclasses.replace(self, **own), {k: v for k, v in values.items() if k not in own}
 

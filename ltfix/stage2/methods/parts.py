@@ -9,7 +9,7 @@ import importlib
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,16 @@ Setting = Mapping[str, Any]
 
 LARGEST = 1e38  # what float32 still holds
 LARGE_K = 1000  # so many classes are many
+IN_PYTHON = {  # what is there in place of an option of the command line
+    "threads": "torch.set_num_threads(N) before it",
+    "seed": "seeds=[3] is seed 3 alone",
+    "seeds": "seed=3, a call for each",
+    "set": "values by their names, as delta=0.9",
+    "out": "save(FILE) of the head",
+    "save_heads": "folder=DIR",
+    "output": "render(FORMAT) of what comes back",
+    "format": "render(FORMAT) of what comes back",
+}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -100,6 +110,11 @@ class Value:
         return bool(self.only) and not holds(self.only, values)
 
 
+def offer(name: str, known: Iterable[str]) -> str:
+    """A hint at what a call has in place of an option of the command line, else at the nearest value."""
+    return f"in Python {IN_PYTHON[name]}" if name in IN_PYTHON else nearest(name, known)
+
+
 def lay_over(spec: Mapping[str, Value], given: Setting, whose: str) -> dict[str, Any]:
     """The defaults, with what is given in their place; text is read as the default's kind.
 
@@ -110,7 +125,7 @@ def lay_over(spec: Mapping[str, Value], given: Setting, whose: str) -> dict[str,
     values = {name: value.default for name, value in spec.items()}
     for name, value in given.items():
         if name not in spec:
-            raise UsageError(f"{whose} has no value {name!r}", where=name, hint=nearest(name, spec))
+            raise UsageError(f"{whose} has no value {name!r}", where=name, hint=offer(name, spec))
         values[name] = spec[name].read(name, value)
     for name in given:
         if spec[name].idle(values) and values[name] != spec[name].default:

@@ -39,6 +39,9 @@ def find_method(name: Method | str, where: str = "method") -> Method:
     known = {method.name: method for method in METHODS}
     if name in known:
         return known[name].tested()
+    if name == "auto":
+        auto = "`ltfix.fit(TRAIN, method='auto')` makes it"
+        raise UsageError("auto is no method but a choice among them", where=where, hint=auto)
     if "=" in name:
         bare, *pairs = split_row(name)
         told = f"method={bare} {' '.join(pairs)}" if where == "method" else f"{bare}, as it is"

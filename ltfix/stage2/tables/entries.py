@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ltfix.errors import Unused, UsageError, nearest
+from ltfix.errors import Unused, UsageError
 from ltfix.evaluation.shots import SHOTS
 from ltfix.stage2.methods.naming import TUNED, head_name
 from ltfix.stage2.methods.options import refuse_options
+from ltfix.stage2.methods.parts import offer
 from ltfix.stage2.methods.registry import Method, find_method, methods, split_row
 from ltfix.stage2.methods.values import Values, resolve, with_loss
 from ltfix.stage2.tuning.candidates import searches
@@ -53,9 +54,6 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
     for text in methods() if asked is None or list(asked) == ["all"] else asked:
         row = split_row(text) if isinstance(text, str) else []
         name = row[0] if row else text
-        if name == "auto":
-            hint = "use `ltfix fit method=auto`"
-            raise UsageError("auto is no row but a choice among them", where="methods", hint=hint)
         method, given = find_method(name, "methods"), {}
         for pair in row[1:]:
             key, equals, value = pair.partition("=")
@@ -64,7 +62,9 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
             given[key.replace("-", "_")] = value
         loss = given.pop("loss", None)
         method = with_loss(method, loss)
-        refuse_options(given, "methods", "`ltfix evaluate HEAD HEAD` has their heads in one table")
+        refuse_options(
+            given, "methods", "`ltfix.evaluate([HEAD, HEAD], cache=TEST)` has their heads in one table"
+        )
         usable = {key: value for key, value in shared.items() if key in method.values(shared)}
         unused -= set(usable)
         values, tuned = resolve(method, {**usable, **given}), tune and searches(method)
@@ -75,7 +75,7 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
     if unused:
         known = {name for entry in found.values() for name in entry.values.values}
         own = "a row has its own: ce:loss=NAME, in Python `Method(…, loss=NAME)`"
-        hint = own if "loss" in unused else nearest(min(unused), known)
+        hint = own if "loss" in unused else offer(min(unused), known)
         what = f"no method here takes {', '.join(sorted(unused))}"
         if unused <= {name for method in methods() for name in method.values()}:
             raise Unused(what, where="set", hint=hint, values=unused)

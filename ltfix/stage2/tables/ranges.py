@@ -69,7 +69,7 @@ def grid_of(
     """
     found = with_loss(find_method(method), loss)
     specs = found.values(given)
-    refuse_options(over, "over", "`ltfix report results=FILE results=FILE` draws both, kept as JSON")
+    refuse_options(over, "over", "`ltfix report` draws both, kept as JSON")
     for name in over:
         where = f"over={name}"
         if name in given:
