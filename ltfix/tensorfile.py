@@ -54,6 +54,7 @@ TORN = (
     ValueError,
 )
 """What numpy, zipfile and h5py raise of a damaged file."""
+_ANEW = "restore it, or make it anew"
 
 
 def load_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -92,7 +93,9 @@ def open_safetensors(path: Path | str) -> Iterator[tuple[BinaryIO, Any]]:
             with path.open("rb") as handle, _open_again(safe_open, path) as opened:
                 yield handle, opened
         except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, struct.error) as err:
-            raise InputError(f"torn or not a safetensors file: {err}", where=path) from err
+            with path.open("rb") as handle:
+                hint = "it is JSON, as reports are" if handle.read(1) == b"{" else _ANEW
+            raise InputError(f"torn or not a safetensors file: {err}", where=path, hint=hint) from err
 
 
 def _open_again(safe_open: Callable[..., Any], path: Path) -> Any:
@@ -152,7 +155,7 @@ def read_npz(
                 found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
                 return {name: _member(archive, f"{theirs}.npy") for name, theirs in wanted(found).items()}
         except TORN as err:
-            raise InputError(f"not a readable .npz: {err}", where=path) from err
+            raise InputError(f"not a readable .npz: {err}", where=path, hint=_ANEW) from err
         except MemoryError as err:
             hint = "a .safetensors file of features is mapped instead"
             raise EnvironmentFault("it does not fit into memory", where=path, hint=hint) from err

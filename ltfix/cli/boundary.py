@@ -93,7 +93,7 @@ def interrupted(err: BaseException) -> int:
     word, code = next(ending[1:] for ending in ENDINGS.values() if isinstance(err, ending[0]))
     here = config.current()
     resumed = here.command in RESUMED or here.values.get("method") == "auto"
-    say(f"ltfix: {word}{'; the same command again goes on from here' * resumed}")
+    say(f"ltfix: {word}{'; the same command again goes on with what is kept' * resumed}")
     return code
 
 

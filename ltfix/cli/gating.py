@@ -18,7 +18,7 @@ def demand(found: Result) -> None:
     Raises:
         GateMissed: with the last line.
     """
-    from ltfix.evaluation.gate import missed
+    from ltfix.evaluation.gate import missed, told
 
     for head, theirs in sorted({(g["head"], g.get("baseline_head", g["head"])) for g in found.gates}):
         if head != theirs:
@@ -27,6 +27,9 @@ def demand(found: Result) -> None:
         say(f"ltfix: {head} is held to samples that it was {seen} on: what passes there may fail on others")
     for why in sorted({g["unpaired"] for g in found.gates if g.get("unpaired")}):
         console.note(f"held against other numbers, without an interval: {why}")
+    for gate in found.gates:
+        if gate["passed"] and "baseline" in gate:  # by how much is in no table
+            console.note(f"gate held ({told(gate)})")
     lines = missed(found.gates)
     for line in lines[:-1]:
         say(f"ltfix: error: gate missed ({line})")

@@ -19,7 +19,7 @@ def import_(
     sources: Annotated[
         list[Path],
         Option(
-            "A .npy, .npz, .h5, .pt, .parquet or .csv, or a folder; or feature caches to be joined.",
+            "A .npy, .npz, .safetensors, .h5, .pt, .parquet, .csv, a folder, or feature caches to be joined.",
             metavar="SRC",
         ),
         ARGUMENT,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from ltfix.cli import config, configfile, console
 from ltfix.cli.commands import COMMANDS, load
 from ltfix.cli.inspect import written
-from ltfix.cli.options import MayOverwrite, WrittenFormat
+from ltfix.cli.options import LIST_FORMATS, MayOverwrite
 from ltfix.cli.signature import Parameter, bind, options, parameters
 from ltfix.errors import InputError, UsageError
 from ltfix.option import Option
@@ -34,7 +34,7 @@ def init(
     ),
     overwrite: MayOverwrite = False,
     check: Annotated[bool, Option("Write nothing: look for mistakes in the file that is there.")] = False,
-    format: WrittenFormat = "table",
+    format: Annotated[str, Option("Of --check: a line, or JSON.", choices=LIST_FORMATS)] = "table",
 ) -> None:
     """Write a commented ltfix.toml, or check the one that is there.
 

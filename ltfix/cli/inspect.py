@@ -15,6 +15,7 @@ from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Option
 
 if TYPE_CHECKING:
+    from ltfix.errors import LtfixError
     from ltfix.evaluation.describe import Description
 
 _PICKLED = (".pth", ".pt", ".bin", ".tar")
@@ -99,21 +100,22 @@ def _pickled(path: Path) -> dict[str, tuple[str, list[int]]]:
 
 def _overview(work: Path, verify: bool, format: str) -> None:
     """Every cache, head and run of the project, one a line."""
-    from ltfix.errors import InputError
+    from ltfix.errors import EnvironmentFault, InputError, LtfixError
     from ltfix.evaluation.describe import FORMAT
     from ltfix.evaluation.formats import json_text
 
     places = ("features/*/", "heads/*.safetensors", "compare/*.safetensors", "runs/*/")
-    found = [_describe(path, verify) for place in places for path in sorted(work.glob(place))]
+    paths = [path for place in places for path in sorted(work.glob(place))]
+    found = [_describe(path, True) if verify else _or_unread(path, LtfixError) for path in paths]
     kinds = [f"{folder}*.{kind}" for folder in ("features/", "") for kind in ("npz", "safetensors")]
     for path in sorted(path for kind in (*kinds, "exports/*") for path in work.glob(kind)):
         try:
-            item = _of_anybody(path, verify=False)
+            item = _or_unread(path, EnvironmentFault)
         except InputError:  # it may be of anybody
             if verify and path.parent.name == "features":
                 raise
             continue
-        found.append(_of_anybody(path, verify=True) if verify else item)
+        found.append(_or_unread(path, EnvironmentFault, verify=True) if verify else item)
     if not found:
         what = "nothing to inspect: no features/, heads/, compare/, runs/ or exports/, no tensors of ltfix"
         raise InputError(what, where=work, hint="name a cache, head, run or checkpoint")
@@ -125,14 +127,13 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     console.table(["kind", "path", "holds", "size"], rows)
 
 
-def _of_anybody(path: Path, verify: bool) -> Description:
-    """As it is, or as unread where what reads it is not there."""
-    from ltfix.errors import EnvironmentFault
+def _or_unread(path: Path, faults: type[LtfixError], verify: bool = False) -> Description:
+    """As it is, or at one of these faults as unread: torn, or what reads it is not there."""
     from ltfix.evaluation.describe import Description, Fact
 
     try:
         return _describe(path, verify)
-    except EnvironmentFault as err:
+    except faults as err:
         why = ": ".join(filter(None, (err.what, err.hint)))
         return Description(path, "unread", [Fact("why", why, {"why": why})], why)
 

@@ -91,8 +91,9 @@ def describe(
 
 
 def _folder(path: Path, verify: bool) -> Description:
-    begun = (path / manifests.PARTIAL).exists()
-    if (path / manifests.NAME).exists() or (begun and verify):  # open_cache refuses what is unfinished
+    begun, whole = ((path / name).exists() for name in (manifests.PARTIAL, manifests.NAME))
+    torn = not begun and (path / manifests.SAMPLES).exists()
+    if whole or torn or (begun and verify):  # open_cache refuses what is unfinished
         return _cache(path, open_cache(path), verify)
     if begun:
         return _unfinished(path)

@@ -114,8 +114,9 @@ def to_github(document: Mapping[str, Any], tables: Iterable[Table]) -> str:
     """A step summary for GitHub Actions: the gates, each with what came of it, and the tables."""
     gates = document.get("gates", ())
     missed = sum(not gate["passed"] for gate in gates)
-    held = "The gate held" if len(gates) == 1 else f"All {len(gates)} gates held"
-    heading = f"{missed} of {len(gates)} gates missed" if missed else held
+    one = len(gates) == 1
+    held = "The gate held" if one else f"All {len(gates)} gates held"
+    heading = ("The gate was missed" if one else f"{missed} of {len(gates)} gates missed") if missed else held
     listed = [f"- {'✅ held:' if gate['passed'] else '❌ missed:'} {_escape(told(gate))}" for gate in gates]
     return "\n".join([*([f"### {heading}", "", *listed, ""] if gates else []), to_markdown(tables)])
 

@@ -271,8 +271,10 @@ class CacheWriter:
         if overwrite:  # interrupted while overwriting, a writer leaves shards alone
             found = [name for name in found if not _OWN_FILE.fullmatch(name)]
         if found:
-            what = f"the folder holds other files ({', '.join(found[:3])})"
-            raise UsageError(what, where=self.folder, hint="choose an empty folder by out=DIR")
+            own = all(map(_OWN_FILE.fullmatch, found))
+            hint = "overwrite=True replaces it" if own else "choose an empty folder by out=DIR"
+            what = "a feature cache without its manifest is there" if own else "the folder holds other files"
+            raise UsageError(f"{what} ({', '.join(found[:3])})", where=self.folder, hint=hint)
 
     def _clear(self) -> None:
         """The manifest goes first, so no reader takes what is left for a cache."""

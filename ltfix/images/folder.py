@@ -99,8 +99,19 @@ def _read(folder: Path, split: str) -> Listing:
         raise InputError("it has no class folders", where=folder, hint=CLASSLESS)
     labels = Labels(written, lambda row: f"{folder / written[row]}", names=True)
     pictures, (sizes, stamps) = FilePictures(folder, samples), np.concatenate(looked, axis=1)
-    notes = left_out(split, others)
+    notes = (*_told_of_name(folder, split), *left_out(split, others))
     return Listing(f"{folder}", samples, labels, pictures, sizes, stamps, notes, by_class=True)
+
+
+def _told_of_name(folder: Path, split: str) -> tuple[str, ...]:
+    """A note where a folder that is taken for the training split is called as another."""
+    names = {name: of for of in SPLITS for name in (of, *OTHER_NAMES.get(of, ()))}
+    called = names.get(folder.name.lower(), split)
+    return (
+        (f"{folder} is taken for the split train: split={called} says otherwise",)
+        if called != split == "train"
+        else ()
+    )
 
 
 def walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, list[Picture]]:

@@ -15,7 +15,7 @@ from ltfix.heads.vectors import numpy_of
 from ltfix.importing import tables
 from ltfix.importing.found import Found, from_arrays
 from ltfix.importing.request import ImportRequest
-from ltfix.tensorfile import TORN, read_npz
+from ltfix.tensorfile import TORN, load_tensors, read_npz
 
 
 def npy(path: Path, request: ImportRequest) -> Found:
@@ -36,6 +36,11 @@ def map_npy(path: Path) -> np.ndarray:
 def npz(path: Path, request: ImportRequest) -> Found:
     """Named arrays, read into memory."""
     return from_arrays(read_npz(path, lambda found: {name: name for name in sorted(found)}), request, path)
+
+
+def safetensors(path: Path, request: ImportRequest) -> Found:
+    """Tensors by name, mapped."""
+    return from_arrays(load_tensors(path)[0], request, path)
 
 
 def hdf5(path: Path, request: ImportRequest) -> Found:

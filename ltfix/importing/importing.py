@@ -32,13 +32,14 @@ from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import rows, write
 from ltfix.progress import Progress, listener
 from ltfix.public import public
-from ltfix.tensorfile import read_npz
+from ltfix.tensorfile import load_tensors, read_npz
 
 FOLDER = "folder"  # in place of labels: each name's folder
 FORMATS = {  # by the end of the name; a folder has none
     "": "arrays:folder",
     ".npy": "arrays:npy",
     ".npz": "arrays:npz",
+    ".safetensors": "arrays:safetensors",
     ".h5": "arrays:hdf5",
     ".hdf5": "arrays:hdf5",
     ".pt": "arrays:torch_file",
@@ -94,7 +95,7 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     """The same, of a request."""
     if not sources:
         raise UsageError("nothing to import", where="source", hint="a file, or the feature caches to join")
-    if len(sources) != 1 or is_cache(sources[0]):
+    if len(sources) != 1 or is_cache(sources[0]) or _is_packed(sources[0]):
         return join(sources, out, request, progress)
     source = sources[0]
     found = _read(source, request)
@@ -132,6 +133,11 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     return write(out, plan, found.parts, head, source, overwrite=request.overwrite, progress=progress)
 
 
+def _is_packed(path: Path) -> bool:
+    """Whether it is a file that says of itself what made it."""
+    return path.suffix == ".safetensors" and path.is_file() and "ltfix" in load_tensors(path)[1]
+
+
 def _read(source: Path, request: ImportRequest) -> Found:
     with files.os_errors(source):
         suffix = "" if source.is_dir() else source.suffix.lower()
@@ -139,8 +145,7 @@ def _read(source: Path, request: ImportRequest) -> Found:
             raise InputError("no such file or folder", where=source)
     if suffix not in FORMATS or (not suffix and not source.is_dir()):
         known = nearest(suffix, [k for k in FORMATS if k])
-        hint = "a cache needs no import: name the file itself" if suffix == ".safetensors" else known
-        raise UsageError("unknown format", where=source, hint=hint)
+        raise UsageError("unknown format", where=source, hint=known)
     module, _, function = FORMATS[suffix].partition(":")
     elsewhere = request.labels is not None and (request.labels == FOLDER or Path(request.labels).is_file())
     within = dataclasses.replace(request, labels=None) if elsewhere else request

@@ -250,6 +250,18 @@ def test_an_export_of_a_head(project: Path, capsys: pytest.CaptureFixture[str], 
     assert any("samn for" in line for line in finished(capsys)[1])
 
 
+def test_an_overview_where_a_head_is_torn(project: Path, capsys):
+    Path("heads/torn.safetensors").write_bytes(b'{"format": "ltfix-report/1"}')
+    code, lines, err = finished(capsys)
+    assert (code, err) == (0, "")
+    torn = next(line for line in lines if line.startswith("unread "))
+    assert torn.split()[1:4] == ["heads/torn.safetensors", "torn", "or"]
+    assert lines[-1].split()[:2] == ["run", "runs/ce"]
+    for argv in (["--verify"], ["heads/torn.safetensors"]):
+        code, _, err = finished(capsys, *argv)
+        assert (code, err.endswith(": it is JSON, as reports are\n")) == (3, True)
+
+
 def test_an_overview_where_what_reads_an_export_is_not_installed(project: Path, monkeypatch, capsys):
     Path("exports").mkdir()
     Path("exports/x.onnx").write_bytes(b"anybody's")

@@ -47,6 +47,8 @@ def test_a_config_without_a_name_is_left_to_the_parser(probe, error):
     assert error("probe", "--config")[0] == 2
     assert error("--config")[0] == 2
     assert error("--config", "x.toml") == (2, "no command given (ltfix): see `ltfix --help`")
+    told = "no such command: json: --format goes after the command"
+    assert error("--format", "json", "probe") == (2, told)
     assert error("--config", "x.toml", "prob") == (2, "no such command: prob: did you mean probe?")
 
 

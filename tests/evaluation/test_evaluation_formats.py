@@ -53,6 +53,7 @@ def test_latex_is_escaped_and_bold():
 def test_a_step_summary_tells_the_gates_before_the_table():
     lines = gated().render("github").splitlines()
     assert lines[0] == "### 1 of 2 gates missed"
+    assert gated("many=99").render("github").startswith("### The gate was missed\n")
     assert lines[2].startswith("- ✅ ")
     assert lines[3].startswith("- ❌ ")
     assert any(line.startswith("| Head |") for line in lines)

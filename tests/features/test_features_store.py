@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ltfix import files
 from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.evaluation.describe import describe
 from ltfix.features.manifest import read_partial
 from ltfix.features.read import open_cache
 from ltfix.features.store import CacheWriter, cache_state
@@ -150,8 +151,12 @@ class TestOverwrite:
     def test_goes_on_after_an_interrupted_overwrite(self, tmp_path: Path) -> None:
         write_cache(tmp_path / "c")
         (tmp_path / "c" / "manifest.json").unlink()
-        with pytest.raises(UsageError, match="holds other files"):
+        with pytest.raises(
+            UsageError, match=r"cache without its manifest is there .*: overwrite=True replaces"
+        ):
             CacheWriter(tmp_path / "c", make_plan())
+        with pytest.raises(InputError, match=r"whose manifest.json is gone .*again with overwrite=True"):
+            describe(tmp_path / "c")
         CacheWriter(tmp_path / "c", make_plan(), overwrite=True)
         assert sorted(contents(tmp_path / "c")) == ["partial.json"]
 

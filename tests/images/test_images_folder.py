@@ -56,6 +56,12 @@ def test_a_bare_folder_is_the_split_asked_for(tmp_path: Path):
     assert open_source(bare).splits() == ("train",)
     assert open_source(bare, split=["val"]).splits() == ("val",)
     assert len(open_source(bare, split=["val"]).split("val")) == 9
+    assert open_source(bare).split("train").notes == ()
+    called = bare.rename(tmp_path / "validation")
+    told = f"{called} is taken for the split train: split=val says otherwise"
+    assert open_source(called).split("train").notes == (told,)
+    assert open_source(called, split=["val"]).split("val").notes == ()
+    bare = called.rename(bare)
     with pytest.raises(UsageError, match="one split and cannot be train and test"):
         open_source(bare, split=["train", "test"])
 

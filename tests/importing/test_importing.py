@@ -29,6 +29,11 @@ def write_npz(folder: Path) -> tuple[Path, dict]:
     return folder / "train.npz", {}
 
 
+def write_safetensors(folder: Path) -> tuple[Path, dict]:
+    save_file({"X": FEATURES, "labels": np.asarray(LABELS)}, folder / "train.safetensors")
+    return folder / "train.safetensors", {}
+
+
 def write_hdf5(folder: Path) -> tuple[Path, dict]:
     with pytest.importorskip("h5py").File(folder / "train.h5", "w") as file:
         file["set/inner"] = FEATURES
@@ -73,7 +78,16 @@ def write_clip_retrieval(folder: Path) -> tuple[Path, dict]:
     return whole, {}
 
 
-WRITERS = [write_npy, write_npz, write_hdf5, write_torch, write_csv, write_parquet, write_clip_retrieval]
+WRITERS = [
+    write_npy,
+    write_npz,
+    write_safetensors,
+    write_hdf5,
+    write_torch,
+    write_csv,
+    write_parquet,
+    write_clip_retrieval,
+]
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
@@ -141,7 +155,7 @@ def test_names_are_numbered_as_in_training_and_the_head_comes_from_a_checkpoint(
         ("a.csv", b"filename,e_0\na/a.jpg,1\nb.jpg,2\n", {"labels": "folder"}, UsageError, "folder before"),
         ("a.npz", {"features": FEATURES}, {"labels": "folder"}, UsageError, "no names of samples"),
         ("a.zip", b"", {}, UsageError, "unknown format"),
-        ("a.safetensors", b"", {}, UsageError, "a cache needs no import"),
+        ("a.safetensors", b"", {}, InputError, "torn or not a safetensors file"),
     ],
 )
 def test_what_does_not_fit(tmp_path: Path, name: str, content, options: dict, error, message: str):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from caches import make_features, make_head, make_plan, write_cache
+from caches import make_features, make_head, make_plan, write_bare, write_cache
 from pictures import write_photos
 
 import ltfix
@@ -50,6 +50,14 @@ def test_they_follow_each_other(tmp_path: Path):
     assert said == [("train", 25, train.fingerprint), ("new", 7, new.fingerprint)]
     assert both.head.counts.tolist() == both.counts.tolist() == [12, 10, 10]
     np.testing.assert_array_equal(both.head.weight, train.head.weight)
+
+
+def test_one_packed_file_keeps_what_made_it(tmp_path: Path):
+    cache = write_cache(tmp_path / "whole")
+    said = cache.manifest.to_dict() | {"shards": []}
+    packed = write_bare(tmp_path / "p.safetensors", said, features=cache.features, labels=cache.labels)
+    found = ltfix.import_features(packed, tmp_path / "out")
+    assert found.manifest.backbone == cache.manifest.backbone
 
 
 def test_new_classes_follow_and_numbers_of_the_first_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
