@@ -24,7 +24,7 @@ from ltfix.features.shards import ShardFiles
 from ltfix.heads.head import Head
 
 _OWN_FILE = re.compile(
-    r"manifest\.json|partial(-\d+)?\.json|samples\.(txt|jsonl)|head\.safetensors|shard-\d+\.safetensors"
+    r"manifest\.json|partial(-\d+)?\.json|samples\.(txt|jsonl)|(head|probe)\.safetensors|shard-\d+\.safetensors"
 )
 
 

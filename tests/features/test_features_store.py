@@ -151,11 +151,12 @@ class TestOverwrite:
     def test_goes_on_after_an_interrupted_overwrite(self, tmp_path: Path) -> None:
         write_cache(tmp_path / "c")
         (tmp_path / "c" / "manifest.json").unlink()
+        (tmp_path / "c" / "probe.safetensors").write_bytes(b"of a fit")
         with pytest.raises(
             UsageError, match=r"cache without its manifest is there .*: overwrite=True replaces"
         ):
             CacheWriter(tmp_path / "c", make_plan())
-        with pytest.raises(InputError, match=r"whose manifest.json is gone .*again with overwrite=True"):
+        with pytest.raises(InputError, match=r"whose manifest.json is gone .*make the cache anew"):
             describe(tmp_path / "c")
         CacheWriter(tmp_path / "c", make_plan(), overwrite=True)
         assert sorted(contents(tmp_path / "c")) == ["partial.json"]
