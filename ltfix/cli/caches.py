@@ -1,10 +1,13 @@
-"""The caches and bodies a command works on: those it was given, else those of the default layout."""
+"""The caches, heads and bodies a command works on: those it was given, else those of the default layout."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from ltfix.errors import InputError
     from ltfix.extraction.request import Request
     from ltfix.features.cache import FeatureCache
+    from ltfix.heads.head import Head
     from ltfix.predicting.request import PredictRequest
 
 _R = TypeVar("_R", "Request", "PredictRequest")
@@ -48,12 +52,13 @@ def locate(
     return _told_of_test(open_named(place, names), work, split)
 
 
-def named_head(path: Path, work: Path) -> Path:
-    """A head, or what stands in its place, as it was named, without its ending, too (else InputError)."""
+def named_head(path: Path, work: Path, *, alone: bool = False) -> Path:
+    """A head, or unless ``alone`` what stands in its place, as it was named, without its ending, too (else
+    InputError)."""
     from ltfix.files import completed
 
     found = completed(path)
-    if not found.exists():
+    if not found.exists() or (alone and found.is_dir()):
         raise absent_head(path, work)
     return found
 
@@ -62,17 +67,85 @@ def absent_head(path: Path, work: Path) -> InputError:
     """What is said of a head that is not there."""
     from ltfix.errors import InputError, nearest
 
+    beside = path if path.parent != Path() else work / "heads" / path
+    known = [file.stem for file in beside.parent.glob("*.safetensors")]
     if path.is_dir():
+        what = "no heads in this folder, nor a feature cache"
+        what = "a folder, not a head" if any(path.glob("*.safetensors")) else what
         hint = "`ltfix fit` writes heads, `ltfix extract` a cache"
-        return InputError("no heads in this folder, nor a feature cache", where=path, hint=hint)
+        hint = f"did you mean {beside}.safetensors?" if path.name in known else hint
+        return InputError(what, where=path, hint=hint)
     if "=" in path.name:
         hint = "a list of gates has no blanks: --fail-under few=20,all=45"
         return InputError("no such file or folder", where=path, hint=hint)
-    beside = path if path.parent != Path() else work / "heads" / path
-    known = [file.stem for file in beside.parent.glob("*.safetensors")]
     near = nearest(path.name.removesuffix(".safetensors"), known)
     hint = f"in {beside.parent}, {near}" if known else "`ltfix fit` writes heads"
     return InputError("no such file or folder", where=path, hint=hint)
+
+
+def chosen_heads(
+    named: Sequence[Path],
+    cache: FeatureCache,
+    work: Path,
+    names: ArrayNames = USUAL_NAMES,
+    *,
+    whatever_they_fit: bool = False,
+) -> list[Path | Head | FeatureCache]:
+    """Heads as they were named: without their ending, or by a folder of heads; else those in heads/.
+
+    Of a folder those of the cache's D and one K, or all, so that gates never pass for want of a head.
+
+    Raises:
+        InputError: there is none of that name; the nearest are offered.
+    """
+    from ltfix.features.manifest import is_cache
+    from ltfix.heads.head import load_head
+
+    def inside(folder: Path) -> Sequence[Path | Head]:
+        paths = sorted(folder.glob("*.safetensors"), key=lambda path: path.stem)
+        return paths if whatever_they_fit else _that_fit(list(map(load_head, paths)), cache, work)
+
+    if not named:
+        return [*inside(work / "heads")]
+    found: list[Path | Head | FeatureCache] = []
+    for path in (named_head(head, work) for head in named):
+        if not path.is_dir() or is_cache(path):
+            found.append(open_named(path, names) if path.suffix == ".npz" else path)
+        elif more := inside(path):
+            found += more
+        else:
+            raise absent_head(path, work)
+    return found
+
+
+def _that_fit(heads: Sequence[Head], cache: FeatureCache, work: Path) -> Sequence[Head]:
+    """The heads whose D is the cache's, and of these the ones whose K is, else the K that most have."""
+    fitting, others = _alike(heads, [head.dim for head in heads], [cache.dim])
+    if others:
+        console.note(f"left out, since their D is not {cache.dim}: {_names(others)}")
+    classes = [head.n_classes for head in fitting]
+    usual = sorted(classes, key=classes.count, reverse=True)
+    fitting, others = _alike(fitting, classes, [cache.n_classes, *usual])
+    if others:
+        place = [] if work == Path() else ["--work", str(work)]
+        command = shlex.join(["ltfix", "evaluate", str(others[0].path), *place])
+        told = "scores it" if len(others) == 1 else "scores the first of them"
+        told = f"left out, since their K is not {fitting[0].n_classes}: {_names(others)}; `{command}` {told}"
+        console.note(told)
+    return fitting
+
+
+def _alike(
+    heads: Sequence[Head], numbers: Sequence[int], wanted: Sequence[int]
+) -> tuple[Sequence[Head], list[Head]]:
+    """The heads that have the first number wanted that any has, and the others; if none has, all."""
+    number = next((one for one in wanted if one in numbers), None)
+    fitting = [head for head, its in zip(heads, numbers, strict=True) if its == number]
+    return fitting or heads, [head for head in heads if fitting and head not in fitting]
+
+
+def _names(heads: Iterable[Head]) -> str:
+    return ", ".join(head.path.name for head in heads if head.path)
 
 
 def open_named(place: Path, names: ArrayNames) -> FeatureCache:
@@ -91,8 +164,19 @@ def usual(work: Path, split: str) -> Path | None:
 
 
 def fitted_on(head: Path, work: Path) -> Path | None:
-    """The usual training features: of ``work``, else of the project in whose heads/ a head lies."""
-    return usual(work, "train") or usual(Path(os.path.normpath(head.parent / "..")), "train")
+    """The features that a head was fitted on, of ``work`` or of the project in whose heads/ it lies, where it
+    says and they are there; else the usual training features."""
+    from ltfix.errors import LtfixError
+    from ltfix.features.manifest import NAME, read_manifest
+    from ltfix.heads.head import load_head
+
+    projects = (work, Path(os.path.normpath(head.parent / "..")))
+    with contextlib.suppress(LtfixError):  # an export, or a damaged cache that nobody named
+        known = load_head(head).meta.get("cache")
+        for path in (path for project in projects for path in sorted(project.glob(f"features/*/{NAME}"))):
+            if known is not None and read_manifest(path.parent).fingerprint == known:
+                return path.parent
+    return usual(projects[0], "train") or usual(projects[1], "train")
 
 
 def locate_val(

@@ -51,12 +51,12 @@ def calibrate(
 
     if console.is_stdout(out):
         raise UsageError("a head goes to a file, not to stdout", where=f"--out {out}")
-    head = named_head(head, work)
+    head = named_head(head, work, alone=True)
     place = out or head.with_name(f"{head.stem}-calibrated{head.suffix}")
     console.claim(place, overwrite=overwrite)
     import ltfix
 
-    more = "" if val or usual(work, "val") else _without_validation(head, by, work)
+    more = "" if val or usual(work, "val") else _without_validation(head, place, by, work)
     held = locate(val, work, "val", f"--val CACHE{more}", names)
     opened = load_head(head)
     for line in demand_alike(opened, held, head):
@@ -70,9 +70,9 @@ def calibrate(
     console.write(f"written to {place}")
 
 
-def _without_validation(path: Path, by: str, work: Path) -> str:
+def _without_validation(path: Path, place: Path, by: str, work: Path) -> str:
     """For a hint: how training samples can serve, where the backbone was trained on others."""
-    from ltfix.cli.report import made
+    from ltfix.cli.made import made
     from ltfix.errors import InputError
     from ltfix.heads.head import load_head
 
@@ -82,7 +82,7 @@ def _without_validation(path: Path, by: str, work: Path) -> str:
     if open_named(train, USUAL_NAMES).head is not None:
         return f"; those of {train} cannot serve, as the backbone was trained on them"
     with contextlib.suppress(InputError):  # of another tool
-        command = shlex.join(["ltfix", *made(load_head(path)), "--calibrate", by])
+        command = shlex.join(["ltfix", *made(load_head(path)), "--calibrate", by, "--out", str(place)])
         return (
             f"; where the backbone was trained on others than {train}, `{command}` holds parts of these out"
         )

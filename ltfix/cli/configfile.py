@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ltfix.cli import commands, parsing
+from ltfix.cli import commands
 from ltfix.cli.commands import COMMANDS
 from ltfix.cli.signature import Parameter, options
 from ltfix.errors import InputError, UsageError, nearest
@@ -88,7 +88,7 @@ def _from_toml(parameter: Parameter, value: object, file: Path, where: str) -> o
             value = [f"{k}={_text(v, f'{where}.{k}')}" for k, v in value.items()]
         items = value if isinstance(value, list) else [value]
         return [_scalar(parameter, item, file, where) for item in items]
-    if parameter.read is parsing.numbers and isinstance(value, list):  # mean = [0.5, 0.5, 0.5]
+    if isinstance(value, list) and "," in (parameter.metavar or ""):  # mean = [0.5, 0.5, 0.5]
         value = ",".join(_text(item, where) for item in value)
     return _scalar(parameter, value, file, where)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console, gating
-from ltfix.cli.caches import USUAL_NAMES, absent_head, locate, named_head, open_named, usual
+from ltfix.cli.caches import USUAL_NAMES, chosen_heads, locate, open_named, usual
 from ltfix.cli.options import (
     ArrayNames,
     FewBound,
@@ -106,8 +106,7 @@ def evaluate(
     console.claim_results(output, plot, overwrite=overwrite)
     figures = [] if plot is None else _figures_of(report)
     opened = locate(cache, work, "test", "--cache CACHE", names)
-    given = [open_named(path, names) if path.suffix == ".npz" else path for path in _named(heads or [], work)]
-    kept = given or kept_heads(work, opened, whatever_they_fit=gates.given)
+    kept = chosen_heads(heads or (), opened, work, names, whatever_they_fit=gates.given)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     more = {"tta": tta, "random_layers": random_layers, "seed": seed, "progress": progress}
@@ -181,32 +180,11 @@ def _figures_of(report: str) -> list[Figure]:
     return found
 
 
-def _named(heads: Sequence[Path], work: Path) -> list[Path]:
-    """Heads as they were named (else InputError), without their ending, or by their folder (compare/)."""
-    from ltfix.features.manifest import is_cache
-
-    found: list[Path] = []
-    for path in (named_head(head, work) for head in heads):
-        inside = sorted(path.glob("*.safetensors")) if path.is_dir() and not is_cache(path) else [path]
-        if not inside:
-            raise absent_head(path, work)
-        found += inside
-    return found
-
-
 def _tell_of_others(given: Sequence[Path], rows: Sequence[NamedHead], others: Path) -> None:
     """Say that heads are there, where something was named and none of it is one."""
     if given and all(row.is_start for row in rows) and any(others.glob("*.safetensors")):
         command = shlex.join(["ltfix", "evaluate", *map(str, [*given, others])])
         console.note(f"no head was named, so those in {others} are left out: `{command}` takes them too")
-
-
-def kept_heads(work: Path, cache: FeatureCache, *, whatever_they_fit: bool) -> Sequence[Path | Head]:
-    """The heads in heads/: those of the cache's D, or all, so that gates never pass for want of a head."""
-    from ltfix.heads.head import load_head
-
-    paths = sorted((work / "heads").glob("*.safetensors"), key=lambda path: path.stem)
-    return paths if whatever_they_fit else _of_these_features(map(load_head, paths), cache)
 
 
 def _with_start(
@@ -251,15 +229,3 @@ def _is_of(head: Head, train: FeatureCache) -> bool:
     known, counts = head.meta.get("cache"), head.counts
     alike = head.dim == train.dim and counts is not None and counts.tolist() == train.counts.tolist()
     return known == train.identity or (known is None and train.fingerprint is None and alike)
-
-
-def _of_these_features(found: Iterable[Head], cache: FeatureCache) -> list[Head]:
-    """The heads whose D is the cache's; if none is, all."""
-    fitting: list[Head] = []
-    others: list[Head] = []
-    for head in found:
-        (fitting if head.dim == cache.dim else others).append(head)
-    if fitting and others:
-        names = ", ".join(head.path.name for head in others if head.path)
-        console.note(f"left out, since their D is not {cache.dim}: {names}")
-    return fitting or others

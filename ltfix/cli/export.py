@@ -24,7 +24,7 @@ def export(
     ] = None,
     cache: Annotated[
         Path | None,
-        Option("The features it was fitted on.  [default: features/train if there]", metavar="CACHE"),
+        Option("The features it was fitted on.  [default: those of the project]", metavar="CACHE"),
     ] = None,
     test: Annotated[
         Path | None,
@@ -39,7 +39,7 @@ def export(
     """
     from ltfix.exporting.export import export as write
 
-    head = named_head(head, work)
+    head = named_head(head, work, alone=True)
     written = write(
         head,
         out or work / "exports" / f"{head.stem}{FORMATS[request.to]}",

@@ -36,7 +36,7 @@ def predict(
     request: PredictRequest,
     cache: Annotated[
         Path | None,
-        Option("The features a head was fitted on.  [default: features/train if there]", metavar="CACHE"),
+        Option("The features a head was fitted on.  [default: those of the project]", metavar="CACHE"),
     ] = None,
     format: Annotated[str, Option("Of the output; else as its file ends.", choices=FORMATS)] = "table",
     output: Annotated[Path | None, Option("Write them here instead of stdout (-).", metavar="FILE")] = None,

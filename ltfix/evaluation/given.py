@@ -17,6 +17,7 @@ from ltfix.heads.head import BEFORE, STAGE1, Head, load_head
 from ltfix.tensorfile import load_tensors
 
 HeadOrPath = Head | CacheLike
+_ALONE = "evaluate heads of each number of classes in a command of their own: they know their counts"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -144,10 +145,13 @@ def _counts(caches: list[FeatureCache], rows: list[NamedHead], cache: FeatureCac
         known = [(name, counts) for name, counts in group if counts is not None]
         for name, counts in known[1:]:
             if not np.array_equal(counts, known[0][1]):
+                k, other = len(known[0][1]), len(counts)
+                hint = "give the training cache whose counts shall decide the shots before the heads: "
+                hint += "`ltfix.evaluate([TRAIN, HEAD], cache=TEST)`"
                 raise InputError(
-                    f"{known[0][0]} and {name} come from different training counts",
-                    hint="give the training cache whose counts shall decide the shots before the heads: "
-                    "`ltfix.evaluate([TRAIN, HEAD], cache=TEST)`",
+                    f"{known[0][0]} and {name} come from different training counts"
+                    + (f", of {k} and of {other} classes" if k != other else ""),
+                    hint=hint if k == other else _ALONE,
                 )
         if known:  # a bare file without its last classes does not know of them: they have no sample
             counts = known[0][1]
@@ -191,9 +195,10 @@ def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:
         )
     demand_alike(head, cache, where)
     if head.n_classes != n_classes:
-        raise InputError(
+        told = (
             f"the head {where} has K = {head.n_classes} classes, the training counts are of K = {n_classes}"
         )
+        raise InputError(told, hint=_ALONE)
 
 
 def _check_names(rows: list[NamedHead], cache: FeatureCache) -> None:

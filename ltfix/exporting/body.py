@@ -89,8 +89,9 @@ def own_cache(
         return cache
     if alone or request.backbone is not None:
         return None
-    told = f"the head {head.path or head.name} was fitted on another cache"
-    raise InputError(told, where=cache.path, hint="give that one: cache=CACHE")
+    told = f"the head {head.path or head.name} was not fitted on these features"
+    hint = f"name those that it was, cache=CACHE; where they are gone, {_GIVE}"
+    raise InputError(told, where=cache.path, hint=hint)
 
 
 def _named(record: RecordedBody, cache: FeatureCache | None, request: BodyRequest) -> dict[str, Any]:

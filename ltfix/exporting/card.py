@@ -99,7 +99,8 @@ def _told_selection(found: Any) -> str:
     chosen = found.get("chosen")
     if isinstance(chosen, list) and chosen:
         told.append(f"chosen: {' and '.join(map(str, chosen))}")
-    return ", ".join(told)
+    flatters = "; the choice was made there, which flatters it" if chosen or "auto" in found else ""
+    return ", ".join(told) + flatters
 
 
 def _told(values: Any) -> str:

@@ -61,10 +61,11 @@ def test_without_validation_features_the_command_of_the_heads_own_method_is_name
     command = line.split("`")[3]
     assert code == 3
     assert command.startswith("ltfix fit --method ")
-    assert command.endswith("--seed 3 --calibrate one")
-    assert cli.run([*command.split()[1:], "--out", "calibrated.safetensors", "--quiet"]) == 0
+    assert command.endswith("--seed 3 --calibrate one --out heads/auto-calibrated.safetensors")
+    assert cli.run([*command.split()[1:], "--quiet"]) == 0
     capsys.readouterr()
-    assert load_head(project / "calibrated.safetensors").temperature is not None
+    assert load_head(project / "heads/auto-calibrated.safetensors").temperature is not None
+    (project / "heads/auto-calibrated.safetensors").unlink()
     stage1 = {"head.weight": np.eye(3, 4), "head.bias": np.zeros(3)}
     np.savez("features/train.npz", **np.load("features/train.npz"), **stage1)
     code, line = error("calibrate", "heads/auto.safetensors")

@@ -16,7 +16,7 @@ import pytest
 from caches import write_cache
 
 from ltfix.cli import run
-from ltfix.cli.evaluate import kept_heads
+from ltfix.cli.caches import chosen_heads
 from ltfix.heads.head import Head
 
 COUNTS = np.array([300, 101, 50, 20, 19, 3])
@@ -79,7 +79,7 @@ def test_without_a_head_every_head_is_a_row(project: Path, capsys: pytest.Captur
     assert list(rows_of(out)) == ["ce", "tau-norm"]
     assert rows_of(out)["ce"]["path"] == "heads/ce.safetensors"
     (project / "heads/ce-tuned.safetensors").write_bytes((project / "heads/ce.safetensors").read_bytes())
-    kept = kept_heads(project, None, whatever_they_fit=True)
+    kept = chosen_heads([], None, project, whatever_they_fit=True)
     assert [head.stem for head in kept] == ["ce", "ce-tuned", "tau-norm"]
 
 
@@ -98,6 +98,24 @@ def test_heads_of_other_features_are_left_out_unless_named(project: Path, capsys
     code, _, err = finished(capsys, "evaluate", "--cache", "test.npz", "--fail-under", "few=2")
     assert code == 3  # a bar is for every head, and these have no shots in common
     assert "heads/wine.safetensors come from different training counts" in err
+
+
+def test_heads_of_more_classes_have_a_table_of_their_own(project: Path, capsys):
+    wide = Head(np.ones((7, 8), np.float32), np.zeros(7, np.float32), "wide", counts=np.append(COUNTS, 5))
+    wide.save(project / "heads/wide.safetensors")
+    left_out = "left out, since their K is not 6: wide.safetensors; `"
+    for named in ([], ["train.npz", "heads"]):
+        code, out, err = finished(capsys, "evaluate", *named, "--cache", "test.npz", "--format", "json")
+        assert (code, "wide" in rows_of(out), left_out in err) == (0, False, True)
+    command = err.split("`")[1].split()
+    assert finished(capsys, *command[1:], "--cache", "test.npz")[0] == 0
+    code, _, err = finished(capsys, "evaluate", "train.npz", "heads/wide", "--cache", "test.npz")
+    assert (code, "training counts are of K = 6: evaluate heads of each number of classes" in err) == (
+        3,
+        True,
+    )
+    code, _, err = finished(capsys, "evaluate", "--cache", "test.npz", "--fail-under", "few=2")
+    assert (code, "different training counts, of 6 and of 7 classes: evaluate heads" in err) == (3, True)
 
 
 def test_against_a_stage_1_that_is_not_there(project: Path, capsys):

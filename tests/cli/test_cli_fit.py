@@ -351,7 +351,8 @@ def test_values_of_the_file_are_notes_where_the_method_has_no_use_for_them(proje
 
 def test_a_file_of_auto_serves_every_method(project: Path, capsys, error: Error):
     (project / "ltfix.toml").write_text(
-        '[fit]\nmethod = "auto"\nbudget = "60s"\nmethods = "ncm"\naverage = false\nval-per-class = 2\n'
+        '[fit]\nmethod = "auto"\nbudget = "60s"\nmethods = ["ncm", "ce"]\naverage = false\n'
+        "val-per-class = 2\n"
         '[compare]\nbudget = "60s"\nmethods = "ncm"\n[compare.set]\ntau = 0.7\n'
         "[sweep.set]\ntau = 0.5\nepochs = 1\n"
         '[extract]\naugment = "crop"\n[export]\nfeatures = true\ndata = "photos"\nto = "onnx"\n'

@@ -213,7 +213,8 @@ def test_the_card_tells_what_chose_the_head_and_not_what_was_tried(project, tmp_
     text = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if line.startswith("| selected"))
     assert row == (
-        "| selected | by mean class accuracy, on class-wise cuts, 90.0%, where it began 80.5%, chosen: lr |"
+        "| selected | by mean class accuracy, on class-wise cuts, 90.0%, where it began 80.5%, chosen: lr; "
+        "the choice was made there, which flatters it |"
     )
     assert "SHA-256 of the body's tensors, not of the file" in text
 

@@ -250,3 +250,6 @@ def test_pictures_that_came_later_end_to_end(tmp_path: Path, monkeypatch, capsys
     cached = ltfix.predict("ce.safetensors", "features/test")
     assert [one.label for one in found] == [one.label for one in cached]
     assert ltfix.evaluate("ce.safetensors", "features/test").heads[0]["all"] >= 0
+    capsys.readouterr()
+    assert cli.run(["predict", "ce.safetensors", "--data", "photos/test", "--device", "cpu"]) == 0
+    assert "label" in capsys.readouterr().out  # features/all is found, though features/train is there

@@ -314,7 +314,7 @@ def test_another_cache_tells_nothing_of_a_named_body(project: Path, tmp_path: Pa
     beside = list(ltfix.predict(head, "photos/test", cache="features/train", **asked))  # of two views
     assert [one.top for one in alone] == [one.top for one in beside]
     assert {one.label for one in beside} <= {"0", "1", "2"}
-    with pytest.raises(InputError, match="fitted on another cache"):
+    with pytest.raises(InputError, match="not fitted on these features"):
         ltfix.predict(head, "photos/test", cache="features/train")
 
 

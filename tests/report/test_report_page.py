@@ -120,7 +120,7 @@ def test_the_head_that_validation_chose_is_named_whatever_the_test_says():
         f"Chosen on validation, of 2 heads: <b><bdi>{worse}</bdi></b>, <b>72.0 %</b> mean class accuracy"
         in text
     )
-    assert "its start 50.0 %, on &lt;cuts&gt;." in text
+    assert "its start 50.0 %, on &lt;cuts&gt;; the choice was made on these, so this flatters it." in text
     assert "of different samples" not in text
     assert "Chosen on validation" not in make_page(subject(), name="mine")
     meta = {"selection": {**said, "on": "other cuts", "score": 0.9}}

@@ -121,10 +121,12 @@ def test_what_is_taken_is_averaged_with_class_means_that_the_start_does_not_clea
     field = [contender(UNCHANGED, 0, 0.8), contender("ce", 2, 0.9)]
     assert judged(field, right(0.79)).averaged  # 1.4 standard errors
     assert not judged(field, right(0.79), average=False).averaged
-    assert judged(field, right(0.79)).why.endswith("; averaged with the class means, which alone have 79.0")
+    assert judged(field, right(0.79)).why.endswith(
+        "; averaged with the class means, whose directions alone (not ncm) have 79.0"
+    )
     assert not judged(field, right(0.77)).averaged  # 2.4
     assert judged(field, right(0.77)).why.endswith(
-        "; not averaged with the class means, which alone have 77.0"
+        "; not averaged with the class means, whose directions alone (not ncm) have 77.0"
     )
 
 
@@ -287,7 +289,9 @@ def test_an_average_that_has_less_there_is_told_with_its_reason(draw_cache, monk
     selection = head.meta["selection"]
     less = 100 * (selection["auto"]["alone"] - selection["score"])
     why = selection["auto"]["why"]
-    assert re.search(r"the class means, which alone have \d+\.\d; the average has 25\.0, ", why)
+    assert re.search(
+        r"the class means, whose directions alone \(not ncm\) have \d+\.\d; the average has 25\.0, ", why
+    )
     assert f"{less:.1f} less than without them, and is taken all the same: class means fit no noise" in why
 
 

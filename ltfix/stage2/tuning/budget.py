@@ -179,9 +179,9 @@ def _part(material: Material, search: Search, asked: str, passes: float) -> Mate
     left += [f"{len(data):,} of {len(whole):,} samples"] if data is not whole else []
     settings = f"{search.settings:.0%} of the settings" if search.settings else "the published values alone"
     left += [settings] if search.settings < 1 else []
-    about = {"asked": asked, "passes": round(passes), "tuned_on": ", ".join(left)}
+    about = {"asked": asked, "passes": math.ceil(passes), "tuned_on": ", ".join(left)}
     material.progress.note(
-        f"budget {asked}, {passes:,.0f} passes: tuned on {about['tuned_on']}; fitted on all samples"
+        f"budget {asked}, {about['passes']:,} passes: tuned on {about['tuned_on']}; fitted on all samples"
     )
     return dataclasses.replace(
         material,

@@ -114,9 +114,12 @@ def decide(
     leaders = [c for c in field if not c.change or (fresh and c is best)]
     leads = [lead(c.correct, means, weights) for c in leaders]
     averaged = all(ahead <= EVIDENCE * error for ahead, error in leads)
-    told = f"{'' if averaged else 'not '}averaged with the class means"
+    told = f"{'' if averaged else 'not '}averaged with the class means"  # another rule than the method ncm
     return Verdict(
-        taken, averaged, table, f"{why}; {told}, which alone have {100 * float(weights @ means):.1f}"
+        taken,
+        averaged,
+        table,
+        f"{why}; {told}, whose directions alone (not ncm) have {100 * float(weights @ means):.1f}",
     )
 
 

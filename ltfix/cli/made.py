@@ -1,0 +1,104 @@
+"""The command that makes a head again, as far as its file tells."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltfix.records import record_of
+
+if TYPE_CHECKING:
+    from ltfix.heads.head import Head
+
+
+@dataclasses.dataclass
+class AutoBy:
+    """What ``auto`` tried, as a head it took tells."""
+
+    tried: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    left_out: dict[str, Any] = dataclasses.field(default_factory=dict)
+    averaged: bool = False
+
+
+@dataclasses.dataclass
+class ChosenBy:
+    """How a head's values were chosen."""
+
+    auto: AutoBy | None = None
+    chosen: list[str] = dataclasses.field(default_factory=list)
+    budget: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class FittedBy:
+    """What a head tells of how it was fitted, by the keys of its metadata."""
+
+    values: dict[str, dict[str, Any]]
+    parts: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    init: dict[str, Any] = dataclasses.field(default_factory=dict)
+    coordinates: dict[str, Any] = dataclasses.field(default_factory=dict)
+    asked: dict[str, Any] = dataclasses.field(default_factory=dict)
+    selection: ChosenBy = dataclasses.field(default_factory=ChosenBy)
+    calibration: dict[str, Any] | None = None
+    seed: int = 0
+
+
+def made(head: Head) -> Iterator[str]:
+    """The command of a head, all but where it went (InputError: its metadata are another tool's)."""
+    told = record_of(FittedBy, dict(head.meta), head.path)
+    calibration = told.calibration or {}
+    by = "one" if "all" in calibration.get("temperature", ()) else "shots"
+    if "of" in calibration:
+        yield from ("calibrate", f"heads/{calibration['of']}", "--val", f"features/{calibration.get('on')}")
+        yield from ("--by", by)
+        return
+    yield "fit"
+    auto = told.selection.auto
+    if auto is not None and (not told.values or auto.averaged):  # what no other command makes
+        yield from ("--method", "auto", *_among(auto))
+        if budget := told.selection.budget:  # a time would leave out something else each time
+            asked = f"{budget['passes']}p" if "passes" in budget else str(budget.get("asked"))
+            yield from ("--budget", asked)
+    else:
+        yield from _fit(head, told)
+    for name, value in told.asked.items():
+        flag = name.replace("_", "-")
+        yield from (f"--no-{flag}",) if value is False else (f"--{flag}", str(value))
+    if "file" in told.init:
+        beside = Path(head.path or "").parent / Path(str(told.init["file"])).name
+        yield from ("--init", str(beside if beside.exists() else beside.name))
+    if told.calibration is not None:
+        yield from ("--calibrate", by)
+    yield from ("--seed", str(told.seed))
+
+
+def _among(auto: AutoBy) -> Iterator[str]:
+    """The option that names what ``auto`` chose among, where that was not all methods."""
+    from ltfix.stage2.methods.registry import methods
+
+    every = {method.name for method in methods()}
+    asked = every & {*(str(row.get("method")) for row in auto.tried), *auto.left_out}
+    if asked and asked != every:
+        yield from ("--methods", ",".join(sorted(asked)))
+
+
+def _fit(head: Head, told: FittedBy) -> Iterator[str]:
+    from ltfix.cli.commands import load
+    from ltfix.cli.signature import options
+    from ltfix.stage2.methods.registry import installed_method
+
+    flags = {parameter.name: parameter.flag for parameter in options(load("fit")).values()}
+    method, loss = installed_method(head.method), told.parts.get("loss")
+    yield from ("--method", head.method)
+    if method is not None and method.loss is not None and loss not in (None, method.loss.identity):
+        yield from ("--loss", str(loss))
+    for name, found in told.values.items():
+        if found.get("from", "default") != "default":
+            text = str(found.get("value"))
+            text = text.lower() if isinstance(found.get("value"), bool) else text
+            yield from (flags[name], text) if name in flags else ("--set", f"{name}={text}")
+    for name in told.selection.chosen:
+        if name in told.coordinates:
+            yield from (flags[name], str(told.coordinates[name]))
