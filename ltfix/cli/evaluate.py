@@ -132,16 +132,24 @@ def _with_baseline(gates: GateOptions, output: Path | None) -> tuple[GateOptions
 
     Raises:
         UsageError: it is one that is there: a build that misses would replace it.
+        InputError: the baseline is not there, and ``output`` is another file or none.
     """
-    from ltfix.errors import UsageError
+    from ltfix.errors import InputError, UsageError
 
-    if not (gates.baseline and output and output.resolve() == gates.baseline.resolve()):
+    last = gates.baseline
+    if last is None or gates.max_drop is None:  # of which one is told to be idle
         return gates, False
-    if gates.baseline.exists():
+    there, same = last.exists(), output is not None and output.resolve() == last.resolve()
+    if there and same:
         hint = "write another file, and put it in the baseline's place where the gates hold"
-        raise UsageError(
-            "this is the baseline, which a build that misses would replace", where="output", hint=hint
-        )
+        what = "this is the baseline, which a build that misses would replace"
+        raise UsageError(what, where="output", hint=hint)
+    if not there and not same:
+        command = f"ltfix evaluate … --format json --output {shlex.quote(str(last))}"
+        hint = f"a first build has no baseline; `{command}` writes one"
+        raise InputError("no such file or folder", where=last, hint=hint)
+    if there:
+        return gates, False
     console.note(f"{output} is not there yet: held to no earlier build, written where the gates hold")
     return dataclasses.replace(gates, baseline=None, max_drop=None), True
 

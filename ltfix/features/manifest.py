@@ -196,7 +196,7 @@ def _no_manifest(folder: Path) -> InputError:
     if (folder / PARTIAL).exists():
         return InputError("an unfinished feature cache", where=folder, hint=read_partial(folder).next)
     if (folder / SAMPLES).exists():
-        hint = "restore it, or make the cache anew: `ltfix extract … overwrite=True`"
+        hint = "restore it, or make the cache anew: `ltfix.extract(..., overwrite=True)`"
         return InputError("a feature cache whose manifest.json is gone", where=folder, hint=hint)
     below = sorted(path.parent.name for path in folder.glob(f"*/{NAME}"))
     inside = f"one of the folders in it? {', '.join(below[:5])}" if below else None

@@ -567,19 +567,19 @@ def test_a_missed_build_never_takes_the_place_of_its_baseline(
 
 
 def test_gates_of_the_file_and_a_first_build(project: Path, capsys: pytest.CaptureFixture[str]):
-    argv, last = ["evaluate", "heads/tau-norm.safetensors", "--cache", "test.npz"], Path("last.json")
-    own = '[evaluate]\nbaseline = "last.json"\nmax-drop = { few = 1.0 }\n'
+    argv, last = ["evaluate", "heads/tau-norm.safetensors", "--cache", "test.npz"], Path("base.json")
+    own = '[evaluate]\nbaseline = "base.json"\nmax-drop = { few = 1.0 }\n'
     Path("ltfix.toml").write_text(own)
     code, _, err = finished(capsys, *argv)
-    assert (code, "`ltfix evaluate … --format json --output last.json` writes one" in err) == (3, True)
+    assert (code, "`ltfix evaluate … --format json --output base.json` writes one" in err) == (3, True)
     assert finished(capsys, *argv, "--config", os.devnull)[0] == 0
-    first = [*argv, "--format", "json", "--output", "last.json"]
+    first = [*argv, "--format", "json", "--output", "base.json"]
     assert finished(capsys, *first, "--fail-under", "few=100")[0] == 1
     assert not last.exists(), "a build that misses is no baseline"
     code, _, err = finished(capsys, *first)
     assert (code, err.splitlines()[0]) == (
         0,
-        "ltfix: last.json is not there yet: held to no earlier build, written where the gates hold",
+        "ltfix: base.json is not there yet: held to no earlier build, written where the gates hold",
     )
     assert "gates" not in json.loads(last.read_text())
     code, out, _ = finished(capsys, *argv, "--format", "json")

@@ -156,7 +156,9 @@ class TestOverwrite:
             UsageError, match=r"cache without its manifest is there .*: overwrite=True replaces"
         ):
             CacheWriter(tmp_path / "c", make_plan())
-        with pytest.raises(InputError, match=r"whose manifest.json is gone .*make the cache anew"):
+        with pytest.raises(
+            InputError, match=r"whose manifest.json is gone .*anew: `ltfix.extract\(\.\.\., overwrite=True\)`"
+        ):
             describe(tmp_path / "c")
         CacheWriter(tmp_path / "c", make_plan(), overwrite=True)
         assert sorted(contents(tmp_path / "c")) == ["partial.json"]
