@@ -149,10 +149,10 @@ def read_values(here: Invocation) -> dict[str, Any]:
     return {**shared, **own}
 
 
-def of_extract(*keys: str) -> list[str]:
-    """What the file has for these options of ``extract``, paths as seen from here."""
-    file = current().file
-    own = {} if file is None else read_tables(file, "extract", may_set("extract"))[1]
+def of_extract(*keys: str, project: Path = Path()) -> list[str]:
+    """What the file, else the project's, has for these options of ``extract``, paths as seen from here."""
+    file = current().file or project / FILE_NAME
+    own = read_tables(file, "extract", may_set("extract"))[1] if file.is_file() else {}
     return [own[key] for key in keys if key in own]
 
 

@@ -46,7 +46,9 @@ def export(
         cache=cache or fitted_on(head, work),
         test=test or usual(work, "test"),
         progress=console.progress(),
-        request=dataclasses.replace(request, said=config.of_extract("backbone", "checkpoint")),
+        request=dataclasses.replace(
+            request, said=config.of_extract("backbone", "checkpoint", project=head.parent.parent)
+        ),
     )
     if format == "json":
         told = {"checked_on": written.checked_on, "difference": written.difference, "usage": written.usage}

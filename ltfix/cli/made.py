@@ -60,7 +60,7 @@ def made(head: Head) -> Iterator[str]:
         yield from ("--method", "auto", *_among(auto))
         if budget := told.selection.budget:  # a time would leave out something else each time
             asked = f"{budget['passes']}p" if "passes" in budget else str(budget.get("asked"))
-            yield from ("--budget", asked)
+            yield from ("--budget", asked, "--save-heads", f"auto-{asked}")  # WORK/auto may be of another
     else:
         yield from _fit(head, told)
     for name, value in told.asked.items():

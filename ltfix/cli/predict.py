@@ -60,10 +60,10 @@ def predict(
 
     if probs is not None:
         formats.check_probabilities(probs)
-    said = config.of_extract("backbone", "checkpoint")
+    model = named_head(model, work)
+    said = config.of_extract("backbone", "checkpoint", project=model.parent.parent)
     request = dataclasses.replace(of_its_run(request), device=run.device, said=said)
     shown = console.progress() if output is not None or not sys.stdout.isatty() else _Notes()
-    model = named_head(model, work)
     found = ask(model, data, cache=cache or fitted_on(model, work), request=request, progress=shown)
     if "torch" in sys.modules:  # what a head says of cached features needs none
         from ltfix.compute import use_threads

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ltfix
-from ltfix.cli import run
+from ltfix.cli import config, run
 from ltfix.errors import UsageError
 from ltfix.exporting.body import RecordedBody, _named
 from ltfix.exporting.request import ExportRequest
@@ -69,3 +69,11 @@ def test_the_weights_of_the_configuration_file_are_used(tmp_path: Path, monkeypa
     assert named["checkpoint"] == Path("there/w.safetensors")
     with pytest.raises(UsageError, match=r"other\.safetensors, which is not here: say where it is: check"):
         _named(RecordedBody(name="resnet18", weights="other.safetensors"), None, asked[0])
+
+
+def test_the_file_of_the_heads_project_is_read_from_elsewhere(tmp_path: Path, monkeypatch):
+    (tmp_path / "ltfix.toml").write_text('[extract]\ncheckpoint = "w/body.safetensors"\n')
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    assert config.of_extract("backbone", "checkpoint", project=Path("..")) == ["../w/body.safetensors"]
+    assert config.of_extract("checkpoint") == []

@@ -222,7 +222,9 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
             },
         )
     ]
-    assert told[2] == "fit --method auto --methods ce --budget 312p --init los.safetensors --seed 3"
+    assert told[2] == (
+        "fit --method auto --methods ce --budget 312p --save-heads auto-312p --init los.safetensors --seed 3"
+    )
     for foreign in ({"auto": "yes"}, {"auto": {"tried": ["x"]}}, {"auto": {"left_out": [{}]}}, {"budget": 3}):
         with pytest.raises(InputError):
             list(report.made(make_head(method="any", meta={**seed, "selection": foreign})))
