@@ -34,6 +34,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "arrays apart": (lambda: ltfix.fit(*XY), r"cache must be .*are one argument: \(X, y\)"),
     "arrays apart, and a method": (lambda: ltfix.fit(*XY, "ce"), r"fit\(cache, method, …\); .*\(X, y\)"),
     "arrays apart, of two caches": (lambda: ltfix.compare(XY, *XY), r"test must be .*: \(X, y\)"),
+    "a module for a head": (
+        lambda: ltfix.Method("x", "s", "me", head=ltfix.SAMNLinear),
+        r"a head is a name or a Part, no .* \(docs/design\.md\)",
+    ),
     "seeds of one fit": (lambda: ltfix.fit(XY, seeds=3), "no value 'seeds' .*: in Python seed=3"),
     "a seed of several": (
         lambda: ltfix.compare(XY, XY, ["ce"], seed=3),

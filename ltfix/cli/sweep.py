@@ -54,6 +54,9 @@ def sweep(
     if not over:
         raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
     grid, options, values = look_up(method, over, loss, set_, options)
+    for text, points in zip(over, grid.values(), strict=True):
+        if ".." in text and ":" not in text and len(points) == 2:
+            console.note(f"{text} is {' and '.join(points)}, two a decade: {text}:5 is five points")
     console.claim_results(table.output, plot, overwrite=run.overwrite)
     cache, held = (
         locate(table.train, table.work, "train", "--train CACHE", table),

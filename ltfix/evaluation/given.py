@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ltfix.errors import InputError
+from ltfix.features.manifest import is_cache
 from ltfix.features.provenance import demand_alike
 from ltfix.features.read import CacheLike, FeatureCache, open_cache
 from ltfix.files import completed
@@ -66,6 +67,13 @@ def open_given(path: HeadOrPath) -> Head | FeatureCache:
     return open_cache(path) if "features" in tensors else load_head(path)
 
 
+def heads_in(item: HeadOrPath) -> Sequence[HeadOrPath]:
+    """The heads of a folder that is no cache, as `compare` keeps them; of anything else none."""
+    path = Path(item) if isinstance(item, str | Path) else Path()
+    own = path != Path() and path.is_dir() and not is_cache(path)
+    return sorted(path.glob("*.safetensors")) if own else []
+
+
 def open_together(
     heads: HeadOrPath | Sequence[HeadOrPath] | None, cache: CacheLike
 ) -> tuple[list[Head | FeatureCache], FeatureCache]:
@@ -75,7 +83,7 @@ def open_together(
         InputError: one is neither, or torn.
     """
     given = [heads] if isinstance(heads, Head | FeatureCache | str | Path) else heads or []
-    opened = [open_given(item) for item in given]
+    opened = [open_given(one) for item in given for one in (heads_in(item) or [item])]
     known = next((item.classes for item in opened if item.classes), () if opened else None)
     return opened, open_cache(cache, known)
 

@@ -66,8 +66,8 @@ def evaluate(
     ...
 
     Args:
-        heads: one or several of: a Head, the path of one, or a training cache, which stands for its
-            stage-1 classifier and its counts. None or empty: the cache's own stage-1 classifier.
+        heads: one or several of: a Head, the path of one or of a folder of them, or a training cache, which
+            stands for its stage-1 classifier and its counts. None or empty: the cache's own classifier.
         cache: the features to measure on, their path, or arrays ``(X, y)``.
         report: a name of ``ltfix.evaluation.reports.BUILT_IN``, or of an installed extension's.
         many, few: Many is n > many, Few is n < few, n the training samples of a class.
@@ -213,7 +213,9 @@ def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet, no_star
             raise UsageError(f"no row of stage 1: {no_start}", where=f"against={against}", hint=hint)
         first = f"the heads began with {rows[0].name}: against={rows[0].name}"
         near = nearest(str(against), [row.name for row in rows])
-        hint = first if began else f"{near}; of a head that is no row its file, as heads/NAME.safetensors"
+        hint = (
+            first if began else f"a head that is no row goes by its file, as heads/NAME.safetensors; {near}"
+        )
         raise InputError(f"no row and no file is {str(against)!r}", where="against", hint=hint)
     opened = against if isinstance(against, Head | FeatureCache) else open_given(against)
     head = opened.head if isinstance(opened, FeatureCache) else opened

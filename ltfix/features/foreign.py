@@ -62,7 +62,8 @@ def names_in(found: Iterable[str], where: Path, keys: Keys) -> dict[str, str]:
         return own
     shown = sorted(names)
     holds = ", ".join(shown[:6]) + (", …" if len(shown) > 6 else "") if shown else "nothing"
-    hint = "a cache has features [n, D] or [n, V, D] and labels [n]; features_key=… names them"
+    lacks = " and ".join(f"{name}_key=…" for name in USUAL if name not in own)
+    hint = f"a cache has features [n, D] or [n, V, D] and labels [n]; {lacks} names what is called otherwise"
     raise InputError(f"no tensor {' and no tensor '.join(missing)}; it holds {holds}", where=where, hint=hint)
 
 

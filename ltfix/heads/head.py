@@ -169,6 +169,8 @@ class Head:
     def save(self, path: Path | str, *, overwrite: bool = True) -> str:
         """Write the head file atomically; equal heads give equal bytes, whose SHA-256 is returned.
 
+        A file that is there is replaced, unless ``overwrite=False``.
+
         Raises:
             UsageError, EnvironmentFault: something is there unasked, or it cannot be written.
             InputError: a value is not finite, or the shapes do not fit each other; nothing is written.

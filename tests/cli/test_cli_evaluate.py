@@ -126,7 +126,10 @@ def test_against_a_stage_1_that_is_not_there(project: Path, capsys):
 
 def test_against_a_name_that_no_row_has_is_told_which_there_are(project: Path, capsys):
     argv = ["evaluate", "train.npz", "heads/ce.safetensors", "--cache", "test.npz", "--against"]
-    hints = {"probe": "the heads began with stage-1: --against stage-1", "cee": "did you mean ce?; of a head"}
+    hints = {
+        "probe": "the heads began with stage-1: --against stage-1",
+        "cee": "a head that is no row goes by its file, as heads/NAME.safetensors; did you mean ce?",
+    }
     for name, hint in hints.items():
         code, _, err = finished(capsys, *argv, name)
         told = f"ltfix: error: no row and no file is {name!r} (--against): {hint}"

@@ -62,6 +62,7 @@ def test_what_a_file_lacks(error: Error):
 def test_arrays_under_other_names(error: Error, capsys):
     keys = ["--features-key", "feats", "--labels-key", "fine"]
     assert error("fit", "odd.npz")[0] == 3
+    assert "labels [n]; --labels-key … names what" in error("fit", "odd.npz", *keys[:2])[1]
     assert cli.run(["fit", "odd.npz", "--method", "ncm", *keys]) == 0
     capsys.readouterr()
     assert cli.run(["evaluate", "odd.npz", "heads/ncm.safetensors", "--cache", "test.npz", *keys]) == 0
@@ -137,6 +138,18 @@ def scaled(logits, labels, scale):
             "`ltfix compare --help`",
         ),
         (
+            "fit usual.npz --method ce --loss number.py:NUMBER",
+            "number.py:NUMBER is of type int (--loss): a loss is a function of logits and labels",
+        ),
+        (
+            "compare --train usual.npz --test usual.npz --methods samn:lr=x",
+            "lr must be a number, found 'x' (samn:lr=x)",
+        ),
+        (
+            "sweep --train usual.npz --method los --over delta=0.5,2",
+            "delta = 2 is out of range (--over delta): it must be 0 to 1",
+        ),
+        (
             "methods auto",
             "auto is no method but a choice among them (ltfix methods NAME): "
             "`ltfix fit TRAIN --method auto` makes it",
@@ -146,4 +159,5 @@ def scaled(logits, labels, scale):
 )
 def test_what_is_written_otherwise_is_told_how(error: Error, argv: str, told: str):
     Path("scaled.py").write_text(SCALED)
+    Path("number.py").write_text("NUMBER = 3")
     assert error(*argv.split()) == (2, told)

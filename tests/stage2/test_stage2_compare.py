@@ -281,6 +281,11 @@ def test_what_was_chosen_for_the_first_seeds_holds_for_later_ones(
     run(1, tmp_path / "a")
     grown = run(3, tmp_path / "a", ["los", "ncm"])
     assert tuned == ["ncm"]
+    rows = ltfix.evaluate([pair[0], tmp_path / "a"], pair[1]).heads
+    assert [row["name"] for row in rows][1:] == [
+        *(f"los-epochs3-tuned-s{i}" for i in range(3)),
+        "ncm-s0",
+    ]
     whole = run(3, tmp_path / "b", ["los", "ncm"])
     assert sorted(tuned) == ["los", "ncm"]
     chosen = [

@@ -41,6 +41,7 @@ def test_another_loss_and_tuning_are_in_the_name():
     options = Options(init="probe", normalize="l2")
     assert head_name(resolve(find_method("ce"), {}), options=options) == "ce-probe-l2"
     assert head_name(resolve(find_method("ce"), {}), options=Options(normalize="none")) == "ce-raw"
+    assert head_name(resolve(find_method("samn"), {"projection": "none"})) == "samn-freq-no-projection"
 
 
 def test_names_of_the_methods_are_apart_and_fit_a_file_system():

@@ -94,11 +94,13 @@ def test_notes_name_their_method_and_are_said_once():
     shared.within("los").note("2 of 4 classes have no training sample")
     shared.within("los").note("2 of 4 classes have no training sample")
     shared.within("ce").note("ce is worse on the validation samples")
+    shared.within("samn+los-freq").note("samn+los: the fit unlearned much")
     shared.within(None).note("of all")
     shared.within("quiet", quiet=True).note("nothing")
     assert count.said == [
         "los: 2 of 4 classes have no training sample",
         "ce is worse on the validation samples",
+        "samn+los-freq: the fit unlearned much",
         "of all",
     ]
 

@@ -163,6 +163,13 @@ def test_methods_without_training_and_whole_numbers(pair):
     assert [p["values"]["tau"] for p in taus.points] == [0.0, 0.5, 1.0]
     words = sweep(pair[0], "samn", {"metric": ["freq", "norm"]}, test=pair[1], values={"epochs": 1})
     assert [p["values"]["metric"] for p in words.points] == ["freq", "norm"]
+    flat = sweep(
+        (np.eye(3, 8)[[0] * 9 + [1] * 5 + [2] * 3], [0] * 9 + [1] * 5 + [2] * 3),
+        "tau-norm",
+        {"tau": "0.1..1"},
+    )
+    assert [p["values"]["tau"] for p in flat.points] == pytest.approx([0.1, 0.316228, 1.0])
+    assert flat.spreads[0]["all"] == {"range": 0.0, "best": None, "worst": None}
     rounded = sweep(pair[0], "ce", {"epochs": ["1", "1.41421", "2.2"]}, test=pair[1])
     assert [p["values"]["epochs"] for p in rounded.points] == [1, 2]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ltfix.errors import UsageError
 from ltfix.stage2.losses.loss import Settings
-from ltfix.stage2.methods.own import own_loss, parameters
+from ltfix.stage2.methods.own import own_loss, parameters, told
 
 
 class Autograd:
@@ -58,7 +58,9 @@ class Autograd:
         try:
             found = self.function(z, y, **self.more[m])
         except Exception as err:
-            raise self._wrong(f"it fails: {type(err).__name__}: {err}") from err
+            code = getattr(self.function, "__code__", getattr(type(self.function).__call__, "__code__", None))
+            why = told(err, getattr(code, "co_filename", ""))
+            raise self._wrong(f"it fails on logits {list(z.shape)}, labels {list(y.shape)}: {why}") from err
         if not isinstance(found, Tensor) or found.numel() != 1:
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise self._wrong(f"it gives {shape}, not one number: the mean loss of the samples")

@@ -34,7 +34,8 @@ def find_part(kind: str, part: Part | str | Callable[..., Any], whose: str = "")
         return PARTS[kind][name]
     word = "post-hoc step" if kind == "posthoc" else kind
     what = f"{whose} names an unknown {word} {name!r}" if whose else f"unknown {word} {name!r}"
-    raise UsageError(what, hint=nearest(str(name), PARTS[kind]))
+    own = f"a {word} is a name or a Part, no {type(part).__name__} (docs/design.md)"
+    raise UsageError(what, hint=nearest(name, PARTS[kind]) if isinstance(part, str | Part) else own)
 
 
 def find_start(given: Any) -> Part:

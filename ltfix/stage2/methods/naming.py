@@ -29,8 +29,8 @@ def head_name(
     for name, value in spec.items():
         if name != "metric" and values.origin[name] != "default" and values[name] != value.default:
             word = str(values[name]) if value.choices else f"{values[name]:g}"
-            is_word = value.choices and word != "none"
-            parts.append(word if is_word else name.replace("_", "") + word)
+            named = name.replace("_", "")
+            parts.append(f"no-{named}" if word == "none" else word if value.choices else named + word)
     options, plain = options or Options(), Options()
     words = [getattr(options, name) for name in APART if getattr(options, name) != getattr(plain, name)]
     words = [Path(getattr(word, "name", word)).stem for word in words] + (

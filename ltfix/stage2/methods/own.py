@@ -73,6 +73,12 @@ def from_file(text: str, where: str) -> Any:
     return getattr(module, name)
 
 
+def told(err: Exception, file: str) -> str:
+    """What went wrong in code of the user's, and in which line of the file."""
+    lines = [f.lineno for f in traceback.extract_tb(err.__traceback__) if f.filename == file]
+    return f"{type(err).__name__}: {err}" + (f", in line {lines[-1]}" if lines else "")
+
+
 @functools.lru_cache(maxsize=16)
 def _module(path: Path, sha256: str) -> ModuleType:
     name = f"ltfix_own_{path.stem}_{sha256[:12]}"
@@ -86,9 +92,7 @@ def _module(path: Path, sha256: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as err:
         del sys.modules[name]
-        lines = [f.lineno for f in traceback.extract_tb(err.__traceback__) if f.filename == str(path)]
-        told = f"{type(err).__name__}: {err}" + (f", in line {lines[-1]}" if lines else "")
-        raise UsageError(f"the file fails: {told}", where=path) from err
+        raise UsageError(f"the file fails: {told(err, str(path))}", where=path) from err
     finally:
         sys.path.remove(str(path.parent))
     return module

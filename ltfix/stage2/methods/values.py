@@ -101,6 +101,9 @@ def find_loss(loss: LossLike) -> Part:
         if isinstance(loss, Method):
             hint = f"it goes in a method's place: method={named}, among several as {named}"
             raise UsageError(f"{named} is a Method, not a loss", where="loss", hint=hint)
+        if not (isinstance(loss, str | Part) or callable(loss)):
+            hint = "a loss is a function of logits and labels"
+            raise UsageError(f"{named} is of type {type(loss).__name__}", where="loss", hint=hint)
     if isinstance(loss, str) and loss not in LOSSES:
         raise UsageError(f"unknown loss {loss!r}", where="loss", hint=nearest(loss, LOSSES))
     return find_part("loss", loss)

@@ -67,7 +67,12 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
         )
         usable = {key: value for key, value in shared.items() if key in method.values(shared)}
         unused -= set(usable)
-        values, tuned = resolve(method, {**usable, **given}), tune and searches(method)
+        try:
+            values, tuned = resolve(method, {**usable, **given}), tune and searches(method)
+        except UsageError as err:
+            if err.where not in given:
+                raise
+            raise UsageError(err.what, where=str(text), hint=err.hint) from err
         entry = Entry(head_name(values, loss=loss and str(method.loss), tuned=tuned), values, tuned)
         if entry.name in found:
             raise UsageError(f"{entry.name} is asked for twice", where="methods")

@@ -77,6 +77,7 @@ def grid_of(
         if name not in specs:
             hint = nearest(name, specs)
             raise UsageError(f"method {found.name} has no value {name!r}", where=where, hint=hint)
+    over = {n: parse_over(f"{n}={at}")[1] if isinstance(at, str) else at for n, at in over.items()}
     grid = {name: _read(name, points, specs[name]) for name, points in over.items()}
     size = math.prod(len(points) for points in grid.values())
     if size > MOST_POINTS:
@@ -92,7 +93,7 @@ def grid_of(
 def _read(name: str, points: Sequence[Any], spec: Value) -> list[Any]:
     """The points of one value, checked and in its own kind; whole-number values are rounded."""
     whole = isinstance(spec.default, int) and not spec.choices
-    return list(dict.fromkeys(spec.read(name, _rounded(point) if whole else point) for point in points))
+    return list(dict.fromkeys(spec.read(name, _rounded(p) if whole else p, f"over={name}") for p in points))
 
 
 def _rounded(point: Any) -> Any:

@@ -166,8 +166,8 @@ def _point(bench: Bench, runs: Sequence[Head]) -> dict[str, Any]:
 def _move(name: str, grid: Mapping[str, Sequence[Any]], points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """By how much one value moves the result while the others stay: best minus worst, mean over the others.
 
-    ``best`` and ``worst`` are where the mean over the others is largest and smallest. Points that diverged
-    are counted, and left out of the rest.
+    ``best`` and ``worst`` are where the mean over the others is largest and smallest; None where it does not
+    move. Points that diverged are counted, and left out of the rest.
     """
     found: dict[str, Any] = {"value": name, "diverged": sum(point["diverged"] for point in points)}
     shape = [len(values) for values in grid.values()]
@@ -177,6 +177,8 @@ def _move(name: str, grid: Mapping[str, Sequence[Any]], points: Sequence[dict[st
         ranges = [np.nanmax(line) - np.nanmin(line) for line in lines if np.isfinite(line).any()]
         sound = [column[np.isfinite(column)] for column in lines.T]
         level = {p: float(column.mean()) for p, column in zip(grid[name], sound, strict=True) if len(column)}
+        if len(set(level.values())) == 1 < len(level):
+            level = {}
         found[key] = {
             "range": float(np.mean(ranges)) if ranges else None,
             "best": max(level, key=level.__getitem__, default=None),

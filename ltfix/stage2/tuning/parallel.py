@@ -83,6 +83,9 @@ class _Within:
     def describe(self, text: str) -> None: ...
 
     def note(self, text: str) -> None:
+        first = text.split(maxsplit=1)[0].rstrip(":")  # the method, say, of which this is one row
+        if f"{self.name}-".startswith(f"{first}-"):
+            text = f"{self.name}{text.removeprefix(first)}"
         known = self.name is None or self.name in text
         if not self.quiet:
             self.shared.note(text if known else f"{self.name}: {text}")
