@@ -101,8 +101,9 @@ CAO = "--model cifar_resnet32 --lr 0.1 --schedule steps --warmup-epochs 5 --batc
 ALWAYS = (
     "last epoch, never the best on test images, which most published numbers are",
     "batch norm stays frozen in stage 2, where the published codes let it move",
-    "two stored views of an image in stage 2, where the published codes crop anew at every step",
 )
+VIEWS = "{} stored view{} of an image in stage 2, where the published codes crop anew at every step"
+DRAWN = "the paper keeps the first images of a class (--imbalance-order first), cifar100_lt drawn ones"
 GLMC = "--model cifar_resnet32_w64 --recipe glmc --epochs 200"
 SLAS = {100: "las", 50: "las:eps_head=0.3:eps_tail=0", 10: "las:eps_head=0.2:eps_tail=0"}
 MISLAS = {
@@ -134,7 +135,6 @@ TABLES = {
         },
         [
             "the authors' released code at factor 100: CE 48.3, CE+SAMN 54.6, GLMC+SAMN 57.9",
-            "the paper keeps the first images of a class (--imbalance-order first), cifar100_lt drawn ones",
         ],
     ),
     "los": Table(
@@ -252,6 +252,8 @@ def main() -> int:
             factors = ", ".join(map(str, table.factors))
             print(f"{name:14s} {table.title}{f'; imbalance factors {factors}' if any(table.factors) else ''}")
         return 0
+    if given.quick and training:
+        sys.exit(f"reproduce: --quick trains no backbone, so it takes no {' '.join(training)}")
     table = TABLES[given.table]
     began = time.perf_counter()
     factor = table.factors[0] if given.factor is None else given.factor
@@ -268,7 +270,8 @@ def main() -> int:
             )
         found = {name: maker.rows(name, _methods(table, name, factor)) for name in table.runs}
     except LtfixError as err:
-        sys.exit(f"reproduce: {err}")
+        other = "name another folder by --out OTHER" if "folder=" in (err.hint or "") else err.hint
+        sys.exit(f"reproduce: {LtfixError(err.what, where=err.where, hint=other)}")
     report = list(_lines(table, factor, found))
     print("\n".join([f"**{table.title}**, imbalance factor {factor or 'of the data'}", "", *report, ""]))
     for line in (*maker.notes, *ALWAYS, *table.differs):
@@ -321,6 +324,8 @@ class _Quick:
             f"stage 2 alone, on {given.features[0].name}: another backbone than the paper's, so compare what "
             "each row has above stage 1, not the accuracies; rows of other backbones are left out"
         ]
+        views = ltfix.open_cache(given.features[0]).features.shape[1]
+        self.notes.append(VIEWS.format(views, "s" * (views > 1)))
 
     def rows(self, run: str, methods: Sequence[str | None]) -> dict[str, Any]:
         """By method what `compare` found; "" is stage 1."""
@@ -339,7 +344,8 @@ class _Images:
         self.runs: Path = given.runs or given.out / "runs"
         self.cut = _cut(given.data, factor)
         self.suffix = f"-if{factor}" if factor not in (0, 100) else ""
-        self.notes: list[str] = []
+        self.notes: list[str] = [VIEWS.format(2, "s")]
+        self.notes += [DRAWN] if given.table == "samn" and given.data == "cifar100_lt" else []
 
     def rows(self, run: str, methods: Sequence[str | None]) -> dict[str, Any]:
         """By method what `compare` found; nothing where the run is not there."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from ltfix.cli import console, gating
 from ltfix.cli.caches import locate, locate_val
-from ltfix.cli.options import GateOptions, PlotFile, TableOptions, pairs
+from ltfix.cli.options import GateOptions, PlotFile, TableOptions, pairs, refuse_options
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
 
@@ -110,9 +110,9 @@ def look_up(
     from ltfix.stage2.tables.entries import SCORES, entries
 
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    options, values = options.beside(set_)
+    refuse_options(set_)
     options.demand_tuning()
-    entries(asked, values, tune=options.tune)
+    entries(asked, set_, tune=options.tune)
     if gates.fail_under is not None:
         gate.parse_gates(gates.fail_under, known=SCORES)
-    return asked, options, values
+    return asked, options, dict(set_)

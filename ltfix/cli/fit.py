@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ltfix.cli import config, console
 from ltfix.cli.caches import locate, locate_val
 from ltfix.cli.inspect import written
-from ltfix.cli.options import ArrayNames, LossName, ValCache, WorkFolder, WrittenFormat, pairs
+from ltfix.cli.options import ArrayNames, LossName, ValCache, WorkFolder, WrittenFormat, pairs, refuse_options
 from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.catalog import TRAINING
@@ -173,6 +173,7 @@ def given_values(
 
     used = entry.values({**typed, **pairs})
     console.refuse_unused([name for name in typed if name not in used], f"method {entry.name}")
+    refuse_options(pairs, used)
     given = {name: value for name, value in typed.items() if name in used}
     origins = {name: str(config.origin(name)) for name in given}
     source = str(config.origin("set"))

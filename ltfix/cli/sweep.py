@@ -115,8 +115,7 @@ def look_up(
         if name in grid:
             raise UsageError(f"{name} is swept twice", where=f"--over {text}")
         grid[name] = points
-    options, values = options.beside(set_)
     entry = with_loss(find_method(method), loss)
-    values, _ = given_values(entry, {}, values)
+    values, _ = given_values(entry, {}, set_)
     grid_of(method, loss, grid, values)
     return grid, options, values

@@ -93,7 +93,8 @@ def _latex(table: Table) -> str:
         r"\midrule",
     ]
     for i, row in enumerate(table.cells()):
-        cells = [_tex(cell.strip().replace(" †", "†")) for cell in row]
+        minus = [re.sub(r"(?<![\w.-])-(?=\d)", "−", cell.strip()) for cell in row]
+        cells = [_tex(cell.replace(" †", "†")) for cell in minus]
         lines.append(
             " & ".join(rf"\textbf{{{c}}}" if (i, j) in best else c for j, c in enumerate(cells)) + r" \\"
         )

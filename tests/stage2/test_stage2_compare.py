@@ -110,6 +110,7 @@ def test_rows_are_tested_against_one_of_them(pair, tmp_path: Path):
     }
     again = compare(*pair, asked, seeds=2, values=FAST, against="ce-epochs2", folder=tmp_path)
     assert [row["against"] for row in again.rows] == [row["against"] for row in found.rows]
+    assert "(paired t-test, Holm-corrected" in found.render("latex")
     named = compare(*pair, asked, seeds=2, values=FAST, against="ce", folder=tmp_path)
     assert named.about["against"] == "ce-epochs2"
     with pytest.raises(UsageError, match=r"no row is called prob \(against\): known: ce-epochs2, stage-1$"):
@@ -556,6 +557,7 @@ def test_of_equal_rows_the_start_is_the_best_on_validation():
 
 def test_differences_stand_below_each_other(pair):
     found = compare(*pair, ["ce", "crt"], seeds=1, values=FAST, against="ce")
+    assert "of this one seed (McNemar's test with the correction for continuity, Holm-corrected" in str(found)
     (table, *_) = found.tables()
     shown = [row["marked"] for row in table.rows if "marked" in row]
     assert len(shown) == 2

@@ -168,7 +168,7 @@ class Material:
             self.data,
             self.held,
             seed=self.seed,
-            seen=self.train.head is not None,
+            seen=True if self.train.head is not None else None if self.given is not None else False,
             fraction=self.options.val_fraction or FRACTION,
             per_class=self.options.val_per_class,
             stream=self.options.stream,

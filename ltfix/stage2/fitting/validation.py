@@ -121,7 +121,7 @@ def validation_samples(
     held: FeatureCache | None,
     *,
     seed: int,
-    seen: bool,
+    seen: bool | None,
     fraction: float = FRACTION,
     per_class: int | None = None,
     folds: int = 1,
@@ -131,7 +131,8 @@ def validation_samples(
     """A validation cache, else ``folds`` class-wise cuts of the training samples.
 
     Args:
-        seen: a backbone trained on the samples that are cut, so that only the order of scores counts.
+        seen: a backbone trained on the samples that are cut, so that only the order of scores counts (None:
+            maybe).
         stream: how a validation cache is read, as :meth:`Features.of` has it.
 
     Raises:
@@ -152,6 +153,8 @@ def validation_samples(
     share = f"{per_class} samples a class" if per_class is not None else f"{fraction:.0%}"
     cuts = "class-wise cut" if folds == 1 else f"{folds} class-wise cuts"
     where = f"{cuts} of the training samples ({share})"
-    if seen:
+    if seen is None:
+        where += "; if the backbone was trained on them, its level is inflated, only the order counts"
+    elif seen:
         where += ", which the backbone has seen: its level is inflated, only the order counts"
     return [Validation(data.subset(train), data.subset(aside), where) for train, aside in parts]

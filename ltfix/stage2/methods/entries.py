@@ -43,7 +43,7 @@ METHODS = (
     Method(
         "samn+las",
         "SAMN's head with label-aware smoothing (SLAS+SAMN)",
-        "SAMN, CVPR 2026",
+        "SAMN, CVPR 2026, with MiSLAS's smoothing, CVPR 2021",
         head="samn",
         loss="las",
         defaults={"eps_head": 0.01, "eps_tail": 0.0},

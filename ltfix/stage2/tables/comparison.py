@@ -18,7 +18,8 @@ _COST = "Fit s: wall seconds of all seeds together"
 _INTERVAL = "All, 95 %: what the test sample leaves open, beside the spread of seeds."
 _VALIDATION = "Validation: mean class accuracy on the samples that chose."
 _WORST = "Which: the worst class of most seeds."
-_MARKED = "†: beyond chance over test samples{} (paired t-test, Holm-corrected, p < {})."
+_MARKED = "†: beyond chance over test samples{} ({}, Holm-corrected, p < {})."
+_ALONE = "McNemar's test with the correction for continuity"
 _MORE = "In json and csv: p, the interval, and the same of Many, Medium and Few."
 
 
@@ -62,7 +63,8 @@ class Comparison(Result):
         ]
         seeds = sorted({run["seed"] for row in self.rows for run in row["runs"]})
         each = [f"{score}_s{seed}" for seed in seeds for score in SCORES]
-        marked = _MARKED.format(" and seeds together" if len(seeds) > 1 else ", of this one seed", ALPHA)
+        over = " and seeds together" if len(seeds) > 1 else ", of this one seed"
+        marked = _MARKED.format(over, self._test, ALPHA)
         beside = [Column("marked", f"− {against}", "value", note=f"{marked} {_MORE}")] if against else []
         tuning = ", tuning included" if self.about.get("tuned") else ""
         columns = (
@@ -90,6 +92,14 @@ class Comparison(Result):
         tidy = Table(tuple(c for c in columns if c not in beside), rows)
         found = Table(columns, rows, self.title, notes, essential=6 if against else 5, tidy=tidy)
         return [found, *self._chosen([row for row in rows if row["validation"] is not None])]
+
+    @property
+    def _test(self) -> str:
+        """The test of the differences: two rows of a single fit each have no spread of seeds."""
+        alone = {row["name"]: len(row["runs"]) == 1 for row in self.rows}
+        if not alone.pop(str(self.about.get("against")), False) or not any(alone.values()):
+            return "paired t-test"
+        return _ALONE if all(alone.values()) else f"paired t-test, of two single fits {_ALONE}"
 
     def _chosen(self, rows: Sequence[dict[str, Any]]) -> list[Table]:
         """What was chosen for each row."""

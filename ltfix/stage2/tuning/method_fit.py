@@ -181,7 +181,9 @@ class MethodFit:
         runs = fit(material.data, left, watch) if left else []
         empty = int((material.data.counts == 0).sum())
         if empty:
-            material.progress.note(f"{empty} of {material.n_classes} classes have no training sample")
+            from_1 = empty == 1 and not material.data.counts[0] and (material.train.classes or "0")[0] == "0"
+            ask = ": are the labels counted from 1?" if from_1 else ""
+            material.progress.note(f"{empty} of {material.n_classes} classes have no training sample{ask}")
         heads = [finish(head, material.data) for head in done]
         heads += [self._head(run, seed, choice, empty) for run, seed in zip(runs, left, strict=True)]
         if choice.correct is None and heads:

@@ -6,6 +6,7 @@ features and need no start-up.
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
@@ -142,7 +143,7 @@ def _in_threads(work: Callable[[T], R], items: Sequence[T], shared: SharedProgre
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        running = [pool.submit(work, item) for item in items]
+        running = [pool.submit(contextvars.copy_context().run, work, item) for item in items]
         for future in as_completed(running):
             future.result()
             shared.advance()
