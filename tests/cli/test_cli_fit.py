@@ -522,6 +522,11 @@ def test_calibrate_before_the_cache(project: Path):
             ["--method", "vs", "--posthoc", "tau-norm", "--set", "posthoc-tau=9"],
             "posthoc_tau = 9 is out of range (--set posthoc_tau)",
         ),
+        (["--set", "tune=True"], "tune is an option, no value of a method (--set): write --tune"),
+        (
+            ["--set", "val-fraction=0.5"],
+            "val_fraction is an option, no value of a method (--set): write --val-f",
+        ),
     ],
     ids=str,
 )
@@ -529,6 +534,19 @@ def test_a_word_that_an_option_cannot_be(error: Error, words: list[str], message
     code, line = error("fit", "train.safetensors", *words)
     assert code == 2
     assert line.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("pair", "hint"), [("seed=3", "write --seed"), ("select=last", "this command has no")]
+)
+@pytest.mark.parametrize(
+    "command", [["compare", "--methods", "ce"], ["sweep", "--over", "delta=0.5,0.9"]], ids=str
+)
+def test_options_are_no_values_in_tables_either(error: Error, command: list[str], pair: str, hint: str):
+    code, line = error(*command, "--set", pair)
+    name = pair.partition("=")[0]
+    assert code == 2
+    assert line.startswith(f"{name} is an option, no value of a method (--set): {hint}")
 
 
 def test_a_preset_a_head_as_start_and_a_step(project: Path, capsys):

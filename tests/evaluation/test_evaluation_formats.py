@@ -48,6 +48,8 @@ def test_latex_is_escaped_and_bold():
     assert r"a\_b \& 100 \% \textbackslash{} \{x\} \textasciitilde{}\textasciicircum{} \#\$" in to_latex(
         [type(TABLE)(TABLE.columns, [hostile])]
     )
+    lower = TABLE.rows[0] | {"name": "los-s0", "ece": -0.03}
+    assert r"los-s0 & 12.3 & $-$3.0" in to_latex([type(TABLE)(TABLE.columns, [lower])])
 
 
 def test_a_step_summary_tells_the_gates_before_the_table():

@@ -39,6 +39,7 @@ def test_a_paper_is_whole_and_the_one_that_the_docs_describe(key: str):
 
 def test_a_method_of_two_papers_cites_both():
     assert cited(find_method("samn+los")) == ["zhang2026not", "sun2025rethinking"]
+    assert cited(find_method("samn+las")) == ["zhang2026not", "zhong2021improving"]
 
 
 def test_a_method_of_ones_own_cites_the_papers_that_its_source_names():

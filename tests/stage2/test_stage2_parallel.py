@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 
 import pytest
@@ -130,3 +131,26 @@ def test_what_fits_share_shows_itself_until_they_are_counted():
     task("quiet")
     run_each(task, ["ce"], shared, "work")
     assert (count.done, count.open) == (6, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_know_what_the_caller_knew(threads: int):
+    asked = contextvars.ContextVar("asked", default="nothing")
+    token = asked.set("tune")
+    try:
+        assert (
+            run_each(lambda _: asked.get(), [1, 2], SharedProgress(Count()), "work", threads) == ["tune"] * 2
+        )
+    finally:
+        asked.reset(token)
+
+
+def test_a_note_names_its_row_once():
+    count = Count()
+    for text in ("samn+los: unlearned", "samn+los-freq: diverged", "2 classes: none"):
+        SharedProgress(count).within("samn+los-freq").note(text)
+    assert count.said == [
+        "samn+los-freq: unlearned",
+        "samn+los-freq: diverged",
+        "samn+los-freq: 2 classes: none",
+    ]

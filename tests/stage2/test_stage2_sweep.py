@@ -129,6 +129,8 @@ def test_by_how_much_each_value_moves_the_result(pair):
     assert lr["all"]["best"] == over["lr"][means.mean(1).argmax()]
     assert lr["all"]["worst"] == over["lr"][means.mean(1).argmin()]
     assert delta["all"]["range"] == pytest.approx((means.max(1) - means.min(1)).mean())
+    (flat,) = sweep(pair[0], "los", {"lr": [1e-8, 1e-9]}, test=pair[1], values={"epochs": 1}).spreads
+    assert flat["all"] == {"range": 0.0, "best": None, "worst": None}
 
 
 def test_points_that_diverge_are_shown_as_such(pair):
