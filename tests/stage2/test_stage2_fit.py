@@ -198,6 +198,8 @@ def test_empty_classes_are_told(draw_cache):
     ltfix.fit(draw_cache([9, 0, 4, 0]), "ce", epochs=3, progress=progress)
     assert notes.said == ["2 of 4 classes have no training sample"]
     assert notes.done["fit"] == 3
+    ltfix.fit(draw_cache([0, 9, 4]), "ce", epochs=1, progress=progress)
+    assert notes.said[1] == "1 of 3 classes have no training sample: are the labels counted from 1?"
 
 
 def test_a_fit_that_loses_on_validation_says_so(draw_cache):
@@ -265,6 +267,12 @@ def one_class(draw: Callable[..., FeatureCache]) -> FeatureCache:
         ({"method": "ce", "val_fraction": 1.0}, UsageError, "(val_fraction)"),
         ({"method": "ce", "val_fraction": float("nan")}, UsageError, "(val_fraction)"),
         ({"method": "ce", "val_per_class": 0}, UsageError, "(val_per_class)"),
+        (
+            {"method": "ce", "val_per_class": "2"},
+            UsageError,
+            "val_per_class is '2' (val_per_class): a number",
+        ),
+        ({"method": "ce", "tune": "False"}, UsageError, "tune is 'False' (tune): True or False"),
         ({"method": "samn", "loss": "ldam"}, UsageError, "cosine head"),
         ({"method": "causal", "heads": 3}, InputError, "does not divide into 3 blocks"),
         ({"method": "etf"}, InputError, "no simplex ETF"),

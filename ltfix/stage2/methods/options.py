@@ -130,6 +130,12 @@ class Options(Checked):
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
+        for name in ("tune", "average", "no_cache"):
+            if (given := getattr(self, name)) not in (True, False):
+                raise UsageError(f"{name} is {cut(given)}", where=name, hint="True or False")
+        for name in ("val_fraction", "val_per_class"):
+            if isinstance(given := getattr(self, name), str):
+                raise UsageError(f"{name} is {cut(given)}", where=name, hint="a number")
         text = isinstance(self.init, str | Path)
         if self.init is not None and not (
             self.init in STARTS or Path(self.init).is_file() if text else hasattr(self.init, "pack")
