@@ -198,8 +198,9 @@ def test_empty_classes_are_told(draw_cache):
     ltfix.fit(draw_cache([9, 0, 4, 0]), "ce", epochs=3, progress=progress)
     assert notes.said == ["2 of 4 classes have no training sample"]
     assert notes.done["fit"] == 3
-    ltfix.fit(draw_cache([0, 9, 4]), "ce", epochs=1, progress=progress)
-    assert notes.said[1] == "1 of 3 classes have no training sample: are the labels counted from 1?"
+    labels = np.repeat([1, 2], [9, 4])
+    ltfix.fit((np.eye(3, 8)[labels], labels), "ce", epochs=1, progress=progress)
+    assert notes.said[-1] == "1 of 3 classes have no training sample: are the labels counted from 1?"
 
 
 def test_a_fit_that_loses_on_validation_says_so(draw_cache):
@@ -410,7 +411,7 @@ def test_a_fitted_head_knows_its_start_and_its_scaling(draw_cache):
 
 
 def test_threads_are_torchs(draw_cache):
-    hint = r"\(threads\): torch\.set_num_threads\(2\)"
+    hint = r"\(threads\): torch\.set_num_threads\(N\)"
     with pytest.raises(UsageError, match=hint):
         ltfix.fit(draw_cache([9, 4]), threads=2)
     with pytest.raises(UsageError, match=hint):
