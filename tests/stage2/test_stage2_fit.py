@@ -411,7 +411,7 @@ def test_a_fitted_head_knows_its_start_and_its_scaling(draw_cache):
 
 
 def test_threads_are_torchs(draw_cache):
-    hint = r"\(threads\): in Python torch\.set_num_threads\(N\)"
+    hint = r"\((threads|set)\): in Python torch\.set_num_threads\(N\)"
     with pytest.raises(UsageError, match=hint):
         ltfix.fit(draw_cache([9, 4]), threads=2)
     with pytest.raises(UsageError, match=hint):
