@@ -118,7 +118,7 @@ def solver(penalty: float) -> None:
     data = Features([x[:, None]], np.arange(len(y)), y, np.bincount(y))
     began = time.perf_counter()
     problem = logistic.Problem(data, Scaling.of(data.some_rows(), "none", "none"), torch.device("cpu"))
-    at = logistic.approach(problem, problem.zero(), penalty, 5)
+    at = logistic.approach(problem, problem.zero(), penalty, EFFORTS[1][1].epochs[0])
     _, ours, passes = newton.finish(problem, at, penalty, tolerance=TOLERANCE, most=100)
     seconds = time.perf_counter() - began
     scaled = x.astype(np.float32) / problem.scale

@@ -15,6 +15,7 @@ import numpy as np
 
 from ltfix import files
 from ltfix.claims import Claims
+from ltfix.errors import InputError, UsageError
 from ltfix.extraction.plan import SplitJob
 from ltfix.features.layout import Shard
 from ltfix.features.read import FeatureCache, open_cache
@@ -139,8 +140,14 @@ def enter(
     for hold, alone, job in found:
         cache = None
         if job.state not in ("done", "taken"):
-            cache = SharedCache(job, hold, alone, overwrite and job.state == "todo")
-            stack.enter_context(cache.claims)
+            try:
+                cache = SharedCache(job, hold, alone, overwrite and job.state == "todo")
+            except (UsageError, InputError):
+                job = job.again(overwrite=False)  # noqa: PLW2901 - another may have finished it since the look
+                if alone or job.state != "done":
+                    raise
+            else:
+                stack.enter_context(cache.claims)
         opened.append((job, cache))
     return opened
 

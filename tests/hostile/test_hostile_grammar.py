@@ -107,7 +107,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         f"extract --backbone run --data photos --out features {SMALL}",
         f"fit features/train --method cosine --epochs 1 --out cosine.safetensors {CPU}",
         f"extract {NET} --data photos --out bare {SMALL}",
-        f"fit bare/train --method ce --epochs 1 --out ce.safetensors {CPU}",
+        f"fit bare/train --method ce --epochs 1 --out bare.safetensors {CPU}",
+        f"fit features/train --method ce --epochs 1 --out ce.safetensors {CPU}",
         KEEP,
         "evaluate ce.safetensors --cache features/test --format json --output report.json",
     ):

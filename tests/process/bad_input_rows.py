@@ -182,7 +182,7 @@ CACHES = [
     ),
     Row("no test features", "evaluate", 3, r"no test features \(features/test\)", drop("features")),
     Row("no such cache", "evaluate --cache nowhere", 3, r"nowhere"),
-    Row("manifest missing", EVALUATE, 3, r"no manifest\.json \(features/train\)", drop(MANIFEST)),
+    Row("manifest missing", EVALUATE, 3, r"whose manifest\.json is gone \(features/train\)", drop(MANIFEST)),
     Row("manifest is no JSON", EVALUATE, 3, r"manifest\.json", write(MANIFEST, "{")),
     Row("manifest disagrees with a shard", EVALUATE, 3, r"shard-00000", edit_manifest(dim=5)),
     Row("manifest of a newer format", EVALUATE, 3, r"features/2", edit_manifest(format="ltfix-features/2")),

@@ -51,12 +51,11 @@ class Effort:
 
 EFFORTS = (
     (1 << 20, Effort(epochs=(5, 0), passes=(20, 200), tolerance=1e-10, dtype=torch.float64)),
-    (1 << 31, Effort(epochs=(5, 0), passes=(40, 200), tolerance=3e-5)),
+    (1 << 31, Effort(epochs=(2, 0), passes=(40, 200), tolerance=3e-5)),
     (1 << 63, Effort(epochs=(3, 2), passes=(0, 7), tolerance=3e-5)),
 )
 """For small, middle and large problems, told by the multiplications of all samples with the weight. Small
-ones are solved to many digits; of large ones a pass takes seconds, and they end 0.1 % above the optimum, 1 %
-where the penalty is the weakest."""
+ones are solved to many digits; of large ones a pass takes seconds, and they end after seven."""
 
 
 def find_probe(
