@@ -92,7 +92,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that offers the known names nearest to a wrong one."""
     known = sorted(known)
     bar = [one for one in known if one.lower().strip("-").replace("_", "-") == "fail-under"]
-    if bar and "gate" in name.lower():  # what the docs call it
+    if bar and name.lower().strip("-") in ("gate", "gates"):  # what the docs call it
         return f"did you mean {bar[0]}?"
     begun = [one for one in known if len(name) > 2 and one.startswith(name)]  # all of a family, in order
     same = [one for one in known if one.lower() == name.lower()]

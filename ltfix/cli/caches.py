@@ -171,9 +171,11 @@ def fitted_on(head: Path, work: Path) -> Path | None:
     from ltfix.heads.head import load_head
 
     projects = (work, Path(os.path.normpath(head.parent / "..")))
-    with contextlib.suppress(LtfixError):  # an export, or a damaged cache that nobody named
+    known = None
+    with contextlib.suppress(LtfixError):  # an export
         known = load_head(head).meta.get("cache")
-        for path in (path for project in projects for path in sorted(project.glob(f"features/*/{NAME}"))):
+    for path in (path for project in projects for path in sorted(project.glob(f"features/*/{NAME}"))):
+        with contextlib.suppress(LtfixError):  # a damaged cache that nobody named
             if known is not None and read_manifest(path.parent).fingerprint == known:
                 return path.parent
     return usual(projects[0], "train") or usual(projects[1], "train")

@@ -55,8 +55,8 @@ def compare(
     """Fit all methods with several seeds, score them on the test features and print one table.
 
     Finished heads are kept: the same command after an interruption fits only what is missing, and
-    --seeds 10 after --seeds 5 only five more; heads that were fitted otherwise are not replaced without
-    --overwrite. Nothing is chosen on the test features.
+    --seeds 10 after --seeds 5 only five more (but of --budget, which is that of all seeds together); heads
+    that were fitted otherwise are not replaced without --overwrite. Nothing is chosen on the test features.
     """
     from ltfix.evaluation.formats import demand_gates
     from ltfix.stage2.methods.compatibility import open_caches
@@ -111,7 +111,7 @@ def look_up(
 
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     refuse_options(set_)
-    options.demand_tuning()
+    options.demand_used()
     entries(asked, set_, tune=options.tune)
     if gates.fail_under is not None:
         gate.parse_gates(gates.fail_under, known=SCORES)

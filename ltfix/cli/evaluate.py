@@ -95,8 +95,9 @@ def evaluate(
     from ltfix.evaluation.formats import demand_gates
     from ltfix.evaluation.measure import Evaluation
 
-    gates, first = _with_baseline(gates, output)
-    demand_gates(format := console.format_of(format, output), there=gates.given)
+    format = console.format_of(format, output)
+    gates, first = _with_baseline(gates, output, format)
+    demand_gates(format, there=gates.given)
     bars = Bars.of(**vars(gates))
     if against is None and gates.baseline is None and not random_layers:
         console.refuse_unused(["seed"], "evaluate without --against, --baseline or --random-layers")
@@ -127,29 +128,33 @@ def look_up(report: str, **rest: object) -> None:
     lookup(report)
 
 
-def _with_baseline(gates: GateOptions, output: Path | None) -> tuple[GateOptions, bool]:
+def _with_baseline(gates: GateOptions, output: Path | None, format: str) -> tuple[GateOptions, bool]:
     """The gates as they can be held here, and whether ``output`` is the baseline, of which this is the first.
 
     Raises:
-        UsageError: it is one that is there: a build that misses would replace it.
+        UsageError: it is one that is there, which a build that misses would replace, or it is to be no JSON.
         InputError: the baseline is not there, and ``output`` is another file or none.
     """
     from ltfix.errors import InputError, UsageError
 
     last = gates.baseline
-    if last is None or gates.max_drop is None:  # of which one is told to be idle
+    if last is None:
         return gates, False
     there, same = last.exists(), output is not None and output.resolve() == last.resolve()
     if there and same:
         hint = "write another file, and put it in the baseline's place where the gates hold"
         what = "this is the baseline, which a build that misses would replace"
         raise UsageError(what, where="output", hint=hint)
+    if gates.max_drop is None:  # the baseline is told to be idle
+        return gates, False
     if not there and not same:
         command = f"ltfix evaluate … --format json --output {shlex.quote(str(last))}"
         hint = f"a first build has no baseline; `{command}` writes one"
         raise InputError("no such file or folder", where=last, hint=hint)
     if there:
         return gates, False
+    if format != "json":
+        raise UsageError("a baseline is JSON", where="output", hint="add format=json")
     console.note(f"{output} is not there yet: held to no earlier build, written where the gates hold")
     return dataclasses.replace(gates, baseline=None, max_drop=None), True
 

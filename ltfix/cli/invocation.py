@@ -57,7 +57,7 @@ def split(argv: Sequence[str], commands: Collection[str]) -> tuple[str | None, l
         return rest[0], [*early, *rest[1:]]
     word = next((a for a in rest if not a.startswith("-")), None)
     if word is not None and word not in commands and "--version" not in rest:
-        before = rest[rest.index(word) - 1]  # itself where it is the first
+        before = ["", *rest][rest.index(word)]
         hint = f"{before} goes after the command" if before.startswith("-") else nearest(word, commands)
         raise UsageError(f"no such command: {word}", hint=hint)
     return None, [*early, *rest]

@@ -20,6 +20,7 @@ class AutoBy:
     tried: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     left_out: dict[str, Any] = dataclasses.field(default_factory=dict)
     averaged: bool = False
+    average: bool = True
 
 
 @dataclasses.dataclass
@@ -57,15 +58,14 @@ def made(head: Head) -> Iterator[str]:
     yield "fit"
     auto = told.selection.auto
     if auto is not None and (not told.values or auto.averaged):  # what no other command makes
-        yield from ("--method", "auto", *_among(auto))
+        yield from ("--method", "auto", *_among(auto), *([] if auto.average else ["--no-average"]))
         if budget := told.selection.budget:  # a time would leave out something else each time
             asked = f"{budget['passes']}p" if "passes" in budget else str(budget.get("asked"))
             yield from ("--budget", asked, "--save-heads", f"auto-{asked}")  # WORK/auto may be of another
     else:
         yield from _fit(head, told)
     for name, value in told.asked.items():
-        flag = name.replace("_", "-")
-        yield from (f"--no-{flag}",) if value is False else (f"--{flag}", str(value))
+        yield from (f"--{name.replace('_', '-')}", str(value))
     if "file" in told.init:
         beside = Path(head.path or "").parent / Path(str(told.init["file"])).name
         yield from ("--init", str(beside if beside.exists() else beside.name))

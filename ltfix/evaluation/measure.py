@@ -186,9 +186,16 @@ def _seen(head: Head, cache: FeatureCache) -> str | None:
     """Whether a head was "fitted" on this cache, or its values or epoch "chosen" on it, as its file says."""
     if head.meta.get("cache") == cache.identity:
         return "fitted"
-    said = head.meta.get("selection")
-    chosen = isinstance(said, dict) and (said.get("chosen") or "auto" in said or said.get("epoch") != "last")
+    chosen = is_chosen(head.meta.get("selection"))
     return "chosen" if chosen and head.meta.get("val") == cache.identity else None
+
+
+def is_chosen(said: Any) -> bool:
+    """Whether validation samples chose a value, the epoch or the method, as a head's ``selection`` says: its
+    score on them flatters it then."""
+    return isinstance(said, dict) and bool(
+        said.get("chosen") or "auto" in said or said.get("epoch") != "last"
+    )
 
 
 def _no_start(given: Sequence[Head | FeatureCache]) -> str:

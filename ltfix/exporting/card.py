@@ -10,7 +10,7 @@ from typing import Any
 from ltfix._version import __version__
 from ltfix.errors import LtfixError
 from ltfix.evaluation.formats import to_markdown
-from ltfix.evaluation.measure import evaluate
+from ltfix.evaluation.measure import evaluate, is_chosen
 from ltfix.evaluation.shots import group
 from ltfix.evaluation.table import Column, Table
 from ltfix.exporting.joined import Joined
@@ -99,7 +99,7 @@ def _told_selection(found: Any) -> str:
     chosen = found.get("chosen")
     if isinstance(chosen, list) and chosen:
         told.append(f"chosen: {' and '.join(map(str, chosen))}")
-    flatters = "; the choice was made there, which flatters it" if chosen or "auto" in found else ""
+    flatters = "; the choice was made there, which flatters it" if is_chosen(found) else ""
     return ", ".join(told) + flatters
 
 

@@ -25,7 +25,7 @@ from ltfix.images.labels import order_classes, told_as_text
 from ltfix.images.longtail import cut_long_tail
 from ltfix.images.places import is_there
 from ltfix.images.remote import ABSENT
-from ltfix.images.source import Source, open_source, order_splits, read_classes
+from ltfix.images.source import SPLITS, Source, open_source, order_splits, read_classes
 from ltfix.images.split import Split
 from ltfix.images.unlabelled import open_unlabelled
 from ltfix.images.views import parse_views
@@ -84,7 +84,8 @@ def _gone(out: Path, source: Source, splits: Sequence[str]) -> str | None:
         with contextlib.suppress(LtfixError):  # of anybody
             known = read_manifest(folder).source
             same = (known.get("kind"), known.get("root")) == (source.kind, source.root)
-            if same and not known.get("unlabelled") and known.get("split") not in splits:
+            usual = known.get("split") in SPLITS  # others are opened where they are asked for
+            if same and usual and not known.get("unlabelled") and known["split"] not in splits:
                 left.append(str(folder))
     return (
         f"left as before, of a split that {source.root} does not have now: {', '.join(left)}"

@@ -53,6 +53,7 @@ def demand_alike(one: Head | FeatureCache, other: FeatureCache, name: object) ->
         a, b = made_by(one).get("backbone"), made_by(other).get("backbone")
         told = f"other weights of {a}" if a == b else f"of {a} and of {b}"
         hint = "extract both by one `ltfix extract`, and fit on what it wrote"
+        hint = "take features of the weights that it was fitted on" if isinstance(one, Head) else hint
         raise InputError(f"{name} and {other.path} are of different features: {told}", hint=hint)
     told = differences(ours, theirs)
     return (f"{name} and {other.path} are of pictures prepared otherwise: {told}.",) if told else ()

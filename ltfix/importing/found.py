@@ -78,7 +78,8 @@ def _told(features: str, labels: str | None, others: Sequence[str], where: Path)
     """Which arrays were taken, and which were not."""
     line = f"features: {features}" + (f"; labels: {labels}" if labels else "")
     line += f"; left out: {', '.join(others[:8])}{' …' * (len(others) > 8)}" if others else ""
-    layer = next((name.removesuffix(".weight") for name in others if name.endswith(".weight")), None)
+    layers = [name.removesuffix(".weight") for name in others if name.endswith(".weight")]
+    layer = layers[0] if layers and where.suffix not in (".h5", ".hdf5") else None  # head_from reads none
     return line + (f"; head_from={where}:{layer} makes {layer} the stage-1 classifier" if layer else "")
 
 

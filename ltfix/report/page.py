@@ -14,6 +14,7 @@ import numpy as np
 from ltfix._version import __version__
 from ltfix.errors import EnvironmentFault, InputError, readable
 from ltfix.evaluation.describe import Description
+from ltfix.evaluation.measure import is_chosen
 from ltfix.evaluation.shots import SHOTS
 from ltfix.progress import SILENT, Progress
 from ltfix.records import record_of
@@ -116,7 +117,12 @@ def _lead(subject: Subject) -> dict[str, Any]:
     best, start = heads[subject.ranked()[0]], subject.start
     first = None if start is None else next(head for head in heads if head["name"] == start.name)
     n = subject.evaluation.test.cache.n
-    return {"best": best, "start": None if first is best else first, "n": n, "heads": len(heads)}
+    before = None if first is best else first
+    paid = []
+    if before and None not in (best["few"], before["few"]) and best["few"] > before["few"]:
+        both = [(s, best[s], before[s]) for s in ("medium", "many") if None not in (best[s], before[s])]
+        paid = [shot for shot, now, was in both if round(100 * (was - now), 1) >= 0.1]
+    return {"best": best, "start": before, "paid": paid, "n": n, "heads": len(heads)}
 
 
 @dataclasses.dataclass
@@ -127,6 +133,7 @@ class ScoredBy:
     on: str
     score: float
     start_score: float
+    flattered: bool = False
 
 
 def _chosen(subject: Subject) -> list[dict[str, Any]]:
@@ -134,7 +141,9 @@ def _chosen(subject: Subject) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[tuple[str, ScoredBy]]] = {}
     for row in subject.evaluation.rows:
         with contextlib.suppress(InputError):  # it has no such score, or is another tool's
-            told = record_of(ScoredBy, row.head.meta.get("selection"), row.where)
+            said = row.head.meta.get("selection")
+            told = record_of(ScoredBy, said, row.where)
+            told.flattered = is_chosen(said)
             groups.setdefault((str(row.head.meta.get("cache")), told.on), []).append((row.name, told))
     best = [(len(scored), *max(scored, key=lambda found: found[1].score)) for scored in groups.values()]
     return [{"n": n, "name": name, **vars(told)} for n, name, told in best]

@@ -113,9 +113,7 @@ def plan_fit(
         if methods is not None:
             what = "methods are what method auto chooses among"
             raise Unused(what, where="methods")
-        options.demand_tuning()
-        if not options.average:
-            raise Unused("method auto alone averages heads", where="average")
+        options.demand_used()
         if options.init is not None and find_method(method).needs_no_start:
             what = f"method {method} makes its rows itself, from no start"
             raise Unused(what, where="init")

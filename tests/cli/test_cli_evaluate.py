@@ -564,6 +564,9 @@ def test_a_missed_build_never_takes_the_place_of_its_baseline(
     gate = ["--baseline", "last.json", "--max-drop", "few=1"]
     code, _, err = finished(capsys, *argv, *gate, "--output", "heads/../last.json", "--overwrite")
     assert (code, "this is the baseline" in err) == (2, True)
+    first = [*argv[:4], "--baseline", "first", "--max-drop", "few=1", "--output", "first"]
+    code, _, err = finished(capsys, *first)
+    assert (code, "a baseline is JSON" in err, Path("first").exists()) == (2, True, False)
     assert Path("last.json").read_bytes() == before
     code, _, err = finished(capsys, *argv, "--baseline", "last.json")
     assert "`ltfix evaluate … --baseline last.json --max-drop few=1.0,all=0.5`" in err

@@ -49,6 +49,7 @@ def test_a_config_without_a_name_is_left_to_the_parser(probe, error):
     assert error("--config", "x.toml") == (2, "no command given (ltfix): see `ltfix --help`")
     told = "no such command: json: --format goes after the command"
     assert error("--format", "json", "probe") == (2, told)
+    assert error("prob", "--debug") == (2, "no such command: prob: did you mean probe?")
     assert error("--config", "x.toml", "prob") == (2, "no such command: prob: did you mean probe?")
 
 

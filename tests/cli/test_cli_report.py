@@ -228,8 +228,13 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
     for foreign in ({"auto": "yes"}, {"auto": {"tried": ["x"]}}, {"auto": {"left_out": [{}]}}, {"budget": 3}):
         with pytest.raises(InputError):
             list(report.made(make_head(method="any", meta={**seed, "selection": foreign})))
-    head = make_head(method="ce", meta={"values": {}, "asked": {"normalize": "none", "average": False}})
-    assert shlex.join(report.made(head)) == "fit --method ce --normalize none --no-average --seed 0"
+    asked = {"values": {}, "asked": {"normalize": "none"}}
+    alone = {"selection": {"auto": {"averaged": False, "average": False}}}
+    for more, line in (({}, "ce --normalize"), (alone, "auto --no-average --normalize")):
+        head = make_head(method="ce", meta={**asked, **more})
+        assert shlex.join(report.made(head)) == f"fit --method {line} none --seed 0"
+    taken = make_head(method="ce", meta={**alone, "values": {"epochs": {"value": 2}}})
+    assert shlex.join(report.made(taken)) == "fit --method ce --seed 0"  # which takes no --no-average
     assert told[0] == "fit --method auto --seed 3"
     assert told[1] == "calibrate heads/los.safetensors --val features/val --by one"
     source = {"kind": "folder", "root": "photos", "imbalance_factor": 100.0}

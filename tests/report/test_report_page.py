@@ -127,6 +127,11 @@ def test_the_head_that_validation_chose_is_named_whatever_the_test_says():
     rows[1] = dataclasses.replace(rows[1], head=dataclasses.replace(rows[1].head, meta=meta))
     text = make_page(of, name="mine")
     assert text.count("Chosen on validation") == 2
+    assert text.count("so this flatters it") == 2
+    open_ = {"selection": {**said, "on": "other cuts", "score": 0.9, "epoch": "last"}}
+    rows[1] = dataclasses.replace(rows[1], head=dataclasses.replace(rows[1].head, meta=open_))
+    assert make_page(of, name="mine").count("so this flatters it") == 1  # nothing was chosen for it
+    text = make_page(of, name="mine")
     assert "These scores are of different samples" in text
 
 

@@ -334,6 +334,9 @@ def test_what_was_tuned_is_kept_and_taken_from_there(draw_cache, tmp_path, tuned
     again = ltfix.fit(cache, "auto", methods=names, folder=tmp_path)
     assert tuned[3:] == ["lws"]
     assert first.pack("a") == again.pack("a") == ltfix.fit(cache, "auto", methods=names).pack("a")
+    plain = ltfix.fit(cache, "auto", methods=names, folder=tmp_path, average=False)
+    assert len(tuned) == 4 + 3  # none more than without a folder
+    assert plain.meta["selection"]["auto"]["average"] is False
     other = {"methods": names, "folder": tmp_path, "views_used": "first"}
     with pytest.raises(UsageError, match="finished heads with views_used=random are there"):
         ltfix.fit(cache, "auto", **other)
@@ -395,6 +398,7 @@ def test_an_untouched_head_that_was_given_names_its_file(draw_cache, monkeypatch
     sha256 = cache.head.save(tmp_path / "mine.safetensors")
     head = ltfix.fit(cache, "auto", init=tmp_path / "mine.safetensors")
     assert head.meta["init"] == {"from": "head", "file": "mine.safetensors", "sha256": sha256}
+    assert ltfix.fit(cache, "auto", init=cache.head.named("slow")).name == UNCHANGED
 
 
 def test_the_one_taken_is_not_fitted_twice(draw_cache, monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ import pytest
 
 import ltfix
 from ltfix.compute import _cpu_has_bf16
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import InputError, Unused, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.progress import SILENT
 from ltfix.stage2.fit import plan_fit
@@ -221,7 +221,7 @@ def test_heads_tuned_under_a_budget_are_kept_for_what_it_left_to_tune_on(pair, t
         return {head.meta["selection"]["budget"]["tuned_on"] for head in heads}
 
     alone = tuned_on(["ce"], 1)
-    with pytest.raises(UsageError, match="finished heads tuned on another part are there"):
+    with pytest.raises(UsageError, match="finished heads tuned on another part, by another budget"):
         tuned_on(["ce", "cb", "focal"], 2)
     beside = tuned_on(["ce", "cb", "focal"], 2, overwrite=True)
     assert len(alone) == len(beside) == 1 and alone != beside
@@ -265,7 +265,40 @@ def test_a_kept_run_names_parts_so_that_their_code_may_move(pair, tmp_path: Path
     settings = json.loads((tmp_path / "crt-epochs2-s0.json").read_text())["settings"]
     parts = {"head": "linear", "loss": "ce", "posthoc": None, "constraint": None, "init": "random"}
     assert settings["method"].items() >= parts.items()
-    assert settings["values"]["sampler"]["value"] == "class-aware"
+    assert settings["values"]["sampler"] == "class-aware"
+
+
+def test_what_decides_no_head_refuses_none_that_is_kept(pair, tmp_path: Path, fits):
+    train, test = pair
+    plain = ltfix.Method("mine", "a", "us", defaults=FAST)
+    told = ltfix.Method("mine", "told better", "us, 2026", defaults=FAST, grid={"epochs": [2, 3]})
+    for method in (plain, told, "mine"):
+        asked = ["ce", "ce:epochs=20"] if method == "mine" else [method]
+        for row in asked:
+            compare(train, test, [row], seeds=1, folder=tmp_path)
+    assert [name for name, _ in fits] == ["mine", "ce"]
+
+
+def test_temperatures_are_chosen_on_validation_samples(pair, tmp_path: Path, draw_cache: Draw):
+    vals = [draw_cache([9] * 4, spread=2.5, seed=seed, stage1=False) for seed in (2, 3)]
+    how = {"seeds": 1, "values": FAST, "calibrate": "one", "folder": tmp_path}
+    compare(*pair, ["ce"], val=vals[0], **how)
+    with pytest.raises(UsageError, match="finished heads chosen on other samples are there"):
+        compare(*pair, ["ce"], val=vals[1], **how)
+
+
+def test_the_row_of_the_start_is_the_probe_where_that_is_asked_for(pair):
+    found = compare(*pair, ["ncm"], seeds=1, init="probe", against="probe")
+    assert found.about["against"] == "probe"
+    with pytest.raises(UsageError, match="the heads begin with probe: against=probe"):
+        compare(*pair, ["ncm"], seeds=1, init="probe", against="stage-1")
+
+
+def test_nothing_is_averaged_in_a_table(pair):
+    with pytest.raises(Unused, match="method auto alone averages"):
+        compare(*pair, ["ncm"], seeds=1, average=False)
+    with pytest.raises(Unused, match="method auto alone averages"):
+        ltfix.sweep(pair[0], "los", {"delta": [0.5, 0.9]}, average=False)
 
 
 def test_what_was_chosen_for_the_first_seeds_holds_for_later_ones(
@@ -531,6 +564,10 @@ def test_rows_that_a_budget_left_at_their_published_values_are_not_called_tuned(
     assert rows[0].title.endswith(", published values but for epochs=2")
     assert any(": tau; on " in note for note in rows[0].notes)
     assert rows[2].title.endswith(", tuned but for epochs=2")
+    assert [found.about["tuned"] for found in rows] == [False, False, True]
+    alone = compare(*pair, ["ce"], seeds=1, values=FAST, tune=True, budget="1p")
+    assert (alone.about["chosen_on"], alone.about["chosen"]) == (None, None)
+    assert not any(note.startswith("Chosen") for note in alone.notes)
 
 
 @pytest.mark.skipif(not _cpu_has_bf16(), reason="this processor has no bfloat16")
@@ -581,7 +618,7 @@ def test_all_methods_have_a_word():
 
 
 def test_a_tuned_table_says_what_the_budget_left_and_nothing_of_one_scale(pair):
-    found = compare(*pair, ["samn"], seeds=1, values=FAST, tune=True, budget="4p")
+    found = compare(*pair, ["samn", "tau-norm"], seeds=1, values=FAST, tune=True, budget="4p")
     assert not any(note.startswith("Features while fitting") for note in found.notes)
     assert any(
         note.endswith(f"; tuned on {found.to_dict()['budget']['tuned_on']}, by the budget.")

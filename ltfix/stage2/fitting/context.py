@@ -33,7 +33,7 @@ from ltfix.stage2.methods.parts import Part
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ASKED = ("normalize", "feature_scale", "average")
+ASKED = ("normalize", "feature_scale")
 """Options that a head file names where they were given, since it tells what became of them in any case."""
 FOLDS = 5
 FOLD_SAMPLES = 10_000
@@ -122,7 +122,9 @@ class Material:
             UsageError, EnvironmentFault: there is no such device, or it lacks the precision.
         """
         train, held, _ = open_caches(train, held, options)
-        for line in () if held is None else demand_alike(train, held, train.path):
+        given = given_head(options, train)
+        lines = () if held is None else demand_alike(train, held, train.path)
+        for line in lines + (() if given is None else demand_alike(given, train, given.path or given.name)):
             progress.note(line)
         compute = choose_compute(resolve_device(options.device), options.precision)
         data = Features.of(train, options.views_used, options.stream)
@@ -132,9 +134,8 @@ class Material:
             progress.note(f"the stage-1 classifier is not linear ({kind}): the linear probe stands in for it")
             stage1 = None
         usual = natural(data.some_rows(), continued=stage1 is not None)
-        given = given_head(options, train)
         if given is not None:
-            given = dataclasses.replace(given, method=INIT, path=None)
+            given = dataclasses.replace(given, method=INIT, path=None, label="")
         return cls(train, held, options, compute, seed, progress, data, usual, stage1, given)
 
     def warm_up(self) -> None:
@@ -198,8 +199,12 @@ class Material:
     def start(self, data: Features) -> Head:
         """The head that was given, else the stage-1 classifier, else the linear probe of ``data``: for raw
         features, its method one of ``BEFORE``."""
-        came = None if self.options.init == PROBE else self.train.head
-        return self.given or came or self._probe(data)
+        return self.came or self._probe(data)
+
+    @property
+    def came(self) -> Head | None:
+        """What fits begin with where that is not a probe, which has to be solved first."""
+        return self.given or (None if self.options.init == PROBE else self.train.head)
 
     def calibrated(self, heads: list[Head], fit: Callable[[Features], list[Head]]) -> list[Head]:
         """The heads with the temperatures that validation samples ask for, if that was asked for.

@@ -123,8 +123,10 @@ class Options(Checked):
             found += f", init {Path(getattr(self.init, 'name', self.init)).name}"
         return found if self.precision == "fp32" else f"{found}, in {self.precision}"
 
-    def demand_tuning(self) -> None:
-        """Refuse a budget where nothing is tuned (Unused)."""
+    def demand_used(self) -> None:
+        """Refuse what does nothing beside a named method: a budget untuned, average=False (Unused)."""
+        if not self.average:
+            raise Unused("method auto alone averages heads", where="average")
         if self.budget is not None and not self.tune:
             raise Unused("nothing is tuned, so no budget is kept", where="budget", hint="add tune=True")
 

@@ -66,6 +66,10 @@ class Values:
         """Whether a part has this trait, a boolean field of :class:`~ltfix.stage2.methods.parts.Part`."""
         return any(getattr(part, trait) for part in self.parts.values())
 
+    def is_free(self, name: str) -> bool:
+        """Whether a value is the method's own or a preset's: nobody gave it, and tuning may search it."""
+        return self.origin.get(name, "").startswith(("default", "preset "))
+
     def for_classes(self, n_classes: int) -> Values:
         """The same with the defaults filled in that depend on the number of classes."""
         spec = self.spec

@@ -92,14 +92,14 @@ def compare(
     """
     numbers, progress = list_seeds(seeds), listener(progress)
     options, given = (options or Options()).beside({**(values or {}), **more})
-    options.demand_tuning()
+    options.demand_used()
     wanted = entries([methods] if isinstance(methods, str | Method) else methods, given, tune=options.tune)
     bars = {} if fail_under is None else gate.parse_gates(fail_under, known=SCORES)
     shared = SharedProgress(progress)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
     bench.demand_fresh()
-    known = bench.material.given or bench.material.train.head
-    against = against and _row_called(against, known.method if known else PROBE, wanted)
+    came = bench.material.came
+    against = against and _row_called(against, came.method if came else PROBE, wanted)
     store = Store(None if folder is None else Path(folder), overwrite)
     fits = Fits(bench, store, shared)
     with store.held():
@@ -113,7 +113,7 @@ def compare(
     ran = [start, *((entry.values.method.name, entry.name, finished[entry.name]) for entry in fitted)]
     rows = sorted((_row(fits, *row) for row in ran), key=lambda row: -row["all"]["mean"])
     on, chosen = _chosen(fits, fitted)
-    about = _about(fits, numbers) | {"chosen_on": on, "chosen": _best(rows) if options.tune else None}
+    about = _about(fits, numbers) | {"chosen_on": on, "chosen": _best(rows) if fits.tunes else None}
     if against is not None:
         about["against"] = against
         _test_against(bench, rows, {name: _correct(bench, runs) for _, name, runs in ran}, against)
@@ -204,7 +204,7 @@ def _about(fits: Fits, seeds: Sequence[int]) -> dict[str, Any]:
         **{name: describe_cache(cache) for name, cache in caches.items() if cache is not None},
         "shots": bench.shots.to_dict(),
         "seeds": list(seeds),
-        "tuned": material.options.tune,
+        "tuned": fits.tunes,
         **({"budget": fits.budget} if fits.budget else {}),
     }
 
@@ -215,14 +215,12 @@ def _chosen(fits: Fits, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]
     values = (
         ["all values"] if fits.tunes else sorted({name for entry in fitted for name in entry.values.open})
     )
-    if not values and not bench.material.options.tune:
+    if not values:
         return None, []
     on = bench.material.folds()[0].where
     tuned_on = fits.budget.get("tuned_on")
     part = f"; tuned on {tuned_on}, by the budget" if tuned_on else ""
-    return on, [
-        f"Chosen once, by seed {bench.material.seed}: {', '.join(values) or 'no value'}; on {on}{part}."
-    ]
+    return on, [f"Chosen once, by seed {bench.material.seed}: {', '.join(values)}; on {on}{part}."]
 
 
 def _title(fits: Fits, given: Mapping[str, Any]) -> str:

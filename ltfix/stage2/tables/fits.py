@@ -49,7 +49,8 @@ class Fits:
 
     def settings(self, entry: Entry, seed: int) -> dict[str, Any]:
         """All that decides one fit and its scores."""
-        chosen = entry.tuned or bool(entry.values.open) or self.bench.material.options.select != "last"
+        options = self.bench.material.options
+        chosen = entry.tuned or bool(entry.values.open or options.calibrate) or options.select != "last"
         return settings_of(self.common, entry.values, seed, chosen=chosen)
 
     def refuse_others(self, wanted: Sequence[Entry], seeds: Sequence[int]) -> None:

@@ -127,7 +127,8 @@ def sweep(
     """
     numbers, progress = list_seeds(seeds), listener(progress)
     options, given = (options or Options()).beside({**(values or {}), **more})
-    untuned = dataclasses.replace(options, tune=False)
+    untuned = dataclasses.replace(options, tune=False, budget=None)
+    untuned.demand_used()
     entry, grid, asked = grid_of(method, loss, over, given)
     bench = Bench(train, test, val, untuned, numbers[0], many=many, few=few, progress=progress)
     material = bench.material

@@ -85,6 +85,7 @@ def fit_auto(
         "averaged": verdict.averaged,
         "alone": alone,
         "why": verdict.why + less + short,
+        **({} if average else {"average": False}),
     }
     selection = {"by": BY, "on": record["on"], "epoch": "last", "score": score, "start_score": before}
     selection |= {**(taken.head.meta["selection"] if taken.head else {}), "score": score, "auto": record}

@@ -107,11 +107,6 @@ def _has_origin(values: Values) -> bool:
     return (values.method.loss is not None and not kept) or values.any("origin")
 
 
-def _is_free(values: Values, name: str) -> bool:
-    """Whether a value is the method's own or a preset's, so that nobody gave it."""
-    return values.origin.get(name, "").startswith(("default", "preset "))
-
-
 def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
     """What is tried of each open value, its default among it."""
     specs = values.spec
@@ -119,10 +114,10 @@ def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
     if not tune:
         return grids
     for name, tried in values.method.grid.items():
-        if _is_free(values, name):
+        if values.is_free(name):
             more = [] if values[name] is None or values[name] in tried else [values[name]]
             grids[name] = [*tried, *more]
-    if _is_free(values, "lr"):
+    if values.is_free("lr"):
         factors = DIRECTION_RATES if values.method.head.directions else RATES
         grids["lr"] = [factor * values["lr"] for factor in factors]
     return grids

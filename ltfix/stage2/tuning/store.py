@@ -36,7 +36,7 @@ from ltfix.stage2.methods.values import Values
 FORMAT = "ltfix-compare-run/1"
 LEVELS, LEVELS_FORMAT = "budget.json", "ltfix-compare-budget/1"
 _ROWS = 4096
-_NO_MATTER = ("device", "no_cache")  # options that change no head
+_NO_MATTER = ("device", "no_cache", "average")  # options that change no head that is kept
 # a head is the same beside others
 _SCORING = {"caches", "options", "test", "shots", "kept", "seed", "chosen"}
 _CHOOSING = {"val", "choices_by_seed", "searched", "tune", "budget", "val_fraction", "val_per_class"}
@@ -45,8 +45,9 @@ _APART = {  # what heads are called that differ in a setting
     "version": "of another version of ltfix",
     "method": "whose method or loss was another then",
     "values": "with other values",
+    "given": "for which other values were given",
     "val": "chosen on other samples",
-    "searched": "tuned on another part",
+    "searched": "tuned on another part, by another budget or for another number of seeds,",
     "choices_by_seed": "chosen with another seed",
 }
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -187,9 +188,14 @@ def shared_settings(material: Material, keep: bool, **more: Any) -> dict[str, An
 def settings_of(shared: Mapping[str, Any], values: Values, seed: int, chosen: bool = True) -> dict[str, Any]:
     """All that decides one fit and its scores; parts by name, the sampler among the values; ``chosen``:
     whether validation samples choose anything."""
-    method = {k: v.identity if isinstance(v, Part) else v for k, v in vars(values.method).items()}
-    del method["sampler"]
-    return {**shared, "method": method, "values": values.record(), "seed": seed, "chosen": chosen}
+    tuned = chosen and shared.get("options", {}).get("tune", False)
+    untold = {"sampler", "summary", "source"} | (set() if tuned else {"grid"})
+    method = {
+        k: v.identity if isinstance(v, Part) else v for k, v in vars(values.method).items() if k not in untold
+    }
+    found = {name: value["value"] for name, value in values.record().items()}
+    given = [n for n in sorted({"lr", *values.method.grid} & found.keys()) if tuned and not values.is_free(n)]
+    return {**shared, "method": method, "values": found, "given": given, "seed": seed, "chosen": chosen}
 
 
 def _apart(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:
