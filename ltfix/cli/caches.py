@@ -98,12 +98,17 @@ def chosen_heads(
     Raises:
         InputError: there is none of that name; the nearest are offered.
     """
+    from ltfix.evaluation.given import open_given
     from ltfix.features.manifest import is_cache
-    from ltfix.heads.head import load_head
+    from ltfix.heads.head import Head
 
-    def inside(folder: Path) -> Sequence[Path | Head]:
+    def inside(folder: Path) -> Sequence[Path | Head | FeatureCache]:
         paths = sorted(folder.glob("*.safetensors"), key=lambda path: path.stem)
-        return paths if whatever_they_fit else _that_fit(list(map(load_head, paths)), cache, work)
+        if whatever_they_fit:
+            return paths
+        opened = list(map(open_given, paths))
+        heads = [one for one in opened if isinstance(one, Head)]
+        return [*(one for one in opened if not isinstance(one, Head)), *_that_fit(heads, cache, work)]
 
     if not named:
         return [*inside(work / "heads")]
@@ -163,6 +168,11 @@ def usual(work: Path, split: str) -> Path | None:
     return place if place.exists() else None
 
 
+def project_of(head: Path) -> Path:
+    """The project in whose heads/ a head lies, or would."""
+    return Path(os.path.normpath(head.parent / ".."))
+
+
 def fitted_on(head: Path, work: Path) -> Path | None:
     """The features that a head was fitted on, of ``work`` or of the project in whose heads/ it lies, where it
     says and they are there; else the usual training features."""
@@ -170,7 +180,7 @@ def fitted_on(head: Path, work: Path) -> Path | None:
     from ltfix.features.manifest import NAME, read_manifest
     from ltfix.heads.head import load_head
 
-    projects = (work, Path(os.path.normpath(head.parent / "..")))
+    projects = (work, project_of(head))
     known = None
     with contextlib.suppress(LtfixError):  # an export
         known = load_head(head).meta.get("cache")

@@ -110,7 +110,8 @@ def look_up(
     from ltfix.stage2.tables.entries import SCORES, entries
 
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    refuse_options(set_)
+    rows = entries(asked, {}, tune=options.tune)
+    refuse_options(set_, {name for row in rows for name in row.values.values})
     options.demand_used()
     entries(asked, set_, tune=options.tune)
     if gates.fail_under is not None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ltfix.cli.commands import COMMANDS
 from ltfix.cli.configfile import FILE_NAME, SHARED_KEYS, may_set, read_tables
 from ltfix.cli.signature import Parameter
-from ltfix.errors import InputError
+from ltfix.errors import InputError, LtfixError
 
 if TYPE_CHECKING:
     import typer
@@ -151,9 +151,15 @@ def read_values(here: Invocation) -> dict[str, Any]:
 
 def of_extract(*keys: str, project: Path = Path()) -> list[str]:
     """What the file, else the project's, has for these options of ``extract``, paths as seen from here."""
-    file = current().file or project / FILE_NAME
-    own = read_tables(file, "extract", may_set("extract"))[1] if file.is_file() else {}
-    return [own[key] for key in keys if key in own]
+    own, file = current().file, project / FILE_NAME
+    try:
+        there = (own or file).is_file()
+        known = read_tables(own or file, "extract", may_set("extract"))[1] if there else {}
+    except LtfixError:
+        if own:
+            raise
+        return []  # of a project that nobody named
+    return [known[key] for key in keys if key in known]
 
 
 def unknown_variables(command: str, parameters: Mapping[str, Parameter]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import config, console
-from ltfix.cli.caches import fitted_on, named_head, usual
+from ltfix.cli.caches import fitted_on, named_head, project_of, usual
 from ltfix.cli.inspect import written as tell_written
 from ltfix.cli.options import WorkFolder, WrittenFormat
 from ltfix.cli.signature import ARGUMENT
@@ -47,7 +47,7 @@ def export(
         test=test or usual(work, "test"),
         progress=console.progress(),
         request=dataclasses.replace(
-            request, said=config.of_extract("backbone", "checkpoint", project=head.parent.parent)
+            request, said=config.of_extract("backbone", "checkpoint", project=project_of(head))
         ),
     )
     if format == "json":

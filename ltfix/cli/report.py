@@ -166,13 +166,17 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])
     heads = [row.head for row in evaluation.rows if row.path and not row.is_start]
     places, used = dict[str, list[str]](), {str(head.meta.get("cache")) for head in heads}
+    joined = dict[str, list[dict[str, Any]]]()
     for path in sorted(work.glob(f"features/*/{manifests.NAME}")):
         with contextlib.suppress(LtfixError, KeyError, TypeError):  # a damaged one
             name, other = f"features/{path.parent.name}", manifests.read_manifest(path.parent)
             places[other.fingerprint] = [name]
             if other.fingerprint in used and "joined" in other.source:
-                parts = [f"features/{part['name']}" for part in other.source["joined"]]
-                yield shlex.join(["ltfix", "import", *parts, "--out", name])
+                joined[name] = other.source["joined"]
+    for name, parts in joined.items():
+        with contextlib.suppress(KeyError, TypeError):  # a damaged one
+            found = [places.get(part["fingerprint"], [f"DIR/{part['name']}"])[0] for part in parts]
+            yield shlex.join(["ltfix", "import", *found, "--out", name])
     places[str(None if train is None else train.identity)] = []  # the usual one need not be named
     for head in heads:
         yield _told(head, places)

@@ -127,7 +127,9 @@ class Evaluation:
         names = class_names(rows, opened)
         test = TestSet(opened, group(counts, many, few), names, **more)
         told = [
-            demand_alike(it, opened, it.path or it.name if isinstance(it, Head) else it.path) for it in given
+            demand_alike(it, opened, it.path or it.name if isinstance(it, Head) else it.path)
+            for it in given
+            if isinstance(it, Head) or it.head or it.kept_probe()  # else it gives its counts alone
         ]
         no_start = "" if any(row.is_start for row in rows) else _no_start(given)
         return cls(rows, test, no_start, tuple(dict.fromkeys(itertools.chain(*told))))

@@ -10,6 +10,7 @@ from ltfix.backbones.given import LOCAL, demand_backbone
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.request import BodyRequest
 from ltfix.features.cache import FeatureCache
+from ltfix.features.provenance import PIXELS
 from ltfix.heads.head import Head
 from ltfix.records import record_of
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ltfix.backbones.load import Backbone
 
 _GIVE = "name the body with backbone=…, and its weights with checkpoint=FILE"
-_PREPROCESS = ("image_size", "crop_pct", "mean", "std", "interpolation", "crop_mode")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def load_body(head: Head, cache: FeatureCache | None, request: BodyRequest) -> B
         checkpoint_key=key,
         ignore_tensors=ignore,
         experts=record.experts,
-        preprocess={name: preprocess.get(name) for name in _PREPROCESS},
+        preprocess={name: preprocess.get(name) for name in PIXELS},
         seed=request.seed,
     )
     if isinstance(backbone.preprocess, Columns):

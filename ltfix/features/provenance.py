@@ -12,7 +12,7 @@ from ltfix.heads.head import Head
 
 EXTRACTED = "extracted"  # in a head's metadata: what made the features that it was fitted on
 _WEIGHTS = "weights_sha256"
-_PIXELS = ("image_size", "crop_pct", "mean", "std", "interpolation", "crop_mode")
+PIXELS = ("image_size", "crop_pct", "mean", "std", "interpolation", "crop_mode")
 
 
 def made_by(item: Head | FeatureCache | Contents) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def made_by(item: Head | FeatureCache | Contents) -> dict[str, Any]:
     if not isinstance(backbone, dict) or not backbone:
         return {}
     weights = {"backbone": backbone.get("name"), _WEIGHTS: backbone.get(_WEIGHTS)}
-    return weights | {name: pixels[name] for name in _PIXELS if name in pixels}
+    return weights | {name: pixels[name] for name in PIXELS if name in pixels}
 
 
 def made_otherwise(one: Head | FeatureCache | Contents, other: FeatureCache | Contents) -> str:
@@ -62,5 +62,5 @@ def demand_alike(one: Head | FeatureCache, other: FeatureCache, name: object) ->
 def _common(one: Head | FeatureCache | Contents, other: FeatureCache | Contents) -> list[dict[str, Any]]:
     """What both say, of each."""
     known = [made_by(one), made_by(other)]
-    names = [n for n in (_WEIGHTS, *_PIXELS) if all(made.get(n) is not None for made in known)]
+    names = [n for n in (_WEIGHTS, *PIXELS) if all(made.get(n) is not None for made in known)]
     return [{name: made[name] for name in names} for made in known]

@@ -188,7 +188,11 @@ def _by_strips(image: Image, convert: Callable[[Image], Image]) -> Image:
 
 
 def fast_jpeg(side: int) -> JpegDecoder:
-    """A decoder (simplejpeg's) that halves a picture as long as its sides stay twice ``side``; 0: never."""
+    """A decoder (simplejpeg's) that halves a picture as long as its sides stay twice ``side``; 0: never.
+
+    Raises:
+        EnvironmentFault: simplejpeg is missing.
+    """
     with extra("fast", "decoder"):
         import simplejpeg
     if not side:

@@ -175,7 +175,8 @@ def _leads_out(path: str, base: str) -> bool:
 
 
 def _checked(table: Listing) -> Listing:
-    """The table with a note where pictures are there twice; InputError: no rows, odd names, or two labels."""
+    """The table with a note where pictures are there twice; InputError where there are no rows,
+    a name holds a line break or a NUL, or a picture has two labels."""
     if not table.samples:
         raise InputError("it has no rows", where=table.place)
     for row, name in enumerate(table.samples):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from caches import write_cache
+from safetensors.numpy import save_file
 
 from ltfix.cli import run
 from ltfix.cli.caches import chosen_heads
@@ -56,6 +57,14 @@ def finished(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, st
 
 def rows_of(text: str) -> dict[str, dict]:
     return {head["name"]: head for head in json.loads(text)["heads"]}
+
+
+def test_a_packed_cache_may_lie_among_the_heads_of_a_folder(
+    project: Path, capsys: pytest.CaptureFixture[str]
+):
+    save_file(dict(np.load("train.npz")), "heads/a.safetensors")
+    code, out, err = finished(capsys, "evaluate", "heads", "--cache", "test.npz", "--format", "json")
+    assert (code, set(rows_of(out))) == (0, {"stage-1", "ce", "tau-norm"}), err
 
 
 def test_a_table_for_people(project: Path, capsys: pytest.CaptureFixture[str]):

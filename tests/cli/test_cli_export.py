@@ -77,3 +77,5 @@ def test_the_file_of_the_heads_project_is_read_from_elsewhere(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path / "sub")
     assert config.of_extract("backbone", "checkpoint", project=Path("..")) == ["../w/body.safetensors"]
     assert config.of_extract("checkpoint") == []
+    Path("../ltfix.toml").write_text("[fitt]\n")  # a project that nobody named
+    assert config.of_extract("checkpoint", project=Path("..")) == []

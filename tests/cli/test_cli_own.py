@@ -161,3 +161,12 @@ def test_what_is_written_otherwise_is_told_how(error: Error, argv: str, told: st
     Path("scaled.py").write_text(SCALED)
     Path("number.py").write_text("NUMBER = 3")
     assert error(*argv.split()) == (2, told)
+
+
+def test_a_value_of_a_loss_of_ones_own_may_have_an_options_name(capsys):
+    loss = "def loss(logits, labels, many=1.0):\n    return many * F.cross_entropy(logits, labels)\n"
+    Path("mine.py").write_text(f"import torch.nn.functional as F\n{loss}")
+    pair = ["--train", "usual.npz", "--test", "usual.npz", "--seeds", "1", "--set", "epochs=2"]
+    argv = ["compare", *pair, "--methods", "ce:loss=mine.py:loss", "--set", "many=2"]
+    code = cli.run(argv)
+    assert "is an option" not in capsys.readouterr().err and code == 0

@@ -128,10 +128,14 @@ def test_the_commands_make_the_same_heads_again(project: Path):
 def test_a_head_of_a_joined_cache_is_told_with_it(project: Path):
     samples = [f"{CLASSES[i % 3]}/new{i}.png" for i in range(6)]
     write_cache(project / "features/new", samples=samples, labels=np.arange(6) % 3, classes=CLASSES)
-    assert run(["import", "-q", "features/train", "features/new", "--out", "features/all"]) == 0
+    (project / "far").mkdir()
+    (project / "features/new").rename(project / "far/test")
+    assert run(["import", "-q", "features/train", "far/test", "--out", "features/all"]) == 0
     assert run(["fit", "-q", "features/all", "--method", "ncm", "--out", "heads/of-all.safetensors"]) == 0
     text = page(project)
-    assert "<code>ltfix import features/train features/new --out features/all</code>" in text
+    assert "<code>ltfix import features/train DIR/test --out features/all</code>" in text  # no features/test
+    (project / "far/test").rename(project / "features/zoo")
+    assert "<code>ltfix import features/train features/zoo --out features/all</code>" in page(project)
     assert "<code>ltfix fit features/all --method ncm --seed 0 --out heads/of-all.safetensors</code>" in text
 
 
