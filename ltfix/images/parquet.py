@@ -50,7 +50,7 @@ def _rows(file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
                 *(name for name in names[1:] if name != names[0]),
             ]
         )
-        for batch in parquet.iter_batches(_BATCH, columns=wanted):
+        for batch in parquet.iter_batches(_BATCH, columns=wanted, use_threads=False):
             table = batch.to_pydict()
             none = [None] * len(batch)
             for path, label, *of in zip(*(table.get(name, none) for name in names), strict=True):
@@ -156,7 +156,8 @@ class CellPictures:
         with opened(path) as parquet:
             inside = inside_of(parquet.schema_arrow.field(self.column).type)
             wanted = f"{self.column}.bytes" if inside else self.column
-            cells = parquet.read_row_group(group, columns=[wanted]).column(self.column)
+            table = parquet.read_row_group(group, columns=[wanted], use_threads=False)
+            cells = table.column(self.column)
         return pyarrow.compute.struct_field(cells, "bytes") if inside else cells
 
 
@@ -189,6 +190,9 @@ def inside_of(kind: Any) -> tuple[str, ...] | None:
 def opened(path: str) -> Iterator[Any]:
     """A parquet file, local or behind a URL.
 
+    One behind a URL is read without Arrow's threads, here and by ``use_threads=False``: they may let go of
+    its buffers, which are Python's, as the interpreter ends, and abort the process (apache/arrow #34314).
+
     Raises:
         InputError: it is missing, cut off, or none.
         EnvironmentFault: pyarrow is not installed.
@@ -198,7 +202,8 @@ def opened(path: str) -> Iterator[Any]:
         import pyarrow.parquet
     with open_binary(path) as handle:
         try:
-            with pyarrow.parquet.ParquetFile(handle if is_remote(path) else path) as parquet:
+            remote = is_remote(path)
+            with pyarrow.parquet.ParquetFile(handle if remote else path, pre_buffer=not remote) as parquet:
                 yield parquet
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as err:
             first = str(err).partition("\n")[0]

@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -159,3 +161,25 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         parquet.opened("a"),
     ):
         pass
+
+
+_WORKERS = """
+import os, fsspec, pyarrow.parquet
+from ltfix.images.source import open_source
+fsspec.filesystem("memory").put_file({file!r}, "/few.parquet")
+before = len(os.listdir("/proc/self/task"))
+open_source("parquet:" + {place!r}).split("train").open(8)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the threads that /proc shows")
+def test_what_is_behind_a_url_is_read_without_threads_of_arrows(tmp_path: Path, train: Split):
+    """They hold Python's buffers, and abort a process that ends before they let go of them."""
+    file = write(
+        tmp_path / "few.parquet", {"image": [train.pictures.read(row) for row in range(9)], "label": [1] * 9}
+    )
+    for place, none in (("memory://few.parquet", True), (str(file), False)):
+        script = _WORKERS.format(file=str(file), place=place)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert (int(done.stdout) == 0) is none, place
