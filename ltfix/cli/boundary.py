@@ -92,7 +92,8 @@ def interrupted(err: BaseException) -> int:
     """Say which signal it was, and whether the command goes on when it is given again; its exit code."""
     word, code = next(ending[1:] for ending in ENDINGS.values() if isinstance(err, ending[0]))
     here = config.current()
-    resumed = here.command in RESUMED or here.values.get("method") == "auto"
+    anew = here.values.get(RESUMED.get(here.command, ""))
+    resumed = (here.command in RESUMED and not anew) or here.values.get("method") == "auto"
     say(f"ltfix: {word}{'; the same command again goes on with what is kept' * resumed}")
     return code
 

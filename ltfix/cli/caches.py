@@ -177,17 +177,19 @@ def fitted_on(head: Path, work: Path) -> Path | None:
     """The features that a head was fitted on, of ``work`` or of the project in whose heads/ it lies, where it
     says and they are there; else the usual training features."""
     from ltfix.errors import LtfixError
-    from ltfix.features.manifest import NAME, read_manifest
+    from ltfix.features.manifest import read_manifest
+    from ltfix.features.read import open_cache
     from ltfix.heads.head import load_head
 
     projects = (work, project_of(head))
     known = None
     with contextlib.suppress(LtfixError):  # an export
         known = load_head(head).meta.get("cache")
-    for path in (path for project in projects for path in sorted(project.glob(f"features/*/{NAME}"))):
-        with contextlib.suppress(LtfixError):  # a damaged cache that nobody named
-            if known is not None and read_manifest(path.parent).fingerprint == known:
-                return path.parent
+    for path in (path for project in projects for path in sorted(project.glob("features/*"))):
+        with contextlib.suppress(LtfixError):  # no cache, or a damaged one that nobody named
+            packed = path.suffix == ".safetensors"
+            if known == (open_cache(path).identity if packed else read_manifest(path).fingerprint):
+                return path
     return usual(projects[0], "train") or usual(projects[1], "train")
 
 

@@ -35,7 +35,8 @@ COMMANDS = {
 }
 
 
-RESUMED = ("extract", "import", "compare", "train-backbone")  # given again they go on where they stopped
+RESUMED = {"extract": "dry_run", "compare": "", "import": "overwrite", "train-backbone": "overwrite"}
+"""Commands that go on where they stopped when they are given again, and with which option they do not."""
 
 
 def load(name: str) -> Callable[..., Any]:

@@ -46,9 +46,8 @@ def evaluate(
     heads: Annotated[
         list[Path] | None,
         Option(
-            "Head files, or a folder of them (compare); a training cache stands for its stage-1 "
-            "classifier and its counts. Default: every head in heads/ (without a gate, those of this "
-            "cache's D).",
+            "Head files, or a folder of them (compare), by default heads/: all in it with a gate, else those "
+            "of this cache's D; a training cache stands for its stage-1 classifier and its counts.",
             metavar="HEAD",
         ),
         ARGUMENT,

@@ -65,7 +65,7 @@ class Baseline:
             return self.heads[name]
         if alone and len(fitted) == 1:
             return dict(fitted[0])
-        hint = f"name the heads to hold, or {nearest(name, self.heads)}"
+        hint = f"name the heads to hold, those of the baseline ({nearest(name, self.heads)})"
         raise InputError(f"the baseline has no head {name}", where=self.path, hint=hint)
 
     def value(self, row: Mapping[str, Any], name: str) -> float:

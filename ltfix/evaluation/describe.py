@@ -92,11 +92,10 @@ def describe(
 
 def _folder(path: Path, verify: bool) -> Description:
     begun, whole = ((path / name).exists() for name in (manifests.PARTIAL, manifests.NAME))
-    torn = not begun and (path / manifests.SAMPLES).exists()
-    if whole or torn or (begun and verify):  # open_cache refuses what is unfinished
-        return _cache(path, open_cache(path), verify)
-    if begun:
+    if begun and not whole and not verify:
         return _unfinished(path)
+    if manifests.is_cache(path):  # open_cache refuses what is unfinished, or without its manifest
+        return _cache(path, open_cache(path), verify)
     if (path / runfile.NAME).exists():
         return _run(path, verify)
     marks = (manifests.NAME, runfile.NAME)

@@ -222,9 +222,7 @@ def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet, no_star
             raise UsageError(f"no row of stage 1: {no_start}", where=f"against={against}", hint=hint)
         first = f"the heads began with {rows[0].name}: against={rows[0].name}"
         near = nearest(str(against), [row.name for row in rows])
-        hint = (
-            first if began else f"a head that is no row goes by its file, as heads/NAME.safetensors; {near}"
-        )
+        hint = first if began else f"name a row ({near}) or the file of a head, as heads/NAME.safetensors"
         raise InputError(f"no row and no file is {str(against)!r}", where="against", hint=hint)
     opened = against if isinstance(against, Head | FeatureCache) else open_given(against)
     head = opened.head if isinstance(opened, FeatureCache) else opened

@@ -78,7 +78,7 @@ def open_data(request: Request) -> Opened:
 
 
 def _gone(out: Path, source: Source, splits: Sequence[str]) -> str | None:
-    """Say so where caches of this very source are there whose split it has no longer."""
+    """Say so where caches of a source of this name are there whose split this one does not have."""
     left = []
     for folder in sorted(path.parent for path in out.glob(f"*/{MANIFEST}")):
         with contextlib.suppress(LtfixError):  # of anybody
@@ -87,11 +87,8 @@ def _gone(out: Path, source: Source, splits: Sequence[str]) -> str | None:
             usual = known.get("split") in SPLITS  # others are opened where they are asked for
             if same and usual and not known.get("unlabelled") and known["split"] not in splits:
                 left.append(str(folder))
-    return (
-        f"left as before, of a split that {source.root} does not have now: {', '.join(left)}"
-        if left
-        else None
-    )
+    told = f"left as before, of a source called {source.root} with a split that this one lacks"
+    return f"{told}: {', '.join(left)}" if left else None
 
 
 def _cut_as_trained(request: Request, source: Source) -> tuple[Request, str | None]:

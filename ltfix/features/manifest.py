@@ -20,6 +20,7 @@ SAMPLES = "samples.txt"
 COLUMNS = "samples.jsonl"
 HEAD = "head.safetensors"
 PROBE = "probe.safetensors"
+FIRST_SHARD = "shard-00000.safetensors"
 DEPTHS = "depths"  # in ``preprocess``: how images of more than 8 bits were scaled, if there were any
 JOINED = "joined"  # the ``kind`` of a source that is several caches
 _OF_SOURCE = ("kind", "root", "split", "digest", "columns")  # all else there was asked for
@@ -168,8 +169,9 @@ class Unfinished:
 
 
 def is_cache(folder: Path) -> bool:
-    """Whether a folder is a feature cache, finished or not."""
-    return any((folder / name).exists() for name in (NAME, PARTIAL))
+    """Whether a folder is a feature cache: finished, unfinished, or one whose manifest is gone."""
+    left = all((folder / name).exists() for name in (SAMPLES, FIRST_SHARD))  # pictures may have such a list
+    return left or any((folder / name).exists() for name in (NAME, PARTIAL))
 
 
 def command_of(source: Any) -> str:

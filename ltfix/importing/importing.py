@@ -95,6 +95,7 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     """The same, of a request."""
     if not sources:
         raise UsageError("nothing to import", where="source", hint="a file, or the feature caches to join")
+    sources = [files.completed(one) for one in sources]
     if len(sources) != 1 or is_cache(sources[0]) or _is_packed(sources[0]):
         return join(sources, out, request, progress)
     source = sources[0]

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from ltfix import cli
-from ltfix.cli import boundary
+from ltfix.cli import boundary, config
 from ltfix.cli.signals import Terminated
 from ltfix.errors import EnvironmentFault, GateMissed, InputError, UsageError
 from ltfix.pava import SwitchImportError
@@ -155,3 +155,22 @@ def test_a_value_out_of_range_names_what_it_may_be(probe, error, argv, line):
 def test_exit_codes_of_library_code_pass(probe):
     probe.act = raising(SystemExit(5))
     assert cli.run(["probe"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("command", "values", "goes_on"),
+    [
+        ("extract", {"overwrite": True}, True),
+        ("extract", {"dry_run": True}, False),
+        ("import", {"overwrite": True}, False),
+        ("train-backbone", {"overwrite": False}, True),
+        ("train-backbone", {"overwrite": True}, False),
+        ("fit", {"method": "auto", "overwrite": True}, True),
+        ("fit", {"method": "los"}, False),
+    ],
+)
+def test_an_interruption_says_what_the_same_command_does(command: str, values: dict, goes_on: bool, capsys):
+    with config.started() as here:
+        here.command, here.values = command, values
+        assert boundary.interrupted(KeyboardInterrupt()) == 130
+    assert ("goes on with what is kept" in capsys.readouterr().err) == goes_on

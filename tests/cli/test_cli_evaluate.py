@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from caches import write_cache
+from caches import make_head, write_bare, write_cache
 from safetensors.numpy import save_file
 
 from ltfix.cli import run
-from ltfix.cli.caches import chosen_heads
+from ltfix.cli.caches import chosen_heads, fitted_on
+from ltfix.features.manifest import is_cache
+from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 
 COUNTS = np.array([300, 101, 50, 20, 19, 3])
@@ -65,6 +67,28 @@ def test_a_packed_cache_may_lie_among_the_heads_of_a_folder(
     save_file(dict(np.load("train.npz")), "heads/a.safetensors")
     code, out, err = finished(capsys, "evaluate", "heads", "--cache", "test.npz", "--format", "json")
     assert (code, set(rows_of(out))) == (0, {"stage-1", "ce", "tau-norm"}), err
+
+
+def test_a_cache_without_its_manifest_is_no_folder_of_heads(project: Path, capsys):
+    write_cache(project / "gone")
+    (project / "gone/manifest.json").unlink()
+    code, _, err = finished(capsys, "evaluate", "gone", "--cache", "test.npz")
+    assert (code, "a feature cache whose manifest.json is gone (gone): restore it, or make" in err) == (
+        3,
+        True,
+    )
+    (project / "photos").mkdir()
+    (project / "photos/samples.txt").touch()
+    assert not is_cache(project / "photos")
+
+
+def test_the_features_that_a_head_was_fitted_on_may_be_one_file(tmp_path: Path):
+    write_cache(tmp_path / "features/folder")
+    write_bare(tmp_path / "features/one.safetensors")
+    for name in ("folder", "one.safetensors"):
+        place, head = tmp_path / "features" / name, tmp_path / "heads/head.safetensors"
+        make_head(meta={"cache": open_cache(place).identity}).save(head)
+        assert fitted_on(head, tmp_path / "elsewhere").samefile(place)
 
 
 def test_a_table_for_people(project: Path, capsys: pytest.CaptureFixture[str]):
@@ -137,7 +161,7 @@ def test_against_a_name_that_no_row_has_is_told_which_there_are(project: Path, c
     argv = ["evaluate", "train.npz", "heads/ce.safetensors", "--cache", "test.npz", "--against"]
     hints = {
         "probe": "the heads began with stage-1: --against stage-1",
-        "cee": "a head that is no row goes by its file, as heads/NAME.safetensors; did you mean ce?",
+        "cee": "name a row (did you mean ce?) or the file of a head, as heads/NAME.safetensors",
     }
     for name, hint in hints.items():
         code, _, err = finished(capsys, *argv, name)
@@ -652,6 +676,7 @@ def test_names_lack_their_endings_wherever_they_are_typed(project: Path, capsys)
         ["evaluate", "features/train", "heads/ce", "--cache", "features/test"],
         ["fit", "features/train", "--method", "tau-norm", "--val", "features/test", "--overwrite"],
         ["inspect", "features/train"],
+        ["import", "features/train", "--out", "imported"],
         ["predict", "heads/ce.safetensors", "--data", "features/test"],
     ):
         code, out, err = finished(capsys, *argv)

@@ -54,7 +54,7 @@ def test_what_was_written_as_json(project: Path, capsys: pytest.CaptureFixture[s
     shutil.rmtree("features/train")
     assert cli.run([*RANDOM, "--data", "photos", "--dry-run", "--format", "json"]) == 0
     out, err = capsys.readouterr()
-    told = "left as before, of a split that photos does not have now: features/test"
+    told = "left as before, of a source called photos with a split that this one lacks: features/test"
     assert (json.loads(out)["notes"], err) == ([told], "")
     (planned,) = json.loads(out)["planned"]
     assert (planned["path"], planned["n"], planned["state"]) == ("features/train", 9, "todo")

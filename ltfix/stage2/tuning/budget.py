@@ -36,6 +36,7 @@ from ltfix.stage2.tuning.store import NOWHERE, Store, settings_of
 
 PART_SAMPLES = 4000
 """Tuning on fewer samples than this says little."""
+PUBLISHED = "the published values where there are any"
 PART_OF_CLASS = 20
 """A class keeps so many samples, or all that it has."""
 FINISHED = 0.4
@@ -177,7 +178,7 @@ def _part(material: Material, search: Search, asked: str, passes: float) -> Mate
     cuts = len(material.folds())
     left = [f"{search.folds} of {cuts} cuts"] if search.folds < cuts else []
     left += [f"{len(data):,} of {len(whole):,} samples"] if data is not whole else []
-    settings = f"{search.settings:.0%} of the settings" if search.settings else "the published values alone"
+    settings = f"{search.settings:.0%} of the settings" if search.settings else PUBLISHED
     left += [settings] if search.settings < 1 else []
     about = {"asked": asked, "passes": math.ceil(passes), "tuned_on": ", ".join(left)}
     material.progress.note(
