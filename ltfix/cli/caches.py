@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from ltfix.cli import console
 from ltfix.cli.options import ArrayNames
 
 if TYPE_CHECKING:
     from ltfix.errors import InputError
-    from ltfix.extraction.request import Request
+    from ltfix.evaluation.given import HeadOrPath
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
-    from ltfix.predicting.request import PredictRequest
 
-_R = TypeVar("_R", "Request", "PredictRequest")
 USUAL_NAMES = ArrayNames()
 _ON_TEST = {
     "train": "a head that is fitted on it is no longer measured by it",
     "val": "what is chosen on it looks better there than it is",
 }
-_OWN_OF_RUNS = ("checkpoint", "checkpoint_key", "ignore_tensors", "pretrained")
 
 
 def locate(
@@ -90,7 +86,7 @@ def chosen_heads(
     names: ArrayNames = USUAL_NAMES,
     *,
     whatever_they_fit: bool = False,
-) -> list[Path | Head | FeatureCache]:
+) -> list[HeadOrPath]:
     """Heads as they were named: without their ending, or by a folder of heads; else those in heads/.
 
     Of a folder those of the cache's D and one K, or all, so that gates never pass for want of a head.
@@ -98,28 +94,27 @@ def chosen_heads(
     Raises:
         InputError: there is none of that name; the nearest are offered.
     """
-    from ltfix.evaluation.given import open_given
+    from ltfix.evaluation.given import heads_in, open_given
     from ltfix.features.manifest import is_cache
     from ltfix.heads.head import Head
 
-    def inside(folder: Path) -> Sequence[Path | Head | FeatureCache]:
-        paths = sorted(folder.glob("*.safetensors"), key=lambda path: path.stem)
+    def fitting(kept: Sequence[HeadOrPath]) -> Sequence[HeadOrPath]:
         if whatever_they_fit:
-            return paths
-        opened = list(map(open_given, paths))
+            return kept
+        opened = list(map(open_given, kept))
         heads = [one for one in opened if isinstance(one, Head)]
         return [*(one for one in opened if not isinstance(one, Head)), *_that_fit(heads, cache, work)]
 
     if not named:
-        return [*inside(work / "heads")]
-    found: list[Path | Head | FeatureCache] = []
+        return [*fitting(heads_in(work / "heads"))]
+    found: list[HeadOrPath] = []
     for path in (named_head(head, work) for head in named):
-        if not path.is_dir() or is_cache(path):
-            found.append(open_named(path, names) if path.suffix == ".npz" else path)
-        elif more := inside(path):
-            found += more
-        else:
+        if kept := heads_in(path):
+            found += fitting(kept)
+        elif path.is_dir() and not is_cache(path):
             raise absent_head(path, work)
+        else:
+            found.append(open_named(path, names) if path.suffix == ".npz" else path)
     return found
 
 
@@ -211,12 +206,11 @@ def _told_of_test(cache: FeatureCache, work: Path, used: str) -> FeatureCache:
     return cache
 
 
-def of_its_run(request: _R) -> _R:
-    """The request, which takes no other weights where its body is a run folder (UsageError)."""
+def refuse_other_weights(backbone: str | None) -> None:
+    """Refuse other weights where the body is a run folder (Unused)."""
     from ltfix import runfile
 
-    if request.backbone is None or not (Path(request.backbone) / runfile.NAME).is_file():
-        return request
-    console.refuse_unused(_OWN_OF_RUNS, f"the run folder {request.backbone}")
-    own: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(request) if f.name in _OWN_OF_RUNS}
-    return dataclasses.replace(request, **own)
+    if backbone is not None and (Path(backbone) / runfile.NAME).is_file():
+        console.refuse_unused(
+            ("checkpoint", "checkpoint_key", "ignore_tensors", "pretrained"), f"the run folder {backbone}"
+        )

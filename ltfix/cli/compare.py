@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from ltfix.cli import console, gating
 from ltfix.cli.caches import locate, locate_val
-from ltfix.cli.options import GateOptions, PlotFile, TableOptions, pairs, refuse_options
+from ltfix.cli.options import GateOptions, PlotFile, TableOptions, pairs, refuse_pairs
+from ltfix.errors import UsageError
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
 
@@ -110,10 +111,13 @@ def look_up(
     from ltfix.stage2.tables.entries import SCORES, entries
 
     asked = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    rows = entries(asked, {}, tune=options.tune)
-    refuse_options(set_, {name for row in rows for name in row.values.values})
     options.demand_used()
-    entries(asked, set_, tune=options.tune)
+    try:
+        entries(asked, set_, tune=options.tune)
+    except UsageError as err:
+        if err.where == "set":  # what no method takes may be an option
+            refuse_pairs(set_)
+        raise
     if gates.fail_under is not None:
         gate.parse_gates(gates.fail_under, known=SCORES)
     return asked, options, dict(set_)

@@ -39,34 +39,24 @@ def one_line(text: str) -> str:
 
 
 def refuse_unused(names: Iterable[str], user: str) -> None:
-    """Answer options that the chosen method does not use.
-
-    One that was typed is an error; one from the environment or the file, which serve many methods,
-    is a one-line note; one at its default, or set for every command alike, says nothing.
+    """Refuse options that the chosen method does not use; one at its default says nothing.
 
     Args:
         names: options, as ``weight_decay``.
         user: what does not use them, for the message: ``"method tau-norm"``.
 
     Raises:
-        UsageError: one of them was typed on the command line.
+        Unused: one was typed, or set (see `carry_out`).
     """
-    here = config.current()
     for name in names:
-        no = "no-" if here.values.get(name) is False else ""
-        option, source = f"--{no}{name.replace('_', '-')}", config.origin(name)
-        if source == "option":
-            where = f"ltfix {here.command}".strip()
-            raise UsageError(f"{user} does not use {option}", where=where, hint="leave it out")
-        if source != "default" and name not in here.shared:
-            given = "the environment" if source == "environment" else here.file
-            note(f"{option} from {given} is not used by {user}")
+        if config.origin(name) != "default":
+            raise Unused(f"{user} has no use for it", where=name)
 
 
 def carry_out(act: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> Any:
     """Have a command act on its values; those of the environment or the file that do nothing are left out.
 
-    A note says so.
+    A note says so, unless one was set for every command alike.
 
     Raises:
         Unused: one that was typed.
@@ -82,13 +72,15 @@ def _left_out(err: Unused, values: Mapping[str, Any]) -> dict[str, Any]:
     """What stands in the place of an option that does nothing: its default, of --set the other pairs."""
     here, name = config.current(), str(err.place).partition("=")[0]
     option = config.option(name) or config.option("set")
-    source = "default" if option is None else here.origins.get(option.key, "default")
-    left: Any = option and option.default
-    if option is not None and option.key == "set":
-        idle = err.values or {name}
-        left = [pair for pair in values["set"] or () if pair.partition("=")[0].replace("-", "_") not in idle]
-    if option is None or source in ("option", "default") or left == values[option.key]:
+    if option is None or (source := config.origin(option.key)) in ("option", "default"):
         raise err
+    left: Any = option.default
+    if option.key == "set" and (idle := err.values or {name} - {"set"}):
+        left = [pair for pair in values["set"] or () if pair.partition("=")[0].replace("-", "_") not in idle]
+        if left == values["set"]:
+            raise err
+    else:
+        del here.origins[option.key]
     if option.key not in here.shared:
         given = "the environment" if source == "environment" else here.file
         note(f"{option.flag} from {given} is not used: {err.what}")

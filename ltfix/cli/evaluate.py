@@ -29,7 +29,7 @@ from ltfix.option import Option
 from ltfix.progress import SILENT
 
 if TYPE_CHECKING:
-    from ltfix.evaluation.given import NamedHead
+    from ltfix.evaluation.given import HeadOrPath, NamedHead
     from ltfix.evaluation.measure import Evaluation
     from ltfix.evaluation.report import Report
     from ltfix.features.cache import FeatureCache
@@ -200,8 +200,8 @@ def _tell_of_others(given: Sequence[Path], rows: Sequence[NamedHead], others: Pa
 
 
 def _with_start(
-    chosen: Sequence[Path | Head | FeatureCache], cache: FeatureCache, work: Path, names: ArrayNames
-) -> Sequence[Path | Head | FeatureCache]:
+    chosen: Sequence[HeadOrPath], cache: FeatureCache, work: Path, names: ArrayNames
+) -> Sequence[HeadOrPath]:
     """What was chosen, behind the classifier that is in features/train, or the probe that is kept beside it
     (or the cache, to say that it has neither), where there are heads of these features."""
     from ltfix.evaluation.given import open_given
@@ -210,7 +210,7 @@ def _with_start(
     place = usual(work, "train")
     if cache.head is not None or place is None:
         return chosen
-    opened = [open_given(one) if isinstance(one, Path) else one for one in chosen]
+    opened = list(map(open_given, chosen))
     heads = [head for head in opened if isinstance(head, Head) and head.method not in BEFORE]
     train = _unnamed(place, names) if len(heads) == len(opened) else None
     if train is None or not any(_is_of(head, train) for head in heads):

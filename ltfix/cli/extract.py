@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console, tables
-from ltfix.cli.caches import of_its_run
+from ltfix.cli.caches import refuse_other_weights
 from ltfix.cli.inspect import written
 from ltfix.cli.options import WorkFolder, WrittenFormat
 from ltfix.extraction.request import Request
@@ -36,7 +36,8 @@ def extract(
     from ltfix.extraction.opening import open_data
 
     out = work / request.out if config.origin("out") == "default" else request.out
-    request = dataclasses.replace(of_its_run(request), out=out, beside=work / "features")
+    refuse_other_weights(request.backbone)
+    request = dataclasses.replace(request, out=out, beside=work / "features")
     began = perf_counter()
     opened = open_data(request)
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ltfix.cli import config, console
 from ltfix.cli.caches import locate, locate_val
 from ltfix.cli.inspect import written
-from ltfix.cli.options import ArrayNames, LossName, ValCache, WorkFolder, WrittenFormat, pairs, refuse_options
+from ltfix.cli.options import ArrayNames, LossName, ValCache, WorkFolder, WrittenFormat, pairs, refuse_pairs
 from ltfix.cli.signature import ARGUMENT
+from ltfix.errors import Unused
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.catalog import TRAINING
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import Method, find_method
+from ltfix.stage2.methods.registry import methods as known_methods
 
 if TYPE_CHECKING:
     from ltfix.evaluation.table import ColumnKind
@@ -74,8 +76,7 @@ def fit(
     Values that are not given are the published ones (`ltfix methods NAME` shows them).
     """
     options = dataclasses.replace(options, device=run.device)
-    own: dict[str, Any] = {"methods": methods, "loss": loss, "trace": trace, "folder": folder}
-    plan, trace = look_up(method, values, set_, options, **own)
+    plan = look_up(method, values, set_, options, methods=methods, loss=loss)
     numbers = [run.seed] if seeds is None else list(range(run.seed, run.seed + seeds))
     train = locate(cache, work, "train", "ltfix fit CACHE", names)
     held = locate_val(val, cache, work, names)
@@ -114,77 +115,44 @@ def look_up(
     *,
     methods: str | None,
     loss: str | None,
-    trace: Path | None,
-    folder: Path | None,
     **rest: object,
-) -> tuple[FitPlan, Path | None]:
-    """The plan of what was asked, looked up and checked without torch, and the trace if there is one of it.
+) -> FitPlan:
+    """The plan of what was asked, looked up and checked without torch.
 
     Raises:
-        UsageError: as :func:`ltfix.stage2.fit.plan_fit`, or something that the method does not use was typed.
+        UsageError: as :func:`ltfix.stage2.fit.plan_fit`. Unused: what does nothing beside this method.
     """
     from ltfix.stage2.fit import plan_fit
-
-    own = {"methods": methods, "save_heads": folder, "average": not options.average}
-    if method != AUTO and any(own.values()):
-        console.refuse_unused([name for name, value in own.items() if value], f"method {method}")
-        methods, options = None, dataclasses.replace(options, average=True)
-    entry, loss, trace = _entry(method, loss, values, set_, trace)
-    given, origins = ({}, {}) if entry == AUTO else given_values(entry, values, set_)
-    if options.init is not None and isinstance(entry, Method) and entry.needs_no_start:
-        console.refuse_unused(["init"], f"method {entry.name}")
-        options = dataclasses.replace(options, init=None)
-    own_loss = entry.loss if loss is not None and isinstance(entry, Method) else None
-    among = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    plan = plan_fit(entry, given, loss=own_loss, origins=origins, options=options, methods=among)
-    return plan, trace
-
-
-def _entry(
-    method: str, loss: str | None, values: Mapping[str, Any], set_: Mapping[str, str], trace: Path | None
-) -> tuple[Method | str, str | None, Path | None]:
-    """The method, and of the loss and the trace what it uses; UsageError where another was typed."""
     from ltfix.stage2.methods.values import with_loss
 
+    among = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     if method == AUTO:
-        own = {"loss": loss, "set": set_, "trace": trace}
-        console.refuse_unused([*values, *(name for name, value in own.items() if value)], "method auto")
-        return AUTO, None, trace
-    found = find_method(method)
-    if loss is not None and found.loss is None:
-        console.refuse_unused(["loss"], f"method {found.name}")
-        loss = None
-    entry = with_loss(found, loss)
-    if trace is not None and entry.loss is None:
-        console.refuse_unused(["trace"], f"method {entry.name}")
-        trace = None
-    return entry, loss, trace
+        console.refuse_unused([*values, "loss", "set", "trace"], "method auto")
+        return plan_fit(AUTO, options=options, methods=among)
+    entry = with_loss(find_method(method), loss)
+    idle = ["save_heads", *(["trace"] if entry.loss is None else [])]
+    console.refuse_unused(idle, f"method {entry.name}")
+    given, origins = given_values(entry, values, set_)
+    own = entry.loss if loss is not None else None
+    return plan_fit(entry, given, loss=own, origins=origins, options=options, methods=among)
 
 
 def given_values(
-    entry: Any, typed: Mapping[str, Any], pairs: Mapping[str, str]
+    entry: Method, typed: Mapping[str, Any], pairs: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """What was asked of a method, by name, and where it came from: its own options, then ``--set`` pairs.
 
     Raises:
-        UsageError: an option the method does not use.
+        UsageError: an option of the command among the pairs. Unused: a value of other methods.
     """
-    from ltfix.stage2.methods.registry import methods
-
     used = entry.values({**typed, **pairs})
     console.refuse_unused([name for name in typed if name not in used], f"method {entry.name}")
-    refuse_options(pairs, used)
-    given = {name: value for name, value in typed.items() if name in used}
-    origins = {name: str(config.origin(name)) for name in given}
-    source = str(config.origin("set"))
-    for key, value in pairs.items():
-        if key not in used and source != "option" and any(key in m.values() for m in methods()):
-            console.note(
-                f"--set {key.replace('_', '-')} from the {source} is not used by method {entry.name}"
-            )
-        else:
-            given[key], origins[key] = value, source
-    return given, origins
+    refuse_pairs(pairs, used)
+    for key in pairs:
+        if key not in used and any(key in method.values() for method in known_methods()):
+            raise Unused(f"method {entry.name} has no value {key!r}", where="set", values=[key])
+    origins = {name: str(config.origin(name)) for name in typed}
+    return {**typed, **pairs}, {**origins, **dict.fromkeys(pairs, str(config.origin("set")))}
 
 
 def _places(out: Path | None, work: Path, name: str, seeds: Sequence[int], *, many: bool) -> list[Path]:

@@ -11,7 +11,7 @@ from ltfix.cli import config
 from ltfix.cli.signature import ARGUMENT
 from ltfix.errors import UsageError
 from ltfix.option import Checked, Option, RunOptions, option, options_of
-from ltfix.stage2.methods.options import Options
+from ltfix.stage2.methods.options import WHOLE_RUN
 from ltfix.stage2.methods.registry import methods
 
 TABLE_FORMATS = ("table", "json", "csv", "markdown", "latex", "github", "junit")
@@ -107,12 +107,11 @@ def pairs(help: str) -> Option:
     return Option(help, metavar="KEY=VALUE", flag="set")
 
 
-def refuse_options(pairs: Mapping[str, str], values: Container[str] = ()) -> None:
+def refuse_pairs(pairs: Mapping[str, str], values: Container[str] = ()) -> None:
     """Refuse options of whatever command among ``--set`` pairs (UsageError); ``values`` are none."""
-    whole_run = {*Options.__dataclass_fields__, *RunOptions.__dataclass_fields__}
     for name in pairs:
         found = config.option(name)
-        is_option = name not in values and (found or name in whole_run)
+        is_option = name not in values and (found or name in WHOLE_RUN)
         if is_option and not any(name in method.values() for method in methods()):
             hint = f"write {found.flag}" if found else "this command has no such option"
-            raise UsageError(f"{name} is an option, no value of a method", where="set", hint=hint)
+            raise UsageError(f"{name} is an option, not a value", where="set", hint=hint)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import config, console
-from ltfix.cli.caches import fitted_on, named_head, of_its_run, project_of
+from ltfix.cli.caches import fitted_on, named_head, project_of, refuse_other_weights
 from ltfix.cli.options import WorkFolder
 from ltfix.cli.signature import ARGUMENT
 from ltfix.errors import UsageError
@@ -62,7 +62,8 @@ def predict(
         formats.check_probabilities(probs)
     model = named_head(model, work)
     said = config.of_extract("backbone", "checkpoint", project=project_of(model))
-    request = dataclasses.replace(of_its_run(request), device=run.device, said=said)
+    refuse_other_weights(request.backbone)
+    request = dataclasses.replace(request, device=run.device, said=said)
     shown = console.progress() if output is not None or not sys.stdout.isatty() else _Notes()
     found = ask(model, data, cache=cache or fitted_on(model, work), request=request, progress=shown)
     if "torch" in sys.modules:  # what a head says of cached features needs none

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console
-from ltfix.cli.options import WorkFolder, pairs
+from ltfix.cli.options import WorkFolder, pairs, refuse_pairs
 from ltfix.option import Option
 from ltfix.stage1.entries import COMMON
 from ltfix.stage1.request import TrainingRequest
@@ -56,7 +56,9 @@ def look_up(
 
     request = dataclasses.replace(request, values={**values, **set_})
     preset, _ = recipes.choose_preset(request.preset, 1, 0)
-    recipes.resolve(recipes.find_recipe(request.recipe).with_loss(request.loss), preset, request.values)
+    recipe = recipes.find_recipe(request.recipe).with_loss(request.loss)
+    refuse_pairs(set_, recipe.values(preset))
+    recipes.resolve(recipe, preset, request.values)
     return request
 
 

@@ -68,10 +68,10 @@ def open_given(path: HeadOrPath) -> Head | FeatureCache:
 
 
 def heads_in(item: HeadOrPath) -> Sequence[HeadOrPath]:
-    """The heads of a folder that is no cache, as `compare` keeps them; of anything else none."""
-    path = Path(item) if isinstance(item, str | Path) else Path()
-    own = path != Path() and path.is_dir() and not is_cache(path)
-    return sorted(path.glob("*.safetensors")) if own else []
+    """The heads of a folder that is no cache, as `compare` keeps them, by name; of anything else none."""
+    if not isinstance(item, str | Path) or not Path(item).is_dir() or is_cache(Path(item)):
+        return []
+    return sorted(Path(item).glob("*.safetensors"), key=lambda path: path.stem)
 
 
 def open_together(
@@ -189,8 +189,12 @@ def is_same(one: FeatureCache | None, other: FeatureCache | None) -> bool:
     return np.array_equal(ours, theirs)
 
 
-def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:
-    """Refuse a head that cannot classify this cache (InputError: D, K or the backbone's weights differ)."""
+def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> tuple[str, ...]:
+    """Refuse a head that cannot classify this cache (InputError: D, K or the backbone's weights differ).
+
+    Returns:
+        A line where its pictures were prepared otherwise.
+    """
     head, where = row.head, row.where
     if head.dim != cache.dim:
         what = f"the head {where} has D = {head.dim}, the cache {cache.path} has D = {cache.dim}"
@@ -201,12 +205,12 @@ def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> None:
             f"K = {cache.n_classes}",
             hint="a test cache may hold fewer classes than the head, never more",
         )
-    demand_alike(head, cache, where)
     if head.n_classes != n_classes:
         told = (
             f"the head {where} has K = {head.n_classes} classes, the training counts are of K = {n_classes}"
         )
         raise InputError(told, hint=_ALONE)
+    return demand_alike(head, cache, where)
 
 
 def _check_names(rows: list[NamedHead], cache: FeatureCache) -> None:

@@ -18,7 +18,6 @@ from ltfix.exporting.body import load_body, own_cache
 from ltfix.exporting.export import class_names
 from ltfix.exporting.request import OF_BODIES, is_export, refuse_given
 from ltfix.features.manifest import is_cache
-from ltfix.features.provenance import demand_alike
 from ltfix.features.read import CacheLike, FeatureCache, open_cache
 from ltfix.files import ENDINGS, completed
 from ltfix.heads.head import Head, load_head
@@ -223,8 +222,7 @@ def _of_pictures(
 def _of_features(model: Head | Exported, cache: FeatureCache, progress: Progress) -> Answered:
     """The logits of a cache, with several views their mean."""
     if isinstance(model, Head):
-        check_fit(NamedHead(model.name, model), cache, model.n_classes)
-        for line in demand_alike(model, cache, model.path or model.name):
+        for line in check_fit(NamedHead(model.name, model), cache, model.n_classes):
             progress.note(line)
         blocks = logit_blocks(model, cache)
     elif model.preprocess is not None:

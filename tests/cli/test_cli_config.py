@@ -302,13 +302,13 @@ def test_unused_options_typed_are_errors_and_others_are_notes(probe, error: Erro
     monkeypatch.setenv("LTFIX_PROBE_WEIGHT_DECAY", "0.1")
     assert cli.run(["probe"]) == 0
     assert capsys.readouterr().err == (
-        "ltfix: --weight-decay from the environment is not used by method tau-norm\n"
-        "ltfix: --epochs from ltfix.toml is not used by method tau-norm\n"
+        "ltfix: --weight-decay from the environment is not used: method tau-norm has no use for it\n"
+        "ltfix: --epochs from ltfix.toml is not used: method tau-norm has no use for it\n"
     )
     probe.act = lambda: console.refuse_unused(["epochs"], "method tau-norm")
     assert error("probe", "--epochs", "3") == (
         2,
-        "method tau-norm does not use --epochs (ltfix probe): leave it out",
+        "method tau-norm has no use for it (--epochs): leave it out",
     )
 
 
@@ -344,8 +344,8 @@ def test_what_is_set_for_every_command_is_never_noted_as_unused(probe, monkeypat
     write("threads = 2\n[probe]\nthreads = 3\n")
     assert cli.run(["probe"]) == 0
     assert capsys.readouterr().err == (
-        "ltfix: --seed from the environment is not used by method tau-norm\n"
-        "ltfix: --threads from ltfix.toml is not used by method tau-norm\n"
+        "ltfix: --seed from the environment is not used: method tau-norm has no use for it\n"
+        "ltfix: --threads from ltfix.toml is not used: method tau-norm has no use for it\n"
     )
 
 

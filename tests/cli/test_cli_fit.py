@@ -286,11 +286,11 @@ def test_several_seeds_one_head_each(project: Path, capsys):
         (["--set", "variant=book"], 2, "variant is 'book' (--set variant): it may be code, paper"),
         (["--set", "variant"], 2, "--set takes KEY=VALUE, found 'variant'"),
         (["--metric", "count"], 2, "metric is 'count'"),
-        (["--method", "ce", "--metric", "norm"], 2, "method ce does not use --metric"),
-        (["--method", "ncm", "--init", "probe"], 2, "method ncm does not use --init"),
-        (["--method", "tau-norm", "--lr", "0.1"], 2, "method tau-norm does not use --lr"),
-        (["--method", "tau-norm", "--loss", "los"], 2, "method tau-norm does not use --loss"),
-        (["--method", "tau-norm", "--no-average"], 2, "method tau-norm does not use --no-average"),
+        (["--method", "ce", "--metric", "norm"], 2, "method ce has no use for it (--metric): leave it out"),
+        (["--method", "ncm", "--init", "probe"], 2, "makes its rows itself, from no start (--init)"),
+        (["--method", "tau-norm", "--lr", "0.1"], 2, "method tau-norm has no use for it (--lr)"),
+        (["--method", "tau-norm", "--loss", "los"], 2, "method tau-norm trains nothing, so no loss applies"),
+        (["--method", "tau-norm", "--no-average"], 2, "auto alone averages heads (--no-average): leave it"),
         (["--method", "ce", "--set", "tau=1"], 2, "method ce has no value 'tau'"),
         (["--loss", "lso"], 2, "unknown loss 'lso' (--loss): did you mean los"),
         (["--lr", "nan"], 2, "lr must be a number, found nan"),
@@ -342,11 +342,11 @@ def test_values_of_the_file_are_notes_where_the_method_has_no_use_for_them(proje
     assert cli.run(["fit", "train.safetensors", "--method", "tau-norm", "--set", "tau=1"]) == 0
     captured = capsys.readouterr()
     notes = captured.err.splitlines()
-    assert all(line.startswith("ltfix: --") and "is not used by method tau-norm" in line for line in notes)
+    assert all(" from ltfix.toml is not used: method tau-norm " in line for line in notes)
     assert {line.split()[1] for line in notes} == {"--metric", "--loss", "--lr", "--epochs"}
     capsys.readouterr()
     assert cli.run(["fit", "train.safetensors", "--method", "ce"]) == 0
-    assert "ltfix: --set variant from the file is not used by method ce" in capsys.readouterr().err
+    assert "--set from ltfix.toml is not used: method ce has no value 'variant'" in capsys.readouterr().err
 
 
 def test_a_file_of_auto_serves_every_method(project: Path, capsys, error: Error):
@@ -365,7 +365,7 @@ def test_a_file_of_auto_serves_every_method(project: Path, capsys, error: Error)
     said = capsys.readouterr().err
     assert said.count("--budget from ltfix.toml is not used: nothing is tuned, so no budget is kept") == 3
     assert said.count("--set from ltfix.toml is not used: no method here takes tau") == 2
-    assert "--set tau from the file is not used by method samn" in said
+    assert "--set from ltfix.toml is not used: method samn has no value 'tau'" in said
     assert error("compare", "--budget", "5m", "--methods", "ncm")[0] == 2
 
 
@@ -517,15 +517,15 @@ def test_calibrate_before_the_cache(project: Path):
             ["--posthoc", "ncm"],
             "posthoc is 'ncm' (--posthoc): it may be none, tau-norm, logit-adjust, mult-la",
         ),
-        (["--method", "tau-norm", "--posthoc", "mult-la"], "method tau-norm does not use --posthoc"),
+        (["--method", "tau-norm", "--posthoc", "mult-la"], "method tau-norm has no use for it (--posthoc)"),
         (
             ["--method", "vs", "--posthoc", "tau-norm", "--set", "posthoc-tau=9"],
             "posthoc_tau = 9 is out of range (--set posthoc_tau)",
         ),
-        (["--set", "tune=True"], "tune is an option, no value of a method (--set): write --tune"),
+        (["--set", "tune=True"], "tune is an option, not a value (--set): write --tune"),
         (
             ["--set", "val-fraction=0.5"],
-            "val_fraction is an option, no value of a method (--set): write --val-f",
+            "val_fraction is an option, not a value (--set): write --val-f",
         ),
     ],
     ids=str,
@@ -546,7 +546,7 @@ def test_options_are_no_values_in_tables_either(error: Error, command: list[str]
     code, line = error(*command, "--set", pair)
     name = pair.partition("=")[0]
     assert code == 2
-    assert line.startswith(f"{name} is an option, no value of a method (--set): {hint}")
+    assert line.startswith(f"{name} is an option, not a value (--set): {hint}")
 
 
 def test_a_preset_a_head_as_start_and_a_step(project: Path, capsys):

@@ -62,7 +62,7 @@ def test_a_file_is_checked_without_running_anything(tmp_path: Path, monkeypatch,
     assert cli.run(["init", "--check"]) == 0
     assert capsys.readouterr() == (
         "ltfix.toml: no mistake found\n",
-        "ltfix: --set tau from the file is not used by method samn\n",
+        "ltfix: --set from ltfix.toml is not used: method samn has no value 'tau'\n",
     )
     assert cli.run(["init", "--check", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["checked"] == "ltfix.toml"
@@ -117,7 +117,7 @@ def test_a_check_takes_no_option_of_writing(tmp_path: Path, monkeypatch, error):
     monkeypatch.chdir(tmp_path)
     for option in (["--output", "other.toml"], ["--overwrite"]):
         code, line = error("init", "--check", *option)
-        assert (code, line) == (2, f"init --check does not use {option[0]} (ltfix init): leave it out")
+        assert (code, line) == (2, f"init --check has no use for it ({option[0]}): leave it out")
 
 
 def test_a_written_file_serves_the_commands(tmp_path: Path, monkeypatch):

@@ -118,6 +118,11 @@ def scaled(logits, labels, scale):
             "`ltfix evaluate HEAD HEAD --cache TEST` has their heads in one table",
         ),
         (
+            "compare --train usual.npz --test usual.npz --methods samn:threads=2",
+            "threads is no value of a method, but of the whole run (--methods): give it to each of two runs; "
+            "`ltfix evaluate HEAD HEAD --cache TEST` has their heads in one table",
+        ),
+        (
             "sweep --train usual.npz --method los --over feature-scale=1,2",
             "feature_scale is no value of a method, but of the whole run (--over): give it to each of "
             "two runs; `ltfix report` draws both, kept as JSON",

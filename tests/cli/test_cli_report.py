@@ -206,7 +206,7 @@ def test_a_trace_is_drawn(project: Path, capsys: pytest.CaptureFixture[str]):
     assert "Norm of each class's weights, epoch by epoch" in html.unescape(text)
     capsys.readouterr()
     assert run(["fit", "--method", "tau-norm", "--trace", "t.jsonl"]) == 2
-    assert "method tau-norm does not use --trace" in capsys.readouterr().err
+    assert "method tau-norm has no use for it (--trace)" in capsys.readouterr().err
 
 
 def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_skipped(tmp_path: Path):

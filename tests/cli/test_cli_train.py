@@ -78,7 +78,7 @@ def test_values_come_from_the_file(photos: Path, capsys: pytest.CaptureFixture[s
         ([], 2, "--data is needed (ltfix train-backbone)"),
         (["--data", "photos", "--recipe", "cee"], 2, "unknown recipe 'cee'"),
         (["--data", "photos", "--set", "epoch=3"], 2, "did you mean epochs"),
-        (["--data", "photos", "--set", "seed=3"], 2, "has no value 'seed'"),
+        (["--data", "photos", "--set", "seed=3"], 2, "seed is an option, not a value (--set): write --seed"),
         (["--data", "photos", "--lr", "0"], 2, "lr = 0 is out of range (--lr)"),
         (["--data", "photos", "--preset", "imagenet"], 2, "did you mean imagenet-lt"),
         (["--data", "photos", "--sampler", "class-aware", "--recipe", "balanced-softmax"], 2, "one of them"),

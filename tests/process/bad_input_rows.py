@@ -150,7 +150,7 @@ METHODS = [
     Row("unknown --set key", "fit --set variat=paper", 2, r"variat.*did you mean variant", real=False),
     Row("--set without a value", "fit --set variant", 2, r"--set takes KEY=VALUE"),
     Row("--set of a wrong word", "fit --set variant=codex", 2, r"codex.*code", real=False),
-    Row("option not used", "fit --method tau-norm --lr 1", 2, r"method tau-norm does not use --lr"),
+    Row("option not used", "fit --method tau-norm --lr 1", 2, r"tau-norm has no use for it \(--lr\)"),
     Row("a head to stdout", "fit --method ce --out -", 2, r"a file, not to stdout \(--out -\)", real=False),
     Row(
         "a head below a file",

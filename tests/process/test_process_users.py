@@ -257,8 +257,10 @@ def test_engineer_classes(out, project: Path):
 
 def test_engineer_checkpoint_of_the_file(out, err):
     assert "next: ltfix extract --backbone runs/tiny" in out("train")
-    assert err("after training") == "--checkpoint from weights.toml is not used by the run folder runs/tiny"
-    assert "the run folder runs/tiny does not use --checkpoint" in err("weights typed", 2)
+    assert err("after training") == (
+        "--checkpoint from weights.toml is not used: the run folder runs/tiny has no use for it"
+    )
+    assert "the run folder runs/tiny has no use for it (--checkpoint)" in err("weights typed", 2)
 
 
 def test_engineer_commas(out, err):

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ltfix.errors import Unused, UsageError, cut
-from ltfix.option import Checked, option
+from ltfix.option import Checked, RunOptions, option
 from ltfix.stage2.methods.catalog import STARTS
+from ltfix.stage2.methods.parts import IN_PYTHON
 from ltfix.stage2.methods.presets import AUTO, DATASETS
 
 CALIBRATE = ("one", "shots")
@@ -27,7 +28,7 @@ def read_budget(text: str) -> tuple[float, str]:
 def refuse_options(names: Iterable[str], where: str, beside: str) -> None:
     """Refuse options of a whole run among values (UsageError); ``beside`` says how two go side by side."""
     for name in names:
-        if name in {*Options.__dataclass_fields__, "seed", "seeds", "val"}:
+        if name in WHOLE_RUN:
             hint = f"give it to each of two runs; {beside}"
             raise UsageError(f"{name} is no value of a method, but of the whole run", where=where, hint=hint)
 
@@ -158,3 +159,7 @@ class Options(Checked):
             if not ok:
                 hint = "auto, none or a number > 0"
                 raise UsageError(f"the scale is {self.feature_scale!r}", where="feature_scale", hint=hint)
+
+
+WHOLE_RUN = frozenset({*Options.__dataclass_fields__, *RunOptions.__dataclass_fields__, *IN_PYTHON, "val"})
+"""What is said of a whole run, not of a method."""
