@@ -194,6 +194,10 @@ def _summarise(head: Head, accuracy: Mapping[str, Mapping[str, Any]]) -> None:
     if isinstance(selection["epoch"], int):
         console.tell(f"best epoch on {selection['on']}: {selection['epoch']}")
     if "calibration" in head.meta:
+        if "budget" in selection and "score" in selection:
+            console.tell(
+                "the score above is on what the budget left to choose on; below, all cuts and samples count"
+            )
         tell_calibration(head.meta["calibration"])
     rows = [
         [n, *(format_value(score, "spread") for score in found.values())] for n, found in accuracy.items()

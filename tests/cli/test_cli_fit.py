@@ -498,6 +498,11 @@ def test_calibrate(project: Path, words: list[str], name: str, kinds: list[str],
     assert re.search(r"^with it +\d+\.\d +\d+\.\d +\d", out, re.M)
 
 
+def test_the_two_scores_of_a_budget_are_told_apart(project: Path, capsys):
+    fit("--method", "los", "--tune", "--budget", "60p", "--calibrate")
+    assert "the score above is on what the budget left to choose on" in capsys.readouterr().out
+
+
 def test_calibrate_before_the_cache(project: Path):
     write_safetensors(project / "train.safetensors", draw(0, stage1=False))
     assert cli.run(["fit", "--calibrate", "train.safetensors"]) == 0

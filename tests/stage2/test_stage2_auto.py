@@ -427,6 +427,14 @@ def test_it_says_first_how_much_there_is_to_do(draw_cache):
     assert re.match(r"2 methods to tune: about [\d,]+ passes over 86 samples, \d+ s", said.notes[0])
 
 
+def test_it_says_nothing_of_what_is_kept(draw_cache, tmp_path):
+    said, plan, cache = Said(), plan_fit("auto", methods=["ncm", "ce"]), draw_cache([60, 20, 6])
+    plan.train(cache, [0], folder=tmp_path)
+    plan.train(cache, [0], folder=tmp_path, progress=said)
+    assert said.notes[0].startswith("2 tuned methods are taken from")
+    assert not any("to tune" in note for note in said.notes)
+
+
 def test_on_a_validation_cache_nothing_is_cut(draw_cache, few_methods):
     cache, val = draw_cache([200, 60, 20, 6], spread=2.5), draw_cache([30] * 4, spread=2.5, seed=5)
     record = ltfix.fit(cache, "auto", val=val).meta["selection"]["auto"]

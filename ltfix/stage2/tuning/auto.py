@@ -119,7 +119,7 @@ class _Field:
     def __init__(
         self, material: Material, every: Sequence[Method], seeds: Sequence[int], store: Store
     ) -> None:
-        self.material, self.seed, self.store = material, seeds[0], store
+        self.material, self.seeds, self.seed, self.store = material, seeds, seeds[0], store
         self.shared = SharedProgress(material.progress)
         self.left_out: dict[str, str] = {}
         self.fits: list[MethodFit] = []
@@ -134,20 +134,20 @@ class _Field:
             {self.name(fit): settings_of(self.settings, fit.values, self.seed) for fit in self.fits}
         )
         self.threads = threads_for(material)
-        told = [dataclasses.replace(fit, material=material) for fit in self.fits]
-        more: dict[str, Any] = {"tell": True, "store": store, "shared": self.settings}
-        self.searched = limit(told, len(seeds), threads=self.threads, **more) if told else material
+        self.searched = self.within_budget(self.fits, tell=False)
         self.settings["searched"] = self.searched.search.about.get("tuned_on")
 
     def contenders(self) -> list[Contender]:
         """All that can be taken, the untouched start first."""
-        self.searched.warm_up()
         kept = [self.kept(fit) for fit in self.fits]
         if any(kept):
             self.material.progress.note(
                 f"{sum(k is not None for k in kept)} tuned methods are taken from {self.store.folder}"
             )
         todo = [fit for fit, known in zip(self.fits, kept, strict=True) if known is None]
+        if self.material.options.budget is None:
+            self.within_budget(todo, tell=True)
+        self.searched.warm_up()
         made = run_each(self.tune, todo, self.shared, "methods tuned", self.threads)
         for fit, result in zip(todo, made, strict=True):
             if isinstance(result, LtfixError):
@@ -158,6 +158,12 @@ class _Field:
         came = self.material.start(self.material.data).method != PROBE
         start = Contender(UNCHANGED, 0, self.searched.reference(), untouched, came)
         return [start, *(c for c in found if isinstance(c, Contender))]
+
+    def within_budget(self, fits: Sequence[MethodFit], *, tell: bool) -> Material:
+        """What these are tuned on; ``tell`` says how long that takes."""
+        told = [dataclasses.replace(fit, material=self.material) for fit in fits]
+        more: dict[str, Any] = {"tell": tell, "store": self.store, "shared": self.settings}
+        return limit(told, len(self.seeds), threads=self.threads, **more) if told else self.material
 
     def tune(self, fit: MethodFit) -> Contender:
         """A method tuned and fitted, and kept."""
