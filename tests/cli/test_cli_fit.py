@@ -499,7 +499,8 @@ def test_calibrate(project: Path, words: list[str], name: str, kinds: list[str],
 
 
 def test_the_two_scores_of_a_budget_are_told_apart(project: Path, capsys):
-    fit("--method", "los", "--tune", "--budget", "60p", "--calibrate")
+    write_safetensors(project / "train.safetensors", draw(0, stage1=False))
+    fit("--method", "los", "--tune", "--budget", "300p", "--calibrate")
     assert "the score above is on what the budget left to choose on" in capsys.readouterr().out
 
 
