@@ -172,20 +172,29 @@ def fitted_on(head: Path, work: Path) -> Path | None:
     """The features that a head was fitted on, of ``work`` or of the project in whose heads/ it lies, where it
     says and they are there; else the usual training features."""
     from ltfix.errors import LtfixError
-    from ltfix.features.manifest import read_manifest
-    from ltfix.features.read import open_cache
     from ltfix.heads.head import load_head
 
     projects = (work, project_of(head))
-    known = None
     with contextlib.suppress(LtfixError):  # an export
         known = load_head(head).meta.get("cache")
-    for path in (path for project in projects for path in sorted(project.glob("features/*"))):
+        for project in projects:
+            if place := known_caches(project).get(str(known)):
+                return place
+    return usual(projects[0], "train") or usual(projects[1], "train")
+
+
+def known_caches(project: Path) -> dict[str, Path]:
+    """The caches of a project, folders and single ``.safetensors``, by what heads know of them."""
+    from ltfix.errors import LtfixError
+    from ltfix.features.manifest import read_manifest
+    from ltfix.features.read import open_cache
+
+    found = dict[str, Path]()
+    for path in sorted(project.glob("features/*")):
         with contextlib.suppress(LtfixError):  # no cache, or a damaged one that nobody named
             packed = path.suffix == ".safetensors"
-            if known == (open_cache(path).identity if packed else read_manifest(path).fingerprint):
-                return path
-    return usual(projects[0], "train") or usual(projects[1], "train")
+            found.setdefault(open_cache(path).identity if packed else read_manifest(path).fingerprint, path)
+    return found
 
 
 def locate_val(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console
-from ltfix.cli.caches import USUAL_NAMES, chosen_heads, locate, open_named, usual
+from ltfix.cli.caches import USUAL_NAMES, chosen_heads, known_caches, locate, open_named, usual
 from ltfix.cli.inspect import written
 from ltfix.cli.made import made
 from ltfix.cli.options import (
@@ -165,18 +165,13 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     if manifest is not None and manifests.command_of(manifest.source) == "extract":
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])
     heads = [row.head for row in evaluation.rows if row.path and not row.is_start]
-    places, used = dict[str, list[str]](), {str(head.meta.get("cache")) for head in heads}
-    joined = dict[str, list[dict[str, Any]]]()
-    for path in sorted(work.glob(f"features/*/{manifests.NAME}")):
+    kept, used = known_caches(work), {str(head.meta.get("cache")) for head in heads}
+    places = {known: [f"features/{path.name}"] for known, path in kept.items()}
+    for known in filter(used.__contains__, kept):
         with contextlib.suppress(LtfixError, KeyError, TypeError):  # a damaged one
-            name, other = f"features/{path.parent.name}", manifests.read_manifest(path.parent)
-            places[other.fingerprint] = [name]
-            if other.fingerprint in used and "joined" in other.source:
-                joined[name] = other.source["joined"]
-    for name, parts in joined.items():
-        with contextlib.suppress(KeyError, TypeError):  # a damaged one
-            found = [places.get(part["fingerprint"], [f"DIR/{part['name']}"])[0] for part in parts]
-            yield shlex.join(["ltfix", "import", *found, "--out", name])
+            parts = {} if (its := open_cache(kept[known]).manifest) is None else its.source
+            found = [places.get(one["fingerprint"], [f"DIR/{one['name']}"])[0] for one in parts["joined"]]
+            yield shlex.join(["ltfix", "import", *found, "--out", *places[known]])
     places[str(None if train is None else train.identity)] = []  # the usual one need not be named
     for head in heads:
         yield _told(head, places)

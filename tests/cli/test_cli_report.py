@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from caches import fill, make_head, make_plan, write_cache
+from caches import fill, make_head, make_plan, write_bare, write_cache
 from pictures import TREE, make_image, write_photos
 
 import ltfix
@@ -137,6 +137,13 @@ def test_a_head_of_a_joined_cache_is_told_with_it(project: Path):
     (project / "far/test").rename(project / "features/zoo")
     assert "<code>ltfix import features/train features/zoo --out features/all</code>" in page(project)
     assert "<code>ltfix fit features/all --method ncm --seed 0 --out heads/of-all.safetensors</code>" in text
+    both = ltfix.open_cache("features/all")
+    write_bare(project / "features/one.safetensors", features=both.features, labels=both.labels)
+    assert run("fit -q features/one --method ncm --out heads/of-one.safetensors".split()) == 0
+    told = (
+        "<code>ltfix fit features/one.safetensors --method ncm --seed 0 --out heads/of-one.safetensors</code>"
+    )
+    assert told in page(project)
 
 
 def test_given_heads_and_results(project: Path, capsys: pytest.CaptureFixture[str]):
