@@ -26,9 +26,9 @@ def demand(found: Result) -> None:
     for head, seen in sorted({(g["head"], g["seen"]) for g in found.gates if g.get("seen")}):
         say(f"ltfix: {head} is held to samples that it was {seen} on: what passes there may fail on others")
     for why in sorted({g["unpaired"] for g in found.gates if g.get("unpaired")}):
-        console.note(f"held against other numbers, without an interval: {why}")
+        say(f"ltfix: held to a baseline without pairs of samples: {why}")
     for gate in found.gates:
-        if gate["passed"] and "baseline" in gate:  # by how much is in no table
+        if gate["passed"]:  # by how much is in no table
             console.note(f"gate held ({told(gate)})")
     lines = missed(found.gates)
     for line in lines[:-1]:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,14 @@ class Baseline:
         heads: its rows by name.
         labels: the ``labels_sha256`` of what it was measured on.
         shots: the rule of the shots.
+        tested: classes with a test sample, per shot; empty where the report does not say.
     """
 
     path: Path
     heads: dict[str, dict[str, Any]]
     labels: Any
     shots: Any
+    tested: dict[str, int]
 
     def row(self, name: str, *, alone: bool) -> dict[str, Any]:
         """The row of a head (else InputError); where both reports have ``alone`` one fitted head, that."""
@@ -84,6 +86,16 @@ class Baseline:
             if isinstance(self.shots, dict) and self.shots.get(name, shots[name]) != shots[name]:
                 what = f"the baseline is of {name} = {self.shots[name]}, not {shots[name]}"
                 raise InputError(what, where=self.path, hint="give the same bounds, or write it again")
+
+    def demand_classes(self, held: Iterable[str], tested: Mapping[str, int]) -> None:
+        """Demand that each score that is held is a mean over as many classes as here (InputError)."""
+        for name in held if self.tested else ():
+            shots = [name] if name in tested else list(tested)
+            was, now = (sum(of.get(shot, 0) for shot in shots) for of in (self.tested, tested))
+            if was != now:
+                what = f"{name} of the baseline is of {was} tested classes, here of {now}"
+                hint = f"give the samples that it is of, or write it again; {_WRITES}"
+                raise InputError(what, where=self.path, hint=hint)
 
     def why_unpaired(self, row: Mapping[str, Any], labels: np.ndarray, shots: object) -> str:
         """Why a row cannot be compared sample by sample with these; empty where it can."""
@@ -116,4 +128,6 @@ def read_baseline(path: Path | str) -> Baseline:
         raise InputError("a report without heads or cache", where=path, hint=_WRITES)
     named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
     heads = {row["name"]: {"method": None, **row} for row in named}
-    return Baseline(Path(path), heads, cache.get("labels_sha256"), found.get("shots"))
+    said = found.get("tested")
+    tested = said if isinstance(said, dict) and all(isinstance(n, int) for n in said.values()) else {}
+    return Baseline(Path(path), heads, cache.get("labels_sha256"), found.get("shots"), tested)

@@ -144,7 +144,7 @@ class Evaluation:
             {**row.to_dict(), **kind.measure(row.head, test), "seen": how}
             for row, how in zip(rows, seen, strict=True)
         ]
-        about = dict(kind.about(test))
+        about = {"tested": test.tested_classes, **kind.about(test)}
         progress.advance(cache.n * len([row for row in rows if not test.counted(row.head)]))
         if against is not None:
             baseline = _baseline(against, rows, test, self.no_start)
@@ -154,11 +154,13 @@ class Evaluation:
                 entry["difference"] = _difference(row, baseline, test)
         if bars is not None and (bars.least or bars.drops):
             found, about["gates"] = bars.hold(found, rows, test)
+        unpaired = sorted({gate["unpaired"] for gate in about.get("gates", ()) if gate.get("unpaired")})
         progress.finish()
         notes = [*self.otherwise, *([f"No row of stage 1: {self.no_start}."] if self.no_start else [])]
         for how in ("fitted", "chosen"):
             named = [row.name for row, its in zip(rows, seen, strict=True) if its == how]
             notes += [f"{how.title()} on these samples, which flatters: {', '.join(named)}."] if named else []
+        notes += [f"Held to a baseline without pairs of samples: {why}." for why in unpaired]
         title = _title(test)
         return Report(name, describe_cache(cache), test.shots, found, about, kind.table, title, tuple(notes))
 

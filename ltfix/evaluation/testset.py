@@ -56,6 +56,11 @@ class TestSet:
         counts = self.cache.counts
         return np.pad(counts, (0, self.n_classes - len(counts)))
 
+    @property
+    def tested_classes(self) -> dict[str, int]:
+        """Classes with a sample in this cache, per shot."""
+        return dataclasses.replace(self.shots, of=self.shots.of[self.tested > 0]).n_classes
+
     def blocks(self, head: Head) -> Iterator[tuple[slice, np.ndarray]]:
         """The head's logits in consecutive blocks: (slice of samples, [m, K] float32).
 

@@ -79,9 +79,30 @@ def test_ece_falls_behind_by_rising(tmp_path: Path, test: FeatureCache):
 def test_other_samples_are_compared_without_pairs(tmp_path: Path, test: FeatureCache):
     last = written(tmp_path / "last.json", test, head())
     fewer = cache_of(test.features[10:], test.labels[10:])
-    (gate,) = evaluate(head(0.5), fewer, baseline=last, max_drop="few=1").gates
+    found = evaluate(head(0.5), fewer, baseline=last, max_drop="few=1")
+    (gate,) = found.gates
     assert gate["interval"] is None
     assert told(gate).endswith("(not paired: the baseline is of other samples)")
+    assert found.notes[-1] == "Held to a baseline without pairs of samples: the baseline is of other samples."
+    for form in ("json", "github", "junit"):
+        assert "the baseline is of other samples" in found.render(form)
+
+
+def test_a_score_over_other_classes_than_the_baseline_s_is_refused(tmp_path: Path):
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(5), 20)
+    whole = cache_of(np.eye(5)[labels] + rng.normal(size=(100, 5)), labels)
+    part = cache_of(whole.features[:80], whole.labels[:80])  # the last class of Few is not in it
+    mine = head_of(np.eye(5), method="samn", counts=np.array([500, 50, 5, 4, 3]))
+    last, less = written(tmp_path / "last.json", whole, mine), written(tmp_path / "less.json", part, mine)
+    for name, was, now in (("few", 3, 2), ("all", 5, 4), ("ece", 5, 4)):
+        with pytest.raises(
+            InputError, match=f"{name} of the baseline is of {was} tested classes, here of {now}"
+        ):
+            evaluate(mine, part, baseline=last, max_drop=f"{name}=100")
+    with pytest.raises(InputError, match="few of the baseline is of 2 tested classes, here of 3"):
+        evaluate(mine, whole, baseline=less, max_drop="few=100")
+    assert not missed(evaluate(mine, part, baseline=last, max_drop="many=100").gates)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +169,9 @@ def test_other_bounds_of_the_shots_are_refused(tmp_path: Path, test: FeatureCach
 
 def test_a_score_that_nobody_can_have_here_is_refused(tmp_path: Path, test: FeatureCache):
     last = written(tmp_path / "last.json", test, head())
+    document = json.loads(last.read_text())
+    document["tested"] = {"few": "1"}  # by an older ltfix, or another hand
+    last.write_text(json.dumps(document))
     without = cache_of(test.features[:200], test.labels[:200])
     with pytest.raises(UsageError, match="no tested class is few, so few cannot be held") as err:
         evaluate(head(), without, baseline=last, max_drop="few=1")

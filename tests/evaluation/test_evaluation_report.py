@@ -50,6 +50,7 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
             "labels_sha256": hashlib.sha256(np.array(LABELS, "<i8").tobytes()).hexdigest(),
         },
         "shots": {"many": 100, "few": 20, "n_classes": {"many": 2, "medium": 3, "few": 2}},
+        "tested": {"many": 2, "medium": 3, "few": 2},
         "untested": [],
         "notes": [],
         "heads": [
@@ -94,7 +95,8 @@ def test_the_json_is_the_documented_one(report: Report, tmp_path: Path):
 
 
 def test_keys_stand_in_the_documented_order(report: Report):
-    assert list(report.to_dict()) == ["format", "report", "cache", "shots", "heads", "untested", "notes"]
+    keys = ["format", "report", "cache", "shots", "heads", "tested", "untested", "notes"]
+    assert list(report.to_dict()) == keys
     told = ["name", "path", "method", *SCORES, "worst_class_name", "correct", "seen"]
     assert list(report.to_dict()["heads"][0]) == told
 
