@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,8 @@ def fit_probe(
     relative to features of unit mean square norm, is weakened along ``PENALTIES``, each solution the next
     one's start, until the mean class accuracy on a class-wise cut of the samples gains no more; the probe is
     then fitted on all of them. No array of samples × classes is made, and features that are streamed are read
-    once a pass. ``normalize`` is done to them first, and folded back. A ``penalty`` that is given is taken.
+    once a pass. ``normalize`` is done to them first, and folded back. A ``penalty`` that is given is
+    taken, and come to along the stronger ones: where samples are few, that takes a third of the passes.
 
     Returns:
         A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …}``.
@@ -128,7 +130,10 @@ def fit_probe(
     if penalty is None:
         penalty, start = _choose_penalty(data, scaling, device, effort, progress)
     problem = Problem(data, scaling, device, progress, effort.dtype)
-    at = approach(problem, start or problem.zero(), penalty, effort.epochs[start is not None])
+    if start is None:
+        *_, (_, at) = _path(problem, effort, down_to=penalty)
+    else:
+        at = approach(problem, start, penalty, effort.epochs[1])
     found, _, _ = finish(problem, at, penalty, tolerance=effort.tolerance, most=effort.passes[1])
     progress.finish()
     return dataclasses.replace(problem.head(found), method=PROBE, meta={"from": PROBE, "penalty": penalty})
@@ -148,16 +153,24 @@ def _choose_penalty(
     if not len(held):
         return penalty, found
     problem = Problem(train, scaling, device, progress, effort.dtype)
-    at = problem.zero()
-    for number, tried in enumerate(PENALTIES):
-        at = approach(problem, at, tried, effort.epochs[number > 0])
-        if effort.passes[0]:
-            at, _, _ = finish(problem, at, tried, tolerance=NEAR, most=effort.passes[0])
+    for tried, at in _path(problem, effort):
         score = mean_class_accuracy(_predict(problem.head(at), held), held.labels)
         if score <= best:
             break
         penalty, best, found = tried, score, at
     return penalty, found
+
+
+def _path(problem: Problem, effort: Effort, down_to: float = 0.0) -> Iterator[tuple[float, Point]]:
+    """Each penalty and about its solution, which is the next one's start."""
+    at = problem.zero()
+    for number, penalty in enumerate(PENALTIES):
+        at = approach(problem, at, penalty, effort.epochs[number > 0])
+        if effort.passes[0]:
+            at, _, _ = finish(problem, at, penalty, tolerance=NEAR, most=effort.passes[0])
+        yield penalty, at
+        if penalty <= down_to:
+            return
 
 
 def _predict(head: Head, data: Features) -> np.ndarray:

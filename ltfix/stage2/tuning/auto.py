@@ -170,7 +170,7 @@ class _Field:
         began = time.perf_counter()
         choice = dataclasses.replace(fit, material=self.within(fit)).choose(scored=True)
         head = fit.train(choice, [self.seed])[0]
-        correct = choice.correct
+        choice, correct = dataclasses.replace(choice, fitted=()), choice.correct  # which are large
         if correct is None:  # it diverged wherever it was tried
             raise InputError("no fit of it has finite weights")
         seconds, scores = time.perf_counter() - began, {**UNSCORED, "all": float(correct.mean())}

@@ -38,6 +38,7 @@ class Choice:
         correct: [N] whether the chosen fit is right on each validation sample; None where none was looked at.
         stop: the epochs to run; None: all.
         number: which of the candidates was taken.
+        fitted: its fits on all samples, of the material's seed and those after it, where choosing made them.
     """
 
     candidate: Candidate
@@ -45,6 +46,7 @@ class Choice:
     correct: np.ndarray | None = None
     stop: int | None = None
     number: int = 0
+    fitted: Sequence[Head] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,10 +125,10 @@ class MethodFit:
         labels, start, on = material.held_labels(), material.reference(), material.folds()[0].where
         trials = search.search(material, tried, material.seed)
         record: dict[str, Any] = {"by": BY, "on": on}
-        taken = 0
+        taken, fitted = 0, list[Head]()
         if len(trials) > 1:
             if material.options.tune:
-                trials, taken, rule = search.settle(material, trials, labels, start, material.seed)
+                trials, taken, rule, fitted = search.settle(material, trials, labels, start, material.seed)
             else:
                 taken, rule = rules.choose(trials, labels, start, tuned=False)
             if rule == rules.UNSTEADY:
@@ -134,7 +136,8 @@ class MethodFit:
                 material.progress.note(f"{name}: at no rate that was tried do all seeds do alike")
             record = search.describe(trials, taken, rule, labels=labels, start=start, on=on)
         record |= {"epoch": "last"}
-        return Choice(trials[taken].candidate, record, trials[taken].correct, number=taken)
+        whole = fitted if material.search.samples == 1 else ()
+        return Choice(trials[taken].candidate, record, trials[taken].correct, None, taken, whole)
 
     def _beside_start(self, choice: Choice) -> Choice:
         """Whether the fit beats the untouched start on the validation samples; says so where it does not."""
@@ -178,14 +181,17 @@ class MethodFit:
 
         watch = None if trace is None else lambda epoch: trace.add(epoch, material, seeds)
         left = seeds[len(done) :]
-        runs = fit(material.data, left, watch) if left else []
+        known = {} if watch or choice.stop else dict(enumerate(choice.fitted, material.seed))
+        others = [seed for seed in left if seed not in known]
+        runs = {seed: finish(head, material.data) for seed, head in known.items() if seed in left}
+        runs |= zip(others, fit(material.data, others, watch) if others else (), strict=True)
         empty = int((material.data.counts == 0).sum())
         if empty:
             from_1 = empty == 1 and not material.data.counts[0] and (material.train.classes or "0")[0] == "0"
             ask = ": are the labels counted from 1?" if from_1 else ""
             material.progress.note(f"{empty} of {material.n_classes} classes have no training sample{ask}")
         heads = [finish(head, material.data) for head in done]
-        heads += [self._head(run, seed, choice, empty) for run, seed in zip(runs, left, strict=True)]
+        heads += [self._head(runs[seed], seed, choice, empty) for seed in left]
         if choice.correct is None and heads:
             self._beside_training(heads[0], choice.candidate)
         return material.calibrated(heads, fit)

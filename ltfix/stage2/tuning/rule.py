@@ -35,7 +35,7 @@ class Trial:
         correct: [N] whether it is right on each; None where it diverged or was not run to its end.
         drift: how far its logits are from the start's: 1 − mean cosine of the centred logits.
         steady: false where other seeds were found to do worse, or would at a higher rate.
-        early: whether it was clearly behind after a part of its epochs, and ended there.
+        early: whether it was run no further than to where it was behind another one.
     """
 
     candidate: Candidate

@@ -33,7 +33,11 @@ VARIED = {"scale": "feature_scale", "init": "init", "normalize": "normalize"}
 
 
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
-    """Fit the candidates on what each fold leaves, and see how they do on the rest."""
+    """Fit the candidates on what each fold leaves, and see how they do on the rest.
+
+    Only those go on to the next fold that the rule could take: they are not clearly behind, and no other one
+    scores as high and stays as near to the start.
+    """
     going = _worth_finishing(material, tried, seed)
     right: list[list[np.ndarray | None]] = [[] for _ in tried]
     drift: list[list[float]] = [[] for _ in tried]
@@ -47,16 +51,34 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
         labels = np.concatenate([labels, fold.held.labels])
         if fold is not folds[-1] and _is_halved(tried):
             found = {number: joined for number in going if (joined := _joined(right[number])) is not None}
-            going = near_best(found, class_weights(labels), EVIDENCE) or going
+            weights = class_weights(labels)
+            near = near_best(found, weights, EVIDENCE)
+            going = _foremost(near, {n: (float(weights @ found[n]), -_mean(drift[n])) for n in near}) or going
     return [
         Trial(
             candidate,
             _joined(right[number]) if number in going else None,
-            float(np.mean(drift[number] or [math.inf])),
+            _mean(drift[number]),
             early=number not in going,
         )
         for number, candidate in enumerate(tried)
     ]
+
+
+def _mean(drift: Sequence[float]) -> float:
+    return float(np.mean(drift or [math.inf]))
+
+
+def _foremost(numbers: Sequence[int], known: Mapping[int, tuple[float, float]]) -> list[int]:
+    """Those that no other one leads in one of the two values without being behind it in the other."""
+
+    def is_led(number: int) -> bool:
+        mine = known[number]
+        return any(
+            all(a >= b for a, b in zip(known[n], mine, strict=True)) and known[n] != mine for n in numbers
+        )
+
+    return [number for number in numbers if not is_led(number)]
 
 
 def _worth_finishing(material: Material, tried: Sequence[Candidate], seed: int) -> list[int]:
@@ -112,34 +134,40 @@ def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 def settle(
     material: Material, trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray, seed: int
-) -> tuple[list[Trial], int, str]:
+) -> tuple[list[Trial], int, str, list[Head]]:
     """Choose by the rule, and choose again without what does not do alike with every seed.
 
     A choice that is not steady is dropped, and so is the same setting at all higher rates. Where nothing is
     steady, the first choice stays.
 
     Returns:
-        The trials with those that were dropped marked, the index of the one taken, and what took it.
+        The trials with those that were dropped marked, the index of the one taken, what took it, and its fits
+        on all samples, of ``seed`` and the seeds after it, as far as there are any.
     """
     marked = list(trials)
     while any(trial.steady and trial.correct is not None for trial in marked):
         taken, rule = choose(marked, labels, start)
         found = marked[taken].candidate
-        if _is_steady(material, found, labels, seed):
-            return marked, taken, rule
+        fitted = _fits(material, found, seed)
+        if _are_alike(material, fitted, labels):
+            return marked, taken, rule, fitted
         marked = [
             dataclasses.replace(t, steady=t.steady and not _as_fast(t.candidate, found)) for t in marked
         ]
     taken, rule = choose(trials, labels, start)
-    return marked, taken, rule if trials[taken].correct is None else UNSTEADY
+    return marked, taken, rule if trials[taken].correct is None else UNSTEADY, []
 
 
-def _is_steady(material: Material, candidate: Candidate, labels: np.ndarray, seed: int) -> bool:
-    """Whether fits on all samples do alike on the validation samples, which they may have seen."""
+def _fits(material: Material, candidate: Candidate, seed: int) -> list[Head]:
+    """A candidate fitted on all samples with ``SEEDS`` seeds; none where no seed matters."""
     if candidate.values.method.loss is None:
-        return True
-    fitted = side_by_side(material, material.data, [candidate], range(seed, seed + SEEDS))
-    right = [_joined([fold.correct(linear) for fold in material.folds()]) for _, linear in fitted]
+        return []
+    return [head for _, head in side_by_side(material, material.data, [candidate], range(seed, seed + SEEDS))]
+
+
+def _are_alike(material: Material, fitted: Sequence[Head], labels: np.ndarray) -> bool:
+    """Whether fits do alike on the validation samples, which they may have seen."""
+    right = [_joined([fold.correct(head) for fold in material.folds()]) for head in fitted]
     known = {number: found for number, found in enumerate(right) if found is not None}
     return len(near_best(known, class_weights(labels), STEADY_ERRORS, STEADY_POINTS)) == len(right)
 
