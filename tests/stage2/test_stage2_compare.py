@@ -216,7 +216,7 @@ def test_finished_runs_are_not_fitted_again(pair, tmp_path: Path, fits):
 def test_heads_tuned_under_a_budget_are_kept_for_what_it_left_to_tune_on(pair, tmp_path: Path, fits):
     def tuned_on(asked: list[str], seeds: int, **more) -> set[str]:
         fits.clear()
-        compare(*pair, asked, seeds=seeds, values=FAST, tune=True, budget="100p", folder=tmp_path, **more)
+        compare(*pair, asked, seeds=seeds, values=FAST, tune=True, budget="60p", folder=tmp_path, **more)
         heads = map(ltfix.load_head, tmp_path.glob("ce-*.safetensors"))
         return {head.meta["selection"]["budget"]["tuned_on"] for head in heads}
 

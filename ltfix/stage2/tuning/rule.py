@@ -21,6 +21,8 @@ TOLERANCE = 0.5
 EVIDENCE = 1.64
 """By this many standard errors the best must lead the start for a gain to be seen. Chance alone leads by more
 once in twenty."""
+DIGITS = 6
+"""Decimals of a drift: what is behind them is rounding."""
 BEST = "highest score"
 GAIN = f"nearest to the start of those within {TOLERANCE} standard errors of the best"
 UNSTEADY = "none does alike with every seed, so the first choice stays"
@@ -105,5 +107,5 @@ def choose(
     gain = ahead > EVIDENCE * error
     errors, floor = (TOLERANCE, float(weights @ start)) if gain else (EVIDENCE, 0.0)
     near = [i for i in near_best(right, weights, errors) if scores[i] >= floor]
-    taken = min(near, key=lambda i: (round(trials[i].drift, 6), -scores[i], i))
+    taken = min(near, key=lambda i: (round(trials[i].drift, DIGITS), -scores[i], i))
     return taken, GAIN if gain else NO_GAIN

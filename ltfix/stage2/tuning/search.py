@@ -16,7 +16,7 @@ from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import CHOSEN
 from ltfix.stage2.tuning.candidates import Candidate, Ground
-from ltfix.stage2.tuning.rule import EVIDENCE, UNSTEADY, Trial, choose, class_weights, near_best
+from ltfix.stage2.tuning.rule import DIGITS, EVIDENCE, UNSTEADY, Trial, choose, class_weights, near_best
 
 SEEDS = 5
 """So many seeds fit the chosen setting on all samples, to see whether it does alike with each."""
@@ -53,7 +53,8 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
             found = {number: joined for number in going if (joined := _joined(right[number])) is not None}
             weights = class_weights(labels)
             near = near_best(found, weights, EVIDENCE)
-            going = _foremost(near, {n: (float(weights @ found[n]), -_mean(drift[n])) for n in near}) or going
+            known = {n: (float(weights @ found[n]), -round(_mean(drift[n]), DIGITS)) for n in near}
+            going = _foremost(known) or going
     return [
         Trial(
             candidate,
@@ -69,16 +70,17 @@ def _mean(drift: Sequence[float]) -> float:
     return float(np.mean(drift or [math.inf]))
 
 
-def _foremost(numbers: Sequence[int], known: Mapping[int, tuple[float, float]]) -> list[int]:
-    """Those that no other one leads in one of the two values without being behind it in the other."""
+def _foremost(known: Mapping[int, tuple[float, float]]) -> list[int]:
+    """Those of whom no other one is before in one of both values and behind in none; of equals the first."""
 
-    def is_led(number: int) -> bool:
-        mine = known[number]
+    def is_led(mine: int) -> bool:
         return any(
-            all(a >= b for a, b in zip(known[n], mine, strict=True)) and known[n] != mine for n in numbers
+            all(a >= b for a, b in zip(known[other], known[mine], strict=True))
+            and (known[other] != known[mine] or other < mine)
+            for other in known
         )
 
-    return [number for number in numbers if not is_led(number)]
+    return [number for number in known if not is_led(number)]
 
 
 def _worth_finishing(material: Material, tried: Sequence[Candidate], seed: int) -> list[int]:
