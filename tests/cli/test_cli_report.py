@@ -139,7 +139,7 @@ def test_a_head_of_a_joined_cache_is_told_with_it(project: Path):
     assert "<code>ltfix fit features/all --method ncm --seed 0 --out heads/of-all.safetensors</code>" in text
     both = ltfix.open_cache("features/all")
     write_bare(project / "features/one.safetensors", features=both.features, labels=both.labels)
-    assert run("fit -q features/one --method ncm --out heads/of-one.safetensors".split()) == 0
+    assert run(["fit", "-q", "features/one", "--method", "ncm", "--out", "heads/of-one.safetensors"]) == 0
     told = (
         "<code>ltfix fit features/one.safetensors --method ncm --seed 0 --out heads/of-one.safetensors</code>"
     )
