@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console, gating
-from ltfix.cli.caches import USUAL_NAMES, chosen_heads, locate, open_named, usual
+from ltfix.cli.caches import USUAL_NAMES, chosen_heads, locate, open_named, project_of, usual
 from ltfix.cli.options import (
     ArrayNames,
     FewBound,
@@ -203,19 +203,27 @@ def _with_start(
     chosen: Sequence[HeadOrPath], cache: FeatureCache, work: Path, names: ArrayNames
 ) -> Sequence[HeadOrPath]:
     """What was chosen, behind the classifier that is in features/train, or the probe that is kept beside it
-    (or the cache, to say that it has neither), where there are heads of these features."""
+    (or the cache, to say that it has neither), where there are heads of these features.
+
+    Where the project's heads come from several training counts, the cache itself, whose counts decide.
+    """
     from ltfix.evaluation.given import open_given
     from ltfix.heads.head import BEFORE, Head
 
     place = usual(work, "train")
-    if cache.head is not None or place is None:
-        return chosen
-    opened = list(map(open_given, chosen))
+    opened = chosen if place is None else list(map(open_given, chosen))
     heads = [head for head in opened if isinstance(head, Head) and head.method not in BEFORE]
-    train = _unnamed(place, names) if len(heads) == len(opened) else None
-    if train is None or not any(_is_of(head, train) for head in heads):
+    several = len({tuple(head.counts) for head in heads if head.counts is not None}) > 1
+    if place is None or len(heads) < len(opened) or not (several or cache.head is None):
         return opened
-    return [train.head or train.kept_probe() or train, *opened]
+    train = _unnamed(place, names)
+    if train is None:
+        return opened
+    if several:
+        ours = [head.path is not None and project_of(head.path).resolve() == work.resolve() for head in heads]
+        return [train, *opened] if all(ours) and train.dim == cache.dim else opened
+    of_it = any(_is_of(head, train) for head in heads)
+    return [train.head or train.kept_probe() or train, *opened] if of_it else opened
 
 
 def _unnamed(place: Path, names: ArrayNames) -> FeatureCache | None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ltfix.errors import InputError, UsageError, nearest
 from ltfix.evaluation import reports
 from ltfix.evaluation.bars import Bars
@@ -102,7 +104,7 @@ class Evaluation:
         rows: the heads, stage 1 first.
         test: the cache, its shots, and what was predicted so far.
         no_start: why no row is where the fits began; empty where one is.
-        otherwise: notes of heads that were fitted on pictures prepared otherwise.
+        otherwise: notes of heads that were fitted on pictures prepared otherwise, or on other counts.
     """
 
     rows: list[NamedHead]
@@ -131,6 +133,7 @@ class Evaluation:
             for it in given
             if isinstance(it, Head) or it.head or it.kept_probe()  # else it gives its counts alone
         ]
+        told += [_other_counts(rows, counts, given)]
         no_start = "" if any(row.is_start for row in rows) else _no_start(given)
         return cls(rows, test, no_start, tuple(dict.fromkeys(itertools.chain(*told))))
 
@@ -163,6 +166,17 @@ class Evaluation:
         notes += [f"Held to a baseline without pairs of samples: {why}." for why in unpaired]
         title = _title(test)
         return Report(name, describe_cache(cache), test.shots, found, about, kind.table, title, tuple(notes))
+
+
+def _other_counts(
+    rows: list[NamedHead], counts: np.ndarray, given: Sequence[Head | FeatureCache]
+) -> tuple[str, ...]:
+    """A line where heads were trained on other counts than those of the cache that decides the shots."""
+    fitted = [row for row in rows if not row.is_start and row.head.counts is not None]
+    others = [row.name for row in fitted if not np.array_equal(row.head.counts, counts)]
+    by = next((item.path for item in given if isinstance(item, FeatureCache)), None)
+    told = f"Many, Medium and Few are by the training counts of {by}, not by their own: {', '.join(others)}."
+    return (told,) if others else ()
 
 
 def describe_cache(cache: FeatureCache) -> dict[str, Any]:

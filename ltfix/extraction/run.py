@@ -112,7 +112,8 @@ def refuse_taken(jobs: list[SplitJob]) -> None:
         if job.state == "taken":
             told, keeps = difference(job.folder, job.plan)
             if "source." in told or "its pictures differ" in told:
-                keeps += "split=NAME writes these beside it, and `ltfix.import_features([...])` joins both; "
+                keeps += "split=NAME writes these beside it, and `ltfix.import_features([...])` joins both, "
+                keeps += "where no picture is in both; "
             what = f"a feature cache of another extraction is there; {told}"
             hint = f"{keeps}overwrite=True replaces it, out=DIR writes elsewhere"
             raise UsageError(what, where=job.folder, hint=hint)

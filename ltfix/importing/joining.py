@@ -43,9 +43,11 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
             raise Unused("a feature cache has its own", where=name)
     caches = [open_cache(path) for path in sources]
     if any(out.exists() and out.samefile(path) for path in sources):
-        raise UsageError("it is one of those that are joined", where=out, hint="choose another by out=DIR")
-    made, classes = _origin(caches, progress), _classes(caches, request)
-    numbers = [_numbers(cache, classes, progress) for cache in caches]
+        hint = "choose another by out=DIR, or join anew what it was joined of and what came since"
+        raise UsageError("it is one of those that are joined", where=out, hint=hint)
+    made = _origin(caches, progress)  # now all are unlabelled, or none
+    classes = () if caches[0].unlabelled else _classes(caches, request)
+    numbers = [np.arange(1) if one.unlabelled else _numbers(one, classes, progress) for one in caches]
     labels = np.concatenate([own[cache.labels] for own, cache in zip(numbers, caches, strict=True)])
     samples = [cache.samples or [f"{cache.path.name}:{row}" for row in range(cache.n)] for cache in caches]
     for pair in itertools.combinations(zip(caches, samples, strict=True), 2):
@@ -75,7 +77,8 @@ def _origin(caches: Sequence[FeatureCache], progress: Progress) -> Manifest | No
     known = [cache for cache in caches if cache.manifest is not None and cache.manifest.backbone]
     first = (known or caches)[0]
     for cache in caches:
-        cache.demand_labels()
+        if not all(one.unlabelled for one in caches):
+            cache.demand_labels()
         theirs = _made(cache)
         ours = {name: value for name, value in _made(first).items() if name in theirs}
         if ours != theirs:
@@ -185,7 +188,7 @@ def _source(caches: Sequence[FeatureCache]) -> dict[str, Any]:
         "split": next(filter(None, splits), None),
         "digest": files.sha256_json(joined),
         "joined": joined,
-    }
+    } | ({"unlabelled": True} if caches[0].unlabelled else {})
 
 
 def _with_depths(made: Manifest, caches: Sequence[FeatureCache]) -> dict[str, Any]:

@@ -199,10 +199,14 @@ def test_the_classifier_of_a_lone_training_file_is_the_first_row(project: Path, 
     code, out, err = finished(capsys, "evaluate", "heads/mine.safetensors", *argv[2:])
     assert (code, list(rows_of(out))) == (0, ["mine"])
     assert "name the training cache first" in err
-    code, _, err = finished(capsys, "evaluate", *argv[2:])
+    told = "Many, Medium and Few are by the training counts of features/train.npz, not by their own: mine."
+    for named in ([], ["heads/ce", "heads/mine", "heads/tau-norm"], ["features/train", "heads"]):
+        code, out, err = finished(capsys, "evaluate", *named, *argv[2:])
+        assert (code, list(rows_of(out))) == (0, ["stage-1", "ce", "mine", "tau-norm"])
+        assert (json.loads(out)["notes"], told in err) == ([told], True)
+    of_others.save(project / "mine.safetensors")
+    code, _, err = finished(capsys, "evaluate", "heads/ce", "mine.safetensors", *argv[2:])
     assert (code, "before the heads: `ltfix evaluate TRAIN HEAD --cache TEST`" in err) == (3, True)
-    code, out, _ = finished(capsys, "evaluate", "features/train", "heads", *argv[2:])
-    assert (code, list(rows_of(out))) == (0, ["stage-1", "ce", "mine", "tau-norm"])
     arrays = dict(np.load(project / "features/train.npz"))
     np.savez(project / "features/train.npz", features=arrays["features"], labels=arrays["labels"])
     code, out, err = finished(capsys, *argv)

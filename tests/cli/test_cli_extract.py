@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pictures import write_photos
 
@@ -182,9 +183,25 @@ def test_pictures_without_labels(project: Path, capsys: pytest.CaptureFixture[st
         ["evaluate", "ce.safetensors", "--cache", "features/unlabelled"],
         ["calibrate", "ce.safetensors", "--val", "features/unlabelled"],
         ["compare", "--train", "features/unlabelled"],
+        ["import", "features/train", "features/unlabelled", "--out", "features/mixed"],
+        ["import", "features/unlabelled", "features/train", "--out", "features/mixed"],
     ):
         assert cli.run(argv) == 3
         assert "its samples have no labels: extracted so (features/unlabelled)" in capsys.readouterr().err
+
+
+def test_pictures_without_labels_that_arrive_later_are_joined(project: Path, capsys, error):
+    argv = [*RANDOM, "--unlabelled", "--split"]
+    for split, data in (("one", "photos/test"), ("two", "photos/train")):
+        assert cli.run([*argv, split, "--data", data]) == 0
+    capsys.readouterr()
+    code, line = error(*argv, "one", "--data", "photos/train")
+    assert (code, "`ltfix import …` joins both, where no picture is in both" in line) == (2, True)
+    ltfix.import_features(["features/one", "features/two"], "features/all")
+    cache = ltfix.open_cache("features/all")
+    assert (cache.unlabelled, cache.classes, cache.n, set(cache.labels)) == (True, None, 15, {0})
+    head = ltfix.Head(np.ones((3, 64), np.float32), np.zeros(3, np.float32), "mine")
+    assert [one.sample for one in ltfix.predict(head, cache)] == list(cache.samples)
 
 
 @pytest.mark.parametrize("option", [["--classes", "names.txt"], ["--imbalance-factor", "10"]])
