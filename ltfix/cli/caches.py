@@ -48,15 +48,35 @@ def locate(
     return _told_of_test(open_named(place, names), work, split)
 
 
-def named_head(path: Path, work: Path, *, alone: bool = False) -> Path:
+def named_head(path: Path, work: Path, *, alone: bool = False, exports: bool = False) -> Path:
     """A head, or unless ``alone`` what stands in its place, as it was named, without its ending, too (else
-    InputError)."""
+    InputError, as of an export, unless ``exports`` are taken)."""
+    from ltfix.errors import InputError
+    from ltfix.exporting.request import is_export
     from ltfix.files import completed
 
     found = completed(path)
+    if not exports and found.exists() and is_export(found):
+        own = _exported_from(found, work)
+        hint = f"take the head that it was made of{'' if own is None else f': {own}'}"
+        raise InputError("an export, not a head", where=path, hint=hint)
     if not found.exists() or (alone and found.is_dir()):
         raise absent_head(path, work)
     return found
+
+
+def _exported_from(path: Path, work: Path) -> Path | None:
+    """The head in heads/ that an export was made of, as its record says."""
+    from ltfix import files
+    from ltfix.errors import LtfixError
+    from ltfix.exporting.described import describe_export
+
+    told = None
+    with contextlib.suppress(LtfixError):  # without the extra that reads it, or another tool's
+        told = describe_export(path)
+    known = None if told is None else told.told.get("head")
+    heads = sorted((work / "heads").glob("*.safetensors")) if known else []
+    return next((head for head in heads if files.sha256_file(head) == known), None)
 
 
 def absent_head(path: Path, work: Path) -> InputError:

@@ -217,6 +217,9 @@ def tell_calibration(record: Mapping[str, Any]) -> None:
         for when, label in (("before", "without it"), ("after", "with it"))
     ]
     console.table(["", "mean class accuracy", "ECE", "NLL"], rows)
+    if 2 * record["n"] * (record["before"]["nll"] - record["after"]["nll"]) < 4 * len(record["temperature"]):
+        told = f"the NLL falls by no more than chance lets it on {record['n']} samples"
+        console.note(f"{told}: they do not tell this temperature from 1, and their ECE is a rough number")
 
 
 def _tell_auto(auto: Mapping[str, Any] | None) -> None:

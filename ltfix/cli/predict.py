@@ -60,7 +60,7 @@ def predict(
 
     if probs is not None:
         formats.check_probabilities(probs)
-    model = named_head(model, work)
+    model = named_head(model, work, exports=True)
     said = config.of_extract("backbone", "checkpoint", project=project_of(model))
     refuse_other_weights(request.backbone)
     request = dataclasses.replace(request, device=run.device, said=said)

@@ -172,8 +172,8 @@ def _other_counts(
     rows: list[NamedHead], counts: np.ndarray, given: Sequence[Head | FeatureCache]
 ) -> tuple[str, ...]:
     """A line where heads were trained on other counts than those of the cache that decides the shots."""
-    fitted = [row for row in rows if not row.is_start and row.head.counts is not None]
-    others = [row.name for row in fitted if not np.array_equal(row.head.counts, counts)]
+    fitted = [(row.name, row.head.counts) for row in rows if not row.is_start]
+    others = [name for name, own in fitted if own is not None and not np.array_equal(own, counts)]
     by = next((item.path for item in given if isinstance(item, FeatureCache)), None)
     told = f"Many, Medium and Few are by the training counts of {by}, not by their own: {', '.join(others)}."
     return (told,) if others else ()

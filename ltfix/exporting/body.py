@@ -10,7 +10,7 @@ from ltfix.backbones.given import LOCAL, demand_backbone
 from ltfix.errors import InputError, UsageError
 from ltfix.exporting.request import BodyRequest
 from ltfix.features.cache import FeatureCache
-from ltfix.features.provenance import PIXELS
+from ltfix.features.provenance import PIXELS, made_by
 from ltfix.heads.head import Head
 from ltfix.records import record_of
 
@@ -77,7 +77,8 @@ def load_body(head: Head, cache: FeatureCache | None, request: BodyRequest) -> B
 def own_cache(
     head: Head, cache: FeatureCache | None, request: BodyRequest, *, alone: bool = False
 ) -> FeatureCache | None:
-    """The cache, unless the head was fitted on another one: then it tells nothing of the head's body.
+    """The cache, unless the head was fitted on another one that was not made alike: then it tells nothing of
+    the head's body.
 
     Args:
         alone: the head needs no body.
@@ -86,6 +87,9 @@ def own_cache(
         InputError: it was, and no body is named.
     """
     if cache is None or head.meta.get("cache") in (None, cache.identity):
+        return cache
+    made = made_by(head)
+    if made.get("weights_sha256") is not None and made == made_by(cache) and not alone:
         return cache
     if alone or request.backbone is not None:
         return None

@@ -68,8 +68,9 @@ def _facts(joined: Joined) -> Iterator[tuple[str, str]]:
     if method is not None:
         yield "what it does", method.summary
         yield "cite", method.source
-    source = {} if joined.cache is None or joined.cache.manifest is None else joined.cache.manifest.source
-    if source:
+    cache = joined.cache
+    if cache is not None and cache.manifest is not None and meta.get("cache") in (None, cache.identity):
+        source = cache.manifest.source
         yield "training data", f"{source.get('root')}, {source.get('split')} (listing {source.get('digest')})"
     if head.counts is not None:
         counts = head.counts

@@ -16,7 +16,7 @@ PIXELS = ("image_size", "crop_pct", "mean", "std", "interpolation", "crop_mode")
 
 
 def made_by(item: Head | FeatureCache | Contents) -> dict[str, Any]:
-    """The backbone, the hash of its weights, and how pictures became its pixels, of whatever view.
+    """The backbone, the hash of its weights, how pictures became its pixels, and which views of them.
 
     Empty where a file does not say; of a stage-1 head without the pixels.
     """
@@ -31,7 +31,7 @@ def made_by(item: Head | FeatureCache | Contents) -> dict[str, Any]:
     if not isinstance(backbone, dict) or not backbone:
         return {}
     weights = {"backbone": backbone.get("name"), _WEIGHTS: backbone.get(_WEIGHTS)}
-    return weights | {name: pixels[name] for name in PIXELS if name in pixels}
+    return weights | {name: pixels[name] for name in (*PIXELS, "views") if name in pixels}
 
 
 def made_otherwise(one: Head | FeatureCache | Contents, other: FeatureCache | Contents) -> str:

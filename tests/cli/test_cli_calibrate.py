@@ -41,6 +41,17 @@ def test_a_calibrated_head_beside_the_other(project: Path, capsys):
     assert json.loads(capsys.readouterr().out)["written"][0]["temperature"]["least"] > 3
 
 
+def test_what_samples_do_not_tell_from_no_temperature_has_a_note(project: Path, capsys):
+    told = "the NLL falls by no more than chance lets it on 60 samples"
+    assert cli.run(["calibrate", "samn.safetensors", "--val", "val.npz"]) == 0
+    assert told not in capsys.readouterr().err
+    temperature = float(load_head("samn-calibrated.safetensors").temperature[0])
+    plain = load_head("samn.safetensors")
+    make_head(weight=plain.weight / (1.05 * temperature), bias=plain.bias).save("fine.safetensors")
+    assert cli.run(["calibrate", "fine.safetensors", "--val", "val.npz"]) == 0
+    assert told in capsys.readouterr().err
+
+
 def test_of_the_test_split_a_note_is_made(project: Path, capsys):
     (project / "features").mkdir()
     (project / "val.npz").rename(project / "test.npz")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from caches import make_head
 
 import ltfix
 from ltfix.cli import config, run
@@ -37,6 +38,10 @@ def test_a_project_is_exported(photos: Path, tmp_path: Path, monkeypatch, capsys
     features = np.ones((2, 64), np.float32)
     head = ltfix.load_head("heads/ce.safetensors")
     assert np.allclose(ltfix.open_export("exports/ce.pt2").logits(features), head.logits(features), atol=1e-5)
+    for argv in (["evaluate", "exports/ce.pt2"], ["report", "exports/ce"], ["calibrate", "exports/ce"]):
+        assert run(argv) == 3
+        told = f"an export, not a head ({argv[1]}): take the head that it was made of: heads/ce.safetensors"
+        assert told in capsys.readouterr().err
     assert run(["export", "heads/ce"]) == 2  # the same head, whose export is there
     assert "exports/ce" in capsys.readouterr().err
     (tmp_path / "sub").mkdir()
@@ -51,7 +56,7 @@ def test_a_project_is_exported(photos: Path, tmp_path: Path, monkeypatch, capsys
 
 def test_the_weights_of_the_configuration_file_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "head.safetensors").touch()
+    make_head().save(tmp_path / "head.safetensors")
     (tmp_path / "ltfix.toml").write_text('[extract]\ncheckpoint = "there/w.safetensors"\n')
     asked: list[ExportRequest] = []
 

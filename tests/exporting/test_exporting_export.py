@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import ltfix
 from ltfix.errors import EnvironmentFault, InputError, UsageError
@@ -17,6 +21,7 @@ from ltfix.exporting.body import _find
 from ltfix.exporting.described import describe_export
 from ltfix.exporting.formats.timm import recorded
 from ltfix.exporting.request import FORMATS, BodyRequest
+from ltfix.images.decode import decode
 
 TIMM = ("distilled", "vit", "convnext", "convolution")
 
@@ -37,7 +42,7 @@ def own(project, kind: str) -> np.ndarray:
     ("body", "to", "kind"),
     [
         *((body, "timm", "linear") for body in TIMM),
-        *((body, "onnx", "linear") for body in ("vit", "convolution")),
+        ("convolution", "onnx", "linear"),
         *((body, "torch-export", "linear") for body in ("convnext",)),
         ("torchvision", "torchvision", "linear"),
         ("torchvision", "torchvision", "calibrated"),
@@ -58,6 +63,36 @@ def test_an_export_gives_the_logits_of_the_cache(project, tmp_path: Path, body, 
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+def test_the_page_makes_the_pixels_of_an_onnx_graph(project, tmp_path: Path, monkeypatch):
+    """What docs/export.md does with Pillow and onnxruntime alone, for whole and half margins."""
+    monkeypatch.chdir(tmp_path)
+    made = project("vit")
+    ltfix.export(made.heads["linear"], "exports/samn-freq.onnx", cache=made.cache, to="onnx")
+    opened, rng = ltfix.open_export("exports/samn-freq.onnx"), np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (7, 9, 3), np.uint8)).resize((131, 90))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned
+    small.save("cat.jpg", exif=exif)
+    page = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
+    (block,) = (
+        block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def pixels" in block
+    )
+    exec(compile(block, "docs/export.md", "exec"), found := dict[str, Any]())
+    expected = decode(Path("cat.jpg").read_bytes(), "cat.jpg")
+    assert expected.size == (90, 131)
+    np.testing.assert_allclose(
+        found["logits"], opened.logits(opened.preprocess.crop(expected)[None]), rtol=1e-5
+    )
+    for side, pct, way, size in itertools.product(
+        (64, 65), (0.875, 1.0, 0.9), ("bicubic", "bilinear"), SIZES
+    ):
+        told = dataclasses.replace(opened.preprocess, image_size=side, crop_pct=pct, interpolation=way)
+        image = small.resize(size)
+        ours = found["pixels"](image, **json.loads(json.dumps(told.to_dict())))
+        np.testing.assert_array_equal(ours, told.crop(image).astype(np.float32).transpose(2, 0, 1) / 255)
+
+
+SIZES = ((64, 64), (200, 113), (77, 301), (33, 40))
 KINDS = ("linear", "calibrated", "cosine", "center", "standardize", "capsule", "disalign")
 
 

@@ -34,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_head_knows_what_made_its_features(project: Path):
     head, test = ltfix.load_head("heads/ci.safetensors"), ltfix.open_cache("features/test")
     weights = {"backbone": "resnet18", "weights_sha256": "0" * 64}
-    assert made_by(head) == made_by(test) == {**weights, "image_size": 32, "crop_pct": 0.9, "mean": [0.5] * 3}
+    assert made_by(head) == {**weights, **PIXELS} == {**made_by(test), "views": "center"}
     assert made_otherwise(head, test) == ""
     assert made_otherwise(head, ltfix.open_cache("small")) == "image_size was 32, is 16"
     assert made_by(make_head(meta={"backbone": OTHER["backbone"]})) == {**weights, "weights_sha256": "9" * 64}

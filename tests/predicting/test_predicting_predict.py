@@ -318,6 +318,16 @@ def test_another_cache_tells_nothing_of_a_named_body(project: Path, tmp_path: Pa
         ltfix.predict(head, "photos/test", cache="features/train")
 
 
+def test_a_cache_that_was_made_alike_tells_the_body(project: Path, tmp_path: Path):
+    """The features that a head was fitted on may be gone."""
+    grown = ltfix.import_features(["features/train"], tmp_path / "grown", dtype="float32")
+    head = ltfix.fit(grown, "ce", epochs=1)
+    own, alike = (
+        list(ltfix.predict(head, "photos/test", cache=cache)) for cache in (grown, "features/train")
+    )
+    assert [one.label for one in own] == [one.label for one in alike]
+
+
 def test_another_cache_is_no_fault_of_an_export_of_features(project: Path, tmp_path: Path):
     narrow = ltfix.Head(np.eye(3), np.zeros(3), "mine", tuple("abc"), meta={"cache": "another"})
     written = ltfix.export(
