@@ -94,7 +94,7 @@ def is_export(path: Path) -> bool:
     """Whether a path looks like an export, as opposed to a head file or a feature cache."""
     if path.is_dir():
         return (path / "config.json").exists()
-    if path.suffix != ".safetensors":
+    if path.suffix not in ("", ".safetensors"):  # heads may lack their ending
         return path.suffix in FORMATS.values() and path.exists()
     from ltfix.tensorfile import load_tensors, ltfix_metadata
 

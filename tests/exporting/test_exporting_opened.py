@@ -33,8 +33,9 @@ def exports(project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 def test_exports_are_told_from_heads_and_caches(exports, project, tmp_path: Path):
     assert all(is_export(path) for path in exports.values())
     cache = project("vit").cache
-    project("vit").heads["linear"].save(tmp_path / "head.safetensors")
-    assert not is_export(tmp_path / "head.safetensors")
+    for name in ("head.safetensors", "head"):
+        project("vit").heads["linear"].save(tmp_path / name)
+        assert not is_export(tmp_path / name)
     assert not is_export(cache.path)
 
 
