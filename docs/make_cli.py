@@ -60,8 +60,9 @@ before a `format` of the file or of a variable; one that says nothing leaves it.
 **Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped, and as wide as
 their columns need, whatever `COLUMNS` says. With `FORCE_COLOR` they are piped as a terminal shows them:
 styled, and folded to `COLUMNS` (else 80). `NO_COLOR` takes the colours away; bold stays. `--quiet` silences
-progress and notes, not results: `>/dev/null` does that. `-` stands for stdin or stdout where
-a file is expected.
+progress and notes, not results: `>/dev/null` does that. `-` is stdout
+after `--output` and stdin in `--data` (`list:-`, of `predict` also `-` alone); a cache, a head or a baseline
+is a file with a name.
 
 **Every command** also has `--config FILE` (read instead of `ltfix.toml`; `LTFIX_CONFIG` names one too),
 `--quiet` and `--debug` (the traceback of an error). They may stand before the command's name.

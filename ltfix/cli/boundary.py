@@ -18,6 +18,7 @@ from typing import Any
 
 from ltfix.cli import config
 from ltfix.cli.commands import RESUMED
+from ltfix.cli.configfile import of_place
 from ltfix.cli.printable import printable
 from ltfix.cli.signals import ENDINGS, Terminated
 from ltfix.cli.spelling import is_set, spell_error
@@ -156,8 +157,9 @@ def _usage(err: Any) -> UsageError:
     if option and hasattr(err, "possibilities"):
         known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts)] if context else []
         close = nearest(option, [k for k in known if k.startswith("--")])
-        hint = close if close.startswith("did you mean") else help_hint
         name = option.lstrip("-").replace("-", "_")
+        hint = of_place(config.current().command, name) if context and config.current().command else None
+        hint = hint or (close if close.startswith("did you mean") else help_hint)
         if is_set(name):
             hint = f"write --set {name.replace('_', '-')}=…"
         if name == "loss" and "--methods" in known:

@@ -181,9 +181,13 @@ def unread_variables(command: str, parameters: Mapping[str, Parameter]) -> dict[
     known |= {key.upper(): f"LTFIX_{key.upper()}" for key in SHARED_KEYS}
     found: dict[str, str | None] = {}
     for name in sorted(v.removeprefix("LTFIX_") for v in os.environ if v.startswith("LTFIX_")):
-        if not f"LTFIX_{name}".startswith(tuple(map(variable, COMMANDS))) and not _OWN.fullmatch(name):
+        whole = f"LTFIX_{name}"
+        whose = next((other for other in COMMANDS if whole.startswith(variable(other))), None)
+        if whose and whole[len(variable(whose)) :].lower() not in may_set(whose):
+            found[whole] = None
+        elif not whose and not _OWN.fullmatch(name):
             close = difflib.get_close_matches(name, known, 1, 0.75)
-            found[f"LTFIX_{name}"] = bare.get(name) or (known[close[0]] if close else None)
+            found[whole] = bare.get(name) or (known[close[0]] if close else None)
     return found
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ltfix.cli import commands
 from ltfix.cli.commands import COMMANDS
-from ltfix.cli.signature import Parameter, options
+from ltfix.cli.signature import Parameter, arguments, options
 from ltfix.errors import InputError, UsageError, nearest
 from ltfix.option import Option
 
@@ -30,7 +30,9 @@ def read_tables(
         InputError, EnvironmentFault: as `read_file`.
     """
     shared, own = dict[str, Any](), dict[str, Any]()
-    for title, value in read_file(file).items():
+    content = read_file(file)
+    _demand_once(content, str(file))
+    for title, value in content.items():
         name = title.replace("_", "-")
         if name not in (*COMMANDS, *SHARED_KEYS):
             kind = "table" if isinstance(value, dict) else "key"
@@ -66,25 +68,44 @@ def may_set(command: str) -> dict[str, Parameter]:
     return {**options(commands.load(command)), "quiet": QUIET}
 
 
+def of_place(command: str, name: str) -> str | None:
+    """The hint where an option, key or variable is called as what a command takes by place."""
+    of = arguments(commands.load(command.replace("_", "-")))
+    found = next((p.metavar for p in of.values() if name in (p.name, str(p.metavar).lower())), None)
+    return found and f"{found} is given by place, and has no option, key or variable"
+
+
 def _from_table(title: str, table: Any, known: Mapping[str, Parameter], file: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UsageError(
             f"{title!r} is a table, not a key", where=file, hint=f"write [{title}] above its keys"
         )
     values = {}
+    _demand_once(table, f"{file}, [{title}]")
     for key, value in table.items():
         name, where = key.replace("-", "_"), f"{file}, [{title}]"
         if name not in known:
-            hint = nearest(key, [n.replace("_", "-") for n in known])
+            hint = of_place(title, name) or nearest(key, [n.replace("_", "-") for n in known])
             raise UsageError(f"unknown key {key!r}", where=where, hint=hint)
         values[name] = _from_toml(known[name], value, file, f"{where} {key}")
     return values
+
+
+def _demand_once(keys: Iterable[str], where: str) -> None:
+    """Refuse a key that is there in two spellings, which TOML takes for two (UsageError)."""
+    spelled: dict[str, str] = {}
+    for key in keys:
+        if (before := spelled.setdefault(key.replace("_", "-"), key)) != key:
+            raise UsageError(
+                f"{before} and {key} are the same key", where=where, hint="leave one of them out"
+            )
 
 
 def _from_toml(parameter: Parameter, value: object, file: Path, where: str) -> object:
     """One value checked against its option's type; paths become relative to the file's folder."""
     if parameter.many:
         if isinstance(value, dict):  # [fit.set] tau = 0.7 says what --set tau=0.7 says
+            _demand_once(value, where)
             value = [f"{k}={_text(v, f'{where}.{k}')}" for k, v in value.items()]
         items = value if isinstance(value, list) else [value]
         return [_scalar(parameter, item, file, where) for item in items]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ltfix.cli import config, console
-from ltfix.cli.configfile import QUIET
+from ltfix.cli.configfile import QUIET, of_place
 from ltfix.cli.manual import EXAMPLES
 from ltfix.cli.options import LIST_FORMATS
 from ltfix.cli.signature import Parameter, bind, parameters
@@ -145,7 +145,8 @@ def _demand_working_folder() -> None:
 def _demand_known_variables(command: str, options: Mapping[str, Parameter]) -> None:
     """Refuse a misspelt variable (UsageError), a gate perhaps; one that resembles none may be another's."""
     for variable in config.unknown_variables(command, options):
-        hint = nearest(variable[len(config.variable(command)) :], [key.upper() for key in options])
+        name = variable[len(config.variable(command)) :]
+        hint = of_place(command, name.lower()) or nearest(name, [key.upper() for key in options])
         raise UsageError(f"{variable} is no option of ltfix {command}", hint=hint)
     for variable, near in config.unread_variables(command, options).items():
         if near is not None:

@@ -111,11 +111,10 @@ def refuse_taken(jobs: list[SplitJob]) -> None:
     for job in jobs:
         if job.state == "taken":
             told, keeps = difference(job.folder, job.plan)
-            if "source." in told or "its pictures differ" in told:
-                keeps += "split=NAME writes these beside it, and `ltfix.import_features([...])` joins both, "
-                keeps += "where no picture is in both; "
+            joins = ", and `ltfix.import_features([...])` joins both, where no picture is in both"
+            joins = joins if "source.root" in told else ""
             what = f"a feature cache of another extraction is there; {told}"
-            hint = f"{keeps}overwrite=True replaces it, out=DIR writes elsewhere"
+            hint = f"{keeps}overwrite=True replaces it, out=DIR writes elsewhere{joins}"
             raise UsageError(what, where=job.folder, hint=hint)
 
 

@@ -110,6 +110,11 @@ def test_debug_shows_the_traceback_before_or_after_the_command(probe, capsys, ar
             ["probe", "--weight-dekay", "1"],
             "no such option: --weight-dekay (ltfix probe): did you mean --weight-decay?",
         ),
+        (
+            ["probe", "--cache=x"],
+            "no such option: --cache (ltfix probe): PATH is given by place, and has no option, key or "
+            "variable",
+        ),
         (["probe", "--zzz"], "no such option: --zzz (ltfix probe): see `ltfix probe --help`"),
         (
             ["probe", "--method"],

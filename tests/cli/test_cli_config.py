@@ -190,6 +190,23 @@ def test_other_commands_tables_set_nothing(probe):
         ("[probe]\nflip = 1\n", "expected true or false, found 1 (ltfix.toml, [probe] flip)"),
         ("[probe]\nval = 1\n", "expected a string, found 1 (ltfix.toml, [probe] val)"),
         ('seed = "x"\n', 'expected a whole number, found "x" (ltfix.toml, seed)'),
+        (
+            "[probe]\nweight-decay = 1\nweight_decay = 2\n",
+            "weight-decay and weight_decay are the same key (ltfix.toml, [probe]): leave one of them out",
+        ),
+        (
+            "[train-backbone]\n[train_backbone]\n",
+            "train-backbone and train_backbone are the same key (ltfix.toml): leave one of them out",
+        ),
+        (
+            "[fit.set]\nstage1-scale = 1\nstage1_scale = 2\n",
+            "stage1-scale and stage1_scale are the same key (ltfix.toml, [fit] set): leave one of them out",
+        ),
+        (
+            '[evaluate]\nhead = "ce"\n',
+            "unknown key 'head' (ltfix.toml, [evaluate]): HEAD is given by place, and has no option, key or "
+            "variable",
+        ),
     ],
 )
 def test_wrong_files_are_usage_errors_with_file_and_key(probe, error: Error, text, line):
@@ -243,6 +260,11 @@ def test_help_needs_no_valid_file(probe, capsys):
 def test_a_variable_that_is_no_option_is_an_error_as_a_key_is(probe, error: Error, monkeypatch):
     monkeypatch.setenv("LTFIX_PROBE_EPOCH", "3")
     assert error("probe") == (2, "LTFIX_PROBE_EPOCH is no option of ltfix probe: did you mean EPOCHS?")
+    monkeypatch.delenv("LTFIX_PROBE_EPOCH")
+    monkeypatch.setenv("LTFIX_PROBE_CACHE", "train.npz")
+    assert error("probe")[1].endswith(
+        "ltfix probe: PATH is given by place, and has no option, key or variable"
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,10 +298,11 @@ def test_variables_of_other_commands_and_of_the_user_are_none_of_ours(probe, mon
         monkeypatch.setenv(f"LTFIX_{name}", "1")
     assert cli.run(["probe"]) == 0
     assert capsys.readouterr().err == ""
-    for name in ("EXTRAS", "RELEASE"):  # no option, though --extra is one
+    others = ["EVALUATE_FAILUNDER", "EXTRAS", "FIT_CACHE", "FIT_EPOCH", "RELEASE"]  # --extra is an option
+    for name in others:
         monkeypatch.setenv(f"LTFIX_{name}", "1")
     assert cli.run(["probe"]) == 0
-    said = [f"ltfix: LTFIX_{name} in the environment sets nothing" for name in ("EXTRAS", "RELEASE")]
+    said = [f"ltfix: LTFIX_{name} in the environment sets nothing" for name in others]
     assert capsys.readouterr().err.splitlines() == said
 
 

@@ -85,6 +85,11 @@ def test_a_dry_run_says_what_the_run_does(project: Path, capsys: pytest.CaptureF
     for more in ([], ["--dry-run"]):
         code, line = error(*argv, "--views", "center,hflip", *more)
         assert (code, "a feature cache of another extraction is there" in line) == (2, True)
+    ways = "--overwrite replaces it, --out DIR writes elsewhere"
+    assert error(*argv, "--limit", "2")[1].endswith(f"source.limit was null, is 2 (features/test): {ways}")
+    shutil.copytree("photos", "later")
+    joined = error(*RANDOM, "--data", "later", "--split", "test")[1]
+    assert joined.endswith(f"{ways}, and `ltfix import …` joins both, where no picture is in both"), joined
     Path("photos/test/ant/00.png").write_text("no image")
     argv += ["--out", "stopped"]
     assert cli.run(argv) == 3
