@@ -120,11 +120,13 @@ def evaluate(
     _deliver(found, format, output, overwrite, first)
 
 
-def look_up(report: str, **rest: object) -> None:
-    """Refuse a report that there is none of."""
+def look_up(report: str, gates: GateOptions, **rest: object) -> None:
+    """Refuse a report that there is none of, and half of what a fall is held by."""
+    from ltfix.evaluation.bars import demand_both
     from ltfix.evaluation.reports import lookup
 
     lookup(report)
+    demand_both(gates.baseline, gates.max_drop)
 
 
 def _with_baseline(gates: GateOptions, output: Path | None, format: str) -> tuple[GateOptions, bool]:

@@ -37,10 +37,7 @@ class Bars:
         Raises:
             UsageError: no gate. Unused: one of the last two without the other. InputError: no report.
         """
-        if (baseline is None) != (max_drop is None):
-            given, other = ("max_drop", "baseline") if baseline is None else ("baseline", "max_drop")
-            hint = '`ltfix.evaluate(..., baseline="last.json", max_drop="few=1.0,all=0.5")`'
-            raise Unused(f"{given} needs {other}", where=given, hint=hint)
+        demand_both(baseline, max_drop)
         return cls(
             {} if fail_under is None else gate.parse_gates(fail_under),
             {} if max_drop is None else gate.parse_gates(max_drop, "max_drop"),
@@ -84,6 +81,14 @@ class Bars:
             }
             found.append({**fall, "baseline": before, "baseline_head": was["name"], **more})
         return found
+
+
+def demand_both(baseline: object, max_drop: object) -> None:
+    """Refuse one of them without the other (Unused)."""
+    if (baseline is None) != (max_drop is None):
+        given, other = ("max_drop", "baseline") if baseline is None else ("baseline", "max_drop")
+        hint = '`ltfix.evaluate(..., baseline="last.json", max_drop="few=1.0,all=0.5")`'
+        raise Unused(f"it needs {other}=… beside it", where=given, hint=hint)
 
 
 def _scores(row: NamedHead, test: TestSet, *, ece: bool) -> dict[str, Any]:

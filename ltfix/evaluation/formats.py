@@ -22,8 +22,12 @@ def encodable(text: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """A result as JSON that every reader takes: null for a number that is not finite, no half of a pair."""
-    return files.to_json(value, indent=1, sort=False) + "\n"
+    """A result as JSON that every reader takes: null for a number that is not finite, no half of a pair.
+
+    A list of numbers is one line: no text holds the line break that it is known by.
+    """
+    text = files.to_json(value, indent=1, sort=False) + "\n"
+    return re.sub(r"\[\n([-+\d.eEnul,\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
 
 
 def to_csv(table: Table) -> str:

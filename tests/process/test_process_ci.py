@@ -35,6 +35,7 @@ def tool(folder: Path, name: str, *lines: str) -> None:
 
 def run(job: Path, script: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PATH": f"{job / 'bin'}:{os.environ['PATH']}", "GITHUB_STEP_SUMMARY": "summary.md"}
+    env["GITHUB_OUTPUT"] = "outputs"
     argv = ["sh", "-e", "-c", script]
     return subprocess.run(argv, cwd=job, env=env, capture_output=True, text=True, timeout=300)
 
@@ -109,13 +110,15 @@ def test_a_job_after_one_that_was_killed_ends_green(tmp_path: Path, system: str)
         "bin/ltfix",
         'case "$*" in',
         '  "extract --overwrite") rm -r features && cp -r whole features ;;',
-        "  fit*) mkdir heads && cp made.safetensors heads/ci.safetensors ;;",
+        "  fit*) mkdir -p heads && cp made.safetensors heads/ci.safetensors ;;",
         f'  *) exec "{sys.executable}" -m ltfix "$@" ;;',
         "esac",
     )
     if system == "github":
         steps = yaml.safe_load(block("yaml", "runs-on"))["jobs"]["head"]["steps"]
         script = "\n".join(f"(set -e\n{step['run']}\n)" for step in steps if "run" in step)
+        (kept,) = [s["if"] for s in steps if s.get("with", {}).get("path") == "features" and "if" in s]
+        assert kept == "steps.made.outputs.anew == 'true'"
     else:
         script = "\n".join(yaml.safe_load(block("yaml", "image:"))["head"]["script"])
     done = run(tmp_path, script)
@@ -123,7 +126,13 @@ def test_a_job_after_one_that_was_killed_ends_green(tmp_path: Path, system: str)
     assert "ltfix: error: an unfinished feature cache (features/test)" in done.stderr
     assert done.stdout == "", "the results are in files"
     assert (tmp_path / "fetched").exists()
+    assert system == "gitlab" or (tmp_path / "outputs").read_text() == "anew=true\n"
     assert json.loads((tmp_path / "last.json").read_text())["heads"][0]["few"] == 1
     shown = (tmp_path / {"github": "summary.md", "gitlab": "gates.xml"}[system]).read_text()
     assert ("The gate held" if system == "github" else 'failures="0"') in shown
     ltfix.open_cache(tmp_path / "features" / "test").verify()
+    for path in ("fetched", "outputs"):
+        (tmp_path / path).unlink(missing_ok=True)
+    again = run(tmp_path, script)
+    assert again.returncode == 0, again.stderr
+    assert not list(tmp_path.glob("fetched")) + list(tmp_path.glob("outputs")), "what is whole stays"
