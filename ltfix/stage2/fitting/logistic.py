@@ -31,7 +31,7 @@ RATE, MOMENTUM = 6.0, 0.9
 """Of the minibatch steps; a rate of 1 is safe by the Hessian's bound, which most samples stay far below."""
 STEPS = 800
 """Minibatch steps that suffice, whatever the number of samples."""
-BATCHES = 64, 1024
+BATCHES = 256, 1024
 KEPT_BYTES = 1 << 28
 """Features that take less than this as float32 are converted once, not at every pass."""
 BLOCK_VALUES = 1 << 20
