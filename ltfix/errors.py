@@ -98,7 +98,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     same = [one for one in known if one.lower() == name.lower()]
     close = same or begun
     if not 0 < len(close) <= NEAREST:
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        close = difflib.get_close_matches(name, known, n=3)
     if close:
         return "did you mean " + " or ".join(close) + "?"
     if len(known) > MANY_NAMES:

@@ -95,7 +95,7 @@ def interrupted(err: BaseException) -> int:
     here = config.current()
     anew = here.values.get(RESUMED.get(here.command, ""))
     resumed = (here.command in RESUMED and not anew) or here.values.get("method") == "auto"
-    say(f"ltfix: {word}{'; the same command again goes on with what is kept' * resumed}")
+    say(f"ltfix: {word}{'; the same command again goes on with what is kept, if anything is' * resumed}")
     return code
 
 

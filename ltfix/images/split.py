@@ -145,7 +145,7 @@ def class_index(name: str, known: dict[str, int], where: object) -> int:
     if name not in known:
         form = unicodedata.normalize("NFC", name)  # é is one character, or e and an accent
         same = any(unicodedata.normalize("NFC", other) == form for other in known)
-        near = f"classes=FILE names classes without training samples, too; {nearest(name, known)}"
+        near = f"classes=FILE of all names, old and new, lets new classes in; {nearest(name, known)}"
         hint = OTHER_FORM if same else near
         raise InputError(f"class {name!r} is not among the {len(known)} classes", where=where, hint=hint)
     return known[name]

@@ -21,16 +21,22 @@ _WIDEST = 32  # letters of a class name in the table
 
 def as_table(found: Predictions) -> Iterator[str]:
     """Percent and class, as many as asked for, and the sample; columns are as wide as the class names."""
-    width = min(max(map(len, (*found.classes, "label"))), _WIDEST)
+    width = min(max(map(len, (*found.classes, "label"))), _WIDEST) + 2 * _keeps_first(found)
     yield f"{'%':>5}  {'label':<{width}}  " * found.top + "sample"
     for batch in found.batches():
         yield "\n".join(_line(one, width, found.top) for one in batch)
 
 
+def _keeps_first(found: Predictions) -> bool:
+    """Whether the most probable class is told apart from the label, which may be none beside others."""
+    return found.abstain is not None and found.top > 1
+
+
 def _line(one: Prediction, width: int, top: int) -> str:
     if one.error is not None:
         return f"{EMPTY:>5}  {EMPTY:<{width}}  " * top + format_value(f"{one.sample}: {one.error}", "text")
-    names = [EMPTY if one.label is None else one.label, *(name for name, _ in one.top[1:])]
+    unsure = f"({one.top[0][0]})" if top > 1 else EMPTY
+    names = [unsure if one.label is None else one.label, *(name for name, _ in one.top[1:])]
     cells = [
         f"{100 * p:5.1f}  {format_value(name, 'text'):<{width}}  "
         for name, (_, p) in zip(names, one.top, strict=True)
@@ -41,12 +47,14 @@ def _line(one: Prediction, width: int, top: int) -> str:
 def as_csv(found: Predictions) -> Iterator[str]:
     """``sample,label,probability`` and, with more than one class a sample, ``label_2,probability_2``, ….
 
-    Full precision; no label where the head abstains. Where unreadable pictures are kept, ``error`` is last.
+    Full precision; no label where the head abstains, but ``label_1`` with more than one class. Where
+    unreadable pictures are kept, ``error`` is last.
     """
     pairs = [
         (f"label{end}", f"probability{end}") for end in ("", *(f"_{i}" for i in range(2, found.top + 1)))
     ]
-    keys = ("sample", *(key for pair in pairs for key in pair), *(["error"] if found.keeps else []))
+    more = [*(["label_1"] if _keeps_first(found) else []), *(key for pair in pairs[1:] for key in pair)]
+    keys = ("sample", "label", "probability", *more, *(["error"] if found.keeps else []))
     columns = tuple(Column(key, key) for key in keys)
     yield to_csv(Table(columns, []))
     for batch in found.batches():
@@ -55,7 +63,7 @@ def as_csv(found: Predictions) -> Iterator[str]:
             row: dict[str, Any] = {"sample": one.sample, "error": one.error}
             for (label, probability), (name, p) in zip(pairs, one.top, strict=False):
                 row |= {label: name, probability: p}
-            rows.append(row | {"label": one.label})
+            rows.append(row | {"label": one.label, "label_1": row.get("label")})
         yield encodable(to_csv(Table(columns, rows)).partition("\n")[2])
 
 

@@ -85,7 +85,7 @@ def test_a_file_is_checked_without_running_anything(tmp_path: Path, monkeypatch,
         ("[fit]\nval-fraction = 7.0", "the fraction is 7 (ltfix.toml, [fit] val-fraction): between 0 and 1"),
         ('[fit]\nbudget = "9x"', "the budget is '9x' (ltfix.toml, [fit] budget): 90s, 10m, 2h"),
         ('[fit]\nfeature-scale = "abc"', "the scale is 'abc' (ltfix.toml, [fit] feature-scale): auto, none"),
-        ("[fit.set]\nnosuch = 3", "method samn has no value 'nosuch' (nosuch; ltfix.toml, [fit]): did you"),
+        ("[fit.set]\nnosuch = 3", "method samn has no value 'nosuch' (nosuch; ltfix.toml, [fit]): known: "),
         (
             '[extract]\nmean = "x"',
             "expected numbers like 0.5,0.5,0.5, found 'x' (ltfix.toml, [extract] mean)",

@@ -118,12 +118,29 @@ def test_an_exported_head_sees_every_view_alone(project: Path, tmp_path: Path):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
 
 
-def test_equal_logits_and_abstention(tmp_path: Path):
+def test_equal_logits_and_abstention(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     head = Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), "mine")
     np.savez(tmp_path / "x.npz", features=np.array([[0, 1, 1], [9, 0, 0]], np.float32), labels=[0, 0])
     first, second = ltfix.predict(head, tmp_path / "x.npz", abstain=0.6, top=9)
     assert (first.label, [name for name, _ in first.top]) == (None, ["1", "2", "0"])
     assert (second.label, second.probability) == ("0", pytest.approx(0.99975, abs=1e-5))
+    head.save(tmp_path / "head.safetensors")
+    argv = [
+        "predict",
+        str(tmp_path / "head"),
+        "--data",
+        str(tmp_path / "x.npz"),
+        "--abstain",
+        "0.6",
+        "--top",
+        "2",
+    ]
+    assert cli.run([*argv, "--format", "csv"]) == 0
+    unsure, sure = rows_of(capsys.readouterr().out)
+    assert [row["label"] for row in (unsure, sure)] == ["", "0"]
+    assert (unsure["label_1"], unsure["label_2"], sure["label_1"]) == ("1", "2", "0")
+    assert cli.run(argv) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["label", "(1)", "0"]
     x = np.load(tmp_path / "x.npz")["features"]
     for given in (x, x.tolist(), (x, ["new", "names"])):
         assert [one.label for one in ltfix.predict(head, given)] == ["1", "0"]

@@ -122,6 +122,7 @@ def test_the_head_that_validation_chose_is_named_whatever_the_test_says():
     )
     assert "its start 50.0 %, on &lt;cuts&gt;; the choice was made on these, so this flatters it." in text
     assert "of different samples" not in text
+    assert text.index("Chosen on validation") < text.index("on these samples the best of ")
     assert "Chosen on validation" not in make_page(subject(), name="mine")
     meta = {"selection": {**said, "on": "other cuts", "score": 0.9}}
     rows[1] = dataclasses.replace(rows[1], head=dataclasses.replace(rows[1].head, meta=meta))

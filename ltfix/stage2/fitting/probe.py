@@ -125,7 +125,7 @@ def fit_probe(
     """
     scaling = Scaling.of(data.some_rows(), "auto", normalize)
     effort = next(effort for most, effort in EFFORTS if _cost(data) <= most)
-    progress.start("linear probe", effort.total, "passes")
+    progress.start("linear probe" + " of a cut" * (penalty is not None), effort.total, "passes")
     start = None
     if penalty is None:
         penalty, start = _choose_penalty(data, scaling, device, effort, progress)
