@@ -86,9 +86,9 @@ class Bars:
 def demand_both(baseline: object, max_drop: object) -> None:
     """Refuse one of them without the other (Unused)."""
     if (baseline is None) != (max_drop is None):
-        given, other = ("max_drop", "baseline") if baseline is None else ("baseline", "max_drop")
+        given, other = ("max_drop", "a baseline") if baseline is None else ("baseline", "max_drop=…")
         hint = '`ltfix.evaluate(..., baseline="last.json", max_drop="few=1.0,all=0.5")`'
-        raise Unused(f"it needs {other}=… beside it", where=given, hint=hint)
+        raise Unused(f"it needs {other} beside it", where=given, hint=hint)
 
 
 def _scores(row: NamedHead, test: TestSet, *, ece: bool) -> dict[str, Any]:

@@ -85,7 +85,9 @@ class Baseline:
         for name in ("many", "few"):
             if isinstance(self.shots, dict) and self.shots.get(name, shots[name]) != shots[name]:
                 what = f"the baseline is of {name} = {self.shots[name]}, not {shots[name]}"
-                raise InputError(what, where=self.path, hint="give the same bounds, or write it again")
+                raise InputError(
+                    what, where=self.path, hint="give the same bounds, or take it away and write it again"
+                )
 
     def demand_classes(self, held: Iterable[str], tested: Mapping[str, int]) -> None:
         """Demand that each score that is held is a mean over as many classes as here (InputError)."""
@@ -94,7 +96,7 @@ class Baseline:
             was, now = (sum(of.get(shot, 0) for shot in shots) for of in (self.tested, tested))
             if was != now:
                 what = f"{name} of the baseline is of {was} tested classes, here of {now}"
-                hint = f"give the samples that it is of, or write it again; {_WRITES}"
+                hint = f"give the samples that it is of; for others take it away, {_WRITES}"
                 raise InputError(what, where=self.path, hint=hint)
 
     def why_unpaired(self, row: Mapping[str, Any], labels: np.ndarray, shots: object) -> str:

@@ -633,7 +633,8 @@ def test_gates_of_the_file_and_a_first_build(project: Path, capsys: pytest.Captu
         Path("ltfix.toml").write_text("\n".join(line for line in own.splitlines() if other not in line))
         code, out, err = finished(capsys, *argv, "--format", "json")
         assert (code, "gates" in json.loads(out)) == (0, False)
-        said = f"ltfix: --{left} from ltfix.toml is not used: it needs --{other} … beside it"
+        needs = {"baseline": "a baseline", "max-drop": "--max-drop …"}[other]
+        said = f"ltfix: --{left} from ltfix.toml is not used: it needs {needs} beside it"
         assert said in err
         assert finished(capsys, "init", "--check") == (0, "ltfix.toml: no mistake found\n", f"{said}\n")
 

@@ -144,7 +144,7 @@ def test_torn_pairs_are_refused(tmp_path: Path, test: FeatureCache):
 def test_a_baseline_and_what_may_be_lost_go_together(tmp_path: Path, test: FeatureCache):
     with pytest.raises(UsageError, match=r"it needs max_drop=… beside it \(baseline\)"):
         evaluate(head(), test, baseline=tmp_path / "last.json")
-    with pytest.raises(UsageError, match=r"it needs baseline=… beside it \(max_drop\)"):
+    with pytest.raises(UsageError, match=r"it needs a baseline beside it \(max_drop\)"):
         evaluate(head(), test, max_drop="few=1")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from xml.etree import ElementTree
 
 import pytest
@@ -10,7 +11,7 @@ from test_evaluation_table import TABLE
 
 from ltfix.cli.options import TABLE_FORMATS
 from ltfix.errors import UsageError
-from ltfix.evaluation.formats import FORMATS, to_latex
+from ltfix.evaluation.formats import FORMATS, json_text, to_latex
 from ltfix.evaluation.measure import evaluate
 
 
@@ -28,6 +29,14 @@ def test_the_command_line_offers_every_format():
 def test_an_unknown_format_is_named():
     with pytest.raises(UsageError, match="no such text format: 'xml': known: json, csv, markdown, latex"):
         gated().render("xml")
+
+
+def test_a_list_of_numbers_is_one_line_of_json():
+    found = {"counts": [3, -1, 2.5e-07, float("nan")], "text": "[\n1]", "names": ["1", "2"], "of": [[1, 2]]}
+    text = json_text(found)
+    assert json.loads(text) == {**found, "counts": [3, -1, 2.5e-07, None]}
+    assert text.splitlines()[1] == ' "counts": [3, -1, 2.5e-07, null],'
+    assert "  [1, 2]\n" in text
 
 
 def test_latex_is_escaped_and_bold():
