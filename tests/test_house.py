@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "ltfix"
 LAYERS = [  # each imports what stands before it; rooms of one layer do not know each other
-    {"_version", "errors", "filemap", "locking"},
+    {"_version", "errors", "filemap", "locking", "numerals"},
     {"bars"},
     {"progress"},
     {"publishing", "option", "claims", "ranks", "public", "notebook"},

@@ -13,12 +13,12 @@ from ltfix import files, notebook
 from ltfix.errors import InputError, LtfixError
 from ltfix.features import manifest as manifests
 from ltfix.features.arrays import GIVEN, first_not_finite, gather
-from ltfix.features.foreign import number_labels
+from ltfix.features.foreign import demand_numbers, number_labels
 from ltfix.features.manifest import Manifest
 from ltfix.filemap import release
 from ltfix.heads.head import Head, load_head
+from ltfix.numerals import MOST_CLASSES
 
-_MOST_CLASSES = 10_000_000  # a larger label is no class index, and counting up to it takes the memory
 _CHECK_ROWS = 2048
 
 
@@ -73,7 +73,7 @@ class FeatureCache:
         if head is not None and head.dim != self.dim:
             raise InputError(f"its classifier has D = {head.dim}, its features D = {self.dim}", where=path)
         said = _said_classes(path, self.classes, head, manifest)
-        self.n_classes = min(int(labels.max()) + 1, _MOST_CLASSES) if said is None else said
+        self.n_classes = min(int(labels.max()) + 1, MOST_CLASSES) if said is None else said
         _check_labels(path, labels, self.n_classes)
         self.counts: np.ndarray = np.bincount(labels, minlength=self.n_classes).astype(np.int64)
         if manifest is not None and self.counts.tolist() != manifest.counts:
@@ -102,8 +102,10 @@ class FeatureCache:
         """The same with its classes numbered so, if labels came as names that are all among these.
 
         Raises:
-            InputError: these are none, and the labels are names.
+            InputError: one knows names, and the other, a bare file or arrays, numbers alone.
         """
+        if self.classes is None and self.manifest is None:
+            demand_numbers(classes, self.path)
         own = () if self.classes is None or self.manifest is not None else self.classes
         fitting = set(own) <= set(classes) if len(classes) else self.own_order
         if not own or own == tuple(classes) or not fitting:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ltfix.errors import InputError, nearest
 from ltfix.heads.vectors import numpy_of
+from ltfix.numerals import MOST_CLASSES, counted, whole_number
 from ltfix.tensorfile import read_npz
 
 USUAL = {
@@ -99,32 +100,53 @@ def features_and_labels(
 
 
 def number_labels(
-    labels: np.ndarray, where: Path, known: Sequence[str] | None
+    labels: np.ndarray, where: Path, known: Sequence[str] | None, least: int = 0
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Labels [n] as int64, and the class names that they index, where labels are names; else None.
 
+    Texts that are all whole numbers are class indices, called as they count.
+
     Args:
         known: the names in the order of their numbers; None: all that occur, sorted.
+        least: K, where a classifier says it.
 
     Raises:
         InputError: a name is none of those known, and its row is named; or none is known.
     """
     if not _is_text(labels):
         return labels, None
-    if known is not None and not len(known):
+    texts, rows = np.unique(labels.astype(str), return_inverse=True)
+    names: list[str] = texts.tolist()
+    whole = [number for number in map(whole_number, names) if number is not None]
+    digits = len(whole) == len(names)
+    if known is None or not len(known):
+        if digits:
+            found = np.array(whole, np.float64).clip(-1, MOST_CLASSES).astype(np.int64)[rows]
+            k = max(int(found.max(initial=-1)) + 1, least)
+            return found, counted(k) if known is None and k <= MOST_CLASSES else None
+        if known is None:
+            return rows, tuple(names)
         what = "its labels are names, where the classes are known by their numbers alone"
         raise InputError(what, where=where, hint="give numbers here too, or names when fitting")
-    names, numbers = np.unique(labels.astype(str), return_inverse=True)
-    if known is None:
-        return numbers, tuple(map(str, names))
     index = {name: number for number, name in enumerate(known)}
-    strange = [name not in index for name in names.tolist()]
+    if digits:  # 07 is class 7
+        names = [name if name in index else str(n) for name, n in zip(names, whole, strict=True)]
+    strange = [name not in index for name in names]
     if any(strange):
-        row = int(np.flatnonzero(np.array(strange)[numbers])[0])
+        row = int(np.flatnonzero(np.array(strange)[rows])[0])
         name = str(labels[row])
         what = f"label {name!r} of row {row} is none of the {len(known)} classes"
         raise InputError(what, where=where, hint=nearest(name, known))
-    return np.array([index[name] for name in names.tolist()], np.int64)[numbers], tuple(known)
+    return np.array([index[name] for name in names], np.int64)[rows], tuple(known)
+
+
+def demand_numbers(classes: Sequence[str], where: Path) -> None:
+    """Refuse labels that are numbers where classes are known by names in another order (InputError)."""
+    if tuple(classes) != counted(len(classes)):
+        what = f"its labels are numbers, where the classes are known by names, as {classes[0]!r}"
+        hint = "give names here too, as numpy.array(names)[labels]; of a file, "
+        hint += "`ltfix.import_features(..., classes=FILE)` says what the numbers are"
+        raise InputError(what, where=where, hint=hint)
 
 
 def _is_text(labels: np.ndarray) -> bool:

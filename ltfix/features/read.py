@@ -38,7 +38,7 @@ def open_cache(
     """Open a feature cache folder, a ``.safetensors`` file, an ``.npz``, or arrays; an open cache stays.
 
     A file needs ``features`` (or ``X``) [n, D] or [n, V, D] (float16, float32 or float64) and ``labels``
-    (or ``y``) [n], class numbers or names; ``head.weight`` [K, D] and ``head.bias`` [K] are taken as the
+    (or ``y``) [n], class numbers (as text, too) or names; ``head.weight`` [K, D] and ``head.bias`` [K] are taken as the
     stage-1 classifier. Arrays ``(X, y)`` are the same in memory: numpy, tensors, data frames or lists.
 
     >>> import numpy as np, ltfix
@@ -54,7 +54,7 @@ def open_cache(
     Args:
         path: what to open; a file's name may lack its ending.
         classes: the names in the order of their numbers, where the labels are names; None: sorted. Without
-            any, names are refused: what the cache is held against knows numbers alone.
+            any, names are refused: what the cache is held against knows numbers alone; with names, numbers.
         features_key, labels_key: what the two arrays are called in a file, where that is unusual.
 
     Raises:
@@ -148,11 +148,13 @@ def _cache(
 ) -> FeatureCache:
     shards, found = zip(*parts, strict=True)
     head = None if head is None else dataclasses.replace(head, path=None)  # named by its method, not its file
-    labels, classes = foreign.number_labels(np.concatenate(found), path, known)
+    k = 0 if head is None else head.n_classes
+    labels, classes = foreign.number_labels(np.concatenate(found), path, known, k)
     own = known is None and classes is not None
-    return FeatureCache(
+    cache = FeatureCache(
         path, list(shards), labels, classes=classes, head=head, manifest=manifest, own_order=own
     )
+    return cache if known is None else cache.numbered(known)
 
 
 def _open_tensors(

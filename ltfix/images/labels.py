@@ -12,21 +12,9 @@ import numpy as np
 
 from ltfix.errors import InputError, UsageError
 from ltfix.images.split import class_index
+from ltfix.numerals import MOST_CLASSES, whole_number
 
-MOST_CLASSES = 10_000_000  # a larger label is no class index, and naming so many takes the memory
-_WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-
-
-def whole_number(text: str) -> int | None:
-    """What a text like ``7``, ``+7`` or ``7.0`` counts, or None where it is no whole number."""
-    match = _WHOLE.fullmatch(text)
-    if match is None:
-        return None
-    try:
-        return int(match[1])
-    except ValueError:  # more digits than Python takes for a number
-        return MOST_CLASSES
 
 
 class Labels:
@@ -137,7 +125,7 @@ def indices(labels: Labels, classes: Sequence[str], *, numbers: bool, known: boo
         labels: of one list.
         classes: K names in index order.
         numbers: whether the labels are class indices.
-        known: whether every number of the data set, read as a name, is a class too.
+        known: whether its numbers may be names of classes, too.
 
     Raises:
         InputError: a label that is no class; a number that is one class as an index and another as a name.
@@ -155,7 +143,7 @@ def indices(labels: Labels, classes: Sequence[str], *, numbers: bool, known: boo
             wrong = "is negative" if index < 0 else f"is not below K = {len(classes)}"
             hint = "a number in a list is a class index, from 0, not a name" if known else None
             raise InputError(f"label {text[:20]} {wrong}", where=labels.where(code), hint=hint)
-        if known and by_name[str(index)] != index:
+        if known and by_name.get(str(index), index) != index:
             raise InputError(
                 f"label {text} is class {classes[index]!r} by its index and class {str(index)!r} by its name",
                 where=labels.where(code),

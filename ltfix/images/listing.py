@@ -12,11 +12,12 @@ import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.images import labels as label_rules
-from ltfix.images.labels import Labels, whole_number
+from ltfix.images.labels import Labels
 from ltfix.images.pictures import Pictures
 from ltfix.images.places import is_remote
 from ltfix.images.source import no_such_split, order_splits
 from ltfix.images.split import Split, check_classes, check_name
+from ltfix.numerals import whole_number
 
 # rows and classes of the published long-tailed training lists
 BENCHMARKS = {

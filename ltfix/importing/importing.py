@@ -30,6 +30,7 @@ from ltfix.importing.found import Found, read_lines, text_of
 from ltfix.importing.joining import join
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import rows, write
+from ltfix.numerals import counted
 from ltfix.progress import Progress, listener
 from ltfix.public import public
 from ltfix.tensorfile import load_tensors, read_npz
@@ -105,7 +106,9 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     train = _train_beside(out)
     head = _head(found, request, source)
     _check_lengths(found, source)
-    labels, classes = _labels(found, request, None if train is None else train.classes, head, source)
+    labels, classes = _labels(
+        found, request, None if train is None else train.classes, head, source, progress
+    )
     sample = rows(found.parts, 0, 1, source)
     if head is not None and (head.n_classes, head.dim) != (len(classes), sample.shape[2]):
         told = f"[{head.n_classes}, {head.dim}], {len(classes)} classes and D = {sample.shape[2]}"
@@ -187,7 +190,12 @@ def _train_beside(out: Path) -> FeatureCache | None:
 
 
 def _labels(
-    found: Found, request: ImportRequest, known: tuple[str, ...] | None, head: Head | None, source: Path
+    found: Found,
+    request: ImportRequest,
+    known: tuple[str, ...] | None,
+    head: Head | None,
+    source: Path,
+    progress: Progress,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels [N] as indices, and the class names: numbers where nothing names them."""
     classes, given = known, request.classes
@@ -201,9 +209,10 @@ def _labels(
     written = Labels(texts, lambda row: f"{source}, row {row}")
     numbers = are_indices({"": written})
     if numbers and classes is None:
-        k = max(largest_index(written) + 1, 0 if head is None else head.n_classes)
-        classes = tuple(map(str, range(k)))
+        classes = counted(max(largest_index(written) + 1, 0 if head is None else head.n_classes))
     named = classes or tuple(sorted(written.texts))
+    if numbers and given is None and named != counted(len(named)):
+        progress.note(f"the labels of {source} are numbers: 0 is taken for {named[0]}, as in train beside it")
     try:
         return indices(written, named, numbers=numbers, known=classes is not None), named
     except InputError as err:

@@ -18,10 +18,10 @@ from ltfix.features.layout import CachePlan, differences
 from ltfix.features.manifest import Manifest
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
-from ltfix.images.labels import whole_number
 from ltfix.images.source import read_classes
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import write
+from ltfix.numerals import counted, whole_number
 from ltfix.progress import Progress
 
 _MAY_DIFFER = {"timm", "torch", "weights", "run", "pillow", manifests.DEPTHS}
@@ -101,11 +101,7 @@ def _made(cache: FeatureCache) -> dict[str, Any]:
 def _may_be_numbers(cache: FeatureCache) -> bool:
     """Whether its classes are 0 to K - 1 and nothing says that folders are called so."""
     kind = None if cache.manifest is None else cache.manifest.source.get("kind")
-    return cache.classes is None or (kind not in _NAMED and cache.classes == _counted(cache.n_classes))
-
-
-def _counted(k: int) -> tuple[str, ...]:
-    return tuple(map(str, range(k)))
+    return cache.classes is None or (kind not in _NAMED and cache.classes == counted(cache.n_classes))
 
 
 def _whole(names: Iterable[str]) -> bool:
@@ -121,7 +117,7 @@ def _classes(caches: Sequence[FeatureCache], request: ImportRequest) -> tuple[st
     if _whole(name for cache in named for name in cache.classes or ()):  # so are names that may be numbers
         named = [cache for cache in caches if cache.classes is not None]
     names = dict.fromkeys(name for cache in named for name in cache.classes or ())
-    return tuple(names) or _counted(max(cache.n_classes for cache in caches))
+    return tuple(names) or counted(max(cache.n_classes for cache in caches))
 
 
 def _numbers(cache: FeatureCache, classes: tuple[str, ...], progress: Progress) -> np.ndarray:
@@ -146,7 +142,7 @@ def _numbers(cache: FeatureCache, classes: tuple[str, ...], progress: Progress) 
 def _demand_places(cache: FeatureCache, classes: tuple[str, ...]) -> None:
     """Refuse to take its numbers for places among these classes where that may be wrong."""
     k, bare = cache.n_classes, cache.manifest is None and cache.head is None
-    if _whole(classes) and classes[:k] != _counted(k):
+    if _whole(classes) and classes[:k] != counted(k):
         what = f"its classes are numbers, and other numbers are names: {', '.join(classes[:5])}"
     elif k != len(classes) and not (bare and k < len(classes)):  # whose last classes may have no sample
         what = f"its classes are numbers, {k} of them, where the joined cache has {len(classes)} classes"

@@ -328,17 +328,17 @@ def test_classes_without_a_test_sample_are_named_with_what_macro_f1_makes_of_the
     names = [f"class{k}" for k in range(8)]
     head = ltfix.Head(np.eye(8), np.zeros(8), "mine", names, np.full(8, 9))
     predicted = np.array([0, 1, 2, 7])  # the last sample is of class 2
-    found = ltfix.evaluate(head, (np.eye(8)[predicted], np.array([0, 1, 2, 2])))
+    found = ltfix.evaluate(head, (np.eye(8)[predicted], np.array(names)[[0, 1, 2, 2]]))
     assert found.to_dict()["untested"] == names[3:]
     assert found.heads[0]["class_mean"] == pytest.approx(2.5 / 3)
     assert found.heads[0]["macro_f1"] == pytest.approx((1 + 1 + 2 / 3 + 0) / 4)
     text = found.render("markdown")
     assert "5 of 8 classes have no test samples: class3, class4, class5, class6, class7. Macro-F1" in text
     assert "has no test samples" not in text
-    whole = ltfix.evaluate(head, (np.eye(8), np.arange(8)))
+    whole = ltfix.evaluate(head, (np.eye(8), names))
     assert whole.to_dict()["untested"] == []
     assert "no test samples" not in whole.render("markdown")
-    some = ltfix.evaluate(head, (np.eye(8)[:2], np.arange(2)))
+    some = ltfix.evaluate(head, (np.eye(8)[:2], names[:2]))
     assert "6 of 8 classes have no test samples: class2, class3, class4, class5, class6 and 1 more." in (
         some.render("markdown")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,53 @@ def test_names_in_an_npz_number_the_classes(tmp_path: Path):
     np.savez(tmp_path / "train.npz", X=FEATURES, y=NAMES[LABELS])
     assert ltfix.open_cache(tmp_path / "train.npz").classes == ("cat", "dog", "owl")
     assert ltfix.open_cache(tmp_path / "train.npz", NAMES).labels.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_numbers_are_refused_where_classes_are_known_by_names(opened: bool):
+    names = np.array(["owl", "cat", "dog"])[LABELS]  # by number owl is 0, among names it is 2
+    head = ltfix.fit((FEATURES, names), "ncm")
+    test = ltfix.open_cache((FEATURES, LABELS)) if opened else (FEATURES, LABELS)
+    for refused in (
+        lambda: ltfix.evaluate([head], test),
+        lambda: ltfix.compare((FEATURES, names), test, "ncm"),
+        lambda: ltfix.fit((FEATURES, names), "ce", val=test, epochs=1),
+        lambda: ltfix.calibrate(head, test),
+    ):
+        with pytest.raises(ltfix.InputError, match="its labels are numbers, where the classes are known by"):
+            refused()
+
+
+K = 12  # more than ten: in the order of text 10 comes before 2
+MANY = np.repeat(np.arange(K), 4)
+DIGITS = MANY.astype(str)
+ONE_HOT = np.eye(K, 16, dtype=np.float32)[MANY]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [(DIGITS, MANY), (MANY, DIGITS), (DIGITS, DIGITS), (DIGITS, np.char.zfill(DIGITS, 3))]
+)
+@pytest.mark.parametrize("opened", [False, True])
+def test_digits_as_text_are_numbers(train: np.ndarray, test: np.ndarray, opened: bool):
+    head, few = ltfix.fit((ONE_HOT, train), "ncm"), MANY < 11
+    arrays = ONE_HOT[few], test[few]
+    report = ltfix.evaluate([head], ltfix.open_cache(arrays) if opened else arrays)
+    assert report.heads[0]["all"] == 1.0
+    assert ltfix.open_cache((ONE_HOT, DIGITS)).classes == tuple(map(str, range(K)))
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_digits_name_the_classes_of_a_folder_in_the_order_of_text(opened: bool):
+    names = tuple(sorted(DIGITS[::4]))
+    head = ltfix.fit((ONE_HOT, MANY), "ncm")
+    head = dataclasses.replace(head, classes=names, weight=head.weight[list(map(int, names))])
+    arrays = ONE_HOT, DIGITS
+    assert ltfix.evaluate([head], ltfix.open_cache(arrays) if opened else arrays).heads[0]["all"] == 1.0
+    with pytest.raises(ltfix.InputError, match="its labels are numbers"):
+        ltfix.evaluate([head], (ONE_HOT, MANY))
+
+
+@pytest.mark.parametrize(("label", "told"), [("99999999999999999999", "is not below"), ("-1", "is negative")])
+def test_digits_that_are_no_class(label: str, told: str):
+    with pytest.raises(ltfix.InputError, match=f"of row 1 {told}"):
+        ltfix.open_cache((FEATURES[:2], ["0", label]))

@@ -364,3 +364,15 @@ def test_labels_that_the_training_cache_lacks_name_it(tmp_path: Path, labels: np
     hint = "the classes are those of the cache `train` beside it; classes=FILE names others"
     with pytest.raises(InputError, match=hint):
         ltfix.import_features(tmp_path / "b.npz", tmp_path / "test")
+
+
+def test_numbers_beside_a_training_cache_of_names(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", features=FEATURES, labels=np.array(["cow", "ant", "bee"])[LABELS])
+    np.savez(tmp_path / "b.npz", features=FEATURES, labels=LABELS)
+    ltfix.import_features(tmp_path / "a.npz", tmp_path / "train")
+    notes = Told()
+    test = ltfix.import_features(tmp_path / "b.npz", tmp_path / "test", progress=notes)
+    assert test.labels.tolist() == LABELS.tolist()
+    assert "0 is taken for ant, as in train beside it" in notes.notes[-1]
+    own = ltfix.import_features(tmp_path / "b.npz", tmp_path / "x/test", classes=["cow", "ant", "bee"])
+    assert own.classes == ("cow", "ant", "bee")
