@@ -56,7 +56,7 @@ class LongTailClassifier(*_BASES):  # type: ignore[misc]
         normalize, tune: how to fit, see :func:`ltfix.fit`.
         values: further values of the method and options of the fit, by name: ``{"delta": 0.9}``.
         random_state: the seed; None is 0, since equal seeds give equal results.
-        progress: True shows a bar.
+        progress: True shows a bar and notes; else no note is told.
 
     Attributes:
         classes_: [K] the labels that ``y`` had, sorted. n_features_in_: D.

@@ -170,6 +170,8 @@ def _usage(err: Any) -> UsageError:
         text = text.replace(theirs, ours)
     if "unexpected extra argument" in text:
         help_hint = f"a list has no blanks (A,B); {help_hint}"
+    if getattr(getattr(err, "param", None), "name", "") == "seeds":
+        help_hint = "say how many; --seed N is the first of them"
     return UsageError(text[:1].lower() + text[1:], where=_place(err, context) or where, hint=help_hint)
 
 

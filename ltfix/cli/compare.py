@@ -17,8 +17,8 @@ from ltfix.stage2.methods.options import Options
 AgainstRow = Annotated[
     str | None,
     Option(
-        "Test every row against this one (or this method's one), Holm-corrected; p, interval and the tests "
-        "of Many, Medium and Few are in json and csv.",
+        "Test every row against this one (or this method's one), Holm-corrected; the corrected p, the "
+        "interval and the tests of Many, Medium and Few are in json and csv.",
         metavar="ROW",
     ),
 ]

@@ -25,7 +25,7 @@ FORMAT = "ltfix-inspect/1"
 _KINDS = "known: .safetensors, .npz, .pth, .pt; `ltfix import` makes caches of .npy, .csv, …"
 Tensors = dict[str, tuple[str, list[int]]]  # dtype and shape by name
 _LONGEST = 60  # characters of a checkpoint's metadata
-_LABELS = {"weights_sha256": "SHA-256 of its tensors (not of the file)"}
+_LABELS = {"weights_sha256": "SHA-256 of its tensors (not of the file)", "cache": "cache fingerprint"}
 
 
 class Fact(NamedTuple):
@@ -239,7 +239,7 @@ def _head(path: Path, head: Head) -> Description:
         _fact(counts=None if counts is None else counts.tolist(), meta=dict(head.meta)),
         _shots(counts),
         _fact("sha256", sha256, sha256=sha256),
-        *(_fact(str(key).replace("_", " "), _text(value)) for key, value in head.meta.items()),
+        *(_fact(_LABELS.get(k, str(k)).replace("_", " "), _text(v)) for k, v in head.meta.items()),
     ]
     return Description(path, "head", facts, f"{head.method}, D {head.dim}, K {head.n_classes}")
 
@@ -280,7 +280,8 @@ def _run(path: Path, verify: bool) -> Description:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    said = ((k, v) for k, v in values.items() if v not in (None, "", {}, []))
+    said = [(k, v) for k, v in values.items() if v not in (None, "", {}, [])]
+    said = [(k, f"{len(v)} settings" if k == "tried" and isinstance(v, list) else v) for k, v in said]
     return ", ".join(f"{_LABELS.get(k, k)} {_text(v)}" for k, v in said)
 
 

@@ -90,7 +90,7 @@ def _latex(table: Table) -> str:
     table = dataclasses.replace(table, columns=tuple(c for c in table.shown if not c.aside))
     best = table.best()
     lines = [
-        *(f"% {line}" for line in (table.title, *table.below) if line),
+        *(f"% {line}" for line in (table.title, *table.below) if line and not line.startswith("†")),
         r"\begin{tabular}{" + "".join("l" if c.kind == "text" else "r" for c in table.shown) + "}",
         r"\toprule",
         " & ".join(_tex(column.title) for column in table.shown) + r" \\",
@@ -102,13 +102,16 @@ def _latex(table: Table) -> str:
         lines.append(
             " & ".join(rf"\textbf{{{c}}}" if (i, j) in best else c for j, c in enumerate(cells)) + r" \\"
         )
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    marked = [_tex(note).replace(_TEX["†"], _DAGGER) for note in table.below if note.startswith("†")]
+    below = [rf"\par\smallskip{{\footnotesize {note}}}" for note in marked]  # what the marks in it mean
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *below]) + "\n"
 
 
 _TEX = {c: f"\\{c}" for c in "&%$#_{}"}
 _TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
 _TEX |= {c: f"${tex}$" for c, tex in (("±", r"\pm"), ("−", "-"), ("<", "<"), (">", ">"), ("→", r"\to"))}
-_TEX |= {"≤": r"$\le$", "≥": r"$\ge$", "†": r"\rlap{\,$\dagger$}"}  # beside its column, flush right
+_DAGGER = r"$\dagger$"
+_TEX |= {"≤": r"$\le$", "≥": r"$\ge$", "†": rf"\rlap{{\,{_DAGGER}}}"}  # beside its column, flush right
 
 
 def _tex(text: str) -> str:

@@ -134,7 +134,8 @@ class Evaluation:
             if isinstance(it, Head) or it.head or it.kept_probe()  # else it gives its counts alone
         ]
         told += [_other_counts(rows, counts, given)]
-        no_start = "" if any(row.is_start for row in rows) else _no_start(given)
+        began = any(row.is_start or row.name in (STAGE1, PROBE) for row in rows)
+        no_start = "" if began else _no_start(given)
         return cls(rows, test, no_start, tuple(dict.fromkeys(itertools.chain(*told))))
 
     def report(self, name: str, *, against: HeadOrPath | None = None, bars: Bars | None = None) -> Report:
@@ -220,7 +221,8 @@ def _no_start(given: Sequence[Head | FeatureCache]) -> str:
     """Why there is no row of stage 1, nor of the probe in its place."""
     named = [cache for cache in given if isinstance(cache, FeatureCache)]
     if not named:
-        return "no cache here has its classifier; name the training cache first"
+        made = "a folder that `ltfix extract` or `ltfix import` made, or a file with its classifier"
+        return f"no cache here has its classifier; name the training cache first, {made}"
     kept = "no classifier" if named[0].path.is_file() else "no classifier, and no probe is kept there"
     import_it = "; `ltfix import` makes a cache of it that keeps the probe" if named[0].path.is_file() else ""
     return f"{named[0].path} has {kept}{import_it}"

@@ -38,7 +38,7 @@ class Result(abc.ABC):
     def _repr_html_(self) -> str:
         """What a notebook shows: the tables, the best of a column in bold."""
         return "\n".join(
-            notebook.table(t.title, [c.title for c in t.shown], t.cells(), bold=t.best(), notes=t.notes)
+            notebook.table(t.title, [c.title for c in t.shown], t.cells(), bold=t.best(), notes=t.below)
             for t in self.tables()
         )
 

@@ -38,8 +38,9 @@ def open_cache(
     """Open a feature cache folder, a ``.safetensors`` file, an ``.npz``, or arrays; an open cache stays.
 
     A file needs ``features`` (or ``X``) [n, D] or [n, V, D] (float16, float32 or float64) and ``labels``
-    (or ``y``) [n], class numbers (as text, too) or names; ``head.weight`` [K, D] and ``head.bias`` [K] are taken as the
-    stage-1 classifier. Arrays ``(X, y)`` are the same in memory: numpy, tensors, data frames or lists.
+    (or ``y``) [n], class numbers (as text, too) or names; ``head.weight`` [K, D] and ``head.bias`` [K] are
+    taken as the stage-1 classifier. Arrays ``(X, y)`` are the same in memory: numpy, tensors, data frames or
+    lists.
 
     >>> import numpy as np, ltfix
     >>> np.savez("train.npz", features=np.eye(3, 8)[[0, 0, 0, 1, 2]], labels=[0, 0, 0, 1, 2])

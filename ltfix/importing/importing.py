@@ -106,9 +106,8 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     train = _train_beside(out)
     head = _head(found, request, source)
     _check_lengths(found, source)
-    labels, classes = _labels(
-        found, request, None if train is None else train.classes, head, source, progress
-    )
+    known = None if train is None else train.classes
+    labels, classes = _labels(found, request, known, head, source, progress=progress)
     sample = rows(found.parts, 0, 1, source)
     if head is not None and (head.n_classes, head.dim) != (len(classes), sample.shape[2]):
         told = f"[{head.n_classes}, {head.dim}], {len(classes)} classes and D = {sample.shape[2]}"
@@ -195,6 +194,7 @@ def _labels(
     known: tuple[str, ...] | None,
     head: Head | None,
     source: Path,
+    *,
     progress: Progress,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels [N] as indices, and the class names: numbers where nothing names them."""

@@ -165,7 +165,7 @@ def fit(
             it has a third parameter ``counts``, the training counts [K]) that gives their mean loss, or
             where that is, ``"my.py:loss"``. It is differentiated by autograd, which is slower.
         origins: where each of ``values`` came from, for the record.
-        progress: told how far it is; True shows a bar.
+        progress: told how far it is, and of notes: what is odd; True shows both, else no note is told.
         options: an :class:`Options`; its fields may be given among ``values`` instead.
         methods: of "auto", those that it chooses among; None: all.
         folder: where "auto" keeps what it has tuned, so that the same call goes on; None: nowhere.

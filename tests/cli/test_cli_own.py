@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ltfix
 from ltfix import cli
 from ltfix.heads.head import load_head
 
@@ -84,6 +85,16 @@ def test_nothing_is_said_of_stage_1_where_it_is_a_row(capsys):
     np.savez("whole.npz", features=features, labels=LABELS, **stage1)
     assert cli.run(["evaluate", "whole.npz", "--cache", "whole.npz"]) == 0
     assert "No row of stage 1" not in capsys.readouterr().out
+    head = ltfix.fit("whole.npz", "ncm")
+    assert "No row of stage 1" in str(ltfix.evaluate(head, (features, LABELS)))
+    assert "No row of stage 1" not in str(ltfix.evaluate(head.named("stage-1"), (features, LABELS)))
+
+
+@pytest.mark.parametrize("command", [["fit", "usual.npz"], ["compare"], ["sweep"]])
+def test_seeds_are_a_number_of_them(error: Error, command: list[str]):
+    code, line = error(*command, "--seeds", "1,2,3")
+    assert code == 2
+    assert line.endswith(": say how many; --seed N is the first of them")
 
 
 SCALED = """
@@ -110,7 +121,8 @@ def scaled(logits, labels, scale):
         (
             "fit usual.npz --method ce --loss scaled.py:scaled",
             "the loss scaled has a parameter without default: scale (--loss): write `scale=1.0` there: with "
-            "a number as default it is a value, to be given and swept",
+            "a number as default it is a value, to be given and swept; the training counts are given to a "
+            "parameter that is called `counts`",
         ),
         (
             "compare --train usual.npz --test usual.npz --methods los:init=probe",

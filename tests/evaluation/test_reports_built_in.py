@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from evaluation_samples import COUNTS, head_of, noisy, one_hot_cache
+from evaluation_samples import COUNTS, cache_of, head_of, noisy, one_hot_cache
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from ltfix.evaluation.measure import evaluate
@@ -12,7 +12,8 @@ from ltfix.evaluation.scores import predictions
 
 
 def test_per_class_agrees_with_sklearn():
-    cache, head = noisy(counts=COUNTS, classes=tuple("abcdefg"))
+    bare, head = noisy(counts=COUNTS, classes=tuple("abcdefg"))
+    cache = cache_of(bare.features, bare.labels, classes=head.classes)
     found = evaluate(head, cache, "per-class").heads[0]["classes"]
     pred = predictions(head, cache)
     assert [row["recall"] for row in found] == pytest.approx(recall_score(cache.labels, pred, average=None))

@@ -481,6 +481,11 @@ def test_what_tuning_chose_is_told_and_the_best_there_is_named(pair, tmp_path: P
     [
         ({"asked": ["smn"]}, "did you mean"),
         ({"asked": ["ce:lr"]}, "no KEY=VALUE"),
+        (
+            {"asked": ["ce", "los delta=0.9"]},
+            r"'los delta=0.9' is no method \(methods\): write it as los:delta=0.9$",
+        ),
+        ({"asked": ["los:epochs=1:delta=0.5", "0.9"]}, "los:epochs=1:delta=0.5,los:epochs=1:delta=0.9$"),
         ({"asked": ["ce:tau=1"]}, "has no value 'tau'"),
         ({"asked": ["ce", "ce"]}, "asked for twice"),
         ({"asked": []}, "no method is named"),
@@ -568,6 +573,17 @@ def test_rows_that_a_budget_left_at_their_published_values_are_not_called_tuned(
     alone = compare(*pair, ["ce"], seeds=1, values=FAST, tune=True, budget="1p")
     assert (alone.about["chosen_on"], alone.about["chosen"]) == (None, None)
     assert not any(note.startswith("Chosen") for note in alone.notes)
+    assert "Nothing was chosen: the budget leaves no room to tune" in str(alone)
+    assert "Nothing was chosen" in alone._repr_html_()
+
+
+@pytest.mark.parametrize("more", [{"tune": True, "budget": "1p"}, {"val_fraction": 0.2}])
+def test_a_table_of_validation_scores_that_chose_nothing_says_so(pair, more: dict):
+    found = compare(*pair, ["ce"], seeds=1, values=FAST, **more)
+    title, text = found.tables()[1].title, str(found)
+    assert title == "What validation samples say"
+    assert "accuracy on validation samples, on which nothing was chosen." in text
+    assert "Chosen values" not in text
 
 
 @pytest.mark.skipif(not _cpu_has_bf16(), reason="this processor has no bfloat16")
@@ -602,12 +618,17 @@ def test_differences_stand_below_each_other(pair):
     latex = found.render("latex")
     assert r"\begin{tabular}{lrrrrr" in latex
     assert not re.search(r"& -\d", latex)
+    first = latex.partition(r"\end{tabular}")[2]
+    assert first.startswith("\n\\par\\smallskip{\\footnotesize $\\dagger$: beyond chance over test samples")
+    assert "%" not in first.splitlines()[1].replace(r"\%", "")
 
 
 def test_a_row_of_two_of_a_method_is_asked_for_by_name(pair):
     hint = r"2 rows are of los \(against\): name one: los-delta0\.5, los-delta0\.9"
     with pytest.raises(UsageError, match=hint):
         compare(*pair, ["los:delta=0.5", "los:delta=0.9"], against="los")
+    found = compare(*pair, ["los:delta=0.5", "los"], seeds=1, values=FAST, against="los")
+    assert found.about["against"] == "los-epochs2"  # the one without values of its own
 
 
 def test_all_methods_have_a_word():

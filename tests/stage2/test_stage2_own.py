@@ -122,6 +122,19 @@ def test_a_loss_of_the_wrong_sign_is_told():
     assert not any("wrong sign" in note for note in told.notes)
 
 
+def test_a_loss_that_adds_where_it_should_average_is_told():
+    told = Told()
+    ltfix.fit(XY, "ce", loss=nn.CrossEntropyLoss(reduction="sum"), lr=1e-4, epochs=1, progress=told)
+    assert any("does it add where it should average? The rate" in note for note in told.notes)
+    told = Told()
+    ltfix.fit(XY, "ce", loss=poly, epochs=1, progress=told)
+    assert not any("average" in note for note in told.notes)
+
+
+def by_another_name(z: Tensor, y: Tensor, cls_counts: Tensor) -> Tensor:
+    return F.cross_entropy(z + cls_counts.log(), y)
+
+
 def no_number(z: Tensor, y: Tensor) -> Any:
     return 3
 
@@ -144,6 +157,8 @@ def no_sense(z: Tensor, y: Tensor) -> Tensor:
         (no_number, "the loss no_number: it gives int, not one number"),
         (no_mean, r"it gives \[2\], not one number"),
         (no_gradient, "autograd does not lead"),
+        (by_another_name, "cls_counts .*: .* counts are given to a parameter that is called `counts`"),
+        (nn.CrossEntropyLoss, r"the loss CrossEntropyLoss is a class \(loss\): give a function"),
         (no_sense, r"it fails on logits \[2, \d+\], labels \[2\]: RuntimeError.*, in line \d+"),
     ],
 )
@@ -157,6 +172,7 @@ def test_a_loss_that_is_none(loss: Callable[..., Any], told: str):
     [
         ("no.py:METHOD", "no such Python file: 'no.py'"),
         ("my.py:METHD", "my.py has no 'METHD' .*did you mean METHOD"),
+        ("my.py:x", "my.py has no 'x' .*known: METHOD, balanced$"),
         ("my.py:balanced", "is of type function, not a Method: a loss goes as loss=my.py:balanced"),
         ("bad.py:METHOD", "the file fails: ZeroDivisionError: division by zero, in line 2"),
         ("torn.py:METHOD", "the file fails: SyntaxError"),

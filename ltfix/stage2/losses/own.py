@@ -37,7 +37,10 @@ class Autograd:
         if not found.requires_grad:
             raise self._wrong("autograd does not lead from what it gives to the logits")
         hit = 10 * torch.nn.functional.one_hot(y, len(counts)).to(z)
-        self.is_reversed = bool(self._of(hit, y, 0) > self._of(-hit, y, 0))  # of the wrong sign, most likely
+        wrong = self._of(-hit, y, 0)
+        self.is_reversed = bool(self._of(hit, y, 0) > wrong)  # of the wrong sign, most likely
+        twice = self._of(-hit.repeat(2, 1), y.repeat(2), 0)
+        self.is_summed = bool(torch.isclose(twice, 2 * wrong) & (wrong != 0))
 
     def value(self, z: Tensor, y: Tensor) -> Tensor:
         """Mean loss per setting, [..., M]."""

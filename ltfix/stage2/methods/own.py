@@ -26,13 +26,17 @@ def own_loss(function: Callable[..., Any]) -> Part:
     Its further parameters with a number as default are its values; a whole number asks for such.
 
     Raises:
-        UsageError: a further parameter has no default.
+        UsageError: it is a class, or a further parameter has no default.
     """
+    if isinstance(function, type):
+        hint = "give a function of logits and labels, or an instance of it"
+        raise UsageError(f"the loss {function.__name__} is a class", where="loss", hint=hint)
     name = re.sub(r"\W", "", getattr(function, "__name__", type(function).__name__))
     further = {k: p for k, p in list(parameters(function).items())[2:] if k != "counts"}
     for key, p in further.items():
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-            hint = f"write `{key}=1.0` there: with a number as default it is a value, to be given and swept"
+            hint = f"write `{key}=1.0` there: with a number as default it is a value, to be given and swept; "
+            hint += "the training counts are given to a parameter that is called `counts`"
             raise UsageError(
                 f"the loss {name} has a parameter without default: {key}", where="loss", hint=hint
             )
@@ -68,7 +72,8 @@ def from_file(text: str, where: str) -> Any:
         raise InputError(f"no such Python file: {place!r}", where=where, hint=hint)
     module = _module(path.resolve(), files.sha256_file(path))
     if not hasattr(module, name):
-        known = [key for key in vars(module) if not key.startswith("_")]
+        own = {k: v for k, v in vars(module).items() if not isinstance(v, ModuleType | type)}
+        known = [key for key in own if not key.startswith("_")]
         raise UsageError(f"{place} has no {name!r}", where=where, hint=nearest(name, known))
     return getattr(module, name)
 

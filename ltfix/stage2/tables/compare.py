@@ -78,11 +78,11 @@ def compare(
         folder: where finished heads and their scores are kept; what is there already is not fitted again as
             long as caches, values and seeds are the same. None keeps nothing.
         overwrite: replace heads in the folder that something else wrote, or that were fitted otherwise.
-        against: the row that every other is tested against, by its name or by that of a method with one row.
+        against: the row that every other is tested against, by its name or its method's.
         fail_under: what the mean of each fitted row must reach, in percent, as ``few=20,all=45``; the
             outcome is in ``Comparison.gates``.
         many, few: Many is n > many, Few is n < few.
-        progress: told how far it is; True shows a bar.
+        progress: told how far it is, and of notes: what is odd; True shows both, else no note is told.
         more: further ``values``, and fields of ``options``: ``tune=True``.
 
     Raises:
@@ -124,9 +124,10 @@ def compare(
 
 
 def _row_called(name: str, first: str, wanted: Sequence[Entry]) -> str:
-    """The row of that name, else the one row of the method of that name."""
+    """The row of that name, else that of the method of that name, without values where it has several."""
     rows = {first}.union(*(entry.names for entry in wanted))
-    of_method = [entry.name for entry in wanted if entry.values.method.name == name]
+    own = [entry for entry in wanted if entry.values.method.name == name]
+    of_method = [entry.name for entry in own if entry.plain] or [entry.name for entry in own]
     if name not in rows and len(of_method) > 1:
         told = f"{len(of_method)} rows are of {name}"
         raise UsageError(told, where="against", hint=f"name one: {', '.join(of_method)}")
@@ -216,7 +217,8 @@ def _chosen(fits: Fits, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]
         ["all values"] if fits.tunes else sorted({name for entry in fitted for name in entry.values.open})
     )
     if not values:
-        return None, []
+        idle = ["Nothing was chosen: the budget leaves no room to tune, and values are the published ones."]
+        return None, idle if bench.material.options.tune else []
     on = bench.material.folds()[0].where
     tuned_on = fits.budget.get("tuned_on")
     part = f"; tuned on {tuned_on}, by the budget" if tuned_on else ""

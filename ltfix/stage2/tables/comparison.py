@@ -16,11 +16,13 @@ from ltfix.stage2.tables.entries import SCORES
 FORMAT = "ltfix-compare/1"
 _COST = "Fit s: wall seconds of all seeds together"
 _INTERVAL = "All, 95 %: what the test sample leaves open, beside the spread of seeds."
-_VALIDATION = "Validation: mean class accuracy on the samples that chose."
+_VALIDATION = "Validation: mean class accuracy on {}."
 _WORST = "Which: the worst class of most seeds."
 _MARKED = "†: beyond chance over test samples{} ({}, Holm-corrected, p < {})."
 _ALONE = "McNemar's test with the correction for continuity"
-_MORE = "In json and csv: p, the interval, and the same of Many, Medium and Few."
+_MORE = (
+    "In json and csv: the corrected p, the interval, and the same of Many, Medium and Few; in json p itself."
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -50,7 +52,7 @@ class Comparison(Result):
         return {"format": FORMAT, **self.about, **found}
 
     def tables(self) -> list[Table]:
-        """The rows, the best of every score marked, and what validation chose where it chose something."""
+        """The rows, the best of every score marked, and what validation chose said or chose something."""
         against = self.about.get("against")
         each_shot = ("", *(f"_{shot}" for shot in SHOTS))
         told = [
@@ -65,7 +67,7 @@ class Comparison(Result):
         each = [f"{score}_s{seed}" for seed in seeds for score in SCORES]
         over = " and seeds together" if len(seeds) > 1 else ", of this one seed"
         marked = _MARKED.format(over, self._test, ALPHA)
-        beside = [Column("marked", f"− {against}", "value", note=f"{marked} {_MORE}")] if against else []
+        beside = [Column("marked", f"− {against}", "value", note=marked)] if against else []
         tuning = ", tuning included" if self.about.get("tuned") else ""
         columns = (
             Column("name", "Method"),
@@ -88,7 +90,7 @@ class Comparison(Result):
             {**row, **_by_seed(row["runs"]), **_marked(row), "chosen": _told(row["chosen"])}
             for row in self.rows
         ]
-        notes = (*self.notes, *left_out)
+        notes = (*([_MORE] if against else []), *self.notes, *left_out)
         tidy = Table(tuple(c for c in columns if c not in beside), rows)
         found = Table(columns, rows, self.title, notes, essential=6 if against else 5, tidy=tidy)
         return [found, *self._chosen([row for row in rows if row["validation"] is not None])]
@@ -103,16 +105,19 @@ class Comparison(Result):
 
     def _chosen(self, rows: Sequence[dict[str, Any]]) -> list[Table]:
         """What was chosen for each row."""
+        chose = self.about.get("chosen_on") is not None
+        on = "the samples that chose" if chose else "validation samples, on which nothing was chosen"
         columns = (
             Column("name", "Method"),
-            Column("validation", "Validation", "percent", "max", note=_VALIDATION),
-            Column("chosen", "Chosen values"),
+            Column("validation", "Validation", "percent", "max", note=_VALIDATION.format(on)),
+            *([Column("chosen", "Chosen values")] if chose else []),
         )
+        title = "What validation samples chose" if chose else "What validation samples say"
         best = [row for row in rows if row["name"] == self.about.get("chosen")]
         notes = tuple(
             f"Chosen on validation: {row['name']}, {100 * row['validation']:.1f} %." for row in best
         )
-        return [Table(columns, rows, "What validation samples chose", notes)] if rows else []
+        return [Table(columns, rows, title, notes)] if rows else []
 
 
 def _told(chosen: Mapping[str, Any]) -> str:

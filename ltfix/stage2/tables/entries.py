@@ -21,11 +21,13 @@ SCORES = ("all", *SHOTS, "worst_class", "class_mean")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of a comparison: a method with its values, the name that its heads get, whether it is tuned."""
+    """A row of a comparison: a method with its values, the name that its heads get, whether it is tuned, and
+    whether it is plain, without values or a loss of its own."""
 
     name: str
     values: Values
     tuned: bool = False
+    plain: bool = True
 
     @property
     def names(self) -> set[str]:
@@ -34,7 +36,7 @@ class Entry:
 
     def untuned(self) -> Entry:
         """The same at the values that it has."""
-        return Entry(self.name.removesuffix(f"-{TUNED}"), self.values)
+        return Entry(self.name.removesuffix(f"-{TUNED}"), self.values, plain=self.plain)
 
 
 def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, tune: bool) -> list[Entry]:
@@ -50,11 +52,12 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
         UsageError: an unknown method or value, the same row twice, a shared value that no method takes.
     """
     found: dict[str, Entry] = {}
-    unused = set(shared)
+    unused, before = set(shared), ""
     for text in methods() if asked is None or list(asked) == ["all"] else asked:
         row = split_row(text) if isinstance(text, str) else []
         name = row[0] if row else text
-        method, given = find_method(name, "methods"), {}
+        method, given = _method(name, row, before), dict[str, str]()
+        before = text if isinstance(text, str) and row[1:] else ""
         for pair in row[1:]:
             key, equals, value = pair.partition("=")
             if not equals:
@@ -73,7 +76,9 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
             if err.where not in given:
                 raise
             raise UsageError(err.what, where=str(text), hint=err.hint) from err
-        entry = Entry(head_name(values, loss=loss and str(method.loss), tuned=tuned), values, tuned)
+        entry = Entry(
+            head_name(values, loss=loss and str(method.loss), tuned=tuned), values, tuned, len(row) < 2
+        )
         if entry.name in found:
             raise UsageError(f"{entry.name} is asked for twice", where="methods")
         found[entry.name] = entry
@@ -88,3 +93,17 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
     if not found:
         raise UsageError("no method is named", where="methods")
     return list(found.values())
+
+
+def _method(name: Method | str, row: Sequence[str], before: str) -> Method:
+    """The method of a row (UsageError: there is none, and how it may be meant, beside the row before)."""
+    if isinstance(name, str) and len(words := name.split()) > 1 and "=" in name:
+        hint = f"write it as {':'.join([*words, *row[1:]])}"
+        raise UsageError(f"{name!r} is no method", where="methods", hint=hint)
+    try:
+        return find_method(name, "methods")
+    except UsageError as err:
+        if not before or row[1:]:
+            raise
+        hint = f"another value? Write {before},{before.rpartition('=')[0]}={name}"
+        raise UsageError(err.what, where="methods", hint=hint) from err

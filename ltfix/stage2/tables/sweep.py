@@ -118,7 +118,7 @@ def sweep(
         loss: replaces the method's loss. values: of the method, the same at every point.
         options: how to fit (nothing is tuned).
         many, few: Many is n > many, Few is n < few.
-        progress: told how far it is; True shows a bar.
+        progress: told how far it is, and of notes: what is odd; True shows both, else no note is told.
         more: further ``values``, and fields of ``options``.
 
     Raises:

@@ -71,6 +71,10 @@ class MethodFit:
             if getattr(built, "is_reversed", False):
                 wrong = "is larger where logits are right than where they are wrong: has it the wrong sign?"
                 material.note_once(f"the loss {loss} {wrong}")
+            if getattr(built, "is_summed", False):
+                grows = "of the same samples twice is twice as large: does it add where it should average?"
+                rate = "The rate is then too high by as many times as a batch is large"
+                material.note_once(f"the loss {loss} {grows} {rate}")
             material.note_once(f"the loss {loss} is differentiated by autograd, slower than a built-in one")
         step, trained = values.parts.get("posthoc"), [values.parts.get(role) for role in ("loss", "sampler")]
         twice = [part for part in trained if part is not None and (part.corrects_prior or part.balanced)]

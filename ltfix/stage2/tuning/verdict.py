@@ -130,7 +130,8 @@ def _why(taken: Contender, best: Contender, score: float, behind: tuple[float, f
         return f"{best.name}, which has the highest {BY} on the validation samples, {score:.1f}"
     if not taken.change:
         return f"the start, {taken.name}: {first}, but leads it by only {gap}, so no gain is to be seen"
+    others = "1 other" if n_near == 2 else f"{n_near - 1} others"
     return (
-        f"{taken.name}: {first}, but does not lead {n_near - 1} others by {EVIDENCE} standard errors; "
+        f"{taken.name}: {first}, but does not lead {others} by {EVIDENCE} standard errors; "
         f"of these, {taken.name} ({gap} behind) agrees most with them all"
     )
