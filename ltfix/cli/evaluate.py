@@ -110,7 +110,7 @@ def evaluate(
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     more = {"tta": tta, "random_layers": random_layers, "seed": seed, "progress": progress}
-    opened_heads = Evaluation.of(_with_start(kept, opened, work, names), opened, many=many, few=few, **more)
+    opened_heads = Evaluation.of(with_start(kept, opened, work, names), opened, many=many, few=few, **more)
     _tell_of_others(heads or (), opened_heads.rows, work / "heads")
     found = _in_order(opened_heads.report(report, against=against, bars=bars), sort)
     if plot is not None:
@@ -201,7 +201,7 @@ def _tell_of_others(given: Sequence[Path], rows: Sequence[NamedHead], others: Pa
         console.note(f"no head was named, so those in {others} are left out: `{command}` takes them too")
 
 
-def _with_start(
+def with_start(
     chosen: Sequence[HeadOrPath], cache: FeatureCache, work: Path, names: ArrayNames
 ) -> Sequence[HeadOrPath]:
     """What was chosen, behind the classifier that is in features/train, or the probe that is kept beside it

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console
 from ltfix.cli.caches import USUAL_NAMES, chosen_heads, known_caches, locate, open_named, usual
+from ltfix.cli.evaluate import with_start
 from ltfix.cli.inspect import written
 from ltfix.cli.made import made
 from ltfix.cli.options import (
@@ -89,7 +90,7 @@ def report(
     train = usual(work, "train")
     kept = chosen_heads(heads or (), test, work)
     first = [train] if not heads and cache is None and train is not None and _has_classes(train, kept) else []
-    chosen = [*first, *kept]
+    chosen = with_start([*first, *kept], test, work, USUAL_NAMES)
     found = findings.read(results) if results else findings.find(work)
     evaluation = Evaluation.of(chosen, test, many=many, few=few, seed=seed)
     for line in evaluation.otherwise:

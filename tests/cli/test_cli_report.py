@@ -137,6 +137,9 @@ def test_a_head_of_a_joined_cache_is_told_with_it(project: Path):
     (project / "far/test").rename(project / "features/zoo")
     assert "<code>ltfix import features/train features/zoo --out features/all</code>" in page(project)
     assert "<code>ltfix fit features/all --method ncm --seed 0 --out heads/of-all.safetensors</code>" in text
+    told = "are by the training counts of features/train, not by their own: of-all."
+    named = [str(path.relative_to(project)) for path in (project / "heads").glob("*.safetensors")]
+    assert told in text and told in page(project, *named)
     both = ltfix.open_cache("features/all")
     write_bare(project / "features/one.safetensors", features=both.features, labels=both.labels)
     assert run(["fit", "-q", "features/one", "--method", "ncm", "--out", "heads/of-one.safetensors"]) == 0
