@@ -144,8 +144,8 @@ def demand_numbers(classes: Sequence[str], where: Path) -> None:
     """Refuse labels that are numbers where classes are known by names in another order (InputError)."""
     if tuple(classes) != counted(len(classes)):
         what = f"its labels are numbers, where the classes are known by names, as {classes[0]!r}"
-        hint = "give names here too, as numpy.array(names)[labels]; of a file, "
-        hint += "`ltfix.import_features(..., classes=FILE)` says what the numbers are"
+        hint = "give names here too, as numpy.array(names)[labels]; where 0 is this class and so on, "
+        hint += "`ltfix.import_features(..., classes=FILE)` says so, by a file of the names in this order"
         raise InputError(what, where=where, hint=hint)
 
 

@@ -117,6 +117,7 @@ def test_numbers_are_refused_where_classes_are_known_by_names(opened: bool):
         lambda: ltfix.compare((FEATURES, names), test, "ncm"),
         lambda: ltfix.fit((FEATURES, names), "ce", val=test, epochs=1),
         lambda: ltfix.calibrate(head, test),
+        lambda: ltfix.fit(test, "ce", init=ltfix.Head(np.eye(3, 8), np.zeros(3), classes=head.classes)),
     ):
         with pytest.raises(ltfix.InputError, match="its labels are numbers, where the classes are known by"):
             refused()

@@ -70,6 +70,8 @@ def given_head(options: Options, train: FeatureCache) -> Head | None:
         raise InputError(what, where=head.path)
     if head.classes is not None and train.classes is not None and head.classes != train.classes:
         raise InputError("its classes are not those of the training features", where=head.path)
+    if head.classes is not None and train.classes is None:
+        train.numbered(head.classes)  # which refuses numbers that may count otherwise
     demand_alike(head, train, head.path or head.name)
     return head
 
