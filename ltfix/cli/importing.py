@@ -48,4 +48,5 @@ def import_(
         return
     head = "yes" if cache.head is not None else "no"
     columns = ["samples", "K", "views", "D", "stage-1 head", "cache"]
-    console.table(columns, [[cache.n, cache.n_classes, cache.views, cache.dim, head, cache.path]])
+    k = "–" if cache.unlabelled else cache.n_classes
+    console.table(columns, [[cache.n, k, cache.views, cache.dim, head, cache.path]])

@@ -14,7 +14,7 @@ from ltfix.features.manifest import is_cache
 from ltfix.features.provenance import demand_alike
 from ltfix.features.read import CacheLike, FeatureCache, open_cache
 from ltfix.files import completed
-from ltfix.heads.head import BEFORE, STAGE1, Head, load_head
+from ltfix.heads.head import BEFORE, EXPORTS, STAGE1, Head, load_head
 from ltfix.tensorfile import load_tensors
 
 HeadOrPath = Head | CacheLike
@@ -63,7 +63,7 @@ def open_given(path: HeadOrPath) -> Head | FeatureCache:
     path = completed(path)
     if path.is_dir() or path.suffix == ".npz":
         return open_cache(path)
-    tensors, _ = load_tensors(path)
+    tensors = {} if path.suffix in EXPORTS else load_tensors(path)[0]
     return open_cache(path) if "features" in tensors else load_head(path)
 
 

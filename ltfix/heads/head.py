@@ -21,6 +21,7 @@ from ltfix.tensorfile import load_tensors, ltfix_metadata
 FORMAT = "ltfix-head/1"
 CALIBRATED = "ltfix-head/2"  # of a head with a temperature, which an older ltfix would leave out in silence
 STAGE1 = "stage-1"  # the method of a classifier that came with its backbone
+EXPORTS = (".onnx", ".pt2")  # endings of what a head may have been exported to
 PROBE = "probe"  # of the linear probe that stands in for it
 INIT = "init"  # of a head that a fit was told to begin with
 BEFORE = frozenset({STAGE1, PROBE, INIT})
@@ -226,9 +227,12 @@ def load_head(path: Path | str) -> Head:
         InputError: missing, torn, not an ltfix head, of a newer format, or with wrong arrays; it is named.
     """
     path = Path(path)
-    tensors, metadata = ({}, {}) if path.suffix == ".npz" and path.is_file() else load_tensors(path)
+    other = path.suffix in (".npz", *EXPORTS) and path.is_file()
+    tensors, metadata = ({}, {}) if other else load_tensors(path)
     if "ltfix" not in metadata or "weight" not in tensors:
-        raise InputError("not a head file: no weight, or no key ltfix", where=path, hint=_MAKE)
+        what = "no weight, or no key ltfix"
+        what = "an export; take the head that it was made of" if path.suffix in EXPORTS else what
+        raise InputError(f"not a head file: {what}", where=path, hint=_MAKE)
     return head_of(tensors, ltfix_metadata(metadata, path), path)
 
 

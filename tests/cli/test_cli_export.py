@@ -42,6 +42,9 @@ def test_a_project_is_exported(photos: Path, tmp_path: Path, monkeypatch, capsys
         assert run(argv) == 3
         told = f"an export, not a head ({argv[1]}): take the head that it was made of: heads/ce.safetensors"
         assert told in capsys.readouterr().err
+    for argv in (["evaluate", "heads/ce", "--against"], ["fit", "--out", "new", "--init"]):
+        assert run([*argv, "exports/ce.pt2"]) == 3
+        assert "not a head file: an export; take the head that it was made of" in capsys.readouterr().err
     assert run(["export", "heads/ce"]) == 2  # the same head, whose export is there
     assert "exports/ce" in capsys.readouterr().err
     (tmp_path / "sub").mkdir()

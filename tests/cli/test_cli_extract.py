@@ -202,7 +202,8 @@ def test_pictures_without_labels_that_arrive_later_are_joined(project: Path, cap
     capsys.readouterr()
     code, line = error(*argv, "one", "--data", "photos/train")
     assert (code, "`ltfix import …` joins both, where no picture is in both" in line) == (2, True)
-    ltfix.import_features(["features/one", "features/two"], "features/all")
+    assert cli.run(["import", "features/one", "features/two", "--out", "features/all"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["15", "–"]
     cache = ltfix.open_cache("features/all")
     assert (cache.unlabelled, cache.classes, cache.n, set(cache.labels)) == (True, None, 15, {0})
     head = ltfix.Head(np.ones((3, 64), np.float32), np.zeros(3, np.float32), "mine")
