@@ -246,3 +246,12 @@ def test_a_plug_ins_own_constraint_and_start_are_used(draw_cache):
     (head,) = one.train(one.choose(), [0])
     assert head.meta["init"] == {"from": "mirrored"}
     assert calls == ["step"] * 3 + ["epoch"] + ["step"] * 3 + ["epoch"]
+
+
+@pytest.mark.parametrize(
+    ("where", "told"), [("method", "method=los delta=0.9 lr=1$"), ("methods", "row of .*: los, as it is$")]
+)
+@pytest.mark.parametrize("name", ["los delta=0.9 lr=1", "los:delta=0.9:lr=1"])
+def test_a_row_is_no_method(name: str, where: str, told: str):
+    with pytest.raises(UsageError, match=told):
+        find_method(name, where)

@@ -43,7 +43,7 @@ def find_method(name: Method | str, where: str = "method") -> Method:
         auto = "`ltfix.fit(TRAIN, method='auto')` makes it"
         raise UsageError("auto is no method but a choice among them", where=where, hint=auto)
     if "=" in name:
-        bare, *pairs = split_row(name)
+        bare, *pairs = (word for part in split_row(name) for word in part.split())
         told = f"method={bare} {' '.join(pairs)}" if where == "method" else f"{bare}, as it is"
         raise UsageError(f"{name!r} has values, as a row of `ltfix compare` has", where=where, hint=told)
     if ":" in name or name.endswith(".py"):
