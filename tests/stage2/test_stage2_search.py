@@ -17,7 +17,7 @@ from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning import search
 from ltfix.stage2.tuning.candidates import Candidate, candidates
-from ltfix.stage2.tuning.rule import BEST, GAIN, NO_GAIN, UNSTEADY, Trial, choose
+from ltfix.stage2.tuning.rule import BEST, GAIN, NO_GAIN, UNSTEADY, Trial, choose, class_weights
 
 N = 400
 LABELS = np.repeat(np.arange(2), N // 2)
@@ -175,16 +175,17 @@ def test_settings_that_are_clearly_behind_do_not_run_to_their_end(draw_cache):
     assert not any(t.early for t in few)
 
 
-def test_what_another_one_leads_in_score_and_nearness_goes_no_further():
-    known = {
-        3: (0.8, -0.1),
-        5: (0.9, -0.3),
-        6: (0.85, -0.3),
-        8: (0.8, -0.1),
-        9: (0.7, -0.05),
-        11: (0.7, -0.2),
-    }
-    assert search._foremost(known) == [3, 5, 9]
+@pytest.mark.parametrize(
+    ("shares", "drift", "left"),
+    [
+        ([0.5, 0.9, 0.9], [0.1, 0.3, 0.5], [1, 2]),  # as good as the best: both, whatever the drift
+        ([0.895, 0.9, 0.89], [0.1, 0.2, 0.3], [0, 1]),  # within noise of the best, and led from nearer by
+        ([0.895, 0.9, 0.895], [0.1, 0.2, 0.3], [0, 1]),  # the like, but of two as good the nearer goes on
+    ],
+)
+def test_what_another_one_leads_from_nearer_by_goes_no_further(shares, drift, left):
+    known = {number: right(share) for number, share in enumerate(shares)}
+    assert search._foremost(known, drift, class_weights(LABELS)) == left
 
 
 @pytest.mark.parametrize("seeds", [1, 7])

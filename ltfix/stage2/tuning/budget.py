@@ -39,7 +39,7 @@ PART_SAMPLES = 4000
 PUBLISHED = "the published values where there are any"
 PART_OF_CLASS = 20
 """A class keeps so many samples, or all that it has."""
-FINISHED, FOREMOST = 0.6, 0.1
+FINISHED, FOREMOST = 0.6, 0.2
 """Of the settings that a search begins with, about this share is run to its end on the first cut, and on each
 that follows."""
 TIMED_METHODS, TIMED_SAMPLES, TIMED_SETTINGS = 3, 2048, 6

@@ -137,7 +137,7 @@ class MethodFit:
                 taken, rule = rules.choose(trials, labels, start, tuned=False)
             if rule == rules.UNSTEADY:
                 name = self.values.method.name
-                material.progress.note(f"{name}: at no rate that was tried do all seeds do alike")
+                material.progress.note(f"{name}: at no rate that was run to its end do all seeds do alike")
             record = search.describe(trials, taken, rule, labels=labels, start=start, on=on)
         record |= {"epoch": "last"}
         whole = fitted if material.search.samples == 1 else ()

@@ -16,7 +16,16 @@ from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import CHOSEN
 from ltfix.stage2.tuning.candidates import Candidate, Ground
-from ltfix.stage2.tuning.rule import DIGITS, EVIDENCE, UNSTEADY, Trial, choose, class_weights, near_best
+from ltfix.stage2.tuning.rule import (
+    EVIDENCE,
+    TOLERANCE,
+    UNSTEADY,
+    Trial,
+    choose,
+    class_weights,
+    lead,
+    near_best,
+)
 
 SEEDS = 5
 """So many seeds fit the chosen setting on all samples, to see whether it does alike with each."""
@@ -35,8 +44,7 @@ VARIED = {"scale": "feature_scale", "init": "init", "normalize": "normalize"}
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
     """Fit the candidates on what each fold leaves, and see how they do on the rest.
 
-    Only those go on to the next fold that the rule could take: they are not clearly behind, and no other one
-    scores as high and stays as near to the start.
+    After each, those go on of which the rule may still take one.
     """
     going = _worth_finishing(material, tried, seed)
     right: list[list[np.ndarray | None]] = [[] for _ in tried]
@@ -51,10 +59,7 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
         labels = np.concatenate([labels, fold.held.labels])
         if fold is not folds[-1] and _is_halved(tried):
             found = {number: joined for number in going if (joined := _joined(right[number])) is not None}
-            weights = class_weights(labels)
-            near = near_best(found, weights, EVIDENCE)
-            known = {n: (float(weights @ found[n]), -round(_mean(drift[n]), DIGITS)) for n in near}
-            going = _foremost(known) or going
+            going = _foremost(found, [_mean(each) for each in drift], class_weights(labels)) or going
     return [
         Trial(
             candidate,
@@ -70,17 +75,20 @@ def _mean(drift: Sequence[float]) -> float:
     return float(np.mean(drift or [math.inf]))
 
 
-def _foremost(known: Mapping[int, tuple[float, float]]) -> list[int]:
-    """Those of whom no other one is before in one of both values and behind in none; of equals the first."""
+def _foremost(right: Mapping[int, np.ndarray], drift: Sequence[float], weights: np.ndarray) -> list[int]:
+    """Those that may still be taken: as good as the best, or led by none that stays nearer to the start.
+
+    Leading, as in ``ltfix.stage2.tuning.rule``, is by more than ``TOLERANCE`` standard errors, and good is
+    what the best does not lead by ``EVIDENCE``.
+    """
 
     def is_led(mine: int) -> bool:
-        return any(
-            all(a >= b for a, b in zip(known[other], known[mine], strict=True))
-            and (known[other] != known[mine] or other < mine)
-            for other in known
-        )
+        nearer = (theirs for theirs in right if drift[theirs] <= drift[mine])
+        leads = (lead(right[theirs], right[mine], weights) for theirs in nearer)
+        return any(ahead > TOLERANCE * error for ahead, error in leads)
 
-    return [number for number in known if not is_led(number)]
+    best = near_best(right, weights, TOLERANCE)
+    return [n for n in near_best(right, weights, EVIDENCE) if n in best or not is_led(n)]
 
 
 def _worth_finishing(material: Material, tried: Sequence[Candidate], seed: int) -> list[int]:
