@@ -105,24 +105,26 @@ def chosen_heads(
     work: Path,
     names: ArrayNames = USUAL_NAMES,
     *,
-    whatever_they_fit: bool = False,
+    gate: str | None = None,
 ) -> list[HeadOrPath]:
     """Heads as they were named: without their ending, or by a folder of heads; else those in heads/.
 
-    Of a folder those of the cache's D and one K, or all, so that gates never pass for want of a head.
+    Of a folder those of the cache's D and one K, or with a ``gate``, the option's name, all, so that none
+    passes for want of a head.
 
     Raises:
-        InputError: there is none of that name; the nearest are offered.
+        InputError: there is none of that name, and the nearest are offered; a gate for heads of several K.
     """
     from ltfix.evaluation.given import heads_in, open_given
     from ltfix.features.manifest import is_cache
     from ltfix.heads.head import Head
 
     def fitting(kept: Sequence[HeadOrPath]) -> Sequence[HeadOrPath]:
-        if whatever_they_fit:
-            return kept
         opened = list(map(open_given, kept))
         heads = [one for one in opened if isinstance(one, Head)]
+        if gate is not None:
+            _demand_alike(heads, gate)
+            return opened
         return [*(one for one in opened if not isinstance(one, Head)), *_that_fit(heads, cache, work)]
 
     if not named:
@@ -136,6 +138,21 @@ def chosen_heads(
         else:
             found.append(open_named(path, names) if path.suffix == ".npz" else path)
     return found
+
+
+def _demand_alike(heads: Sequence[Head], gate: str) -> None:
+    """Refuse a folder whose heads one gate cannot be for, as their K or D differ (InputError)."""
+    from ltfix.errors import InputError
+
+    sizes = dict[tuple[int, int], str]()
+    for head in heads:
+        sizes.setdefault((head.n_classes, head.dim), _names([head]))
+    if len(sizes) > 1:
+        told = [f"{name} (K = {k}, D = {dim})" for (k, dim), name in sizes.items()]
+        command = shlex.join(["ltfix", "evaluate", str(heads[0].path)])
+        hint = f"name those that it is for, as `{command}`"
+        what = f"a gate is for all heads of the folder, and {' and '.join(told[:2])} have no table in common"
+        raise InputError(what, where=gate, hint=hint)
 
 
 def _that_fit(heads: Sequence[Head], cache: FeatureCache, work: Path) -> Sequence[Head]:
@@ -189,18 +206,22 @@ def project_of(head: Path) -> Path:
 
 
 def fitted_on(head: Path, work: Path) -> Path | None:
-    """The features that a head was fitted on, of ``work`` or of the project in whose heads/ it lies, where it
-    says and they are there; else the usual training features."""
+    """The features that a head was fitted on (see `cache_of`), else the usual training features."""
     from ltfix.errors import LtfixError
     from ltfix.heads.head import load_head
 
-    projects = (work, project_of(head))
     with contextlib.suppress(LtfixError):  # an export
-        known = load_head(head).meta.get("cache")
-        for project in projects:
-            if place := known_caches(project).get(str(known)):
-                return place
-    return usual(projects[0], "train") or usual(projects[1], "train")
+        if place := cache_of(load_head(head), work):
+            return place
+    return usual(work, "train") or usual(project_of(head), "train")
+
+
+def cache_of(head: Head, work: Path) -> Path | None:
+    """The features that a head was fitted on, of ``work`` or of the project in whose heads/ it lies, where it
+    says and they are there."""
+    projects = (work, *([] if head.path is None else [project_of(head.path)]))
+    found = (known_caches(project).get(str(head.meta.get("cache"))) for project in projects)
+    return next(filter(None, found), None)
 
 
 def known_caches(project: Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console, gating
-from ltfix.cli.caches import USUAL_NAMES, chosen_heads, locate, open_named, project_of, usual
+from ltfix.cli.caches import USUAL_NAMES, cache_of, chosen_heads, locate, open_named, project_of, usual
 from ltfix.cli.options import (
     ArrayNames,
     FewBound,
@@ -46,8 +46,9 @@ def evaluate(
     heads: Annotated[
         list[Path] | None,
         Option(
-            "Head files, or a folder of them (compare), by default heads/: all in it with a gate, else those "
-            "of this cache's D; a training cache stands for its stage-1 classifier and its counts.",
+            "Head files, or a folder of them (compare), by default heads/: all in it with a gate, which "
+            "refuses several K or D, else those of this cache's; a training cache stands for its stage-1 "
+            "classifier and its counts.",
             metavar="HEAD",
         ),
         ARGUMENT,
@@ -87,8 +88,8 @@ def evaluate(
 ) -> None:
     """Print the accuracy of heads on cached features: many, medium and few-shot classes.
 
-    The stage-1 classifier of the cache is the first row, else, where a head was fitted on features/train,
-    the classifier there, or the linear probe that the fit began with, which a cache folder keeps.
+    The stage-1 classifier of the cache is the first row, else the classifier in the features of the project
+    that a head was fitted on, or the linear probe that the fit began with, which a cache folder keeps.
     """
     from ltfix.evaluation.bars import Bars
     from ltfix.evaluation.formats import demand_gates
@@ -106,7 +107,8 @@ def evaluate(
     console.claim_results(output, plot, overwrite=overwrite)
     figures = [] if plot is None else _figures_of(report)
     opened = locate(cache, work, "test", "--cache CACHE", names)
-    kept = chosen_heads(heads or (), opened, work, names, whatever_they_fit=gates.given)
+    gate = "fail_under" if gates.fail_under is not None else "baseline" if gates.given else None
+    kept = chosen_heads(heads or (), opened, work, names, gate=gate)
     progress = console.progress() if opened.n * opened.dim * opened.n_classes > _LONG else SILENT
 
     more = {"tta": tta, "random_layers": random_layers, "seed": seed, "progress": progress}
@@ -204,28 +206,27 @@ def _tell_of_others(given: Sequence[Path], rows: Sequence[NamedHead], others: Pa
 def with_start(
     chosen: Sequence[HeadOrPath], cache: FeatureCache, work: Path, names: ArrayNames
 ) -> Sequence[HeadOrPath]:
-    """What was chosen, behind the classifier that is in features/train, or the probe that is kept beside it
-    (or the cache, to say that it has neither), where there are heads of these features.
+    """What was chosen, behind the classifier in the features of the project that a head was fitted on, in
+    features/train before others, or the probe that is kept there (or the cache, to say that it has neither).
 
-    Where the project's heads come from several training counts, the cache itself, whose counts decide.
+    Where the project's heads come from several training counts, features/train itself, whose counts decide.
     """
     from ltfix.evaluation.given import open_given
     from ltfix.heads.head import BEFORE, Head
 
-    place = usual(work, "train")
-    opened = chosen if place is None else list(map(open_given, chosen))
+    opened, place = list(map(open_given, chosen)), usual(work, "train")
     heads = [head for head in opened if isinstance(head, Head) and head.method not in BEFORE]
     several = len({tuple(head.counts) for head in heads if head.counts is not None}) > 1
-    if place is None or len(heads) < len(opened) or not (several or cache.head is None):
+    if len(heads) < len(opened) or not (several or cache.head is None):
         return opened
-    train = _unnamed(place, names)
-    if train is None:
-        return opened
+    train = None if place is None else _unnamed(place, names)
     if several:
         ours = [head.path is not None and project_of(head.path).resolve() == work.resolve() for head in heads]
-        return [train, *opened] if all(ours) and train.dim == cache.dim else opened
-    of_it = any(_is_of(head, train) for head in heads)
-    return [train.head or train.kept_probe() or train, *opened] if of_it else opened
+        return [train, *opened] if train and all(ours) and train.dim == cache.dim else opened
+    if train is None or not any(_is_of(head, train) for head in heads):
+        place = next(filter(None, (cache_of(head, work) for head in heads)), None)
+        train = None if place is None else _unnamed(place, names)
+    return [train.head or train.kept_probe() or train, *opened] if train else opened
 
 
 def _unnamed(place: Path, names: ArrayNames) -> FeatureCache | None:

@@ -237,7 +237,7 @@ def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet, no_star
         began = str(against) in (STAGE1, PROBE)
         if began and no_start:
             hint = "`ltfix.evaluate([TRAIN, HEAD], cache=TEST)` has one where TRAIN came with its classifier"
-            raise UsageError(f"no row of stage 1: {no_start}", where=f"against={against}", hint=hint)
+            raise UsageError(f"no row of stage 1: {no_start}", where="against", hint=hint)
         first = f"the heads began with {rows[0].name}: against={rows[0].name}"
         near = nearest(str(against), [row.name for row in rows])
         hint = first if began else f"name a row ({near}) or the file of a head, as heads/NAME.safetensors"

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -112,8 +113,8 @@ def test_without_a_head_every_head_is_a_row(project: Path, capsys: pytest.Captur
     assert list(rows_of(out)) == ["ce", "tau-norm"]
     assert rows_of(out)["ce"]["path"] == "heads/ce.safetensors"
     (project / "heads/ce-tuned.safetensors").write_bytes((project / "heads/ce.safetensors").read_bytes())
-    kept = chosen_heads([], None, project, whatever_they_fit=True)
-    assert [head.stem for head in kept] == ["ce", "ce-tuned", "tau-norm"]
+    kept = chosen_heads([], None, project, gate="fail_under")
+    assert [head.path.stem for head in kept] == ["ce", "ce-tuned", "tau-norm"]
 
 
 def test_heads_of_other_features_are_left_out_unless_named(project: Path, capsys):
@@ -130,7 +131,8 @@ def test_heads_of_other_features_are_left_out_unless_named(project: Path, capsys
     assert "D = 13" in err
     code, _, err = finished(capsys, "evaluate", "--cache", "test.npz", "--fail-under", "few=2")
     assert code == 3  # a bar is for every head, and these have no shots in common
-    assert "heads/wine.safetensors come from different training counts" in err
+    told = "ce.safetensors (K = 6, D = 8) and wine.safetensors (K = 3, D = 13) have no table in common"
+    assert f"a gate is for all heads of the folder, and {told} (--fail-under): name those" in err
 
 
 def test_heads_of_more_classes_have_a_table_of_their_own(project: Path, capsys):
@@ -147,8 +149,33 @@ def test_heads_of_more_classes_have_a_table_of_their_own(project: Path, capsys):
         3,
         True,
     )
-    code, _, err = finished(capsys, "evaluate", "--cache", "test.npz", "--fail-under", "few=2")
-    assert (code, "different training counts, of 6 and of 7 classes: evaluate heads" in err) == (3, True)
+    (project / "ltfix.toml").write_text('[evaluate]\nfail-under = "few=0"\n')
+    code, _, err = finished(capsys, "evaluate", "--cache", "test.npz")
+    told = "wide.safetensors (K = 7, D = 8) have no table in common (ltfix.toml, [evaluate] fail-under): name"
+    assert (code, told in err) == (3, True), err
+    command = err.split("`")[1].split()
+    assert finished(capsys, *command[1:], "--cache", "test.npz")[0] == 0
+
+
+def test_the_start_of_a_head_is_found_in_the_cache_that_it_was_fitted_on(project: Path, capsys):
+    (project / "features").mkdir()
+    arrays = dict(np.load(project / "train.npz"))
+    (project / "train.npz").rename(project / "features/train.npz")
+    features = np.concatenate([arrays["features"], arrays["features"][:2]])
+    np.savez("new.npz", features=features, labels=[*arrays["labels"], 6, 6])
+    assert finished(capsys, "import", "-q", "new.npz", "--out", "features/grown")[0] == 0
+    fit = ["fit", "-q", "features/grown", "--method", "tau-norm", "--set", "tau=1", "--out"]
+    assert finished(capsys, *fit, "heads/grown.safetensors")[0] == 0
+    (project / "ltfix.toml").write_text('[evaluate]\nagainst = "probe"\n')
+    argv = ["evaluate", "heads/grown", "--cache", "test.npz", "--format", "json"]
+    code, out, err = finished(capsys, *argv)
+    assert (code, list(rows_of(out))) == (0, ["probe", "grown"]), err
+    (project / "features/train.npz").unlink()
+    assert list(rows_of(finished(capsys, *argv)[1])) == ["probe", "grown"]
+    shutil.rmtree(project / "features/grown")
+    code, _, err = finished(capsys, *argv)
+    assert (code, "name the training cache first" in err) == (2, True)
+    assert "(ltfix.toml, [evaluate] against)" in err
 
 
 def test_against_a_stage_1_that_is_not_there(project: Path, capsys):
