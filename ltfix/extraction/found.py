@@ -27,7 +27,7 @@ _UNTOLD = {  # what decides a cache and stands in no manifest
 
 def state_of(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
     """What is to be done about a planned cache; InputError where what is there cannot be read."""
-    found, fingerprint = cache_state(folder)
+    found, fingerprint = cache_state(folder, overwrite=overwrite)
     same = fingerprint == plan.fingerprint or _differs_in_errors_alone(folder, plan, found)
     if found == "partial" and same:  # with overwrite, too: it is that command's own unfinished output
         return "resume"

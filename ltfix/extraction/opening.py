@@ -17,9 +17,8 @@ from ltfix.backbones.given import demand_backbone
 from ltfix.errors import InputError, LtfixError, Unused, UsageError
 from ltfix.extraction.request import CUT, ImageRequest, Request
 from ltfix.features.manifest import NAME as MANIFEST
-from ltfix.features.manifest import read_manifest
-from ltfix.features.read import FeatureCache, open_cache
-from ltfix.features.store import cache_state
+from ltfix.features.manifest import Manifest, read_manifest
+from ltfix.features.store import finished_manifest
 from ltfix.images.index import Indexes
 from ltfix.images.labels import order_classes, told_as_text
 from ltfix.images.longtail import cut_long_tail
@@ -126,17 +125,19 @@ def choose_splits(source: Source, request: Request) -> tuple[list[Split], np.nda
     """
     known = (*source.splits(), *(["val"] if request.val_from_rest else []))
     ordered = order_splits(list(request.split) or known)
-    cached = _train_cache(Path(request.out))
-    if cached is None and request.beside is not None and "train" not in source.splits():
-        cached = _train_cache(Path(request.beside))
-    classes, note = _classes(source, ordered, cached, request)
+    beside = None if "train" in source.splits() else request.beside
+    places = () if "train" in ordered else (request.out, beside)  # else what is there is kept or replaced
+    folders = [Path(place) / "train" for place in places if place is not None]
+    kept = ((folder, found) for folder in folders if (found := finished_manifest(folder)))
+    train, cached = next(kept, (Path(), None))
+    classes, note = _classes(source, ordered, train, cached, request)
     own = dict[str, Split]()
     cut = {"train", "val"} if request.val_from_rest else {"train"}
     if "train" in source.splits() and (cut & set(ordered) or cached is None):
         own = training_splits(source, "train", classes, request)
     counts = own["train"].counts if own else None
-    if "train" not in ordered and cached is not None and cached.classes == classes:
-        counts = cached.counts
+    if cached is not None and cached.class_names == classes:
+        counts = np.array(cached.counts)
     splits = [
         own[name] if name in own else source.split(name, classes).limit(request.limit) for name in ordered
     ]
@@ -192,24 +193,19 @@ def training_splits(
 
 
 def _classes(
-    source: Source, names: Sequence[str], cached: FeatureCache | None, request: Request
+    source: Source, names: Sequence[str], train: Path, cached: Manifest | None, request: Request
 ) -> tuple[tuple[str, ...], str | None]:
     if request.classes is not None or "train" in names:
         return class_names(source, "train", request)
-    if cached is not None and cached.classes is not None:
-        if order_classes(cached.classes, request.classes_order, cached.path) != cached.classes:
+    if cached is not None and (classes := cached.class_names) is not None:
+        if order_classes(classes, request.classes_order, train) != classes:
             hint = "extract train in the same order"
-            raise UsageError("its classes are in the order of text", where=cached.path, hint=hint)
-        return cached.classes, None
+            raise UsageError("its classes are in the order of text", where=train, hint=hint)
+        return classes, None
     if "train" in source.splits():
         return class_names(source, "train", request)
     what = f"the classes of split {names[0]!r} are those of the training split, and there is none"
     raise UsageError(what, where=source.root, hint="extract train first, or name them with classes=FILE")
-
-
-def _train_cache(out: Path) -> FeatureCache | None:
-    folder = out / "train"
-    return open_cache(folder) if cache_state(folder)[0] == "finished" else None
 
 
 def check_present(split: Split) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from ltfix import files
 from ltfix.errors import InputError
-from ltfix.records import Count, Positive, read_record
+from ltfix.records import Count, Positive, Record, read_record
 
 FORMAT = "ltfix-features/1"
 NAME = "manifest.json"
@@ -25,6 +25,7 @@ DEPTHS = "depths"  # in ``preprocess``: how images of more than 8 bits were scal
 JOINED = "joined"  # the ``kind`` of a source that is several caches
 _OF_SOURCE = ("kind", "root", "split", "digest", "columns")  # all else there was asked for
 _MAY_LACK = ("columns", "shard_rows")
+_ANEW = "restore it, or make the cache anew: `ltfix.extract(..., overwrite=True)`"
 _SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors", re.ASCII)
 
 
@@ -182,7 +183,7 @@ def command_of(source: Any) -> str:
 
 def read_partial(folder: Path) -> Unfinished:
     """The content of an unfinished cache's partial.json; InputError where no writer wrote it."""
-    return read_record(Unfinished, folder / PARTIAL)
+    return _read(Unfinished, folder / PARTIAL)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -191,15 +192,21 @@ def read_manifest(folder: Path) -> Manifest:
     with files.os_errors(folder):
         if not path.exists():
             raise _no_manifest(folder)
-    return read_record(Manifest, path, FORMAT)
+    return _read(Manifest, path, FORMAT)
+
+
+def _read(kind: type[Record], path: Path, format: str | None = None) -> Record:
+    try:
+        return read_record(kind, path, format)
+    except InputError as err:
+        raise InputError(err.what, where=err.where, hint=err.hint or _ANEW) from err
 
 
 def _no_manifest(folder: Path) -> InputError:
     if (folder / PARTIAL).exists():
         return InputError("an unfinished feature cache", where=folder, hint=read_partial(folder).next)
     if (folder / SAMPLES).exists():
-        hint = "restore it, or make the cache anew: `ltfix.extract(..., overwrite=True)`"
-        return InputError("a feature cache whose manifest.json is gone", where=folder, hint=hint)
+        return InputError("a feature cache whose manifest.json is gone", where=folder, hint=_ANEW)
     below = sorted(path.parent.name for path in folder.glob(f"*/{NAME}"))
     inside = f"one of the folders in it? {', '.join(below[:5])}" if below else None
     return InputError("not a feature cache: it has no manifest.json", where=folder, hint=inside)

@@ -87,7 +87,7 @@ def open_cache(
 
 def _no_cache(path: Path) -> InputError:
     beside = [p for p in path.parent.glob("*") if p.suffix in files.ENDINGS or (p / manifests.NAME).exists()]
-    hint = nearest(path.name, [p.name for p in beside])
+    hint = nearest(path.name, [p.name if path.suffix else p.stem for p in beside])
     if path.suffix in files.ENDINGS:  # a file that the user has
         hint = hint if beside else f"no {path.suffix} is beside it either"
     elif not hint.startswith("did you mean"):

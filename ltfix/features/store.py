@@ -28,27 +28,38 @@ _OWN_FILE = re.compile(
 )
 
 
-def cache_state(folder: Path) -> tuple[Literal["absent", "partial", "finished"], str | None]:
+def cache_state(
+    folder: Path, *, overwrite: bool = False
+) -> tuple[Literal["absent", "partial", "finished"], str | None]:
     """What lies in ``folder``: nothing, an unfinished or a finished cache, with its fingerprint.
 
     A manifest beside partial.json is unfinished: its writer was stopped between its last two steps,
     and opening a :class:`CacheWriter` and publishing again completes it.
+
+    Args:
+        overwrite: what cannot be read is as good as absent, since it is to be replaced.
 
     Raises:
         InputError: its manifest or partial.json cannot be read.
     """
     with files.os_errors(folder):
         partial, manifest = (folder / PARTIAL).exists(), (folder / manifests.NAME).exists()
-    if partial:
-        return "partial", read_partial(folder).fingerprint
-    if manifest:
-        return "finished", manifests.read_manifest(folder).fingerprint
+    with contextlib.suppress(*[InputError] if overwrite else []):
+        if partial:
+            return "partial", read_partial(folder).fingerprint
+        if manifest:
+            return "finished", manifests.read_manifest(folder).fingerprint
     return "absent", None
+
+
+def finished_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a finished cache, or None; errors as of :func:`cache_state`."""
+    return manifests.read_manifest(folder) if cache_state(folder)[0] == "finished" else None
 
 
 def as_begun(folder: Path, plan: CachePlan, *, overwrite: bool) -> CachePlan:
     """The plan with as many samples a shard as what lies there, where that is the same cache or begins it."""
-    state, fingerprint = cache_state(folder)
+    state, fingerprint = cache_state(folder, overwrite=overwrite)
     if state == "absent" or (overwrite and state == "finished"):
         return plan
     found = read_partial(folder) if state == "partial" else manifests.read_manifest(folder)
@@ -116,7 +127,7 @@ class CacheWriter:
         self.fingerprint = plan.fingerprint
         self._files = ShardFiles(self.folder, plan)
         plan.check()
-        state, found = cache_state(self.folder)
+        state, found = cache_state(self.folder, overwrite=overwrite)
         if state == "absent":
             self._refuse_other_files(overwrite)
         if overwrite:

@@ -19,8 +19,7 @@ from ltfix.errors import InputError, UsageError, nearest
 from ltfix.features.cache import FeatureCache
 from ltfix.features.layout import CachePlan
 from ltfix.features.manifest import is_cache
-from ltfix.features.read import open_cache
-from ltfix.features.store import cache_state
+from ltfix.features.store import finished_manifest
 from ltfix.heads.head import FORMAT, STAGE1, Head, head_of
 from ltfix.heads.vectors import numpy_of
 from ltfix.images.labels import Labels, are_indices, indices, largest_index
@@ -103,10 +102,10 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     found = _read(source, request)
     for line in found.notes:
         progress.note(line)
-    train = _train_beside(out)
+    train = finished_manifest(out.parent / "train") if out.name != "train" else None
     head = _head(found, request, source)
     _check_lengths(found, source)
-    known = None if train is None else train.classes
+    known = None if train is None else train.class_names
     labels, classes = _labels(found, request, known, head, source, progress=progress)
     sample = rows(found.parts, 0, 1, source)
     if head is not None and (head.n_classes, head.dim) != (len(classes), sample.shape[2]):
@@ -115,7 +114,7 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
             raise InputError(f"its weight does not fit: {told}", where=f"head_from={request.head_from}")
         progress.note(f"head.weight of {source.name} does not fit and is left out: {told}")
         head = None
-    counts = np.bincount(labels, minlength=len(classes)) if train is None else train.counts
+    counts = np.bincount(labels, minlength=len(classes)) if train is None else np.array(train.counts)
     if labels.min() == 1 and counts[0] == 0 and classes[0] == "0":
         progress.note(f"class {classes[0]} has no sample: are the labels counted from 1?")
     plan = CachePlan(
@@ -181,11 +180,6 @@ def _check_lengths(found: Found, source: Path) -> None:
     for what, texts in (("labels", found.labels), ("names of samples", found.samples or range(rows))):
         if not rows or len(texts) != rows:
             raise InputError(f"{rows} rows of features and {len(texts)} {what}", where=source)
-
-
-def _train_beside(out: Path) -> FeatureCache | None:
-    train = out.parent / "train"
-    return open_cache(train) if out.name != "train" and cache_state(train)[0] == "finished" else None
 
 
 def _labels(

@@ -326,6 +326,33 @@ def test_finished_caches_are_kept(photos: Path, tmp_path: Path):
     assert replaced["train"].n == 9
 
 
+def test_a_damaged_cache_can_be_replaced(photos: Path, tmp_path: Path):
+    options = {"image_size": 8, "overwrite": True}
+    extract(photos, tmp_path / "whole", **options)
+    whole = tree(tmp_path / "whole")
+    last, out = "shard-00002.safetensors", tmp_path / "out"
+    damages = [("head.safetensors", 4), ("samples.txt", None), ("shard-00000.safetensors", None)]
+    for name, size in [*damages, (last, 0), (last, 40), *(("manifest.json", size) for size in (None, 0, 40))]:
+        shutil.copytree(tmp_path / "whole", out, dirs_exist_ok=True)
+        for split in ("train", "test"):
+            data = whole.get(f"{split}/{name}", b"torn")
+            (out / split / name).unlink(missing_ok=True)
+            if size is not None:
+                (out / split / name).write_bytes(data[:size])
+        extract(photos, out, **options)
+        assert tree(out) == whole, (name, size)
+    (out / "train" / "manifest.json").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"not JSON: .*train/manifest\.json\): .*make .* anew: .*overwrite=True"
+    ):
+        extract(photos, out, **options | {"overwrite": False})
+    shutil.copy(tmp_path / "whole" / "train" / "manifest.json", out / "train")
+    (out / "train" / last).unlink()
+    assert extract(photos, out, split=["test"], **options)["test"].n == 6
+    (out / "test" / "manifest.json").rename(out / "test" / "partial.json")
+    assert extract(photos, out, split=["test"], **options)["test"].n == 6
+
+
 def broken_at(photos: Path, tmp_path: Path, sample: str, **values: Any) -> tuple[Path, bytes]:
     """A copy of the photos whose extraction into ``out`` ended at a torn image, and that image's bytes."""
     copy = Path(shutil.copytree(photos, tmp_path / "copy"))

@@ -195,8 +195,8 @@ class TestNoCache:
         with pytest.raises(InputError, match=r"no such feature cache .*no \.npz is beside it either"):
             open_cache(tmp_path / "tset.npz")
         (tmp_path / "test.npz").touch()
-        for typed in ("tset.npz", "tset"):
-            with pytest.raises(InputError, match=r"did you mean test\.npz\?"):
+        for typed, meant in (("tset.npz", r"test\.npz"), ("tset", "test")):
+            with pytest.raises(InputError, match=rf"did you mean {meant}\?"):
                 open_cache(tmp_path / typed)
 
     def test_a_name_without_its_ending(self, tmp_path: Path) -> None:
