@@ -166,17 +166,38 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     if manifest is not None and manifests.command_of(manifest.source) == "extract":
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])
     heads = [row.head for row in evaluation.rows if row.path and not row.is_start]
-    kept, used = known_caches(work), {str(head.meta.get("cache")) for head in heads}
-    places = {known: [f"features/{path.name}"] for known, path in kept.items()}
-    for known in filter(used.__contains__, kept):
+    kept, used = known_caches(work), [head.meta.get("cache") for head in heads]
+    places, left = {known: [f"features/{path.name}"] for known, path in kept.items()}, dict(kept)
+    for known in filter([*used, evaluation.test.cache.identity].__contains__, kept):
         with contextlib.suppress(LtfixError, KeyError, TypeError):  # a damaged one
-            parts = {} if (its := open_cache(kept[known]).manifest) is None else its.source
-            found = [places.get(one["fingerprint"], [f"DIR/{one['name']}"])[0] for one in parts["joined"]]
-            yield shlex.join(["ltfix", "import", *found, "--out", *places[known]])
+            yield from _made_by(known, left, places)
     places[str(None if train is None else train.identity)] = []  # the usual one need not be named
     for head in heads:
         yield _told(head, places)
     yield shlex.join(["ltfix", "report", *_typed(config.current())])
+
+
+def _made_by(known: str, left: dict[str, Path], places: Mapping[str, list[str]]) -> Iterator[str]:
+    """The commands that made a cache, behind those of what it was joined of; of one that is ``left`` alone.
+
+    Those of the usual splits are made together.
+    """
+    from ltfix.features import manifest as manifests
+    from ltfix.features.read import open_cache
+    from ltfix.images.source import SPLITS
+
+    path = left.pop(known, None)
+    manifest = None if path is None else open_cache(path).manifest
+    if path is None or manifest is None:
+        return
+    if manifests.command_of(manifest.source) == "extract" and path.is_dir() and path.name not in SPLITS:
+        yield shlex.join(["ltfix", "extract", *_extract(manifest), "--split", path.name])
+    found = []
+    for one in manifest.source.get(manifests.JOINED, ()):
+        yield from _made_by(one["fingerprint"], left, places)
+        found += places.get(one["fingerprint"], [f"DIR/{one['name']}"])
+    if found:
+        yield shlex.join(["ltfix", "import", *found, "--out", *places[known]])
 
 
 def _told(head: Head, places: Mapping[str, list[str]]) -> str:

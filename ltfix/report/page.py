@@ -71,8 +71,9 @@ def make_page(
         name=name,
         version=__version__,
         title=subject.report("many-medium-few").title,
-        lead=_lead(subject),
-        chosen=_chosen(subject),
+        n=subject.evaluation.test.cache.n,
+        leads=_leads(subject),
+        best=(subject.ranked()[0], subject.report("many-medium-few").heads[subject.ranked()[0]]),
         facts=_facts(subject),
         shots=_shots(subject),
         tables=subject.report("many-medium-few").tables()[:1],
@@ -111,18 +112,20 @@ def _figure(name: str, subject: Subject) -> dict[str, Any]:
     return {"name": name, "title": figure.TITLE, "read": figure.READ, "panels": panels}
 
 
-def _lead(subject: Subject) -> dict[str, Any]:
-    """The best head by All, and the start where there is one that it can be compared with."""
-    heads = subject.report("many-medium-few").heads
-    best, start = heads[subject.ranked()[0]], subject.start
+def _leads(subject: Subject) -> list[dict[str, Any]]:
+    """The heads that validation chose, else the best by All: each with the start that it is compared with."""
+    heads, start = subject.report("many-medium-few").heads, subject.start
     first = None if start is None else next(head for head in heads if head["name"] == start.name)
-    n = subject.evaluation.test.cache.n
-    before = None if first is best else first
-    paid = []
-    if before and None not in (best["few"], before["few"]) and best["few"] > before["few"]:
-        both = [(s, best[s], before[s]) for s in ("medium", "many") if None not in (best[s], before[s])]
-        paid = [shot for shot, now, was in both if round(100 * (was - now), 1) >= 0.1]
-    return {"best": best, "start": before, "paid": paid, "n": n, "heads": len(heads)}
+    found = []
+    for chosen in _chosen(subject) or [{"row": subject.ranked()[0]}]:
+        head = heads[chosen["row"]]
+        before = None if first is head else first
+        paid = []
+        if before and None not in (head["few"], before["few"]) and head["few"] > before["few"]:
+            both = [(s, head[s], before[s]) for s in ("medium", "many") if None not in (head[s], before[s])]
+            paid = [shot for shot, now, was in both if round(100 * (was - now), 1) >= 0.1]
+        found.append({"head": head, "start": before, "paid": paid, "chosen": chosen})
+    return found
 
 
 @dataclasses.dataclass
@@ -138,15 +141,15 @@ class ScoredBy:
 
 def _chosen(subject: Subject) -> list[dict[str, Any]]:
     """Of heads that were scored on validation samples the best one there, which no test score decides."""
-    groups: dict[tuple[str, str], list[tuple[str, ScoredBy]]] = {}
-    for row in subject.evaluation.rows:
+    groups: dict[tuple[str, str], list[tuple[int, ScoredBy]]] = {}
+    for i, row in enumerate(subject.evaluation.rows):
         with contextlib.suppress(InputError):  # it has no such score, or is another tool's
             said = row.head.meta.get("selection")
             told = record_of(ScoredBy, said, row.where)
             told.flattered = is_chosen(said)
-            groups.setdefault((str(row.head.meta.get("cache")), told.on), []).append((row.name, told))
+            groups.setdefault((str(row.head.meta.get("cache")), told.on), []).append((i, told))
     best = [(len(scored), *max(scored, key=lambda found: found[1].score)) for scored in groups.values()]
-    return [{"n": n, "name": name, **vars(told)} for n, name, told in best]
+    return [{"n": n, "row": row, **vars(told)} for n, row, told in best]
 
 
 def _facts(subject: Subject) -> dict[str, str]:

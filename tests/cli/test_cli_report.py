@@ -134,8 +134,12 @@ def test_a_head_of_a_joined_cache_is_told_with_it(project: Path):
     assert run(["fit", "-q", "features/all", "--method", "ncm", "--out", "heads/of-all.safetensors"]) == 0
     text = page(project)
     assert "<code>ltfix import features/train DIR/test --out features/all</code>" in text  # no features/test
+    assert text.count("<code>ltfix extract") == 1
     (project / "far/test").rename(project / "features/zoo")
-    assert "<code>ltfix import features/train features/zoo --out features/all</code>" in page(project)
+    text = page(project)
+    told = "<code>ltfix import features/train features/zoo --out features/all</code>"
+    assert re.search(r"<code>ltfix extract --data \S+ [^<]*--split zoo</code>" + told, text)
+    assert text.count("<code>ltfix extract") == 2
     assert "<code>ltfix fit features/all --method ncm --seed 0 --out heads/of-all.safetensors</code>" in text
     told = "are by the training counts of features/train, not by their own: of-all."
     named = [str(path.relative_to(project)) for path in (project / "heads").glob("*.safetensors")]

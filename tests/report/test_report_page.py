@@ -115,25 +115,29 @@ def test_the_head_that_validation_chose_is_named_whatever_the_test_says():
         meta = {"selection": {**said, "score": score}} if i else {"selection": {"score": "of another tool"}}
         rows[i] = dataclasses.replace(row, head=dataclasses.replace(row.head, meta=meta))
     worse = next(row.name for row in rows[1:] if row.name != better).replace("<", "&lt;").replace(">", "&gt;")
-    text = make_page(of, name="mine")
-    assert (
-        f"Chosen on validation, of 2 heads: <b><bdi>{worse}</bdi></b>, <b>72.0 %</b> mean class accuracy"
-        in text
-    )
-    assert "its start 50.0 %, on &lt;cuts&gt;; the choice was made on these, so this flatters it." in text
-    assert "of different samples" not in text
-    assert text.index("Chosen on validation") < text.index("on these samples the best of ")
-    assert "Chosen on validation" not in make_page(subject(), name="mine")
+    heads = {head["name"]: head for head in of.report("many-medium-few").heads}
+    all_of = {name.replace("<", "&lt;").replace(">", "&gt;"): 100 * heads[name]["all"] for name in heads}
+    best = better.replace("<", "&lt;").replace(">", "&gt;")
+    lead = make_page(of, name="mine").split('<p class="lead">')[1].split("</p>")[0]
+    begin = f"<b><bdi>{worse}</bdi></b>, chosen on validation of 2 heads, is right on "
+    assert lead.startswith(f"{begin}<b>{all_of[worse]:.1f} %</b>"), lead
+    assert f", <b>{all_of[worse] - all_of['stage-1']:.1f} points above</b> stage 1; on the classes" in lead
+    assert "On validation (&lt;cuts&gt;): 72.0 % mean class accuracy, its start 50.0 %; the choice" in lead
+    told = f"<bdi>{best}</bdi> is the best of 3 heads, with {all_of[best]:.1f} %; that it is their choice"
+    assert told in lead
+    assert "of different samples" not in lead
+    assert "on validation" not in make_page(subject(), name="mine").split("<nav")[0]
     meta = {"selection": {**said, "on": "other cuts", "score": 0.9}}
     rows[1] = dataclasses.replace(rows[1], head=dataclasses.replace(rows[1].head, meta=meta))
     text = make_page(of, name="mine")
-    assert text.count("Chosen on validation") == 2
+    assert text.count("the only head scored on validation") == 2
+    assert "that it is their choice" not in text
     assert text.count("so this flatters it") == 2
     open_ = {"selection": {**said, "on": "other cuts", "score": 0.9, "epoch": "last"}}
     rows[1] = dataclasses.replace(rows[1], head=dataclasses.replace(rows[1].head, meta=open_))
     assert make_page(of, name="mine").count("so this flatters it") == 1  # nothing was chosen for it
     text = make_page(of, name="mine")
-    assert "These scores are of different samples" in text
+    assert "are of different samples" in text
 
 
 @pytest.mark.usefixtures("fewer")
