@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltfix.errors import EnvironmentFault, UsageError
+from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.progress import Progress
 from ltfix.stage2.fit import fit
@@ -105,8 +105,11 @@ class LongTailClassifier(*_BASES):  # type: ignore[misc]
         given |= {name: value for name, value in own.items() if value is not None}
         seed = 0 if self.random_state is None else self.random_state
         seed = int(seed if isinstance(seed, Integral) else check_random_state(seed).randint(2**31))
-        head = fit((X, numbers), self.method, loss=self.loss, seed=seed, progress=self.progress, **given)
-        self.head_: Head = dataclasses.replace(head, classes=tuple(map(str, self.classes_)))
+        names = tuple(map(str, self.classes_))
+        cache = open_cache(
+            (X, np.array(names)[numbers]), names
+        )  # so that a head to start from may know names
+        self.head_: Head = fit(cache, self.method, loss=self.loss, seed=seed, progress=self.progress, **given)
         return self
 
     def _logits(self, X: Any) -> np.ndarray:

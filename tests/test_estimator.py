@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,3 +90,19 @@ def test_a_loss_of_ones_own_is_an_argument_and_no_value():
         LongTailClassifier("ce", values={"loss": loss}).fit(X, y)
     with pytest.raises(ltfix.UsageError, match=r"LongTailClassifier\(random_state=…\)"):
         LongTailClassifier("ce", values={"seed": 1}).fit(X, y)
+
+
+@pytest.mark.parametrize("called", [["cat", "dog", "owl"], [5, 7, 12], [-1.0, 3.0, 20.0], [0, 1, 2]])
+def test_it_starts_from_a_head_that_knows_the_same_classes(called: list[Any], tmp_path: Path):
+    X, y = samples()
+    y = np.array(called)[np.unique(y, return_inverse=True)[1]]
+    first = LongTailClassifier("ce", epochs=2).fit(X, y)
+    first.head_.save(tmp_path / "first.safetensors")
+    for init in (first.head_, str(tmp_path / "first.safetensors")):
+        again = LongTailClassifier("ce", epochs=1, lr=1e-12, values={"init": init}).fit(X, y)
+        assert again.head_.classes == first.head_.classes == tuple(map(str, called))
+        assert again.head_.meta["init"]["from"] == "head"
+        assert np.allclose(again.head_.weight, first.head_.weight, atol=1e-5)
+    others = np.where(y == y[0], "ant", y.astype(str))
+    with pytest.raises(ltfix.InputError, match=r"its classes are not .* training features: 0 is .*\(ce\)$"):
+        LongTailClassifier("ce", epochs=1, values={"init": first.head_}).fit(X, others)

@@ -77,15 +77,19 @@ def heads_in(item: HeadOrPath) -> Sequence[HeadOrPath]:
 def open_together(
     heads: HeadOrPath | Sequence[HeadOrPath] | None, cache: CacheLike
 ) -> tuple[list[Head | FeatureCache], FeatureCache]:
-    """What is to be evaluated, and the cache, its labels numbered as the heads' class names are.
+    """What is to be evaluated, and the cache; all labels numbered as the class names of heads are.
 
     Raises:
-        InputError: one is neither, or torn.
+        InputError: one is neither, or torn; one knows names where another, bare one knows numbers alone.
     """
     given = [heads] if isinstance(heads, Head | FeatureCache | str | Path) else heads or []
     opened = [open_given(one) for item in given for one in (heads_in(item) or [item])]
-    known = next((item.classes for item in opened if item.classes), () if opened else None)
-    return opened, open_cache(cache, known)
+    named = [item for item in opened if item.classes]
+    named.sort(key=lambda item: isinstance(item, FeatureCache) and item.own_order)  # whose order may change
+    known = named[0].classes if named else () if opened else None
+    if known:
+        opened = [item.numbered(known) if isinstance(item, FeatureCache) else item for item in opened]
+    return opened, open_cache(open_cache(cache), known)
 
 
 def collect(
@@ -121,7 +125,7 @@ def collect(
     counts = _counts(caches, rows, cache)
     for row in rows:
         check_fit(row, cache, len(counts))
-    _check_names(rows, cache)
+    _check_names(rows, [cache, *caches])
     return rows, counts
 
 
@@ -213,9 +217,9 @@ def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> tuple[str,
     return demand_alike(head, cache, where)
 
 
-def _check_names(rows: list[NamedHead], cache: FeatureCache) -> None:
-    named = [(row.where, row.head.classes) for row in rows]
-    known = [(name, classes) for name, classes in [*named, (str(cache.path), cache.classes)] if classes]
+def _check_names(rows: list[NamedHead], caches: list[FeatureCache]) -> None:
+    named = [(row.where, row.head.classes) for row in rows] + [(str(it.path), it.classes) for it in caches]
+    known = [(name, classes) for name, classes in named if classes]
     for name, classes in known[1:]:
         for index, (ours, theirs) in enumerate(zip(known[0][1], classes, strict=False)):
             if ours != theirs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,16 +103,20 @@ class FeatureCache:
         """The same with its classes numbered so, if labels came as names that are all among these.
 
         Raises:
-            InputError: one knows names, and the other, a bare file or arrays, numbers alone.
+            InputError: one knows names, and the other, a bare file or arrays, numbers alone; or other names.
         """
         if self.classes is None and self.manifest is None:
             demand_numbers(classes, self.path)
         own = () if self.classes is None or self.manifest is not None else self.classes
-        fitting = set(own) <= set(classes) if len(classes) else self.own_order
+        fitting = self.own_order or set(own) <= set(classes)
         if not own or own == tuple(classes) or not fitting:
             return self
         labels, known = number_labels(np.array(own)[self.labels], self.path, classes)
-        return FeatureCache(self.path, self.shards, labels, classes=known, head=self.head)
+        head = self.head
+        if head is not None and len(classes) == len(own):  # its rows are in the own order
+            rows = [own.index(name) for name in classes]
+            head = dataclasses.replace(head, weight=head.weight[rows], bias=head.bias[rows])
+        return FeatureCache(self.path, self.shards, labels, classes=known, head=head)
 
     @functools.cached_property
     def identity(self) -> str:

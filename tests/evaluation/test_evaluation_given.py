@@ -9,7 +9,7 @@ from evaluation_samples import COUNTS, cache_of, head_of, noisy, write_cache
 
 import ltfix
 from ltfix.errors import InputError
-from ltfix.evaluation.given import class_names, collect, is_same
+from ltfix.evaluation.given import class_names, collect, is_same, open_together
 from ltfix.features.read import open_cache
 from ltfix.heads.head import load_head
 
@@ -104,6 +104,30 @@ def test_counts_that_no_row_knows_are_those_of_the_evaluated_caches_classifier()
     rows, counts = collect([head, given], cache)
     assert [row.head for row in rows] == [given, head]
     assert counts.tolist() == COUNTS.tolist()
+
+
+def test_numbers_and_names_do_not_go_together_among_what_is_given(tmp_path: Path):
+    order, index = ("owl", "cat", "dog"), [0, 0, 0, 1, 1, 2]
+    features, names = np.eye(3, dtype=np.float32)[index], [("cat", "dog", "owl")[i] for i in index]
+    stage1 = {"head.weight": np.eye(3, dtype=np.float32), "head.bias": np.zeros(3, np.float32)}
+    np.savez(tmp_path / "numbers.npz", features=features, labels=index)
+    np.savez(tmp_path / "train.npz", features=features, labels=names, **stage1)
+    head = ltfix.Head(np.eye(3)[[2, 0, 1]], np.zeros(3), "mine", classes=order)
+    for given in ([tmp_path / "numbers.npz", head], [head, tmp_path / "numbers.npz"]):
+        with pytest.raises(InputError, match=r"its labels are numbers, .* as 'owl' \(.*numbers.npz\)"):
+            ltfix.evaluate(given, (features, names))
+    train = tmp_path / "train.npz"
+    for given in ([train, head], [open_cache(train), head], [head, train]):  # numbered as the head has them
+        assert collect(given, open_together(given, (features, names))[1])[1].tolist() == [1, 3, 2]
+        assert [row["all"] for row in ltfix.evaluate(given, (features, names)).heads] == [1, 1]
+    knows = dataclasses.replace(head, counts=np.array([1, 3, 2]))
+    for cache in (train, open_cache(train)):  # its own classifier has its rows in the order of text
+        assert [row["all"] for row in ltfix.evaluate(knows, cache).heads] == [1, 1]
+    with pytest.raises(InputError, match="label 'ant' of row 5 is none of the 3 classes"):
+        ltfix.evaluate(
+            [open_cache((features, ["ant" if name == "owl" else name for name in names])), knows],
+            (features, names),
+        )
 
 
 def test_last_classes_without_a_training_sample_count_zero():

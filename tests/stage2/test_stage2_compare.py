@@ -586,6 +586,23 @@ def test_a_table_of_validation_scores_that_chose_nothing_says_so(pair, more: dic
     assert "Chosen values" not in text
 
 
+@pytest.mark.parametrize("more", [{}, {"tune": True, "budget": "1p"}])
+def test_the_epoch_counts_among_what_was_chosen(pair, more: dict):
+    found = compare(*pair, ["ce", "ncm"], seeds=1, values=FAST, select="best-val", **more)
+    assert "of the training samples (20%)" in found.about["chosen_on"]
+    assert any(note.startswith("Chosen once, by seed 0: epoch; on ") for note in found.notes)
+    assert found.tables()[1].title == "What validation samples chose"
+    assert re.search("^ce-epochs2 .*epoch=[12]$", str(found), re.M)
+    assert "nothing was chosen" not in str(found).lower()
+    alone = compare(*pair, ["ncm"], seeds=1, select="best-val", val_fraction=0.2)
+    assert (alone.about["chosen_on"], len(alone.tables())) == (None, 2)
+
+
+def test_the_temperature_counts_among_what_was_chosen(pair, draw_cache: Draw):
+    found = compare(*pair, ["ncm"], seeds=1, val=draw_cache([9] * 4, seed=2, stage1=False), calibrate="one")
+    assert any(note.startswith("Chosen once, by seed 0: temperature; on ") for note in found.notes)
+
+
 @pytest.mark.skipif(not _cpu_has_bf16(), reason="this processor has no bfloat16")
 def test_products_in_bfloat16_move_little_and_are_told(draw_cache: Draw, tmp_path: Path, fits):
     train, test = draw_cache(COUNTS, dim=64, spread=2.5), draw_cache([30] * 4, dim=64, stage1=False)

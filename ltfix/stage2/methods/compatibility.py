@@ -61,18 +61,21 @@ def given_head(options: Options, train: FeatureCache) -> Head | None:
     head = own if isinstance(own, Head | None) else load_head(own)
     if head is None:
         return None
+    where = head.path or head.name
     if head.transform is not None:
         what = f"no linear head ({head.transform['kind']}), so training cannot start from it"
-        raise InputError(what, where=head.path)
+        raise InputError(what, where=where)
     k, dim = train.n_classes, train.dim
     if head.weight.shape != (k, dim):
         what = f"K, D = {head.n_classes}, {head.dim}, where the training features have {k}, {dim}"
-        raise InputError(what, where=head.path)
+        raise InputError(what, where=where)
     if head.classes is not None and train.classes is not None and head.classes != train.classes:
-        raise InputError("its classes are not those of the training features", where=head.path)
+        i, own = next((i, own) for i, own in enumerate(head.classes) if own != train.classes[i])
+        what = f"its classes are not those of the training features: {i} is {own!r}, not {train.classes[i]!r}"
+        raise InputError(what, where=where)
     if head.classes is not None and train.classes is None:
         train.numbered(head.classes)  # which refuses numbers that may count otherwise
-    demand_alike(head, train, head.path or head.name)
+    demand_alike(head, train, where)
     return head
 
 

@@ -212,13 +212,16 @@ def _about(fits: Fits, seeds: Sequence[int]) -> dict[str, Any]:
 
 def _chosen(fits: Fits, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]:
     """The samples that something was chosen on, in words, None where nothing was; and the note of it."""
-    bench = fits.bench
+    bench, options = fits.bench, fits.bench.material.options
     values = (
         ["all values"] if fits.tunes else sorted({name for entry in fitted for name in entry.values.open})
     )
+    if options.select != "last" and any(entry.values.method.loss is not None for entry in fitted):
+        values.append("epoch")
+    values += ["temperature"] if options.calibrate else []
     if not values:
         idle = ["Nothing was chosen: the budget leaves no room to tune, and values are the published ones."]
-        return None, idle if bench.material.options.tune else []
+        return None, idle if options.tune else []
     on = bench.material.folds()[0].where
     tuned_on = fits.budget.get("tuned_on")
     part = f"; tuned on {tuned_on}, by the budget" if tuned_on else ""

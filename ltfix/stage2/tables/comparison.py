@@ -110,7 +110,7 @@ class Comparison(Result):
         columns = (
             Column("name", "Method"),
             Column("validation", "Validation", "percent", "max", note=_VALIDATION.format(on)),
-            *([Column("chosen", "Chosen values")] if chose else []),
+            *([Column("chosen", "Chosen values")] if any(row["chosen"] for row in rows) else []),
         )
         title = "What validation samples chose" if chose else "What validation samples say"
         best = [row for row in rows if row["name"] == self.about.get("chosen")]

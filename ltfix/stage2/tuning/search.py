@@ -225,9 +225,10 @@ def describe(
 
 def chosen_values(meta: Mapping[str, Any]) -> dict[str, Any]:
     """What was chosen for a head on validation samples, by name, of the metadata that it was fitted with."""
-    known = {**meta["coordinates"], "init": meta["init"]["from"]}
+    known, said = {**meta["coordinates"], "init": meta["init"]["from"]}, meta["selection"]
     known |= {name: value["value"] for name, value in meta["values"].items()}
-    return {name: known[name] for name in meta["selection"].get("chosen", ()) if name in known}
+    epoch = {} if said["epoch"] == "last" else {"epoch": said["epoch"]}
+    return {name: known[name] for name in said.get("chosen", ()) if name in known} | epoch
 
 
 def best_epoch(material: Material, candidate: Candidate, seed: int) -> tuple[int, list[float], np.ndarray]:
