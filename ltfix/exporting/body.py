@@ -43,10 +43,11 @@ def load_body(head: Head, cache: FeatureCache | None, request: BodyRequest) -> B
         InputError: D differs, or the weights are not those of the cache or the head.
     """
     where = head.path or head.name
-    own = record_of(RecordedBody, head.meta.get("backbone", {}), where)  # a stage-1 head knows by itself
+    made = made_by(head)  # all but the body's name, which a stage-1 head alone has
+    own = record_of(RecordedBody, {**made, **head.meta.get("backbone", {})}, where)
     manifest = None if cache is None else cache.manifest
     record = own if manifest is None else record_of(RecordedBody, manifest.backbone, cache)
-    preprocess = {} if manifest is None else manifest.preprocess
+    preprocess = made if manifest is None else manifest.preprocess
     named, key, ignore = _named(record, cache, request), request.checkpoint_key, request.ignore_tensors
     demand_backbone(named["name"], named["checkpoint"], key, ignore)
 

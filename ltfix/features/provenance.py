@@ -12,11 +12,12 @@ from ltfix.heads.head import Head
 
 EXTRACTED = "extracted"  # in a head's metadata: what made the features that it was fitted on
 _WEIGHTS = "weights_sha256"
+_BUILT = ("args", "experts")  # what makes other features of the same weights; the second where it was given
 PIXELS = ("image_size", "crop_pct", "mean", "std", "interpolation", "crop_mode")
 
 
 def made_by(item: Head | FeatureCache | Contents) -> dict[str, Any]:
-    """The backbone, the hash of its weights, how pictures became its pixels, and which views of them.
+    """The backbone, how it was built, the hash of its weights, how pictures became its pixels, which views.
 
     Empty where a file does not say; of a stage-1 head without the pixels.
     """
@@ -30,17 +31,19 @@ def made_by(item: Head | FeatureCache | Contents) -> dict[str, Any]:
         backbone, pixels = (None, {}) if found is None else (found.backbone, found.preprocess)
     if not isinstance(backbone, dict) or not backbone:
         return {}
-    weights = {"backbone": backbone.get("name"), _WEIGHTS: backbone.get(_WEIGHTS)}
-    return weights | {name: pixels[name] for name in (*PIXELS, "views") if name in pixels}
+    body = {"backbone": backbone.get("name"), _WEIGHTS: backbone.get(_WEIGHTS)}
+    body |= {name: backbone[name] for name in _BUILT if name in backbone}
+    return body | {name: pixels[name] for name in (*PIXELS, "views") if name in pixels}
 
 
 def made_otherwise(one: Head | FeatureCache | Contents, other: FeatureCache | Contents) -> str:
-    """In words, by what other weights or of what other pixels; empty where alike, as far as both say."""
+    """In words, by what other weights, body or pixels; empty where alike, as far as both say."""
     return differences(*_common(one, other))
 
 
 def demand_alike(one: Head | FeatureCache, other: FeatureCache, name: object) -> tuple[str, ...]:
-    """Refuse features of other weights; of other pixels, which may be meant, give a line that says so.
+    """Refuse features of other weights; of a body built otherwise or of other pixels, which may be meant,
+    give a line that says so.
 
     Args:
         name: what to call the first.
@@ -56,11 +59,13 @@ def demand_alike(one: Head | FeatureCache, other: FeatureCache, name: object) ->
         hint = "take features of the weights that it was fitted on" if isinstance(one, Head) else hint
         raise InputError(f"{name} and {other.path} are of different features: {told}", hint=hint)
     told = differences(ours, theirs)
-    return (f"{name} and {other.path} are of pictures prepared otherwise: {told}.",) if told else ()
+    what = "pictures prepared" if all(n in PIXELS for n in changes(ours, theirs)) else "features made"
+    return (f"{name} and {other.path} are of {what} otherwise: {told}.",) if told else ()
 
 
 def _common(one: Head | FeatureCache | Contents, other: FeatureCache | Contents) -> list[dict[str, Any]]:
     """What both say, of each."""
     known = [made_by(one), made_by(other)]
-    names = [n for n in (_WEIGHTS, *PIXELS) if all(made.get(n) is not None for made in known)]
-    return [{name: made[name] for name in names} for made in known]
+    names = [n for n in (_WEIGHTS, "args", *PIXELS) if all(made.get(n) is not None for made in known)]
+    names += ["experts"] if "args" in names else []  # without them it says that there are none
+    return [{name: made.get(name) for name in names} for made in known]

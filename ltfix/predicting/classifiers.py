@@ -15,6 +15,7 @@ from ltfix.exporting.opened import Exported
 from ltfix.extraction.decode import DecodedBatch
 from ltfix.extraction.forward import Forward
 from ltfix.features.cache import FeatureCache
+from ltfix.features.provenance import made_by
 from ltfix.heads.head import Head
 from ltfix.images.views import Views, parse_views
 
@@ -39,7 +40,8 @@ class Classifier(Protocol):
 
 
 class HeadOnBody:
-    """A head on its body; pictures have the views, and features the dtype, that its cache has.
+    """A head on its body; pictures have the views, and features the dtype, of its cache, else
+    the views that the head knows.
 
     Args:
         head: the classifier. body: what makes its features. cache: of which both are, if it is known.
@@ -49,7 +51,7 @@ class HeadOnBody:
     def __init__(self, head: Head, body: Backbone, cache: FeatureCache | None, compute: Compute) -> None:
         manifest = None if cache is None else cache.manifest
         self.head, self.preprocess = head, body.preprocess
-        views = "center" if manifest is None else manifest.preprocess.get("views", "center")
+        views = (made_by(head) if manifest is None else manifest.preprocess).get("views", "center")
         self.views = parse_views(views).of_split("test")  # random ones are to train on
         self._dtype = "float32" if manifest is None else manifest.dtype
         self._forward = Forward(body, compute)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from caches import make_head, write_cache
 import ltfix
 from ltfix import cli
 from ltfix.errors import InputError
+from ltfix.exporting.body import own_cache
+from ltfix.exporting.request import BodyRequest
 from ltfix.features.provenance import made_by, made_otherwise
 
 PIXELS = {"image_size": 32, "crop_pct": 0.9, "mean": [0.5] * 3, "views": "center"}
@@ -67,6 +71,29 @@ def test_other_weights_are_refused_and_other_pixels_told(
     assert NOTE in said
     assert cli.run([*argv, "features/test"]) == 0
     assert "prepared otherwise" not in "".join(capsys.readouterr())
+
+
+def test_a_body_built_otherwise_is_told_and_tells_no_other_s_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The same weights give other features with another pooling, or by another of several experts."""
+    monkeypatch.chdir(tmp_path)
+    body = {"name": "resnet18", "weights_sha256": "0" * 64, "args": {}}
+    kinds = {"max": {"args": {"global_pool": "max"}}, "plain": {}, "mean": {"experts": "mean"}}
+    made = {name: write_cache(Path(name), backbone={**body, **more}) for name, more in kinds.items()}
+    known = {name: ltfix.fit(cache, "ncm") for name, cache in made.items()}
+    again = write_cache(Path("again"), n=12, backbone=made["max"].manifest.backbone)
+    assert own_cache(known["max"], again, BodyRequest()) is again
+    for name, other in itertools.permutations(made, 2):
+        with pytest.raises(InputError, match="was not fitted on these features"):
+            own_cache(known[name], made[other], BodyRequest())
+    known["max"].save("max.safetensors")
+    assert cli.run(["evaluate", "max.safetensors", "--cache", "plain", "--format", "csv"]) == 0
+    told = 'max.safetensors and plain are of features made otherwise: args.global_pool was "max", is null.'
+    assert told in capsys.readouterr().err
+    assert made_otherwise(known["mean"], made["plain"]) == 'experts was "mean", is null'
+    older = {name: value for name, value in known["max"].meta["extracted"].items() if name != "args"}
+    assert made_otherwise(dataclasses.replace(known["max"], meta={"extracted": older}), made["plain"]) == ""
 
 
 def test_a_head_told_by_its_training_cache_alone(project: Path):

@@ -343,6 +343,13 @@ def test_a_cache_that_was_made_alike_tells_the_body(project: Path, tmp_path: Pat
         list(ltfix.predict(head, "photos/test", cache=cache)) for cache in (grown, "features/train")
     )
     assert [one.label for one in own] == [one.label for one in alike]
+    asked = {"backbone": "cifar_resnet32", "pretrained": False, "device": "cpu"}
+    gone = list(ltfix.predict(head, "photos/test", **asked))  # its views and pixels are in the head
+    assert [one.label for one in gone] == [one.label for one in own]
+    for ours, theirs in zip(gone, own, strict=True):
+        np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-5)
+    with pytest.raises(InputError, match="not those that the features were made with"):
+        list(ltfix.predict(head, "photos/test", **asked, seed=3))
 
 
 def test_another_cache_is_no_fault_of_an_export_of_features(project: Path, tmp_path: Path):
