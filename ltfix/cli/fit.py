@@ -217,8 +217,10 @@ def tell_calibration(record: Mapping[str, Any]) -> None:
         for when, label in (("before", "without it"), ("after", "with it"))
     ]
     console.table(["", "mean class accuracy", "ECE", "NLL"], rows)
-    if 2 * record["n"] * (record["before"]["nll"] - record["after"]["nll"]) < 4 * len(record["temperature"]):
+    n, fall = record["n_effective"], record["before"]["nll"] - record["after"]["nll"]
+    if 2 * n * fall < 4 * len(record["temperature"]):
         told = f"the NLL falls by no more than chance lets it on {record['n']} samples"
+        told += f" (which count as {n:.0f}, every class alike)" if n < 0.95 * record["n"] else ""
         console.note(f"{told}: they do not tell this temperature from 1, and their ECE is a rough number")
 
 

@@ -121,6 +121,7 @@ def on_samples(
         "by": BY,
         "on": where,
         "n": len(labels),
+        "n_effective": round(float(1 / (weights @ weights)), 1),
         "temperature": found,
         "before": _scores(blocks(), labels, weights),
         "after": _scores(after, labels, weights),

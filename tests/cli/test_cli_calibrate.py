@@ -52,6 +52,17 @@ def test_what_samples_do_not_tell_from_no_temperature_has_a_note(project: Path, 
     assert told in capsys.readouterr().err
 
 
+def test_a_long_tail_says_less_than_its_samples(project: Path, capsys):
+    arrays = np.load("val.npz")
+    kept = np.flatnonzero((arrays["labels"] == 0) | (np.arange(60) < 6))
+    many = np.concatenate([kept, np.repeat(kept[arrays["labels"][kept] == 0], 9)])
+    np.savez("tail.npz", features=arrays["features"][many], labels=arrays["labels"][many])
+    make_head(weight=2 * np.eye(3, 4), bias=np.zeros(3), method="samn").save("near.safetensors")
+    assert cli.run(["calibrate", "near.safetensors", "--val", "tail.npz"]) == 0
+    told = "than chance lets it on 204 samples (which count as 9, every class alike): they do not tell"
+    assert told in capsys.readouterr().err
+
+
 def test_of_the_test_split_a_note_is_made(project: Path, capsys):
     (project / "features").mkdir()
     (project / "val.npz").rename(project / "test.npz")

@@ -59,6 +59,10 @@ def test_one_temperature_is_the_one_of_least_likelihood(sample: tuple[FeatureCac
             nll(which.mean_logits(cache.features), cache.labels), rel=1e-4
         )
     assert record["after"]["nll"] < record["before"]["nll"]
+    present = np.bincount(cache.labels)
+    effective = np.count_nonzero(present) ** 2 / (1 / present[present > 0]).sum()
+    assert record["n_effective"] == pytest.approx(effective, rel=1e-2)
+    assert record["n_effective"] < record["n"]
 
 
 @pytest.mark.parametrize("kept", [0, 1 << 26])
