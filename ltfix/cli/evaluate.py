@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console, gating
-from ltfix.cli.caches import USUAL_NAMES, cache_of, chosen_heads, locate, open_named, project_of, usual
+from ltfix.cli.boundary import say
+from ltfix.cli.caches import USUAL_NAMES, cache_of, chosen_heads, locate, open_named, usual
 from ltfix.cli.options import (
     ArrayNames,
     FewBound,
@@ -119,6 +120,8 @@ def evaluate(
         console.draw(_drawn(figures, opened_heads, found if against else None), plot, overwrite)
     for line in () if format == "table" else opened_heads.otherwise if gates.given else found.notes:
         console.note(line)
+    for line in opened_heads.other_counts if gates.given else ():
+        say(f"ltfix: {line}")
     _deliver(found, format, output, overwrite, first)
 
 
@@ -209,7 +212,7 @@ def with_start(
     """What was chosen, behind the classifier in the features of the project that a head was fitted on, in
     features/train before others, or the probe that is kept there (or the cache, to say that it has neither).
 
-    Where the project's heads come from several training counts, features/train itself, whose counts decide.
+    Where heads in heads/ come from several training counts, features/train itself, whose counts decide.
     """
     from ltfix.evaluation.given import open_given
     from ltfix.heads.head import BEFORE, Head
@@ -219,10 +222,12 @@ def with_start(
     several = len({tuple(head.counts) for head in heads if head.counts is not None}) > 1
     if len(heads) < len(opened) or not (several or cache.head is None):
         return opened
+    folder = (work / "heads").resolve()
+    if several and any(head.path is None or head.path.parent.resolve() != folder for head in heads):
+        return opened
     train = None if place is None else _unnamed(place, names)
     if several:
-        ours = [head.path is not None and project_of(head.path).resolve() == work.resolve() for head in heads]
-        return [train, *opened] if train and all(ours) and train.dim == cache.dim else opened
+        return [train, *opened] if train and train.dim == cache.dim else opened
     if train is None or not any(_is_of(head, train) for head in heads):
         place = next(filter(None, (cache_of(head, work) for head in heads)), None)
         train = None if place is None else _unnamed(place, names)

@@ -93,7 +93,7 @@ def report(
     chosen = with_start([*first, *kept], test, work, USUAL_NAMES)
     found = findings.read(results) if results else findings.find(work)
     evaluation = Evaluation.of(chosen, test, many=many, few=few, seed=seed)
-    for line in evaluation.otherwise:
+    for line in (*evaluation.otherwise, *evaluation.other_counts):
         console.note(line)
     page = make_page(
         Subject(evaluation, found),
@@ -221,7 +221,7 @@ def _typed(here: config.Invocation) -> Iterator[str]:
         value = here.values.get(key)
         if here.origins.get(key, "default") != "default" and key != "quiet":
             for item in value if isinstance(value, list | tuple) else [value]:
-                yield from [parameter.flag] if item is True else [parameter.flag, str(item)]
+                yield from [parameter.typed(item), *([] if isinstance(item, bool) else [str(item)])]
     yield from map(str, here.values.get("heads") or ())
 
 

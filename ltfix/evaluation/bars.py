@@ -53,7 +53,7 @@ class Bars:
         held = gate.outcomes(self.least, scored)
         if self.earlier is not None:
             self.earlier.demand_bounds(test.shots.to_dict())
-            self.earlier.demand_classes(self.drops, test.tested_classes)
+            self.earlier.demand_classes(self.drops, test.tested_classes, test.labels)
             pairs = list(zip(rows, scored, strict=True))
             fitted = [pair for pair in pairs if not pair[0].is_start] or pairs
             for row, head in fitted:

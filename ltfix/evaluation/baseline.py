@@ -89,9 +89,9 @@ class Baseline:
                     what, where=self.path, hint="give the same bounds, or take it away and write it again"
                 )
 
-    def demand_classes(self, held: Iterable[str], tested: Mapping[str, int]) -> None:
-        """Demand that each score that is held is a mean over as many classes as here (InputError)."""
-        for name in held if self.tested else ():
+    def demand_classes(self, held: Iterable[str], tested: Mapping[str, int], labels: np.ndarray) -> None:
+        """Demand of other samples that each held score is a mean over as many classes (InputError)."""
+        for name in held if self.tested and self.labels != samples_id(labels) else ():
             shots = [name] if name in tested else list(tested)
             was, now = (sum(of.get(shot, 0) for shot in shots) for of in (self.tested, tested))
             if was != now:

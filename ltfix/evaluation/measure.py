@@ -104,13 +104,15 @@ class Evaluation:
         rows: the heads, stage 1 first.
         test: the cache, its shots, and what was predicted so far.
         no_start: why no row is where the fits began; empty where one is.
-        otherwise: notes of heads that were fitted on pictures prepared otherwise, or on other counts.
+        otherwise: notes of heads that were fitted on features made otherwise.
+        other_counts: a note of heads that were fitted on other counts than those that decide the shots.
     """
 
     rows: list[NamedHead]
     test: TestSet
     no_start: str = ""
     otherwise: tuple[str, ...] = ()
+    other_counts: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -133,10 +135,10 @@ class Evaluation:
             for it in given
             if isinstance(it, Head) or it.head or it.kept_probe()  # else it gives its counts alone
         ]
-        told += [_other_counts(rows, counts, given)]
         began = any(row.is_start or row.name in (STAGE1, PROBE) for row in rows)
         no_start = "" if began else _no_start(given)
-        return cls(rows, test, no_start, tuple(dict.fromkeys(itertools.chain(*told))))
+        otherwise = tuple(dict.fromkeys(itertools.chain(*told)))
+        return cls(rows, test, no_start, otherwise, _other_counts(rows, counts, given))
 
     def report(self, name: str, *, against: HeadOrPath | None = None, bars: Bars | None = None) -> Report:
         """One report of :func:`evaluate`."""
@@ -160,7 +162,8 @@ class Evaluation:
             found, about["gates"] = bars.hold(found, rows, test)
         unpaired = sorted({gate["unpaired"] for gate in about.get("gates", ()) if gate.get("unpaired")})
         progress.finish()
-        notes = [*self.otherwise, *([f"No row of stage 1: {self.no_start}."] if self.no_start else [])]
+        notes = [*self.otherwise, *self.other_counts]
+        notes += [f"No row of stage 1: {self.no_start}."] if self.no_start else []
         for how in ("fitted", "chosen"):
             named = [row.name for row, its in zip(rows, seen, strict=True) if its == how]
             notes += [f"{how.title()} on these samples, which flatters: {', '.join(named)}."] if named else []

@@ -231,6 +231,11 @@ def test_the_classifier_of_a_lone_training_file_is_the_first_row(project: Path, 
         code, out, err = finished(capsys, "evaluate", *named, *argv[2:])
         assert (code, list(rows_of(out))) == (0, ["stage-1", "ce", "mine", "tau-norm"])
         assert (json.loads(out)["notes"], told in err) == ([told], True)
+    argv += ["--quiet", "--format", "csv", "--fail-under", "all=1"]
+    assert finished(capsys, "evaluate", *argv[2:])[2] == f"ltfix: {told}\n"
+    argv = argv[:6]
+    (project / "heads/config.json").write_text("{}")  # of another tool
+    assert finished(capsys, "evaluate", "heads", *argv[2:])[0] == 0
     of_others.save(project / "mine.safetensors")
     code, _, err = finished(capsys, "evaluate", "heads/ce", "mine.safetensors", *argv[2:])
     assert (code, "before the heads: `ltfix evaluate TRAIN HEAD --cache TEST`" in err) == (3, True)

@@ -103,6 +103,11 @@ def test_a_score_over_other_classes_than_the_baseline_s_is_refused(tmp_path: Pat
     with pytest.raises(InputError, match="few of the baseline is of 2 tested classes, here of 3"):
         evaluate(mine, whole, baseline=less, max_drop="few=100")
     assert not missed(evaluate(mine, part, baseline=last, max_drop="many=100").gates)
+    grown = dataclasses.replace(
+        mine, counts=np.array([500, 50, 5, 4, 30])
+    )  # of the same samples, that is said
+    (gate,) = evaluate(grown, whole, baseline=last, max_drop="few=100").gates
+    assert gate["unpaired"] == "the baseline has other classes in the shots"
 
 
 @pytest.mark.parametrize(
