@@ -15,6 +15,7 @@ from ltfix.cli.options import ArrayNames
 
 if TYPE_CHECKING:
     from ltfix.errors import InputError
+    from ltfix.evaluation.describe import Description
     from ltfix.evaluation.given import HeadOrPath
     from ltfix.features.cache import FeatureCache
     from ltfix.heads.head import Head
@@ -57,24 +58,31 @@ def named_head(path: Path, work: Path, *, alone: bool = False, exports: bool = F
 
     found = completed(path)
     if not exports and found.exists() and is_export(found):
-        own = _exported_from(found, work)
-        hint = f"take the head that it was made of{'' if own is None else f': {own}'}"
-        raise InputError("an export, not a head", where=path, hint=hint)
+        told = _described(found)
+        if told is not None or not found.is_dir():  # a config.json beside heads may be anything
+            own = None if told is None else _exported_from(told, work)
+            hint = f"take the head that it was made of{'' if own is None else f': {own}'}"
+            raise InputError("an export, not a head", where=path, hint=hint)
     if not found.exists() or (alone and found.is_dir()):
         raise absent_head(path, work)
     return found
 
 
-def _exported_from(path: Path, work: Path) -> Path | None:
-    """The head in heads/ that an export was made of, as its record says."""
-    from ltfix import files
+def _described(path: Path) -> Description | None:
+    """What an export's record says; None without one, or without the extra that reads it."""
     from ltfix.errors import LtfixError
     from ltfix.exporting.described import describe_export
 
-    told = None
-    with contextlib.suppress(LtfixError):  # without the extra that reads it, or another tool's
-        told = describe_export(path)
-    known = None if told is None else told.told.get("head")
+    with contextlib.suppress(LtfixError):
+        return describe_export(path)
+    return None
+
+
+def _exported_from(export: Description, work: Path) -> Path | None:
+    """The head in heads/ that an export was made of, as its record says."""
+    from ltfix import files
+
+    known = export.told.get("head")
     heads = sorted((work / "heads").glob("*.safetensors")) if known else []
     return next((head for head in heads if files.sha256_file(head) == known), None)
 
@@ -219,8 +227,9 @@ def fitted_on(head: Path, work: Path) -> Path | None:
 def cache_of(head: Head, work: Path) -> Path | None:
     """The features that a head was fitted on, of ``work`` or of the project in whose heads/ it lies, where it
     says and they are there."""
-    projects = (work, *([] if head.path is None else [project_of(head.path)]))
-    found = (known_caches(project).get(str(head.meta.get("cache"))) for project in projects)
+    known = head.meta.get("cache")
+    projects = (work, *([] if head.path is None else [project_of(head.path)])) if known is not None else ()
+    found = (known_caches(project).get(str(known)) for project in projects)
     return next(filter(None, found), None)
 
 

@@ -83,7 +83,7 @@ def _left_out(err: Unused, values: Mapping[str, Any]) -> dict[str, Any]:
         del here.origins[option.key]
     if option.key not in here.shared:
         given = "the environment" if source == "environment" else here.file
-        note(f"{option.flag} from {given} is not used: {err.what}")
+        note(f"{option.typed(values.get(option.key))} from {given} is not used: {err.what}")
     return {option.key: left}
 
 

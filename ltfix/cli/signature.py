@@ -80,6 +80,10 @@ class Parameter:
         """As help shows it: ``--compile/--no-compile``."""
         return f"{self.flag}/--no-{self.flag[2:]}" if self.option.negatable else self.flag
 
+    def typed(self, value: object) -> str:
+        """As it is typed for a value: ``--no-compile`` for False."""
+        return f"--no-{self.flag[2:]}" if value is False and self.option.negatable else self.flag
+
     @property
     def metavar(self) -> str | None:
         """What stands for its value in help."""

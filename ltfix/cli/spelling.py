@@ -86,8 +86,8 @@ def _spell_name(name: str) -> str:
         return name
     option = config.option(name)
     if option is not None:
-        on = here.values.get(option.key) is not False or not option.option.negatable
-        return config.place(option.key, config.origin(option.key)) or _option(option.flag, str(on))
+        typed = option.typed(here.values.get(option.key))
+        return config.place(option.key, config.origin(option.key)) or typed
     return f"--set {name}" if is_set(name) else name
 
 

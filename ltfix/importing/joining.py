@@ -46,6 +46,8 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
         hint = "choose another by out=DIR, or join anew what it was joined of and what came since"
         raise UsageError("it is one of those that are joined", where=out, hint=hint)
     made = _origin(caches, progress)  # now all are unlabelled, or none
+    if caches[0].unlabelled and request.classes is not None:
+        raise Unused("the samples have no labels", where="classes")
     classes = () if caches[0].unlabelled else _classes(caches, request)
     numbers = [np.arange(1) if one.unlabelled else _numbers(one, classes, progress) for one in caches]
     labels = np.concatenate([own[cache.labels] for own, cache in zip(numbers, caches, strict=True)])

@@ -114,10 +114,11 @@ def plan_fit(
             what = "methods are what method auto chooses among"
             raise Unused(what, where="methods")
         options.demand_used()
-        if options.init is not None and find_method(method).needs_no_start:
-            what = f"method {method} makes its rows itself, from no start"
+        entry = with_loss(find_method(method), loss)
+        if options.init is not None and entry.needs_no_start:
+            what = f"method {entry.name} makes its rows itself, from no start"
             raise Unused(what, where="init")
-        found = resolve(with_loss(find_method(method), loss), given, origins)
+        found = resolve(entry, given, origins)
         return FitPlan(found, options, str(found.method.loss) if loss is not None else None)
     if given or loss is not None:
         names = ", ".join([*given, *(["loss"] if loss is not None else [])])

@@ -340,16 +340,19 @@ def test_what_the_library_has_no_use_for_is_left_out_unless_typed(probe, error: 
         console.note("once")
         if probe.values["epochs"]:
             raise Unused("nothing is fitted", where="epochs")
+        if not probe.values["flip"]:
+            raise Unused("nothing is flipped", where="flip")
         if "tau=1" in (probe.values["set_"] or []):
             raise Unused("nothing has a tau", where="set", values=["tau"])
 
     probe.act = act
-    write('[probe]\nepochs = 3\nset = ["tau=1", "lr=2"]\n')
+    write('[probe]\nepochs = 3\nflip = false\nset = ["tau=1", "lr=2"]\n')
     assert cli.run(["probe"]) == 0
     assert (probe.values["epochs"], probe.values["set_"]) == (None, ["lr=2"])
     assert capsys.readouterr().err == (
         "ltfix: once\n"
         "ltfix: --epochs from ltfix.toml is not used: nothing is fitted\n"
+        "ltfix: --no-flip from ltfix.toml is not used: nothing is flipped\n"
         "ltfix: --set from ltfix.toml is not used: nothing has a tau\n"
     )
     monkeypatch.setenv("LTFIX_QUIET", "1")

@@ -202,7 +202,9 @@ def test_pictures_without_labels_that_arrive_later_are_joined(project: Path, cap
     capsys.readouterr()
     code, line = error(*argv, "one", "--data", "photos/train")
     assert (code, "`ltfix import …` joins both, where no picture is in both" in line) == (2, True)
-    assert cli.run(["import", "features/one", "features/two", "--out", "features/all"]) == 0
+    joined = ["import", "features/one", "features/two", "--out", "features/all"]
+    assert error(*joined, "--classes", "a,b") == (2, "the samples have no labels (--classes): leave it out")
+    assert cli.run(joined) == 0
     assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["15", "–"]
     cache = ltfix.open_cache("features/all")
     assert (cache.unlabelled, cache.classes, cache.n, set(cache.labels)) == (True, None, 15, {0})

@@ -287,7 +287,11 @@ def test_several_seeds_one_head_each(project: Path, capsys):
         (["--set", "variant"], 2, "--set takes KEY=VALUE, found 'variant'"),
         (["--metric", "count"], 2, "metric is 'count'"),
         (["--method", "ce", "--metric", "norm"], 2, "method ce has no use for it (--metric): leave it out"),
-        (["--method", "ncm", "--init", "probe"], 2, "makes its rows itself, from no start (--init)"),
+        (
+            ["--method", "ncm", "--init", "probe"],
+            2,
+            "method ncm makes its rows itself, from no start (--init)",
+        ),
         (["--method", "tau-norm", "--lr", "0.1"], 2, "method tau-norm has no use for it (--lr)"),
         (["--method", "tau-norm", "--loss", "los"], 2, "method tau-norm trains nothing, so no loss applies"),
         (["--method", "tau-norm", "--no-average"], 2, "auto alone averages heads (--no-average): leave it"),
