@@ -118,10 +118,7 @@ def evaluate(
     found = _in_order(opened_heads.report(report, against=against, bars=bars), sort)
     if plot is not None:
         console.draw(_drawn(figures, opened_heads, found if against else None), plot, overwrite)
-    for line in () if format == "table" else opened_heads.otherwise if gates.given else found.notes:
-        console.note(line)
-    for line in opened_heads.other_counts if gates.given else ():
-        say(f"ltfix: {line}")
+    _tell_notes(opened_heads, found, gated=gates.given, below=format == "table")
     _deliver(found, format, output, overwrite, first)
 
 
@@ -172,6 +169,14 @@ def _deliver(found: Report, format: str, output: Path | None, overwrite: bool, f
     console.deliver_result(found, format, output, overwrite=overwrite)
     if not first:
         gating.demand(found)
+
+
+def _tell_notes(heads: Evaluation, found: Report, *, gated: bool, below: bool) -> None:
+    """The notes that are not ``below`` a table; with gates also what the shots are by, which decides them."""
+    for line in () if below else heads.otherwise if gated else found.notes:
+        console.note(line)
+    for line in heads.other_counts if gated else ():
+        say(f"ltfix: {line}")
 
 
 def _in_order(found: Report, sort: str) -> Report:
