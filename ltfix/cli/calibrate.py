@@ -76,13 +76,15 @@ def _without_validation(path: Path, place: Path, by: str, work: Path) -> str:
     from ltfix.errors import InputError
     from ltfix.heads.head import load_head
 
-    train = usual(work, "train")
+    train, opened = usual(work, "train"), load_head(path)
+    if opened.temperature is not None:
+        return "; the head has a temperature already, which another would replace"
     if train is None:
         return ""
     if open_named(train, USUAL_NAMES).head is not None:
         return f"; those of {train} cannot serve, as the backbone was trained on them"
     with contextlib.suppress(InputError):  # of another tool
-        command = shlex.join(["ltfix", *made(load_head(path)), "--calibrate", by, "--out", str(place)])
+        command = shlex.join(["ltfix", *made(opened), "--calibrate", by, "--out", str(place)])
         return (
             f"; where the backbone was trained on others than {train}, `{command}` holds parts of these out"
         )

@@ -71,8 +71,13 @@ def may_set(command: str) -> dict[str, Parameter]:
 def of_place(command: str, name: str) -> str | None:
     """The hint where an option, key or variable is called as what a command takes by place."""
     of = arguments(commands.load(command.replace("_", "-")))
-    found = next((p.metavar for p in of.values() if name in (p.name, str(p.metavar).lower())), None)
+    found = next((p.metavar for p in of.values() if name in (p.name, *_words(p.metavar))), None)
     return found and f"{found} is given by place, and has no option, key or variable"
+
+
+def _words(metavar: str | None) -> list[str]:
+    """What an argument is called: HEAD_OR_EXPORT by either."""
+    return str(metavar).lower().split("_or_")
 
 
 def _from_table(title: str, table: Any, known: Mapping[str, Parameter], file: Path) -> dict[str, Any]:

@@ -158,6 +158,8 @@ def format_of(form: str, output: Path | None, endings: Mapping[str, str] = ENDIN
     known, ending = {**endings, ".txt": "table"}, output.suffix.lower()
     if ending and ending not in known and asked == "default":
         hint = f"known: {', '.join(sorted(known))}, none; or choose by --format"
+        drawn = ending in (".png", ".pdf", ".svg") and config.option("plot") is not None
+        hint = f"--plot {output} draws it" if drawn else hint
         raise UsageError(f"{ending} is the ending of no format", where=f"--output {output}", hint=hint)
     return known.get(ending, form)
 

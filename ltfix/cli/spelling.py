@@ -42,6 +42,9 @@ def spell_error(err: LtfixError) -> str:
         where = _spell_name(name) if _NAME.fullmatch(name) and not equals else spell(err.place)
         option = config.option(name)
         takes_pairs = option is not None and "=" in (option.metavar or "")
+    for key, value in config.current().values.items():  # data = "photo" of a file that nobody typed
+        if (told := config.place(key, config.origin(key))) and str(value) == where:
+            where = f"{where}, from {told}"
     what = spell(err.what, options=not takes_pairs)
     hint = None if hint is None else spell(hint, options=not takes_pairs)
     return str(LtfixError(what, where=where, hint=hint))

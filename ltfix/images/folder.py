@@ -92,7 +92,8 @@ def _read(folder: Path, split: str) -> Listing:
         with files.os_errors(folder / label):
             found = walk(os.fspath(folder), label, others)
         if not found:
-            hint = f"images end in {', '.join(IMAGES)}; else remove it"
+            beside = any(one.name.lower().endswith(IMAGES) for one in folder.iterdir())
+            hint = CLASSLESS if beside else f"images end in {', '.join(IMAGES)}; else remove it"
             raise InputError("an empty class folder", where=folder / label, hint=hint)
         for parent in sorted(found):
             names, *numbers = zip(*sorted(found[parent]), strict=True)
@@ -169,9 +170,10 @@ def left_out(split: str, others: collections.Counter[str]) -> tuple[str, ...]:
     """A note of how many files, by ending, are no pictures."""
     if not others:
         return ()
+    do, are, s = ("does", "is", "") if others.total() == 1 else ("do", "are", "s")
     shown = [f"{n:,} {ending}" for ending, n in others.most_common(5)]
     more = ["…"] if len(others) > len(shown) else []
     return (
-        f"{others.total():,} files of {split} do not end as pictures do and are left out: "
+        f"{others.total():,} file{s} of {split} {do} not end as pictures do and {are} left out: "
         + ", ".join(shown + more),
     )

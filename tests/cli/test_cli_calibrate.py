@@ -87,6 +87,8 @@ def test_without_validation_features_the_command_of_the_heads_own_method_is_name
     assert cli.run([*command.split()[1:], "--quiet"]) == 0
     capsys.readouterr()
     assert load_head(project / "heads/auto-calibrated.safetensors").temperature is not None
+    line = error("calibrate", "heads/auto-calibrated")[1]
+    assert line.endswith("--val CACHE; the head has a temperature already, which another would replace")
     (project / "heads/auto-calibrated.safetensors").unlink()
     stage1 = {"head.weight": np.eye(3, 4), "head.bias": np.zeros(3)}
     np.savez("features/train.npz", **np.load("features/train.npz"), **stage1)

@@ -203,6 +203,11 @@ def test_other_commands_tables_set_nothing(probe):
             "stage1-scale and stage1_scale are the same key (ltfix.toml, [fit] set): leave one of them out",
         ),
         (
+            '[predict]\nhead = "ce"\n',
+            "unknown key 'head' (ltfix.toml, [predict]): HEAD_OR_EXPORT is given by place, and has no "
+            "option, key or variable",
+        ),
+        (
             '[evaluate]\nhead = "ce"\n',
             "unknown key 'head' (ltfix.toml, [evaluate]): HEAD is given by place, and has no option, key or "
             "variable",

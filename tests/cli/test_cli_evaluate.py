@@ -176,6 +176,9 @@ def test_the_start_of_a_head_is_found_in_the_cache_that_it_was_fitted_on(project
     code, _, err = finished(capsys, *argv)
     assert (code, "name the training cache first" in err) == (2, True)
     assert "(ltfix.toml, [evaluate] against)" in err
+    (project / "ltfix.toml").write_text('[evaluate]\ncache = "tset.npz"\n')
+    code, _, err = finished(capsys, "evaluate", "heads/grown")
+    assert (code, "(tset.npz, from ltfix.toml, [evaluate] cache)" in err) == (3, True), err
 
 
 def test_against_a_stage_1_that_is_not_there(project: Path, capsys):
@@ -333,6 +336,8 @@ def test_an_ending_of_no_format_is_refused_before_the_work(project: Path, capsys
     assert (code, out) == (2, "")
     assert "ltfix: error: .yaml is the ending of no format (--output f.yaml): known: .csv, .json, " in err
     assert not Path("f.yaml").exists()
+    err = finished(capsys, *argv, *more, "--output", "f.pdf")[2]
+    assert ("(--output f.pdf): --plot f.pdf draws it" in err) == (argv[0] != "predict")
     if argv[0] != "predict":
         code, out, err = finished(capsys, *argv, "--output", "gates.xml")
         assert (code, out) == (2, "")

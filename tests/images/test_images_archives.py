@@ -110,7 +110,7 @@ def test_other_files_are_told_and_hidden_ones_skipped(tmp_path: Path, photos: Pa
     archive = WRITERS[kind](tmp_path / f"a.{kind}", [*files_below(photos), *more])
     split = open_source(f"{kind}:{archive}").split("train")
     assert len(split) == 9
-    assert split.notes == ("1 files of train do not end as pictures do and are left out: 1 .txt",)
+    assert split.notes == ("1 file of train does not end as pictures do and is left out: 1 .txt",)
 
 
 @kinds

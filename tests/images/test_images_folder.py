@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,10 @@ def test_errors_name_the_folder(tmp_path: Path):
     photos = write_photos(tmp_path / "photos")
     with pytest.raises(InputError, match=r"class 'bee' is not among the 2 classes \(.*test/bee\)"):
         open_source(photos).split("test", ["Zebra", "ant"])
+    (photos / "new" / "notes").mkdir(parents=True)
+    shutil.copy(next(photos.glob("test/*/*")), photos / "new")
+    with pytest.raises(InputError, match=r"empty class folder \(.*new/notes\): .*unlabelled=True"):
+        open_source(photos / "new").split("train")
     (photos / "train" / "cow").mkdir()
     with pytest.raises(InputError, match=r"empty class folder \(.*train/cow\)"):
         open_source(photos).split("train")

@@ -24,7 +24,7 @@ def test_a_folder_at_any_depth(tmp_path: Path):
     assert list(split.samples) == ["a/deep/é 1.JPG", "a/z.png", "b.png"]
     assert (split.name, split.classes, split.labels.tolist()) == ("unlabelled", (), [0, 0, 0])
     assert split.open(0).size == (40, 32)
-    assert split.notes == ("1 files of new do not end as pictures do and are left out: 1 .txt",)
+    assert split.notes == ("1 file of new does not end as pictures do and is left out: 1 .txt",)
 
 
 def test_one_picture(tmp_path: Path):

@@ -223,7 +223,7 @@ def test_what_images_and_class_names_are_is_told(tmp_path: Path, tiny: dict[str,
     assert text.info["classes"] == ["10", "2", "3"] and "classes_order" not in text.info["data"]
     for part in (
         "in the order of text (10, 2, 3",
-        "1 files of train do not end",
+        "1 file of train does not end",
         "16-bit grey, times 255/65535",
     ):
         assert sum(part in note for note in told.notes) == 1
