@@ -76,7 +76,7 @@ is a file with a name.
 | 1 | a gate (`--fail-under`, `--max-drop`) was missed |
 | 2 | usage: an option, config key or method that does not exist or does not fit; output already there |
 | 3 | bad input: a file, image, cache, head or checkpoint that is missing or wrong; a fit that diverges |
-| 4 | the environment: no such device, out of memory, disk full, no permission |
+| 4 | the environment: no such device, out of memory, disk full, no permission, another process writes there |
 | 70 | a fault of ltfix itself: `--debug` shows the traceback, which belongs in a bug report |
 | 124 | of `timeout`, not of ltfix: the time was up (with `timeout --preserve-status` it is 143) |
 | 130, 143 | interrupted by Ctrl-C, by SIGTERM |

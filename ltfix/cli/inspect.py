@@ -105,7 +105,7 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     from ltfix.evaluation.formats import json_text
 
     places = ("features/*/", "heads/*.safetensors", "compare/*.safetensors", "runs/*/")
-    paths = [path for place in places for path in sorted(work.glob(place))]
+    paths = [p for place in places for p in sorted(work.glob(place)) if not p.name.startswith(".")]
     found = [_describe(path, True) if verify else _or_unread(path, LtfixError) for path in paths]
     kinds = [f"{folder}*.{kind}" for folder in ("features/", "") for kind in ("npz", "safetensors")]
     for path in sorted(path for kind in (*kinds, "exports/*") for path in work.glob(kind)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ltfix.errors import GateMissed, UsageError, nearest
+from ltfix.errors import GateMissed, InputError, UsageError, nearest
 from ltfix.evaluation.metrics import SCORES
 from ltfix.heads.head import BEFORE
 
@@ -65,7 +65,7 @@ def outcomes(gates: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> 
         heads: rows with ``name``, ``method`` and the gated scores as fractions.
 
     Raises:
-        UsageError: no tested class is of that shot.
+        InputError: no tested class is of that shot.
     """
     return [
         outcome(head, name, percent / 100) for head in held_rows(heads) for name, percent in gates.items()
@@ -76,12 +76,12 @@ def outcome(head: Mapping[str, Any], name: str, bar: float, where: str = "fail_u
     """One gate: whether a row's score is on the right side of ``bar``.
 
     Raises:
-        UsageError: there is no value: no tested class is of that shot. ``where`` asked for it.
+        InputError: there is no value: no tested class is of that shot. ``where`` asked for it.
     """
     value = head[name]
     if value is None:
         hint = "leave it out, or move the boundaries that many and few set"
-        raise UsageError(f"no tested class is {name}, so {name} cannot be held", where=where, hint=hint)
+        raise InputError(f"no tested class is {name}, so {name} cannot be held", where=where, hint=hint)
     passed = value <= bar + _ROUNDING if name in LOWER_IS_BETTER else value >= bar - _ROUNDING
     found = {"head": head["name"], "name": name, "bar": bar, "value": value, "passed": passed}
     return {**found, "seen": head.get("seen")}

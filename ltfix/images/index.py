@@ -75,10 +75,10 @@ class Indexes:
         return rows
 
     def keep(self) -> None:
-        """Write what was made."""
+        """Write what was made, where that can be: it saves time alone."""
         for name, index in self._made.items():
-            folder = self._folders[0]
-            with files.os_errors(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+            path = self._folders[0] / name
             content = {field.name: getattr(index, field.name) for field in dataclasses.fields(index)}
-            files.write_text(folder / name, files.to_json(content))
+            with contextlib.suppress(LtfixError), files.os_errors(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                files.write_text(path, files.to_json(content))

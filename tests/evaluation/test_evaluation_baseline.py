@@ -178,7 +178,7 @@ def test_a_score_that_nobody_can_have_here_is_refused(tmp_path: Path, test: Feat
     document["tested"] = {"few": "1"}  # by an older ltfix, or another hand
     last.write_text(json.dumps(document))
     without = cache_of(test.features[:200], test.labels[:200])
-    with pytest.raises(UsageError, match="no tested class is few, so few cannot be held") as err:
+    with pytest.raises(InputError, match="no tested class is few, so few cannot be held") as err:
         evaluate(head(), without, baseline=last, max_drop="few=1")
     assert err.value.where == "max_drop"
 

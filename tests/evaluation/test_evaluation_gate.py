@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ltfix.errors import GateMissed, UsageError
+from ltfix.errors import GateMissed, InputError, UsageError
 from ltfix.evaluation.gate import demand, missed, outcomes, parse_gates, told
 
 
@@ -76,6 +76,6 @@ def test_stage_1_is_gated_only_alone():
 
 
 def test_a_shot_without_a_class_cannot_be_gated():
-    with pytest.raises(UsageError, match="no tested class is few"):
+    with pytest.raises(InputError, match="no tested class is few"):
         outcomes({"few": 20}, [row("a"), row("b", few=None)])
     assert missed(outcomes({"all": 20}, [row("a", few=None)])) == []

@@ -47,6 +47,12 @@ def opened(spec: str, out: Path) -> Split:
     return split
 
 
+def test_a_place_that_takes_no_index_ends_nothing(server: Server, tmp_path: Path):
+    (tmp_path / FOLDER).write_text("in its place")
+    assert len(opened(SPECS[0].format(tmp_path), tmp_path)) == 9
+    assert (tmp_path / FOLDER).read_text() == "in its place"
+
+
 def reads(server: Server) -> int:
     """How often parts of files were asked for since the last time."""
     found, server.asked = sum(asked.startswith("GET") for asked in server.asked), []

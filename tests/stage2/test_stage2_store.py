@@ -12,7 +12,7 @@ from ltfix import files
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
-from ltfix.stage2.tuning.store import Finished, Store, digest
+from ltfix.stage2.tuning.store import FORMAT, Finished, Store, digest
 
 SETTINGS = {"caches": {"train": "a"}, "seed": 3}
 SCORES = {"all": 0.4, "many": 0.5, "medium": None, "few": None, "worst_class": 0.1}
@@ -92,9 +92,19 @@ def test_heads_of_others_stay(tmp_path: Path, head: Head):
     (tmp_path / "los-s0.json").write_text('{"format": "mine"}')
     with pytest.raises(UsageError, match=r"los-s0\.json"):
         Store(tmp_path).find("los-s0", SETTINGS)
-    (tmp_path / "los-s0.json").write_text("torn {")
-    with pytest.raises(UsageError, match=r"los-s0\.json"):
-        Store(tmp_path).find("los-s0", SETTINGS)
+
+
+@pytest.mark.parametrize("text", ["", "torn {", f'{{"format": "{FORMAT}"}}'])
+def test_what_is_torn_is_called_so_and_made_anew(tmp_path: Path, head: Head, text: str):
+    store, forced = Store(tmp_path), Store(tmp_path, overwrite=True)
+    store.save("ce-s0", SETTINGS, head, RUN)
+    for name in ("ce-s0.json", "ce-s0.safetensors"):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=rf"{name}\): overwrite=True makes it anew"):
+            store.find("ce-s0", SETTINGS)
+        assert forced.find("ce-s0", SETTINGS) is None
+        forced.save("ce-s0", SETTINGS, head, RUN)
+        assert store.find("ce-s0", SETTINGS) == RUN
 
 
 def test_a_head_that_was_replaced_by_hand_is_not_replaced_again(tmp_path: Path, head: Head):

@@ -27,15 +27,17 @@ from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.features.cache import FeatureCache
 from ltfix.filemap import release
 from ltfix.heads.head import Head, load_head
-from ltfix.records import record_of
+from ltfix.records import Record, record_of
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.methods.method import find_start
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import Values
+from ltfix.tensorfile import load_tensors
 
 FORMAT = "ltfix-compare-run/1"
 LEVELS, LEVELS_FORMAT = "budget.json", "ltfix-compare-budget/1"
 _ROWS = 4096
+_ANEW = "overwrite=True makes it anew, and keeps the rows that are whole"
 _NO_MATTER = ("device", "no_cache", "average")  # options that change no head that is kept
 # a head is the same beside others
 _SCORING = {"caches", "options", "test", "shots", "kept", "seed", "chosen"}
@@ -87,11 +89,12 @@ class Store:
 
         Raises:
             UsageError: a file of that name is there that no comparison wrote, or another finished head.
+            InputError: one of its files is torn.
         """
         if self.folder is None:
             return None
         record, head = _files(self.folder, name)
-        found = _read(record)
+        found = self._read(record)
         if found is None:
             self._refuse(record)
             self._refuse(head)
@@ -110,7 +113,7 @@ class Store:
             return
         for name, settings in wanted.items():
             record, head = _files(self.folder, name)
-            found = _read(record)
+            found = self._read(record)
             told = _apart(found.settings, settings) if found and found.scores and head.exists() else None
             if told is not None:
                 hint = "name another folder by folder=DIR, or overwrite=True replaces them"
@@ -122,6 +125,11 @@ class Store:
 
     def _refuse(self, path: Path) -> None:
         if path.exists() and not self.overwrite:
+            try:
+                _ = files.read_json(path) if path.suffix == ".json" else load_tensors(path)
+            except InputError as err:
+                what = err.what if "torn" in err.what else f"torn: {err.what}"
+                raise InputError(what, where=path, hint=_ANEW) from err
             hint = "name another folder, or overwrite=True replaces it"
             raise UsageError("already there, and not from a comparison", where=path, hint=hint)
 
@@ -131,7 +139,7 @@ class Store:
             return
         claim = {"format": FORMAT, "key": files.sha256_json(settings), "settings": settings}
         record, tensors = _files(self.folder, name)
-        replace = self.overwrite or _read(record) is not None
+        replace = self.overwrite or self._read(record) is not None
         try:
             files.write_json(record, claim, overwrite=replace)
             sha256 = head.save(tensors, overwrite=replace)
@@ -161,7 +169,17 @@ class Store:
         if found is None:
             self._refuse(path)
             return {}
-        return record_of(_Levels, found, path).levels
+        return (self._record(_Levels, found, path) or _Levels({})).levels
+
+    def _read(self, path: Path) -> _Kept | None:
+        """A record of this module, None where there is none or another's file; a damaged one: InputError."""
+        found = _ours(path, FORMAT)
+        return None if found is None else self._record(_Kept, found, path)
+
+    def _record(self, kind: type[Record], found: dict[str, Any], path: Path) -> Record | None:
+        with contextlib.suppress(*[InputError] if self.overwrite else []):
+            return record_of(kind, found, path, hint=_ANEW)
+        return None
 
     def head(self, name: str) -> Head:
         """The head of a finished run."""
@@ -244,12 +262,6 @@ class _Kept:
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Levels:
     levels: dict[str, Level]
-
-
-def _read(path: Path) -> _Kept | None:
-    """A record of this module, None where there is none or another's file; InputError of a damaged one."""
-    found = _ours(path, FORMAT)
-    return None if found is None else record_of(_Kept, found, path)
 
 
 def _ours(path: Path, form: str) -> dict[str, Any] | None:
