@@ -35,10 +35,8 @@ def read_tables(
     for title, value in content.items():
         name = title.replace("_", "-")
         if name not in (*COMMANDS, *SHARED_KEYS):
-            kind = "table" if isinstance(value, dict) else "key"
-            raise UsageError(
-                f"unknown {kind} {title!r}", where=file, hint=nearest(title, [*COMMANDS, *SHARED_KEYS])
-            )
+            kind, names = ("table", COMMANDS) if isinstance(value, dict) else ("key", SHARED_KEYS)
+            raise UsageError(f"unknown {kind} {title!r}", where=file, hint=nearest(title, names))
         if name in COMMANDS:
             values = _from_table(title, value, known if name == command else may_set(name), file)
             own |= values if name == command else {}

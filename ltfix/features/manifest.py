@@ -208,5 +208,5 @@ def _no_manifest(folder: Path) -> InputError:
     if (folder / SAMPLES).exists():
         return InputError("a feature cache whose manifest.json is gone", where=folder, hint=_ANEW)
     below = sorted(path.parent.name for path in folder.glob(f"*/{NAME}"))
-    inside = f"one of the folders in it? {', '.join(below[:5])}" if below else None
+    inside = f"did you mean {', '.join(str(folder / name) for name in below[:5])}?" if below else None
     return InputError("not a feature cache: it has no manifest.json", where=folder, hint=inside)

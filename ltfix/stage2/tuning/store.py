@@ -94,7 +94,7 @@ class Store:
         if self.folder is None:
             return None
         record, head = _files(self.folder, name)
-        found = self._read(record)
+        found = self._record(_Kept, record, FORMAT)
         if found is None:
             self._refuse(record)
             self._refuse(head)
@@ -113,7 +113,7 @@ class Store:
             return
         for name, settings in wanted.items():
             record, head = _files(self.folder, name)
-            found = self._read(record)
+            found = self._record(_Kept, record, FORMAT)
             told = _apart(found.settings, settings) if found and found.scores and head.exists() else None
             if told is not None:
                 hint = "name another folder by folder=DIR, or overwrite=True replaces them"
@@ -139,7 +139,7 @@ class Store:
             return
         claim = {"format": FORMAT, "key": files.sha256_json(settings), "settings": settings}
         record, tensors = _files(self.folder, name)
-        replace = self.overwrite or self._read(record) is not None
+        replace = self.overwrite or self._record(_Kept, record, FORMAT) is not None
         try:
             files.write_json(record, claim, overwrite=replace)
             sha256 = head.save(tensors, overwrite=replace)
@@ -165,20 +165,16 @@ class Store:
         path = (self.folder or Path()) / LEVELS
         if self.folder is None or not path.exists():
             return {}
-        found = _ours(path, LEVELS_FORMAT)
+        found = self._record(_Levels, path, LEVELS_FORMAT)
         if found is None:
             self._refuse(path)
-            return {}
-        return (self._record(_Levels, found, path) or _Levels({})).levels
+        return {} if found is None else found.levels
 
-    def _read(self, path: Path) -> _Kept | None:
+    def _record(self, kind: type[Record], path: Path, form: str) -> Record | None:
         """A record of this module, None where there is none or another's file; a damaged one: InputError."""
-        found = _ours(path, FORMAT)
-        return None if found is None else self._record(_Kept, found, path)
-
-    def _record(self, kind: type[Record], found: dict[str, Any], path: Path) -> Record | None:
+        found = _ours(path, form)
         with contextlib.suppress(*[InputError] if self.overwrite else []):
-            return record_of(kind, found, path, hint=_ANEW)
+            return None if found is None else record_of(kind, found, path, hint=_ANEW)
         return None
 
     def head(self, name: str) -> Head:
