@@ -123,7 +123,7 @@ def collect(
         hint = "give a head that `ltfix fit` wrote, or a training cache with its classifier"
         raise InputError(what, where=cache.path, hint=hint)
     counts = _counts(caches, rows, cache)
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.is_start):  # of a head that was named, before its start
         check_fit(row, cache, len(counts))
     _check_names(rows, [cache, *caches])
     return rows, counts
