@@ -46,7 +46,6 @@ def calibrate(
     trained on are too easy, and those that a result is measured on are not to be used.
     """
     from ltfix.errors import UsageError
-    from ltfix.features.provenance import demand_alike
     from ltfix.heads.head import load_head
 
     if console.is_stdout(out):
@@ -59,9 +58,7 @@ def calibrate(
     more = "" if val or usual(work, "val") else _without_validation(head, place, by, work)
     held = locate(val, work, "val", f"--val CACHE{more}", names)
     opened = load_head(head)
-    for line in demand_alike(opened, held, head):
-        console.note(line)
-    found = ltfix.calibrate(opened, held, by, many=many, few=few)
+    found = ltfix.calibrate(opened, held, by, many=many, few=few, progress=console.progress())
     found.save(place, overwrite=overwrite)
     if format == "json":
         written([place])

@@ -69,7 +69,7 @@ def open_given(path: HeadOrPath) -> Head | FeatureCache:
 
 def heads_in(item: HeadOrPath) -> Sequence[HeadOrPath]:
     """The heads of a folder that is no cache, as `compare` keeps them, by name; of anything else none."""
-    if not isinstance(item, str | Path) or not Path(item).is_dir() or is_cache(Path(item)):
+    if not item or not isinstance(item, str | Path) or not Path(item).is_dir() or is_cache(Path(item)):
         return []
     return sorted(Path(item).glob("*.safetensors"), key=lambda path: path.stem)
 
@@ -103,7 +103,7 @@ def collect(
 
     Raises:
         InputError: nothing to evaluate; unknown or contradicting counts; a head that differs from the
-            cache in D, K or class names.
+            cache in class names.
     """
     cache.demand_labels()
     opened, _ = open_together(heads, cache)
@@ -123,8 +123,6 @@ def collect(
         hint = "give a head that `ltfix fit` wrote, or a training cache with its classifier"
         raise InputError(what, where=cache.path, hint=hint)
     counts = _counts(caches, rows, cache)
-    for row in sorted(rows, key=lambda row: row.is_start):  # of a head that was named, before its start
-        check_fit(row, cache, len(counts))
     _check_names(rows, [cache, *caches])
     return rows, counts
 

@@ -130,10 +130,12 @@ class Evaluation:
         rows, counts = collect(given, opened)
         names = class_names(rows, opened)
         test = TestSet(opened, group(counts, many, few), names, **more)
-        told = [
-            demand_alike(it, opened, it.path or it.name if isinstance(it, Head) else it.path)
+        named_first = sorted(rows, key=lambda row: row.is_start)  # of a head that was named, before its start
+        told = [check_fit(row, opened, len(counts)) for row in named_first]
+        told += [
+            demand_alike(it, opened, it.path)
             for it in given
-            if isinstance(it, Head) or it.head or it.kept_probe()  # else it gives its counts alone
+            if isinstance(it, FeatureCache) and (it.head or it.kept_probe())  # else it gives its counts alone
         ]
         began = any(row.is_start or row.name in (STAGE1, PROBE) for row in rows)
         no_start = "" if began else _no_start(given)
@@ -150,10 +152,11 @@ class Evaluation:
             {**row.to_dict(), **kind.measure(row.head, test), "seen": how}
             for row, how in zip(rows, seen, strict=True)
         ]
-        about = {"tested": test.tested_classes, **kind.about(test)}
+        about, otherwise = {"tested": test.tested_classes, **kind.about(test)}, self.otherwise
         progress.advance(cache.n * len([row for row in rows if not test.counted(row.head)]))
         if against is not None:
-            baseline = _baseline(against, rows, test, self.no_start)
+            baseline = _baseline(against, rows, self.no_start)
+            otherwise += check_fit(baseline, cache, test.n_classes)
             told = {"level": LEVEL, "resamples": RESAMPLES, "seed": test.seed}
             about["against"] = {**baseline.to_dict(), **told}
             for entry, row in zip(found, rows, strict=True):
@@ -162,7 +165,7 @@ class Evaluation:
             found, about["gates"] = bars.hold(found, rows, test)
         unpaired = sorted({gate["unpaired"] for gate in about.get("gates", ()) if gate.get("unpaired")})
         progress.finish()
-        notes = [*self.otherwise, *self.other_counts]
+        notes = [*dict.fromkeys(otherwise), *self.other_counts]
         notes += [f"No row of stage 1: {self.no_start}."] if self.no_start else []
         for how in ("fitted", "chosen"):
             named = [row.name for row, its in zip(rows, seen, strict=True) if its == how]
@@ -231,7 +234,7 @@ def _no_start(given: Sequence[Head | FeatureCache]) -> str:
     return f"{named[0].path} has {kept}{import_it}"
 
 
-def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet, no_start: str) -> NamedHead:
+def _baseline(against: HeadOrPath, rows: list[NamedHead], no_start: str) -> NamedHead:
     """The head to compare with: a row by its name, or one more head."""
     for row in rows:
         if against is row.head or (isinstance(against, str | Path) and str(against) in (row.name, row.path)):
@@ -249,9 +252,7 @@ def _baseline(against: HeadOrPath, rows: list[NamedHead], test: TestSet, no_star
     head = opened.head if isinstance(opened, FeatureCache) else opened
     if head is None:
         raise UsageError("the cache to compare with has no stage-1 classifier", where=against)
-    baseline = NamedHead(head.name, head)
-    check_fit(baseline, test.cache, test.n_classes)
-    return baseline
+    return NamedHead(head.name, head)
 
 
 def _difference(row: NamedHead, baseline: NamedHead, test: TestSet) -> dict[str, Any] | None:

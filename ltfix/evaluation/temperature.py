@@ -21,6 +21,7 @@ from ltfix.evaluation.scores import LogitBlocks, logit_blocks
 from ltfix.evaluation.shots import FEW, MANY, SHOTS, group
 from ltfix.features.read import CacheLike, open_cache
 from ltfix.heads.head import Head, load_head
+from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 
 BY = "negative log-likelihood, every class alike"
@@ -42,6 +43,7 @@ def calibrate(
     *,
     many: int = MANY,
     few: int = FEW,
+    progress: Progress | bool = SILENT,
 ) -> Head:
     """The head with the temperature that validation samples ask for; one that it had is replaced.
 
@@ -58,6 +60,7 @@ def calibrate(
         by: "one" temperature, which leaves predictions as they are, or one for the classes of each of the
             "shots" by the head's training counts, which may change them.
         many, few: the boundaries of the shots.
+        progress: told where the pictures were prepared otherwise; True shows it.
 
     Returns:
         The head; ``meta["calibration"]`` says on what, and what it changed.
@@ -71,7 +74,8 @@ def calibrate(
     head = head if isinstance(head, Head) else load_head(head)
     val = open_cache(val, head.classes or ())
     val.demand_labels()
-    check_fit(NamedHead(head.name, head), val, head.n_classes)
+    for line in check_fit(NamedHead(head.name, head), val, head.n_classes):
+        listener(progress).note(line)
     if val.identity == head.meta.get("cache"):
         what = "the head was fitted on these samples, which are too easy for it"
         raise InputError(what, where=val.path, hint="calibrate on samples that it has not seen")

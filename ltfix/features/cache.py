@@ -294,4 +294,5 @@ def _check_labels(path: Path, labels: np.ndarray, n_classes: int) -> None:
     for bad, what in ((labels < 0, "is negative"), (labels >= n_classes, f"is not below K = {n_classes}")):
         if bad.any():
             told = f"label {int(labels[bad][0])} of row {int(bad.argmax())} {what}"
-            raise InputError(told, where=path, hint="K is that of its class names, manifest or classifier")
+            hint = "labels count from 0, and K is that of its class names, manifest or classifier"
+            raise InputError(told, where=path, hint=hint)

@@ -121,8 +121,8 @@ def number_labels(
     digits = len(whole) == len(names)
     if known is None or not len(known):
         if digits:
-            found = np.array(whole, np.float64).clip(-1, MOST_CLASSES).astype(np.int64)[rows]
-            k = max(int(found.max(initial=-1)) + 1, least)
+            found = np.array([min(max(n, -1), MOST_CLASSES) for n in whole], np.int64)[rows]
+            k = least or int(found.max(initial=-1)) + 1
             return found, counted(k) if known is None and k <= MOST_CLASSES else None
         if known is None:
             return rows, tuple(names)

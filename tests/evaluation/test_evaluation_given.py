@@ -10,6 +10,7 @@ from evaluation_samples import COUNTS, cache_of, head_of, noisy, write_cache
 import ltfix
 from ltfix.errors import InputError
 from ltfix.evaluation.given import class_names, collect, is_same, open_together
+from ltfix.evaluation.measure import Evaluation
 from ltfix.features.read import open_cache
 from ltfix.heads.head import load_head
 
@@ -163,7 +164,7 @@ def test_a_test_cache_may_hold_fewer_classes():
 def test_what_does_not_fit_is_an_input_error(head, message: str):
     cache, _ = noisy()
     with pytest.raises(InputError, match=message):
-        collect(head, cache)
+        Evaluation.of(head, cache)
 
 
 def test_contradicting_counts_are_named():
@@ -188,6 +189,16 @@ def test_neither_head_nor_cache(tmp_path: Path):
     for path in ("x.safetensors", "absent.safetensors"):
         with pytest.raises(InputError, match=path):
             collect(tmp_path / path, cache)
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    cache, head = noisy(counts=COUNTS)
+    head.save("ce.safetensors")
+    assert [row["name"] for row in ltfix.evaluate(".", cache).heads] == ["ce"]
+    for heads, test in (("", cache), (["", head], cache), (head, "")):
+        with pytest.raises(InputError, match="the path is empty"):
+            ltfix.evaluate(heads, test)
 
 
 def test_what_is_scored_is_no_training_cache(tmp_path: Path):

@@ -194,3 +194,17 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         (tmp_path / "c" / name).unlink()
         (tmp_path / "c" / name).write_bytes(kept)
     assert open_cache(tmp_path / "c").n == cache.n
+
+
+def test_text_that_counts_from_one_beside_a_classifier(tmp_path: Path) -> None:
+    stage1 = {"head.weight": np.eye(3, 4, dtype=np.float32)}
+    np.savez(tmp_path / "x.npz", features=FEATURES, labels=(LABELS + 1).astype(str), **stage1)
+    with pytest.raises(
+        InputError, match=r"label 3 of row 2 is not below K = 3 .*labels count from 0, and K is"
+    ):
+        open_cache(tmp_path / "x.npz")
+
+
+def test_a_label_of_more_digits_than_a_float_has() -> None:
+    with pytest.raises(InputError, match="label 10000000 of row 0"):
+        open_cache((FEATURES[:2], ["9" * 400, "1"]))

@@ -106,6 +106,21 @@ def test_a_head_told_by_its_training_cache_alone(project: Path):
         ltfix.fit("other", "ce", init="heads/ci.safetensors")
 
 
+def test_python_tells_it_of_a_calibration_and_of_the_head_compared_with(project: Path, capsys):
+    head = Path("heads/ci.safetensors")
+    mine = make_head(method="mine", counts=ltfix.open_cache("features/train").counts)
+    for against in (head, ltfix.load_head(head)):
+        notes = ltfix.evaluate(mine, "small", against=against).notes
+        assert [NOTE in note for note in notes].count(True) == 1
+    assert sum(NOTE in note for note in ltfix.evaluate(head, "small", against="ci").notes) == 1
+    with pytest.raises(InputError, match=WEIGHTS):
+        ltfix.evaluate(mine, "other", against=head)
+    ltfix.calibrate(head, "small")
+    assert NOTE not in capsys.readouterr().err
+    ltfix.calibrate(head, "small", progress=True)
+    assert NOTE in " ".join(capsys.readouterr().err.split())
+
+
 def test_gates_tell_it_too(project: Path, capsys: pytest.CaptureFixture[str]):
     argv = ["evaluate", "heads/ci.safetensors", "--cache", "small", "--fail-under", "few=0", "--few", "100"]
     for form in ("json", "github", "junit"):

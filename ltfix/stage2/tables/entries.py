@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ltfix.errors import Unused, UsageError
+from ltfix.errors import LtfixError, Unused, UsageError
 from ltfix.evaluation.shots import SHOTS
 from ltfix.stage2.methods.naming import TUNED, head_name
 from ltfix.stage2.methods.options import refuse_options
@@ -103,7 +105,17 @@ def _method(name: Method | str, row: Sequence[str], before: str) -> Method:
     try:
         return find_method(name, "methods")
     except UsageError as err:
-        if not before or row[1:]:
+        meant = f"{before.rpartition('=')[0]}={name}"
+        if not before or len(row) != 1 or not _goes_on(row[0], meant):
             raise
-        hint = f"another value? Write {before},{before.rpartition('=')[0]}={name}"
+        hint = f"another value? Write {before},{meant}"
         raise UsageError(err.what, where="methods", hint=hint) from err
+
+
+def _goes_on(word: str, row: str) -> bool:
+    """Whether a word may be meant as another value: it is a number, or there is the row with it."""
+    with contextlib.suppress(ValueError):
+        return math.isfinite(float(word))
+    with contextlib.suppress(LtfixError):
+        return bool(entries([row], {}, tune=False))
+    return False
