@@ -25,7 +25,7 @@ DEPTHS = "depths"  # in ``preprocess``: how images of more than 8 bits were scal
 JOINED = "joined"  # the ``kind`` of a source that is several caches
 _OF_SOURCE = ("kind", "root", "split", "digest", "columns")  # all else there was asked for
 _MAY_LACK = ("columns", "shard_rows")
-_ANEW = "restore it, or make the cache anew: `ltfix.extract(..., overwrite=True)`"
+_ANEW = "restore it, or make the cache anew: `ltfix.extract(..., split={!r}, overwrite=True)`"
 _SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors", re.ASCII)
 
 
@@ -199,14 +199,16 @@ def _read(kind: type[Record], path: Path, format: str | None = None) -> Record:
     try:
         return read_record(kind, path, format)
     except InputError as err:
-        raise InputError(err.what, where=err.where, hint=err.hint or _ANEW) from err
+        raise InputError(err.what, where=err.where, hint=err.hint or _ANEW.format(path.parent.name)) from err
 
 
 def _no_manifest(folder: Path) -> InputError:
     if (folder / PARTIAL).exists():
         return InputError("an unfinished feature cache", where=folder, hint=read_partial(folder).next)
     if (folder / SAMPLES).exists():
-        return InputError("a feature cache whose manifest.json is gone", where=folder, hint=_ANEW)
+        return InputError(
+            "a feature cache whose manifest.json is gone", where=folder, hint=_ANEW.format(folder.name)
+        )
     below = sorted(path.parent.name for path in folder.glob(f"*/{NAME}"))
     inside = f"did you mean {', '.join(str(folder / name) for name in below[:5])}?" if below else None
     return InputError("not a feature cache: it has no manifest.json", where=folder, hint=inside)

@@ -157,7 +157,8 @@ class TestOverwrite:
         ):
             CacheWriter(tmp_path / "c", make_plan())
         with pytest.raises(
-            InputError, match=r"whose manifest.json is gone .*anew: `ltfix.extract\(\.\.\., overwrite=True\)`"
+            InputError,
+            match=r"whose manifest.json is gone .*anew: `ltfix.extract\(\.\.\., split=.*, overwrite=True\)`",
         ):
             describe(tmp_path / "c")
         CacheWriter(tmp_path / "c", make_plan(), overwrite=True)
