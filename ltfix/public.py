@@ -68,5 +68,13 @@ def _check(name: str, value: Any, annotation: Any) -> None:
     plain = all(isinstance(k, type) and k is not Any and not getattr(k, "_is_protocol", False) for k in kinds)
     if plain and not isinstance(value, tuple(_WIDER.get(kind, kind) for kind in kinds)):
         wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-        hint = _PAIR if tuple in kinds else None
+        hint = a_loss(value) if name.startswith("method") else _PAIR if tuple in kinds else None
         raise UsageError(f"{name} must be {wanted}, found {cut(value)}", where=name, hint=hint)
+
+
+def a_loss(value: Any) -> str | None:
+    """How a function may be meant that was given in a method's place; None of anything else."""
+    called = getattr(value, "__name__", "LOSS")
+    return (
+        f"a function is a loss: ltfix.Method(NAME, …, loss={called}) is a method" if callable(value) else None
+    )

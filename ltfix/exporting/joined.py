@@ -19,6 +19,7 @@ from ltfix.errors import EnvironmentFault, UsageError
 from ltfix.exporting.request import EVERY_HEAD
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
+from ltfix.heads.transform import transformed_logits
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +83,8 @@ class FeatureClassifier(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """[B, D] -> [B, K], [B, K]."""
         arrays: dict[str, Any] = {name: self.get_buffer(name) for name in self.head.arrays}
-        own = {name: arrays.pop(name) for name in self.head.tensors}
-        logits: Tensor = dataclasses.replace(self.head, **arrays, tensors=own).logits(features)
+        given = features.float(), self.head.transform, arrays
+        logits: Tensor = transformed_logits(*given, lambda tensor: tensor, torch.exp)
         return logits, logits.softmax(-1)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ltfix import files, notebook
 from ltfix.errors import InputError
+from ltfix.heads.arrays import demand_shapes, single, tensors_of
 from ltfix.heads.transform import transformed_logits
 from ltfix.heads.vectors import NORM_FLOOR, numpy_of
 from ltfix.public import public
@@ -27,17 +28,6 @@ INIT = "init"  # of a head that a fit was told to begin with
 BEFORE = frozenset({STAGE1, PROBE, INIT})
 """The methods of classifiers that a repair begins with."""
 _MAKE = "`ltfix fit` writes heads; in Python ltfix.Head(weight, bias).save(FILE) makes one of arrays"
-_TRANSFORMS: dict[str, dict[str, str]] = {  # the tensors of each kind, and their axes
-    "l2": {},
-    "capsule": {},
-    "center+l2": {"center": "D"},
-    "standardize+l2": {"center": "D", "spread": "D"},
-    "disalign": {"confidence_weight": "D", "confidence_bias": "", "logit_scale": "K", "logit_bias": "K"},
-}
-_AXES = {"weight": "KD", "bias": "K", "temperature": "K"}
-_AXES |= {name: axes for own in _TRANSFORMS.values() for name, axes in own.items()}
-CLASS_ARRAYS = {name for name, axes in _AXES.items() if axes.startswith("K")}
-"""The arrays of a head that have a row or a number for each class."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,7 +42,7 @@ class Head:
     'owl'
 
     Attributes:
-        weight, bias: [K, D] and [K] float32.
+        weight, bias: [K, D] and [K] float32; given as lists or torch tensors they are copied.
         method: the method that made it; "stage-1" for the classifier that came with a backbone, "probe" for
             what stands in for it, "" where it is not known yet.
         classes, counts: the K class names and [K] int64 training samples of each; None where unknown.
@@ -66,6 +56,9 @@ class Head:
         meta: the rest of the file's metadata: values and where they came from, seed, selection, versions.
         path: the file it was read from.
         label: what :meth:`named` called it, in place of its file or method.
+
+    Raises:
+        InputError: the shapes do not fit each other.
     """
 
     weight: np.ndarray
@@ -79,6 +72,15 @@ class Head:
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     path: Path | None = None
     label: str = ""
+
+    def __post_init__(self) -> None:
+        """Take lists and tensors as arrays; refuse those that do not fit each other (InputError)."""
+        for name in ("weight", "bias", "counts", "temperature"):
+            if (given := getattr(self, name)) is not None and not isinstance(given, np.ndarray):
+                object.__setattr__(self, name, np.array(numpy_of(given)))
+        if self.classes is not None and not isinstance(self.classes, tuple):
+            object.__setattr__(self, "classes", tuple(map(str, self.classes)))
+        demand_shapes(self.arrays, self.counts, self.classes, self.path or self.label or "Head")
 
     @property
     def n_classes(self) -> int:
@@ -174,7 +176,7 @@ class Head:
 
         Raises:
             UsageError, EnvironmentFault: something is there unasked, or it cannot be written.
-            InputError: a value is not finite, or the shapes do not fit each other; nothing is written.
+            InputError: a value is not finite; nothing is written.
         """
         data = self.pack(path)
         files.write_bytes(path, data, overwrite=overwrite)
@@ -239,19 +241,19 @@ def load_head(path: Path | str) -> Head:
 def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path | None) -> Head:
     """A head of checked tensors ``weight``, ``bias``, … and its metadata; errors as :func:`load_head`."""
     said = record_of(_Said, meta, path, CALIBRATED)
-    own = {} if said.transform is None else _tensors_of(said.transform.kind, tensors, path)
-    weight = _single(tensors["weight"], "weight", path)
+    own = {} if said.transform is None else tensors_of(said.transform.kind, tensors, path)
+    weight = single(tensors["weight"], "weight", path)
     bias, temperature = tensors.get("bias", np.zeros(weight.shape[:1])), tensors.get("temperature")
     known = {"format", *(field.name for field in dataclasses.fields(_Said))}
     head = Head(
         weight=weight,
-        bias=_single(bias, "bias", path),
+        bias=single(bias, "bias", path),
         method=said.method,
         classes=said.classes,
         counts=None if said.counts is None else np.asarray(said.counts, np.int64),
         transform=meta.get("transform"),
-        tensors={name: _single(value, name, path) for name, value in own.items()},
-        temperature=None if temperature is None else _single(temperature, "temperature", path),
+        tensors={name: single(value, name, path) for name, value in own.items()},
+        temperature=None if temperature is None else single(temperature, "temperature", path),
         meta={key: value for key, value in meta.items() if key not in known},
         path=path,
     )
@@ -259,35 +261,8 @@ def head_of(tensors: Mapping[str, np.ndarray], meta: dict[str, Any], path: Path 
     return head
 
 
-def _single(value: np.ndarray, name: str, where: object) -> np.ndarray:
-    """A float32 copy in memory (torch takes no read-only array)."""
-    if value.dtype.kind != "f":
-        raise InputError(f"{name} is {value.dtype}, expected float32", where=where)
-    with np.errstate(over="ignore"):  # becomes Inf, which is refused
-        return np.array(value, np.float32)
-
-
-def _tensors_of(kind: str, tensors: Mapping[str, np.ndarray], where: object) -> dict[str, np.ndarray]:
-    """The arrays that belong to a kind of transform."""
-    if kind not in _TRANSFORMS:
-        raise InputError(f"unknown transform {kind!r}", where=where, hint="made by a newer ltfix?")
-    missing = [name for name in _TRANSFORMS[kind] if name not in tensors]
-    if missing:
-        raise InputError(f"its transform {kind!r} lacks {', '.join(missing)}", where=where)
-    return {name: tensors[name] for name in _TRANSFORMS[kind]}
-
-
 def _check(head: Head, where: object) -> None:
-    """An InputError names the array that does not fit the others, or has a value that is not finite."""
-    if head.weight.ndim != 2 or 0 in head.weight.shape:
-        raise InputError(f"weight must be [K, D], found {list(head.weight.shape)}", where=where)
-    k, dim = head.weight.shape
-    known = {"counts": head.counts, "classes": head.classes, **head.arrays}
-    for name, found in ((name, np.shape(value)) for name, value in known.items() if value is not None):
-        expected = [k if axis == "K" else dim for axis in _AXES.get(name, "K")]
-        if list(found) != expected:
-            told = f"{name} must be {expected} for a weight of {[k, dim]}, found {list(found)}"
-            raise InputError(told, where=where)
+    """An InputError names the array that has a value that is not finite, or that no head can have."""
     for name, value in head.arrays.items():
         if not np.isfinite(value).all():
             raise InputError(f"{name} holds values that are not finite", where=where)
@@ -295,5 +270,5 @@ def _check(head: Head, where: object) -> None:
         if not (np.asarray(head.arrays.get(name, 1.0)) > 0).all():
             raise InputError(f"{name} holds values that are not positive", where=where)
     groups = 1 if head.transform is None else record_of(_Transform, dict(head.transform), where).groups
-    if dim % groups:
-        raise InputError(f"D = {dim} does not divide into groups = {groups}", where=where)
+    if head.dim % groups:
+        raise InputError(f"D = {head.dim} does not divide into groups = {groups}", where=where)

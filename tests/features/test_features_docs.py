@@ -14,7 +14,8 @@ from caches import make_head, make_plan, write_cache
 from ltfix.features.manifest import Manifest, read_partial
 from ltfix.features.read import open_cache
 from ltfix.features.store import CacheWriter
-from ltfix.heads.head import _TRANSFORMS, load_head
+from ltfix.heads.arrays import TRANSFORMS
+from ltfix.heads.head import load_head
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 CACHE, HEAD = (PAGE.split(f"\n## {name}\n")[1].split("\n## ")[0] for name in ("Feature cache", "Head"))
@@ -47,8 +48,8 @@ def test_every_key_of_the_manifest_is_described() -> None:
 
 def test_every_part_of_a_head_is_described() -> None:
     kinds = set(re.findall(r'"kind": "([^"]+)"', HEAD))
-    assert kinds == set(_TRANSFORMS)
-    tensors = {name for names in _TRANSFORMS.values() for name in names}
+    assert kinds == set(TRANSFORMS)
+    tensors = {name for names in TRANSFORMS.values() for name in names}
     assert {"weight", "bias"} | tensors | set(make_head().metadata()) <= rows(HEAD)
 
 

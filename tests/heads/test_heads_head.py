@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from scipy.special import expit
 
+import ltfix
 from ltfix import files
 from ltfix.errors import InputError
 from ltfix.heads.head import Head, load_head
@@ -217,9 +218,6 @@ class TestFile:
         [
             ({"weight": np.full((3, 4), np.nan)}, "weight holds values that are not finite"),
             ({"bias": np.array([0, np.inf, 0])}, "bias holds values that are not finite"),
-            ({"bias": np.zeros(4)}, r"bias must be \[3\] for a weight of \[3, 4\], found \[4\]"),
-            ({"counts": np.array([1, 2])}, r"counts must be \[3\]"),
-            ({"classes": ("a",)}, r"classes must be \[3\]"),
             ({"transform": {"kind": "l2", "groups": 3}}, "D = 4 does not divide into groups = 3"),
         ],
     )
@@ -227,6 +225,35 @@ class TestFile:
         with pytest.raises(InputError, match=f"{fragment}.*h.safetensors"):
             make_head(**changes).save(tmp_path / "h.safetensors")
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragment"),
+    [
+        ({"bias": np.zeros(4)}, r"bias must be \[3\] for a weight of \[3, 4\], found \[4\] \(mine\)"),
+        ({"bias": None}, r"bias must be \[3\]"),
+        ({"weight": [1.0, 2.0]}, r"weight must be \[K, D\], found \[2\]"),
+        ({"counts": [1, 2]}, r"counts must be \[3\]"),
+        ({"classes": ["a"]}, r"classes must be \[3\]"),
+    ],
+)
+def test_arrays_that_do_not_fit_make_no_head(changes: dict[str, Any], fragment: str):
+    with pytest.raises(InputError, match=fragment):
+        make_head(label="mine", **changes)
+
+
+def test_tensors_and_lists_make_a_head():
+    layer = torch.nn.Linear(4, 3)
+    head = Head(layer.weight, layer.bias, classes=["a", "b", "c"], counts=[5, 3, 1])
+    listed = Head(layer.weight.tolist(), layer.bias.tolist(), temperature=[1, 1, 1])
+    kept = head.weight.copy()
+    with torch.no_grad():
+        layer.weight += 1  # training goes on; the head is what the layer was
+    np.testing.assert_array_equal(head.weight, kept)
+    x = array(2, 4)
+    np.testing.assert_allclose(listed.logits(x), head.logits(x), atol=1e-6)
+    assert head.predict(x, names=True).shape == (2,)
+    assert ltfix.evaluate([head], (x, ["a", "b"])).heads[0]["name"] == "head"
 
 
 VALID = {"format": "ltfix-head/1", "method": "ce", "classes": None, "counts": None, "transform": None}

@@ -294,6 +294,14 @@ def test_the_row_of_the_start_is_the_probe_where_that_is_asked_for(pair):
         compare(*pair, ["ncm"], seeds=1, init="probe", against="stage-1")
 
 
+@pytest.mark.parametrize("asked", ["stage-1", "my start", "init"])
+def test_a_head_of_ones_own_is_tested_against_by_its_name(pair, asked: str):
+    mine = ltfix.Head(pair[0].head.weight, pair[0].head.bias, "stage-1").named("my start")
+    found = compare(*pair, ["tau-norm"], seeds=1, init=mine, against=asked)
+    assert found.about["against"] == "init"
+    assert {row["name"]: row["against"] is None for row in found.rows} == {"init": True, "tau-norm": False}
+
+
 def test_nothing_is_averaged_in_a_table(pair):
     with pytest.raises(Unused, match="method auto alone averages"):
         compare(*pair, ["ncm"], seeds=1, average=False)

@@ -240,6 +240,19 @@ def test_a_value_of_a_loss_is_called_as_no_other():
         ltfix.fit(XY, "ce", loss=bad)
 
 
+def test_a_value_of_a_loss_may_be_called_as_the_post_hoc_steps():
+    def mine(z: Tensor, y: Tensor, tau: float = 1.0) -> Tensor:
+        return F.cross_entropy(z * tau, y)
+
+    joined = Method("mine", "", "us", loss=mine, sampler="class-aware", posthoc="tau-norm")
+    one = ltfix.fit(XY, joined, epochs=1, tau=2.0, posthoc_tau=0.5)
+    other = ltfix.fit(
+        XY, "ce", loss=mine, sampler="class-aware", posthoc="tau-norm", epochs=1, tau=2.0, posthoc_tau=0.5
+    )
+    assert np.array_equal(one.weight, other.weight)
+    assert one.meta["values"]["posthoc_tau"]["value"] == 0.5
+
+
 def test_a_loss_in_a_comparison(my: Path):
     rows = ["ce:loss=my.py:balanced:epochs=2", "ce:loss=balanced-softmax:epochs=2"]
     found = {row["name"]: row["all"] for row in ltfix.compare(XY, XY, rows, seeds=1).rows}

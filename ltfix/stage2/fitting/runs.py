@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ltfix.compute import Compute
-from ltfix.heads.head import CLASS_ARRAYS, Head
+from ltfix.heads.arrays import CLASS_ARRAYS
+from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.layers.parametrisation import Parametrisation
 from ltfix.stage2.loop import engine

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from ltfix.errors import UsageError, nearest
+from ltfix.errors import UsageError, cut, nearest
 from ltfix.stage2.methods.catalog import PARTS, POSTHOC, SAMPLERS, STARTS, TRAINING
 from ltfix.stage2.methods.own import own_loss
-from ltfix.stage2.methods.parts import Part, Setting, Value, clash, holds
+from ltfix.stage2.methods.parts import Part, Setting, Value, clash, holds, points_of
 
 NOTHING: Setting = {}
 _Held = TypeVar("_Held", Part, "Part | None")
@@ -203,6 +203,9 @@ class Method:
 
     def tested(self) -> Method:
         """The method, once it is seen that its parts go together and take its values (else UsageError)."""
+        for field in ("defaults", "instead", "grid"):
+            if not isinstance(given := getattr(self, field), Mapping):
+                raise UsageError(f"method {self.name}: {field} is {cut(given)}", hint="a dict, value by name")
         why = self._apart()
         if why is not None:
             raise UsageError(f"method {self.name}: {why}")
@@ -211,7 +214,8 @@ class Method:
             name, _, word = condition.partition("=")
             if name not in spec or word not in spec[name].choices:
                 raise UsageError(f"method {self.name}: no value is ever {condition}")
-        tried = [(name, value) for name, values in self.grid.items() for value in values]
+        where = f"the grid of method {self.name}"
+        tried = [(name, value) for name, at in self.grid.items() for value in points_of(name, at, where)]
         given = [pair for defaults in (self.defaults, *self.instead.values()) for pair in defaults.items()]
         for name, value in given + tried:
             if name not in spec:

@@ -115,6 +115,13 @@ def offer(name: str, known: Iterable[str]) -> str:
     return f"in Python {IN_PYTHON[name]}" if name in IN_PYTHON else nearest(name, known)
 
 
+def points_of(name: str, given: Any, where: str) -> list[Any]:
+    """The numbers or words that a value is to be tried at (UsageError: it is no list of them)."""
+    if isinstance(given, str) or not hasattr(given, "__len__"):
+        raise UsageError(f"{name} is {cut(given)}", where=where, hint="a list: [0.5, 0.9]")
+    return list(given)
+
+
 def lay_over(spec: Mapping[str, Value], given: Setting, whose: str) -> dict[str, Any]:
     """The defaults, with what is given in their place; text is read as the default's kind.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ltfix.errors import UsageError, nearest
+from ltfix.errors import UsageError, cut, nearest
+from ltfix.public import a_loss
 from ltfix.stage2.methods.entries import METHODS
 from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.own import from_file
@@ -35,7 +36,10 @@ def find_method(name: Method | str, where: str = "method") -> Method:
         UsageError: there is none (the nearest names are offered), or its entry is wrong.
     """
     if isinstance(name, Method):
-        return name.tested()
+        return _demand_method(name, where)
+    if not isinstance(name, str):
+        hint = a_loss(name) or "a name, with values where wanted, as 'los:delta=0.9', or an ltfix.Method"
+        raise UsageError(f"no method: {cut(name)}", where=where, hint=hint)
     known = {method.name: method for method in METHODS}
     if name in known:
         return known[name].tested()
@@ -78,4 +82,7 @@ def installed_method(name: str) -> Method | None:
 def _demand_method(found: object, whose: str, hint: str | None = None) -> Method:
     if not isinstance(found, Method):
         raise UsageError(f"{whose} is of type {type(found).__name__}, not a Method", hint=hint)
+    if any(found.name == method.name and found != method for method in METHODS):
+        told = f"{found.name!r} is the name of a built-in method"
+        raise UsageError(told, where=whose, hint="give yours another: dataclasses.replace(METHOD, name=…)")
     return found.tested()

@@ -162,8 +162,8 @@ def _demand_own_names(method: Method) -> None:
     loss = method.loss
     if loss is None or not loss.by_autograd:
         return
-    others = [part.values for part in method.parts.values() if part is not loss]
+    others = [part.values for role, part in method.parts.items() if role not in ("loss", "posthoc")]
     for name in loss.values:
         if name in TRAINING or any(name in values for values in others):
             what = f"the loss {loss} calls a value {name!r}, as method {method.name} does another"
-            raise UsageError(what, where="loss", hint="rename it")
+            raise UsageError(what, hint="rename it")

@@ -27,6 +27,7 @@ from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.seeds import list_seeds
 from ltfix.stage2.loop.scaling import told_scaling
+from ltfix.stage2.methods.compatibility import given_head
 from ltfix.stage2.methods.method import Method
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables.bench import Bench, seeds_note, spreads
@@ -98,8 +99,7 @@ def compare(
     shared = SharedProgress(progress)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
     bench.demand_fresh()
-    came = bench.material.came
-    against = against and _row_called(against, came.method if came else PROBE, wanted)
+    against = against and _row_called(against, bench, wanted)
     store = Store(None if folder is None else Path(folder), overwrite)
     fits = Fits(bench, store, shared)
     with store.held():
@@ -123,14 +123,20 @@ def compare(
     return Comparison(rows, left_out, about, _title(fits, given), _notes(bench, numbers, chosen))
 
 
-def _row_called(name: str, first: str, wanted: Sequence[Entry]) -> str:
-    """The row of that name, else that of the method of that name, without values where it has several."""
+def _row_called(name: str, bench: Bench, wanted: Sequence[Entry]) -> str:
+    """The row of that name, else that of the method of that name, without values where it has several; a
+    head that was given is called as it or its method is, too."""
+    material = bench.material
+    first = material.came.method if material.came else PROBE
     rows = {first}.union(*(entry.names for entry in wanted))
     own = [entry for entry in wanted if entry.values.method.name == name]
     of_method = [entry.name for entry in own if entry.plain] or [entry.name for entry in own]
     if name not in rows and len(of_method) > 1:
         told = f"{len(of_method)} rows are of {name}"
         raise UsageError(told, where="against", hint=f"name one: {', '.join(of_method)}")
+    given = given_head(material.options, material.train)
+    if name not in rows and not of_method and given is not None and name in (given.name, given.method):
+        return first
     if name not in rows and not of_method:
         hint = f"the heads begin with {first}: against={first}" if name in BEFORE else nearest(name, rows)
         raise UsageError(f"no row is called {name}", where="against", hint=hint)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ltfix.errors import Unused, UsageError, nearest
 from ltfix.stage2.methods.options import refuse_options
-from ltfix.stage2.methods.parts import Value
+from ltfix.stage2.methods.parts import Value, points_of
 from ltfix.stage2.methods.registry import Method, find_method
 from ltfix.stage2.methods.values import LossLike, Values, resolve, with_loss
 
@@ -77,7 +77,10 @@ def grid_of(
         if name not in specs:
             hint = nearest(name, specs)
             raise UsageError(f"method {found.name} has no value {name!r}", where=where, hint=hint)
-    over = {n: parse_over(f"{n}={at}")[1] if isinstance(at, str) else at for n, at in over.items()}
+    over = {
+        n: parse_over(f"{n}={at}")[1] if isinstance(at, str) else points_of(n, at, "over")
+        for n, at in over.items()
+    }
     grid = {name: _read(name, points, specs[name]) for name, points in over.items()}
     size = math.prod(len(points) for points in grid.values())
     if size > MOST_POINTS:
