@@ -8,7 +8,7 @@ import numbers
 import re
 import types
 import typing
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from ltfix.errors import UsageError, cut, nearest
@@ -18,6 +18,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _PAIR = "features and labels are one argument: (X, y)"
+IN_PYTHON = {  # what is there in place of an option of the command line
+    "threads": "torch.set_num_threads(N) before it",
+    "seed": "seeds=[3] is seed 3 alone",
+    "seeds": "seed=3, a call for each",
+    "set": "values by their names, as delta=0.9",
+    "out": "save(FILE) of the head",
+    "plot": "nothing draws: `ltfix evaluate` and others do, into a file *.json the numbers of a figure",
+    "save_heads": "folder=DIR",
+    "output": "render(FORMAT) of what comes back",
+    "format": "render(FORMAT) of what comes back",
+}
 # what is asked for -> what is taken: numbers and arrays of numpy too
 _WIDER: dict[Any, Any] = {int: numbers.Integral, float: numbers.Real, Sequence: Collection}
 
@@ -58,7 +69,8 @@ def _hint(function: Callable[..., Any], told: str) -> str | None:
     if told == "too many positional arguments":
         most = ", ".join(name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
         return f"{function.__name__}({most}, …); {_PAIR}" if most else None
-    return nearest(unknown[1], known) if unknown else None
+    shown = hasattr(typing.get_type_hints(function).get("return"), "render")
+    return (offer if shown else nearest)(unknown[1], known) if unknown else None
 
 
 def _check(name: str, value: Any, annotation: Any) -> None:
@@ -78,3 +90,8 @@ def a_loss(value: Any) -> str | None:
     return (
         f"a function is a loss: ltfix.Method(NAME, …, loss={called}) is a method" if callable(value) else None
     )
+
+
+def offer(name: str, known: Iterable[str]) -> str:
+    """A hint at what a call has in place of an option of the command line, else at the nearest value."""
+    return f"in Python {IN_PYTHON[name]}" if name in IN_PYTHON else nearest(name, known)

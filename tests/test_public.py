@@ -98,6 +98,12 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ltfix.fit(XY, mine(name="samn")),
         "'samn' is the name of a built-in method .*give yours another",
     ),
+    "a figure": (lambda: ltfix.evaluate([], XY, plot="x.json"), "'plot': in Python nothing draws: "),
+    "a figure of several": (
+        lambda: ltfix.compare(XY, XY, ["ce"], plot="x"),
+        "takes plot .*: in Python nothing",
+    ),
+    "a format": (lambda: ltfix.evaluate([], XY, format="csv"), r"'format': in Python render\(FORMAT\)"),
     "three arrays": (lambda: ltfix.open_cache((1, 2, 3)), "of type tuple"),
 }
 

@@ -58,6 +58,8 @@ def text(path: Path, request: ImportRequest) -> Found:
             samples = choose(header, None, "samples", path)
             aside = [None if name is None else header.index(name) for name in (labels, samples)]
             numbers = _places(header, request.features, aside, path)
+            if request.features is None:
+                _demand_names([header[i] for i in numbers], path)
             table = [
                 (_numbers(row, numbers, header), *(i is None or row[i] for i in aside)) for row in rows if row
             ]
@@ -89,6 +91,17 @@ def _places(header: list[str], asked: str | None, taken: list[int | None], where
             raise InputError(f"no column of features is called {pattern!r}", where=where, hint=hint)
         chosen |= found
     return sorted(chosen)
+
+
+def _demand_names(columns: list[str], where: Path) -> None:
+    """Refuse names of columns that are the numbers of a sample (InputError); whole ones may be names."""
+    try:
+        values = [float(name) for name in columns]
+    except ValueError:
+        return
+    if len(set(values)) < len(values) or not all(value.is_integer() for value in values):
+        hint = "put a line of names above it, as f0,f1,label; numbers that are names: features='*'"
+        raise InputError("the first line is numbers, where names belong", where=where, hint=hint)
 
 
 def _told(header: list[str], numbers: list[int], aside: list[int | None]) -> str:

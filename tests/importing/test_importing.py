@@ -216,6 +216,19 @@ def test_which_columns_are_features(tmp_path: Path, options: dict, columns: list
     assert notes.notes == [told]
 
 
+@pytest.mark.parametrize("first", ["0.16,0.5,cat", "0,0.25,cat", "3,3,cat"])
+def test_a_table_without_names_loses_no_sample(tmp_path: Path, first: str):
+    (tmp_path / "a.csv").write_text(f"{first}\n0.1,0.2,dog\n0.3,0.4,cat\n")
+    with pytest.raises(InputError, match=r"the first line is numbers, where names belong .*a\.csv"):
+        ltfix.import_features(tmp_path / "a.csv", tmp_path / "out", labels="cat")
+
+
+@pytest.mark.parametrize(("names", "options"), [("0,1", {}), ("0.25,0.75", {"features": "*"})])
+def test_numbers_may_be_names_of_columns(tmp_path: Path, names: str, options: dict):
+    (tmp_path / "a.csv").write_text(f"{names},label\n0.1,0.2,dog\n0.3,0.4,cat\n")
+    assert ltfix.import_features(tmp_path / "a.csv", tmp_path / "out", **options).features.shape == (2, 1, 2)
+
+
 def test_a_failed_import_leaves_the_cache_that_it_was_to_replace(tmp_path: Path):
     np.savez(tmp_path / "good.npz", features=FEATURES, labels=LABELS)
     np.savez(tmp_path / "bad.npz", features=FEATURES * 1e6, labels=LABELS)

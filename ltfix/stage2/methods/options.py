@@ -9,8 +9,8 @@ from typing import Any
 
 from ltfix.errors import Unused, UsageError, cut
 from ltfix.option import Checked, RunOptions, option
+from ltfix.public import IN_PYTHON
 from ltfix.stage2.methods.catalog import STARTS
-from ltfix.stage2.methods.parts import IN_PYTHON
 from ltfix.stage2.methods.presets import AUTO, DATASETS
 
 CALIBRATE = ("one", "shots")

@@ -9,27 +9,18 @@ import importlib
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ltfix.errors import Unused, UsageError, cut, nearest
+from ltfix.errors import Unused, UsageError, cut
+from ltfix.public import offer
 
 Setting = Mapping[str, Any]
 """The values of one setting, by name."""
 
 LARGEST = 1e38  # what float32 still holds
 LARGE_K = 1000  # so many classes are many
-IN_PYTHON = {  # what is there in place of an option of the command line
-    "threads": "torch.set_num_threads(N) before it",
-    "seed": "seeds=[3] is seed 3 alone",
-    "seeds": "seed=3, a call for each",
-    "set": "values by their names, as delta=0.9",
-    "out": "save(FILE) of the head",
-    "save_heads": "folder=DIR",
-    "output": "render(FORMAT) of what comes back",
-    "format": "render(FORMAT) of what comes back",
-}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -108,11 +99,6 @@ class Value:
     def idle(self, values: Setting) -> bool:
         """Whether it does nothing beside the others."""
         return bool(self.only) and not holds(self.only, values)
-
-
-def offer(name: str, known: Iterable[str]) -> str:
-    """A hint at what a call has in place of an option of the command line, else at the nearest value."""
-    return f"in Python {IN_PYTHON[name]}" if name in IN_PYTHON else nearest(name, known)
 
 
 def points_of(name: str, given: Any, where: str) -> list[Any]:

@@ -82,7 +82,7 @@ def installed_method(name: str) -> Method | None:
 def _demand_method(found: object, whose: str, hint: str | None = None) -> Method:
     if not isinstance(found, Method):
         raise UsageError(f"{whose} is of type {type(found).__name__}, not a Method", hint=hint)
-    if any(found.name == method.name and found != method for method in METHODS):
+    if any(found.name == method.name and found.source != method.source for method in METHODS):
         told = f"{found.name!r} is the name of a built-in method"
         raise UsageError(told, where=whose, hint="give yours another: dataclasses.replace(METHOD, name=…)")
     return found.tested()

@@ -10,9 +10,9 @@ from typing import Any
 
 from ltfix.errors import LtfixError, Unused, UsageError
 from ltfix.evaluation.shots import SHOTS
+from ltfix.public import offer
 from ltfix.stage2.methods.naming import TUNED, head_name
 from ltfix.stage2.methods.options import refuse_options
-from ltfix.stage2.methods.parts import offer
 from ltfix.stage2.methods.registry import Method, find_method, methods, split_row
 from ltfix.stage2.methods.values import Values, resolve, with_loss
 from ltfix.stage2.tuning.candidates import searches
