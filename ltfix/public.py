@@ -17,6 +17,7 @@ from ltfix.progress import listener
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_GATES = {"fail_under": "as text: 'few=20,all=45'", "max_drop": "as text: 'few=1.0,all=0.5'"}
 _PAIR = "features and labels are one argument: (X, y)"
 IN_PYTHON = {  # what is there in place of an option of the command line
     "threads": "torch.set_num_threads(N) before it",
@@ -80,7 +81,7 @@ def _check(name: str, value: Any, annotation: Any) -> None:
     plain = all(isinstance(k, type) and k is not Any and not getattr(k, "_is_protocol", False) for k in kinds)
     if plain and not isinstance(value, tuple(_WIDER.get(kind, kind) for kind in kinds)):
         wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-        hint = a_loss(value) if name.startswith("method") else _PAIR if tuple in kinds else None
+        hint = a_loss(value) if name.startswith("method") else _PAIR if tuple in kinds else _GATES.get(name)
         raise UsageError(f"{name} must be {wanted}, found {cut(value)}", where=name, hint=hint)
 
 

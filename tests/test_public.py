@@ -98,6 +98,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ltfix.fit(XY, mine(name="samn")),
         "'samn' is the name of a built-in method .*give yours another",
     ),
+    "a gate": (lambda: ltfix.evaluate([], XY, fail_under={"few": 20}), "must be str, .*: as text: 'few=20"),
     "a figure": (lambda: ltfix.evaluate([], XY, plot="x.json"), "'plot': in Python nothing draws: "),
     "a figure of several": (
         lambda: ltfix.compare(XY, XY, ["ce"], plot="x"),

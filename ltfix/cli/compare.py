@@ -98,7 +98,7 @@ def compare(
 
         rows = comparison.comparison_data(found.title, found.to_dict())
         console.draw([(comparison, {"comparisons": [rows]})], plot, run.overwrite)
-    console.deliver_result(found, form, table.output, overwrite=run.overwrite)
+    console.deliver_result(found, form, table.output, table.digits, overwrite=run.overwrite)
     console.note(f"heads are in {folder}")
     gating.demand(found)
 

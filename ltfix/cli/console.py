@@ -164,13 +164,13 @@ def format_of(form: str, output: Path | None, endings: Mapping[str, str] = ENDIN
     return known.get(ending, form)
 
 
-def deliver_result(found: Result, form: str, output: Path | None, *, overwrite: bool) -> None:
+def deliver_result(found: Result, form: str, output: Path | None, digits: int, *, overwrite: bool) -> None:
     """What a command found, as ``--format`` says, to where ``--output`` says (see `deliver`)."""
     if form == "table":
         plain = output is not None and not is_stdout(output)
-        text = "\n\n".join(tables.draw_result(table, plain=plain) for table in found.tables())
+        text = "\n\n".join(tables.draw_result(table, plain=plain) for table in found.shown(digits))
     else:
-        text = found.render(form)
+        text = found.render(form, digits)
     deliver(text, output, overwrite=overwrite, drawn=form == "table")
 
 

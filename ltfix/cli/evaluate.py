@@ -13,6 +13,7 @@ from ltfix.cli.boundary import say
 from ltfix.cli.caches import USUAL_NAMES, cache_of, chosen_heads, locate, open_named, usual
 from ltfix.cli.options import (
     ArrayNames,
+    Digits,
     FewBound,
     GateOptions,
     ManyBound,
@@ -63,6 +64,7 @@ def evaluate(
         str, Option("Of per-class: the order, by the last head (gain: over the first).", choices=_ORDERS)
     ] = "index",
     format: TableFormat = "table",
+    digits: Digits = 1,
     output: ResultFile = None,
     plot: PlotFile = None,
     overwrite: MayOverwrite = False,
@@ -119,7 +121,7 @@ def evaluate(
     if plot is not None:
         console.draw(_drawn(figures, opened_heads, found if against else None), plot, overwrite)
     _tell_notes(opened_heads, found, gated=gates.given, below=format == "table")
-    _deliver(found, format, output, overwrite, first)
+    _deliver(found, format, output, digits, overwrite, first)
 
 
 def look_up(report: str, gates: GateOptions, **rest: object) -> None:
@@ -162,11 +164,13 @@ def _with_baseline(gates: GateOptions, output: Path | None, format: str) -> tupl
     return dataclasses.replace(gates, baseline=None, max_drop=None), True
 
 
-def _deliver(found: Report, format: str, output: Path | None, overwrite: bool, first: bool) -> None:
+def _deliver(
+    found: Report, format: str, output: Path | None, digits: int, overwrite: bool, first: bool
+) -> None:
     """Write what was found, then hold it to its gates; the ``first`` baseline is written where they hold."""
     if first:
         gating.demand(found)
-    console.deliver_result(found, format, output, overwrite=overwrite)
+    console.deliver_result(found, format, output, digits, overwrite=overwrite)
     if not first:
         gating.demand(found)
 

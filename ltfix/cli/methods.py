@@ -65,9 +65,11 @@ def _cite(asked: Sequence[Method]) -> None:
 
 def _describe(method: Method) -> None:
     """One method: what it is, and how each of its values is set."""
+    import ltfix
     from ltfix.stage2.methods.presets import presets_of
 
-    console.write(f"{method.name}: {method.summary}\nsource: {method.source}")
+    formula = "\nformula: docs/methods.md" if method in ltfix.methods() else ""
+    console.write(f"{method.name}: {method.summary}\nsource: {method.source}{formula}")
     for role, part in method.parts.items():
         traits = ", ".join(part.traits).replace("_", " ")
         console.write(f"{role}: {part.name}{traits and f' ({traits})'}")

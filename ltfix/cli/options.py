@@ -40,6 +40,7 @@ class TableOptions(ArrayNames):
         "Write the result here instead of stdout (-), in the format of its ending.",
         metavar="FILE",
     )
+    digits: int = option(1, "Decimals of percentages in tables.", low=1, high=4)
     many: int = option(100, "Many: more training samples than this.", low=0)
     few: int = option(20, "Few: fewer training samples than this.", low=0)
     work: Path = option(Path(), "Project folder: features/, heads/ and runs/ lie below it.", metavar="DIR")
@@ -79,6 +80,7 @@ class GateOptions(Checked):
 _SHARED = options_of(TableOptions)
 WorkFolder = Annotated[Path, _SHARED["work"]]
 TableFormat = Annotated[str, _SHARED["format"]]
+Digits = Annotated[int, _SHARED["digits"]]
 ResultFile = Annotated[Path | None, _SHARED["output"]]
 ValCache = Annotated[Path | None, _SHARED["val"]]
 ManyBound = Annotated[int, _SHARED["many"]]

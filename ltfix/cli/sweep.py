@@ -88,7 +88,7 @@ def sweep(
 
         swept = {"sweeps": [sensitivity.sweep_data(found.to_dict())]}
         console.draw([(sensitivity, swept)], plot, run.overwrite)
-    console.deliver_result(found, form, table.output, overwrite=run.overwrite)
+    console.deliver_result(found, form, table.output, table.digits, overwrite=run.overwrite)
 
 
 def look_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from typing import Any
 
 from ltfix import notebook
@@ -54,12 +55,17 @@ class Result(abc.ABC):
         header, rows = raw_values(first.tidy or first)
         return pandas.DataFrame(rows, columns=header)
 
-    def render(self, form: str) -> str:
-        """All of it as text in a format of :data:`~ltfix.evaluation.formats.FORMATS`.
+    def shown(self, digits: int) -> list[Table]:
+        """The tables with so many decimals of percentages."""
+        return [dataclasses.replace(table, digits=digits) for table in self.tables()]
+
+    def render(self, form: str, digits: int = 1) -> str:
+        """All of it as text in a format of :data:`~ltfix.evaluation.formats.FORMATS`, percentages that
+        people read with so many decimals.
 
         Raises:
             UsageError: another format, or one that shows gates where there is none.
         """
         if form not in FORMATS:
             raise UsageError(f"no such text format: {form!r}", hint=f"known: {', '.join(FORMATS)}")
-        return FORMATS[form](self.to_dict(), self.tables())
+        return FORMATS[form](self.to_dict(), self.shown(digits))

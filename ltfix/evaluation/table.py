@@ -8,8 +8,11 @@ from typing import Any, Literal
 from unicodedata import combining, east_asian_width
 
 from ltfix.errors import readable
+from ltfix.evaluation.significance import ALPHA
 
-ColumnKind = Literal["text", "count", "percent", "number", "value", "spread", "interval", "difference"]
+ColumnKind = Literal[
+    "text", "count", "percent", "number", "value", "spread", "interval", "difference", "gain"
+]
 EMPTY = "–"
 BEST_NOTE = "* best in its column"
 PARTS = {"spread": ("mean", "std"), "interval": ("low", "high"), "difference": ("value", "low", "high")}
@@ -23,10 +26,10 @@ class Column:
     Attributes:
         key: where its values stand in a row; the name of the csv column.
         title: what people read above it.
-        kind: "percent" holds fractions and shows 100 times them with one decimal, "spread" such a ``mean``
-            and its ``std`` (None of one run), "interval" its ``low`` and ``high``, "difference" a ``value``
-            too, "number" shows three significant digits, "value" what was set, "count" integers, "text"
-            words.
+        kind: "percent" holds fractions and shows 100 times them with the table's decimals, "spread" such a
+            ``mean`` and its ``std`` (None of one run), "interval" its ``low`` and ``high``, "difference" a
+            ``value`` too, "gain" its ``value`` and † where its ``p_holm`` is small, "number" shows three
+            significant digits, "value" what was set, "count" integers, "text" words.
         best: whether the largest ("max") or smallest ("min") value is marked.
         csv_only: part of the csv, not of what people read.
         aside: not part of LaTeX: no paper has such a column.
@@ -52,6 +55,7 @@ class Table:
         title: what the table is of.
         notes: lines to print below it.
         essential: so many columns stay on a terminal that is too narrow for all; None: every one.
+        digits: the decimals of percentages.
         tidy: what the csv holds instead, where people read other rows.
     """
 
@@ -60,6 +64,7 @@ class Table:
     title: str = ""
     notes: tuple[str, ...] = ()
     essential: int | None = None
+    digits: int = 1
     tidy: Table | None = None
 
     @property
@@ -75,7 +80,8 @@ class Table:
     def cells(self) -> list[list[str]]:
         """The shown columns as text, row by row, without marks."""
         return [
-            [format_value(row.get(column.key), column.kind) for column in self.shown] for row in self.rows
+            [format_value(row.get(column.key), column.kind, self.digits) for column in self.shown]
+            for row in self.rows
         ]
 
     def __str__(self) -> str:
@@ -143,19 +149,21 @@ def _rank(value: Any) -> Any:
     return value["mean"] if isinstance(value, dict) else value
 
 
-def format_value(value: Any, kind: ColumnKind) -> str:
-    """One value as people read it; ``–`` for None."""
+def format_value(value: Any, kind: ColumnKind, digits: int = 1) -> str:
+    """One value as people read it, percentages with so many decimals; ``–`` for None."""
     if value is None:
         return EMPTY
     if kind in PARTS:
         joint = " ± " if kind == "spread" else " to "
         parts = (value[part] for part in PARTS[kind])
-        return joint.join(format_value(part, "percent") for part in parts if part is not None)
-    if kind == "percent":
-        return f"{round(100 * value, 9):.1f}"  # sums in another order print alike
-    if kind == "value" and isinstance(value, float):
-        return f"{value:.4g}"
+        return joint.join(format_value(part, "percent", digits) for part in parts if part is not None)
+    if kind in ("percent", "gain"):
+        share = round(100 * (value["value"] if kind == "gain" else value), 9)  # whatever the order of a sum
+        if kind == "percent":
+            return f"{share:.{digits}f}"
+        mark = " †" if value["p_holm"] < ALPHA else "  "  # so that the digits stand below each other
+        return f"{share:+.{digits}f}".replace("-", "−") + mark
     if kind == "number":
         digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
         return f"{value:.{digits}f}"
-    return readable(str(value))
+    return readable(f"{value:.4g}" if kind == "value" and isinstance(value, float) else str(value))

@@ -271,9 +271,16 @@ def test_the_default_cache_is_test_never_val(project: Path, capsys: pytest.Captu
     code, _, err = finished(capsys, "evaluate")
     assert code == 3
     assert err == (
-        "ltfix: error: no test features (features/test): `ltfix extract` writes them, --work DIR names their "
-        "project, or name a cache: --cache CACHE\n"
+        "ltfix: error: no test features (features/test): `ltfix extract` or `ltfix import` writes them, "
+        "--work DIR names their project, or name a cache: --cache CACHE\n"
     )
+
+
+@pytest.mark.parametrize("form", ["table", "latex"])
+def test_digits(project: Path, capsys: pytest.CaptureFixture[str], form: str):
+    _, out, _ = finished(capsys, "evaluate", "--cache", "test.npz", "--format", form, "--digits", "3")
+    assert len(re.findall(r"\d\.\d{3}\b", out)) > 5
+    assert not re.search(r"\d\.\d\b", out)
 
 
 def test_csv_and_markdown(project: Path, capsys: pytest.CaptureFixture[str]):

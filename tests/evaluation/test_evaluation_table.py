@@ -41,6 +41,18 @@ def test_values_are_shown_as_people_read_them(value: object, kind: str, expected
     assert format_value(value, kind) == expected
 
 
+def test_more_digits_tell_what_is_best():
+    columns = Column("all", "All", "spread", "max"), Column("against", "− a", "gain")
+    rows = [
+        {"all": {"mean": 0.70012, "std": 0.001}, "against": {"value": -0.00034, "p_holm": 0.2}},
+        {"all": {"mean": 0.70046, "std": None}, "against": None},
+    ]
+    first = Table(columns, rows)
+    assert (first.cells()[0], first.best()) == (["70.0 ± 0.1", "−0.0  "], set())
+    finer = Table(columns, rows, digits=2)
+    assert (finer.cells(), finer.best()) == ([["70.01 ± 0.10", "−0.03  "], ["70.05", "–"]], {(1, 0)})
+
+
 def test_equal_as_printed_is_equally_best():
     assert TABLE.best() == {(0, 1), (1, 1), (0, 2)}
 

@@ -101,10 +101,12 @@ def test_rows_are_tested_against_one_of_them(pair, tmp_path: Path):
     lines = {row["name"]: row for row in csv.DictReader(io.StringIO(found.render("csv")))}
     assert float(lines["stage-1"]["against_few_value"]) == pytest.approx(few)
     assert float(lines["crt-epochs2"]["p_holm_few"]) == rows["crt-epochs2"]["against"]["few"]["p_holm"]
-    assert "marked" not in lines["stage-1"]
+    finer = found.render("markdown", 2)
+    assert f"{100 * value:+.2f}".replace("-", "−") in finer
+    assert f"{100 * rows['stage-1']['all']['mean']:.2f}" in finer
     table = found.tables()[0]
     assert "− ce-epochs2" in [column.title for column in table.shown]
-    marked = [line for line, test in zip(found.rows, table.cells(), strict=True) if "†" in test[6]]
+    marked = [line for line, test in zip(found.rows, table.cells(), strict=True) if "†" in test[5]]
     assert {row["name"] for row in marked} == {
         name for name, row in rows.items() if row["against"] and row["against"]["p_holm"] < 0.05
     }
@@ -640,7 +642,8 @@ def test_differences_stand_below_each_other(pair):
     found = compare(*pair, ["ce", "crt"], seeds=1, values=FAST, against="ce")
     assert "of this one seed (McNemar's test with the correction for continuity, Holm-corrected" in str(found)
     (table, *_) = found.tables()
-    shown = [row["marked"] for row in table.rows if "marked" in row]
+    shown = [cells[5] for cells in table.cells()]
+    shown.remove("–")
     assert len(shown) == 2
     assert all(re.fullmatch(r"[+−]\d+\.\d( †|  )", text) for text in shown)
     latex = found.render("latex")

@@ -18,7 +18,10 @@ _COST = "Fit s: wall seconds of all seeds together"
 _INTERVAL = "All, 95 %: what the test sample leaves open, beside the spread of seeds."
 _VALIDATION = "Validation: mean class accuracy on {}."
 _WORST = "Which: the worst class of most seeds."
-_MARKED = "†: beyond chance over test samples{} ({}, Holm-corrected, p < {})."
+_MARKED = (
+    "†: beyond chance over test samples{} ({}, Holm-corrected, p < {}); by the samples on which two rows "
+    "differ, so that a larger difference may have none."
+)
 _ALONE = "McNemar's test with the correction for continuity"
 _MORE = (
     "In json and csv: the corrected p, the interval, and the same of Many, Medium and Few; in json p itself."
@@ -67,7 +70,7 @@ class Comparison(Result):
         each = [f"{score}_s{seed}" for seed in seeds for score in SCORES]
         over = " and seeds together" if len(seeds) > 1 else ", of this one seed"
         marked = _MARKED.format(over, self._test, ALPHA)
-        beside = [Column("marked", f"− {against}", "value", note=marked)] if against else []
+        beside = [Column("against", f"− {against}", "gain", note=marked)] if against else []
         tuning = ", tuning included" if self.about.get("tuned") else ""
         columns = (
             Column("name", "Method"),
@@ -130,12 +133,10 @@ def _by_seed(runs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 
 def _marked(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The difference to the row compared with, as people read it, and its corrected p."""
+    """What the csv has of the difference to the row compared with: its corrected p, and those by shot."""
     found = row.get("against")
     if found is None:
         return {}
-    mark = " †" if found["p_holm"] < ALPHA else "  "  # so that the digits stand below each other
     shots = {f"against_{shot}": found[shot] for shot in SHOTS}
     p = {f"p_holm_{shot}": (found[shot] or {}).get("p_holm") for shot in SHOTS}
-    told = f"{100 * found['value']:+.1f}".replace("-", "−")
-    return {"marked": f"{told}{mark}", "p_holm": found["p_holm"], **shots, **p}
+    return {"p_holm": found["p_holm"], **shots, **p}

@@ -111,13 +111,16 @@ class Store:
         """Refuse finished heads of these names that are others than these settings give (UsageError)."""
         if self.folder is None or self.overwrite:
             return
+        others = dict[str, str]()
         for name, settings in wanted.items():
             record, head = _files(self.folder, name)
             found = self._record(_Kept, record, FORMAT)
             told = _apart(found.settings, settings) if found and found.scores and head.exists() else None
-            if told is not None:
-                hint = "name another folder by folder=DIR, or overwrite=True replaces them"
-                raise UsageError(f"finished heads {told} are there", where=self.folder, hint=hint)
+            others |= {name: told} if told is not None else {}
+        if others:
+            told, names = next(iter(others.values())), ", ".join([*others][:3]) + ", …" * (len(others) > 3)
+            hint = f"name another folder by folder=DIR, or overwrite=True replaces {names} alone"
+            raise UsageError(f"finished heads {told} are there", where=self.folder, hint=hint)
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """A block in which no other comparison writes into the folder (else EnvironmentFault)."""
