@@ -81,16 +81,21 @@ def _check(name: str, value: Any, annotation: Any) -> None:
     plain = all(isinstance(k, type) and k is not Any and not getattr(k, "_is_protocol", False) for k in kinds)
     if plain and not isinstance(value, tuple(_WIDER.get(kind, kind) for kind in kinds)):
         wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-        hint = a_loss(value) if name.startswith("method") else _PAIR if tuple in kinds else _GATES.get(name)
+        hint = (
+            a_loss(value, name)
+            if name.startswith("method")
+            else _PAIR
+            if tuple in kinds
+            else _GATES.get(name)
+        )
         raise UsageError(f"{name} must be {wanted}, found {cut(value)}", where=name, hint=hint)
 
 
-def a_loss(value: Any) -> str | None:
-    """How a function may be meant that was given in a method's place; None of anything else."""
+def a_loss(value: Any, where: str) -> str | None:
+    """How a function may be meant that was given in a method's place, ``where``; None of anything else."""
     called = getattr(value, "__name__", "LOSS")
-    return (
-        f"a function is a loss: ltfix.Method(NAME, …, loss={called}) is a method" if callable(value) else None
-    )
+    alone = f"loss={called}, or " if where == "method" else ""
+    return f"a function is a loss: {alone}ltfix.Method(NAME, …, loss={called})" if callable(value) else None
 
 
 def offer(name: str, known: Iterable[str]) -> str:

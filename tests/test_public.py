@@ -72,23 +72,27 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a start that is none": (lambda: ltfix.fit(XY, "ce", init=3), "init is 3"),
     "nothing to predict": (lambda: ltfix.predict(ltfix.Head(np.eye(3), np.zeros(3)), 3), "features must be"),
-    "a loss as a method": (lambda: ltfix.fit(XY, rare), r"loss=rare\) is a method"),
+    "a loss as a method": (lambda: ltfix.fit(XY, rare), r"is a loss: loss=rare, or ltfix\.Method\("),
     "a loss among methods": (
         lambda: ltfix.compare(XY, XY, ["ce", rare]),
-        r"no method.*loss=rare\) is a method",
+        r"no method.*a loss: ltfix\.Method\(.*loss=rare",
     ),
-    "a loss as the methods": (lambda: ltfix.compare(XY, XY, rare), r"loss=rare\) is a method"),
+    "a loss as the methods": (lambda: ltfix.compare(XY, XY, rare), r"a loss: ltfix\.Method\(.*loss=rare"),
     "a pair as a row": (lambda: ltfix.compare(XY, XY, [("los", {"delta": 0.9})]), "as 'los:delta=0.9'"),
     "a dict as a row": (lambda: ltfix.compare(XY, XY, [{"method": "los"}]), "as 'los:delta=0.9'"),
     "methods of auto that are none": (lambda: ltfix.fit(XY, "auto", methods=["ce", 3]), "no method: 3"),
     "a sweep of one number": (
         lambda: ltfix.sweep(XY, "los", {"delta": 0.5}),
-        r"delta is 0\.5 \(over\): a list",
+        r"delta is 0\.5 \(over\): give a list",
     ),
-    "a grid of one number": (lambda: ltfix.fit(XY, mine(grid={"lr": 0.5})), r"lr is 0\.5 .*: a list"),
+    "a sweep of nothing": (
+        lambda: ltfix.sweep(XY, "los", {"delta": []}),
+        r"delta is \[\] \(over\): give a list",
+    ),
+    "a grid of one number": (lambda: ltfix.fit(XY, mine(grid={"lr": 0.5})), r"lr is 0\.5 .*: give a list"),
     "a grid of one word": (
         lambda: ltfix.fit(XY, mine(grid={"sampler": "all"})),
-        "sampler is 'all' .*: a list",
+        "sampler is 'all' .*: give a list",
     ),
     "defaults that are a list": (
         lambda: ltfix.fit(XY, mine(defaults=["lr"])),

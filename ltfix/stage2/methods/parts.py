@@ -103,8 +103,8 @@ class Value:
 
 def points_of(name: str, given: Any, where: str) -> list[Any]:
     """The numbers or words that a value is to be tried at (UsageError: it is no list of them)."""
-    if isinstance(given, str) or not hasattr(given, "__len__"):
-        raise UsageError(f"{name} is {cut(given)}", where=where, hint="a list: [0.5, 0.9]")
+    if isinstance(given, str) or not hasattr(given, "__len__") or not len(given):
+        raise UsageError(f"{name} is {cut(given)}", where=where, hint="give a list, as [0.5, 0.9]")
     return list(given)
 
 

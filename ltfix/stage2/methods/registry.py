@@ -38,7 +38,9 @@ def find_method(name: Method | str, where: str = "method") -> Method:
     if isinstance(name, Method):
         return _demand_method(name, where)
     if not isinstance(name, str):
-        hint = a_loss(name) or "a name, with values where wanted, as 'los:delta=0.9', or an ltfix.Method"
+        hint = (
+            a_loss(name, where) or "a name, with values where wanted, as 'los:delta=0.9', or an ltfix.Method"
+        )
         raise UsageError(f"no method: {cut(name)}", where=where, hint=hint)
     known = {method.name: method for method in METHODS}
     if name in known:
