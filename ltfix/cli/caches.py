@@ -44,9 +44,7 @@ def locate(
     place = given or usual(work, split)
     if place is None:
         what = "training" if split == "train" else split
-        hint = (
-            "`ltfix extract` or `ltfix import` writes them, work=DIR names their project, or name a cache: "
-        )
+        hint = "`ltfix extract` writes them (import others), work=DIR names their project, or name a cache: "
         raise InputError(f"no {what} features", where=work / "features" / split, hint=hint + spelled)
     return _told_of_test(open_named(place, names), work, split)
 

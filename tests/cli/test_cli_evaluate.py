@@ -271,7 +271,7 @@ def test_the_default_cache_is_test_never_val(project: Path, capsys: pytest.Captu
     code, _, err = finished(capsys, "evaluate")
     assert code == 3
     assert err == (
-        "ltfix: error: no test features (features/test): `ltfix extract` or `ltfix import` writes them, "
+        "ltfix: error: no test features (features/test): `ltfix extract` writes them (import others), "
         "--work DIR names their project, or name a cache: --cache CACHE\n"
     )
 
