@@ -210,7 +210,7 @@ HEADS = [
     Row("unknown report", f"{EVALUATE} --report per-clas", 2, r"per-clas.*did you mean per-class"),
     Row("gate with an unknown shot", f"{EVALUATE} --fail-under fwe=20", 2, r"fwe.*did you mean few"),
     Row("gate as a fraction", f"{EVALUATE} --fail-under all=0.4", 2, r"percent"),
-    Row("gate on an empty shot", f"{EVALUATE} --fail-under many=20", 2, r"many"),
+    Row("gate on an empty shot", f"{EVALUATE} --fail-under many=20", 3, r"many"),
     Row("gate missed", f"evaluate {GOOD_HEAD} --fail-under all=99.9", 1, r"all"),
 ]
 
