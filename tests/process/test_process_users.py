@@ -138,7 +138,10 @@ LINES = {
     "unknown model": "extract --backbone zzzzzzzzzz --out unknown",
 }
 TOLD = {  # in docs: a page, and its words
-    "test_engineer_before": ("cli.md", "is the first row, else, where a head was fitted on features/train"),
+    "test_engineer_before": (
+        "cli.md",
+        "is the first row, else the classifier in the features",
+    ),
     "test_engineer_unlabelled": ("extract.md", "`--unlabelled` takes pictures whose labels are not known"),
     "test_engineer_classes": ("extract.md", "Every split uses one list: that of `--classes`"),
     "test_engineer_checkpoint_of_the_file": ("extract.md", "A run folder brings its own weights"),
