@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ltfix.evaluation.shots import SHOTS
+from ltfix.evaluation.table import ALPHA
 
-ALPHA = 0.05
 _Z2 = 1.959963984540054**2
 _ANGLES = np.linspace(0, math.pi / 2, 20_001)
 _MOST_FREEDOM = 1e4  # from there on Student's law is the normal one

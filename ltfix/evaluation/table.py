@@ -8,11 +8,12 @@ from typing import Any, Literal
 from unicodedata import combining, east_asian_width
 
 from ltfix.errors import readable
-from ltfix.evaluation.significance import ALPHA
 
 ColumnKind = Literal[
     "text", "count", "percent", "number", "value", "spread", "interval", "difference", "gain"
 ]
+ALPHA = 0.05
+"""Differences of a smaller corrected p are marked."""
 EMPTY = "–"
 BEST_NOTE = "* best in its column"
 PARTS = {"spread": ("mean", "std"), "interval": ("low", "high"), "difference": ("value", "low", "high")}

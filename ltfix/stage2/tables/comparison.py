@@ -8,8 +8,7 @@ from typing import Any
 
 from ltfix.evaluation.result import Result
 from ltfix.evaluation.shots import SHOTS
-from ltfix.evaluation.significance import ALPHA
-from ltfix.evaluation.table import Column, Table, format_value
+from ltfix.evaluation.table import ALPHA, Column, Table, format_value
 from ltfix.stage2.tables.bench import score_columns
 from ltfix.stage2.tables.entries import SCORES
 
