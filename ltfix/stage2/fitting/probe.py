@@ -130,10 +130,10 @@ def fit_probe(
     if penalty is None:
         penalty, start = _choose_penalty(data, scaling, device, effort, progress)
     problem = Problem(data, scaling, device, progress, effort.dtype)
-    if start is None:
+    if start is None and effort.passes[0]:  # where a pass takes seconds, each penalty's epochs are dear
         *_, (_, at) = _path(problem, effort, down_to=penalty)
     else:
-        at = approach(problem, start, penalty, effort.epochs[1])
+        at = approach(problem, start or problem.zero(), penalty, effort.epochs[start is not None])
     found, _, _ = finish(problem, at, penalty, tolerance=effort.tolerance, most=effort.passes[1])
     progress.finish()
     return dataclasses.replace(problem.head(found), method=PROBE, meta={"from": PROBE, "penalty": penalty})
