@@ -49,6 +49,24 @@ def test_a_method_and_a_loss_of_a_file(capsys):
     assert "loss: balanced (by autograd)" in capsys.readouterr().out
 
 
+def test_tuning_names_what_it_chose_and_what_it_did_not_search(capsys):
+    loss = "def own(z, y, gamma=1.0, power=0.3):\n    return gamma * F.cross_entropy(z * (1 + power), y)\n"
+    made = "METHOD = ltfix.Method('o', '', '', loss=own, defaults={'epochs': 2}, grid={'gamma': (1, 2)})\n"
+    Path("own.py").write_text(f"import ltfix\nimport torch.nn.functional as F\n{loss}{made}")
+    rows = "ce:loss=own.py:own:epochs=2,own.py:METHOD"
+    pair = ["--train", "usual.npz", "--test", "usual.npz", "--seeds", "1"]
+    assert cli.run(["compare", *pair, "--methods", rows, "--tune"]) == 0
+    told = capsys.readouterr()
+    assert "by seed 0: feature scale, gamma, lr, normalize; on " in " ".join(told.out.split())
+    assert "ltfix: ce: gamma, power not searched, for want of a grid: that of a Method says" in told.err
+    assert cli.run(["fit", "usual.npz", "--method", "own.py:METHOD", "--tune"]) == 0
+    assert "o: power not searched, for want of a grid: that of a Method says what --tune" in (
+        capsys.readouterr().err
+    )
+    assert cli.run(["fit", "usual.npz", "--method", "own.py:METHOD"]) == 0
+    assert "not searched" not in capsys.readouterr().err
+
+
 def test_what_a_file_lacks(error: Error):
     assert error("fit", "usual.npz", "--method", "my.py:METHD") == (
         2,
@@ -143,6 +161,11 @@ def scaled(logits, labels, scale):
             "sweep --train usual.npz --method los --over delta=0.5-0.9",
             "a sweep needs two different points or more (--over delta=0.5-0.9): a list has commas, "
             "delta=0.5,0.9, a range two dots, delta=1e-3..1e-1",
+        ),
+        (
+            "sweep --train usual.npz --method ce --over lr=1e-5...1e-1",
+            "not a range: '1e-5...1e-1' (--over lr=1e-5...1e-1): LOW..HIGH or LOW..HIGH:N, as 1e-5..0.1:9: "
+            "two dots, a digit behind them",
         ),
         (
             "compare --train usual.npz --test usual.npz --methods ce --set loss=los",

@@ -95,5 +95,5 @@ def score_columns(keys: Iterable[str]) -> tuple[Column, ...]:
 
 def seeds_note(seeds: Sequence[int]) -> list[str]:
     """What ± means, where there is something to deviate."""
-    told = f"Mean ± standard deviation over {len(seeds)} seeds; without ± no fit depends on the seed."
+    told = f"Mean ± standard deviation over {len(seeds)} seeds; without ± one fit serves them all."
     return [told] if len(seeds) > 1 else []

@@ -219,9 +219,8 @@ def _about(fits: Fits, seeds: Sequence[int]) -> dict[str, Any]:
 def _chosen(fits: Fits, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]:
     """The samples that something was chosen on, in words, None where nothing was; and the note of it."""
     bench, options = fits.bench, fits.bench.material.options
-    values = (
-        ["all values"] if fits.tunes else sorted({name for entry in fitted for name in entry.values.open})
-    )
+    said = [fits.records[entry.name]["selection"].get("chosen", ()) for entry in fitted]
+    values = sorted({name for names in said for name in names})
     if options.select != "last" and any(entry.values.method.loss is not None for entry in fitted):
         values.append("epoch")
     values += ["temperature"] if options.calibrate else []
@@ -231,7 +230,8 @@ def _chosen(fits: Fits, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]
     on = bench.material.folds()[0].where
     tuned_on = fits.budget.get("tuned_on")
     part = f"; tuned on {tuned_on}, by the budget" if tuned_on else ""
-    return on, [f"Chosen once, by seed {bench.material.seed}: {', '.join(values)}; on {on}{part}."]
+    by = f"by seed {bench.material.seed}: {', '.join(values).replace('_', ' ')}; on {on}{part}"
+    return on, [f"Chosen once, {by}. What other such samples would choose shows in no ±, † or interval."]
 
 
 def _title(fits: Fits, given: Mapping[str, Any]) -> str:

@@ -44,10 +44,12 @@ def _range(text: str, where: str) -> list[str]:
     ends, _, count = text.partition(":")
     low_text, _, high_text = ends.partition("..")
     try:
+        if high_text.startswith("."):  # 1e-5...1e-1 is no range to .1e-1
+            raise ValueError
         low, high = float(low_text), float(high_text)
         number = int(count) if count else None
     except ValueError:
-        hint = "LOW..HIGH or LOW..HIGH:N, as in 1e-5..1e-1:9"
+        hint = "LOW..HIGH or LOW..HIGH:N, as 1e-5..0.1:9: two dots, a digit behind them"
         raise UsageError(f"not a range: {text!r}", where=where, hint=hint) from None
     if not (0 < low < high < math.inf):
         hint = "a range is logarithmic: 0 < LOW < HIGH; for others write a list"

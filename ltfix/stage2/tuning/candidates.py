@@ -7,7 +7,7 @@ import itertools
 import math
 from typing import Any
 
-from ltfix.stage2.methods.catalog import STARTS
+from ltfix.stage2.methods.catalog import PARTS, STARTS
 from ltfix.stage2.methods.compatibility import keeps_features
 from ltfix.stage2.methods.method import Method, find_start
 from ltfix.stage2.methods.parts import Part
@@ -99,6 +99,13 @@ def nearest_first(tried: list[Candidate], asked: Values) -> list[Candidate]:
 def searches(method: Method) -> bool:
     """Whether tuning tries more for a method than it does for itself."""
     return bool(method.loss or method.grid or any(part.origin for part in method.parts.values()))
+
+
+def unsearched(values: Values) -> list[str]:
+    """The values of parts of the user's that tuning leaves as they are: no grid says what to try."""
+    own = [part for part in values.method.parts.values() if PARTS[part.kind].get(part.name) is not part]
+    searched = _grids(values, tune=True)
+    return [name for part in own for name in part.values if name not in searched and values.is_free(name)]
 
 
 def _has_origin(values: Values) -> bool:

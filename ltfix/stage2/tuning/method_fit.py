@@ -19,7 +19,7 @@ from ltfix.stage2.methods.compatibility import decide
 from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning import rule as rules
 from ltfix.stage2.tuning import search
-from ltfix.stage2.tuning.candidates import Candidate, candidates, nearest_first, searches
+from ltfix.stage2.tuning.candidates import Candidate, candidates, nearest_first, searches, unsearched
 from ltfix.stage2.tuning.rule import class_weights
 
 KEPT = ("head", "loss", "posthoc")
@@ -80,6 +80,10 @@ class MethodFit:
         twice = [part for part in trained if part is not None and (part.corrects_prior or part.balanced)]
         if step is not None and step.corrects_prior and twice:
             material.note_once(f"the {twice[0].kind} {twice[0]} and the step {step} both correct the prior")
+        left = unsearched(values) if material.options.tune else ()
+        if left:
+            why = "not searched, for want of a grid: that of a Method says what tune=True tries"
+            material.note_once(f"{values.method.name}: {', '.join(left)} {why}")
         return cls(material, values)
 
     def candidates(self) -> list[Candidate]:
