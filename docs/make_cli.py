@@ -54,8 +54,10 @@ whole or absent.
 
 **Formats**: where no `--format` is given, `--output FILE` is written by its ending: `.json`, `.csv`, `.md`,
 `.tex` and `.xml` (JUnit, which needs a gate), by `predict` `.json`, `.jsonl`, `.csv` and `.parquet`. `.txt`
-and a name without an ending get the table; any other ending is refused. The ending of a typed `--output` goes
-before a `format` of the file or of a variable; one that says nothing leaves it.
+and a name without an ending get the table; any other ending is refused. Of `format` and `output`
+what is typed goes before a variable, and that before the file: the ending of a typed `--output` before a
+`format` of the file (one that says nothing leaves it), a typed `--format` before an `output` there whose
+ending is of another format: the result goes to stdout, and a note says that the file is not written.
 
 **Streams**: results go to stdout, progress and notes to stderr. Tables are plain when piped, and as wide as
 their columns need, whatever `COLUMNS` says. With `FORCE_COLOR` they are piped as a terminal shows them:

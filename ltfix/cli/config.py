@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ltfix.cli.commands import COMMANDS
 from ltfix.cli.configfile import FILE_NAME, SHARED_KEYS, may_set, read_tables
@@ -24,7 +24,8 @@ from ltfix.errors import InputError, LtfixError
 if TYPE_CHECKING:
     import typer
 
-Origin = Literal["option", "environment", "file", "default"]
+Origin = Literal["default", "file", "environment", "option"]
+ORIGINS: tuple[Origin, ...] = get_args(Origin)  # the last wins
 _OWN = re.compile(f"{'|'.join(SHARED_KEYS).upper()}|CONFIG|EXTENSION|SHARED|BUILD_.*")  # of no command
 _ORIGINS: Mapping[str, Origin] = {
     "COMMANDLINE": "option",

@@ -146,22 +146,29 @@ def deliver(text: str, output: Path | None, *, overwrite: bool = False, drawn: b
 
 
 def format_of(form: str, output: Path | None, endings: Mapping[str, str] = ENDINGS) -> str:
-    """The format that was typed, else that of a typed file's ending, else that of variable or file, else that
-    of the ending; a table where it has none, or ``.txt``.
+    """The format of ``--format`` or of the file's ending (none and ``.txt``: a table), whichever was typed,
+    else set by a variable, else by the file; where both were, of ``--format``.
 
     Raises:
         UsageError: an ending of no format, as ``.yaml``.
+        Unused: another format was asked for than that of a file which a variable or ltfix.toml names, so that
+            the result is not for it (see `carry_out`).
     """
-    asked, typed = config.origin("format"), config.origin("output") == "option"
-    if output is None or asked == "option" or (asked != "default" and not typed):
+    asked, named = (config.ORIGINS.index(config.origin(name)) for name in ("format", "output"))
+    if output is None:
         return form
     known, ending = {**endings, ".txt": "table"}, output.suffix.lower()
-    if ending and ending not in known and asked == "default":
+    meant = known.get(ending, form)
+    if asked > named:
+        if meant != form:
+            raise Unused(f"format={form} goes to stdout", where="output")
+        return form
+    if ending and ending not in known and not asked:
         hint = f"known: {', '.join(sorted(known))}, none; or choose by --format"
         drawn = ending in (".png", ".pdf", ".svg") and config.option("plot") is not None
         hint = f"--plot {output} draws it" if drawn else hint
         raise UsageError(f"{ending} is the ending of no format", where=f"--output {output}", hint=hint)
-    return known.get(ending, form)
+    return form if asked == named else meant
 
 
 def deliver_result(found: Result, form: str, output: Path | None, digits: int, *, overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -153,9 +154,13 @@ def _with_baseline(gates: GateOptions, output: Path | None, format: str) -> tupl
     if gates.max_drop is None:  # the baseline is told to be idle
         return gates, False
     if not there and not same:
-        command = f"ltfix evaluate … --format json --output {shlex.quote(str(last))}"
-        hint = f"a first build has no baseline; `{command}` writes one"
-        raise InputError("no such file or folder", where=last, hint=hint)
+        near = difflib.get_close_matches(
+            last.name, [file.name for file in last.parent.glob("*.json")], 1, 0.8
+        )
+        more = f"`--format json --output {shlex.quote(str(last))}`"
+        hint = f"a first build has none: this command with {more} writes it, where --fail-under holds"
+        hint = f"did you mean {last.with_name(near[0])}? {hint}" if near else hint
+        raise InputError("no such baseline", where=last, hint=hint)
     if there:
         return gates, False
     if format != "json":

@@ -212,9 +212,30 @@ def test_the_ending_of_a_typed_output_goes_before_a_format_that_was_not_typed(
         monkeypatch.setenv("LTFIX_EVALUATE_FORMAT", "csv")
     assert finished(capsys, *argv, "--output", "a.json", "--format", "csv")[0] == 0
     assert (project / "a.json").read_text().startswith("name,")
-    (project / "ltfix.toml").write_text('[evaluate]\noutput = "a.json"\n')  # nor was this
-    assert finished(capsys, *argv)[0] == 0
-    assert (project / "a.json").read_text().startswith("name,")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare", "predict"])
+def test_a_format_goes_before_an_output_that_is_set_further_off(
+    project: Path, capsys, monkeypatch, command: str
+):
+    more = {
+        "evaluate": ["train.npz", "--cache", "test.npz", "--fail-under", "all=0"],
+        "compare": ["--train", "train.npz", "--test", "test.npz", "--methods", "tau-norm", "--seeds", "1"],
+        "predict": ["heads/ce.safetensors", "--data", "test.npz"],
+    }[command]
+    Path("ltfix.toml").write_text(f'[{command}]\noutput = "a.json"\noverwrite = true\n')
+    assert finished(capsys, command, *more)[0] == 0
+    before = Path("a.json").read_text()
+    assert before.startswith("{")
+    code, out, err = finished(capsys, command, *more, "--format", "csv")
+    assert (code, out[0] != "{", len(out.splitlines()) > 1) == (0, True, True), err
+    assert "ltfix: --output from ltfix.toml is not used: --format csv goes to stdout\n" in err
+    monkeypatch.setenv(f"LTFIX_{command.upper()}_FORMAT", "csv")
+    assert finished(capsys, command, *more)[1] == out, "a variable goes before the file"
+    assert Path("a.json").read_text() == before
+    monkeypatch.setenv(f"LTFIX_{command.upper()}_OUTPUT", "a.json")
+    assert finished(capsys, command, *more)[1] == ""
+    assert Path("a.json").read_text() == out, "of two variables --format says how the file is written"
 
 
 def test_the_classifier_of_a_lone_training_file_is_the_first_row(project: Path, capsys):
@@ -412,7 +433,11 @@ def test_output_goes_to_a_file_once(project: Path, capsys: pytest.CaptureFixture
         (["nowhere/ce"], 3, "no such file or folder (nowhere/ce): `ltfix fit` writes heads"),
         (["--fail-under", "few=20,", "all=45"], 3, "(all=45): a list of gates has no blanks"),
         (["empty"], 3, "no heads in this folder, nor a feature cache (empty): `ltfix fit` writes heads"),
-        (["--baseline", "nope.json", "--max-drop", "few=1"], 3, "(nope.json): a first build has no baseline"),
+        (
+            ["--baseline", "nope.json", "--max-drop", "few=1"],
+            3,
+            "no such baseline (nope.json): a first build has none",
+        ),
         (["wrong-d.safetensors"], 3, "the head wrong-d.safetensors has D = 4, the cache test.npz has D = 8"),
         (["wrong-k.safetensors"], 3, "wrong-k.safetensors has K = 3 classes, the cache test.npz has K = 6"),
         (["uncounted.safetensors"], 3, "the training counts are unknown"),
@@ -659,7 +684,7 @@ def test_gates_of_the_file_and_a_first_build(project: Path, capsys: pytest.Captu
     own = '[evaluate]\nbaseline = "base.json"\nmax-drop = { few = 1.0 }\n'
     Path("ltfix.toml").write_text(own)
     code, _, err = finished(capsys, *argv)
-    assert (code, "`ltfix evaluate … --format json --output base.json` writes one" in err) == (3, True)
+    assert (code, "this command with `--format json --output base.json` writes it" in err) == (3, True)
     assert finished(capsys, *argv, "--config", os.devnull)[0] == 0
     first = [*argv, "--format", "json", "--output", "base.json"]
     assert finished(capsys, *first, "--fail-under", "few=100")[0] == 1
@@ -673,6 +698,8 @@ def test_gates_of_the_file_and_a_first_build(project: Path, capsys: pytest.Captu
     code, out, _ = finished(capsys, *argv, "--format", "json")
     assert (code, json.loads(out)["gates"][0]["max_drop"]) == (0, 0.01)
     assert finished(capsys, *first, "--overwrite")[0] == 2
+    err = finished(capsys, *argv, "--baseline", "base.jsn")[2]
+    assert "no such baseline (base.jsn): did you mean base.json? a first build has none: " in err
     for left, other in (("baseline", "max-drop"), ("max-drop", "baseline")):
         Path("ltfix.toml").write_text("\n".join(line for line in own.splitlines() if other not in line))
         code, out, err = finished(capsys, *argv, "--format", "json")
