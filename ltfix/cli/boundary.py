@@ -18,7 +18,7 @@ from typing import Any
 
 from ltfix.cli import config
 from ltfix.cli.commands import RESUMED
-from ltfix.cli.configfile import of_place
+from ltfix.cli.configfile import unknown_name
 from ltfix.cli.printable import printable
 from ltfix.cli.signals import ENDINGS, Terminated
 from ltfix.cli.spelling import is_set, spell_error
@@ -156,10 +156,10 @@ def _usage(err: Any) -> UsageError:
     option, help_hint = getattr(err, "option_name", None), f"see `{where} --help`"
     if option and hasattr(err, "possibilities"):
         known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts)] if context else []
-        close = nearest(option, [k for k in known if k.startswith("--")])
-        name = option.lstrip("-").replace("-", "_")
-        hint = of_place(config.current().command, name) if context and config.current().command else None
-        hint = hint or (close if close.startswith("did you mean") else help_hint)
+        near = nearest(option.lstrip("-"), [k[2:] for k in known if k.startswith("--")])
+        near = near.replace("did you mean ", "did you mean --").replace(" or ", " or --")
+        name, command = option.lstrip("-").replace("-", "_"), config.current().command
+        hint = (unknown_name(command, name, near) if context and command else near) or help_hint
         if is_set(name):
             hint = f"write --set {name.replace('_', '-')}=…"
         if name == "loss" and "--methods" in known:

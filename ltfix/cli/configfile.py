@@ -36,7 +36,8 @@ def read_tables(
         name = title.replace("_", "-")
         if name not in (*COMMANDS, *SHARED_KEYS):
             kind, names = ("table", COMMANDS) if isinstance(value, dict) else ("key", SHARED_KEYS)
-            raise UsageError(f"unknown {kind} {title!r}", where=file, hint=nearest(title, names))
+            hint = _of_others(name, "[{}]") or nearest(title, names)
+            raise UsageError(f"unknown {kind} {title!r}", where=file, hint=hint)
         if name in COMMANDS:
             values = _from_table(title, value, known if name == command else may_set(name), file)
             own |= values if name == command else {}
@@ -66,11 +67,19 @@ def may_set(command: str) -> dict[str, Parameter]:
     return {**options(commands.load(command)), "quiet": QUIET}
 
 
-def of_place(command: str, name: str) -> str | None:
-    """The hint where an option, key or variable is called as what a command takes by place."""
+def unknown_name(command: str, name: str, near: str, form: str = "{}") -> str | None:
+    """The hint where a command has no such option, key or variable: it is given by place, or has a ``near``
+    name (of `nearest`), or other commands, told in this form, have one of this name; else None."""
     of = arguments(commands.load(command.replace("_", "-")))
     found = next((p.metavar for p in of.values() if name in (p.name, *_words(p.metavar))), None)
-    return found and f"{found} is given by place, and has no option, key or variable"
+    if found:
+        return f"{found} is given by place, and has no option, key or variable"
+    return near if near.startswith("did you mean") else _of_others(name, form)
+
+
+def _of_others(name: str, form: str) -> str | None:
+    of = [form.format(command) for command in COMMANDS if name.replace("-", "_") in may_set(command)]
+    return f"it belongs to {' or '.join([*of[:4], *['others'] * (len(of) > 4)])}" if of else None
 
 
 def _words(metavar: str | None) -> list[str]:
@@ -88,7 +97,8 @@ def _from_table(title: str, table: Any, known: Mapping[str, Parameter], file: Pa
     for key, value in table.items():
         name, where = key.replace("-", "_"), f"{file}, [{title}]"
         if name not in known:
-            hint = of_place(title, name) or nearest(key, [n.replace("_", "-") for n in known])
+            near = nearest(key, [n.replace("_", "-") for n in known])
+            hint = unknown_name(title, name, near, "[{}]") or near
             raise UsageError(f"unknown key {key!r}", where=where, hint=hint)
         values[name] = _from_toml(known[name], value, file, f"{where} {key}")
     return values

@@ -115,7 +115,8 @@ def _entry(parameter: Parameter) -> str:
     note = textwrap.wrap(parameter.option.help, 96, initial_indent="# ", subsequent_indent="# ")
     line = f"#{parameter.flag.lstrip('-')} = {_value(parameter)}"
     unsaid = _unset(parameter) and "default:" not in parameter.option.help
-    return "\n".join([*note, line + "  # no default, or the method's own" * unsaid, ""])
+    unset = "each method or recipe has its own default" if parameter.own else "no default"
+    return "\n".join([*note, line + f"  # {unset}" * unsaid, ""])
 
 
 def _unset(parameter: Parameter) -> bool:

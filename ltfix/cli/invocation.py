@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ltfix.cli import config, console
-from ltfix.cli.configfile import QUIET, of_place
+from ltfix.cli.configfile import QUIET, unknown_name
 from ltfix.cli.manual import EXAMPLES
 from ltfix.cli.options import LIST_FORMATS
 from ltfix.cli.signature import Parameter, bind, parameters
@@ -146,7 +146,8 @@ def _demand_known_variables(command: str, options: Mapping[str, Parameter]) -> N
     """Refuse a misspelt variable (UsageError), a gate perhaps; one that resembles none may be another's."""
     for variable in config.unknown_variables(command, options):
         name = variable[len(config.variable(command)) :]
-        hint = of_place(command, name.lower()) or nearest(name, [key.upper() for key in options])
+        known = nearest(name, [key.upper() for key in options])
+        hint = unknown_name(command, name.lower(), known) or known
         raise UsageError(f"{variable} is no option of ltfix {command}", hint=hint)
     for variable, near in config.unread_variables(command, options).items():
         if near is not None:

@@ -49,6 +49,7 @@ class Parameter:
         positional: given by place.
         read: makes of the typed value what the function or the record takes.
         needed: there is no default.
+        own: each method or recipe has its own.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Parameter:
     positional: bool = False
     read: Callable[[Any, str], Any] | None = None
     needed: bool = False
+    own: bool = False
 
     @property
     def flag(self) -> str:
@@ -236,7 +238,7 @@ def _of_values(table: Mapping[str, Any]) -> Group:
         first = value.meaning[:1]
         meaning = (first.upper() if first.isascii() else first) + value.meaning[1:]
         option = Option(f"{meaning}{words}.", choices=value.choices, negatable=kind is bool)
-        found.append(Parameter(name, kind, False, None, option))
+        found.append(Parameter(name, kind, False, None, option, own=True))
     return Group(found, lambda values: {name: v for name, v in values.items() if v is not None})
 
 

@@ -13,6 +13,7 @@ from ltfix.compute import PRECISIONS
 from ltfix.extraction.request import Request
 from ltfix.features.layout import SHARD_ROWS, CachePlan, changes, differences
 from ltfix.features.manifest import DEPTHS, Contents, Manifest, read_manifest, read_partial
+from ltfix.features.read import assemble
 from ltfix.features.store import cache_state
 from ltfix.option import options_of
 
@@ -26,7 +27,8 @@ _UNTOLD = {  # what decides a cache and stands in no manifest
 
 
 def state_of(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
-    """What is to be done about a planned cache; InputError where what is there cannot be read."""
+    """What is to be done about a planned cache; InputError where what is there cannot be read, or a finished
+    one lacks a shard or the end of one."""
     found, fingerprint = cache_state(folder, overwrite=overwrite)
     same = fingerprint == plan.fingerprint or _differs_in_errors_alone(folder, plan, found)
     if found == "partial" and same:  # with overwrite, too: it is that command's own unfinished output
@@ -35,7 +37,10 @@ def state_of(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
         return "todo"
     if found == "partial":
         return "resume"  # the writer says what differs
-    return "done" if same else "taken"
+    if not same:
+        return "taken"
+    assemble(folder, read_manifest(folder))  # or it lacks something
+    return "done"
 
 
 def _differs_in_errors_alone(folder: Path, plan: CachePlan, found: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ltfix import files
-from ltfix.errors import InputError, nearest
+from ltfix.errors import InputError
 from ltfix.features import foreign
 from ltfix.features import manifest as manifests
 from ltfix.features.cache import FeatureCache
@@ -86,12 +87,15 @@ def open_cache(
 
 
 def _no_cache(path: Path) -> InputError:
-    beside = [p for p in path.parent.glob("*") if p.suffix in files.ENDINGS or (p / manifests.NAME).exists()]
-    hint = nearest(path.name, [p.name if path.suffix else p.stem for p in beside])
-    if path.suffix in files.ENDINGS:  # a file that the user has
-        hint = hint if beside else f"no {path.suffix} is beside it either"
-    elif not hint.startswith("did you mean"):
-        hint = "`ltfix extract` makes one from images"
+    """Offers the caches called alike that are beside it, or in features/ there or beside its folder."""
+    folders = {path.parent, path.parent / "features", path.parent.parent / "features"}
+    found = sorted(p for folder in folders for p in folder.glob("*"))
+    known = [p for p in found if p.suffix in files.ENDINGS or (p / manifests.NAME).exists()]
+    close = difflib.get_close_matches(path.stem, {p.stem for p in known})
+    near = [p.name if p.parent == path.parent else str(p) for p in known if p.stem in close]
+    hint = f"did you mean {' or '.join(near[:3])}?" if near else "`ltfix extract` makes one from images"
+    if not near and path.suffix in files.ENDINGS:  # a file that the user has
+        hint = f"no {path.suffix} beside it is called alike"
     return InputError("no such feature cache", where=path, hint=hint)
 
 

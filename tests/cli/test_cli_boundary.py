@@ -115,6 +115,7 @@ def test_debug_shows_the_traceback_before_or_after_the_command(probe, capsys, ar
             "no such option: --cache (ltfix probe): PATH is given by place, and has no option, key or "
             "variable",
         ),
+        (["compare", "--baseline"], "no such option: --baseline (ltfix compare): it belongs to evaluate"),
         (["probe", "--zzz"], "no such option: --zzz (ltfix probe): see `ltfix probe --help`"),
         (
             ["probe", "--method"],

@@ -177,6 +177,14 @@ def test_other_commands_tables_set_nothing(probe):
         ),
         ("[fit]\nseeds = true\n", "expected a whole number, found true (ltfix.toml, [fit] seeds)"),
         ("[prob]\nepochs = 3\n", "unknown table 'prob' (ltfix.toml): did you mean probe?"),
+        (
+            'fail-under = "few=1"',
+            "unknown key 'fail-under' (ltfix.toml): it belongs to [evaluate] or [compare]",
+        ),
+        (
+            "[fit]\nrandom-layers = 1",
+            "unknown key 'random-layers' (ltfix.toml, [fit]): it belongs to [evaluate]",
+        ),
         ("thread = 3\n", "unknown key 'thread' (ltfix.toml): did you mean threads?"),
         ("probe = 3\n", "'probe' is a table, not a key (ltfix.toml): write [probe] above its keys"),
         ('[probe]\nepochs = "3"\n', 'expected a whole number, found "3" (ltfix.toml, [probe] epochs)'),

@@ -112,6 +112,8 @@ def test_a_damaged_cache_names_what_makes_it_anew(project: Path, capsys: pytest.
             shard.write_bytes(damaged)
         code, line = error("inspect", "features/test", "--verify")
         assert (code, line.endswith(f": {own}, makes it anew")) == (3, True), line
+        for more in ([], ["--dry-run"]) if damaged is None or len(damaged) < len(whole) else ():
+            assert error(*argv, *more) == (code, line)
     assert cli.run([*argv, "--overwrite"]) == 0
     assert shard.read_bytes() == whole
     assert cli.run(["inspect", "features/test", "--verify"]) == 0

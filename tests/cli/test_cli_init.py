@@ -35,7 +35,8 @@ def test_every_option_of_every_command_is_in_it_and_valid(name, tmp_path):
 
 def test_a_line_without_a_default_says_so():
     lines = init.example().splitlines()
-    assert "#lr = 0.0  # no default, or the method's own" in lines
+    assert "#lr = 0.0  # each method or recipe has its own default" in lines
+    assert '#fail-under = ["…"]  # no default' in lines, "evaluate has no method"
     assert '#normalize = "auto"' in lines
     assert '#cache = "…"' in lines, "its line of help has the default"
 

@@ -192,11 +192,15 @@ class TestNoCache:
             open_cache(tmp_path / name)
 
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"no such feature cache .*no \.npz is beside it either"):
+        with pytest.raises(InputError, match=r"no such feature cache .*no \.npz beside it is called alike"):
             open_cache(tmp_path / "tset.npz")
         (tmp_path / "test.npz").touch()
-        for typed, meant in (("tset.npz", r"test\.npz"), ("tset", "test")):
-            with pytest.raises(InputError, match=rf"did you mean {meant}\?"):
+        (tmp_path / "junk.npz").touch()
+        write_bare(tmp_path / "features/train.safetensors")
+        there = r"/features/train\.safetensors"
+        meant = {"tset.npz": r"test\.npz", "tset": r"test\.npz", "trian.safetensors": rf"\S*{there}"}
+        for typed, near in {**meant, "feature/tran": rf"\S*{there}"}.items():
+            with pytest.raises(InputError, match=rf"did you mean {near}\?"):
                 open_cache(tmp_path / typed)
 
     def test_a_name_without_its_ending(self, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Options(Checked):
 
     init: str | Any | None = option(
         None,
-        "Start: stage1 (else the probe), probe, random, class-mean, or a fitted head.",
+        "Start: stage1 (else the probe), probe, random, class-mean, or a head.  [default: the method's]",
         metavar="KIND|HEAD",
         path="model",
     )
