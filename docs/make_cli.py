@@ -36,13 +36,13 @@ writes a file with the options in comments, but for those of one run (`--overwri
 
 **Misspelt names** are errors. Every command reads the whole file: an unknown key or a value of the wrong
 type is refused in any table. `ltfix init --check` writes nothing and ends with 2 at what a command would
-refuse of the file before it opens anything: words, ranges, and the names of methods, losses,
-recipes, values, scores and reports. What the model, the data or the machine decides (the model's name,
-augmentations, columns, a GPU) is found when the command runs; a head that `init` names must be there. It
-reads the file that `--config` names, else the one in the working folder. Of variables a command refuses
-`LTFIX_FIT_…` that is no option of it (`LTFIX_FIT_EPOCH`), what nearly is one (`LTFIX_FTI_EPOCHS`), and an
-option without the command (`LTFIX_EPOCHS`). Any other `LTFIX_…` that no command reads, as `LTFIX_TESTS`,
-has a note.
+refuse of the file before it opens anything: a line for every unknown key and wrong type, or where there is
+none, for the first of a table's words, ranges, and names of methods, losses, recipes, values, scores and
+reports that is wrong. What the model, the data or the machine decides (the model's name, augmentations,
+columns, a GPU) is found when the command runs; a head that `init` names must be there. It reads the file
+that `--config` names, else the one in the working folder. Of variables a command refuses `LTFIX_FIT_…` that
+is no option of it (`LTFIX_FIT_EPOCH`), what nearly is one (`LTFIX_FTI_EPOCHS`), and an option without the
+command (`LTFIX_EPOCHS`). Any other `LTFIX_…` that no command reads, as `LTFIX_TESTS`, has a note.
 
 **Options that are not used**, by the method or since another is missing (a `budget` where nothing is
 tuned), are an error when typed, a one-line note when they come from the file's table or the environment.

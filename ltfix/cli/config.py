@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ltfix.cli.commands import COMMANDS
 from ltfix.cli.configfile import FILE_NAME, SHARED_KEYS, may_set, read_tables
 from ltfix.cli.signature import Parameter
-from ltfix.errors import InputError, LtfixError
+from ltfix.errors import InputError, LtfixError, UsageError
 
 if TYPE_CHECKING:
     import typer
@@ -145,7 +145,8 @@ def read_values(here: Invocation) -> dict[str, Any]:
     """
     if here.file is None:
         return {}
-    shared, own = read_tables(here.file, here.command, here.options)
+    kept: list[UsageError] | None = [] if here.command == "init" else None  # --check tells them by itself
+    shared, own = read_tables(here.file, here.command, here.options, kept)
     here.shared = set(shared) - set(own)
     return {**shared, **own}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +20,45 @@ QUIET = Parameter("quiet", bool, False, False, Option("No progress and no notes.
 
 
 def read_tables(
-    file: Path, command: str, known: Mapping[str, Parameter]
+    file: Path, command: str, known: Mapping[str, Parameter], faults: list[UsageError] | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file says for every command, and for this one with the options ``known``, by key.
 
     The other commands' tables are checked too: what is misspelt there would be found when they run, if ever.
 
     Raises:
-        UsageError: an unknown key or table, a value of the wrong type.
+        UsageError: an unknown key or table, a value of the wrong type; of several the first, unless they go
+            into ``faults``, all of them.
         InputError, EnvironmentFault: as `read_file`.
     """
     shared, own = dict[str, Any](), dict[str, Any]()
     content = read_file(file)
-    _demand_once(content, str(file))
+    with _kept(faults):
+        _demand_once(content, str(file))
     for title, value in content.items():
         name = title.replace("_", "-")
-        if name not in (*COMMANDS, *SHARED_KEYS):
-            kind, names = ("table", COMMANDS) if isinstance(value, dict) else ("key", SHARED_KEYS)
-            hint = _of_others(name, "[{}]") or nearest(title, names)
-            raise UsageError(f"unknown {kind} {title!r}", where=file, hint=hint)
-        if name in COMMANDS:
-            values = _from_table(title, value, known if name == command else may_set(name), file)
-            own |= values if name == command else {}
-        elif name in known:
-            shared[name] = _from_toml(known[name], value, file, f"{file}, {name}")
+        with _kept(faults):
+            if name not in (*COMMANDS, *SHARED_KEYS):
+                kind, names = ("table", COMMANDS) if isinstance(value, dict) else ("key", SHARED_KEYS)
+                hint = _of_others(name, "[{}]") or nearest(title, names)
+                raise UsageError(f"unknown {kind} {title!r}", where=file, hint=hint)
+            if name in COMMANDS:
+                values = _from_table(title, value, known if name == command else may_set(name), file, faults)
+                own |= values if name == command else {}
+            elif name in known:
+                shared[name] = _from_toml(known[name], value, file, f"{file}, {name}")
     return shared, own
+
+
+@contextlib.contextmanager
+def _kept(faults: list[UsageError] | None) -> Iterator[None]:
+    """Around what may be wrong: it goes into the list, so that all is found, or without one is raised."""
+    try:
+        yield
+    except UsageError as err:
+        if faults is None:
+            raise
+        faults.append(err)
 
 
 def read_file(file: Path) -> dict[str, Any]:
@@ -71,7 +86,9 @@ def unknown_name(command: str, name: str, near: str, form: str = "{}") -> str | 
     """The hint where a command has no such option, key or variable: it is given by place, or has a ``near``
     name (of `nearest`), or other commands, told in this form, have one of this name; else None."""
     of = arguments(commands.load(command.replace("_", "-")))
-    found = next((p.metavar for p in of.values() if name in (p.name, *_words(p.metavar))), None)
+    found = next(
+        (p.metavar for p in of.values() if name in (p.name, *str(p.metavar).lower().split("_or_"))), None
+    )
     if found:
         return f"{found} is given by place, and has no option, key or variable"
     return near if near.startswith("did you mean") else _of_others(name, form)
@@ -82,25 +99,24 @@ def _of_others(name: str, form: str) -> str | None:
     return f"it belongs to {' or '.join([*of[:4], *['others'] * (len(of) > 4)])}" if of else None
 
 
-def _words(metavar: str | None) -> list[str]:
-    """What an argument is called: HEAD_OR_EXPORT by either."""
-    return str(metavar).lower().split("_or_")
-
-
-def _from_table(title: str, table: Any, known: Mapping[str, Parameter], file: Path) -> dict[str, Any]:
+def _from_table(
+    title: str, table: Any, known: Mapping[str, Parameter], file: Path, faults: list[UsageError] | None
+) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UsageError(
             f"{title!r} is a table, not a key", where=file, hint=f"write [{title}] above its keys"
         )
     values = {}
-    _demand_once(table, f"{file}, [{title}]")
+    with _kept(faults):
+        _demand_once(table, f"{file}, [{title}]")
     for key, value in table.items():
         name, where = key.replace("-", "_"), f"{file}, [{title}]"
-        if name not in known:
-            near = nearest(key, [n.replace("_", "-") for n in known])
-            hint = unknown_name(title, name, near, "[{}]") or near
-            raise UsageError(f"unknown key {key!r}", where=where, hint=hint)
-        values[name] = _from_toml(known[name], value, file, f"{where} {key}")
+        with _kept(faults):
+            if name not in known:
+                near = nearest(key, [n.replace("_", "-") for n in known])
+                hint = unknown_name(title, name, near, "[{}]") or near
+                raise UsageError(f"unknown key {key!r}", where=where, hint=hint)
+            values[name] = _from_toml(known[name], value, file, f"{where} {key}")
     return values
 
 

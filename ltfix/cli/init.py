@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ltfix.cli import config, configfile, console
+from ltfix.cli.boundary import say
 from ltfix.cli.commands import COMMANDS, load
 from ltfix.cli.inspect import written
 from ltfix.cli.options import LIST_FORMATS, MayOverwrite
 from ltfix.cli.signature import Parameter, bind, options, parameters
+from ltfix.cli.spelling import spell_error
 from ltfix.errors import InputError, UsageError
 from ltfix.option import Option
 
@@ -52,26 +54,34 @@ def init(
 
 
 def _check(format: str) -> None:
-    """Refuse what a command would refuse of the file before it has opened anything.
+    """Say what a command would refuse of the file before it has opened anything, and end with 2 there.
+
+    All names and types that are wrong, and where none is, of each command the first value.
 
     Raises:
-        UsageError: a key that is no option, or a value that it cannot have; where it stands.
         InputError: there is no file.
     """
+    lines = dict[str, None]()
     here = config.current()
     if here.file is None:
         raise InputError("no configuration file", where=configfile.FILE_NAME, hint="`ltfix init` writes one")
     for name in COMMANDS:
         here.command, here.options = name, configfile.may_set(name)
-        shared, own = configfile.read_tables(here.file, name, here.options)
+        faults: list[UsageError] = []
+        shared, own = configfile.read_tables(here.file, name, here.options, faults)
         here.shared, here.origins = set(shared) - set(own), dict.fromkeys({**shared, **own}, "file")
         try:
-            _ask(name, {**shared, **own})
+            _ask(name, {} if faults else {**shared, **own})  # a note on the others might be wrong
         except UsageError as err:
-            if config.option(str(err.place).removeprefix("--").replace("-", "_")) is not None:
-                raise  # the key is told with its place in the file
-            where = "; ".join(filter(None, (err.where, f"{here.file}, [{name}]")))
-            raise UsageError(err.what, where=where, hint=err.hint) from err
+            if config.option(str(err.place).removeprefix("--").replace("-", "_")) is None:
+                where = "; ".join(filter(None, (err.where, f"{here.file}, [{name}]")))
+                err = UsageError(err.what, where=where, hint=err.hint)
+            faults.append(err)  # an option is told with its place in the file
+        lines |= dict.fromkeys(map(spell_error, faults))
+    for line in lines:
+        say(f"ltfix: error: {line}")
+    if lines:
+        raise SystemExit(UsageError.exit_code)
     if format == "json":
         written([], checked=str(here.file))
     else:

@@ -69,6 +69,21 @@ def test_a_file_is_checked_without_running_anything(tmp_path: Path, monkeypatch,
     assert json.loads(capsys.readouterr().out)["checked"] == "ltfix.toml"
     file.write_text("[evaluate]\ngate = 1")
     assert error("init", "--check")[1].endswith("did you mean fail-under?")
+    file.write_text('seeds = 1\n[fit]\nepoch = 1\nlr = "x"\nmethod = "none"\n[evaluate]\nmany = 1.5')
+    assert cli.run(["init", "--check"]) == 2
+    assert [
+        line.partition(" (")[0].removeprefix("ltfix: error: ")
+        for line in capsys.readouterr().err.splitlines()
+    ] == [
+        "unknown key 'seeds'",
+        "unknown key 'epoch'",
+        'expected a number, found "x"',
+        "expected a whole number, found 1.5",
+    ]
+    file.write_text('[fit]\nmethod = "samm"\n[evaluate]\nreport = "per"\nfail-under = "few"')
+    assert cli.run(["init", "--check"]) == 2
+    told = [line.partition(" (")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["ltfix: error: unknown method 'samm'", "ltfix: error: not a gate: 'few'"]
     file.write_text("[fit]\nfeature-scal = 1")
     said = "unknown key 'feature-scal' (ltfix.toml, [fit]): did you mean feature-scale?"
     assert error("init", "--check") == (2, said)
