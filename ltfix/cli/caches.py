@@ -247,6 +247,19 @@ def known_caches(project: Path) -> dict[str, Path]:
     return found
 
 
+def usual_pair(project: Path) -> tuple[str | None, str | None]:
+    """What heads know of the training and the validation cache of the default layout."""
+    from ltfix.errors import LtfixError
+
+    def known(split: str) -> str | None:
+        place = usual(project, split)
+        with contextlib.suppress(LtfixError):  # a damaged one that nobody named
+            return None if place is None else open_named(place, USUAL_NAMES).identity
+        return None
+
+    return known("train"), known("val")
+
+
 def locate_val(
     given: Path | None, train: Path | None, work: Path, names: ArrayNames = USUAL_NAMES
 ) -> FeatureCache | None:

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Annotated
 
 from ltfix.cli import console
-from ltfix.cli.caches import USUAL_NAMES, locate, named_head, open_named, usual
+from ltfix.cli.caches import (
+    USUAL_NAMES,
+    fitted_on,
+    known_caches,
+    locate,
+    named_head,
+    open_named,
+    usual,
+    usual_pair,
+)
 from ltfix.cli.fit import tell_calibration
 from ltfix.cli.inspect import written
 from ltfix.cli.options import (
@@ -73,15 +82,20 @@ def _without_validation(path: Path, place: Path, by: str, work: Path) -> str:
     from ltfix.errors import InputError
     from ltfix.heads.head import load_head
 
-    train, opened = usual(work, "train"), load_head(path)
+    train, opened = fitted_on(path, work), load_head(path)
     if opened.temperature is not None:
         return "; the head has a temperature already, which another would replace"
     if train is None:
         return ""
+    project = train.parent.parent
+    places = {known: str(cache) for known, cache in known_caches(project).items()}
+    if val := places.get(str(opened.meta.get("val"))):
+        return f"; the head was chosen on {val}"
     if open_named(train, USUAL_NAMES).head is not None:
         return f"; those of {train} cannot serve, as the backbone was trained on them"
-    with contextlib.suppress(InputError):  # of another tool
-        command = shlex.join(["ltfix", *made(opened), "--calibrate", by, "--out", str(place)])
+    with contextlib.suppress(InputError, LookupError):  # of another tool, or of other features
+        words = [*made(opened, places, usual_pair(project)), "--calibrate", by, "--out", str(place)]
+        command = shlex.join(["ltfix", *words, *([] if project == Path() else ["--work", str(project)])])
         return (
             f"; where the backbone was trained on others than {train}, `{command}` holds parts of these out"
         )

@@ -94,6 +94,10 @@ def fit(
     kept: dict[str, Any] = {"folder": folder or work / AUTO, "overwrite": run.overwrite}
     heads = plan.train(train, numbers, val=held, trace=told, progress=console.progress(), **kept)
     seconds = perf_counter() - began
+    if folder is not None:  # a head holds no path of this machine
+        place = {"save_heads": folder.name if folder.is_absolute() else str(folder)}
+        asked = heads[0].meta.get("asked", {}) | place
+        heads = [dataclasses.replace(head, meta={**head.meta, "asked": asked}) for head in heads]
     packed = {place: head.pack(place) for head, place in zip(heads, places, strict=True)}
     if trace is not None and told is not None:
         packed[trace] = told.pack()

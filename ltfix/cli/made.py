@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,10 @@ from ltfix.records import record_of
 
 if TYPE_CHECKING:
     from ltfix.heads.head import Head
+
+
+Caches = tuple[str | None, str | None]
+"""The training and the validation cache, by what heads know of them."""
 
 
 @dataclasses.dataclass
@@ -41,13 +45,25 @@ class FittedBy:
     init: dict[str, Any] = dataclasses.field(default_factory=dict)
     coordinates: dict[str, Any] = dataclasses.field(default_factory=dict)
     asked: dict[str, Any] = dataclasses.field(default_factory=dict)
+    cache: str | None = None
+    val: str | None = None
     selection: ChosenBy = dataclasses.field(default_factory=ChosenBy)
     calibration: dict[str, Any] | None = None
     seed: int = 0
 
 
-def made(head: Head) -> Iterator[str]:
-    """The command of a head, all but where it went (InputError: its metadata are another tool's)."""
+def made(head: Head, places: Mapping[str, str] | None = None, usual: Caches = (None, None)) -> Iterator[str]:
+    """The command of a head, all but where it went.
+
+    Args:
+        places: where caches are, by what heads know of them; None: those it was fitted on are not told.
+        usual: the training and the validation cache that need not be named, known so.
+
+    Raises:
+        InputError: its metadata are another tool's. LookupError: it was fitted on a cache that has no place.
+    """
+    from ltfix.stage2.methods.registry import installed_method
+
     told = record_of(FittedBy, dict(head.meta), head.path)
     calibration = told.calibration or {}
     by = "one" if "all" in calibration.get("temperature", ()) else "shots"
@@ -55,16 +71,19 @@ def made(head: Head) -> Iterator[str]:
         yield from ("calibrate", f"heads/{calibration['of']}", "--val", f"features/{calibration.get('on')}")
         yield from ("--by", by)
         return
-    yield "fit"
-    auto = told.selection.auto
+    yield from ("fit", *([] if places is None else _caches((told.cache, told.val), places, usual)))
+    auto, given = told.selection.auto, dict(told.asked)
     if auto is not None and (not told.values or auto.averaged):  # what no other command makes
         yield from ("--method", "auto", *_among(auto), *([] if auto.average else ["--no-average"]))
         if budget := told.selection.budget:  # a time would leave out something else each time
             asked = f"{budget['passes']}p" if "passes" in budget else str(budget.get("asked"))
-            yield from ("--budget", asked, "--save-heads", f"auto-{asked}")  # WORK/auto may be of another
+            yield from ("--budget", asked)
     else:
-        yield from _fit(head, told)
-    for name, value in told.asked.items():
+        method = installed_method(head.method)
+        start = [] if method is None or not method.needs_no_start else ["init"]
+        given = {name: given[name] for name in given if name not in ("preset", "save_heads", *start)}
+        yield from _fit(head, told)  # with the values that a preset gave
+    for name, value in given.items():
         yield from (f"--{name.replace('_', '-')}", str(value))
     if "file" in told.init:
         beside = Path(head.path or "").parent / Path(str(told.init["file"])).name
@@ -72,6 +91,15 @@ def made(head: Head) -> Iterator[str]:
     if told.calibration is not None:
         yield from ("--calibrate", by)
     yield from ("--seed", str(told.seed))
+
+
+def _caches(used: Caches, places: Mapping[str, str], usual: Caches) -> Iterator[str]:
+    """What names the caches that were used, where they are not the usual pair."""
+    if used == usual or used[0] is None:
+        return
+    if used[0] != usual[0] or used[1] is None:  # which keeps the usual validation cache away
+        yield places[used[0]]
+    yield from [] if used[1] is None else ["--val", places[used[1]]]
 
 
 def _among(auto: AutoBy) -> Iterator[str]:

@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ltfix.cli import config, console
-from ltfix.cli.caches import USUAL_NAMES, chosen_heads, known_caches, locate, open_named, usual
+from ltfix.cli.caches import (
+    USUAL_NAMES,
+    chosen_heads,
+    known_caches,
+    locate,
+    open_named,
+    usual,
+    usual_pair,
+)
 from ltfix.cli.evaluate import with_start
 from ltfix.cli.inspect import written
-from ltfix.cli.made import made
+from ltfix.cli.made import Caches, made
 from ltfix.cli.options import (
     FewBound,
     ManyBound,
@@ -167,17 +175,17 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
         yield shlex.join(["ltfix", "extract", *_extract(manifest)])
     heads = [row.head for row in evaluation.rows if row.path and not row.is_start]
     kept, used = known_caches(work), [head.meta.get("cache") for head in heads]
-    places, left = {known: [f"features/{path.name}"] for known, path in kept.items()}, dict(kept)
+    places, left = {known: f"features/{path.name}" for known, path in kept.items()}, dict(kept)
     for known in filter([*used, evaluation.test.cache.identity].__contains__, kept):
         with contextlib.suppress(LtfixError, KeyError, TypeError):  # a damaged one
             yield from _made_by(known, left, places)
-    places[str(None if train is None else train.identity)] = []  # the usual one need not be named
+    pair = usual_pair(work)
     for head in heads:
-        yield _told(head, places)
+        yield _told(head, places, pair)
     yield shlex.join(["ltfix", "report", *_typed(config.current())])
 
 
-def _made_by(known: str, left: dict[str, Path], places: Mapping[str, list[str]]) -> Iterator[str]:
+def _made_by(known: str, left: dict[str, Path], places: Mapping[str, str]) -> Iterator[str]:
     """The commands that made a cache, behind those of what it was joined of; of one that is ``left`` alone.
 
     Those of the usual splits are made together.
@@ -195,24 +203,24 @@ def _made_by(known: str, left: dict[str, Path], places: Mapping[str, list[str]])
     found = []
     for one in manifest.source.get(manifests.JOINED, ()):
         yield from _made_by(one["fingerprint"], left, places)
-        found += places.get(one["fingerprint"], [f"DIR/{one['name']}"])
+        found.append(places.get(one["fingerprint"], f"DIR/{one['name']}"))
     if found:
-        yield shlex.join(["ltfix", "import", *found, "--out", *places[known]])
+        yield shlex.join(["ltfix", "import", *found, "--out", places[known]])
 
 
-def _told(head: Head, places: Mapping[str, list[str]]) -> str:
-    """The command that made a head, or in a comment why none is told; ``places`` of caches, for fit."""
+def _told(head: Head, places: Mapping[str, str], pair: Caches) -> str:
+    """The command that made a head, or in a comment why none is told; ``places`` and ``pair`` as `made` takes
+    them, but of heads of no features in the project."""
     name, own = f"heads/{Path(head.path or '').name}", "@" in str(head.meta.get("parts"))
+    if own:
+        return f"# {name} was fitted with a method or a loss of your own"
     try:
-        command, *rest = made(head)
+        words = [*made(head, places if pair[0] or head.meta.get("cache") in places else None, pair)]
     except InputError:  # another tool's
         return f"# {name} does not say how it was fitted"
-    known: list[str] | None = [] if head.meta.get("cache") is None or "None" in places else None
-    place = places.get(str(head.meta.get("cache")), known) if command == "fit" else []
-    if own or place is None:
-        told = "with a method or a loss of your own" if own else "on none of the caches in features/"
-        return f"# {name} was fitted {told}"
-    return shlex.join(["ltfix", command, *place, *rest, "--out", name])
+    except LookupError:
+        return f"# {name} was fitted on none of the caches in features/"
+    return shlex.join(["ltfix", *words, "--out", name])
 
 
 def _typed(here: config.Invocation) -> Iterator[str]:

@@ -13,6 +13,7 @@ from ltfix.heads.head import Head
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.stage2.methods.compatibility import decide, open_caches
+from ltfix.stage2.methods.entries import METHODS
 from ltfix.stage2.methods.method import NOTHING
 from ltfix.stage2.methods.naming import head_name
 from ltfix.stage2.methods.options import Options
@@ -123,9 +124,11 @@ def plan_fit(
     if given or loss is not None:
         names = ", ".join([*given, *(["loss"] if loss is not None else [])])
         raise UsageError(f"method auto chooses {names} itself", where="method=auto", hint="leave it out")
-    every = methods is None or list(methods) == ["all"]
-    among = None if every else tuple(find_method(name, "methods") for name in methods or ())
-    return FitPlan(None, options, methods=among)
+    if methods is None or list(methods) == ["all"]:
+        return FitPlan(None, options)
+    named = {found.name: found for found in (find_method(name, "methods") for name in methods)}
+    usual = {method.name: method for method in METHODS if method.name in named}
+    return FitPlan(None, options, methods=tuple({**usual, **named}.values()))  # however they are ordered
 
 
 @public

@@ -12,6 +12,7 @@ from caches import make_head
 
 from ltfix import cli
 from ltfix.heads.head import load_head
+from ltfix.stage2.tuning import budget
 
 Error = Callable[..., tuple[int, str]]
 
@@ -95,6 +96,31 @@ def test_without_validation_features_the_command_of_the_heads_own_method_is_name
     code, line = error("calibrate", "heads/auto.safetensors")
     assert (code, "fit" in line) == (3, False)
     assert "features/train.npz cannot serve, as the backbone was trained on them" in line
+
+
+@pytest.mark.parametrize("more", ["--budget 45s", "--budget 80p --val-fraction 0.3 --save-heads kept", ""])
+def test_the_command_that_is_named_takes_what_was_tuned(
+    more: str, project: Path, error: Error, capsys: pytest.CaptureFixture[str], monkeypatch
+):
+    (project / "features").mkdir()
+    (project / "val.npz").rename(project / "features/train.npz")
+    monkeypatch.setattr(budget, "_seconds_a_pass", lambda fits: 0.001)
+    argv = ["fit", "--method", "auto", "--methods", "tau-norm,ncm,ce", "--init", "probe", *more.split()]
+    assert cli.run(argv) == 0
+    kept = {path: path.read_bytes() for path in project.glob("*/*-s0.*")}
+    assert len(kept) == 6
+    monkeypatch.setattr(budget, "_seconds_a_pass", lambda fits: 10.0)  # the machine is busy now
+    monkeypatch.chdir("/")
+    capsys.readouterr()
+    command = error("calibrate", str(project / "heads/auto"))[1].split("`")[3]
+    if "kept" in more:
+        monkeypatch.chdir(project)
+    assert cli.run(command.split()[1:]) == 0, command
+    assert "3 tuned methods are taken from" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in project.glob("*/*-s0.*")} == kept
+    found, plain = (load_head(project / f"heads/{name}.safetensors") for name in ("auto-calibrated", "auto"))
+    assert plain.meta["selection"]["auto"]["averaged"]
+    assert np.array_equal(found.weight, plain.weight) and found.temperature is not None
 
 
 @pytest.mark.parametrize(

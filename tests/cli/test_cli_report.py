@@ -119,7 +119,13 @@ def test_the_commands_make_the_same_heads_again(project: Path):
         word if word != str(made.relative_to(project)) else "heads/again.safetensors"
         for word in again.split()
     ]
-    assert run([*argv, "-q", "--val", "features/test"]) == 0
+    assert again.count(" --val features/test ") == 1
+    assert run([*argv, "-q"]) == 0
+    (project / "features/test").rename(project / "features/val")
+    write_cache(project / "features/test", samples=["new"], labels=np.zeros(1, np.int64), classes=CLASSES)
+    text = page(project)  # a usual validation cache need not be named, but where it was not used
+    assert "<code>ltfix fit --method ce --loss los " in text
+    assert "<code>ltfix fit features/train --method tau-norm " in text
     found = ltfix.load_head(project / "heads/again.safetensors")
     assert np.array_equal(found.weight, head.weight)
     assert np.array_equal(found.temperature, head.temperature)
@@ -233,6 +239,7 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
             {
                 "values": {"lr": {"value": 0.1, "from": "tuned"}},
                 "init": {"from": "head", "file": "los.safetensors"},
+                "asked": {"save_heads": "kept"},
                 "selection": {
                     "auto": {"tried": [{"method": "ce"}, {"method": "unchanged"}], "averaged": True},
                     "budget": {"asked": "30s", "passes": 312},
@@ -241,7 +248,7 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
         )
     ]
     assert told[2] == (
-        "fit --method auto --methods ce --budget 312p --save-heads auto-312p --init los.safetensors --seed 3"
+        "fit --method auto --methods ce --budget 312p --save-heads kept --init los.safetensors --seed 3"
     )
     for foreign in ({"auto": "yes"}, {"auto": {"tried": ["x"]}}, {"auto": {"left_out": [{}]}}, {"budget": 3}):
         with pytest.raises(InputError):

@@ -224,13 +224,22 @@ def test_heads_tuned_under_a_budget_are_kept_for_what_it_left_to_tune_on(pair, t
         return {head.meta["selection"]["budget"]["tuned_on"] for head in heads}
 
     alone = tuned_on(["ce"], 1)
-    with pytest.raises(UsageError, match="finished heads tuned on another part, by another budget"):
+    with pytest.raises(UsageError, match=f"finished heads tuned on {next(iter(alone))} are there"):
         tuned_on(["ce", "cb", "focal"], 2)
     beside = tuned_on(["ce", "cb", "focal"], 2, overwrite=True)
     assert len(alone) == len(beside) == 1 and alone != beside
     assert sorted(fits) == [(name, (0, 1)) for name in ("cb", "ce", "focal")]
     tuned_on(["ce", "cb", "focal"], 2)
     assert fits == []
+    more = {"seeds": 1, "values": FAST, "tune": True}
+    with pytest.raises(UsageError, match=f"finished heads tuned on {next(iter(beside))} are there"):
+        compare(*pair, ["ce"], folder=tmp_path, **more)
+    compare(*pair, ["ce"], folder=tmp_path / "all", **more)
+    fits.clear()
+    compare(*pair, ["ce"], folder=tmp_path / "all", budget="100000p", **more)
+    assert fits == []  # it left nothing out
+    with pytest.raises(UsageError, match="finished heads tuned on all cuts and samples are there"):
+        compare(*pair, ["ce"], folder=tmp_path / "all", budget="60p", **more)
 
 
 def test_a_time_that_was_turned_into_passes_stays_so_for_the_same_request(
@@ -255,9 +264,7 @@ def test_a_time_that_was_turned_into_passes_stays_so_for_the_same_request(
     assert any(re.search(r"budget 60s: goes on with \d+ passes of the begun run in", text) for text in said)
     again = {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
     assert again == {name: data for name, data in first.items() if name in again}
-    with pytest.raises(UsageError, match="finished heads with budget=60s are there"):
-        run(20.0, "61s")
-    run(20.0, "61s", overwrite=True)
+    run(20.0, "61s")  # which leaves the published values, of other names
     assert len(fits) == 2
     run(20.0, seeds=2, overwrite=True)  # another request
     assert not any("begun" in text for text in said)

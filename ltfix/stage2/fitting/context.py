@@ -25,6 +25,7 @@ from ltfix.stage2.fitting.runs import Fitter
 from ltfix.stage2.fitting.validation import FRACTION, Validation, validation_samples
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Scaling, natural
+from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.compatibility import given_head, open_caches
 from ltfix.stage2.methods.method import find_part
 from ltfix.stage2.methods.options import Options
@@ -33,8 +34,11 @@ from ltfix.stage2.methods.parts import Part
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ASKED = ("normalize", "feature_scale")
-"""Options that a head file names where they were given, since it tells what became of them in any case."""
+ASKED = (
+    *("init", "preset", "views_used", "normalize", "feature_scale"),
+    *("select", "val_fraction", "val_per_class", "precision"),
+)
+"""Options that a head file names where they were given, so that the same can be asked again."""
 FOLDS = 5
 FOLD_SAMPLES = 10_000
 """So many samples, at most ``FOLDS`` times over, are fitted to choose: a small cut is noisy, and cheap."""
@@ -235,6 +239,8 @@ class Material:
         of_all |= {EXTRACTED: made} if (made := made_by(self.train)) else {}
         own, plain = self.options, Options()
         asked = {name: getattr(own, name) for name in ASKED if getattr(own, name) != getattr(plain, name)}
+        if not (isinstance(own.init, str) and own.init in STARTS):  # a head's file is told elsewhere
+            asked.pop("init", None)
         of_all |= {"asked": asked} if asked else {}
         return dataclasses.replace(
             head, classes=self.train.classes, counts=self.train.counts, meta={**more, **of_all}

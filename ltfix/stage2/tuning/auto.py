@@ -89,7 +89,7 @@ def fit_auto(
     }
     selection = {"by": BY, "on": record["on"], "epoch": "last", "score": score, "start_score": before}
     selection |= {**(taken.head.meta["selection"] if taken.head else {}), "score": score, "auto": record}
-
+    selection |= {"budget": about} if about else {}
     mean = f", averaged with the class means (without them {100 * alone:.1f})" if verdict.averaged else ""
     told = f"auto takes {taken.name}{mean}: {BY} on the validation samples {100 * score:.1f}"
     material.progress.note(f"{told}, of the start {100 * before:.1f}")
@@ -98,7 +98,6 @@ def fit_auto(
         return averaged(head, material, data) if verdict.averaged else head
 
     if taken.fit is None or taken.choice is None or taken.head is None:
-        selection |= {"budget": about} if about else {}
         heads = [finish(_untouched(material, seed, selection), material.data) for seed in seeds]
         return asked.calibrated(heads, lambda data: [finish(material.start(data), data) for _ in seeds])
     fit = dataclasses.replace(taken.fit, material=asked)

@@ -104,7 +104,8 @@ def _as_begun(
     found: Search, fits: Sequence[MethodFit], n_seeds: int, store: Store, shared: Mapping[str, Any]
 ) -> Search:
     """What the first run of this request in the folder had time for, said; else ``found``, which is kept."""
-    request = files.sha256_json([settings_of(shared, fit.values, n_seeds) for fit in fits])
+    each = sorted(files.sha256_json(settings_of(shared, fit.values, n_seeds)) for fit in fits)
+    request = files.sha256_json([fits[0].material.options.budget, *each])
     begun = store.level(request)
     if begun is None:
         store.begin(request, (found.folds, found.samples, found.settings))

@@ -38,10 +38,10 @@ FORMAT = "ltfix-compare-run/1"
 LEVELS, LEVELS_FORMAT = "budget.json", "ltfix-compare-budget/1"
 _ROWS = 4096
 _ANEW = "overwrite=True makes it anew, and keeps the rows that are whole"
-_NO_MATTER = ("device", "no_cache", "average")  # options that change no head that is kept
+_NO_MATTER = ("device", "no_cache", "average", "budget")  # options that change no head that is kept
 # a head is the same beside others
 _SCORING = {"caches", "options", "test", "shots", "kept", "seed", "chosen"}
-_CHOOSING = {"val", "choices_by_seed", "searched", "tune", "budget", "val_fraction", "val_per_class"}
+_CHOOSING = {"val", "choices_by_seed", "searched", "tune", "val_fraction", "val_per_class"}
 _APART = {  # what heads are called that differ in a setting
     "train": "of other features",
     "version": "of another version of ltfix",
@@ -49,7 +49,7 @@ _APART = {  # what heads are called that differ in a setting
     "values": "with other values",
     "given": "for which other values were given",
     "val": "chosen on other samples",
-    "searched": "tuned on another part, by another budget or for another number of seeds,",
+    "searched": "tuned on {}",  # what their budget left
     "choices_by_seed": "chosen with another seed",
 }
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -198,7 +198,7 @@ def shared_settings(material: Material, keep: bool, **more: Any) -> dict[str, An
         | {"init": options.init and find_start(options.init).identity},
         "choices_by_seed": material.seed,
         "version": __version__,
-        **more,
+        **({} if options.budget else {"searched": None}) | more,  # of a budget it is known later
     }
 
 
@@ -220,8 +220,8 @@ def _apart(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:
     theirs, ours = _flat(theirs), _flat(files.parse_json(files.to_json(ours), "settings"))
     same = _SCORING if ours.get("chosen") or theirs.get("chosen", True) else _SCORING | _CHOOSING
     name = next((n for n in ("version", *ours) if n not in same and theirs.get(n) != ours.get(n)), "")
-    told = f"without {name}" if theirs.get(name) is None else f"with {name}={theirs[name]}"
-    return _APART.get(name, told) if name else None
+    told = _APART.get(name, f"without {name}" if theirs.get(name) is None else f"with {name}={theirs[name]}")
+    return told.replace("{}", f"{theirs.get(name) or 'all cuts and samples'}") if name else None
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
