@@ -67,8 +67,11 @@ def _describe(method: Method) -> None:
     """One method: what it is, and how each of its values is set."""
     import ltfix
     from ltfix.stage2.methods.presets import presets_of
+    from ltfix.stage2.methods.values import resolve
+    from ltfix.stage2.tuning.candidates import searches, told_search
 
-    formula = "\nformula: docs/methods.md" if method in ltfix.methods() else ""
+    page = f"\nformula: docs/methods.md of ltfix's sources, section {method.name}"
+    formula = page if method in ltfix.methods() else ""
     console.write(f"{method.name}: {method.summary}\nsource: {method.source}{formula}")
     for role, part in method.parts.items():
         traits = ", ".join(part.traits).replace("_", " ")
@@ -76,6 +79,10 @@ def _describe(method: Method) -> None:
     console.write(f"gives: {_gives(method.linear_with)}")
     console.write("")
     console.table(["set by", "default", "meaning"], value_rows("fit", method.values()))
+    if searches(method):
+        tried = "; ".join(told_search(resolve(method, {}))).replace("_", "-")
+        console.write("")
+        console.tell(f"--tune tries: {tried}")
     if presets_of(method.name):
         console.write("")
         console.table(["--preset", "values"], [list(row) for row in presets_of(method.name)])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ltfix.errors import InputError
+from ltfix.features.foreign import ask_from_1
 from ltfix.features.manifest import is_cache
 from ltfix.features.provenance import demand_alike
 from ltfix.features.read import CacheLike, FeatureCache, open_cache
@@ -205,7 +206,8 @@ def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> tuple[str,
         raise InputError(
             f"the head {where} has K = {head.n_classes} classes, the cache {cache.path} has "
             f"K = {cache.n_classes}",
-            hint="a test cache may hold fewer classes than the head, never more",
+            hint=(ask_from_1(cache.counts, cache.classes) if cache.n_classes == head.n_classes + 1 else None)
+            or "a test cache may hold fewer classes than the head, never more",
         )
     if head.n_classes != n_classes:
         told = (

@@ -104,7 +104,7 @@ class Evaluation:
         rows: the heads, stage 1 first.
         test: the cache, its shots, and what was predicted so far.
         no_start: why no row is where the fits began; empty where one is.
-        otherwise: notes of heads that were fitted on features made otherwise.
+        otherwise: notes of heads that were fitted on features made otherwise, or on others than the rest.
         other_counts: a note of heads that were fitted on other counts than those that decide the shots.
     """
 
@@ -139,7 +139,7 @@ class Evaluation:
         ]
         began = any(row.is_start or row.name in (STAGE1, PROBE) for row in rows)
         no_start = "" if began else _no_start(given)
-        otherwise = tuple(dict.fromkeys(itertools.chain(*told)))
+        otherwise = tuple(dict.fromkeys(itertools.chain(*told, _other_features(rows, given))))
         return cls(rows, test, no_start, otherwise, _other_counts(rows, counts, given))
 
     def report(self, name: str, *, against: HeadOrPath | None = None, bars: Bars | None = None) -> Report:
@@ -184,6 +184,21 @@ def _other_counts(
     by = next((item.path for item in given if isinstance(item, FeatureCache)), None)
     told = f"Many, Medium and Few are by the training counts of {by}, not by their own: {', '.join(others)}."
     return (told,) if others else ()
+
+
+def _other_features(rows: list[NamedHead], given: Sequence[Head | FeatureCache]) -> tuple[str, ...]:
+    """A line where heads were fitted on other training features than those given, else than most heads."""
+    made = dict[str, list[str]]()
+    for row in rows:
+        if not row.is_start and row.head.meta.get("cache"):
+            made.setdefault(str(row.head.meta["cache"]), []).append(row.name)
+    known = [cache for cache in given if isinstance(cache, FeatureCache) and cache.identity in made]
+    if len(made) < 2:
+        return ()
+    usual = known[0].identity if known else max(made, key=lambda its: len(made[its]))
+    than = f"than {known[0].path}" if known else f"than {made[usual][0]}"
+    others = ", ".join(name for its, names in made.items() if its != usual for name in names)
+    return (f"Fitted on other training features {than}, so perhaps from another start: {others}.",)
 
 
 def describe_cache(cache: FeatureCache) -> dict[str, Any]:

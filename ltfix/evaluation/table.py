@@ -161,7 +161,7 @@ def format_value(value: Any, kind: ColumnKind, digits: int = 1) -> str:
     if kind in ("percent", "gain"):
         share = round(100 * (value["value"] if kind == "gain" else value), 9)  # whatever the order of a sum
         if kind == "percent":
-            return f"{share:.{digits}f}"
+            return f"{share:.{digits}f}".replace("-", "−")
         mark = " †" if value["p_holm"] < ALPHA else "  "  # so that the digits stand below each other
         return f"{share:+.{digits}f}".replace("-", "−") + mark
     if kind == "number":

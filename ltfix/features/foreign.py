@@ -11,7 +11,7 @@ import numpy as np
 from ltfix.errors import InputError, nearest
 from ltfix.heads.vectors import numpy_of
 from ltfix.numerals import MOST_CLASSES, counted, whole_number
-from ltfix.tensorfile import read_npz
+from ltfix.tensorfile import load_tensors, read_npz
 
 USUAL = {
     "features": ("features", "X", "x", "embeddings", "embedding", "image_embeds", "feats", "data"),
@@ -95,8 +95,42 @@ def features_and_labels(
     if features.ndim != 3 or 0 in features.shape[1:]:
         raise InputError(f"features must be [n, D] or [n, V, D], found {list(features.shape)}", where=where)
     if labels.ndim != 1 or len(labels) != len(features):
-        raise InputError(f"labels must be [{len(features)}], found {list(labels.shape)}", where=where)
+        told = f"labels must be [{len(features)}], found {list(labels.shape)}"
+        raise InputError(told, where=where, hint=labels_hint(labels.shape))
     return features, labels if _is_text(labels) else _whole_labels(labels, where)
+
+
+def labels_hint(shape: Sequence[int]) -> str:
+    """What makes one label a row of what has this shape."""
+    if len(shape) != 2:
+        return "one label for each row of features, in their order"
+    return "labels[:, 0] has one a row" if shape[1] == 1 else "of one-hot rows labels.argmax(1) has one a row"
+
+
+def ask_from_1(counts: np.ndarray, classes: Sequence[str] | None) -> str | None:
+    """What to ask where class 0 alone has no sample, and is known by its number."""
+    alone = len(counts) > 1 and not counts[0] and bool(counts[1:].all())
+    return "are the labels counted from 1?" if alone and (classes or "0")[0] == "0" else None
+
+
+def layer_among(names: Iterable[str]) -> str | None:
+    """A layer, ``fc`` of ``fc.weight``, that may be the classifier of the features beside it, if any."""
+    return next((n.removesuffix(".weight") for n in names if n.endswith(".weight") and n not in HEAD), None)
+
+
+def unread_layer(path: Path) -> str | None:
+    """:func:`layer_among` the arrays of a file of features, which nobody looks at who reads it in place."""
+    seen: list[set[str]] = [set()]
+
+    def nothing(names: set[str]) -> dict[str, str]:
+        seen.append(names)
+        return {}
+
+    if path.suffix == ".npz" and path.is_file():
+        read_npz(path, nothing)
+    elif path.suffix == ".safetensors" and path.is_file():
+        seen.append(set(load_tensors(path)[0]))
+    return layer_among(sorted(seen[-1]))
 
 
 def number_labels(

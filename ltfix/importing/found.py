@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ltfix.errors import InputError, nearest
-from ltfix.features.foreign import HEAD, USUAL
+from ltfix.features.foreign import HEAD, USUAL, layer_among
 from ltfix.images.places import open_text
 from ltfix.importing.request import ImportRequest
 
@@ -62,25 +62,29 @@ def from_arrays(arrays: Mapping[str, Any], request: ImportRequest, where: Path) 
     features = pick(arrays, request.features or only, where)
     labels = choose(arrays, request.labels, "labels", where)
     samples = choose(arrays, None, "samples", where)
-    others = [name for name in arrays if name not in (features, labels, samples, *HEAD)]
+    file, _, layer = (request.head_from or "").rpartition(":")
+    own = [f"{layer}.{part}" for part in ("weight", "bias")] if Path(file) == where else []
+    others = [name for name in arrays if name not in (features, labels, samples, *HEAD, *own)]
     return Found(
         [arrays[features]],
         None if labels is None else np.asarray(arrays[labels]),
         None if samples is None else list(map(text_of, np.asarray(arrays[samples]))),
         {name.removeprefix("head."): np.asarray(arrays[name]) for name in HEAD if name in arrays},
-        (_told(features, labels, others, where),)
+        (_told(features, labels, others, where if layer == "" else None),)
         if others or [features, labels or "labels"] != [*USUAL]
         else (),
     )
 
 
-def _told(features: str, labels: str | None, others: Sequence[str], where: Path) -> str:
-    """Which arrays were taken, and which were not."""
+def _told(features: str, labels: str | None, others: Sequence[str], where: Path | None) -> str:
+    """Which arrays were taken, and which were not; where one of these may be the classifier (None: it is
+    known), how it would be."""
     line = f"features: {features}" + (f"; labels: {labels}" if labels else "")
     line += f"; left out: {', '.join(others[:8])}{' …' * (len(others) > 8)}" if others else ""
-    layers = [name.removesuffix(".weight") for name in others if name.endswith(".weight")]
-    layer = layers[0] if layers and where.suffix not in (".h5", ".hdf5") else None  # head_from reads none
-    return line + (f"; head_from={where}:{layer} makes {layer} the stage-1 classifier" if layer else "")
+    layer = layer_among(others)
+    if where is None or layer is None or where.suffix in (".h5", ".hdf5"):  # of which head_from reads none
+        return line
+    return f"{line}; head_from={where}:{layer} makes {layer} the stage-1 classifier"
 
 
 def text_of(value: Any) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, UsageError, nearest
 from ltfix.features.cache import FeatureCache
+from ltfix.features.foreign import labels_hint
 from ltfix.features.layout import CachePlan
 from ltfix.features.manifest import is_cache
 from ltfix.features.store import finished_manifest
@@ -102,11 +103,12 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     found = _read(source, request)
     for line in found.notes:
         progress.note(line)
-    train = finished_manifest(out.parent / "train") if out.name != "train" else None
+    beside = out.parent / "train"
+    train = finished_manifest(beside) if out.name != "train" else None
     head = _head(found, request, source)
     _check_lengths(found, source)
     known = None if train is None else train.class_names
-    labels, classes = _labels(found, request, known, head, source, progress=progress)
+    labels, classes = _labels(found, request, known, head, source, beside=beside, progress=progress)
     sample = rows(found.parts, 0, 1, source)
     if head is not None and (head.n_classes, head.dim) != (len(classes), sample.shape[2]):
         told = f"[{head.n_classes}, {head.dim}], {len(classes)} classes and D = {sample.shape[2]}"
@@ -175,7 +177,8 @@ def _check_lengths(found: Found, source: Path) -> None:
         hint = f"labels=NAME in it, labels=FILE of them, or labels={FOLDER}: the folder of each name"
         raise InputError("there are no labels", where=source, hint=hint)
     if np.ndim(found.labels) != 1 or not all(map(np.ndim, found.parts)):
-        raise InputError("labels must be [n], features [n, D] or [n, V, D]", where=source)
+        what = f"labels must be [n], features [n, D] or [n, V, D]; labels are {list(np.shape(found.labels))}"
+        raise InputError(what, where=source, hint=labels_hint(np.shape(found.labels)))
     rows = sum(map(len, found.parts))
     for what, texts in (("labels", found.labels), ("names of samples", found.samples or range(rows))):
         if not rows or len(texts) != rows:
@@ -189,9 +192,11 @@ def _labels(
     head: Head | None,
     source: Path,
     *,
+    beside: Path,
     progress: Progress,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels [N] as indices, and the class names: numbers where nothing names them."""
+    """Labels [N] as indices, and the class names: those asked for, else ``known`` of the training cache
+    ``beside``, which is told where the labels alone have others, else numbers where nothing names them."""
     classes, given = known, request.classes
     if given is not None:
         classes = read_classes(given) if isinstance(given, str | Path) else tuple(given)
@@ -202,19 +207,24 @@ def _labels(
     texts = list(map(text_of, values))
     written = Labels(texts, lambda row: f"{source}, row {row}")
     numbers = are_indices({"": written})
-    if numbers and classes is None:
-        classes = counted(max(largest_index(written) + 1, 0 if head is None else head.n_classes))
-    named = classes or tuple(sorted(written.texts))
-    if numbers and given is None and named != counted(len(named)):
-        progress.note(f"the labels of {source} are numbers: 0 is taken for {named[0]}, as in train beside it")
+    own = tuple(sorted(written.texts))
+    if numbers and given is None:
+        own = counted(max(largest_index(written) + 1, 0 if head is None else head.n_classes))
+    named = own if classes is None else classes
+    others = "classes=FILE names others, out=DIR in another folder has its own"
     try:
-        return indices(written, named, numbers=numbers, known=classes is not None), named
+        found_at = indices(written, named, numbers=numbers, known=classes is not None)
     except InputError as err:
         if known is None or given is not None:
             raise
-        own = "the classes are those of the cache `train` beside it; classes=FILE names others"
-        hint = own if numbers or err.hint is None else f"{err.hint} {own}"
+        hint = f"the classes are those of {beside}; {others}"
+        if err.hint is not None and not numbers:
+            hint = f"{err.hint}{' ' if err.hint.endswith('?') else '; '}{hint}"
         raise InputError(err.what, where=err.where, hint=hint) from err
+    if given is None and (len(named) != len(own) or (numbers and named != own)):
+        first = f": 0 is taken for {named[0]}" if named[0] != own[0] else ""
+        progress.note(f"K = {len(named)} and class names are those of {beside}{first}; {others}")
+    return found_at, named
 
 
 def _head(found: Found, request: ImportRequest, source: Path) -> Head | None:

@@ -19,7 +19,7 @@ def test_json_is_as_documented(capsys):
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"methods"}
     for row in found["methods"]:
-        assert set(row) == {"name", "summary", "source", "defaults", "parts"}
+        assert set(row) == {"name", "summary", "source", "defaults", "grid", "parts"}
     assert {row["name"]: row["defaults"] for row in found["methods"]}["samn"]["epochs"] == 20
 
 
@@ -29,6 +29,12 @@ def test_one_method_with_how_its_values_are_set(capsys):
     assert out.startswith("samn: ")
     assert "--metric" in out
     assert "--set variant=" in out
+    assert "docs/methods.md of ltfix's sources, section samn\n" in out
+    assert "\n--tune tries: lr × 0.01, 0.1, 0.3, 1, 3, 10; feature-scale; normalize\n" in out
+    assert cli.run(["methods", "los,ncm"]) == 0
+    out = capsys.readouterr().out
+    assert "--tune tries: delta 0.5, 0.9, 0.98; lr × 0.01, 0.1, 0.3, 1, 3, 10; feature-scale" in out
+    assert out.count("--tune") == 1
     assert cli.run(["methods", "samn", "--format", "json"]) == 0
     assert [m["name"] for m in json.loads(capsys.readouterr().out)["methods"]] == ["samn"]
 

@@ -194,12 +194,18 @@ def scaled(logits, labels, scale):
             "auto is no method but a choice among them (ltfix methods NAME): "
             "`ltfix fit TRAIN --method auto` makes it",
         ),
+        (
+            "methods wrong.py:METHOD",
+            "method o has no value 'epocs' (wrong.py:METHOD, defaults): did you mean epochs?",
+        ),
         ("methods SAMN", "unknown method 'SAMN' (ltfix methods NAME): did you mean samn?"),
     ],
 )
 def test_what_is_written_otherwise_is_told_how(error: Error, argv: str, told: str):
     Path("scaled.py").write_text(SCALED)
     Path("number.py").write_text("NUMBER = 3")
+    made = "METHOD = ltfix.Method('o', '', '', defaults={'epocs': 5})"
+    Path("wrong.py").write_text(f"import ltfix\n{made}")
     assert error(*argv.split()) == (2, told)
 
 

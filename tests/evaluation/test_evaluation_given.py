@@ -49,6 +49,20 @@ def test_heads_in_memory_have_names_of_their_own(tmp_path: Path):
     assert [row.name for row in rows] == ["ce-2", "head", "ce", "ce-3", "head-2", "mine", "theirs"]
 
 
+def test_heads_of_other_training_features_than_the_rest_are_told():
+    cache, head = noisy(counts=COUNTS)
+    made = [
+        dataclasses.replace(head, label=n, meta={"cache": its}) for n, its in zip("abc", "xyx", strict=True)
+    ]
+    told = "Fitted on other training features than a, so perhaps from another start: b."
+    assert told in ltfix.evaluate(made, cache).notes
+    assert not [note for note in ltfix.evaluate(made[::2], cache).notes if "training features" in note]
+    train = cache_of(cache.features[::-1], cache.labels[::-1], "train.npz")
+    theirs = [dataclasses.replace(made[1], meta={"cache": train.identity}), *made[::2]]
+    told = "Fitted on other training features than train.npz, so perhaps from another start: a, c."
+    assert told in ltfix.evaluate([train, *theirs], cache).notes
+
+
 def test_the_start_keeps_its_name_whatever_files_are_called(tmp_path: Path):
     cache, head = noisy(counts=COUNTS)
     start = dataclasses.replace(head, method="stage-1")

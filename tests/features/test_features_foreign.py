@@ -57,7 +57,10 @@ def test_labels_of_every_dtype_that_holds_whole_numbers(dtype: str) -> None:
         ({"features": FEATURES[:, None][:, :0], "labels": LABELS}, r"found \[6, 0, 4\]"),
         ({"features": np.float32(1), "labels": LABELS}, r"found \[\]"),
         ({"features": FEATURES, "labels": LABELS[:5]}, r"labels must be \[6\], found \[5\]"),
-        ({"features": FEATURES, "labels": LABELS[:, None]}, r"labels must be \[6\], found \[6, 1\]"),
+        (
+            {"features": FEATURES, "labels": LABELS[:, None]},
+            r"labels must be \[6\], found \[6, 1\]",
+        ),
         (
             {"features": FEATURES, "labels": LABELS + 0.5},
             r"label 0.5 of row 0 is no whole number",

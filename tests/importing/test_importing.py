@@ -364,6 +364,9 @@ def test_which_arrays_were_taken_is_told(tmp_path: Path):
     ltfix.import_features(tmp_path / "a.npz", tmp_path / "out", progress=notes)
     taken = "features: feats; labels: y; left out: fc.bias, fc.weight, ids"
     assert notes.notes == [f"{taken}; head_from={tmp_path}/a.npz:fc makes fc the stage-1 classifier"]
+    told, place = Told(), f"{tmp_path}/a.npz:fc"
+    ltfix.import_features(tmp_path / "a.npz", tmp_path / "with", head_from=place, progress=told)
+    assert told.notes == ["features: feats; labels: y; left out: ids"]
 
 
 @pytest.mark.parametrize("labels", [LABELS + 1, np.array(["a", "b", "x"])[LABELS]])
@@ -374,7 +377,7 @@ def test_labels_that_the_training_cache_lacks_name_it(tmp_path: Path, labels: np
     )
     np.savez(tmp_path / "b.npz", features=FEATURES, labels=labels)
     ltfix.import_features(tmp_path / "a.npz", tmp_path / "train")
-    hint = "the classes are those of the cache `train` beside it; classes=FILE names others"
+    hint = rf"(: |\?|; )the classes are those of {tmp_path}/train; classes=FILE names others, out=DIR"
     with pytest.raises(InputError, match=hint):
         ltfix.import_features(tmp_path / "b.npz", tmp_path / "test")
 
@@ -386,6 +389,18 @@ def test_numbers_beside_a_training_cache_of_names(tmp_path: Path):
     notes = Told()
     test = ltfix.import_features(tmp_path / "b.npz", tmp_path / "test", progress=notes)
     assert test.labels.tolist() == LABELS.tolist()
-    assert "0 is taken for ant, as in train beside it" in notes.notes[-1]
+    assert f"K = 3 and class names are those of {tmp_path}/train: 0 is taken for ant" in notes.notes[-1]
     own = ltfix.import_features(tmp_path / "b.npz", tmp_path / "x/test", classes=["cow", "ant", "bee"])
     assert own.classes == ("cow", "ant", "bee")
+
+
+@pytest.mark.parametrize("few", [LABELS % 2, np.array(["a", "b"])[LABELS % 2]], ids=["numbers", "names"])
+def test_classes_that_come_from_training_alone_are_told(tmp_path: Path, few: np.ndarray):
+    all_of_them = np.array(["a", "b", "c"])[LABELS] if few.dtype.kind == "U" else LABELS
+    for name, labels in (("train", all_of_them), ("same", all_of_them), ("few", few)):
+        np.savez(tmp_path / f"{name}.npz", features=FEATURES, labels=labels)
+    notes = Told()
+    for name in ("train", "same", "few"):
+        ltfix.import_features(tmp_path / f"{name}.npz", tmp_path / "of" / name, progress=notes)
+    ways = "classes=FILE names others, out=DIR in another folder has its own"
+    assert notes.notes == [f"K = 3 and class names are those of {tmp_path}/of/train; {ways}"]

@@ -203,6 +203,30 @@ def test_empty_classes_are_told(draw_cache):
     assert notes.said[-1] == "1 of 3 classes have no training sample: are the labels counted from 1?"
 
 
+def test_labels_from_1_beside_a_head_of_labels_from_0_are_asked_for():
+    head, labels = ltfix.Head(np.eye(2, 8), np.zeros(2)), np.repeat([0, 1], [9, 4])
+    x = np.eye(2, 8)[labels]
+    ask = r"where the training features have 3, 8 \(head\): are the labels counted from 1\?"
+    with pytest.raises(InputError, match=ask):
+        ltfix.fit((x, labels + 1), "ce", init=head.named("head"))
+    with pytest.raises(
+        InputError, match=r"test label 2 is not below K = 2 .*: are the labels counted from 1"
+    ):
+        ltfix.compare((x, labels), (x, labels + 1), ["ncm"], seeds=1)
+    with pytest.raises(InputError, match=r"has K = 3: are the labels counted from 1\?"):
+        ltfix.evaluate(ltfix.fit((x, labels), "ncm"), (x, labels + 1))
+
+
+def test_a_layer_that_is_not_read_as_the_classifier_is_told(tmp_path: Path):
+    labels, file, notes = np.repeat([0, 1], [9, 4]), tmp_path / "t.npz", Notes()
+    np.savez(file, features=np.eye(2, 8)[labels], labels=labels, **{"fc.weight": np.eye(2, 8)})
+    ltfix.fit(file, "ncm", progress=notes)
+    how = f'`ltfix.import_features("{file}", head_from="{file}:fc")` makes it stage 1'
+    assert notes.said == [f"{file} holds fc.weight, read as no classifier; {how}"]
+    ltfix.fit(file, "ce", epochs=1, init="probe", progress=(quiet := Notes()))
+    assert not quiet.said
+
+
 def test_a_fit_that_loses_on_validation_says_so(draw_cache):
     notes = Notes()
     cache, val = draw_cache([60, 20, 6], spread=2.0), draw_cache([30, 30, 30], spread=2.0, seed=3)

@@ -153,8 +153,8 @@ def no_sense(z: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("loss", "told"),
     [
-        (no_number, "the loss no_number: it gives int, not one number"),
-        (no_mean, r"it gives \[2\], not one number"),
+        (no_number, "the loss no_number: it gives int, not a torch tensor of one number"),
+        (no_mean, r"it gives \[2\], not a torch tensor of one number"),
         (no_gradient, "autograd does not lead"),
         (by_another_name, "cls_counts .*: .* counts are given to a parameter that is called `counts`"),
         (nn.CrossEntropyLoss, r"the loss CrossEntropyLoss is a class \(loss\): give a function"),
@@ -262,7 +262,7 @@ def test_a_loss_in_a_comparison(my: Path):
 
 def test_a_wrong_loss_is_refused_before_the_probe(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ltfix.stage2.fitting.context.find_probe", None)
-    with pytest.raises(ltfix.UsageError, match="not one number"):
+    with pytest.raises(ltfix.UsageError, match="not a torch tensor of one number"):
         ltfix.fit(XY, "ce", loss=no_mean)
 
 

@@ -57,7 +57,7 @@ def test_tables_and_code_name_the_same_parts():
 
 def test_the_row_of_the_listing():
     row = find_method("samn").to_dict()
-    assert set(row) == {"name", "summary", "source", "defaults", "parts"}
+    assert set(row) == {"name", "summary", "source", "defaults", "grid", "parts"}
     assert row["defaults"]["metric"] == "freq"
     assert row["defaults"]["lr"] == 5e-4
 
@@ -147,11 +147,11 @@ def test_a_third_party_method_on_the_command_line(plugin, tmp_path: Path, ltfix)
         ({"loss": "cb", "sampler": "class-aware"}, "would each correct the prior"),
         ({"loss": "cb", "defaults": {"sampler": "class-aware"}}, "would each correct the prior"),
         ({"defaults": {"delta": 0.5}}, "method own has no value 'delta'"),
-        ({"defaults": {"lr": "fast"}}, "lr must be a number, found 'fast' (method own)"),
-        ({"defaults": {"epochs": 1.5}}, "epochs must be a whole number, found 1.5 (method own)"),
-        ({"loss": "los", "defaults": {"delta": 2}}, "delta = 2 is out of range (method own)"),
-        ({"loss": "los", "grid": {"delta": (0.5, 2)}}, "delta = 2 is out of range (method own)"),
-        ({"grid": {"tau": (1.0,)}}, "method own has no value 'tau'"),
+        ({"defaults": {"lr": "fast"}}, "lr must be a number, found 'fast' (method own, defaults)"),
+        ({"defaults": {"epochs": 1.5}}, "epochs must be a whole number, found 1.5 (method own, defaults)"),
+        ({"loss": "los", "defaults": {"delta": 2}}, "delta = 2 is out of range (method own, defaults)"),
+        ({"loss": "los", "grid": {"delta": (0.5, 2)}}, "delta = 2 is out of range (method own, grid)"),
+        ({"grid": {"tau": (1.0,)}}, "method own has no value 'tau' (grid)"),
         ({"loss": "cb", "instead": {"form=bec": {"lr": 1.0}}}, "method own: no value is ever form=bec"),
         ({"loss": "cb", "instead": {"from=bce": {"lr": 1.0}}}, "method own: no value is ever from=bce"),
         ({"loss": "cb", "instead": {"form=bce": {"delta": 1.0}}}, "method own has no value 'delta'"),

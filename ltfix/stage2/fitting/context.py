@@ -17,6 +17,7 @@ from ltfix._version import __version__
 from ltfix.compute import Compute, choose_compute, resolve_device
 from ltfix.evaluation.temperature import calibrate, on_samples
 from ltfix.features.cache import FeatureCache
+from ltfix.features.foreign import unread_layer
 from ltfix.features.provenance import EXTRACTED, demand_alike, made_by
 from ltfix.heads.head import INIT, PROBE, Head
 from ltfix.progress import SILENT, Progress
@@ -137,6 +138,10 @@ class Material:
             kind = stage1.transform["kind"]
             progress.note(f"the stage-1 classifier is not linear ({kind}): the linear probe stands in for it")
             stage1 = None
+        layer = unread_layer(train.path) if stage1 is None and options.init in (None, "stage1") else None
+        if layer is not None:
+            how = f'`ltfix.import_features("{train.path}", head_from="{train.path}:{layer}")`'
+            progress.note(f"{train.path} holds {layer}.weight, read as no classifier; {how} makes it stage 1")
         usual = natural(data.some_rows(), continued=stage1 is not None)
         if given is not None:
             given = dataclasses.replace(given, method=INIT, path=None, label="")

@@ -66,7 +66,8 @@ class Autograd:
             raise self._wrong(f"it fails on logits {list(z.shape)}, labels {list(y.shape)}: {why}") from err
         if not isinstance(found, Tensor) or found.numel() != 1:
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise self._wrong(f"it gives {shape}, not one number: the mean loss of the samples")
+            what = f"it gives {shape}, not a torch tensor of one number: the mean loss of the samples"
+            raise self._wrong(what)
         return found.reshape(())
 
     def _wrong(self, what: str) -> UsageError:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ltfix.errors import InputError, Unused, UsageError
 from ltfix.features.cache import FeatureCache
+from ltfix.features.foreign import ask_from_1
 from ltfix.features.provenance import demand_alike
 from ltfix.features.read import CacheLike, open_cache
 from ltfix.heads.head import Head, load_head
@@ -48,7 +49,8 @@ def _demand_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
         raise InputError(f"{name} features have D = {other.dim}, training D = {train.dim}", where=other.path)
     if int(other.labels.max()) >= train.n_classes:
         largest = int(other.labels.max())
-        hint = f"the training features, {train.path}, have classes 0 to {train.n_classes - 1} alone"
+        ask = ask_from_1(other.counts, other.classes) if largest == train.n_classes else None
+        hint = ask or f"the training features, {train.path}, have classes 0 to {train.n_classes - 1} alone"
         told = f"{name} label {largest} is not below K = {train.n_classes}"
         raise InputError(told, where=other.path, hint=hint)
     if other.classes and train.classes and other.classes != train.classes:
@@ -68,7 +70,9 @@ def given_head(options: Options, train: FeatureCache) -> Head | None:
     k, dim = train.n_classes, train.dim
     if head.weight.shape != (k, dim):
         what = f"K, D = {head.n_classes}, {head.dim}, where the training features have {k}, {dim}"
-        raise InputError(what, where=where)
+        one_more = (k, dim) == (head.n_classes + 1, head.dim)
+        hint = ask_from_1(train.counts, train.classes) if one_more else None
+        raise InputError(what, where=where, hint=hint)
     if head.classes is not None and train.classes is not None and head.classes != train.classes:
         i, own = next((i, own) for i, own in enumerate(head.classes) if own != train.classes[i])
         what = f"its classes are not those of the training features: {i} is {own!r}, not {train.classes[i]!r}"

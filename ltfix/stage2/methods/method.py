@@ -152,7 +152,7 @@ class Method:
                 defaults |= other
         for name in found.keys() & defaults.keys():
             chosen = defaults[name]
-            read = None if chosen is None else found[name].read(name, chosen, f"method {self.name}")
+            read = None if chosen is None else found[name].read(name, chosen, f"method {self.name}, defaults")
             found[name] = dataclasses.replace(found[name], default=read)
         return found
 
@@ -216,12 +216,14 @@ class Method:
                 raise UsageError(f"method {self.name}: no value is ever {condition}")
         where = f"the grid of method {self.name}"
         tried = [(name, value) for name, at in self.grid.items() for value in points_of(name, at, where)]
-        given = [pair for defaults in (self.defaults, *self.instead.values()) for pair in defaults.items()]
-        for name, value in given + tried:
-            if name not in spec:
-                raise UsageError(f"method {self.name} has no value {name!r}", hint=nearest(name, spec))
-            if value is not None:
-                spec[name].read(name, value, f"method {self.name}")
+        instead = [pair for defaults in self.instead.values() for pair in defaults.items()]
+        for field, given in (("defaults", self.defaults.items()), ("instead", instead), ("grid", tried)):
+            for name, value in given:
+                if name not in spec:
+                    what = f"method {self.name} has no value {name!r}"
+                    raise UsageError(what, where=field, hint=nearest(name, spec))
+                if value is not None:
+                    spec[name].read(name, value, f"method {self.name}, {field}")
         return self
 
     def _apart(self) -> str | None:
@@ -239,10 +241,13 @@ class Method:
 
     def to_dict(self) -> dict[str, Any]:
         """The row of ``ltfix methods`` as JSON."""
+        values = self.values()
         return {
             "name": self.name,
             "summary": self.summary,
             "source": self.source,
-            "defaults": {name: value.default for name, value in self.values().items()},
+            "defaults": {name: value.default for name, value in values.items()},
+            "grid": {n: list(v.grid) for n, v in values.items() if v.default is None and v.grid}
+            | {name: list(tried) for name, tried in self.grid.items()},
             "parts": {role: {"name": part.name, "traits": part.traits} for role, part in self.parts.items()},
         }

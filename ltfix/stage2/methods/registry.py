@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ltfix.errors import UsageError, cut, nearest
 from ltfix.public import a_loss
@@ -56,7 +57,7 @@ def find_method(name: Method | str, where: str = "method") -> Method:
         found = from_file(name, where)
         own = f"{'ce:' * (where == 'methods')}loss={name}"
         hint = f"a loss goes as {own}, or into a Method" if callable(found) else None
-        return _demand_method(found, name, hint)
+        return _demand_method(found, name, hint, [name])
     from importlib.metadata import entry_points
 
     for point in entry_points(group=ENTRY_POINTS, name=name):
@@ -64,7 +65,7 @@ def find_method(name: Method | str, where: str = "method") -> Method:
             found = point.load()
         except (ImportError, AttributeError) as err:
             raise UsageError(f"the plug-in method {name} does not load: {err}", where=point.value) from err
-        return _demand_method(found, f"the entry point {name}")
+        return _demand_method(found, f"the entry point {name}", place=[point.value])
     raise UsageError(f"unknown method {name!r}", where=where, hint=nearest(name, known))
 
 
@@ -81,10 +82,14 @@ def installed_method(name: str) -> Method | None:
         return None
 
 
-def _demand_method(found: object, whose: str, hint: str | None = None) -> Method:
+def _demand_method(found: object, whose: str, hint: str | None = None, place: Sequence[str] = ()) -> Method:
     if not isinstance(found, Method):
         raise UsageError(f"{whose} is of type {type(found).__name__}, not a Method", hint=hint)
     if any(found.name == method.name and found.source != method.source for method in METHODS):
         told = f"{found.name!r} is the name of a built-in method"
         raise UsageError(told, where=whose, hint="give yours another: dataclasses.replace(METHOD, name=…)")
-    return found.tested()
+    try:
+        return found.tested()
+    except UsageError as err:
+        told = ", ".join([*place, *([err.where] if err.where else [])])
+        raise UsageError(err.what, where=told or None, hint=err.hint) from err

@@ -75,10 +75,15 @@ class Sweep(Result):
         where = {"scored_on": self.scored_on, "on_test": self.on_test}
         rows = [{**point["values"], **point, **where} for point in self.points]
         label = "test cache, for reports only: nothing may be chosen on it" if self.on_test else "validation"
-        given = ", ".join(f"{name}={value}" for name, value in self.about.get("values", {}).items())
+        values = self.about.get("values", {})
+        given = ", ".join(f"{name.replace('_', '-')}={value}" for name, value in values.items())
         title = f"{self.method}{given and f' with {given}'} on {self.scored_on} ({label})"
         first = Table(columns, rows, title=title, notes=self.notes)
-        moves = [{**move, "score": TITLES[key], **move[key]} for move in self.spreads for key in SUMMED]
+        moves = [
+            {"value": move["value"].replace("_", "-"), "score": TITLES[key], **move[key]}
+            for move in self.spreads
+            for key in SUMMED
+        ]
         beside = ", the others fixed: mean over their settings" if len(self.over) > 1 else ""
         second = Table(MOVES, moves, title="By how much each value moves the result" + beside)
         return [first, second]

@@ -19,6 +19,9 @@ DIRECTION_RATES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """The same for heads over directions, which need higher rates."""
 SCALES = (0.5, 1.0, 2.0)
 """Multiples of the feature scale that are tried with the published values."""
+VARIED = {"scale": "feature_scale", "init": "init", "normalize": "normalize"}
+"""What candidates may differ in beside their values, and what a head file calls it."""
+_SHOWN = 7
 
 Ground = tuple[Part, float, str]
 
@@ -99,6 +102,18 @@ def nearest_first(tried: list[Candidate], asked: Values) -> list[Candidate]:
 def searches(method: Method) -> bool:
     """Whether tuning tries more for a method than it does for itself."""
     return bool(method.loss or method.grid or any(part.origin for part in method.parts.values()))
+
+
+def told_search(values: Values) -> list[str]:
+    """What tuning tries: each value with its points, the rate's as multiples, and what else it varies."""
+    values, told = values.for_classes(0), list[str]()  # which defaults K decides moves little here
+    grids = _grids(values, tune=True)
+    for name, tried in grids.items():
+        shown = [f"{p / values[name] if name == 'lr' else p:g}" if isinstance(p, float) else p for p in tried]
+        shown = [*shown[:2], "…", shown[-1]] if len(shown) > _SHOWN else shown
+        told.append(f"{name}{' ×' * (name == 'lr')} {', '.join(map(str, shown))}")
+    found = candidates(values, tune=True, scaled=True, normalized=True)
+    return told + [word for key, word in VARIED.items() if len({getattr(one, key) for one in found}) > 1]
 
 
 def unsearched(values: Values) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ltfix.features.foreign import ask_from_1
 from ltfix.heads.head import INIT, STAGE1, Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.runs import AfterEpoch
@@ -195,9 +196,9 @@ class MethodFit:
         runs |= zip(others, fit(material.data, others, watch) if others else (), strict=True)
         empty = int((material.data.counts == 0).sum())
         if empty:
-            from_1 = empty == 1 and not material.data.counts[0] and (material.train.classes or "0")[0] == "0"
-            ask = ": are the labels counted from 1?" if from_1 else ""
-            material.progress.note(f"{empty} of {material.n_classes} classes have no training sample{ask}")
+            ask = ask_from_1(material.data.counts, material.train.classes)
+            told = f"{empty} of {material.n_classes} classes have no training sample"
+            material.progress.note(f"{told}: {ask}" if ask else told)
         heads = [finish(head, material.data) for head in done]
         heads += [self._head(runs[seed], seed, choice, empty) for seed in left]
         if choice.correct is None and heads:

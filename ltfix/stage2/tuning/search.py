@@ -15,7 +15,7 @@ from ltfix.stage2.fitting.validation import BY, Validation
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import CHOSEN
-from ltfix.stage2.tuning.candidates import Candidate, Ground
+from ltfix.stage2.tuning.candidates import VARIED, Candidate, Ground
 from ltfix.stage2.tuning.rule import (
     EVIDENCE,
     TOLERANCE,
@@ -37,8 +37,6 @@ EARLY, EARLY_FROM = 0.25, 6
 those that are not clearly behind then."""
 EARLY_POINTS, EARLY_ERRORS = 0.01, 2.0
 """Clearly behind is more than a point, and more than this many standard errors where that is more."""
-VARIED = {"scale": "feature_scale", "init": "init", "normalize": "normalize"}
-"""What candidates may differ in beside their values, and what a head file calls it."""
 
 
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
