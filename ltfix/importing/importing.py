@@ -211,15 +211,18 @@ def _labels(
     if numbers and given is None:
         own = counted(max(largest_index(written) + 1, 0 if head is None else head.n_classes))
     named = own if classes is None else classes
-    others = "classes=FILE names others, out=DIR in another folder has its own"
+    away = "out=DIR in another folder has its own"
+    others = f"classes=FILE names others, {away}"
     try:
         found_at = indices(written, named, numbers=numbers, known=classes is not None)
     except InputError as err:
         if known is None or given is not None:
             raise
-        hint = f"the classes are those of {beside}; {others}"
+        from_1 = numbers and len(own) == len(named) + 1 and "0" not in written.texts
+        hint = f"{'are the labels counted from 1? ' * from_1}the classes are those of {beside}; {others}"
         if err.hint is not None and not numbers:
-            hint = f"{err.hint}{' ' if err.hint.endswith('?') else '; '}{hint}"
+            mark = "" if err.hint.endswith("?") else ";"
+            hint = f"{err.hint}{mark} the classes are those of {beside}, {away}"
         raise InputError(err.what, where=err.where, hint=hint) from err
     if given is None and (len(named) != len(own) or (numbers and named != own)):
         first = f": 0 is taken for {named[0]}" if named[0] != own[0] else ""

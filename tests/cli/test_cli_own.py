@@ -63,7 +63,9 @@ def test_tuning_names_what_it_chose_and_what_it_did_not_search(capsys):
     assert "o: power not searched, for want of a grid: that of a Method says what --tune" in (
         capsys.readouterr().err
     )
-    assert cli.run(["fit", "usual.npz", "--method", "own.py:METHOD"]) == 0
+    assert cli.run(["fit", "usual.npz", "--method", "auto", "--methods", "own.py:METHOD,ncm"]) == 0
+    assert "o: power not searched" in capsys.readouterr().err
+    assert cli.run(["fit", "usual.npz", "--method", "own.py:METHOD", "--overwrite"]) == 0
     assert "not searched" not in capsys.readouterr().err
 
 

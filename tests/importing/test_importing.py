@@ -377,7 +377,7 @@ def test_labels_that_the_training_cache_lacks_name_it(tmp_path: Path, labels: np
     )
     np.savez(tmp_path / "b.npz", features=FEATURES, labels=labels)
     ltfix.import_features(tmp_path / "a.npz", tmp_path / "train")
-    hint = rf"(: |\?|; )the classes are those of {tmp_path}/train; classes=FILE names others, out=DIR"
+    hint = rf"[?;] the classes are those of {tmp_path}/train[,;] (classes=FILE names others, )?out=DIR"
     with pytest.raises(InputError, match=hint):
         ltfix.import_features(tmp_path / "b.npz", tmp_path / "test")
 

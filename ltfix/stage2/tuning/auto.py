@@ -123,9 +123,10 @@ class _Field:
         self.left_out: dict[str, str] = {}
         self.fits: list[MethodFit] = []
         for method in every:
-            quiet = dataclasses.replace(material, progress=self.shared.within(method.name, quiet=True))
+            own = method.loss is not None and method.loss.by_autograd  # of which there is more to say
+            heard = dataclasses.replace(material, progress=self.shared.within(method.name, quiet=not own))
             try:
-                self.fits.append(MethodFit.of(quiet, resolve(method, {})))
+                self.fits.append(MethodFit.of(heard, resolve(method, {})))
             except (InputError, UsageError) as err:
                 self.left_out[method.name] = err.what
         self.settings = shared_settings(material, store.folder is not None)
