@@ -39,9 +39,10 @@ def read_tables(
         name = title.replace("_", "-")
         with _kept(faults):
             if name not in (*COMMANDS, *SHARED_KEYS):
-                kind, names = ("table", COMMANDS) if isinstance(value, dict) else ("key", SHARED_KEYS)
-                hint = _of_others(name, "[{}]") or nearest(title, names)
-                raise UsageError(f"unknown {kind} {title!r}", where=file, hint=hint)
+                if isinstance(value, dict):
+                    raise UsageError(f"unknown table {title!r}", where=file, hint=nearest(title, COMMANDS))
+                hint = _of_others(name, "[{}]") or nearest(title, SHARED_KEYS)
+                raise UsageError(f"unknown key {title!r}", where=file, hint=hint)
             if name in COMMANDS:
                 values = _from_table(title, value, known if name == command else may_set(name), file, faults)
                 own |= values if name == command else {}

@@ -92,7 +92,7 @@ def _no_cache(path: Path) -> InputError:
     found = sorted(p for folder in folders for p in folder.glob("*"))
     known = [p for p in found if p.suffix in files.ENDINGS or (p / manifests.NAME).exists()]
     close = difflib.get_close_matches(path.stem, {p.stem for p in known})
-    near = [p.name if p.parent == path.parent else str(p) for p in known if p.stem in close]
+    near = [str(p) for p in known if p.stem in close]
     hint = f"did you mean {' or '.join(near[:3])}?" if near else "`ltfix extract` makes one from images"
     if not near and path.suffix in files.ENDINGS:  # a file that the user has
         hint = f"no {path.suffix} beside it is called alike"

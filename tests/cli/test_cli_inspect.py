@@ -183,7 +183,7 @@ def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "nothing to inspect" in err
     code, _, err = finished(capsys, "absent")
     assert code == 3
-    assert err == "ltfix: error: no such file or folder (absent)\n"
+    assert err == "ltfix: error: no such file or folder (absent): `ltfix inspect` alone lists what is there\n"
 
 
 def test_a_torch_checkpoint(project: Path, capsys: pytest.CaptureFixture[str]):

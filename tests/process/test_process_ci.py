@@ -42,7 +42,7 @@ def run(job: Path, script: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
-    """A project whose features are there, and an ``ltfix`` on the path that leaves extraction out."""
+    """A project whose features are there, and an ``ltfix`` on the path that leaves extraction and its check out."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(4, 16)) * 0.6
     for split, counts in (("train", [150, 60, 25, 8]), ("test", [60] * 4)):
@@ -55,7 +55,7 @@ def job(tmp_path: Path) -> Path:
         tmp_path,
         "bin/ltfix",
         'case "$1 "$(echo heads/*) in',
-        "  extract* | fit*ci.safetensors) exit 0 ;;  # a second fit would give the same bytes",
+        "  extract* | inspect* | fit*ci.safetensors) exit 0 ;;  # a second fit would give the same bytes",
         "esac",
         '[ "$1" = fit ] && set -- "$@" train.npz',
         f'exec "{sys.executable}" -m ltfix "$@"',
