@@ -167,9 +167,13 @@ class Evaluation:
         progress.finish()
         notes = [*dict.fromkeys(otherwise), *self.other_counts]
         notes += [f"No row of stage 1: {self.no_start}."] if self.no_start else []
-        for how in ("fitted", "chosen"):
+        for how, what in (("fitted", ""), ("chosen", ""), ("calibrated", " probabilities")):
             named = [row.name for row, its in zip(rows, seen, strict=True) if its == how]
-            notes += [f"{how.title()} on these samples, which flatters: {', '.join(named)}."] if named else []
+            notes += (
+                [f"{how.title()} on these samples, which flatters{what}: {', '.join(named)}."]
+                if named
+                else []
+            )
         notes += [f"Held to a baseline without pairs of samples: {why}." for why in unpaired]
         title = _title(test)
         return Report(name, describe_cache(cache), test.shots, found, about, kind.table, title, tuple(notes))
@@ -223,11 +227,14 @@ def _title(test: TestSet) -> str:
 
 
 def _seen(head: Head, cache: FeatureCache) -> str | None:
-    """Whether a head was "fitted" on this cache, or its values or epoch "chosen" on it, as its file says."""
+    """Whether a head was "fitted" on this cache, its values or epoch "chosen" or its temperature "calibrated"
+    on it, as its file says."""
     if head.meta.get("cache") == cache.identity:
         return "fitted"
-    chosen = is_chosen(head.meta.get("selection"))
-    return "chosen" if chosen and head.meta.get("val") == cache.identity else None
+    if is_chosen(head.meta.get("selection")) and head.meta.get("val") == cache.identity:
+        return "chosen"
+    told = head.meta.get("calibration")
+    return "calibrated" if isinstance(told, dict) and told.get("cache") == cache.identity else None
 
 
 def is_chosen(said: Any) -> bool:

@@ -2,19 +2,19 @@
 
 They are those of least negative log-likelihood on validation samples (Guo et al., "On calibration of modern
 neural networks", ICML 2017), every class that occurs counting the same, as a balanced test set has it. The
-likelihood is convex in 1/T, so Newton's method finds the one minimum, whatever K and N are.
+likelihood is convex in 1/T, so Newton's method finds the one minimum (:mod:`~ltfix.evaluation.likelihood`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ltfix.errors import InputError, UsageError, nearest
 from ltfix.evaluation.given import NamedHead, check_fit
+from ltfix.evaluation.likelihood import Blocks, every_class_alike, find_sharpness, kept
 from ltfix.evaluation.reports.calibration import calibrate as measure
 from ltfix.evaluation.reports.calibration import expected_calibration_error
 from ltfix.evaluation.scores import LogitBlocks, logit_blocks
@@ -27,12 +27,6 @@ from ltfix.public import public
 BY = "negative log-likelihood, every class alike"
 ONE, BY_SHOT = "one", "shots"
 KINDS = (ONE, BY_SHOT)
-LOW, HIGH = 2.0**-8, 2.0**8
-"""Of 1/T. Where every validation sample is right the likelihood grows without end."""
-_STEPS, _HALVINGS, _ENOUGH = 60, 30, 1e-7
-_KEPT_VALUES = 1 << 26  # of logits that are kept between passes: 256 MiB
-
-Blocks = Callable[[], LogitBlocks]
 
 
 @public
@@ -82,6 +76,7 @@ def calibrate(
     plain = dataclasses.replace(head, temperature=None)
     blocks = lambda: logit_blocks(plain, val)  # noqa: E731
     found = on_samples(plain, blocks, val.labels, val.path.name, by, many=many, few=few)
+    found.meta["calibration"]["cache"] = val.identity
     if head.path is not None:
         found.meta["calibration"]["of"] = head.path.name
     return found
@@ -109,11 +104,7 @@ def on_samples(
             raise InputError("its training counts are unknown, so no class has a shot", where=head.name)
         shots = group(head.counts, many, few).of
     of = _told_groups(shots, labels)
-    if head.n_classes * len(labels) <= _KEPT_VALUES:
-        kept = list(blocks())
-        blocks = lambda: kept  # noqa: E731
-    share = np.bincount(labels).astype(np.float64)
-    weights = 1 / (share[labels] * np.count_nonzero(share))
+    blocks, weights = kept(blocks, head.n_classes * len(labels)), every_class_alike(labels)
     sharpness = find_sharpness(blocks, labels, weights, of)
     temperature = (1 / sharpness[of]).astype(np.float32)
     if by == BY_SHOT and head.counts is not None:
@@ -157,54 +148,3 @@ def _like_their_model(temperature: np.ndarray, head: Head, absent: np.ndarray) -
         same = np.flatnonzero((head.weight == head.weight[k]).all(1) & ~absent)
         temperature[k] = temperature[same[0]] if len(same) else temperature[k]
     return temperature
-
-
-def find_sharpness(blocks: Blocks, labels: np.ndarray, weights: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """[G] 1/T of each group of classes, of least NLL: Newton's steps, shortened until they lead down.
-
-    Args:
-        weights: [N] what each sample counts. of: [K] the group of each class, 0 to G - 1.
-    """
-    at = np.ones(int(of.max()) + 1)
-    nll, slope, curve = _likelihood(blocks(), labels, weights, of, at)
-    for _ in range(_STEPS):
-        free = ~(((at <= LOW) & (slope > 0)) | ((at >= HIGH) & (slope < 0)))
-        step = np.zeros_like(at)
-        ridge = 1e-9 * np.trace(curve) + 1e-30
-        step[free] = np.linalg.solve(curve[np.ix_(free, free)] + ridge * np.eye(free.sum()), -slope[free])
-        for halving in range(_HALVINGS):
-            to = np.clip(at + step * 0.5**halving, LOW, HIGH)
-            found = _likelihood(blocks(), labels, weights, of, to)
-            if found[0] <= nll:
-                break
-        moved = float(np.abs(np.log(to / at)).max())
-        if found[0] > nll or moved < _ENOUGH:
-            break
-        at, (nll, slope, curve) = to, found
-    return at
-
-
-def _likelihood(
-    blocks: LogitBlocks, labels: np.ndarray, weights: np.ndarray, of: np.ndarray, sharpness: np.ndarray
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """NLL of softmax(β ⊙ z), and its gradient [G] and Hessian [G, G] by the β of each group of classes.
-
-    With u_g = Σ_{k in g} p_k z_k the gradient is the mean of u − z_y 1[g = g(y)], the Hessian that of
-    Σ_{k in g} p_k z_k² 1[g = h] − u_g u_h.
-    """
-    member = np.eye(len(sharpness))[of]  # [K, G]
-    nll, slope, curve = 0.0, np.zeros(len(sharpness)), np.zeros((len(sharpness),) * 2)
-    for where, logits in blocks:
-        z, y, w = logits.astype(np.float64), labels[where], weights[where]
-        p = z * sharpness[of]
-        true = p[np.arange(len(y)), y].copy()
-        top = p.max(1, keepdims=True)
-        np.exp(p - top, out=p)
-        total = p.sum(1, keepdims=True)
-        p /= total
-        nll += float(w @ (np.log(total[:, 0]) + top[:, 0] - true))
-        p *= z
-        u = p @ member
-        slope += w @ (u - member[y] * z[np.arange(len(y)), y][:, None])
-        curve += np.diag(w @ ((p * z) @ member)) - (u * w[:, None]).T @ u
-    return nll, slope, curve

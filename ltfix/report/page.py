@@ -73,6 +73,7 @@ def make_page(
         title=subject.report("many-medium-few").title,
         n=subject.evaluation.test.cache.n,
         leads=_leads(subject),
+        classifiers=subject.distinct(range(len(subject.evaluation.rows))),
         best=(subject.ranked()[0], subject.report("many-medium-few").heads[subject.ranked()[0]]),
         facts=_facts(subject),
         shots=_shots(subject),
@@ -148,7 +149,10 @@ def _chosen(subject: Subject) -> list[dict[str, Any]]:
             told = record_of(ScoredBy, said, row.where)
             told.flattered = is_chosen(said)
             groups.setdefault((str(row.head.meta.get("cache")), told.on), []).append((i, told))
-    best = [(len(scored), *max(scored, key=lambda found: found[1].score)) for scored in groups.values()]
+    best = [
+        (subject.distinct(row for row, _ in scored), *max(scored, key=lambda found: found[1].score))
+        for scored in groups.values()
+    ]
     return [{"n": n, "row": row, **vars(told)} for n, row, told in best]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ltfix.evaluation.given import NamedHead
@@ -68,6 +68,11 @@ class Subject:
         """The rows by falling accuracy over all samples."""
         scores = [head["all"] for head in self.report("many-medium-few").heads]
         return sorted(range(len(scores)), key=lambda i: -scores[i])
+
+    def distinct(self, rows: Iterable[int]) -> int:
+        """How many classifiers rows are: a calibrated copy that says the same of every sample is no other."""
+        heads = self.report("many-medium-few").heads
+        return len({(heads[i]["method"], heads[i]["correct"]) for i in rows})
 
     def shown(self) -> list[int]:
         """The rows that are drawn, in their order: the start, and the best of the others."""

@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from ltfix.errors import InputError, UsageError
+from ltfix.evaluation import likelihood
 from ltfix.evaluation import temperature as module
 from ltfix.evaluation.scores import predictions
 from ltfix.evaluation.shots import group
@@ -68,7 +69,7 @@ def test_one_temperature_is_the_one_of_least_likelihood(sample: tuple[FeatureCac
 @pytest.mark.parametrize("kept", [0, 1 << 26])
 def test_one_a_shot(sample: tuple[FeatureCache, Head], kept: int, monkeypatch: pytest.MonkeyPatch):
     """Whether logits are kept between passes or computed at each."""
-    monkeypatch.setattr(module, "_KEPT_VALUES", kept)
+    monkeypatch.setattr(likelihood, "_KEPT_VALUES", kept)
     cache, head = sample
     of = group(COUNTS).of
     found = module.calibrate(head, cache, "shots")
@@ -111,7 +112,7 @@ def test_a_class_without_training_samples_stays_behind_its_model():
 def test_where_every_sample_is_right_it_ends_within_the_limits():
     cache = FeatureCache(Path("x"), [np.eye(3, dtype=np.float32)[:, None]], np.arange(3))
     found = module.calibrate(Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), "mine"), cache)
-    assert 1 / module.HIGH <= found.temperature[0] < 0.1
+    assert 1 / likelihood.HIGH <= found.temperature[0] < 0.1
 
 
 def test_refusals(tmp_path: Path, sample: tuple[FeatureCache, Head]):

@@ -9,6 +9,7 @@ from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from ltfix.evaluation.measure import evaluate
 from ltfix.evaluation.scores import predictions
+from ltfix.evaluation.temperature import calibrate
 
 
 def test_per_class_agrees_with_sklearn():
@@ -78,8 +79,17 @@ def test_calibration_by_shot_and_temperature():
     plain, sharp = report.heads
     assert report.to_dict()["bins"] == 15
     assert sharp["ece"] > plain["ece"]
-    assert sharp["temperature"] == pytest.approx(3 * plain["temperature"], rel=0.3)
+    assert sharp["temperature"] == pytest.approx(3 * plain["temperature"], rel=1e-5)
     assert sharp["ece_at_temperature"] < sharp["ece"]
+    assert sharp["ece_at_temperature"] == pytest.approx(plain["ece_at_temperature"])
+    fine = calibrate(head, cache)
+    assert fine.temperature[0] == pytest.approx(plain["temperature"])
+    again = evaluate(fine, cache, "calibration")
+    assert again.heads[0]["temperature"] == pytest.approx(1, rel=1e-4)
+    assert again.heads[0]["ece"] == pytest.approx(plain["ece_at_temperature"], abs=1e-3)
+    assert again.heads[0]["seen"] == "calibrated"
+    assert again.notes[-1] == f"Calibrated on these samples, which flatters probabilities: {fine.name}."
+    assert "flatters" not in str(report)
     assert all(0 <= plain[f"ece_{shot}"] <= 1 for shot in ("many", "medium", "few"))
 
 

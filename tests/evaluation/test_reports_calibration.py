@@ -8,7 +8,6 @@ from sklearn.metrics import log_loss
 
 from ltfix.evaluation.reports.calibration import (
     BINS,
-    best_temperature,
     calibrate,
     expected_calibration_error,
 )
@@ -57,20 +56,3 @@ def test_a_probability_that_underflows_still_has_its_logarithm():
 def test_the_ends_of_a_bin_belong_to_the_lower_one():
     confidence, correct = np.array([1 / BINS, 1.0]), np.array([True, True])
     assert expected_calibration_error(confidence, correct) == pytest.approx((1 - 1 / BINS) / 2)
-
-
-@pytest.mark.parametrize("factor", [0.25, 1.0, 4.0])
-def test_the_temperature_that_was_applied_is_found(factor: float):
-    rng = np.random.default_rng(0)
-    z = rng.normal(size=(20_000, 5)) * 2
-    labels = (softmax(z).cumsum(1) > rng.random((len(z), 1))).argmax(1)  # drawn from the probabilities
-    scaled = (z * factor).astype(np.float32)
-    temperature, ece = best_temperature(lambda: blocks(scaled), labels)
-    assert temperature == pytest.approx(factor, rel=0.12)
-    assert ece < 0.01
-    assert ece <= slow_ece(softmax(scaled), labels) + 1e-6
-
-
-def test_where_the_temperature_does_nothing_it_is_one():
-    flat = np.zeros((10, 3), np.float32)
-    assert best_temperature(lambda: blocks(flat), np.zeros(10, int))[0] == 1.0

@@ -141,6 +141,19 @@ def test_the_head_that_validation_chose_is_named_whatever_the_test_says():
 
 
 @pytest.mark.usefixtures("fewer")
+def test_a_calibrated_copy_is_no_other_head():
+    of = subject()
+    rows = of.evaluation.rows
+    said = {"selection": {"by": "mean class accuracy", "on": "cuts", "score": 0.7, "start_score": 0.5}}
+    head = dataclasses.replace(rows[1].head, meta=said)
+    rows[1:] = [dataclasses.replace(rows[1], head=head), rows[2]]
+    copy = dataclasses.replace(head, temperature=np.full(head.n_classes, 2, "f4"))
+    rows.append(dataclasses.replace(rows[1], name="copy", head=copy))
+    text = make_page(of, name="mine")
+    assert "the only head scored on validation" in text and "is the best of 3 heads" in text
+
+
+@pytest.mark.usefixtures("fewer")
 def test_pictures_of_confused_samples():
     of = subject(names=None)
     asked: list[int] = []

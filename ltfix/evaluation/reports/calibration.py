@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from ltfix.evaluation.likelihood import every_class_alike, find_sharpness, kept
 from ltfix.evaluation.report import HEAD_COLUMNS, Report, shot_columns
 from ltfix.evaluation.scores import LogitBlocks
 from ltfix.evaluation.shots import SHOTS
@@ -16,8 +16,6 @@ from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
 BINS = 15
-_COARSE = 2.0 ** np.arange(-8, 8.01, 0.25)
-_FINE = 2.0 ** np.linspace(-0.25, 0.25, 17)
 _COLUMNS = (
     *HEAD_COLUMNS,
     Column("ece", "ECE", "percent", "min"),
@@ -30,8 +28,10 @@ _COLUMNS = (
 
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
-    """ECE of all samples and of each shot's, NLL (nats), Brier score, the temperature of least ECE."""
-    found = calibrate(test.blocks(head), test.labels)
+    """ECE of all samples and of each shot's, NLL (nats), Brier score, and the temperature that
+    :func:`ltfix.calibrate` would take of these samples, with the ECE there."""
+    blocks = kept(lambda: test.blocks(head), head.n_classes * len(test.labels))
+    found = calibrate(blocks(), test.labels)
     shot = test.shots.of[test.labels]
 
     def ece(mine: np.ndarray) -> float | None:
@@ -39,14 +39,16 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
             return None
         return expected_calibration_error(found.confidence[mine], found.correct[mine])
 
-    temperature, least = best_temperature(lambda: test.blocks(head), test.labels)
+    weights, all_one = every_class_alike(test.labels), np.zeros(head.n_classes, np.int64)
+    sharpness = float(find_sharpness(blocks, test.labels, weights, all_one)[0])
+    there = calibrate(((part, z * np.float32(sharpness)) for part, z in blocks()), test.labels)
     return {
         "ece": expected_calibration_error(found.confidence, found.correct),
         **{f"ece_{name}": ece(shot == index) for index, name in enumerate(SHOTS)},
         "nll": found.nll,
         "brier": found.brier,
-        "temperature": temperature,
-        "ece_at_temperature": least,
+        "temperature": 1 / sharpness,
+        "ece_at_temperature": expected_calibration_error(there.confidence, there.correct),
     }
 
 
@@ -58,7 +60,8 @@ def about(test: TestSet) -> dict[str, Any]:
 def table(report: Report) -> Table:
     """One row a head."""
     notes = (
-        f"ECE in percent, {BINS} equal-width bins; NLL in nats; the best T is chosen on these samples.",
+        f"ECE in percent, {BINS} equal-width bins; NLL in nats.",
+        "Best T: of least NLL, every class alike, as `ltfix calibrate` takes it, but on these samples.",
         f"{report.shots.rule()}.",
     )
     return Table(_COLUMNS, report.heads, notes=notes)
@@ -141,52 +144,3 @@ def expected_calibration_error(
 def _bin(confidence: np.ndarray, bins: int) -> np.ndarray:
     """The bin (i/bins, (i+1)/bins] of each confidence, [m] int64."""
     return np.asarray(np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1))
-
-
-def best_temperature(
-    blocks: Callable[[], LogitBlocks], labels: np.ndarray, bins: int = BINS
-) -> tuple[float, float]:
-    """The temperature T at which softmax(z / T) has the least ECE, and that ECE.
-
-    ECE jumps where a sample changes its bin, so a grid is searched (2^-8 to 2^8 by quarter octaves,
-    then 1/32 octaves around the best); of equal ones the nearest to 1 is taken. Being chosen on the
-    same samples it is a lower bound, not what a validation split would give.
-
-    Args:
-        blocks: makes a fresh iteration over blocks of logits; called twice.
-        labels: [N] true classes.
-        bins: of the ECE.
-    """
-    coarse = _ece_at(blocks(), labels, _COARSE, bins)
-    around = _closest_to_one(_COARSE, coarse)
-    grid = around * _FINE
-    fine = _ece_at(blocks(), labels, grid, bins)
-    best = _closest_to_one(grid, fine)
-    return float(best), float(fine.min())
-
-
-def _closest_to_one(temperatures: np.ndarray, ece: np.ndarray) -> float:
-    equal = temperatures[ece == ece.min()]
-    return float(equal[np.abs(np.log(equal)).argmin()])
-
-
-def _ece_at(blocks: LogitBlocks, labels: np.ndarray, temperatures: np.ndarray, bins: int) -> np.ndarray:
-    """ECE at each temperature in one pass; only the bins' sums are kept."""
-    gaps = np.zeros((len(temperatures), bins))
-    for where, logits in blocks:
-        correct = logits.argmax(1) == labels[where]
-        for index, confidence in enumerate(_confidences(logits, temperatures)):
-            gaps[index] += np.bincount(_bin(confidence, bins), correct - confidence, minlength=bins)
-    ece: np.ndarray = np.abs(gaps).sum(1) / len(labels)
-    return ece
-
-
-def _confidences(logits: np.ndarray, temperatures: np.ndarray) -> Iterator[np.ndarray]:
-    """The largest softmax probability [m] of logits / T for each T."""
-    with np.errstate(over="ignore"):  # minus infinity, whose exp is right
-        below = logits - logits.max(1, keepdims=True)
-    scratch = np.empty_like(below)
-    for temperature in temperatures:
-        with np.errstate(over="ignore"):
-            np.exp(np.divide(below, np.float32(temperature), out=scratch), out=scratch)
-        yield 1 / scratch.sum(1, dtype=np.float64)
