@@ -42,7 +42,7 @@ def run(job: Path, script: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
-    """A project whose features are there, and an ``ltfix`` on the path that leaves extraction and its check out."""
+    """A project whose features are there, and an ``ltfix`` that neither extracts nor checks them."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(4, 16)) * 0.6
     for split, counts in (("train", [150, 60, 25, 8]), ("test", [60] * 4)):
