@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
+import os
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 LONGEST = 60  # characters of a value in a message
 NEAREST, MANY_NAMES = 10, 12  # of more names than these the nearest are told
+MANY_FILES = 1000  # are looked through for a name
 
 
 class LtfixError(Exception):
@@ -105,3 +110,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
         near = sorted(difflib.get_close_matches(name, known, n=NEAREST, cutoff=0.0))
         return f"known: {', '.join(near)} and {len(known) - NEAREST} more"
     return f"known: {', '.join(known)}" if known else "there is none to choose from"
+
+
+def nearby(path: Path) -> str | None:
+    """A hint that offers what is called nearly as what is not there: a path, or its first missing folder.
+
+    Names that differ in their numbers alone are no slips, but the next of a row.
+    """
+    while not os.path.lexists(path.parent):
+        path = path.parent
+    row = re.sub(r"\d", "", path.stem)
+    with contextlib.suppress(OSError):
+        beside = sorted(itertools.islice(path.parent.iterdir(), MANY_FILES))
+        others = {one.stem for one in beside if one.name[0] != "."}
+        slips = {stem for stem in others if stem == path.stem or re.sub(r"\d", "", stem) != row}
+        close = difflib.get_close_matches(path.stem, slips)
+        told = [str(one) for one in beside if one.stem in close][:3]
+        return f"did you mean {' or '.join(told)}?" if told else None
+    return None

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.errors import EnvironmentFault, InputError, UsageError, nearby
 from ltfix.locking import LOCKS, try_take
 
 _TEMPORARY = ".ltfix-tmp"
@@ -52,7 +52,7 @@ def os_errors(path: Path | str) -> Iterator[None]:
         named = err.filename
         where = path if named is None or str(named).endswith(_TEMPORARY) else Path(str(named))
         if err.errno == errno.ENOENT:
-            raise InputError("no such file or folder", where=where) from err
+            raise InputError("no such file or folder", where=where, hint=nearby(Path(where))) from err
         if err.errno is None or err.errno in _WRONG_PATHS:
             raise InputError((err.strerror or str(err)).lower(), where=where) from err
         what, hint = _FAULTS.get(err.errno, (err.strerror or str(err), None))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ltfix import locking, publishing
-from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError
+from ltfix.errors import EnvironmentFault, InputError, LtfixError, UsageError, nearby
 from ltfix.publishing import demand_place, write_bytes, write_together
 
 posix = pytest.mark.skipif(os.name != "posix", reason="locks, pipes and signals of POSIX")
@@ -301,3 +301,25 @@ class TestStreams:
         with pytest.raises(LtfixError):
             write_bytes(tmp_path / target, b"x", overwrite=False)
         assert names(tmp_path) == ["file", "loop"]
+
+
+def test_what_is_called_nearly_so_is_offered(tmp_path: Path):
+    for name in ("auto.safetensors", "v.safetensors", ".hidden.safetensors"):
+        (tmp_path / name).touch()
+    (tmp_path / "heads").mkdir()
+    told = {name: f"did you mean {tmp_path / name}?" for name in ("auto.safetensors", "heads")}
+    assert (
+        nearby(tmp_path / "aut.safetensors")
+        == nearby(tmp_path / "auto.safetensor")
+        == told["auto.safetensors"]
+    )
+    assert nearby(tmp_path / "head/x/y.safetensors") == told["heads"]
+    (tmp_path / "shard-1.safetensors").touch()
+    assert (
+        nearby(tmp_path / "shard-2.safetensors")
+        is nearby(tmp_path / "hidden.safetensors")
+        is nearby(tmp_path / "other.png")
+        is None
+    )
+    with pytest.raises(InputError, match="did you mean"), publishing.os_errors(tmp_path):
+        (tmp_path / "haeds").stat()

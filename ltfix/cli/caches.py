@@ -41,12 +41,23 @@ def locate(
     """
     from ltfix.errors import InputError
 
+    demand_here(given or Path(), work)
     place = given or usual(work, split)
     if place is None:
         what = "training" if split == "train" else split
         hint = "`ltfix extract` writes them (import others), work=DIR names their project, or name a cache: "
         raise InputError(f"no {what} features", where=work / "features" / split, hint=hint + spelled)
     return _told_of_test(open_named(place, names), work, split)
+
+
+def demand_here(path: Path, work: Path) -> None:
+    """Refuse what is not here but below ``work``, where no path that is named begins (InputError)."""
+    from ltfix.errors import InputError
+    from ltfix.files import completed
+
+    below = completed(work / path)
+    if below.exists() and not completed(path).exists():
+        raise InputError("no such file or folder", where=path, hint=f"did you mean {below}?")
 
 
 def named_head(path: Path, work: Path, *, alone: bool = False, exports: bool = False) -> Path:
@@ -56,6 +67,7 @@ def named_head(path: Path, work: Path, *, alone: bool = False, exports: bool = F
     from ltfix.exporting.request import is_export
     from ltfix.files import completed
 
+    demand_here(path, work)
     found = completed(path)
     if not exports and found.exists() and is_export(found):
         told = _described(found)
@@ -247,29 +259,19 @@ def known_caches(project: Path) -> dict[str, Path]:
     return found
 
 
-def usual_pair(project: Path) -> tuple[str | None, str | None]:
-    """What heads know of the training and the validation cache of the default layout."""
-    from ltfix.errors import LtfixError
-
-    def known(split: str) -> str | None:
-        place = usual(project, split)
-        with contextlib.suppress(LtfixError):  # a damaged one that nobody named
-            return None if place is None else open_named(place, USUAL_NAMES).identity
-        return None
-
-    return known("train"), known("val")
-
-
 def locate_val(
     given: Path | None, train: Path | None, work: Path, names: ArrayNames = USUAL_NAMES
 ) -> FeatureCache | None:
     """The validation cache: given, or the default layout's where the training cache is from there too."""
+    demand_here(given or Path(), work)
     place = given or (usual(work, "val") if train is None else None)
     return None if place is None else _told_of_test(open_named(place, names), work, "val")
 
 
 def _told_of_test(cache: FeatureCache, work: Path, used: str) -> FeatureCache:
-    """The cache; where it is used otherwise than as the test samples, which it seems to be, that is said."""
+    """The cache, with labels (else InputError); where it is used otherwise than as the test samples, which it
+    seems to be, that is said."""
+    cache.demand_labels()
     test, manifest, words = usual(work, "test"), cache.manifest, re.split("[^a-z]+", cache.path.stem.lower())
     split = None if manifest is None else manifest.source.get("split")
     is_test = split == "test" or (test is not None and test.samefile(cache.path))

@@ -16,7 +16,6 @@ from ltfix.cli.caches import (
     named_head,
     open_named,
     usual,
-    usual_pair,
 )
 from ltfix.cli.fit import tell_calibration
 from ltfix.cli.inspect import written
@@ -78,7 +77,7 @@ def calibrate(
 
 def _without_validation(path: Path, place: Path, by: str, work: Path) -> str:
     """For a hint: how training samples can serve, where the backbone was trained on others."""
-    from ltfix.cli.made import made
+    from ltfix.cli.made import made, usual_pair
     from ltfix.errors import InputError
     from ltfix.heads.head import load_head
 

@@ -72,15 +72,14 @@ def written(paths: Iterable[Path], kind: str = "", /, **more: object) -> None:
 
 
 def _describe(path: Path, verify: bool = False, names: ArrayNames = USUAL_NAMES) -> Description:
-    from ltfix.errors import InputError
+    from ltfix.errors import InputError, nearby
     from ltfix.evaluation.describe import describe, describe_tensors, safetensors_header
     from ltfix.files import completed
 
     path = completed(path)
     if not path.exists():
-        raise InputError(
-            "no such file or folder", where=path, hint="`ltfix inspect` alone lists what is there"
-        )
+        hint = nearby(path) or "`ltfix inspect` alone lists what is there"
+        raise InputError("no such file or folder", where=path, hint=hint)
     other = any((path / name).exists() for name in _OWN)  # a config.json beside these is of anybody
     if path.suffix in (".onnx", ".pt2", ".safetensors") or (not other and (path / "config.json").is_file()):
         from ltfix.exporting.described import describe_export

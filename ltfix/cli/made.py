@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ltfix.cli.caches import USUAL_NAMES, open_named, usual
 from ltfix.records import record_of
 
 if TYPE_CHECKING:
@@ -52,12 +54,12 @@ class FittedBy:
     seed: int = 0
 
 
-def made(head: Head, places: Mapping[str, str] | None = None, usual: Caches = (None, None)) -> Iterator[str]:
+def made(head: Head, places: Mapping[str, str] | None = None, pair: Caches = (None, None)) -> Iterator[str]:
     """The command of a head, all but where it went.
 
     Args:
         places: where caches are, by what heads know of them; None: those it was fitted on are not told.
-        usual: the training and the validation cache that need not be named, known so.
+        pair: the training and the validation cache that need not be named, known so.
 
     Raises:
         InputError: its metadata are another tool's. LookupError: it was fitted on a cache that has no place.
@@ -71,7 +73,7 @@ def made(head: Head, places: Mapping[str, str] | None = None, usual: Caches = (N
         yield from ("calibrate", f"heads/{calibration['of']}", "--val", f"features/{calibration.get('on')}")
         yield from ("--by", by)
         return
-    yield from ("fit", *([] if places is None else _caches((told.cache, told.val), places, usual)))
+    yield from ("fit", *([] if places is None else _caches((told.cache, told.val), places, pair)))
     auto, given = told.selection.auto, dict(told.asked)
     if auto is not None and (not told.values or auto.averaged):  # what no other command makes
         yield from ("--method", "auto", *_among(auto), *([] if auto.average else ["--no-average"]))
@@ -93,11 +95,24 @@ def made(head: Head, places: Mapping[str, str] | None = None, usual: Caches = (N
     yield from ("--seed", str(told.seed))
 
 
-def _caches(used: Caches, places: Mapping[str, str], usual: Caches) -> Iterator[str]:
+def usual_pair(project: Path) -> Caches:
+    """What heads know of the training and the validation cache of the default layout."""
+    from ltfix.errors import LtfixError
+
+    def known(split: str) -> str | None:
+        place = usual(project, split)
+        with contextlib.suppress(LtfixError):  # a damaged one that nobody named
+            return None if place is None else open_named(place, USUAL_NAMES).identity
+        return None
+
+    return known("train"), known("val")
+
+
+def _caches(used: Caches, places: Mapping[str, str], pair: Caches) -> Iterator[str]:
     """What names the caches that were used, where they are not the usual pair."""
-    if used == usual or used[0] is None:
+    if used == pair or used[0] is None:
         return
-    if used[0] != usual[0] or used[1] is None:  # which keeps the usual validation cache away
+    if used[0] != pair[0] or used[1] is None:  # which keeps the usual validation cache away
         yield places[used[0]]
     yield from [] if used[1] is None else ["--val", places[used[1]]]
 

@@ -16,11 +16,10 @@ from ltfix.cli.caches import (
     locate,
     open_named,
     usual,
-    usual_pair,
 )
 from ltfix.cli.evaluate import with_start
 from ltfix.cli.inspect import written
-from ltfix.cli.made import Caches, made
+from ltfix.cli.made import Caches, made, usual_pair
 from ltfix.cli.options import (
     FewBound,
     ManyBound,

@@ -139,7 +139,7 @@ def describe_tensors(path: Path, tensors: Tensors, metadata: dict[str, Any] | No
         text = _text(value)
         if key != "ltfix":
             facts.append(_fact(key, text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"))
-    return Description(path, "checkpoint", facts)
+    return Description(path, "checkpoint", facts, values)
 
 
 def _fact(label: str = "", text: str = "", **fields: Any) -> Fact:

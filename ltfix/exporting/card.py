@@ -113,10 +113,13 @@ def _told(values: Any) -> str:
 
 
 def _accuracy(joined: Joined) -> str:
-    report = None
+    report, cache = None, joined.cache
+    of_cache = cache is not None and joined.head.meta.get("cache") == cache.identity
+    begun = (cache.head or cache.kept_probe()) if cache is not None and of_cache else None
     if joined.test is not None:
         with contextlib.suppress(LtfixError):  # features that this head does not fit
-            report = evaluate(joined.head, joined.test, tta="first")
+            heads = [joined.head] if begun is None else [begun, joined.head]
+            report = evaluate(heads, joined.test, tta="first")
     if report is None:
         return "Not measured here.\n"
     report = dataclasses.replace(report, notes=())  # which are advice for `evaluate`

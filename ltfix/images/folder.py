@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ltfix import files
-from ltfix.errors import InputError, nearest
+from ltfix.errors import InputError
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.pictures import FilePictures
@@ -43,10 +43,6 @@ def open_folder(rest: str, *, root: str | None = None, split: Sequence[str] = ()
     with files.os_errors(path):
         if path.exists() and not path.is_dir():
             raise InputError("not a folder", where=path, hint=_hint(path))
-        if not path.exists() and path.parent.is_dir():
-            near = nearest(path.name, (one.name for one in path.parent.iterdir() if one.is_dir()))
-            hint = near if near.startswith("did you") else None
-            raise InputError("no such file or folder", where=path, hint=hint)
         found = _subfolders(path)
     folders = split_folders(lambda name: name in found and bool(_subfolders(path / name)), split)
     parts = {name: path / folder for name, folder in folders.items()} or {bare_name(split, path): path}

@@ -145,8 +145,7 @@ def _is_packed(path: Path) -> bool:
 def _read(source: Path, request: ImportRequest) -> Found:
     with files.os_errors(source):
         suffix = "" if source.is_dir() else source.suffix.lower()
-        if not source.exists():
-            raise InputError("no such file or folder", where=source)
+        source.stat()
     if suffix not in FORMATS or (not suffix and not source.is_dir()):
         known = nearest(suffix, [k for k in FORMATS if k])
         raise UsageError("unknown format", where=source, hint=known)

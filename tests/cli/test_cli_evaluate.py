@@ -784,3 +784,17 @@ def test_a_head_that_was_chosen_on_what_is_scored_is_told(project: Path, capsys)
     assert "own is held to samples that it was fitted on: what passes there may fail on others" in err
     argv = ["evaluate", "own", "--cache", "train.npz", "--fail-under", "all=1", "--quiet"]
     assert "own is held to samples" in finished(capsys, *argv)[2]
+
+
+def test_paths_that_are_named_from_the_project_are_told_from_here(project: Path, error, monkeypatch):
+    monkeypatch.chdir(project.parent)
+    work = ["--work", project.name]
+    for argv in (
+        ["export", "heads/ce"],
+        ["calibrate", "heads/ce"],
+        ["evaluate", "--cache", "test.npz"],
+        ["fit", "train.npz"],
+    ):
+        told = f"no such file or folder ({argv[-1]}): did you mean {project.name}/{argv[-1]}"
+        code, line = error(*argv, *work)
+        assert (code, line.startswith(told)) == (3, True), line

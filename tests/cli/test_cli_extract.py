@@ -183,8 +183,10 @@ def test_pictures_without_labels(project: Path, capsys: pytest.CaptureFixture[st
     assert "labels       none: for ltfix predict" in capsys.readouterr().out
     assert cli.run([*RANDOM, "--data", "photos"]) == 0
     ltfix.fit("features/train", "ce", epochs=1).save("ce.safetensors")
+    ltfix.Head(np.eye(3), np.zeros(3), "of another D").save("heads/other.safetensors")
     capsys.readouterr()
     for argv in (
+        ["evaluate", "--cache", "features/unlabelled"],
         ["fit", "features/unlabelled"],
         ["fit", "features/train", "--val", "features/unlabelled"],
         ["evaluate", "ce.safetensors", "--cache", "features/unlabelled"],
@@ -194,7 +196,9 @@ def test_pictures_without_labels(project: Path, capsys: pytest.CaptureFixture[st
         ["import", "features/unlabelled", "features/train", "--out", "features/mixed"],
     ):
         assert cli.run(argv) == 3
-        assert "its samples have no labels: extracted so (features/unlabelled)" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "its samples have no labels: extracted so (features/unlabelled)" in told
+        assert "left out" not in told
 
 
 def test_pictures_without_labels_that_arrive_later_are_joined(project: Path, capsys, error):

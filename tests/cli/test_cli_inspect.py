@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ltfix.cli import run
+from ltfix.evaluation.describe import describe_tensors
 from ltfix.features.layout import CachePlan
 from ltfix.features.store import CacheWriter
 from ltfix.files import sha256_file
@@ -191,6 +192,7 @@ def test_a_torch_checkpoint(project: Path, capsys: pytest.CaptureFixture[str]):
     torch.save({"state_dict": {"fc.weight": torch.zeros(2, 3)}}, "model.pth")
     code, lines, _ = finished(capsys, "model.pth")
     assert (code, lines[0]) == (0, "checkpoint  model.pth")
+    assert describe_tensors(Path("m"), {"a": ("F32", [2, 3])}).holds == "6 in 1 tensors"
     assert "  fc.weight  float32 [2, 3]" in lines
     torch.save({"code": Path}, "hostile.pth")
     code, _, err = finished(capsys, "hostile.pth")

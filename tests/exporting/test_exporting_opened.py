@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import zipfile
@@ -228,3 +229,10 @@ def test_the_card_tells_the_temperature_and_no_advice(project, tmp_path: Path):
     assert "temperature | 1.25, chosen on" in text
     assert "In percent on" in text
     assert "No row of stage 1" not in text
+    assert ("\n| samn |" in text, "\n| stage-1 |" in text) == (True, False)
+    known = dataclasses.replace(head, meta={**head.meta, "cache": made.cache.identity})
+    cache = copy.copy(made.cache)
+    cache.head = dataclasses.replace(head, method="stage-1", temperature=None)
+    ltfix.export(known, tmp_path / "n", cache=cache, test=made.cache.path)
+    text = (tmp_path / "n" / "README.md").read_text(encoding="utf-8")
+    assert text.index("\n| stage-1 |") < text.index("\n| samn |")

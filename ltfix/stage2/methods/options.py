@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ltfix.errors import Unused, UsageError, cut
+from ltfix.errors import Unused, UsageError, cut, nearby
 from ltfix.option import Checked, RunOptions, option
 from ltfix.public import IN_PYTHON
 from ltfix.stage2.methods.catalog import STARTS
@@ -144,6 +144,7 @@ class Options(Checked):
             self.init in STARTS or Path(self.init).is_file() if text else hasattr(self.init, "pack")
         ):
             hint = f"{', '.join(STARTS)}, or a head: its file, in Python ltfix.Head(weight, bias)"
+            hint = (nearby(Path(self.init)) if text else None) or hint
             raise UsageError(f"init is {cut(self.init)}", where="init", hint=hint)
         if self.budget is not None:
             read_budget(self.budget)
