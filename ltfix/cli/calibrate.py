@@ -77,7 +77,7 @@ def calibrate(
 
 def _without_validation(path: Path, place: Path, by: str, work: Path) -> str:
     """For a hint: how training samples can serve, where the backbone was trained on others."""
-    from ltfix.cli.made import made, usual_pair
+    from ltfix.cli.made import beside, made, usual_pair
     from ltfix.errors import InputError
     from ltfix.heads.head import load_head
 
@@ -93,7 +93,7 @@ def _without_validation(path: Path, place: Path, by: str, work: Path) -> str:
     if open_named(train, USUAL_NAMES).head is not None:
         return f"; those of {train} cannot serve, as the backbone was trained on them"
     with contextlib.suppress(InputError, LookupError):  # of another tool, or of other features
-        words = [*made(opened, places, usual_pair(project)), "--calibrate", by, "--out", str(place)]
+        words = beside([*made(opened, places, usual_pair(project)), "--calibrate", by], place, opened)
         command = shlex.join(["ltfix", *words, *([] if project == Path() else ["--work", str(project)])])
         return (
             f"; where the backbone was trained on others than {train}, `{command}` holds parts of these out"

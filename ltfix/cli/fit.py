@@ -94,9 +94,11 @@ def fit(
     kept: dict[str, Any] = {"folder": folder or work / AUTO, "overwrite": run.overwrite}
     heads = plan.train(train, numbers, val=held, trace=told, progress=console.progress(), **kept)
     seconds = perf_counter() - began
+    asked: dict[str, Any] = {"seeds": seeds, "seed": run.seed} if seeds and method == AUTO else {}
     if folder is not None:  # a head holds no path of this machine
-        place = {"save_heads": folder.name if folder.is_absolute() else str(folder)}
-        asked = heads[0].meta.get("asked", {}) | place
+        asked["save_heads"] = folder.name if folder.is_absolute() else str(folder)
+    if asked:  # what was chosen for all of them cannot be asked of one
+        asked |= heads[0].meta.get("asked", {})
         heads = [dataclasses.replace(head, meta={**head.meta, "asked": asked}) for head in heads]
     packed = {place: head.pack(place) for head, place in zip(heads, places, strict=True)}
     if trace is not None and told is not None:

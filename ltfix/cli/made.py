@@ -83,7 +83,8 @@ def made(head: Head, places: Mapping[str, str] | None = None, pair: Caches = (No
     else:
         method = installed_method(head.method)
         start = [] if method is None or not method.needs_no_start else ["init"]
-        given = {name: given[name] for name in given if name not in ("preset", "save_heads", *start)}
+        unused = ("preset", "save_heads", "seeds", "seed", *start)
+        given = {name: given[name] for name in given if name not in unused}
         yield from _fit(head, told)  # with the values that a preset gave
     for name, value in given.items():
         yield from (f"--{name.replace('_', '-')}", str(value))
@@ -92,7 +93,13 @@ def made(head: Head, places: Mapping[str, str] | None = None, pair: Caches = (No
         yield from ("--init", str(beside if beside.exists() else beside.name))
     if told.calibration is not None:
         yield from ("--calibrate", by)
-    yield from ("--seed", str(told.seed))
+    yield from [] if "seed" in given else ["--seed", str(told.seed)]
+
+
+def beside(words: list[str], place: Path, head: Head) -> list[str]:
+    """The command with ``--out``: where it makes several seeds, each gets its number behind the name."""
+    own = f"-s{head.meta.get('seed')}" if "--seeds" in words else ""
+    return [*words, "--out", str(place.with_name(place.name.replace(own, "", 1)))]
 
 
 def usual_pair(project: Path) -> Caches:

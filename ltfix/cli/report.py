@@ -19,7 +19,7 @@ from ltfix.cli.caches import (
 )
 from ltfix.cli.evaluate import with_start
 from ltfix.cli.inspect import written
-from ltfix.cli.made import Caches, made, usual_pair
+from ltfix.cli.made import Caches, beside, made, usual_pair
 from ltfix.cli.options import (
     FewBound,
     ManyBound,
@@ -179,8 +179,7 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
         with contextlib.suppress(LtfixError, KeyError, TypeError):  # a damaged one
             yield from _made_by(known, left, places)
     pair = usual_pair(work)
-    for head in heads:
-        yield _told(head, places, pair)
+    yield from dict.fromkeys(_told(head, places, pair) for head in heads)  # of several seeds one
     yield shlex.join(["ltfix", "report", *_typed(config.current())])
 
 
@@ -219,7 +218,7 @@ def _told(head: Head, places: Mapping[str, str], pair: Caches) -> str:
         return f"# {name} does not say how it was fitted"
     except LookupError:
         return f"# {name} was fitted on none of the caches in features/"
-    return shlex.join(["ltfix", *words, "--out", name])
+    return shlex.join(["ltfix", *beside(words, Path(name), head)])
 
 
 def _typed(here: config.Invocation) -> Iterator[str]:

@@ -98,7 +98,9 @@ def test_without_validation_features_the_command_of_the_heads_own_method_is_name
     assert "features/train.npz cannot serve, as the backbone was trained on them" in line
 
 
-@pytest.mark.parametrize("more", ["--budget 45s", "--budget 80p --val-fraction 0.3 --save-heads kept", ""])
+@pytest.mark.parametrize(
+    "more", ["--budget 45s", "--budget 80p --val-fraction 0.3 --save-heads kept", "--seeds 2"]
+)
 def test_the_command_that_is_named_takes_what_was_tuned(
     more: str, project: Path, error: Error, capsys: pytest.CaptureFixture[str], monkeypatch
 ):
@@ -107,18 +109,21 @@ def test_the_command_that_is_named_takes_what_was_tuned(
     monkeypatch.setattr(budget, "_seconds_a_pass", lambda fits: 0.001)
     argv = ["fit", "--method", "auto", "--methods", "tau-norm,ncm,ce", "--init", "probe", *more.split()]
     assert cli.run(argv) == 0
-    kept = {path: path.read_bytes() for path in project.glob("*/*-s0.*")}
+    kept = {path: path.read_bytes() for path in project.glob("*/[!a]*-s0.*")}
     assert len(kept) == 6
     monkeypatch.setattr(budget, "_seconds_a_pass", lambda fits: 10.0)  # the machine is busy now
     monkeypatch.chdir("/")
     capsys.readouterr()
-    command = error("calibrate", str(project / "heads/auto"))[1].split("`")[3]
+    last = "-s1" if "seeds" in more else ""
+    command = error("calibrate", str(project / f"heads/auto{last}"))[1].split("`")[3]
     if "kept" in more:
         monkeypatch.chdir(project)
     assert cli.run(command.split()[1:]) == 0, command
     assert "3 tuned methods are taken from" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in project.glob("*/*-s0.*")} == kept
-    found, plain = (load_head(project / f"heads/{name}.safetensors") for name in ("auto-calibrated", "auto"))
+    assert {path: path.read_bytes() for path in project.glob("*/[!a]*-s0.*")} == kept
+    found, plain = (
+        load_head(project / f"heads/{name}{last}.safetensors") for name in ("auto-calibrated", "auto")
+    )
     assert plain.meta["selection"]["auto"]["averaged"]
     assert np.array_equal(found.weight, plain.weight) and found.temperature is not None
 
