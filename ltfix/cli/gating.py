@@ -22,7 +22,7 @@ def demand(found: Result) -> None:
 
     for head, theirs in sorted({(g["head"], g.get("baseline_head", g["head"])) for g in found.gates}):
         if head != theirs:
-            console.note(f"{head} is held against {theirs}, the baseline's only fitted head")
+            console.note(f"{head} is held against {theirs} of the baseline")
     for head, seen in sorted({(g["head"], g["seen"]) for g in found.gates if g.get("seen")}):
         say(f"ltfix: {head} is held to samples that it was {seen} on: what passes there may fail on others")
     for why in sorted({g["unpaired"] for g in found.gates if g.get("unpaired")}):

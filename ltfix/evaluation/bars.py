@@ -57,7 +57,7 @@ class Bars:
             pairs = list(zip(rows, scored, strict=True))
             fitted = [pair for pair in pairs if not pair[0].is_start] or pairs
             for row, head in fitted:
-                was = self.earlier.row(row.name, alone=len(fitted) == 1)
+                was = self.earlier.row(row.name, row.path, alone=len(fitted) == 1)
                 why = self.earlier.why_unpaired(was, test.labels, test.shots.to_dict())
                 pairs_with = None if why else _differences(self.earlier, was, row, test)
                 held += self._falls(self.earlier, was, head, pairs_with, why)

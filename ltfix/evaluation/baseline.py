@@ -15,6 +15,7 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, nearest
 from ltfix.evaluation.gate import LOWER_IS_BETTER, held_rows
+from ltfix.evaluation.given import in_folder, told_apart
 from ltfix.evaluation.report import FORMAT
 
 _NONE = "not a report of ltfix evaluate"
@@ -60,11 +61,20 @@ class Baseline:
     shots: Any
     tested: dict[str, int]
 
-    def row(self, name: str, *, alone: bool) -> dict[str, Any]:
-        """The row of a head (else InputError); where both reports have ``alone`` one fitted head, that."""
-        fitted = held_rows(list(self.heads.values()))
+    def row(self, name: str, path: str | None = None, *, alone: bool) -> dict[str, Any]:
+        """The row of a head by its name, and where one report alone has several files of that name, by its
+        path or folder (else InputError); where both reports have ``alone`` one fitted head, that."""
+        rows = list(self.heads.values())
+        fitted = held_rows(rows)
         if name in self.heads:
             return self.heads[name]
+        same = [row for row in rows if path and _place(row) == path]
+        longer = in_folder(name, path or "")
+        same = same or [
+            row for row in rows if row["name"] == longer or in_folder(row["name"], _place(row)) == name
+        ]
+        if path and len(same) == 1:
+            return same[0]
         if alone and len(fitted) == 1:
             return dict(fitted[0])
         hint = f"name the heads to hold, those of the baseline ({nearest(name, self.heads)})"
@@ -112,6 +122,11 @@ class Baseline:
         return unpack_correct(row["correct"], n, self.path, row["name"])
 
 
+def _place(row: Mapping[str, Any]) -> str:
+    """The path of its file; empty where it says none."""
+    return row["path"] if isinstance(row.get("path"), str) else ""
+
+
 def read_baseline(path: Path | str) -> Baseline:
     """An earlier report in JSON (InputError: missing, torn, or something else)."""
     try:
@@ -129,7 +144,8 @@ def read_baseline(path: Path | str) -> Baseline:
     if not isinstance(rows, list) or not isinstance(cache, dict):
         raise InputError("a report without heads or cache", where=path, hint=_WRITES)
     named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
-    heads = {row["name"]: {"method": None, **row} for row in named}
+    told = told_apart([(row["name"], _place(row)) for row in named])
+    heads = {name: {"method": None, **row, "name": name} for name, row in zip(told, named, strict=True)}
     said = found.get("tested")
     tested = said if isinstance(said, dict) and all(isinstance(n, int) for n in said.values()) else {}
     return Baseline(Path(path), heads, cache.get("labels_sha256"), found.get("shots"), tested)

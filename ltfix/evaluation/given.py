@@ -27,8 +27,9 @@ class NamedHead:
     """One row of a report.
 
     Attributes:
-        name: the head's own (``Head.named``), else the file's stem, "stage-1" or "probe"; of a head in memory
-            its method, numbered from the second of that name on: "samn", "samn-2".
+        name: the head's own (``Head.named``), else the file's stem, "stage-1" or "probe", behind the folder's
+            where files share it: "heads/ci", "other/ci"; of a head in memory its method, numbered from the
+            second of that name on: "samn", "samn-2".
         head: the classifier.
     """
 
@@ -128,8 +129,27 @@ def collect(
     return rows, counts
 
 
+def in_folder(name: str, path: str) -> str:
+    """A head's name behind that of its file's folder."""
+    return f"{Path(path).parent.name}/{name}"
+
+
+def told_apart(heads: Sequence[tuple[str, str | None]]) -> list[str]:
+    """The names of ``(name, path)``: those that several files share are `in_folder`, else as the path."""
+    files = {(name, path) for name, path in heads if path}
+    plain, longer = [name for name, _ in files], [in_folder(*file) for file in files]
+    found = []
+    for name, path in heads:
+        short = in_folder(name, path) if path and plain.count(name) > 1 else name
+        twice = short != name and longer.count(short) > 1
+        found.append(str(Path(path).with_suffix("")) if path and twice else short)
+    return found
+
+
 def _distinct(rows: list[NamedHead]) -> list[NamedHead]:
-    """The rows, those of heads in memory under names that no other has; a start's yields to no other head."""
+    """The rows under names that no other has; a start's in memory yields to no other head."""
+    told = told_apart([(row.name, row.path) for row in rows])
+    rows = [dataclasses.replace(row, name=name) for row, name in zip(rows, told, strict=True)]
     found = list[NamedHead]()
     for row in rows:
         taken = {it.name for it in rows if it.path is not None and it.is_start >= row.is_start}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES
@@ -57,21 +56,10 @@ class Report(Result):
 
     def tables(self) -> list[Table]:
         """What people read: the report's table, and the differences where a head was compared with."""
-        shown = dataclasses.replace(self, heads=_told_apart(self.heads))
-        main = self.layout(shown)
+        main = self.layout(self)
         notes = (*main.notes, *self.notes)
         main = dataclasses.replace(main, title=main.title or self.title, notes=notes)
-        return [_with_differences(main, shown), _differences(shown)] if "against" in self.about else [main]
-
-
-def _told_apart(heads: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The heads, files of one name with their folder's before it."""
-    files = [head["name"] for head in heads if head["path"]]
-    twice = {name for name in files if files.count(name) > 1}
-    told = [f"{Path(head['path'] or '').parent.name}/{head['name']}" for head in heads]
-    return [
-        {**h, "name": n} if h["path"] and h["name"] in twice else h for h, n in zip(heads, told, strict=True)
-    ]
+        return [_with_differences(main, self), _differences(self)] if "against" in self.about else [main]
 
 
 def nothing_further(test: object) -> dict[str, Any]:

@@ -183,10 +183,34 @@ def test_a_score_that_nobody_can_have_here_is_refused(tmp_path: Path, test: Feat
     assert err.value.where == "max_drop"
 
 
-def test_heads_of_one_name_are_each_compared_by_themselves(tmp_path: Path, test: FeatureCache):
-    last = written(tmp_path / "last.json", test, head())
-    files = [tmp_path / folder / "samn.safetensors" for folder in "ab"]
-    for file, one in zip(files, (head(0.5), head()), strict=True):
-        one.save(file)
-    worse, same = evaluate(files, test, baseline=last, max_drop="few=100").gates
-    assert worse["interval"]["high"] < 0 == same["interval"]["value"]
+def test_files_of_one_name_are_held_each_to_its_own(tmp_path: Path, test: FeatureCache):
+    good, bad, third = (tmp_path / folder / "ci.safetensors" for folder in ("heads", "other", "third"))
+    for path in (good, bad, third):
+        path.parent.mkdir()
+    head().save(good)
+    head(0.5).save(bad)
+    last = written(tmp_path / "two.json", test, [good, bad])
+    content = json.loads(last.read_text())
+    assert [row["name"] for row in content["heads"]] == ["heads/ci", "other/ci"]
+    for row in content["heads"]:
+        row["name"] = "ci"  # as older ones wrote it
+    last.write_text(json.dumps(content))
+    gates = evaluate([good, bad], test, baseline=last, max_drop="few=0").gates
+    assert [(gate["head"], gate["baseline_head"], gate["passed"]) for gate in gates] == [
+        ("heads/ci", "heads/ci", True),
+        ("other/ci", "other/ci", True),
+    ]
+    head(0.5).save(good)
+    found = evaluate([good, bad], test, baseline=last, max_drop="few=1")
+    assert [gate["passed"] for gate in found.gates] == [False, True]
+    assert {'classname="ltfix.heads/ci"', 'classname="ltfix.other/ci"'} <= set(found.render("junit").split())
+    (alone,) = evaluate(good, test, baseline=last, max_drop="few=1").gates
+    assert (alone["head"], alone["baseline_head"], alone["passed"]) == ("ci", "heads/ci", False)
+    head().save(third)
+    for given in (third, [good, third]):
+        with pytest.raises(InputError, match=r"the baseline has no head (third/)?ci"):
+            evaluate(given, test, baseline=last, max_drop="few=1")
+    one = written(tmp_path / "one.json", test, good)
+    assert evaluate(third, test, baseline=one, max_drop="few=0").gates[0]["baseline_head"] == "ci"
+    with pytest.raises(InputError, match="the baseline has no head third/ci"):
+        evaluate([good, third], test, baseline=one, max_drop="few=0")

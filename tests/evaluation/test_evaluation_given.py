@@ -241,7 +241,7 @@ def test_files_of_one_name_have_their_folder_before_it(tmp_path: Path):
         head.save(place)
     found = ltfix.evaluate(places, cache)
     assert [row["name"] for row in found.tables()[0].rows] == ["a/ce", "los-a", "b/ce", "los-b"]
-    assert [row["name"] for row in found.heads] == ["ce", "los-a", "ce", "los-b"]
+    assert [row["name"] for row in found.heads] == ["a/ce", "los-a", "b/ce", "los-b"]
 
 
 def test_a_head_has_no_name_to_be_set():
