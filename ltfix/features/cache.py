@@ -17,6 +17,7 @@ from ltfix.features.arrays import GIVEN, first_not_finite, gather
 from ltfix.features.foreign import demand_numbers, number_labels
 from ltfix.features.manifest import Manifest
 from ltfix.filemap import release
+from ltfix.heads.arrays import TRANSPOSED
 from ltfix.heads.head import Head, load_head
 from ltfix.numerals import MOST_CLASSES
 
@@ -72,7 +73,8 @@ class FeatureCache:
         self.n, self.views, self.dim = len(labels), int(shards[0].shape[1]), int(shards[0].shape[2])
         self.tested_views = self.views if manifest is None else manifest.tested_views
         if head is not None and head.dim != self.dim:
-            raise InputError(f"its classifier has D = {head.dim}, its features D = {self.dim}", where=path)
+            what = f"its classifier has D = {head.dim}, its features D = {self.dim}"
+            raise InputError(what, where=path, hint=TRANSPOSED if head.n_classes == self.dim else None)
         said = _said_classes(path, self.classes, head, manifest)
         self.n_classes = min(int(labels.max()) + 1, MOST_CLASSES) if said is None else said
         _check_labels(path, labels, self.n_classes)

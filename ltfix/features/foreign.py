@@ -10,7 +10,7 @@ import numpy as np
 
 from ltfix.errors import InputError, nearest
 from ltfix.heads.vectors import numpy_of
-from ltfix.numerals import MOST_CLASSES, counted, whole_number
+from ltfix.numerals import MOST_CLASSES, counted, missing, no_label, whole_number
 from ltfix.tensorfile import load_tensors, read_npz
 
 USUAL = {
@@ -151,6 +151,8 @@ def number_labels(
         return labels, None
     texts, rows = np.unique(labels.astype(str), return_inverse=True)
     names: list[str] = texts.tolist()
+    if (found_at := missing(names, () if known is None else known)) is not None:
+        raise _unlabelled(int(np.argmax(rows == found_at)), names[found_at], where)
     whole = [number for number in map(whole_number, names) if number is not None]
     digits = len(whole) == len(names)
     if known is None or not len(known):
@@ -183,6 +185,11 @@ def demand_numbers(classes: Sequence[str], where: Path) -> None:
         raise InputError(what, where=where, hint=hint)
 
 
+def _unlabelled(row: int, text: str, where: Path) -> InputError:
+    what, hint = no_label(text, "`ltfix.import_features(..., classes=FILE)` (of arrays open_cache) names all")
+    return InputError(what.replace("the row", f"row {row}"), where=where, hint=hint)
+
+
 def _is_text(labels: np.ndarray) -> bool:
     objects = labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels)
     return objects or labels.dtype.kind == "U"
@@ -191,6 +198,8 @@ def _is_text(labels: np.ndarray) -> bool:
 def _whole_labels(labels: np.ndarray, where: Path) -> np.ndarray:
     """Labels [n] as int64: integers of any width, or floats that are whole numbers (else InputError)."""
     kind, told = labels.dtype.kind, f"labels are {labels.dtype}, expected integers"
+    if kind == "O" and (row := missing(map(str, labels))) is not None:  # None, NaN, pandas' NA
+        raise _unlabelled(row, labels[row] if isinstance(labels[row], str) else "", where)
     if kind not in "iuf":
         raise InputError(told, where=where, hint="labels.astype(int) converts them, or .astype(str)")
     if kind == "f":

@@ -17,6 +17,7 @@ TRANSFORMS: dict[str, dict[str, str]] = {  # the tensors of each kind, and their
 }
 _AXES = {"weight": "KD", "bias": "K", "temperature": "K"}
 _AXES |= {name: axes for own in TRANSFORMS.values() for name, axes in own.items()}
+TRANSPOSED = "is the weight transposed? it must be [K, D]"
 CLASS_ARRAYS = {name for name, axes in _AXES.items() if axes.startswith("K")}
 """The arrays of a head that have a row or a number for each class."""
 
@@ -53,4 +54,6 @@ def demand_shapes(
         expected = [k if axis == "K" else dim for axis in _AXES.get(name, "K")]
         if found != expected:
             what = f"{name} must be {expected} for a weight of {[k, dim]}, found {found}"
-            raise InputError(what, where=where)
+            raise InputError(
+                what, where=where, hint=TRANSPOSED if (expected, found) == ([k], [dim]) else None
+            )

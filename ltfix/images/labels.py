@@ -6,13 +6,13 @@ And the order of class names that the data itself shows: of text, or of numbers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ltfix.errors import InputError, UsageError
 from ltfix.images.split import class_index
-from ltfix.numerals import MOST_CLASSES, whole_number
+from ltfix.numerals import MOST_CLASSES, missing, no_label, whole_number
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
@@ -58,14 +58,22 @@ class Labels:
         return [code for code, text in enumerate(self.texts) if whole_number(text) is None]
 
 
-def are_indices(lists: Mapping[str, Labels]) -> bool:
+def are_indices(lists: Mapping[str, Labels], named: Container[str] = ()) -> bool:
     """Whether the labels of a data set are class indices: every label of every list is a whole number.
 
+    Args:
+        named: the classes that are known by name.
+
     Raises:
-        InputError: one list has only whole numbers and another has not, or all are numbers, but not whole.
+        InputError: a row has no label; one list has only whole numbers and another has not, or all are
+            numbers, but not whole.
     """
     if any(labels.names for labels in lists.values()):
         return False
+    for labels in lists.values():
+        if (code := missing(labels.texts, named)) is not None:
+            what, hint = no_label(labels.texts[code], "classes=FILE names all")
+            raise InputError(what, where=labels.where(code), hint=hint)
     names = {split: labels.name_codes() for split, labels in lists.items()}
     if not any(names.values()):
         return True

@@ -130,7 +130,7 @@ class ListingSource:
         return found
 
     def _indices(self, labels: Labels, classes: tuple[str, ...]) -> np.ndarray:
-        numbers, names = self._indexed(labels), set(classes)
+        numbers, names = self._indexed(labels, classes), set(classes)
         known = numbers and all(
             str(whole_number(text)) in names
             for split in self._open
@@ -138,10 +138,10 @@ class ListingSource:
         )
         return label_rules.indices(labels, classes, numbers=numbers, known=known)
 
-    def _indexed(self, labels: Labels) -> bool:
+    def _indexed(self, labels: Labels, named: Sequence[str] = ()) -> bool:
         """Whether they are class indices, which all lists decide together, unless these are names anyhow."""
         return not labels.names and label_rules.are_indices(
-            {split: self._table(split).labels for split in self._open}
+            {split: self._table(split).labels for split in self._open}, named
         )
 
     def _table(self, split: str) -> Listing:

@@ -29,6 +29,7 @@ class Found:
         labels: N texts or numbers; None: the file has none.
         samples: N names, or None.
         head: ``weight`` [K, D] and perhaps ``bias`` [K] of the classifier that came along, or nothing.
+        lines: N, where rows are lines of a text file.
         notes: what of the file was taken, where that is a choice, one line each.
     """
 
@@ -37,6 +38,11 @@ class Found:
     samples: Sequence[str] | None = None
     head: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    lines: Sequence[int] = ()
+
+    def place(self, row: int) -> str:
+        """Which line or row it is, for messages."""
+        return f"line {self.lines[row]}" if self.lines else f"row {row}"
 
 
 def pick(names: Iterable[str], asked: str | None, where: object) -> str:
@@ -62,15 +68,15 @@ def from_arrays(arrays: Mapping[str, Any], request: ImportRequest, where: Path) 
     features = pick(arrays, request.features or only, where)
     labels = choose(arrays, request.labels, "labels", where)
     samples = choose(arrays, None, "samples", where)
-    file, _, layer = (request.head_from or "").rpartition(":")
-    own = [f"{layer}.{part}" for part in ("weight", "bias")] if Path(file) == where else []
+    file, layer = head_place(request.head_from or "")
+    own = [f"{layer}.{part}".lstrip(".") for part in ("weight", "bias")] if Path(file) == where else []
     others = [name for name in arrays if name not in (features, labels, samples, *HEAD, *own)]
     return Found(
         [arrays[features]],
         None if labels is None else np.asarray(arrays[labels]),
         None if samples is None else list(map(text_of, np.asarray(arrays[samples]))),
         {name.removeprefix("head."): np.asarray(arrays[name]) for name in HEAD if name in arrays},
-        (_told(features, labels, others, where if layer == "" else None),)
+        (_told(features, labels, others, where if request.head_from is None else None),)
         if others or [features, labels or "labels"] != [*USUAL]
         else (),
     )
@@ -85,6 +91,12 @@ def _told(features: str, labels: str | None, others: Sequence[str], where: Path 
     if where is None or layer is None or where.suffix in (".h5", ".hdf5"):  # of which head_from reads none
         return line
     return f"{line}; head_from={where}:{layer} makes {layer} the stage-1 classifier"
+
+
+def head_place(text: str) -> tuple[str, str]:
+    """The file of ``FILE:NAME``, and the layer's name; of ``FILE`` alone it is empty."""
+    file, _, name = text.rpartition(":")
+    return (text, "") if Path(text).is_file() else (file, name)
 
 
 def text_of(value: Any) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,13 @@ from ltfix.features.foreign import labels_hint
 from ltfix.features.layout import CachePlan
 from ltfix.features.manifest import is_cache
 from ltfix.features.store import finished_manifest
+from ltfix.heads.arrays import TRANSPOSED
 from ltfix.heads.head import FORMAT, STAGE1, Head, head_of
 from ltfix.heads.vectors import numpy_of
 from ltfix.images.labels import Labels, are_indices, indices, largest_index
 from ltfix.images.source import read_classes
 from ltfix.importing.arrays import map_npy
-from ltfix.importing.found import Found, read_lines, text_of
+from ltfix.importing.found import Found, head_place, read_lines, text_of
 from ltfix.importing.joining import join
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import rows, write
@@ -113,7 +113,9 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     if head is not None and (head.n_classes, head.dim) != (len(classes), sample.shape[2]):
         told = f"[{head.n_classes}, {head.dim}], {len(classes)} classes and D = {sample.shape[2]}"
         if request.head_from is not None:
-            raise InputError(f"its weight does not fit: {told}", where=f"head_from={request.head_from}")
+            hint = TRANSPOSED if head.n_classes == sample.shape[2] != head.dim else None
+            what = f"its weight does not fit: {told}"
+            raise InputError(what, where=f"head_from={request.head_from}", hint=hint)
         progress.note(f"head.weight of {source.name} does not fit and is left out: {told}")
         head = None
     counts = np.bincount(labels, minlength=len(classes)) if train is None else np.array(train.counts)
@@ -200,12 +202,9 @@ def _labels(
     if given is not None:
         classes = read_classes(given) if isinstance(given, str | Path) else tuple(given)
     values = np.asarray(found.labels).tolist()
-    for row, value in enumerate(values):
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            raise InputError("the row has no label", where=f"{source}, row {row}")
-    texts = list(map(text_of, values))
-    written = Labels(texts, lambda row: f"{source}, row {row}")
-    numbers = are_indices({"": written})
+    texts = ["" if value is None else text_of(value) for value in values]
+    written = Labels(texts, lambda row: f"{source}, {found.place(row)}")
+    numbers = are_indices({"": written}, written.texts if request.labels == FOLDER else classes or ())
     own = tuple(sorted(written.texts))
     if numbers and given is None:
         own = counted(max(largest_index(written) + 1, 0 if head is None else head.n_classes))
@@ -239,22 +238,28 @@ def _head(found: Found, request: ImportRequest, source: Path) -> Head | None:
 
 
 def _linear(text: str) -> tuple[dict[str, np.ndarray], Path]:
-    """``weight`` [K, D] and perhaps ``bias`` [K] of ``FILE:NAME``, and the file."""
+    """``weight`` [K, D] and perhaps ``bias`` [K] of ``FILE:NAME``, and the file.
+
+    A layer that was saved alone has no name there: any will do.
+    """
     from ltfix.backbones.checkpoint import read_checkpoint
 
-    file, _, name = text.rpartition(":")
+    file, name = head_place(text)
     if not file:
         raise UsageError("it must be FILE:NAME", where=f"head_from={text}", hint="like resnet50.pth:fc")
+    parts = ("weight", "bias")
     state: Mapping[str, Any]
     if file.endswith(".npz"):
-        layers = (".weight", ".bias")
-        state = read_npz(file, lambda names: {name: name for name in names if name.endswith(layers)})
+        state = read_npz(file, lambda found: {n: n for n in found if n.rpartition(".")[2] in parts})
     else:
         state = read_checkpoint(file).state
-    if getattr(state.get(f"{name}.weight"), "ndim", 0) != 2:
-        known = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == 2]
-        raise InputError(f"there is no linear layer {name!r} in it", where=file, hint=nearest(name, known))
-    own = {part: state.get(f"{name}.{part}") for part in ("weight", "bias")}
+    start = f"{name}." if name and not set(state) <= set(parts) else ""
+    if getattr(state.get(f"{start}weight"), "ndim", 0) != 2:
+        known = [key.removesuffix(".weight") for key in state if key.endswith(".weight")]
+        known = [layer for layer in known if state[f"{layer}.weight"].ndim == 2]
+        what = f"there is no linear layer {name!r} in it" if name else "it is no layer that was saved alone"
+        raise InputError(what, where=file, hint=nearest(name, known))
+    own = {part: state.get(f"{start}{part}") for part in parts}
     return {part: numpy_of(tensor) for part, tensor in own.items() if tensor is not None}, Path(file)
 
 

@@ -18,8 +18,9 @@ class ImportRequest(Checked):
         labels: what they are called in the file, or a file of them: ``.npy``, or text, one a line; or
             "folder": the folder that holds each sample, as its name says.
         classes: class names in index order, or a file of them.
-        head_from: ``FILE:NAME``, the classifier as NAME.weight and NAME.bias of a checkpoint or ``.npz``;
-            None: head.weight and head.bias beside the features, if they are there.
+        head_from: ``FILE:NAME``, the classifier as NAME.weight and NAME.bias of a checkpoint or ``.npz``, or
+            ``FILE`` of a layer that was saved alone; None: head.weight and head.bias beside the features, if
+            they are there.
         dtype: of the cache; None: float16, of joined caches theirs.
         shard_rows: samples a shard file. overwrite: replace a cache that is there.
     """
@@ -37,8 +38,8 @@ class ImportRequest(Checked):
     )
     head_from: str | None = option(
         None,
-        "The stage-1 classifier: NAME.weight and NAME.bias of a checkpoint or .npz.",
-        metavar="FILE:NAME",
+        "The stage-1 classifier: NAME.weight and NAME.bias of a checkpoint or .npz; FILE of a layer alone.",
+        metavar="FILE[:NAME]",
         path="place",
     )
     dtype: str | None = option(

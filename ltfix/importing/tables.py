@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fnmatch
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from ltfix.importing.request import ImportRequest
 
 _ASIDE = {*CALLED["labels"], *CALLED["samples"], "id", "index", "split"} - {"y"}
 """What columns of a CSV are called that are no features, unless they are asked for; y may be a coordinate."""
-_CHOOSE = "features=f0,f1 or features='f*' chooses columns, labels=NAME that of the classes"
+_CHOOSE = (
+    "leave such a row out; features=f0,f1 or features='f*' chooses columns, labels=NAME that of the classes"
+)
 _SHOWN = 6
 
 
@@ -51,7 +54,9 @@ def text(path: Path, request: ImportRequest) -> Found:
     """A header; a number in each column of features, perhaps a column of labels and one of names."""
     files.demand_regular(path)
     with files.os_errors(path), path.open(encoding="utf-8-sig", newline="") as handle:
-        rows = csv.reader(handle, strict=True)
+        first = handle.readline()
+        between = next((each for each in ",;\t" if each in first), ",")
+        rows = csv.reader(itertools.chain([first], handle), delimiter=between, strict=True)
         try:
             header = next(rows, [])
             labels = choose(header, request.labels, "labels", path)
@@ -61,20 +66,24 @@ def text(path: Path, request: ImportRequest) -> Found:
             if request.features is None:
                 _demand_names([header[i] for i in numbers], path)
             table = [
-                (_numbers(row, numbers, header), *(i is None or row[i] for i in aside)) for row in rows if row
+                (_numbers(row, numbers, header), *(i is None or row[i] for i in aside), rows.line_num)
+                for row in rows
+                if row
             ]
         except (csv.Error, UnicodeDecodeError, ValueError, IndexError) as err:
             hint = _CHOOSE if type(err) is ValueError else None
+            hint = hint if len(header) > 1 else "commas, semicolons or tabs stand between columns"
             place = f"{path}, line {rows.line_num}"
             raise InputError(f"not a table of numbers: {err}", where=place, hint=hint) from err
     if not table or not numbers:
         raise InputError("it has no rows of numbers", where=path)
-    features, written, named = zip(*table, strict=True)
+    features, written, named, lines = zip(*table, strict=True)
     return Found(
         [np.stack(features)],
         None if labels is None else np.asarray(written),
         samples and list(named),
         notes=(_told(header, numbers, aside),),
+        lines=lines,
     )
 
 
@@ -117,11 +126,17 @@ def _told(header: list[str], numbers: list[int], aside: list[int | None]) -> str
 def _numbers(row: list[str], places: list[int], header: list[str]) -> np.ndarray:
     cells = [row[place] for place in places]
     try:
-        return np.array(cells, np.float32)
+        found = np.array(cells, np.float32)
+        wrong = np.flatnonzero(~np.isfinite(found))
     except ValueError:
-        for place, cell in zip(places, cells, strict=True):
-            try:
-                np.float32(cell)
-            except ValueError:
-                raise ValueError(f"the column {header[place]} holds {cut(cell)}") from None
-        raise
+        wrong = np.flatnonzero([not _is_number(cell) for cell in cells])
+    if len(wrong):
+        raise ValueError(f"the column {cut(header[places[wrong[0]]])} holds {cut(cells[wrong[0]])}")
+    return found
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return bool(np.isfinite(np.float32(cell)))
+    except ValueError:
+        return False

@@ -56,6 +56,14 @@ def test_labels_of_every_dtype_that_holds_whole_numbers(dtype: str) -> None:
         ({"features": FEATURES[:, :0], "labels": LABELS}, r"found \[6, 1, 0\]"),
         ({"features": FEATURES[:, None][:, :0], "labels": LABELS}, r"found \[6, 0, 4\]"),
         ({"features": np.float32(1), "labels": LABELS}, r"found \[\]"),
+        (
+            {"features": FEATURES, "labels": np.array(["a", "b", None, "a", "b", "c"], object)},
+            "row 2 has no label",
+        ),
+        (
+            {"features": FEATURES, "labels": np.array([0, 1, 2, 1, float("nan"), 1], object)},
+            "row 4 has no label",
+        ),
         ({"features": FEATURES, "labels": LABELS[:5]}, r"labels must be \[6\], found \[5\]"),
         (
             {"features": FEATURES, "labels": LABELS[:, None]},
@@ -206,6 +214,17 @@ def test_text_that_counts_from_one_beside_a_classifier(tmp_path: Path) -> None:
         InputError, match=r"label 3 of row 2 is not below K = 3 .*labels count from 0, and K is"
     ):
         open_cache(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(("word", "shown"), [("", ""), ("NaN", " but 'NaN'"), ("none", " but 'none'")])
+def test_text_that_is_no_label(word: str, shown: str) -> None:
+    y = np.array(["cat", "owl", word, "cat", "owl", word])
+    with pytest.raises(InputError, match=rf"row 2 has no label{shown} \("):
+        open_cache((FEATURES, y))
+    with pytest.raises(InputError, match="row 2 has no label"):
+        open_cache((FEATURES, y), ["cat", "owl"])
+    if word:
+        assert open_cache((FEATURES, y), ["cat", "owl", word]).labels.tolist() == [0, 1, 2, 0, 1, 2]
 
 
 def test_a_label_of_more_digits_than_a_float_has() -> None:

@@ -147,7 +147,7 @@ class TestNumbers:
         with pytest.raises(InputError, match=r"is no class index \(.*mine\.txt, line 2\)"):
             open_source(listed(photos, f"a.png 0\nb.png {label}\n")).split("train")
 
-    @pytest.mark.parametrize("other", ["cat", "1_0", "٣", "0x2", "nan"])
+    @pytest.mark.parametrize("other", ["cat", "1_0", "٣", "0x2"])
     def test_one_name_makes_all_names_and_that_is_told(self, photos: Path, other: str):
         split = open_source(listed(photos, f"a.png 10\nb.png 9\nc.png {other}\n")).split("train")
         assert split.classes == tuple(sorted(["10", "9", other]))

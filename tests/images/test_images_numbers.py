@@ -79,6 +79,7 @@ def test_files_of_splits_and_a_named_label(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "called as a label"),
         ("a,y\n1,0\n,1\n", "a is nan .*row 2"),
         ("a,y\n1,0\ninf,1\n", "a is inf"),
+        ("a,y\n1,0\n2,\n", "no label .*row 2"),
         ("a,b,y\n1,0\n", "2 columns, the first line has 3"),
         ("a,y\n", "no rows"),
         ('a,y\n"1,0\n', "not a table"),
@@ -88,7 +89,7 @@ def test_what_is_wrong_is_named(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=said):
-        open_source(path)
+        open_source(path).classes("train")
 
 
 def test_arrays_that_are_no_table(tmp_path: Path) -> None:

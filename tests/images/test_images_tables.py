@@ -133,6 +133,7 @@ def test_numbers_are_class_indices_as_in_lists(photos: Path):
     [
         (("", "ant"), "the row has no path"),
         (("a.png", " "), "the row has no label"),
+        (("a.png", "None"), "the row has no label but 'None'"),
         (("a\nb.png", "ant"), "holds a line break"),
         (("train/ant/00.png", "bee"), "'train/ant/00.png' has two labels, 'ant' and 'bee'"),
         (("../../secret.png", "ant"), "the path '../../secret.png' leads out of root"),
@@ -143,6 +144,14 @@ def test_wrong_rows_are_named(photos: Path, kind: str, row: tuple[str, str], mes
     line = r"line (4|5|6)"  # a cell of two lines ends on another
     with pytest.raises(InputError, match=rf"{message}.*\(.*mine\.{kind}, {line}"):
         open_source(spec, root=photos).split("train")
+
+
+def test_a_class_called_as_what_is_missing_is_named(photos: Path):
+    source = open_source(write_table(photos / "a.csv", ["path", "label"], [*ROWS, ("a.png", "none")]))
+    with pytest.raises(InputError, match=r"label but 'none' \(.*line \d\).*classes=FILE names all"):
+        source.classes("train")
+    split = source.split("train", ("none", *sorted({label for _, label in ROWS})))
+    assert split.labels[-1] == 0
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,14 @@ def test_names_are_numbered_as_in_training_and_the_head_comes_from_a_checkpoint(
         ("a.pt", b"torn", {}, InputError, "torn"),
         ("a.parquet", b"torn", {}, InputError, "not a whole parquet file"),
         ("a.csv", b"x,label\n1,0\nb,1\n", {}, InputError, "not a table of numbers.*line 3"),
-        ("a.csv", b"x,kind,label\n1,a,0\n", {}, InputError, "column kind holds 'a' .*line 2.*features=f0,f1"),
+        ("a.csv", b"x,kind,label\n1,a,0\n", {}, InputError, "'kind' holds 'a' .*line 2.*features=f0,f1"),
+        ("a.csv", b"x,label\n1,cat\n\n2,\n", {}, InputError, r"the row has no label \(.*csv, line 4\): give"),
+        ("a.csv", b"x,label\n1,cat\n2,NaN\n", {}, InputError, r"label but 'NaN' \(.*line 3\).*classes=FILE"),
+        ("a.csv", b"x,label\n1,0\n2,nan\n", {}, InputError, r"no label but 'nan' \(.*line 3\)"),
+        ("a.npz", {"features": FEATURES[:2], "y": np.array(["a", ""])}, {}, InputError, "no label .*row 1"),
+        ("a.csv", b"f0;f1;label\n1;2;a\n1;;b\n", {}, InputError, "'f1' holds '' .*line 3"),
+        ("a.csv", b"f0\tf1\tlabel\n1\tnan\ta\n", {}, InputError, "'f1' holds 'nan' .*line 2"),
+        ("a.csv", b"x y label\n1 2 a\n", {}, InputError, "holds '1 2 a' .*commas, semicolons or tabs"),
         ("a.csv", b"f0,f1,species\n1,2,0\n", {"labels": "specie"}, InputError, "mean species"),
         ("a.csv", b"f0,f1,label\n1,2,0\n", {"features": "f0,g*"}, InputError, "called 'g\\*'"),
         ("a.npz", {"features": FEATURES * 1e6, "labels": LABELS}, {}, InputError, "use dtype=float32"),
@@ -164,6 +171,38 @@ def test_what_does_not_fit(tmp_path: Path, name: str, content, options: dict, er
     with pytest.raises(error, match=message):
         ltfix.import_features(path, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["fc.pth", "fc.pth:", "fc.pth:fc", "fc.pth:weight", "fc.npz", "fc.npz:fc"])
+def test_a_layer_that_was_saved_alone(tmp_path: Path, place: str):
+    weight = torch.arange(12.0).reshape(3, 4)
+    torch.save({"weight": weight, "bias": torch.ones(3)}, tmp_path / "fc.pth")
+    np.savez(tmp_path / "fc.npz", weight=weight.numpy(), bias=np.ones(3, np.float32))
+    np.savez(tmp_path / "a.npz", features=FEATURES[:3, :4], labels=[0, 1, 2])
+    cache = ltfix.import_features(tmp_path / "a.npz", tmp_path / "a", head_from=f"{tmp_path}/{place}")
+    assert cache.head is not None
+    np.testing.assert_array_equal(cache.head.weight, weight.numpy())
+    np.testing.assert_array_equal(cache.head.bias, 1)
+
+
+def test_no_layer_alone_and_a_transposed_one(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", features=FEATURES[:3, :4], labels=[0, 1, 2])
+    torch.save({"fc.weight": torch.ones(4, 3), "conv.weight": torch.ones(1, 1, 1)}, tmp_path / "m.pth")
+    for place, message in (
+        ("m.pth", r"no layer that was saved alone .*known: fc$"),
+        ("m.pth:fc", "transposed"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ltfix.import_features(tmp_path / "a.npz", tmp_path / "a", head_from=f"{tmp_path}/{place}")
+
+
+def test_a_class_called_as_what_is_missing_is_named(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("x;label\n1;none\n2;cat\n3;none\n")
+    cache = ltfix.import_features(tmp_path / "a.csv", tmp_path / "a", classes=["cat", "none"])
+    assert cache.labels.tolist() == [1, 0, 1]
+    (tmp_path / "b.csv").write_text("filename,x\nnone/1.jpg,1\ncat/2.jpg,2\n")
+    cache = ltfix.import_features(tmp_path / "b.csv", tmp_path / "b", labels="folder")
+    assert cache.classes == ("cat", "none")
 
 
 class Told:
