@@ -25,14 +25,16 @@ ENDINGS = (".safetensors", ".npz")
 
 
 def completed(path: Path | str) -> Path:
-    """The path; where nothing lies there but a file with one of the ``ENDINGS`` behind it does, that file.
+    """The path; where nothing, or an empty folder, lies there but a file with one of the ``ENDINGS`` behind
+    it does, that file.
 
     An empty one is refused (InputError): it would be the current folder.
     """
     if not str(path):
         raise InputError("the path is empty", hint="name a file or a folder; the current one is '.'")
-    places = (Path(f"{path}{ending}") for ending in ("", *ENDINGS))
-    return next((place for place in places if place.exists()), Path(path))
+    path = Path(path)
+    beside = next((file for end in ENDINGS if (file := Path(f"{path}{end}")).exists()), path)
+    return path if path.exists() and not (path.is_dir() and not any(path.iterdir())) else beside
 
 
 def demand_regular(path: Path | str) -> None:

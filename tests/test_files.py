@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from ltfix import files
 from ltfix.errors import EnvironmentFault, InputError, LtfixError
+from ltfix.features.read import open_cache
 
 posix = pytest.mark.skipif(os.name != "posix", reason="locks, names and limits of POSIX")
 HALF = """
@@ -357,3 +358,17 @@ class TestRegular:
 def test_the_hash_of_texts_is_that_of_their_list(n: int):
     texts = [f"é {i}" for i in range(n)]
     assert files.sha256_texts(texts) == files.sha256_json(texts)
+
+
+def test_a_name_is_completed_where_nothing_or_an_empty_folder_has_it(tmp_path: Path) -> None:
+    there = tmp_path / "train"
+    assert files.completed(there) == there
+    packed = tmp_path / "train.safetensors"
+    packed.touch()
+    assert files.completed(there) == packed
+    there.mkdir()
+    assert files.completed(there) == packed
+    (there / "notes").touch()
+    assert files.completed(there) == there
+    with pytest.raises(InputError, match=r"it has no manifest.json .*: did you mean .*train.safetensors"):
+        open_cache(there)

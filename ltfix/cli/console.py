@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ltfix.report.figures import Drawn
 
 ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex", ".xml": "junit"}
-"""What a result file is whose format is not asked for."""
+ENDINGS |= {".jsonl": "jsonl", ".parquet": "parquet"}
+"""What a result file is whose format is not asked for, where the command has that format."""
 
 
 def note(text: str) -> None:
@@ -145,7 +146,7 @@ def deliver(text: str, output: Path | None, *, overwrite: bool = False, drawn: b
     files.write_text(output, text.rstrip("\n") + "\n", overwrite=overwrite)
 
 
-def format_of(form: str, output: Path | None, endings: Mapping[str, str] = ENDINGS) -> str:
+def format_of(form: str, output: Path | None) -> str:
     """The format of ``--format`` or of the file's ending (none and ``.txt``: a table), whichever was typed,
     else set by a variable, else by the file; where both were, of ``--format``.
 
@@ -157,7 +158,9 @@ def format_of(form: str, output: Path | None, endings: Mapping[str, str] = ENDIN
     asked, named = (config.ORIGINS.index(config.origin(name)) for name in ("format", "output"))
     if output is None:
         return form
-    known, ending = {**endings, ".txt": "table"}, output.suffix.lower()
+    option, ending = config.option("format"), output.suffix.lower()
+    ours = [*ENDINGS.values()] if option is None else option.option.choices
+    known = {end: its for end, its in ENDINGS.items() if its in ours} | {".txt": "table"}
     meant = known.get(ending, form)
     if asked > named:
         if meant != form:
@@ -167,7 +170,7 @@ def format_of(form: str, output: Path | None, endings: Mapping[str, str] = ENDIN
         hint = f"known: {', '.join(sorted(known))}, none; or choose by --format"
         drawn = ending in (".png", ".pdf", ".svg") and config.option("plot") is not None
         hint = f"--plot {output} draws it" if drawn else hint
-        raise UsageError(f"{ending} is the ending of no format", where=f"--output {output}", hint=hint)
+        raise UsageError(f"{ending} is the ending of no format", where=f"output={output}", hint=hint)
     return form if asked == named else meant
 
 

@@ -93,7 +93,13 @@ def _ask(command: str, values: dict[str, Any]) -> None:
     function = load(command)
     typed = {key: _as_typed(p, values.get(key, p.default)) for key, p in parameters(function).items()}
     look_up = getattr(sys.modules[function.__module__], "look_up", lambda **given: None)
-    console.carry_out(lambda values: look_up(**bind(function, values)), typed)
+
+    def ask(values: dict[str, Any]) -> None:
+        look_up(**bind(function, values))
+        if "output" in values and command != "init":
+            console.format_of(values["format"], values["output"])
+
+    console.carry_out(ask, typed)
 
 
 def _as_typed(parameter: Parameter, value: Any) -> Any:

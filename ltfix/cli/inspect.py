@@ -113,10 +113,11 @@ def _overview(work: Path, verify: bool, format: str) -> None:
     found = [_describe(path, True) if verify else _or_unread(path, LtfixError) for path in paths]
     kinds = [f"{folder}*.{kind}" for folder in ("features/", "") for kind in ("npz", "safetensors")]
     for path in sorted(path for kind in (*kinds, "exports/*") for path in work.glob(kind)):
+        ours = path.parent.name == "features"
         try:
-            item = _or_unread(path, EnvironmentFault)
+            item = _or_unread(path, LtfixError if ours and not verify else EnvironmentFault)
         except InputError:  # it may be of anybody
-            if verify and path.parent.name == "features":
+            if ours:
                 raise
             continue
         found.append(_or_unread(path, EnvironmentFault, verify=True) if verify else item)
@@ -138,7 +139,7 @@ def _or_unread(path: Path, faults: type[LtfixError], verify: bool = False) -> De
     try:
         return _describe(path, verify)
     except faults as err:
-        why = ": ".join(filter(None, (err.what, err.hint)))
+        why = console.one_line(": ".join(filter(None, (err.what, err.hint))))
         return Description(path, "unread", [Fact("why", why, {"why": why})], why)
 
 

@@ -47,6 +47,15 @@ class TableOptions(ArrayNames):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SweepOptions(TableOptions):
+    """Those of sweep, which has no gates for junit to show."""
+
+    format: str = option(
+        "table", f"{', '.join(TABLE_FORMATS[:-1])}.", metavar="FORM", choices=TABLE_FORMATS[:-1]
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class GateOptions(Checked):
     """What a result is held to."""
 

@@ -50,7 +50,7 @@ def predict(
 
     The body of a head is what its cache recorded, or --backbone and --checkpoint.
     """
-    format = console.format_of(format, output, {f".{name}": name for name in FORMATS[1:]})
+    format = console.format_of(format, output)
     console.claim(output, probs, overwrite=run.overwrite)
     if format == "parquet" and (output is None or console.is_stdout(output)):
         raise UsageError("Parquet goes to a file", where="--format parquet", hint="name it by output=FILE")

@@ -41,6 +41,8 @@ def spell_error(err: LtfixError) -> str:
             name = name[2:].replace("-", "_")
         where = _spell_name(name) if _NAME.fullmatch(name) and not equals else spell(err.place)
         option = config.option(name)
+        if option and equals and not option.many:  # of several it says which
+            where = config.place(option.key, config.origin(option.key)) or where
         takes_pairs = option is not None and "=" in (option.metavar or "")
     for key, value in config.current().values.items():  # data = "photo" of a file that nobody typed
         if (told := config.place(key, config.origin(key))) and str(value) == where:

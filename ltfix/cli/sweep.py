@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from ltfix.cli import console
 from ltfix.cli.caches import locate, locate_val
-from ltfix.cli.options import LossName, PlotFile, TableOptions, pairs
+from ltfix.cli.options import LossName, PlotFile, SweepOptions, pairs
 from ltfix.errors import UsageError
 from ltfix.option import Option, RunOptions
 from ltfix.stage2.methods.options import Options
@@ -38,7 +38,7 @@ def sweep(
         Options, ("init", "preset", "feature_scale", "normalize", "stream", "precision", "no_cache")
     ],
     plot: PlotFile = None,
-    table: TableOptions,
+    table: SweepOptions,
     run: RunOptions,
 ) -> None:
     """Fit one method at every point of a grid of its values and print how its accuracy depends on them.
@@ -46,11 +46,9 @@ def sweep(
     Without --test, points are scored on validation features, or on a class-wise cut of the training
     features that is left out of the fits.
     """
-    from ltfix.evaluation.formats import demand_gates
     from ltfix.stage2.methods.compatibility import open_caches
 
     form = console.format_of(table.format, table.output)
-    demand_gates(form, there=False)
     if not over:
         raise UsageError("nothing to sweep", where="ltfix sweep", hint="name a value: --over lr=1e-5..1e-1")
     grid, options, values = look_up(method, over, loss, set_, options)

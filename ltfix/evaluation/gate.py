@@ -43,7 +43,8 @@ def _percent(name: str, number: str, where: str) -> float:
     except ValueError:
         percent = float("nan")
     if not 0 <= percent <= 100:
-        raise UsageError(f"{name}={number} is no percentage", where=where, hint="a number 0 to 100")
+        hint = "a list of gates has no blanks: few=20,all=45" if "=" in number else "a number 0 to 100"
+        raise UsageError(f"{name}={number} is no percentage", where=where, hint=hint)
     smallest, unit = (1, "percent") if where == "fail_under" else (0.1, "points")  # half a point is usual
     if 0 < percent < smallest and name not in LOWER_IS_BETTER and not number.endswith("%"):
         what = f"{name}={number} is {percent:g} {unit}: was {100 * percent:g} meant?"

@@ -209,6 +209,7 @@ def _no_manifest(folder: Path) -> InputError:
         return InputError(
             "a feature cache whose manifest.json is gone", where=folder, hint=_ANEW.format(folder.name)
         )
-    below = sorted(path.parent.name for path in folder.glob(f"*/{NAME}"))
-    inside = f"did you mean {', '.join(str(folder / name) for name in below[:5])}?" if below else None
-    return InputError("not a feature cache: it has no manifest.json", where=folder, hint=inside)
+    found = [path.parent for path in sorted(folder.glob(f"*/{NAME}"))]
+    found += [file for end in files.ENDINGS if (file := Path(f"{folder}{end}")).exists()]  # which it hides
+    meant = f"did you mean {', '.join(map(str, found[:5]))}?" if found else None
+    return InputError("not a feature cache: it has no manifest.json", where=folder, hint=meant)

@@ -115,6 +115,14 @@ def test_a_file_is_checked_without_running_anything(tmp_path: Path, monkeypatch,
             '[evaluate]\nfail-under = "few=x"',
             "few=x is no percentage (ltfix.toml, [evaluate] fail-under)",
         ),
+        (
+            '[evaluate]\noutput = "x.html"',
+            ".html is the ending of no format (ltfix.toml, [evaluate] output): known: .csv",
+        ),
+        (
+            '[predict]\noutput = "x.xml"',
+            ".xml is the ending of no format (ltfix.toml, [predict] output): known: .csv, .json, .jsonl, ",
+        ),
         ('[compare]\nmethods = "ce,zz"', "unknown method 'zz' (ltfix.toml, [compare] methods): known"),
         (
             '[sweep]\nover = "lr=1"',

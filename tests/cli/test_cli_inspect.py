@@ -259,6 +259,12 @@ def test_an_overview_where_a_head_is_torn(project: Path, capsys):
     torn = next(line for line in lines if line.startswith("unread "))
     assert torn.split()[1:4] == ["heads/torn.safetensors", "torn", "or"]
     assert lines[-1].split()[:2] == ["run", "runs/ce"]
+    Path("features/cut.safetensors").write_bytes(b"")
+    lines = finished(capsys)[1]
+    assert [line.split()[1] for line in lines if line.startswith("unread ")] == [
+        "heads/torn.safetensors",
+        "features/cut.safetensors",
+    ]
     for argv in (["--verify"], ["heads/torn.safetensors"]):
         code, _, err = finished(capsys, *argv)
         assert (code, err.endswith(": it is JSON, as reports are\n")) == (3, True)
