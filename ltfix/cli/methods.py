@@ -66,13 +66,15 @@ def _cite(asked: Sequence[Method]) -> None:
 def _describe(method: Method) -> None:
     """One method: what it is, and how each of its values is set."""
     import ltfix
+    from ltfix.stage2.methods.citations import bibtex
     from ltfix.stage2.methods.presets import presets_of
     from ltfix.stage2.methods.values import resolve
     from ltfix.stage2.tuning.candidates import searches, told_search
 
     page = f"\nformula: docs/methods.md of ltfix's sources, section {method.name}"
     formula = page if method in ltfix.methods() else ""
-    console.write(f"{method.name}: {method.summary}\nsource: {method.source}{formula}")
+    papers = f"\nits papers: ltfix methods {method.name} --bibtex" if bibtex(method) else ""
+    console.write(f"{method.name}: {method.summary}\nsource: {method.source}{papers}{formula}")
     for role, part in method.parts.items():
         traits = ", ".join(part.traits).replace("_", " ")
         console.write(f"{role}: {part.name}{traits and f' ({traits})'}")

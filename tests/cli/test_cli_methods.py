@@ -30,6 +30,7 @@ def test_one_method_with_how_its_values_are_set(capsys):
     assert "--metric" in out
     assert "--set variant=" in out
     assert "docs/methods.md of ltfix's sources, section samn\n" in out
+    assert "\nits papers: ltfix methods samn --bibtex\n" in out
     assert "\n--tune tries: lr × 0.01, 0.1, 0.3, 1, 3, 10; feature-scale; normalize\n" in out
     assert cli.run(["methods", "los,ncm"]) == 0
     out = capsys.readouterr().out

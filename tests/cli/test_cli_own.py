@@ -78,6 +78,11 @@ def test_what_a_file_lacks(error: Error):
         3,
         "no such Python file: 'no.py' (--loss): did you mean my.py?",
     )
+    Path("empty").mkdir()
+    assert error("fit", "usual.npz", "--loss", "empty/my.py:own") == (
+        3,
+        f"no such Python file: 'empty/my.py' (--loss): no Python file is in {Path.cwd() / 'empty'}",
+    )
 
 
 def test_arrays_under_other_names(error: Error, capsys):
@@ -128,8 +133,8 @@ def scaled(logits, labels, scale):
     [
         (
             "fit usual.npz --loss my.py:METHOD",
-            "my.py:METHOD is a Method, not a loss (--loss): it goes in a method's place: "
-            "--method my.py:METHOD, among several as my.py:METHOD",
+            "my.py:METHOD is a Method, not a loss (--loss): it is named where a method is: "
+            "--method my.py:METHOD, in a list of several my.py:METHOD",
         ),
         ("fit usual.npz --loss my.py", "my.py may hold several (--loss): say which: my.py:NAME"),
         ("fit usual.npz --method my.py", "my.py may hold several (--method): say which: my.py:NAME"),

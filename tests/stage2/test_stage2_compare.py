@@ -304,6 +304,13 @@ def test_the_row_of_the_start_is_the_probe_where_that_is_asked_for(pair):
         compare(*pair, ["ncm"], seeds=1, init="probe", against="stage-1")
 
 
+@pytest.mark.parametrize(("init", "aside"), [("random", True), ("class-mean", True), ("probe", False)])
+def test_a_row_that_no_fit_began_with_is_called_so(pair, init: str, aside: bool):
+    found = compare(*pair, ["ncm"], seeds=1, init=init)
+    row = "probe" if init == "probe" else "stage-1"
+    assert (f"No fit began at {row}: init is {init}." in found.notes) == aside
+
+
 @pytest.mark.parametrize("asked", ["stage-1", "my start", "init"])
 def test_a_head_of_ones_own_is_tested_against_by_its_name(pair, asked: str):
     mine = ltfix.Head(pair[0].head.weight, pair[0].head.bias, "stage-1").named("my start")

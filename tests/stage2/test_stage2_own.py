@@ -283,6 +283,16 @@ def test_a_loss_that_is_nan_at_the_start_is_blamed_before_the_first_step():
         ltfix.fit(XY, "ce", loss=wrong, epochs=2)
 
 
+def test_a_loss_that_is_infinite_is_called_so_and_nothing_else():
+    def wrong(logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels) + float("inf")
+
+    told = Told()
+    with pytest.raises(InputError, match=r"infinite before the first step \(loss\): look at its formula"):
+        ltfix.fit(XY, "ce", loss=wrong, epochs=2, progress=told)
+    assert not any("twice" in note for note in told.notes)
+
+
 def test_a_loss_that_becomes_nan_later_is_blamed_beside_the_rate():
     def wrong(logits: Tensor, labels: Tensor) -> Tensor:
         once.append(len(labels))

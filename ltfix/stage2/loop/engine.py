@@ -195,8 +195,11 @@ def _allowed_loss(head: Parametrisation, loss: Loss, samples: Sequence[tuple[Ten
         return torch.zeros(x.shape[:2] + bias.shape[1:], dtype=bias.dtype, device=bias.device)
 
     begun = _mean_loss(head.logits, loss, samples)
-    if bool(begun.isnan().any()) and all(bool(head.logits(x).isfinite().all()) for x, _ in samples):
-        raise Diverged("the loss is NaN before the first step", where="loss", hint="look at its formula")
+    lost = begun[~begun.isfinite()]
+    if len(lost) and all(bool(head.logits(x).isfinite().all()) for x, _ in samples):
+        is_what = "NaN" if bool(lost.isnan().any()) else "infinite"
+        what = f"the loss is {is_what} before the first step"
+        raise Diverged(what, where="loss", hint="look at its formula")
     return torch.fmax(begun, _mean_loss(equal, loss, samples))
 
 

@@ -40,7 +40,7 @@ class Autograd:
         wrong = self._of(-hit, y, 0)
         self.is_reversed = bool(self._of(hit, y, 0) > wrong)  # of the wrong sign, most likely
         twice = self._of(-hit.repeat(2, 1), y.repeat(2), 0)
-        self.is_summed = bool(torch.isclose(twice, 2 * wrong) & (wrong != 0))
+        self.is_summed = bool(torch.isclose(twice, 2 * wrong) & (wrong != 0) & wrong.isfinite())
 
     def value(self, z: Tensor, y: Tensor) -> Tensor:
         """Mean loss per setting, [..., M]."""

@@ -68,7 +68,8 @@ def from_file(text: str, where: str) -> Any:
     path = Path(place)
     if path.suffix != ".py" or not path.is_file():
         beside = [str(one) for one in path.parent.glob("*.py")] if path.suffix == ".py" else []
-        hint = nearest(place, beside) if beside else "write it as my.py:NAME"
+        near = nearest(place, beside) if beside else f"no Python file is in {path.parent.absolute()}"
+        hint = near if path.suffix == ".py" else "write it as my.py:NAME"
         raise InputError(f"no such Python file: {place!r}", where=where, hint=hint)
     module = _module(path.resolve(), files.sha256_file(path))
     if not hasattr(module, name):

@@ -103,7 +103,7 @@ def find_loss(loss: LossLike) -> Part:
     if isinstance(loss, str) and (":" in loss or loss.endswith(".py")):
         named, loss = loss, from_file(loss, "loss")
         if isinstance(loss, Method):
-            hint = f"it goes in a method's place: method={named}, among several as {named}"
+            hint = f"it is named where a method is: method={named}, in a list of several {named}"
             raise UsageError(f"{named} is a Method, not a loss", where="loss", hint=hint)
         if not (isinstance(loss, str | Part) or callable(loss)):
             hint = "a loss is a function of logits and labels"

@@ -28,7 +28,7 @@ from ltfix.public import public
 from ltfix.seeds import list_seeds
 from ltfix.stage2.loop.scaling import told_scaling
 from ltfix.stage2.methods.compatibility import given_head
-from ltfix.stage2.methods.method import Method
+from ltfix.stage2.methods.method import Method, find_start
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables.bench import Bench, seeds_note, spreads
 from ltfix.stage2.tables.comparison import Comparison
@@ -246,6 +246,8 @@ def _notes(bench: Bench, seeds: Sequence[int], chosen: Sequence[str]) -> tuple[s
     features = [f"Features while fitting: {told_scaling(material.normalize, scaling.scale)}."]
     if material.options.tune:  # each row has its own
         features = []
+    own, first = material.options.init, material.came.method if material.came else PROBE
+    aside = [] if own is None or find_start(own).trained else [f"No fit began at {first}: init is {own}."]
     same = is_same(material.train, bench.test)
     seen = ["These are the training samples: the scores say nothing of others."] if same else []
-    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *features, *chosen, *seen, *bench.otherwise)
+    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *features, *aside, *chosen, *seen, *bench.otherwise)
