@@ -260,12 +260,20 @@ def known_caches(project: Path) -> dict[str, Path]:
 
 
 def locate_val(
-    given: Path | None, train: Path | None, work: Path, names: ArrayNames = USUAL_NAMES
+    given: Path | None,
+    train: Path | None,
+    work: Path,
+    names: ArrayNames = USUAL_NAMES,
+    test: FeatureCache | None = None,
 ) -> FeatureCache | None:
-    """The validation cache: given, or the default layout's where the training cache is from there too."""
+    """The validation cache: given, or the default layout's where the training cache is from there too. Of
+    ``test`` itself nothing is said: it will be refused."""
+    from ltfix.evaluation.given import is_same
+
     demand_here(given or Path(), work)
     place = given or (usual(work, "val") if train is None else None)
-    return None if place is None else _told_of_test(open_named(place, names), work, "val")
+    cache = None if place is None else open_named(place, names)
+    return cache if cache is None or is_same(cache, test) else _told_of_test(cache, work, "val")
 
 
 def _told_of_test(cache: FeatureCache, work: Path, used: str) -> FeatureCache:

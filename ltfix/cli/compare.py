@@ -70,7 +70,7 @@ def compare(
         locate(table.train, table.work, "train", "--train CACHE", table),
         locate(test, table.work, "test", "--test CACHE", table),
     )
-    held = locate_val(table.val, table.train, table.work, table)
+    held = locate_val(table.val, table.train, table.work, table, caches[1])
     open_caches(caches[0], held, options, caches[1])
 
     from ltfix.compute import resolve_device, use_threads

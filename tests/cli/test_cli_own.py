@@ -98,6 +98,8 @@ def test_arrays_under_other_names(error: Error, capsys):
     compared = ["compare", "--train", "odd.npz", "--test", "test.npz", "--methods", "ncm", *keys]
     assert cli.run([*compared, "--seeds", "1", "--format", "csv"]) == 0
     assert "ncm" in capsys.readouterr().out
+    assert cli.run([*compared, "--seeds", "1", "--val", "test.npz"]) == 2
+    assert "the test split" not in (told := capsys.readouterr().err) and "nothing may be chosen" in told
     assert cli.run(["inspect", "odd.npz", *keys]) == 0
     assert capsys.readouterr().out.startswith("cache  odd.npz")
     code, line = error("calibrate", "heads/ncm.safetensors", "--val", "odd.npz", *keys)
