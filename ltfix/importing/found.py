@@ -29,7 +29,7 @@ class Found:
         labels: N texts or numbers; None: the file has none.
         samples: N names, or None.
         head: ``weight`` [K, D] and perhaps ``bias`` [K] of the classifier that came along, or nothing.
-        lines: N, where rows are lines of a text file.
+        lines: N, where labels are lines of a text file.
         notes: what of the file was taken, where that is a choice, one line each.
     """
 
@@ -96,7 +96,7 @@ def _told(features: str, labels: str | None, others: Sequence[str], where: Path 
 def head_place(text: str) -> tuple[str, str]:
     """The file of ``FILE:NAME``, and the layer's name; of ``FILE`` alone it is empty."""
     file, _, name = text.rpartition(":")
-    return (text, "") if Path(text).is_file() else (file, name)
+    return (file, name) if file and not Path(text).is_file() else (text, "")
 
 
 def text_of(value: Any) -> str:
@@ -105,6 +105,6 @@ def text_of(value: Any) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, but for empty ones; InputError where it is no text."""
-    with open_text(str(path)) as lines:
-        return [line.strip() for line in lines if line.strip()]
+    """The lines of a text file, but for empty ones at its end; InputError where it is no text."""
+    with open_text(str(path)) as text:
+        return [line.strip() for line in text.read().rstrip().split("\n")]

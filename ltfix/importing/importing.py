@@ -158,18 +158,21 @@ def _read(source: Path, request: ImportRequest) -> Found:
     beside = (source if source.is_dir() else source.parent) / "file_names.txt"  # as thingsvision writes them
     if found.samples is None and beside.exists():
         found = dataclasses.replace(found, samples=read_lines(beside))
-    return dataclasses.replace(found, labels=_labels_from(request.labels, found)) if elsewhere else found
+    return _labelled(found, str(request.labels)) if elsewhere else found
 
 
-def _labels_from(place: str | None, found: Found) -> np.ndarray:
-    """Labels [N] of a file, or of the folders that the names of samples begin with."""
-    path = Path(str(place))
+def _labelled(found: Found, place: str) -> Found:
+    """The same with the labels of a file, or of the folders that the names of samples begin with."""
+    path = Path(place)
+    if place != FOLDER and path.suffix == ".npy":
+        return dataclasses.replace(found, labels=map_npy(path), lines=())
     if place != FOLDER:
-        return map_npy(path) if path.suffix == ".npy" else np.asarray(read_lines(path))
+        texts = read_lines(path)
+        return dataclasses.replace(found, labels=np.asarray(texts), lines=range(1, len(texts) + 1))
     names = [name.replace("\\", "/").rpartition("/")[0].rpartition("/")[2] for name in found.samples or ()]
     if not all(names) or not names:
         raise UsageError("it has no names of samples with a folder before them", where=f"labels={FOLDER}")
-    return np.asarray(names)
+    return dataclasses.replace(found, labels=np.asarray(names))
 
 
 def _check_lengths(found: Found, source: Path) -> None:
@@ -203,7 +206,8 @@ def _labels(
         classes = read_classes(given) if isinstance(given, str | Path) else tuple(given)
     values = np.asarray(found.labels).tolist()
     texts = ["" if value is None else text_of(value) for value in values]
-    written = Labels(texts, lambda row: f"{source}, {found.place(row)}")
+    place = request.labels if request.labels and Path(request.labels).is_file() else source
+    written = Labels(texts, lambda row: f"{place}, {found.place(row)}")
     numbers = are_indices({"": written}, written.texts if request.labels == FOLDER else classes or ())
     own = tuple(sorted(written.texts))
     if numbers and given is None:
@@ -245,8 +249,6 @@ def _linear(text: str) -> tuple[dict[str, np.ndarray], Path]:
     from ltfix.backbones.checkpoint import read_checkpoint
 
     file, name = head_place(text)
-    if not file:
-        raise UsageError("it must be FILE:NAME", where=f"head_from={text}", hint="like resnet50.pth:fc")
     parts = ("weight", "bias")
     state: Mapping[str, Any]
     if file.endswith(".npz"):

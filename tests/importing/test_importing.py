@@ -126,7 +126,7 @@ def test_names_are_numbered_as_in_training_and_the_head_comes_from_a_checkpoint(
         ("a.npz", {"f": FEATURES, "labels": LABELS}, {}, InputError, r"called as features.*has f, labels"),
         ("a.npz", {"features": FEATURES, "labels": LABELS}, {"labels": "z"}, InputError, "there is no 'z'"),
         ("a.npz", {"features": FEATURES, "labels": LABELS[:9]}, {}, InputError, "25 rows.*9 labels"),
-        ("a.npz", {"features": FEATURES, "labels": LABELS}, {"head_from": "x"}, UsageError, "FILE:NAME"),
+        ("a.npz", {"features": FEATURES, "labels": LABELS}, {"head_from": "x"}, InputError, "no such file"),
         (
             "a.npz",
             {"features": FEATURES * np.nan, "labels": LABELS},
@@ -194,6 +194,13 @@ def test_no_layer_alone_and_a_transposed_one(tmp_path: Path):
     ):
         with pytest.raises(InputError, match=message):
             ltfix.import_features(tmp_path / "a.npz", tmp_path / "a", head_from=f"{tmp_path}/{place}")
+
+
+def test_a_line_of_labels_that_is_empty_is_named(tmp_path: Path):
+    np.save(tmp_path / "x.npy", FEATURES[:3])
+    (tmp_path / "y.txt").write_text("a\n\nb\n\n")
+    with pytest.raises(InputError, match=r"the row has no label \(.*y\.txt, line 2\)"):
+        ltfix.import_features(tmp_path / "x.npy", tmp_path / "a", labels=str(tmp_path / "y.txt"))
 
 
 def test_a_class_called_as_what_is_missing_is_named(tmp_path: Path):
