@@ -207,6 +207,8 @@ def _whole_labels(labels: np.ndarray, where: Path) -> np.ndarray:
         bad = ~np.isfinite(labels) | (labels != np.rint(labels))
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
+            if np.isnan(labels[row]):
+                raise _unlabelled(row, "", where)
             hint = "a label is the number of its class, from 0 to K - 1"
             raise InputError(f"label {labels[row]} of row {row} is no whole number", where=where, hint=hint)
     large = (labels >= 2**63) | (labels < -(2**63))

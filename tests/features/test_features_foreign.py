@@ -75,7 +75,7 @@ def test_labels_of_every_dtype_that_holds_whole_numbers(dtype: str) -> None:
         ),
         (
             {"features": FEATURES, "labels": np.where(LABELS == 2, np.nan, LABELS)},
-            "label nan of row 2 is no whole",
+            "row 2 has no label",
         ),
         ({"features": FEATURES, "labels": LABELS * 1e300}, r"label 1000\d+ of row 1 is no class index"),
         (
