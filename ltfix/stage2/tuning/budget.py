@@ -39,9 +39,9 @@ PART_SAMPLES = 4000
 PUBLISHED = "the published values where there are any"
 PART_OF_CLASS = 20
 """A class keeps so many samples, or all that it has."""
-FINISHED, FOREMOST = 0.6, 0.2
-"""Of the settings that a search begins with, about this share is run to its end on the first cut, and on each
-that follows."""
+BEGUN, FINISHED, FOREMOST = 0.75, 0.35, 0.1
+"""Of the settings that a search may try, about this share is begun, run to its end on the first cut, and on
+each that follows."""
 TIMED_METHODS, TIMED_SAMPLES, TIMED_SETTINGS = 3, 2048, 6
 OVERRUN = 1.1
 """A time that is kept by estimate is called overrun from so many times it on."""
@@ -136,7 +136,7 @@ def _passes_of(fit: MethodFit, search: Search, n_seeds: int) -> float:
     if fit.values.method.loss is None:
         return 0.0
     n = len(search.of(fit.candidates()))
-    share = EARLY + FINISHED + FOREMOST * (search.folds - 1) if n >= EARLY_FROM else search.folds
+    share = EARLY * BEGUN + FINISHED + FOREMOST * (search.folds - 1) if n >= EARLY_FROM else search.folds
     checked = SEEDS if n > 1 else 0
     written = max(n_seeds - checked, 0) if search.samples == 1 else n_seeds
     return float(fit.values["epochs"] * (search.samples * (n * share + checked) + written))

@@ -13,10 +13,13 @@ from ltfix.stage2.methods.method import Method, find_start
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import Values
 
-RATES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
-"""Multiples of a method's learning rate that are tried, each with every value of the method's grid."""
-DIRECTION_RATES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+RATES = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+"""Multiples of a method's learning rate that are tried, each with every value of the method's grid. From a
+start that fits all its samples, as a probe of many features does, a published rate moves nothing."""
+DIRECTION_RATES = RATES[1:]
 """The same for heads over directions, which need higher rates."""
+COARSE_RATES = (0.1, 1.0, 10.0, 100.0)
+"""Those that are run at once; the others where one beside them does well."""
 SCALES = (0.5, 1.0, 2.0)
 """Multiples of the feature scale that are tried with the published values."""
 VARIED = {"scale": "feature_scale", "init": "init", "normalize": "normalize"}
@@ -33,12 +36,14 @@ class Candidate:
     Attributes:
         values: the method's values. scale: multiple of the feature scale. init: where it starts.
         normalize: what is done to the features first.
+        later: whether its rate is run only where one beside it does well.
     """
 
     values: Values
     scale: float = 1.0
     init: Part = STARTS["stage1"]
     normalize: str = "none"
+    later: bool = False
 
     @property
     def ground(self) -> Ground:
@@ -80,10 +85,11 @@ def candidates(
     found = []
     for point in itertools.product(*grids.values()):
         chosen = values.choose(**dict(zip(grids, point, strict=True)))
-        found += [Candidate(chosen, 1.0, start, usual) for start in inits]
+        later = "lr" in grids and chosen["lr"] not in [rate * values["lr"] for rate in COARSE_RATES]
+        found += [Candidate(chosen, 1.0, start, usual, later) for start in inits]
         if all(chosen[name] == values[name] for name in published):
-            found += [Candidate(chosen, scale, own, usual) for scale in scales]
-            found += [Candidate(chosen, 1.0, own, shift) for shift in shifts]
+            found += [Candidate(chosen, scale, own, usual, later) for scale in scales]
+            found += [Candidate(chosen, 1.0, own, shift, later) for shift in shifts]
     return found
 
 

@@ -38,6 +38,7 @@ class Trial:
         drift: how far its logits are from the start's: 1 − mean cosine of the centred logits.
         steady: false where other seeds were found to do worse, or would at a higher rate.
         early: whether it was run no further than to where it was behind another one.
+        begun: whether it was run at all.
     """
 
     candidate: Candidate
@@ -45,6 +46,7 @@ class Trial:
     drift: float = 0.0
     steady: bool = True
     early: bool = False
+    begun: bool = True
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:

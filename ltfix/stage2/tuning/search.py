@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -33,10 +34,11 @@ STEADY_POINTS, STEADY_ERRORS = 0.01, 3.25
 """A seed may fall behind the best one by a point, and by this many standard errors where that is more. By
 chance alone one choice in 100 fails that."""
 EARLY, EARLY_FROM = 0.25, 6
-"""Of so many settings or more, all run this share of their epochs on the first fold, and to their end only
-those that are not clearly behind then."""
-EARLY_POINTS, EARLY_ERRORS = 0.01, 2.0
-"""Clearly behind is more than a point, and more than this many standard errors where that is more."""
+"""Of so many settings or more, this share of their epochs is run first, on the first fold, and to their end
+only those that are not behind then."""
+EARLY_POINTS, FINISH_ERRORS, EARLY_ERRORS = 0.01, 1.0, 2.0
+"""Behind is more than a point, and more than this many standard errors where that is more: as much ends a
+candidate, and clearly so, the search beside it."""
 
 
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
@@ -44,7 +46,7 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
 
     After each, those go on of which the rule may still take one.
     """
-    going = _worth_finishing(material, tried, seed)
+    begun, going = _worth_finishing(material, tried, seed)
     right: list[list[np.ndarray | None]] = [[] for _ in tried]
     drift: list[list[float]] = [[] for _ in tried]
     folds, labels = material.folds(), np.empty(0, np.int64)
@@ -64,6 +66,7 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
             _joined(right[number]) if number in going else None,
             _mean(drift[number]),
             early=number not in going,
+            begun=number in begun,
         )
         for number, candidate in enumerate(tried)
     ]
@@ -89,28 +92,54 @@ def _foremost(right: Mapping[int, np.ndarray], drift: Sequence[float], weights: 
     return [n for n in near_best(right, weights, EVIDENCE) if n in best or not is_led(n)]
 
 
-def _worth_finishing(material: Material, tried: Sequence[Candidate], seed: int) -> list[int]:
-    """The candidates that are not clearly behind after a part of their epochs.
+def _worth_finishing(
+    material: Material, tried: Sequence[Candidate], seed: int
+) -> tuple[Sequence[int], Sequence[int]]:
+    """The candidates that were run a part of their epochs, and those of them that are not behind then.
 
-    A higher rate does in that part what a lower one does in all of them, so it speaks for it too.
+    Coarse steps of the rate are; then what lies beside one that is not clearly behind, until nothing more
+    does. A higher rate does in that part what a lower one does in all its epochs, so it speaks for it too.
     """
-    everyone = list(range(len(tried)))
+    everyone = range(len(tried))
     if not _is_halved(tried):
-        return everyone
-    short = [
-        dataclasses.replace(c, values=c.values.choose(epochs=math.ceil(EARLY * c.values["epochs"])))
-        for c in tried
-    ]
+        return everyone, everyone
     fold = material.folds()[0]
-    fitted = side_by_side(material, fold.train, short, [seed])
-    right = {number: found for number, head in fitted if (found := fold.correct(head)) is not None}
-    fine = near_best(right, class_weights(fold.held.labels), EARLY_ERRORS, EARLY_POINTS)
+    weights = class_weights(fold.held.labels)
+    beside = [pair for line in _lines(tried) for pair in itertools.pairwise(line)]
+    right: dict[int, np.ndarray] = {}
+    begun = list[int]()
+    following = [number for number in everyone if not tried[number].later] or list(everyone)
+    while following:
+        begun += following
+        short = [_shortened(tried[number]) for number in following]
+        for place, head in side_by_side(material, fold.train, short, [seed]):
+            found = fold.correct(head)
+            right |= {} if found is None else {following[place]: found}
+        fine = set(near_best(right, weights, EARLY_ERRORS, EARLY_POINTS))
+        following = sorted({n for pair in beside if fine.intersection(pair) for n in pair}.difference(begun))
+    finished = near_best(right, weights, FINISH_ERRORS, EARLY_POINTS)
 
     def is_spoken_for(candidate: Candidate) -> bool:
         most = candidate.values["lr"] / EARLY
-        return any(_as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in fine)
+        return any(_as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in finished)
 
-    return [number for number in everyone if is_spoken_for(tried[number])] if fine else everyone
+    return begun, [number for number in begun if is_spoken_for(tried[number])] if finished else begun
+
+
+def _lines(tried: Sequence[Candidate]) -> list[list[int]]:
+    """The candidates that differ in nothing but their rate, from the lowest to the highest."""
+    lines: list[list[int]] = []
+    for number in sorted(range(len(tried)), key=lambda number: tried[number].values["lr"]):
+        line = next((line for line in lines if _as_fast(tried[number], tried[line[0]])), None)
+        if line is None:
+            lines.append(line := [])
+        line.append(number)
+    return lines
+
+
+def _shortened(candidate: Candidate) -> Candidate:
+    values = candidate.values
+    return dataclasses.replace(candidate, values=values.choose(epochs=math.ceil(EARLY * values["epochs"])))
 
 
 def _is_halved(tried: Sequence[Candidate]) -> bool:
@@ -217,6 +246,7 @@ def describe(
                 **({"early": True} if t.early else {}),
             }
             for t in trials
+            if t.begun
         ],
     }
 
