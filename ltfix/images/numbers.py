@@ -139,7 +139,7 @@ def _cells(path: str, chosen: Mapping[str, str]) -> _Read:
     """The cells of a ``.csv``."""
     with open_text(path, newline="") as text:
         first = text.readline()
-        between = ";" if ";" in first and "," not in first else ","
+        between = next((each for each in ",;\t" if each in first), ",")
         try:
             names, *rows = filter(None, csv.reader([first, *text], delimiter=between, strict=True))
         except (csv.Error, ValueError) as err:
