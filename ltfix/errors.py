@@ -12,6 +12,9 @@ from pathlib import Path
 
 LONGEST = 60  # characters of a value in a message
 NEAREST, MANY_NAMES = 10, 12  # of more names than these the nearest are told
+_CALLED = dict.fromkeys(("gate", "gates"), "fail-under")  # what the docs or the field call an option
+_CALLED |= dict.fromkeys(("weights", "ckpt", "pretrained-weights"), "checkpoint")
+_CALLED |= {"arch": "backbone", "model": "backbone", "dataset": "data", "learning-rate": "lr"}
 MANY_FILES = 1000  # are looked through for a name
 
 
@@ -93,17 +96,21 @@ def readable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
+def _plain(name: str) -> str:
+    return name.lower().strip("-").replace("_", "-")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that offers the known names nearest to a wrong one."""
     known = sorted(known)
-    bar = [one for one in known if one.lower().strip("-").replace("_", "-") == "fail-under"]
-    if bar and name.lower().strip("-") in ("gate", "gates"):  # what the docs call it
-        return f"did you mean {bar[0]}?"
+    meant = [one for one in known if _plain(one) == _CALLED.get(_plain(name), "-")]
+    if meant:
+        return f"did you mean {meant[0]}?"
     begun = [one for one in known if len(name) > 2 and one.startswith(name)]  # all of a family, in order
     same = [one for one in known if one.lower() == name.lower()]
     close = same or begun
     if not 0 < len(close) <= NEAREST:
-        close = difflib.get_close_matches(name, known, n=3)
+        close = difflib.get_close_matches(name, known, 3, 0.8) or difflib.get_close_matches(name, known, 3)
     if close:
         return "did you mean " + " or ".join(close) + "?"
     if len(known) > MANY_NAMES:

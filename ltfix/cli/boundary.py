@@ -169,7 +169,9 @@ def _usage(err: Any) -> UsageError:
     for theirs, ours in _PLAIN.items():
         text = text.replace(theirs, ours)
     if "unexpected extra argument" in text:
-        help_hint = f"a list has no blanks (A,B); {help_hint}"
+        several = "`ls new/*.jpg | ltfix predict HEAD --data -` takes several pictures, `--data new` a folder"
+        here = config.current().command
+        help_hint = several if here == "predict" else f"a list has no blanks (A,B); {help_hint}"
     if getattr(getattr(err, "param", None), "name", "") == "seeds":
         help_hint = "say how many; --seed N is the first of them"
     return UsageError(text[:1].lower() + text[1:], where=_place(err, context) or where, hint=help_hint)

@@ -69,6 +69,8 @@ def named_head(path: Path, work: Path, *, alone: bool = False, exports: bool = F
 
     demand_here(path, work)
     found = completed(path)
+    if found.name == "model.safetensors" and _described(found.parent):  # the weights of an export
+        found = found.parent
     if not exports and found.exists() and is_export(found):
         told = _described(found)
         if told is not None or not found.is_dir():  # a config.json beside heads may be anything

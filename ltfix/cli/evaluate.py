@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console, gating
 from ltfix.cli.boundary import say
-from ltfix.cli.caches import USUAL_NAMES, cache_of, chosen_heads, locate, open_named, usual
+from ltfix.cli.caches import USUAL_NAMES, cache_of, chosen_heads, locate, open_named, project_of, usual
 from ltfix.cli.options import (
     ArrayNames,
     Digits,
@@ -118,6 +118,7 @@ def evaluate(
     more = {"tta": tta, "random_layers": random_layers, "seed": seed, "progress": progress}
     opened_heads = Evaluation.of(with_start(kept, opened, work, names), opened, many=many, few=few, **more)
     _tell_of_others(heads or (), opened_heads.rows, work / "heads")
+    opened_heads = _told_of_gone(opened_heads, work)
     found = _in_order(opened_heads.report(report, against=against, bars=bars), sort)
     if plot is not None:
         console.draw(_drawn(figures, opened_heads, found if against else None), plot, overwrite)
@@ -218,6 +219,18 @@ def _tell_of_others(given: Sequence[Path], rows: Sequence[NamedHead], others: Pa
     if given and all(row.is_start for row in rows) and any(others.glob("*.safetensors")):
         command = shlex.join(["ltfix", "evaluate", *map(str, [*given, others])])
         console.note(f"no head was named, so those in {others} are left out: `{command}` takes them too")
+
+
+def _told_of_gone(heads: Evaluation, work: Path) -> Evaluation:
+    """Where a head of the project is of features that are not in it, that is why it has no start."""
+    known = [row for row in heads.rows if row.path and row.head.meta.get("cache")]
+    ours = [row for row in known if project_of(Path(row.path or "")).samefile(work)]
+    gone = [row.name for row in ours if cache_of(row.head, work) is None]
+    untold = usual(work, "train") is None or any((work / "features").glob("*.npz"))  # which tell nothing
+    if not heads.no_start or not gone or untold:
+        return heads
+    why = f"{gone[0]} was fitted on features that are not, or no longer, in features/"
+    return dataclasses.replace(heads, no_start=f"{why}: fit it again, or name them first")
 
 
 def with_start(

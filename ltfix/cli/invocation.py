@@ -145,8 +145,10 @@ def _demand_working_folder() -> None:
 def _demand_known_variables(command: str, options: Mapping[str, Parameter]) -> None:
     """Refuse a misspelt variable (UsageError), a gate perhaps; one that resembles none may be another's."""
     for variable in config.unknown_variables(command, options):
-        name = variable[len(config.variable(command)) :]
+        begin = config.variable(command)
+        name = variable[len(begin) :]
         known = nearest(name, [key.upper() for key in options])
+        known = known.replace("did you mean ", f"did you mean {begin}").replace(" or ", f" or {begin}")
         hint = unknown_name(command, name.lower(), known) or known
         raise UsageError(f"{variable} is no option of ltfix {command}", hint=hint)
     for variable, near in config.unread_variables(command, options).items():

@@ -108,6 +108,7 @@ def report(
         origins=_origins(evaluation, first, work),
         commands=list(_commands(evaluation, work)),
         pictures=_pictures(data, test, work),
+        left_out=_left_out(evaluation, heads or [work / "heads"]),
         progress=console.progress(),
     )
     console.deliver(page, place, overwrite=overwrite)
@@ -115,6 +116,14 @@ def report(
         console.note(f"wrote {place}")
         if format == "json":
             written([place], "page")
+
+
+def _left_out(evaluation: Evaluation, given: Sequence[Path]) -> list[str]:
+    """The heads of folders that do not fit the test features."""
+    from ltfix.evaluation.given import heads_in
+
+    rows = {row.path for row in evaluation.rows}
+    return [str(path) for folder in given for path in heads_in(folder) if str(path) not in rows]
 
 
 def _has_classes(train: Path, kept: Sequence[Any]) -> bool:

@@ -114,7 +114,9 @@ def refuse_taken(jobs: list[SplitJob]) -> None:
             joins = ", and `ltfix.import_features([...])` joins both, where no picture is in both"
             joins = joins if "source.root" in told else ""
             what = f"a feature cache of another extraction is there; {told}"
-            hint = f"{keeps}overwrite=True replaces it, out=DIR writes elsewhere{joins}"
+            others = "source.root" in told or "pictures differ" in told
+            other = "out=DIR or, of a source without splits, split=NAME" if others else "out=DIR"
+            hint = f"{keeps}overwrite=True replaces it, {other} writes elsewhere{joins}"
             raise UsageError(what, where=job.folder, hint=hint)
 
 

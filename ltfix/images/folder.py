@@ -45,6 +45,11 @@ def open_folder(rest: str, *, root: str | None = None, split: Sequence[str] = ()
             raise InputError("not a folder", where=path, hint=_hint(path))
         found = _subfolders(path)
     folders = split_folders(lambda name: name in found and bool(_subfolders(path / name)), split)
+    if not folders and len(found) == 1:  # one class is none to train on
+        inside = split_folders(_subfolders(path / found[0]).__contains__, split)
+        if "train" in inside:
+            told = f"its only folder, {found[0]}, has {' and '.join(inside.values())}"
+            raise InputError(told, where=path, hint=f"did you mean {path / found[0]}?")
     parts = {name: path / folder for name, folder in folders.items()} or {bare_name(split, path): path}
     tables = {name: functools.partial(_read, folder, name) for name, folder in parts.items()}
     return ListingSource("folder", path.resolve().name, tables, path)

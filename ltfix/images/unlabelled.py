@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -79,6 +80,9 @@ def _folder(path: Path, name: str = NAME) -> Split:
         return _split(name, [path.name], os.fspath(path.parent), "folder", name_of(os.fspath(path.parent)))
     with files.os_errors(path):
         if not path.is_dir():
+            if not path.exists() and re.search("[,*?]", str(path)):
+                hint = "several are a folder, list:FILE, or paths on standard input, which data=- reads"
+                raise InputError("no such file or folder", where=path, hint=hint)
             path.stat()
             raise InputError("not a folder", where=path, hint="list:FILE reads a list of paths")
     inside = path / name if (path / name).is_dir() else path

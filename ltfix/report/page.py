@@ -45,6 +45,7 @@ def make_page(
     origins: Sequence[Description] = (),
     commands: Sequence[str] = (),
     pictures: Thumbnails | None = None,
+    left_out: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> str:
     """The page as text; equal subjects give equal bytes.
@@ -54,6 +55,7 @@ def make_page(
         origins: what the caches, heads and runs say of themselves.
         commands: that made it, as they are typed.
         pictures: of the test samples, where their source is at hand.
+        left_out: heads that are not of as many classes or dimensions, by name.
 
     Raises:
         EnvironmentFault: as :func:`demand_page`.
@@ -78,6 +80,7 @@ def make_page(
         facts=_facts(subject),
         shots=_shots(subject),
         tables=subject.report("many-medium-few").tables()[:1],
+        left_out=left_out,
         undrawn=len(subject.evaluation.rows) - len(subject.shown()),
         figures=[figure for figure in drawn.values() if figure["panels"]],
         confusions=_confusions(subject, pictures),

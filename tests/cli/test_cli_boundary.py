@@ -118,6 +118,15 @@ def test_debug_shows_the_traceback_before_or_after_the_command(probe, capsys, ar
         (["compare", "--baseline"], "no such option: --baseline (ltfix compare): it belongs to evaluate"),
         (["probe", "--zzz"], "no such option: --zzz (ltfix probe): see `ltfix probe --help`"),
         (
+            ["extract", "--weights", "x"],
+            "no such option: --weights (ltfix extract): did you mean --checkpoint?",
+        ),
+        (
+            ["predict", "h", "b"],
+            "got unexpected extra argument(s) (b) (ltfix predict): "
+            "`ls new/*.jpg | ltfix predict HEAD --data -` takes several pictures, `--data new` a folder",
+        ),
+        (
             ["probe", "--method"],
             "option '--method' requires an argument (ltfix probe): see `ltfix probe --help`",
         ),

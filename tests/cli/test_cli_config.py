@@ -272,7 +272,10 @@ def test_help_needs_no_valid_file(probe, capsys):
 
 def test_a_variable_that_is_no_option_is_an_error_as_a_key_is(probe, error: Error, monkeypatch):
     monkeypatch.setenv("LTFIX_PROBE_EPOCH", "3")
-    assert error("probe") == (2, "LTFIX_PROBE_EPOCH is no option of ltfix probe: did you mean EPOCHS?")
+    assert error("probe") == (
+        2,
+        "LTFIX_PROBE_EPOCH is no option of ltfix probe: did you mean LTFIX_PROBE_EPOCHS?",
+    )
     monkeypatch.delenv("LTFIX_PROBE_EPOCH")
     monkeypatch.setenv("LTFIX_PROBE_CACHE", "train.npz")
     assert error("probe")[1].endswith(

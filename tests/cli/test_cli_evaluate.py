@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from ltfix.cli import run
 from ltfix.cli.caches import chosen_heads, fitted_on
 from ltfix.features.manifest import is_cache
 from ltfix.features.read import open_cache
-from ltfix.heads.head import Head
+from ltfix.heads.head import Head, load_head
 
 COUNTS = np.array([300, 101, 50, 20, 19, 3])
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -803,3 +804,17 @@ def test_paths_that_are_named_from_the_project_are_told_from_here(project: Path,
         told = f"no such file or folder ({argv[-1]}): did you mean {project.name}/{argv[-1]}"
         code, line = error(*argv, *work)
         assert (code, line.startswith(told)) == (3, True), line
+
+
+def test_a_head_of_features_that_are_gone_is_told(project: Path, capsys: pytest.CaptureFixture[str]):
+    there = np.load("train.npz")
+    np.savez("bare.npz", features=there["features"], labels=there["labels"])
+    assert finished(capsys, "import", "bare.npz", "--out", "features/train")[0] == 0
+    head = load_head(Path("heads/ce.safetensors"))
+    dataclasses.replace(head, meta={"cache": "0" * 64}).save("heads/old.safetensors")
+    for name, why in (
+        ("old", "old was fitted on features that are not, or no longer, in features/"),
+        ("ce", "no"),
+    ):
+        out = finished(capsys, "evaluate", f"heads/{name}", "--cache", "test.npz")[1]
+        assert f"No row of stage 1: {why}" in out

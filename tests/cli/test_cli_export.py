@@ -11,6 +11,7 @@ from caches import make_head
 
 import ltfix
 from ltfix.cli import config, run
+from ltfix.cli.caches import named_head
 from ltfix.errors import UsageError
 from ltfix.exporting.body import RecordedBody, _named
 from ltfix.exporting.request import ExportRequest
@@ -42,6 +43,10 @@ def test_a_project_is_exported(photos: Path, tmp_path: Path, monkeypatch, capsys
         assert run(argv) == 3
         told = f"an export, not a head ({argv[1]}): take the head that it was made of: heads/ce.safetensors"
         assert told in capsys.readouterr().err
+    weights = "exports/ce/model.safetensors"  # of the export that is its folder
+    assert run(["evaluate", weights]) == 3
+    assert f"an export, not a head ({weights}): take the head" in capsys.readouterr().err
+    assert named_head(Path(weights), Path(), exports=True) == Path("exports/ce")
     for argv in (["evaluate", "heads/ce", "--against"], ["fit", "--out", "new", "--init"]):
         assert run([*argv, "exports/ce.pt2"]) == 3
         assert "not a head file: an export; take the head that it was made of" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_a_dry_run_says_what_the_run_does(project: Path, capsys: pytest.CaptureF
     for more in ([], ["--dry-run"]):
         code, line = error(*argv, "--views", "center,hflip", *more)
         assert (code, "a feature cache of another extraction is there" in line) == (2, True)
-    ways = "--overwrite replaces it, --out DIR writes elsewhere"
+    ways = "--overwrite replaces it, --out DIR or, of a source without splits, --split NAME writes elsewhere"
     assert error(*argv, "--limit", "2")[1].endswith(f"source.limit was null, is 2 (features/test): {ways}")
     shutil.copytree("photos", "later")
     joined = error(*RANDOM, "--data", "later", "--split", "test")[1]

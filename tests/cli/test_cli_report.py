@@ -269,3 +269,8 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
     assert manifest is not None
     line = shlex.join(report._extract(manifest))
     assert line.endswith(" --on-error skip --shard-rows 10 --imbalance-factor 100.0")
+
+
+def test_heads_that_are_left_out_are_on_the_page(project: Path):
+    ltfix.Head(np.eye(4, 3), np.zeros(4), "ce", counts=np.arange(4, 8)).save("heads/four.safetensors")
+    assert "they are of other numbers of classes or dimensions: heads/four.safetensors." in page(project)

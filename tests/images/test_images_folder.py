@@ -106,6 +106,11 @@ def test_errors_name_the_folder(tmp_path: Path):
         open_source(lone).split("train")
     with pytest.raises(InputError, match="no such file or folder"):
         open_source(tmp_path / "nowhere").splits()
+    write_photos(tmp_path / "outer" / "photos")
+    with pytest.raises(
+        InputError, match=r"photos, has train and test \(.*outer\): did you mean .*outer/photos"
+    ):
+        open_source(tmp_path / "outer")
     (tmp_path / "list.txt").write_text("a 1")
     with pytest.raises(InputError, match=r"not a folder.*list:FILE"):
         open_source(tmp_path / "list.txt")

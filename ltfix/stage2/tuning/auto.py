@@ -90,7 +90,11 @@ def fit_auto(
     selection = {"by": BY, "on": record["on"], "epoch": "last", "score": score, "start_score": before}
     selection |= {**(taken.head.meta["selection"] if taken.head else {}), "score": score, "auto": record}
     selection |= {"budget": about} if about else {}
-    mean = f", averaged with the class means (without them {100 * alone:.1f})" if verdict.averaged else ""
+    mean = (
+        f", averaged with the class means (average=False is without them: {100 * alone:.1f})"
+        if verdict.averaged
+        else ""
+    )
     told = f"auto takes {taken.name}{mean}: {BY} on the validation samples {100 * score:.1f}"
     material.progress.note(f"{told}, of the start {100 * before:.1f}")
 
