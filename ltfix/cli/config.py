@@ -44,6 +44,7 @@ class Invocation:
     values: Mapping[str, Any] = field(default_factory=dict)  # what was typed or stands for it, by key
     origins: dict[str, Origin] = field(default_factory=dict)
     shared: set[str] = field(default_factory=set)  # set for every command, not for this one
+    faults: list[UsageError] = field(default_factory=list)  # of the file, which `init` goes on after
     unread: Path | None = None  # another that might have been meant
     work: str | None = None  # as it was typed
     quiet: bool = False
@@ -145,7 +146,7 @@ def read_values(here: Invocation) -> dict[str, Any]:
     """
     if here.file is None:
         return {}
-    kept: list[UsageError] | None = [] if here.command == "init" else None  # --check tells them by itself
+    kept = here.faults if here.command == "init" else None  # --check tells them all by itself
     shared, own = read_tables(here.file, here.command, here.options, kept)
     here.shared = set(shared) - set(own)
     return {**shared, **own}

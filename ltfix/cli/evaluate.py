@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from ltfix.cli import console, gating
 from ltfix.cli.boundary import say
-from ltfix.cli.caches import USUAL_NAMES, cache_of, chosen_heads, locate, open_named, project_of, usual
+from ltfix.cli.caches import (
+    USUAL_NAMES,
+    cache_of,
+    chosen_heads,
+    known_caches,
+    locate,
+    open_named,
+    project_of,
+    usual,
+)
 from ltfix.cli.options import (
     ArrayNames,
     Digits,
@@ -223,11 +232,14 @@ def _tell_of_others(given: Sequence[Path], rows: Sequence[NamedHead], others: Pa
 
 def _told_of_gone(heads: Evaluation, work: Path) -> Evaluation:
     """Where a head of the project is of features that are not in it, that is why it has no start."""
-    known = [row for row in heads.rows if row.path and row.head.meta.get("cache")]
-    ours = [row for row in known if project_of(Path(row.path or "")).samefile(work)]
-    gone = [row.name for row in ours if cache_of(row.head, work) is None]
     untold = usual(work, "train") is None or any((work / "features").glob("*.npz"))  # which tell nothing
-    if not heads.no_start or not gone or untold:
+    if not heads.no_start or untold:
+        return heads
+    known = [row for row in heads.rows if row.path and row.head.meta.get("cache")]
+    ours = [row for row in known if project_of(Path(row.path or "")).resolve() == work.resolve()]
+    there = known_caches(work) if ours else {}
+    gone = [row.name for row in ours if str(row.head.meta["cache"]) not in there]
+    if not gone:
         return heads
     why = f"{gone[0]} was fitted on features that are not, or no longer, in features/"
     return dataclasses.replace(heads, no_start=f"{why}: fit it again, or name them first")

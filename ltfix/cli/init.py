@@ -47,6 +47,8 @@ def init(
         console.refuse_unused(["output", "overwrite"], "init --check")
         _check(format)
         return
+    for fault in config.current().faults:
+        raise fault
     console.refuse_unused(["format"], "init without --check")
     console.deliver(example(), output, overwrite=overwrite)
     if not console.is_stdout(output):

@@ -62,7 +62,7 @@ def made(head: Head, places: Mapping[str, str] | None = None, pair: Caches = (No
         pair: the training and the validation cache that need not be named, known so.
 
     Raises:
-        InputError: its metadata are another tool's. LookupError: it was fitted on a cache that has no place.
+        InputError: its metadata are another tool's. LookupError: its training cache has no place.
     """
     from ltfix.stage2.methods.registry import installed_method
 
@@ -99,7 +99,8 @@ def made(head: Head, places: Mapping[str, str] | None = None, pair: Caches = (No
 def beside(words: list[str], place: Path, head: Head) -> list[str]:
     """The command with ``--out``: where it makes several seeds, each gets its number behind the name."""
     own = f"-s{head.meta.get('seed')}" if "--seeds" in words else ""
-    return [*words, "--out", str(place.with_name(place.name.replace(own, "", 1)))]
+    before, _, after = place.name.rpartition(own) if own else ("", "", place.name)
+    return [*words, "--out", str(place.with_name(before + after))]
 
 
 def usual_pair(project: Path) -> Caches:
@@ -121,7 +122,7 @@ def _caches(used: Caches, places: Mapping[str, str], pair: Caches) -> Iterator[s
         return
     if used[0] != pair[0] or used[1] is None:  # which keeps the usual validation cache away
         yield places[used[0]]
-    yield from [] if used[1] is None else ["--val", places[used[1]]]
+    yield from [] if used[1] is None else ["--val", places.get(used[1], "DIR/val")]
 
 
 def _among(auto: AutoBy) -> Iterator[str]:

@@ -818,3 +818,4 @@ def test_a_head_of_features_that_are_gone_is_told(project: Path, capsys: pytest.
     ):
         out = finished(capsys, "evaluate", f"heads/{name}", "--cache", "test.npz")[1]
         assert f"No row of stage 1: {why}" in out
+    assert finished(capsys, "evaluate", "heads/old", "--cache", "test.npz", "--work", "nowhere")[0] == 0

@@ -87,6 +87,8 @@ def test_a_file_is_checked_without_running_anything(tmp_path: Path, monkeypatch,
     file.write_text("[fit]\nfeature-scal = 1")
     said = "unknown key 'feature-scal' (ltfix.toml, [fit]): did you mean feature-scale?"
     assert error("init", "--check") == (2, said)
+    assert error("init", "--config", "ltfix.toml", "--output", "new.toml") == (2, said)
+    assert not Path("new.toml").exists()
 
 
 @pytest.mark.parametrize(

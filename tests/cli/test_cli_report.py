@@ -267,6 +267,12 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
     fill(writer, skipped=frozenset({3}))
     manifest = writer.publish(None).manifest
     assert manifest is not None
+    caches = {"seed": 1, "values": {}, "cache": "a", "val": "b"}  # of which the second is gone
+    head = make_head(method="ce", path=Path("ce-s10-s1.safetensors"), meta=caches)
+    line = report._told(head, {"a": "features/train"}, (None, None))
+    assert line.startswith("ltfix fit features/train --val DIR/val ")
+    line = shlex.join(report.beside(["--seeds", "2"], Path(head.path or ""), head))
+    assert line.endswith("--out ce-s10.safetensors")
     line = shlex.join(report._extract(manifest))
     assert line.endswith(" --on-error skip --shard-rows 10 --imbalance-factor 100.0")
 
