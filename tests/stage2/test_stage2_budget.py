@@ -162,8 +162,8 @@ def test_a_time_that_was_overrun_is_told_and_probes_are_counted(draw_cache):
 def test_auto_and_compare_keep_one_for_all_their_methods(draw_cache):
     cache = draw_cache([60, 20, 6], spread=2.0)
     methods = ["ce", "lws", "tau-norm"]
-    heads = [ltfix.fit(cache, "auto", methods=methods, budget="300p") for _ in range(2)]
+    heads = [ltfix.fit(cache, "auto", methods=methods, budget="600p") for _ in range(2)]
     assert heads[0].pack("a") == heads[1].pack("a")
     assert "class-wise cut" in heads[0].meta["selection"]["auto"]["on"]
-    found = ltfix.compare(cache, draw_cache([9, 9, 9]), methods, seeds=1, tune=True, budget="300p")
+    found = ltfix.compare(cache, draw_cache([9, 9, 9]), methods, seeds=1, tune=True, budget="600p")
     assert {row["name"] for row in found.rows} >= {"ce-tuned", "lws-tuned"}

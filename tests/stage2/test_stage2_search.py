@@ -16,7 +16,7 @@ from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning import search
-from ltfix.stage2.tuning.candidates import COARSE_RATES, RATES, Candidate, candidates
+from ltfix.stage2.tuning.candidates import RATES, Candidate, candidates
 from ltfix.stage2.tuning.rule import BEST, GAIN, NO_GAIN, UNSTEADY, Trial, choose, class_weights
 
 N = 400
@@ -36,11 +36,14 @@ def at(lr: float, share: float, drift: float) -> Trial:
     return Trial(Candidate(resolve(find_method("ce"), {"lr": lr})), right(share), drift)
 
 
+CUT = SimpleNamespace(data=object(), folds=lambda: [SimpleNamespace(train=None)])
+
+
 def test_a_rate_that_fails_with_some_seed_is_dropped_and_so_are_higher_ones(monkeypatch):
     trials = [at(0.01, 0.7, 1), at(0.1, 0.9, 2), at(1.0, 0.8, 3)]
-    monkeypatch.setattr(search, "_fits", lambda material, candidate, seed: [candidate])
-    monkeypatch.setattr(search, "_are_alike", lambda material, fitted, _: fitted[0].values["lr"] < 0.1)
-    marked, taken, rule, fitted = search.settle(None, trials, LABELS, right(0.5), 0)
+    monkeypatch.setattr(search, "_fits", lambda material, data, candidate, seed: [candidate])
+    monkeypatch.setattr(search, "_are_alike", lambda fitted, _: fitted[0].values["lr"] < 0.1)
+    marked, taken, rule, fitted = search.settle(CUT, trials, LABELS, right(0.5), 0)
     assert (taken, rule, fitted) == (0, GAIN, [trials[0].candidate])
     assert [t.steady for t in marked] == [True, False, False]
     record = search.describe(marked, taken, rule, labels=LABELS, start=right(0.5), on="")
@@ -54,7 +57,7 @@ def test_where_no_rate_is_steady_the_first_choice_stays(monkeypatch, diverged, f
     trials = diverged + trials if first else trials + diverged
     monkeypatch.setattr(search, "_fits", lambda *_: [])
     monkeypatch.setattr(search, "_are_alike", lambda *_: False)
-    marked, taken, rule, fitted = search.settle(None, trials, LABELS, right(0.5), 0)
+    marked, taken, rule, fitted = search.settle(CUT, trials, LABELS, right(0.5), 0)
     assert (taken, rule, fitted) == (choose(trials, LABELS, right(0.5))[0], UNSTEADY, [])
     assert [t.steady for t in marked] == [t.correct is None for t in trials]
 
@@ -67,8 +70,7 @@ def test_where_all_diverged_nothing_is_checked(monkeypatch):
 @pytest.mark.parametrize("spoilt", [None, 2])
 def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeypatch, spoilt: int | None):
     material = Material.of(draw_cache([40, 30, 20]), None, Options(tune=True), 0)
-    labels = material.held_labels()
-    fit = Fitter.fit
+    fit, folds = Fitter.fit, material.folds()
 
     def spoil(fitter: Fitter, settings, seeds, **how):
         rows = fit(fitter, settings, seeds, **how)
@@ -79,7 +81,8 @@ def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeyp
 
     monkeypatch.setattr(Fitter, "fit", spoil)
     chosen = Candidate(resolve(find_method("ce"), {}))
-    assert search._are_alike(material, search._fits(material, chosen, 0), labels) == (spoilt is None)
+    for data in (material.data, folds[0].train):
+        assert search._are_alike(search._fits(material, data, chosen, 0), folds) == (spoilt is None)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +97,8 @@ def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeyp
 def test_a_seed_may_fall_behind_by_a_point_or_by_noise(size: int, behind: int | None, steady: bool):
     best = np.ones(size, bool)
     seeds = [best, best, None if behind is None else np.arange(size) >= behind, best]
-    material = SimpleNamespace(folds=lambda: [SimpleNamespace(correct=lambda found: found)])
-    assert search._are_alike(material, seeds, np.zeros(size, int)) == steady
+    held = SimpleNamespace(labels=np.zeros(size, int))
+    assert search._are_alike(seeds, [SimpleNamespace(correct=lambda found: found, held=held)]) == steady
 
 
 def test_only_the_same_setting_at_no_lower_rate_is_as_fast():
@@ -222,18 +225,28 @@ def test_a_higher_rate_speaks_for_the_one_below_it(draw_cache, monkeypatch):
     assert search._worth_finishing(material, ce_at(rates), 0) == (list(range(6)), [2, 3, 4])
 
 
-def test_a_rate_is_begun_where_one_beside_it_does_well(monkeypatch):
-    shares = dict.fromkeys(RATES, 0.5) | {30.0: 0.7, 100.0: 0.9, 300.0: 0.95}
-    fold = SimpleNamespace(train=None, held=SimpleNamespace(labels=LABELS), correct=right)
-    material, rounds = SimpleNamespace(folds=lambda: [fold]), []
+@pytest.mark.parametrize(
+    ("shares", "rounds", "finished"),
+    [
+        ({30.0: 0.7, 100.0: 0.9}, [[0.1, 1.0, 10.0, 100.0], [30.0]], [100.0, 30.0]),
+        (dict.fromkeys(RATES[1:]), [[0.1, 1.0, 10.0, 100.0], [0.01, 0.3, 3.0, 30.0]], [0.01]),
+    ],
+)
+def test_a_rate_is_begun_beside_what_does_well_and_below_what_diverged(monkeypatch, shares, rounds, finished):
+    known, seen = dict.fromkeys(RATES, 0.5) | shares, []
+
+    def correct(share: float | None):
+        return None if share is None else right(share)
+
+    fold = SimpleNamespace(train=None, held=SimpleNamespace(labels=LABELS), correct=correct)
     tried = candidates(resolve(find_method("ce"), {"epochs": 8}), tune=True)
 
     def fitted(material, data, some, seeds):
-        rounds.append([round(c.values["lr"] / tried[3].values["lr"], 6) for c in some])
-        yield from enumerate(shares[rate] for rate in rounds[-1])
+        seen.append([round(c.values["lr"] / tried[3].values["lr"], 6) for c in some])
+        yield from enumerate(known[rate] for rate in seen[-1])
 
     monkeypatch.setattr(search, "side_by_side", fitted)
-    begun, finished = search._worth_finishing(material, tried, 0)
-    assert rounds == [list(COARSE_RATES), [30.0, 300.0], [1000.0]]
-    assert begun == [1, 3, 5, 7, 6, 8, 9]
-    assert [RATES[n] for n in finished] == [100.0, 300.0]
+    begun, left = search._worth_finishing(SimpleNamespace(folds=lambda: [fold]), tried, 0)
+    assert seen == rounds
+    assert [RATES[n] for n in begun] == [rate for some in rounds for rate in some]
+    assert [RATES[n] for n in left] == finished

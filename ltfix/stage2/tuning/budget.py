@@ -39,7 +39,7 @@ PART_SAMPLES = 4000
 PUBLISHED = "the published values where there are any"
 PART_OF_CLASS = 20
 """A class keeps so many samples, or all that it has."""
-BEGUN, FINISHED, FOREMOST = 0.75, 0.35, 0.1
+BEGUN, FINISHED, FOREMOST = 0.8, 0.5, 0.15
 """Of the settings that a search may try, about this share is begun, run to its end on the first cut, and on
 each that follows."""
 TIMED_METHODS, TIMED_SAMPLES, TIMED_SETTINGS = 3, 2048, 6
@@ -139,7 +139,7 @@ def _passes_of(fit: MethodFit, search: Search, n_seeds: int) -> float:
     share = EARLY * BEGUN + FINISHED + FOREMOST * (search.folds - 1) if n >= EARLY_FROM else search.folds
     checked = SEEDS if n > 1 else 0
     written = max(n_seeds - checked, 0) if search.samples == 1 else n_seeds
-    return float(fit.values["epochs"] * (search.samples * (n * share + checked) + written))
+    return float(fit.values["epochs"] * (search.samples * (n * share + 2 * checked) + written))
 
 
 def _seconds_a_pass(fits: Sequence[MethodFit]) -> float:

@@ -29,16 +29,15 @@ from ltfix.stage2.tuning.rule import (
 )
 
 SEEDS = 5
-"""So many seeds fit the chosen setting on all samples, to see whether it does alike with each."""
+"""So many seeds fit the chosen setting, to see whether it does alike with each."""
 STEADY_POINTS, STEADY_ERRORS = 0.01, 3.25
 """A seed may fall behind the best one by a point, and by this many standard errors where that is more. By
 chance alone one choice in 100 fails that."""
 EARLY, EARLY_FROM = 0.25, 6
 """Of so many settings or more, this share of their epochs is run first, on the first fold, and to their end
-only those that are not behind then."""
-EARLY_POINTS, FINISH_ERRORS, EARLY_ERRORS = 0.01, 1.0, 2.0
-"""Behind is more than a point, and more than this many standard errors where that is more: as much ends a
-candidate, and clearly so, the search beside it."""
+only those that are not clearly behind then."""
+EARLY_POINTS, EARLY_ERRORS = 0.01, 2.0
+"""Clearly behind is more than a point, and more than this many standard errors where that is more."""
 
 
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
@@ -95,10 +94,10 @@ def _foremost(right: Mapping[int, np.ndarray], drift: Sequence[float], weights: 
 def _worth_finishing(
     material: Material, tried: Sequence[Candidate], seed: int
 ) -> tuple[Sequence[int], Sequence[int]]:
-    """The candidates that were run a part of their epochs, and those of them that are not behind then.
+    """The candidates that were run a part of their epochs, and those of them not clearly behind then.
 
-    Coarse steps of the rate are; then what lies beside one that is not clearly behind, until nothing more
-    does. A higher rate does in that part what a lower one does in all its epochs, so it speaks for it too.
+    Coarse steps of the rate are run; then what lies beside one that is not clearly behind, or below one that
+    diverged. A higher rate does in that part what a lower one does in all epochs, so it speaks for it too.
     """
     everyone = range(len(tried))
     if not _is_halved(tried):
@@ -107,7 +106,7 @@ def _worth_finishing(
     weights = class_weights(fold.held.labels)
     beside = [pair for line in _lines(tried) for pair in itertools.pairwise(line)]
     right: dict[int, np.ndarray] = {}
-    begun = list[int]()
+    begun, fine = list[int](), set[int]()
     following = [number for number in everyone if not tried[number].later] or list(everyone)
     while following:
         begun += following
@@ -116,14 +115,16 @@ def _worth_finishing(
             found = fold.correct(head)
             right |= {} if found is None else {following[place]: found}
         fine = set(near_best(right, weights, EARLY_ERRORS, EARLY_POINTS))
-        following = sorted({n for pair in beside if fine.intersection(pair) for n in pair}.difference(begun))
-    finished = near_best(right, weights, FINISH_ERRORS, EARLY_POINTS)
+        diverged = set(begun).difference(right)
+        near = {n for pair in beside if fine.intersection(pair) for n in pair}
+        near |= {low for low, high in beside if high in diverged}
+        following = sorted(near.difference(begun))
 
     def is_spoken_for(candidate: Candidate) -> bool:
         most = candidate.values["lr"] / EARLY
-        return any(_as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in finished)
+        return any(_as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in fine)
 
-    return begun, [number for number in begun if is_spoken_for(tried[number])] if finished else begun
+    return begun, [number for number in begun if is_spoken_for(tried[number])] if fine else begun
 
 
 def _lines(tried: Sequence[Candidate]) -> list[list[int]]:
@@ -175,7 +176,8 @@ def settle(
     """Choose by the rule, and choose again without what does not do alike with every seed.
 
     A choice that is not steady is dropped, and so is the same setting at all higher rates. Where nothing is
-    steady, the first choice stays.
+    steady, the first choice stays. Fits on all samples show what fails to train; those of the first fold, on
+    samples that they have not seen, what only looks as if it had.
 
     Returns:
         The trials with those that were dropped marked, the index of the one taken, what took it, and its fits
@@ -185,8 +187,13 @@ def settle(
     while any(trial.steady and trial.correct is not None for trial in marked):
         taken, rule = choose(marked, labels, start)
         found = marked[taken].candidate
-        fitted = _fits(material, found, seed)
-        if _are_alike(material, fitted, labels):
+        fold = material.folds()[0]
+        fitted = _fits(material, fold.train, found, seed)
+        steady = _are_alike(fitted, [fold])
+        if steady and fold.train is not material.data:
+            fitted = _fits(material, material.data, found, seed)
+            steady = _are_alike(fitted, material.folds())
+        if steady:
             return marked, taken, rule, fitted
         marked = [
             dataclasses.replace(t, steady=t.steady and not _as_fast(t.candidate, found)) for t in marked
@@ -195,18 +202,19 @@ def settle(
     return marked, taken, rule if trials[taken].correct is None else UNSTEADY, []
 
 
-def _fits(material: Material, candidate: Candidate, seed: int) -> list[Head]:
-    """A candidate fitted on all samples with ``SEEDS`` seeds; none where no seed matters."""
+def _fits(material: Material, data: Features, candidate: Candidate, seed: int) -> list[Head]:
+    """A candidate fitted with ``SEEDS`` seeds; none where no seed matters."""
     if candidate.values.method.loss is None:
         return []
-    return [head for _, head in side_by_side(material, material.data, [candidate], range(seed, seed + SEEDS))]
+    return [head for _, head in side_by_side(material, data, [candidate], range(seed, seed + SEEDS))]
 
 
-def _are_alike(material: Material, fitted: Sequence[Head], labels: np.ndarray) -> bool:
-    """Whether fits do alike on the validation samples, which they may have seen."""
-    right = [_joined([fold.correct(head) for fold in material.folds()]) for head in fitted]
+def _are_alike(fitted: Sequence[Head], folds: Sequence[Validation]) -> bool:
+    """Whether fits do alike on what the folds hold out."""
+    right = [_joined([fold.correct(head) for fold in folds]) for head in fitted]
     known = {number: found for number, found in enumerate(right) if found is not None}
-    return len(near_best(known, class_weights(labels), STEADY_ERRORS, STEADY_POINTS)) == len(right)
+    weights = class_weights(np.concatenate([fold.held.labels for fold in folds]))
+    return len(near_best(known, weights, STEADY_ERRORS, STEADY_POINTS)) == len(right)
 
 
 def _as_fast(ours: Candidate, theirs: Candidate) -> bool:
