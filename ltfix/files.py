@@ -33,8 +33,15 @@ def completed(path: Path | str) -> Path:
     if not str(path):
         raise InputError("the path is empty", hint="name a file or a folder; the current one is '.'")
     path = Path(path)
-    beside = next((file for end in ENDINGS if (file := Path(f"{path}{end}")).exists()), path)
-    return path if path.exists() and not (path.is_dir() and not any(path.iterdir())) else beside
+    beside = next((file for end in ENDINGS if (file := Path(f"{path}{end}")).exists()), None)
+    return path if beside is None or (path.exists() and not _is_empty(path)) else beside
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether it is a folder without anything; not one that may not be listed."""
+    with contextlib.suppress(PermissionError):
+        return path.is_dir() and not any(path.iterdir())
+    return False
 
 
 def demand_regular(path: Path | str) -> None:

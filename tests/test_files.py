@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rights import without_rights
 
 from ltfix import files
 from ltfix.errors import EnvironmentFault, InputError, LtfixError
@@ -372,3 +373,17 @@ def test_a_name_is_completed_where_nothing_or_an_empty_folder_has_it(tmp_path: P
     assert files.completed(there) == there
     with pytest.raises(InputError, match=r"it has no manifest.json .*: did you mean .*train.safetensors"):
         open_cache(there)
+
+
+@posix
+def test_a_folder_that_may_not_be_listed_is_taken_as_it_is(tmp_path: Path) -> None:
+    there = tmp_path / "train"
+    there.mkdir(0o311)
+    (tmp_path / "train.npz").touch()
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from ltfix import files; print(files.completed(sys.argv[1]))",
+    ]
+    told = subprocess.check_output([*command, there], preexec_fn=without_rights, text=True)
+    assert told == f"{there}\n"
