@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ltfix.extraction.plan import Extraction, SplitJob
     from ltfix.features.read import FeatureCache
 
+_DONE = {"done": "kept", "resume": "resumed"}  # by what was found in its place
+
 
 def extract(
     request: Request,
@@ -53,7 +55,13 @@ def extract(
         return
     if format == "json":
         seconds = perf_counter() - began
-        written([cache.path for cache in caches.values()], seconds=seconds, notes=extraction.notes)
+        found = {job.split.name: job.state for job in extraction.jobs}
+        states = [_DONE.get(found[name], "made") for name in caches]
+        kept = [
+            f"{job.folder} is finished already and kept" for job in extraction.jobs if job.state == "done"
+        ]
+        notes = [*extraction.notes, *kept]
+        written([cache.path for cache in caches.values()], "", states, seconds=seconds, notes=notes)
     else:
         _summarise(caches, extraction.train_counts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,13 +62,15 @@ def inspect(
     console.write("\n".join(lines))
 
 
-def written(paths: Iterable[Path], kind: str = "", /, **more: object) -> None:
-    """What a command wrote as one JSON document: each thing as told here, of a ``kind`` its bytes alone."""
+def written(paths: Iterable[Path], kind: str = "", states: Sequence[str] = (), /, **more: object) -> None:
+    """What a command wrote as one JSON document: each thing as told here, of a ``kind`` its bytes alone, and
+    its state, where the command tells one."""
     from ltfix.evaluation.describe import Description
     from ltfix.evaluation.formats import json_text
 
     found = [(Description(path, kind, ()) if kind else _describe(path)).to_dict() for path in paths]
-    console.write(json_text({"format": "ltfix-written/1", **more, "written": found}))
+    told = [one | {"state": state} for one, state in zip(found, states, strict=True)] if states else found
+    console.write(json_text({"format": "ltfix-written/1", **more, "written": told}))
 
 
 def _describe(path: Path, verify: bool = False, names: ArrayNames = USUAL_NAMES) -> Description:

@@ -51,6 +51,12 @@ def test_what_was_written_as_json(project: Path, capsys: pytest.CaptureFixture[s
     told = [(one["path"], one["n"], one["dim"], one["classes"]) for one in found["written"]]
     assert told == [("features/train", 9, 64, 3), ("features/test", 6, 64, 3)]
     assert found["seconds"] > 0
+    assert ([one["state"] for one in found["written"]], found["notes"]) == (["made", "made"], [])
+    shutil.rmtree("features/test")
+    assert cli.run([*RANDOM, "--data", "photos", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["state"] for one in found["written"]] == ["kept", "made"]
+    assert found["notes"] == ["features/train is finished already and kept"]
     shutil.rmtree("photos/test")
     shutil.rmtree("features/train")
     assert cli.run([*RANDOM, "--data", "photos", "--dry-run", "--format", "json"]) == 0
