@@ -100,23 +100,23 @@ def _plain(name: str) -> str:
     return name.lower().strip("-").replace("_", "-")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that offers the known names nearest to a wrong one."""
+def nearest(name: str, known: Iterable[str], form: str = "{}") -> str:
+    """A hint that offers the known names nearest to a wrong one, told in this form: ``--{}``."""
     known = sorted(known)
     meant = [one for one in known if _plain(one) == _CALLED.get(_plain(name), "-")]
     if meant:
-        return f"did you mean {meant[0]}?"
+        return f"did you mean {form.format(meant[0])}?"
     begun = [one for one in known if len(name) > 2 and one.startswith(name)]  # all of a family, in order
     same = [one for one in known if one.lower() == name.lower()]
     close = same or begun
     if not 0 < len(close) <= NEAREST:
         close = difflib.get_close_matches(name, known, 3, 0.8) or difflib.get_close_matches(name, known, 3)
     if close:
-        return "did you mean " + " or ".join(close) + "?"
+        return "did you mean " + " or ".join(map(form.format, close)) + "?"
     if len(known) > MANY_NAMES:
         near = sorted(difflib.get_close_matches(name, known, n=NEAREST, cutoff=0.0))
-        return f"known: {', '.join(near)} and {len(known) - NEAREST} more"
-    return f"known: {', '.join(known)}" if known else "there is none to choose from"
+        return f"known: {', '.join(map(form.format, near))} and {len(known) - NEAREST} more"
+    return f"known: {', '.join(map(form.format, known))}" if known else "there is none to choose from"
 
 
 def nearby(path: Path) -> str | None:

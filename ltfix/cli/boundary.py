@@ -156,10 +156,10 @@ def _usage(err: Any) -> UsageError:
     option, help_hint = getattr(err, "option_name", None), f"see `{where} --help`"
     if option and hasattr(err, "possibilities"):
         known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts)] if context else []
-        near = nearest(option.lstrip("-"), [k[2:] for k in known if k.startswith("--")])
-        near = near.replace("did you mean ", "did you mean --").replace(" or ", " or --")
+        near = nearest(option.lstrip("-"), [k[2:] for k in known if k.startswith("--")], "--{}")
         name, command = option.lstrip("-").replace("-", "_"), config.current().command
-        hint = (unknown_name(command, name, near) if context and command else near) or help_hint
+        own = near if near.startswith("did you mean") else None
+        hint = (unknown_name(command, name, near) if context and command else own) or help_hint
         if is_set(name):
             hint = f"write --set {name.replace('_', '-')}=…"
         if name == "loss" and "--methods" in known:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,7 +150,7 @@ def _with_baseline(gates: GateOptions, output: Path | None, format: str) -> tupl
         UsageError: it is one that is there, which a build that misses would replace, or it is to be no JSON.
         InputError: the baseline is not there, and ``output`` is another file or none.
     """
-    from ltfix.errors import InputError, UsageError
+    from ltfix.errors import InputError, UsageError, nearby
 
     last = gates.baseline
     if last is None:
@@ -164,12 +163,9 @@ def _with_baseline(gates: GateOptions, output: Path | None, format: str) -> tupl
     if gates.max_drop is None:  # the baseline is told to be idle
         return gates, False
     if not there and not same:
-        near = difflib.get_close_matches(
-            last.name, [file.name for file in last.parent.glob("*.json")], 1, 0.8
-        )
         more = f"`--format json --output {shlex.quote(str(last))}`"
         hint = f"a first build has none: this command with {more} writes it, where --fail-under holds"
-        hint = f"did you mean {last.with_name(near[0])}? {hint}" if near else hint
+        hint = " ".join(filter(None, (nearby(last), hint)))
         raise InputError("no such baseline", where=last, hint=hint)
     if there:
         return gates, False

@@ -147,9 +147,8 @@ def _demand_known_variables(command: str, options: Mapping[str, Parameter]) -> N
     for variable in config.unknown_variables(command, options):
         begin = config.variable(command)
         name = variable[len(begin) :]
-        known = nearest(name, [key.upper() for key in options])
-        known = known.replace("did you mean ", f"did you mean {begin}").replace(" or ", f" or {begin}")
-        hint = unknown_name(command, name.lower(), known) or known
+        known = nearest(name, [key.upper() for key in options], f"{begin}{{}}")
+        hint = unknown_name(command, name.lower(), known) or f"see `ltfix {command} --help`"
         raise UsageError(f"{variable} is no option of ltfix {command}", hint=hint)
     for variable, near in config.unread_variables(command, options).items():
         if near is not None:

@@ -116,6 +116,7 @@ def test_debug_shows_the_traceback_before_or_after_the_command(probe, capsys, ar
             "variable",
         ),
         (["compare", "--baseline"], "no such option: --baseline (ltfix compare): it belongs to evaluate"),
+        (["--zzz"], "no such option: --zzz (ltfix): see `ltfix --help`"),
         (["probe", "--zzz"], "no such option: --zzz (ltfix probe): see `ltfix probe --help`"),
         (
             ["extract", "--weights", "x"],
