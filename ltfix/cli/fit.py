@@ -96,7 +96,8 @@ def fit(
     seconds = perf_counter() - began
     asked: dict[str, Any] = {"seeds": seeds, "seed": run.seed} if seeds and method == AUTO else {}
     if folder is not None:  # a head holds no path of this machine
-        asked["save_heads"] = folder.name if folder.is_absolute() else str(folder)
+        near = folder.relative_to(here) if folder.is_relative_to(here := Path.cwd()) else folder
+        asked["save_heads"] = f"DIR/{near.name}" if near.is_absolute() else str(near)
     if asked:  # what was chosen for all of them cannot be asked of one
         asked |= heads[0].meta.get("asked", {})
         heads = [dataclasses.replace(head, meta={**head.meta, "asked": asked}) for head in heads]

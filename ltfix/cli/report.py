@@ -119,11 +119,13 @@ def report(
 
 
 def _left_out(evaluation: Evaluation, given: Sequence[Path]) -> list[str]:
-    """The heads of folders that do not fit the test features."""
-    from ltfix.evaluation.given import heads_in
+    """The heads of folders that do not fit the test features; what is no head is not told."""
+    from ltfix.evaluation.given import heads_in, open_given
+    from ltfix.heads.head import Head
 
     rows = {row.path for row in evaluation.rows}
-    return [str(path) for folder in given for path in heads_in(folder) if str(path) not in rows]
+    paths = [path for folder in given for path in heads_in(folder) if str(path) not in rows]
+    return [str(path) for path in paths if isinstance(open_given(path), Head)]
 
 
 def _has_classes(train: Path, kept: Sequence[Any]) -> bool:

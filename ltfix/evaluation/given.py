@@ -130,8 +130,9 @@ def collect(
 
 
 def in_folder(name: str, path: str) -> str:
-    """A head's name behind that of its file's folder."""
-    return f"{Path(path).parent.name}/{name}"
+    """A head's name behind that of its file's folder; in the current folder, which has none here, alone."""
+    folder = Path(path).parent.name
+    return f"{folder}/{name}" if folder else name
 
 
 def told_apart(heads: Sequence[tuple[str, str | None]]) -> list[str]:

@@ -99,7 +99,7 @@ def test_without_validation_features_the_command_of_the_heads_own_method_is_name
 
 
 @pytest.mark.parametrize(
-    "more", ["--budget 45s", "--budget 80p --val-fraction 0.3 --save-heads kept", "--seeds 2"]
+    "more", ["--budget 45s", "--budget 80p --val-fraction 0.3 --save-heads {}/kept", "--seeds 2"]
 )
 def test_the_command_that_is_named_takes_what_was_tuned(
     more: str, project: Path, error: Error, capsys: pytest.CaptureFixture[str], monkeypatch
@@ -107,7 +107,8 @@ def test_the_command_that_is_named_takes_what_was_tuned(
     (project / "features").mkdir()
     (project / "val.npz").rename(project / "features/train.npz")
     monkeypatch.setattr(budget, "_seconds_a_pass", lambda fits: 0.001)
-    argv = ["fit", "--method", "auto", "--methods", "tau-norm,ncm,ce", "--init", "probe", *more.split()]
+    argv = ["fit", "--method", "auto", "--methods", "tau-norm,ncm,ce", "--init", "probe"]
+    argv += more.format(project).split()
     assert cli.run(argv) == 0
     kept = {path: path.read_bytes() for path in project.glob("*/[!a]*-s0.*")}
     assert len(kept) == 6

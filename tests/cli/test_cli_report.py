@@ -17,6 +17,7 @@ from pictures import TREE, make_image, write_photos
 import ltfix
 from ltfix.cli import report, run
 from ltfix.errors import InputError
+from ltfix.evaluation.measure import Evaluation
 from ltfix.evaluation.reports import BUILT_IN
 from ltfix.features.store import CacheWriter
 from ltfix.images.source import open_source
@@ -280,3 +281,7 @@ def test_the_commands_tell_of_untouched_and_calibrated_heads_and_of_what_was_ski
 def test_heads_that_are_left_out_are_on_the_page(project: Path):
     ltfix.Head(np.eye(4, 3), np.zeros(4), "ce", counts=np.arange(4, 8)).save("heads/four.safetensors")
     assert "they are of other numbers of classes or dimensions: heads/four.safetensors." in page(project)
+    write_bare(project / "heads/cache.safetensors")  # which is no head
+    start = Evaluation.of(["features/train"], ltfix.open_cache("features/test"))
+    left = {Path(path).stem for path in report._left_out(start, [Path("heads")])}
+    assert left == {"four", "samn-freq-epochs2", "tau-norm-tau1"}

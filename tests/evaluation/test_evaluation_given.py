@@ -9,7 +9,7 @@ from evaluation_samples import COUNTS, cache_of, head_of, noisy, write_cache
 
 import ltfix
 from ltfix.errors import InputError
-from ltfix.evaluation.given import class_names, collect, is_same, open_together
+from ltfix.evaluation.given import class_names, collect, is_same, open_together, told_apart
 from ltfix.evaluation.measure import Evaluation
 from ltfix.features.read import open_cache
 from ltfix.heads.head import load_head
@@ -248,3 +248,8 @@ def test_a_head_has_no_name_to_be_set():
     _, head = noisy()
     with pytest.raises(dataclasses.FrozenInstanceError, match="name"):
         head.name = "mine"
+
+
+def test_names_that_files_share_are_behind_the_folder_that_is_named():
+    files = [("ci", "ci.safetensors"), ("ci", "other/ci.safetensors"), ("one", "heads/one.safetensors")]
+    assert told_apart(files) == ["ci", "other/ci", "one"]

@@ -29,7 +29,7 @@ _COLUMNS = (
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:
     """ECE of all samples and of each shot's, NLL (nats), Brier score, and the temperature that
-    :func:`ltfix.calibrate` would take of these samples, with the ECE there."""
+    :func:`ltfix.calibrate` would take of these samples for the logits as they are, with the ECE there."""
     blocks = kept(lambda: test.blocks(head), head.n_classes * len(test.labels))
     found = calibrate(blocks(), test.labels)
     shot = test.shots.of[test.labels]
@@ -61,7 +61,7 @@ def table(report: Report) -> Table:
     """One row a head."""
     notes = (
         f"ECE in percent, {BINS} equal-width bins; NLL in nats.",
-        "Best T: of least NLL, every class alike, as `ltfix calibrate` takes it, but on these samples.",
+        "Best T: of least NLL on these samples, every class alike; of a calibrated head what is left.",
         f"{report.shots.rule()}.",
     )
     return Table(_COLUMNS, report.heads, notes=notes)
