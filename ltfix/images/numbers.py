@@ -15,7 +15,7 @@ from ltfix.images.columns import NAMES, parse, split_name
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.parts import open_parts, split_parts
-from ltfix.images.places import name_of, open_binary, open_text
+from ltfix.images.places import delimiter_of, name_of, open_binary, open_text
 from ltfix.images.source import bare_name
 from ltfix.images.split import Split
 from ltfix.tensorfile import read_npz
@@ -139,9 +139,9 @@ def _cells(path: str, chosen: Mapping[str, str]) -> _Read:
     """The cells of a ``.csv``."""
     with open_text(path, newline="") as text:
         first = text.readline()
-        between = next((each for each in ",;\t" if each in first), ",")
         try:
-            names, *rows = filter(None, csv.reader([first, *text], delimiter=between, strict=True))
+            reader = csv.reader([first, *text], delimiter=delimiter_of(first), strict=True)
+            names, *rows = filter(None, reader)
         except (csv.Error, ValueError) as err:
             raise InputError(f"not a table: {err}", where=path) from err
     label = names.index(_column("label", names, LABELS, chosen.get("label"), path))

@@ -147,6 +147,11 @@ def open_text(path: str, newline: str = "\n") -> Iterator[TextIO]:
                 text.detach()
 
 
+def delimiter_of(first: str, known: str = ",;\t") -> str:
+    """What stands between the columns of a table: of those known, the first that its first line has."""
+    return next((each for each in known if each in first), known[0])
+
+
 def read_range(path: str, start: int, size: int) -> bytes:
     """Bytes ``start`` to ``start + size`` of a file or a URL; nothing stays open.
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 
 from ltfix.errors import InputError
 from ltfix.images.columns import Row, find_columns, open_table
-from ltfix.images.places import open_text
+from ltfix.images.places import delimiter_of, open_text
 
 
 def _lines(delimiters: str, file: str, chosen: Mapping[str, str]) -> Iterator[Row]:
     """The lines of a table; of two delimiters the first one that its first line has."""
     with open_text(file, newline="") as text:
         first = text.readline()
-        between = next((each for each in delimiters if each in first), delimiters[0])
+        between = delimiter_of(first, delimiters)
         line = 1
         try:
             names = next(csv.reader([first], delimiter=between, strict=True), [])

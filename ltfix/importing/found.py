@@ -104,7 +104,7 @@ def text_of(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, but for empty ones at its end; InputError where it is no text."""
-    with open_text(str(path)) as text:
-        return [line.strip() for line in text.read().rstrip().split("\n")]
+def read_lines(path: Path) -> dict[int, str]:
+    """The lines of a text file that are not empty, by number from 1; InputError where it is no text."""
+    with open_text(str(path)) as lines:
+        return {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from ltfix.importing.found import Found, head_place, read_lines, text_of
 from ltfix.importing.joining import join
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import rows, write
-from ltfix.numerals import counted
+from ltfix.numerals import counted, no_label
 from ltfix.progress import Progress, listener
 from ltfix.public import public
 from ltfix.tensorfile import load_tensors, read_npz
@@ -157,7 +158,7 @@ def _read(source: Path, request: ImportRequest) -> Found:
     found: Found = getattr(importlib.import_module(f"ltfix.importing.{module}"), function)(source, within)
     beside = (source if source.is_dir() else source.parent) / "file_names.txt"  # as thingsvision writes them
     if found.samples is None and beside.exists():
-        found = dataclasses.replace(found, samples=read_lines(beside))
+        found = dataclasses.replace(found, samples=[*read_lines(beside).values()])
     return _labelled(found, str(request.labels)) if elsewhere else found
 
 
@@ -167,8 +168,12 @@ def _labelled(found: Found, place: str) -> Found:
     if place != FOLDER and path.suffix == ".npy":
         return dataclasses.replace(found, labels=map_npy(path), lines=())
     if place != FOLDER:
-        texts = read_lines(path)
-        return dataclasses.replace(found, labels=np.asarray(texts), lines=range(1, len(texts) + 1))
+        lines = read_lines(path)
+        empty = next(number for number in itertools.count(1) if number not in lines)
+        if empty <= len(lines) != sum(len(part) for part in found.parts if np.ndim(part)):
+            what, hint = no_label("", "")
+            raise InputError(what, where=f"{path}, line {empty}", hint=hint)
+        return dataclasses.replace(found, labels=np.asarray([*lines.values()]), lines=[*lines])
     names = [name.replace("\\", "/").rpartition("/")[0].rpartition("/")[2] for name in found.samples or ()]
     if not all(names) or not names:
         raise UsageError("it has no names of samples with a folder before them", where=f"labels={FOLDER}")
@@ -227,7 +232,7 @@ def _labels(
             hint = f"{err.hint}{mark} the classes are those of {beside}, {away}"
         raise InputError(err.what, where=err.where, hint=hint) from err
     if given is None and (len(named) != len(own) or (numbers and named != own)):
-        first = f": 0 is taken for {named[0]}" if named[0] != own[0] else ""
+        first = f": 0 is taken for {named[0]}" if numbers and named[0] != own[0] else ""
         progress.note(f"K = {len(named)} and class names are those of {beside}{first}; {others}")
     return found_at, named
 

@@ -12,6 +12,7 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, cut, nearest
 from ltfix.images.parquet import opened
+from ltfix.images.places import delimiter_of
 from ltfix.importing.found import CALLED, Found, choose, pick, text_of
 from ltfix.importing.request import ImportRequest
 
@@ -55,8 +56,7 @@ def text(path: Path, request: ImportRequest) -> Found:
     files.demand_regular(path)
     with files.os_errors(path), path.open(encoding="utf-8-sig", newline="") as handle:
         first = handle.readline()
-        between = next((each for each in ",;\t" if each in first), ",")
-        rows = csv.reader(itertools.chain([first], handle), delimiter=between, strict=True)
+        rows = csv.reader(itertools.chain([first], handle), delimiter=delimiter_of(first), strict=True)
         try:
             header = next(rows, [])
             labels = choose(header, request.labels, "labels", path)

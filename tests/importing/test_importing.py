@@ -201,6 +201,21 @@ def test_a_line_of_labels_that_is_empty_is_named(tmp_path: Path):
     (tmp_path / "y.txt").write_text("a\n\nb\n\n")
     with pytest.raises(InputError, match=r"the row has no label \(.*y\.txt, line 2\)"):
         ltfix.import_features(tmp_path / "x.npy", tmp_path / "a", labels=str(tmp_path / "y.txt"))
+    (tmp_path / "y.txt").write_text("")
+    with pytest.raises(InputError, match="3 rows of features and 0 labels"):
+        ltfix.import_features(tmp_path / "x.npy", tmp_path / "a", labels=str(tmp_path / "y.txt"))
+
+
+@pytest.mark.parametrize("labels", ["\na\nb\nc\n", "a\n\nb\nc\n", "a\r\nb\r\nc\r\n\r\n"])
+@pytest.mark.parametrize(("names", "samples"), [("", "x.npy:0"), ("1\n\n2\n3\n", "1")])
+def test_empty_lines_beside_one_for_each_row_are_none(tmp_path: Path, labels: str, names: str, samples: str):
+    np.save(tmp_path / "x.npy", FEATURES[:3])
+    (tmp_path / "y.txt").write_bytes(labels.encode())
+    (tmp_path / "file_names.txt").write_text(names)
+    cache = ltfix.import_features(tmp_path / "x.npy", tmp_path / "a", labels=str(tmp_path / "y.txt"))
+    assert cache.classes == ("a", "b", "c")
+    assert cache.labels.tolist() == [0, 1, 2]
+    assert cache.samples[0] == samples
 
 
 def test_a_class_called_as_what_is_missing_is_named(tmp_path: Path):
@@ -450,3 +465,13 @@ def test_classes_that_come_from_training_alone_are_told(tmp_path: Path, few: np.
         ltfix.import_features(tmp_path / f"{name}.npz", tmp_path / "of" / name, progress=notes)
     ways = "classes=FILE names others, out=DIR in another folder has its own"
     assert notes.notes == [f"K = 3 and class names are those of {tmp_path}/of/train; {ways}"]
+
+
+def test_names_that_lack_the_first_class_are_not_taken_for_numbers(tmp_path: Path):
+    for name, labels in (("train", LABELS), ("few", LABELS % 2 + 1)):
+        np.savez(tmp_path / f"{name}.npz", features=FEATURES, labels=np.array(["a", "b", "c"])[labels])
+    notes = Told()
+    for name in ("train", "few"):
+        ltfix.import_features(tmp_path / f"{name}.npz", tmp_path / "of" / name, progress=notes)
+    assert "is taken for" not in notes.notes[-1]
+    assert notes.notes[-1].startswith("K = 3 and class names are those of ")
