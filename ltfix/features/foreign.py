@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ltfix.errors import InputError, nearest
+from ltfix.errors import InputError, LtfixError, nearest
 from ltfix.heads.vectors import numpy_of
 from ltfix.numerals import MOST_CLASSES, counted, missing, no_label, whole_number
 from ltfix.tensorfile import load_tensors, read_npz
@@ -126,10 +127,11 @@ def unread_layer(path: Path) -> str | None:
         seen.append(names)
         return {}
 
-    if path.suffix == ".npz" and path.is_file():
-        read_npz(path, nothing)
-    elif path.suffix == ".safetensors" and path.is_file():
-        seen.append(set(load_tensors(path)[0]))
+    with contextlib.suppress(LtfixError):  # something else lies there by now
+        if path.suffix == ".npz" and path.is_file():
+            read_npz(path, nothing)
+        elif path.suffix == ".safetensors" and path.is_file():
+            seen.append(set(load_tensors(path)[0]))
     return layer_among(sorted(seen[-1]))
 
 

@@ -134,13 +134,14 @@ def _leads(subject: Subject) -> list[dict[str, Any]]:
 
 @dataclasses.dataclass
 class ScoredBy:
-    """What a head tells of its score on validation samples."""
+    """What a head tells of its score on validation samples; ``tested``: they are the test samples."""
 
     by: str
     on: str
     score: float
     start_score: float
     flattered: bool = False
+    tested: bool = False
 
 
 def _chosen(subject: Subject) -> list[dict[str, Any]]:
@@ -151,6 +152,7 @@ def _chosen(subject: Subject) -> list[dict[str, Any]]:
             said = row.head.meta.get("selection")
             told = record_of(ScoredBy, said, row.where)
             told.flattered = is_chosen(said)
+            told.tested = row.head.meta.get("val") == subject.evaluation.test.cache.identity
             groups.setdefault((str(row.head.meta.get("cache")), told.on), []).append((i, told))
     best = [
         (subject.distinct(row for row, _ in scored), *max(scored, key=lambda found: found[1].score))

@@ -126,7 +126,11 @@ def plan_fit(
         raise UsageError(f"method auto chooses {names} itself", where="method=auto", hint="leave it out")
     if methods is None or list(methods) == ["all"]:
         return FitPlan(None, options)
-    named = {found.name: found for found in (find_method(name, "methods") for name in methods)}
+    named = dict[str, Method]()
+    for each in (find_method(name, "methods") for name in methods):
+        if named.setdefault(each.name, each) != each:
+            what = f"{each.name} is asked for twice, for two methods"
+            raise UsageError(what, where="methods", hint="call one of them otherwise")
     usual = {method.name: method for method in METHODS if method.name in named}
     return FitPlan(None, options, methods=tuple({**usual, **named}.values()))  # however they are ordered
 

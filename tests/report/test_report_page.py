@@ -141,6 +141,19 @@ def test_the_head_that_validation_chose_is_named_whatever_the_test_says():
 
 
 @pytest.mark.usefixtures("fewer")
+def test_a_head_that_was_chosen_on_the_test_samples_is_told_in_the_first_line():
+    of, said = subject(), {"by": "mean class accuracy", "on": "cache", "start_score": 0.5, "score": 0.7}
+    rows, meta = of.evaluation.rows, {"selection": said, "val": of.evaluation.test.cache.identity}
+    for last, told in (
+        (2, "the only head scored on validation, which is the test samples, is right on"),
+        (3, "chosen on the test samples, which flatters it, of 2 heads, is right on"),
+    ):
+        for i in range(1, last):
+            rows[i] = dataclasses.replace(rows[i], head=dataclasses.replace(rows[i].head, meta=meta))
+        assert told in make_page(of, name="mine").split('<p class="lead">')[1]
+
+
+@pytest.mark.usefixtures("fewer")
 def test_a_calibrated_copy_is_no_other_head():
     of = subject()
     rows = of.evaluation.rows

@@ -15,6 +15,7 @@ from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.fitting import context
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.methods.options import Options
+from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.tuning import auto, budget, means
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.verdict import CHANGES, UNCHANGED, Contender, Verdict, decide
@@ -450,6 +451,10 @@ def test_what_is_refused(draw_cache):
         ltfix.fit(draw_cache([9, 4]), "ce", methods=["ncm"])
     with pytest.raises(UsageError, match="unknown method 'ncn'"):
         ltfix.fit(draw_cache([9, 4]), "auto", methods=["ncn"])
+    ncm = find_method("ncm")
+    assert plan_fit("auto", methods=["ncm", ncm]) == plan_fit("auto", methods=["ncm"])
+    with pytest.raises(UsageError, match="ncm is asked for twice, for two methods"):
+        plan_fit("auto", methods=[ncm, dataclasses.replace(ncm, summary="other")])
     with pytest.raises(InputError, match="none can be held out"):
         ltfix.fit(draw_cache([1, 1]), "auto")
 

@@ -579,6 +579,19 @@ def test_heads_of_another_option_are_not_replaced(
     assert (run(one), run(other, overwrite=True), run(other)) == (0, 1, 0)
 
 
+def test_tuned_heads_of_another_search_are_not_replaced(pair, tmp_path: Path, fits, monkeypatch):
+    def run(**more) -> list:
+        fits.clear()
+        compare(*pair, ["tau-norm"], seeds=1, folder=tmp_path, **more)
+        return [*fits]
+
+    assert (len(run(tune=True)), run(tune=True)) == (1, [])
+    monkeypatch.setattr(store, "TRIED", [])
+    with pytest.raises(UsageError, match="heads tuned by a search that tries other rates or scales are"):
+        run(tune=True)
+    assert (len(run(tune=True, overwrite=True)), run(tune=True)) == (1, [])
+
+
 def test_what_no_choice_decides_may_stand_in_a_table_that_is_tuned(pair, tmp_path: Path, fits):
     for tune in (False, True):
         compare(*pair, ["ncm"], seeds=1, folder=tmp_path, tune=tune)

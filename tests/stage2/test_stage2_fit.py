@@ -225,6 +225,10 @@ def test_a_layer_that_is_not_read_as_the_classifier_is_told(tmp_path: Path):
     assert notes.said == [f"{file} holds fc.weight, read as no classifier; {how}"]
     ltfix.fit(file, "ce", epochs=1, init="probe", progress=(quiet := Notes()))
     assert not quiet.said
+    cache = ltfix.open_cache(file)
+    file.write_bytes(b"another file")
+    ltfix.fit(cache, "ncm", progress=quiet)
+    assert not quiet.said
 
 
 def test_a_fit_that_loses_on_validation_says_so(draw_cache):
@@ -232,6 +236,17 @@ def test_a_fit_that_loses_on_validation_says_so(draw_cache):
     cache, val = draw_cache([60, 20, 6], spread=2.0), draw_cache([30, 30, 30], spread=2.0, seed=3)
     ltfix.fit(cache, "los", val=val, lr=0.2, progress=notes, epochs=3)
     assert any("worse on the validation samples" in text and "tune=True" in text for text in notes.said)
+
+
+def test_validation_samples_that_are_fitted_on_are_told(draw_cache):
+    cache, notes = draw_cache([30, 9, 6]), Notes()
+    copy = draw_cache([30, 9, 6])
+    head = ltfix.fit(cache, "tau-norm", val=copy, progress=notes)
+    assert "which is what is fitted on: its level is inflated" in notes.said[0]
+    assert "which is what is fitted on" in head.meta["selection"]["on"]
+    other = ltfix.fit(cache, "tau-norm", val=draw_cache([30, 9, 6], seed=3), progress=(quiet := Notes()))
+    assert not quiet.said
+    assert "fitted on" not in other.meta["selection"]["on"]
 
 
 @pytest.mark.parametrize("stage1", [True, False])

@@ -15,6 +15,7 @@ import torch
 
 from ltfix._version import __version__
 from ltfix.compute import Compute, choose_compute, resolve_device
+from ltfix.evaluation.given import is_same
 from ltfix.evaluation.temperature import calibrate, on_samples
 from ltfix.features.cache import FeatureCache
 from ltfix.features.foreign import unread_layer
@@ -23,7 +24,7 @@ from ltfix.heads.head import INIT, PROBE, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.probe import find_probe
 from ltfix.stage2.fitting.runs import Fitter
-from ltfix.stage2.fitting.validation import FRACTION, Validation, validation_samples
+from ltfix.stage2.fitting.validation import FRACTION, OWN, Validation, validation_samples
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Scaling, natural
 from ltfix.stage2.methods.catalog import STARTS
@@ -131,6 +132,8 @@ class Material:
         lines = () if held is None else demand_alike(train, held, train.path)
         for line in lines + (() if given is None else demand_alike(given, train, given.path or given.name)):
             progress.note(line)
+        if held is not None and is_same(train, held):
+            progress.note(f"val is {held.path}, {OWN}; without val a cut of it serves")
         compute = choose_compute(resolve_device(options.device), options.precision)
         data = Features.of(train, options.views_used, options.stream)
         stage1 = train.head
@@ -182,6 +185,7 @@ class Material:
             fraction=self.options.val_fraction or FRACTION,
             per_class=self.options.val_per_class,
             stream=self.options.stream,
+            own=is_same(self.train, self.held),
             folds=int(np.clip(round(FOLD_SAMPLES / len(self.data)), 1, self.search.folds)),
             progress=self.progress,
         )

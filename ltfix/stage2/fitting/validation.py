@@ -19,6 +19,7 @@ from ltfix.stage2.loop.samplers import class_members
 
 FRACTION = 0.2
 BY = "mean class accuracy"
+OWN = "which is what is fitted on: its level is inflated, and what fits it closest leads"
 BLOCK_VALUES = 1 << 22  # of logits at once: 16 MB
 
 
@@ -126,6 +127,7 @@ def validation_samples(
     per_class: int | None = None,
     folds: int = 1,
     stream: str = "auto",
+    own: bool = False,
     progress: Progress,
 ) -> list[Validation]:
     """A validation cache, else ``folds`` class-wise cuts of the training samples.
@@ -134,6 +136,7 @@ def validation_samples(
         seen: a backbone trained on the samples that are cut, so that only the order of scores counts (None:
             maybe).
         stream: how a validation cache is read, as :meth:`Features.of` has it.
+        own: whether that cache is the training samples.
 
     Raises:
         InputError: nothing can be cut. UsageError: both a cache and a cut are asked for.
@@ -142,7 +145,8 @@ def validation_samples(
         if per_class is not None:
             raise Unused("a validation cache is given, so nothing is cut", where="val_per_class")
         views = "first" if data.views_used == "first" else "random"
-        return [Validation(data, Features.of(held, views, stream), f"validation cache {held.path.name}")]
+        where = f"validation cache {held.path.name}{f', {OWN}' if own else ''}"
+        return [Validation(data, Features.of(held, views, stream), where)]
     parts = [cut(data, seed, fraction, per_class, fold) for fold in range(folds)]
     if not len(parts[0][1]):
         hint = "give val, or the values themselves"

@@ -32,6 +32,7 @@ from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.methods.method import find_start
 from ltfix.stage2.methods.parts import Part
 from ltfix.stage2.methods.values import Values
+from ltfix.stage2.tuning.candidates import COARSE_RATES, DIRECTION_RATES, RATES, SCALES
 from ltfix.tensorfile import load_tensors
 
 FORMAT = "ltfix-compare-run/1"
@@ -39,9 +40,8 @@ LEVELS, LEVELS_FORMAT = "budget.json", "ltfix-compare-budget/1"
 _ROWS = 4096
 _ANEW = "overwrite=True makes it anew, and keeps the rows that are whole"
 _NO_MATTER = ("device", "no_cache", "average", "budget")  # options that change no head that is kept
-# a head is the same beside others
-_SCORING = {"caches", "options", "test", "shots", "kept", "seed", "chosen"}
-_CHOOSING = {"val", "choices_by_seed", "searched", "tune", "val_fraction", "val_per_class"}
+_SCORING = {"caches", "options", "test", "shots", "kept", "seed", "chosen"}  # that change no head
+_CHOOSING = {"val", "choices_by_seed", "searched", "tried", "tune", "val_fraction", "val_per_class"}
 _APART = {  # what heads are called that differ in a setting
     "train": "of other features",
     "version": "of another version of ltfix",
@@ -50,8 +50,10 @@ _APART = {  # what heads are called that differ in a setting
     "given": "for which other values were given",
     "val": "chosen on other samples",
     "searched": "tuned on {}",  # what their budget left
+    "tried": "tuned by a search that tries other rates or scales",
     "choices_by_seed": "chosen with another seed",
 }
+TRIED = [RATES, DIRECTION_RATES, COARSE_RATES, SCALES]  # beside a method's grid what ``chosen`` counts among
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Level = tuple[Annotated[int, msgspec.Meta(ge=1)], _Fraction, _Fraction]
 """Of a search: cuts, share of the samples, share of the settings."""
@@ -198,6 +200,7 @@ def shared_settings(material: Material, keep: bool, **more: Any) -> dict[str, An
         | {"init": options.init and find_start(options.init).identity},
         "choices_by_seed": material.seed,
         "version": __version__,
+        **({"tried": TRIED} if options.tune else {}),
         **({} if options.budget else {"searched": None}) | more,  # of a budget it is known later
     }
 
@@ -273,11 +276,8 @@ def _ours(path: Path, form: str) -> dict[str, Any] | None:
 
 
 def digest(cache: FeatureCache) -> str:
-    """SHA-256 of what a cache holds: features, labels, class names, stage-1 classifier with its recipe, by
-    which presets go; not of its path.
-
-    A cache folder's manifest has the hashes of its shards; of a single file all features are read.
-    """
+    """SHA-256 of what a cache holds, not of its path: features (of a folder as its manifest hashes them, of a
+    file all are read), labels, class names, stage-1 classifier with its recipe, by which presets go."""
     parts: dict[str, Any] = {"classes": cache.classes, "k": cache.n_classes}
     if cache.manifest is not None and cache.manifest.shards:
         parts["shards"] = [shard.sha256 for shard in cache.manifest.shards]
