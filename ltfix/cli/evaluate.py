@@ -264,7 +264,8 @@ def with_start(
     if several:
         return [train, *opened] if train and train.dim == cache.dim else opened
     if train is None or not any(_is_of(head, train) for head in heads):
-        place = next(filter(None, (cache_of(head, work) for head in heads)), None)
+        each = {(str(head.meta.get("cache")), head.path and head.path.parent): head for head in heads}
+        place = next(filter(None, (cache_of(head, work) for head in each.values())), None)
         train = None if place is None else _unnamed(place, names)
     return [train.head or train.kept_probe() or train, *opened] if train else opened
 
