@@ -25,11 +25,11 @@ def kept(blocks: Blocks, values: int) -> Blocks:
     return lambda: found
 
 
-def every_class_alike(labels: np.ndarray) -> np.ndarray:
-    """[N] what each sample counts, so that every class that occurs counts the same; they sum to 1."""
-    share = np.bincount(labels).astype(np.float64)
-    weights: np.ndarray = 1 / (share[labels] * np.count_nonzero(share))
-    return weights
+def class_weights(labels: np.ndarray) -> np.ndarray:
+    """[N] what each sample counts, so that every class that occurs counts the same and all sum to 1."""
+    counts = np.bincount(labels)
+    share: np.ndarray = 1.0 / (counts[labels] * np.count_nonzero(counts))
+    return share
 
 
 def find_sharpness(blocks: Blocks, labels: np.ndarray, weights: np.ndarray, of: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ltfix.errors import InputError, UsageError, nearest
 from ltfix.evaluation.given import NamedHead, check_fit
-from ltfix.evaluation.likelihood import Blocks, every_class_alike, find_sharpness, kept
+from ltfix.evaluation.likelihood import Blocks, class_weights, find_sharpness, kept
 from ltfix.evaluation.reports.calibration import calibrate as measure
 from ltfix.evaluation.reports.calibration import expected_calibration_error
 from ltfix.evaluation.scores import LogitBlocks, logit_blocks
@@ -104,7 +104,7 @@ def on_samples(
             raise InputError("its training counts are unknown, so no class has a shot", where=head.name)
         shots = group(head.counts, many, few).of
     of = _told_groups(shots, labels)
-    blocks, weights = kept(blocks, head.n_classes * len(labels)), every_class_alike(labels)
+    blocks, weights = kept(blocks, head.n_classes * len(labels)), class_weights(labels)
     sharpness = find_sharpness(blocks, labels, weights, of)
     temperature = (1 / sharpness[of]).astype(np.float32)
     if by == BY_SHOT and head.counts is not None:

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import recall_score
 
+from ltfix.evaluation.likelihood import class_weights
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning.candidates import Candidate
-from ltfix.stage2.tuning.rule import BEST, GAIN, NO_GAIN, Trial, choose, class_weights, lead
+from ltfix.stage2.tuning.rule import BEST, GAIN, NO_GAIN, Trial, choose, lead
 
 
 @given(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ltfix
+from ltfix.evaluation.likelihood import class_weights
 from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.runs import Fitter
@@ -17,7 +18,7 @@ from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning import search
 from ltfix.stage2.tuning.candidates import RATES, Candidate, candidates
-from ltfix.stage2.tuning.rule import BEST, GAIN, NO_GAIN, UNSTEADY, Trial, choose, class_weights
+from ltfix.stage2.tuning.rule import BEST, GAIN, NO_GAIN, UNSTEADY, Trial, choose
 
 N = 400
 LABELS = np.repeat(np.arange(2), N // 2)

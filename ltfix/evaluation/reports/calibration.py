@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ltfix.evaluation.likelihood import every_class_alike, find_sharpness, kept
+from ltfix.evaluation.likelihood import class_weights, find_sharpness, kept
 from ltfix.evaluation.report import HEAD_COLUMNS, Report, shot_columns
 from ltfix.evaluation.scores import LogitBlocks
 from ltfix.evaluation.shots import SHOTS
@@ -39,7 +39,7 @@ def measure(head: Head, test: TestSet) -> dict[str, Any]:
             return None
         return expected_calibration_error(found.confidence[mine], found.correct[mine])
 
-    weights, all_one = every_class_alike(test.labels), np.zeros(head.n_classes, np.int64)
+    weights, all_one = class_weights(test.labels), np.zeros(head.n_classes, np.int64)
     sharpness = float(find_sharpness(blocks, test.labels, weights, all_one)[0])
     there = calibrate(((part, z * np.float32(sharpness)) for part, z in blocks()), test.labels)
     return {

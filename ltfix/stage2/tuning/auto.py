@@ -11,6 +11,7 @@ import numpy as np
 
 from ltfix.errors import InputError, LtfixError, UsageError
 from ltfix.evaluation.baseline import pack_correct, unpack_correct
+from ltfix.evaluation.likelihood import class_weights
 from ltfix.heads.head import PROBE, STAGE1, Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.starts import told_of
@@ -23,7 +24,6 @@ from ltfix.stage2.tuning.budget import limit
 from ltfix.stage2.tuning.means import averaged, mean_directions
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.parallel import SharedProgress, run_each, threads_for
-from ltfix.stage2.tuning.rule import class_weights
 from ltfix.stage2.tuning.store import NOWHERE, Finished, Store, settings_of, shared_settings
 from ltfix.stage2.tuning.verdict import AVERAGED, UNCHANGED, Contender, decide
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ltfix.evaluation.likelihood import class_weights
 from ltfix.features.foreign import ask_from_1
 from ltfix.heads.head import INIT, STAGE1, Head
 from ltfix.stage2.fitting.context import Material
@@ -21,7 +22,6 @@ from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning import rule as rules
 from ltfix.stage2.tuning import search
 from ltfix.stage2.tuning.candidates import Candidate, candidates, nearest_first, searches, unsearched
-from ltfix.stage2.tuning.rule import class_weights
 
 KEPT = ("head", "loss", "posthoc")
 """The parts that a head file names."""

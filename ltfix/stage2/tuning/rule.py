@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ltfix.evaluation.likelihood import class_weights
 from ltfix.stage2.tuning.candidates import Candidate
 
 TOLERANCE = 0.5
@@ -49,20 +50,13 @@ class Trial:
     begun: bool = True
 
 
-def class_weights(labels: np.ndarray) -> np.ndarray:
-    """[N] what each sample counts, so that every class that occurs counts the same and all sum to 1."""
-    counts = np.bincount(labels)
-    share: np.ndarray = 1.0 / (counts[labels] * np.count_nonzero(counts))
-    return share
-
-
 def lead(ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     """How far one head leads another in mean class accuracy on the same samples, and the standard error.
 
     Σ w_i d_i and √Σ (w_i d_i)² with d_i ∈ {−1, 0, 1}: samples on which both agree say nothing.
 
     Args:
-        ours, theirs: [N] bool, whether each head is right. weights: of :func:`class_weights`.
+        ours, theirs: [N] bool, whether each head is right. weights: of ``class_weights``.
     """
     signed = weights * (ours.astype(np.float64) - theirs)
     return float(signed.sum()), float(np.sqrt(np.square(signed).sum()))
@@ -74,7 +68,7 @@ def near_best(
     """Those that the best leads by no more than so many standard errors, or by so little.
 
     Args:
-        right: of each, [N] whether it is right. weights: of :func:`class_weights`.
+        right: of each, [N] whether it is right. weights: of ``class_weights``.
     """
     best = max(right.values(), key=lambda found: float(weights @ found), default=None)
     if best is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ltfix.evaluation.likelihood import class_weights
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.fitting.validation import BY, Validation
@@ -23,7 +24,6 @@ from ltfix.stage2.tuning.rule import (
     UNSTEADY,
     Trial,
     choose,
-    class_weights,
     lead,
     near_best,
 )

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from ltfix.evaluation.likelihood import class_weights
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
-from ltfix.stage2.tuning.rule import EVIDENCE, class_weights, lead
+from ltfix.stage2.tuning.rule import EVIDENCE, lead
 
 UNCHANGED = "unchanged"
 AVERAGED = "auto"
