@@ -39,8 +39,9 @@ def load_body(head: Head, cache: FeatureCache | None, request: BodyRequest) -> B
         cache: as :func:`own_cache` gives it.
 
     Raises:
-        UsageError: neither the cache nor the request says which; a recorded file or run is not to be found.
-        InputError: D differs, or the weights are not those of the cache or the head.
+        UsageError: neither the cache nor the request says which.
+        InputError: a recorded file or run is not to be found, D differs, or the weights are not those of the
+            cache or the head.
     """
     where = head.path or head.name
     made = made_by(head)  # all but the body's name, which a stage-1 head alone has
@@ -121,7 +122,7 @@ def _named(record: RecordedBody, cache: FeatureCache | None, request: BodyReques
 
 
 def _find(option: str, path: str, cache: Path | None, request: BodyRequest) -> Path:
-    """What the cache recorded by name: where it is said, here, in or by the project (else UsageError)."""
+    """What the cache recorded by name: where it is said, here, in or by the project (else InputError)."""
     folders = [Path(), *([] if cache is None else cache.resolve().parents[:3])]
     said = [Path(str(one).removeprefix(LOCAL)) for one in request.said]
     name = Path(path).name
@@ -129,4 +130,4 @@ def _find(option: str, path: str, cache: Path | None, request: BodyRequest) -> P
         if place.exists():
             return place
     told = f"the features are of {path}, which is not here"
-    raise UsageError(told, where=cache, hint=f"say where it is: {option}DIR/{name}")
+    raise InputError(told, where=cache, hint=f"say where it is: {option}DIR/{name}")

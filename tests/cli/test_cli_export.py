@@ -12,7 +12,7 @@ from caches import make_head
 import ltfix
 from ltfix.cli import config, run
 from ltfix.cli.caches import named_head
-from ltfix.errors import UsageError
+from ltfix.errors import InputError, UsageError
 from ltfix.exporting.body import RecordedBody, _named
 from ltfix.exporting.request import ExportRequest
 
@@ -74,13 +74,13 @@ def test_the_weights_of_the_configuration_file_are_used(tmp_path: Path, monkeypa
 
     monkeypatch.setattr("ltfix.exporting.export.export", write)
     assert run(["export", "head.safetensors"]) == 2
-    with pytest.raises(UsageError, match=r"of w\.safetensors, which .*: checkpoint=DIR/w\.saf"):  # moved
+    with pytest.raises(InputError, match=r"of w\.safetensors, which .*: checkpoint=DIR/w\.saf"):  # moved
         _named(RecordedBody(name="resnet18", weights="w.safetensors"), None, asked[0])
     Path("there").mkdir()
     Path("there/w.safetensors").touch()
     named = _named(RecordedBody(name="resnet18", weights="w.safetensors"), None, asked[0])
     assert named["checkpoint"] == Path("there/w.safetensors")
-    with pytest.raises(UsageError, match=r"other\.safetensors, which is not here: say where it is: check"):
+    with pytest.raises(InputError, match=r"other\.safetensors, which is not here: say where it is: check"):
         _named(RecordedBody(name="resnet18", weights="other.safetensors"), None, asked[0])
 
 

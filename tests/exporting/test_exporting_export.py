@@ -235,7 +235,7 @@ def test_an_export_is_a_body_too(project, tmp_path: Path, monkeypatch):
     Path("elsewhere").mkdir()
     Path("first").rename("elsewhere/first")
     told = r"first, which is not here \(features/train\): say where it is: backbone=local-dir:DIR/first"
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(InputError, match=told):
         ltfix.export(head, "third", cache=cache)
     ltfix.export(head, "third", cache=cache, backbone="local-dir:elsewhere/first")
     assert ltfix.open_export("third").classes == cache.classes
@@ -250,7 +250,7 @@ def test_what_is_recorded_by_name_is_found_where_it_is_said_to_be_or_beside_the_
     cache.mkdir(parents=True)
     said = BodyRequest(said=["local-dir:models/prod"])
     assert _find("backbone=local-dir:", "prod", None, said) == Path("models/prod")
-    with pytest.raises(UsageError, match=r"prod, which is not here .*: backbone=local-dir:DIR/prod"):
+    with pytest.raises(InputError, match=r"prod, which is not here .*: backbone=local-dir:DIR/prod"):
         _find("backbone=local-dir:", "prod", cache, BodyRequest())
     Path("models/prod").rename("prod")
     monkeypatch.chdir("project")
