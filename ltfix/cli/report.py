@@ -123,8 +123,9 @@ def _left_out(evaluation: Evaluation, given: Sequence[Path]) -> list[str]:
     from ltfix.evaluation.given import heads_in, open_given
     from ltfix.heads.head import Head
 
-    rows = {row.path for row in evaluation.rows}
-    paths = [path for folder in given for path in heads_in(folder) if str(path) not in rows]
+    rows = {Path(row.path).resolve() for row in evaluation.rows if row.path}
+    paths = [Path(str(path)) for folder in given for path in heads_in(folder)]
+    paths = [path for path in paths if path.resolve() not in rows]
     return [str(path) for path in paths if isinstance(open_given(path), Head)]
 
 

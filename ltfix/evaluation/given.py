@@ -94,6 +94,29 @@ def open_together(
     return opened, open_cache(open_cache(cache), known)
 
 
+def each_once(given: Sequence[Head | FeatureCache]) -> tuple[list[Head | FeatureCache], tuple[str, ...]]:
+    """Each of what was opened once, however its path was spelled, and a line where one is left out.
+
+    A link is another name of its own; a head that was changed in memory is another head.
+    """
+    kept, left = list[Head | FeatureCache](), list[str]()
+    for item in given:
+        if any(_is_again(item, before) for before in kept):
+            left.append(item.name if isinstance(item, Head) and item.path is None else str(item.path))
+        else:
+            kept.append(item)
+    return kept, (f"Named more than once, taken once: {', '.join(dict.fromkeys(left))}.",) if left else ()
+
+
+def _is_again(one: Head | FeatureCache, other: Head | FeatureCache) -> bool:
+    if one is other or one.path is None or other.path is None:
+        return one is other
+    ours, theirs = (path.parent.resolve() / path.name for path in (one.path, other.path))
+    if isinstance(one, Head) and isinstance(other, Head):
+        return ours == theirs and one.label == other.label and one.pack(ours) == other.pack(theirs)
+    return ours == theirs and type(one) is type(other) and ours.exists()  # arrays in memory have no place
+
+
 def collect(
     heads: HeadOrPath | Sequence[HeadOrPath] | None, cache: FeatureCache
 ) -> tuple[list[NamedHead], np.ndarray]:

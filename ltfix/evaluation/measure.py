@@ -21,6 +21,7 @@ from ltfix.evaluation.given import (
     check_fit,
     class_names,
     collect,
+    each_once,
     open_given,
     open_together,
 )
@@ -104,7 +105,8 @@ class Evaluation:
         rows: the heads, stage 1 first.
         test: the cache, its shots, and what was predicted so far.
         no_start: why no row is where the fits began; empty where one is.
-        otherwise: notes of heads that were fitted on features made otherwise, or on others than the rest.
+        otherwise: notes of what was named twice, and of heads that were fitted on features made otherwise,
+            or on others than the rest.
         other_counts: a note of heads that were fitted on other counts than those that decide the shots.
     """
 
@@ -127,6 +129,7 @@ class Evaluation:
         """Open and check what :func:`evaluate` takes; ``more``: further fields of the :class:`TestSet`."""
         check_tta(more.get("tta", "mean"))
         given, opened = open_together(heads, cache)
+        given, twice = each_once(given)
         rows, counts = collect(given, opened)
         names = class_names(rows, opened)
         test = TestSet(opened, group(counts, many, few), names, **more)
@@ -139,7 +142,7 @@ class Evaluation:
         ]
         began = any(row.is_start or row.name in (STAGE1, PROBE) for row in rows)
         no_start = "" if began else _no_start(given)
-        otherwise = tuple(dict.fromkeys(itertools.chain(*told, _other_features(rows, given))))
+        otherwise = tuple(dict.fromkeys(itertools.chain(twice, *told, _other_features(rows, given))))
         return cls(rows, test, no_start, otherwise, _other_counts(rows, counts, given))
 
     def report(self, name: str, *, against: HeadOrPath | None = None, bars: Bars | None = None) -> Report:

@@ -253,3 +253,23 @@ def test_a_head_has_no_name_to_be_set():
 def test_names_that_files_share_are_behind_the_folder_that_is_named():
     files = [("ci", "ci.safetensors"), ("ci", "other/ci.safetensors"), ("one", "heads/one.safetensors")]
     assert told_apart(files) == ["ci", "other/ci", "one"]
+
+
+def test_what_is_named_again_is_taken_once_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("heads").mkdir()
+    cache, head = noisy(counts=COUNTS)
+    head.save("heads/ci.safetensors")
+    write_cache(tmp_path / "train.npz", noisy(n=900, seed=1)[0], head)
+    ci, other = load_head("heads/ci.safetensors"), head.named("mine")
+    again = ["heads/../heads/ci.safetensors", "heads", ci, "train.npz", other]
+    report = ltfix.evaluate([ci, "train.npz", other, *again], cache, fail_under="all=0")
+    assert [row["name"] for row in report.heads] == ["stage-1", "ci", "mine"]
+    assert [gate["head"] for gate in report.gates] == ["ci", "mine"]
+    dropped = "heads/../heads/ci.safetensors, heads/ci.safetensors, train.npz, mine"
+    assert report.notes[0] == f"Named more than once, taken once: {dropped}."
+    changed = dataclasses.replace(ci, bias=ci.bias + 1)
+    Path("heads/best.safetensors").symlink_to("ci.safetensors")  # a name of its own
+    several = [ci, ci.named("as it was"), changed, "heads/best.safetensors"]
+    report = ltfix.evaluate(several, cache)
+    assert len(report.heads) == 4 and not [note for note in report.notes if "once" in note]
