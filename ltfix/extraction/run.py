@@ -111,7 +111,7 @@ def refuse_taken(jobs: list[SplitJob]) -> None:
     for job in jobs:
         if job.state == "taken":
             told, keeps = difference(job.folder, job.plan)
-            joins = ", and `ltfix.import_features([...])` joins both, where no picture is in both"
+            joins = ", and `ltfix.import_features([...])` joins both"
             joins = joins if "source.root" in told else ""
             what = f"a feature cache of another extraction is there; {told}"
             others = "source.root" in told or "pictures differ" in told

@@ -19,6 +19,7 @@ from ltfix.features.manifest import Manifest
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.images.source import read_classes
+from ltfix.importing.overlap import Share, leave_out
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import write
 from ltfix.numerals import counted, whole_number
@@ -28,7 +29,6 @@ _MAY_DIFFER = {"timm", "torch", "weights", "run", "pillow", manifests.DEPTHS}
 """Of what manifests say of backbone and preprocessing: versions, names of what has a hash, and remarks."""
 _NAMED = ("folder", "tar", "zip", manifests.JOINED)
 """Sources whose classes are called as they are; elsewhere 0 to K - 1 may stand for names that nobody gave."""
-_BLOCK = 1024
 
 
 def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Progress) -> FeatureCache:
@@ -36,7 +36,7 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
 
     Raises:
         UsageError: options that caches have no use for, or ``out`` is one of them.
-        InputError: they are not of one backbone, number classes otherwise, or share a picture.
+        InputError: they are not of one backbone, number classes otherwise, or label a picture differently.
     """
     for name in ("features", "labels", "head_from"):
         if getattr(request, name) is not None:
@@ -50,28 +50,37 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
         raise Unused("the samples have no labels", where="classes")
     classes = () if caches[0].unlabelled else _classes(caches, request)
     numbers = [np.arange(1) if one.unlabelled else _numbers(one, classes, progress) for one in caches]
-    labels = np.concatenate([own[cache.labels] for own, cache in zip(numbers, caches, strict=True)])
-    samples = [cache.samples or [f"{cache.path.name}:{row}" for row in range(cache.n)] for cache in caches]
-    for pair in itertools.combinations(zip(caches, samples, strict=True), 2):
-        _refuse_twice(*pair, progress)
+    shares = [_share(cache, own) for cache, own in zip(caches, numbers, strict=True)]
+    leave_out(shares, classes, progress)
     plan = CachePlan(
-        samples=list(itertools.chain(*samples)),
-        labels=labels,
+        samples=_kept(shares, [one.samples for one in shares]),
+        labels=np.concatenate([one.labels[one.kept] for one in shares]),
         classes=classes,
         dim=caches[0].dim,
         views=caches[0].views,
         dtype=request.dtype or max(shard.dtype.name for cache in caches for shard in cache.shards),
         backbone={} if made is None else made.backbone,
         preprocess={} if made is None else _with_depths(made, caches),
-        source=_source(caches),
+        source=_source(shares),
         decides={},
         run={},
         shard_rows=request.shard_rows,
-        kept=_columns(caches),
-        skipped=[name for cache in caches if cache.manifest is not None for name in cache.manifest.skipped],
+        kept=_columns(shares),
+        skipped=[*dict.fromkeys(name for c in caches if c.manifest for name in c.manifest.skipped)],
     )
-    head, shards = _head(caches, numbers, plan, progress), [shard for c in caches for shard in c.shards]
-    return write(out, plan, shards, head, out, overwrite=request.overwrite, progress=progress)
+    head, parts = _head(caches, numbers, plan, progress), [part for one in shares for part in one.shards()]
+    return write(out, plan, parts, head, out, overwrite=request.overwrite, progress=progress)
+
+
+def _share(cache: FeatureCache, numbers: np.ndarray) -> Share:
+    names = cache.samples or [f"{cache.path.name}:{row}" for row in range(cache.n)]
+    return Share(cache, names, numbers[cache.labels], np.ones(cache.n, bool))
+
+
+def _kept(shares: Iterable[Share], lines: Iterable[Sequence[str]]) -> list[str]:
+    """Of every cache's lines those of the rows that are kept, one after the other."""
+    kept = (itertools.compress(own, one.kept) for one, own in zip(shares, lines, strict=True))
+    return list(itertools.chain(*kept))
 
 
 def _origin(caches: Sequence[FeatureCache], progress: Progress) -> Manifest | None:
@@ -154,31 +163,13 @@ def _demand_places(cache: FeatureCache, classes: tuple[str, ...]) -> None:
     raise InputError(what, where=cache.path, hint=f"{made} it with classes=FILE, which names them")
 
 
-def _refuse_twice(
-    one: tuple[FeatureCache, Sequence[str]], other: tuple[FeatureCache, Sequence[str]], progress: Progress
-) -> None:
-    """Refuse a picture that is in both (InputError); of other pictures with the same names it is said."""
-    (a, names), (b, theirs) = one, other
-    place = {name: row for row, name in enumerate(names)}
-    both = np.array([(place[name], row) for row, name in enumerate(theirs) if name in place], np.int64)
-    for start in range(0, len(both), _BLOCK):
-        rows = both[start : start + _BLOCK]
-        x, y = (cache.rows(own).astype(np.float32) for cache, own in zip((a, b), rows.T, strict=True))
-        same = np.abs(x - y).sum((1, 2)) <= 0.01 * np.abs(x).sum((1, 2))
-        if same.any():
-            what = f"{theirs[rows[same.argmax(), 1]]} is in {a.path} and in {b.path}"
-            raise InputError(what, hint="join what the first has not")
-    if len(both):
-        first = theirs[both[0, 1]]
-        progress.note(f"names in both {a.path} and {b.path}, of different pictures: {len(both)} ({first}, …)")
-
-
-def _source(caches: Sequence[FeatureCache]) -> dict[str, Any]:
-    """What was joined: name, samples and fingerprint of each, of a bare file its hash."""
-    joined = [
-        {"name": c.path.name, "n": c.n, "fingerprint": c.fingerprint or files.sha256_file(c.path)}
-        for c in caches
-    ]
+def _source(shares: Sequence[Share]) -> dict[str, Any]:
+    """What was joined: name, samples taken and fingerprint of each, of a bare file its hash."""
+    joined, caches = list[dict[str, Any]](), [one.cache for one in shares]
+    for c, n in zip(caches, (int(one.kept.sum()) for one in shares), strict=True):
+        fingerprint = c.fingerprint or files.sha256_file(c.path)
+        left_out = {"left_out": c.n - n} if n < c.n else {}
+        joined.append({"name": c.path.name, "n": n, "fingerprint": fingerprint} | left_out)
     splits = [cache.manifest.source.get("split") for cache in caches if cache.manifest is not None]
     return {
         "kind": manifests.JOINED,
@@ -196,11 +187,11 @@ def _with_depths(made: Manifest, caches: Sequence[FeatureCache]) -> dict[str, An
     return made.preprocess | ({manifests.DEPTHS: depths} if depths else {})
 
 
-def _columns(caches: Sequence[FeatureCache]) -> list[str] | None:
+def _columns(shares: Sequence[Share]) -> list[str] | None:
     """The further columns of every sample, where a cache has any; empty objects of the others."""
-    kept = [cache.columns for cache in caches]
-    lines = [["{}"] * cache.n if own is None else own for cache, own in zip(caches, kept, strict=True)]
-    return None if all(own is None for own in kept) else list(itertools.chain(*lines))
+    columns = [one.cache.columns for one in shares]
+    lines = [["{}"] * one.cache.n if own is None else own for one, own in zip(shares, columns, strict=True)]
+    return None if all(own is None for own in columns) else _kept(shares, lines)
 
 
 def _head(

@@ -150,17 +150,89 @@ def test_what_does_not_belong_together(tmp_path: Path, changes: dict, error: typ
     assert not (tmp_path / "all").exists()
 
 
-def test_a_picture_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def overlapping(folder: Path, rows: list[int], fresh: int = 3, **changes: Any) -> Path:
+    """A cache of these pictures of :func:`write_cache`, rounded otherwise, and of fresh ones behind them."""
+    train = make_plan()
+    names = [*(train.samples[row] for row in rows), *(f"{folder.name}/{i}.png" for i in range(fresh))]
+    labels = np.array([*(train.labels[rows] if rows else ()), *(0,) * fresh])
+    plan = make_plan(len(names), **{"samples": names, "labels": labels, "shard_rows": 3} | changes)
+    features = np.concatenate([1.001 * make_features(train)[rows], np.full((fresh, 2, 4), 5 + len(rows))])
+    writer = CacheWriter(folder, plan)
+    for shard in writer.pending():
+        writer.write_shard(shard, features[shard.start : shard.stop].astype(np.float32))
+    return writer.publish(None).path
+
+
+def test_a_picture_of_two_caches_is_taken_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    train = write_cache(tmp_path / "train", make_head(counts=np.array([9, 8, 8])))
+    new = overlapping(tmp_path / "new", [3, 24, 0, 7], kept=[f'{{"at": {i}}}' for i in range(7)])
+    more = overlapping(tmp_path / "more", [8, 7], fresh=1)
+    said = notes_of(capsys, *map(str, [train.path, new, more]), "--out", str(tmp_path / "all"))
+    assert f"4 pictures of {new} are in {train.path} too and are taken once: class-0/003.png, …" in said
+    assert f"2 pictures of {more} are in {train.path} too" in said
+    assert f"in {new} too" not in said  # those of the first are told by then
+    both = ltfix.open_cache(tmp_path / "all")
+    assert both.samples == (*train.samples, "new/0.png", "new/1.png", "new/2.png", "more/0.png")
+    np.testing.assert_array_equal(both.features[:25], train.features)
+    assert both.features[25:, 0, 0].tolist() == [9, 9, 9, 7]
+    assert both.columns == (*("{}",) * 25, *(f'{{"at": {i}}}' for i in (4, 5, 6)), "{}")
+    assert both.head.counts.tolist() == both.counts.tolist() == [13, 8, 8]
+    parts = both.manifest.source["joined"]
+    assert [(one["n"], one.get("left_out")) for one in parts] == [(25, None), (3, 4), (1, 2)]
+    assert "names in both" not in said and both.verify() == 2
+
+
+def test_what_later_caches_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """One picture, and a third cache of which nothing is left."""
     train = write_cache(tmp_path / "train")
-    again = write_cache(tmp_path / "again", n=4)
-    np.testing.assert_allclose(train.features[:1], again.features[:1])
-    with pytest.raises(InputError, match=r"class-0/000\.png is in .*train and in .*again"):
-        ltfix.import_features([train.path, again.path], tmp_path / "all")
+    one, two = overlapping(tmp_path / "one", [], fresh=2), overlapping(tmp_path / "two", [5], fresh=0)
+    argv = [str(train.path), str(one), str(two), str(one), "--out", str(tmp_path / "all")]
+    said = notes_of(capsys, *argv)
+    assert f"1 picture of {two} is in {train.path} too and is taken once: class-2/005.png\n" in said
+    assert f"2 pictures of {one} are in {one} too" in said
+    both = ltfix.open_cache(tmp_path / "all")
+    assert both.samples == (*train.samples, "one/0.png", "one/1.png")
+    assert [part["n"] for part in both.manifest.source["joined"]] == [25, 2, 0, 0]
+    unlabelled = {"source": {"unlabelled": True}, "n_classes": 1, "classes": []}
+    sources = [overlapping(tmp_path / f"u{i}", [], fresh=2, labels=[0, 0], **unlabelled) for i in range(2)]
+    assert ltfix.import_features([*sources, sources[0]], tmp_path / "u").n == 4
+
+
+def test_names_that_several_pictures_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    train = write_cache(tmp_path / "train")
     alike = later(tmp_path / "alike", n=4)
     text = (alike / "samples.txt").read_text().replace("later/0.png", "class-0/000.png")
     (alike / "samples.txt").write_text(text)  # another picture of the same name
     argv = [str(train.path), str(alike), "--out", str(tmp_path / "all")]
-    assert "names in both" in notes_of(capsys, *argv)
+    assert "of different pictures: 1 (class-0/000.png, …)" in notes_of(capsys, *argv)
+    both = ltfix.open_cache(tmp_path / "all")
+    assert (both.n, both.samples.count("class-0/000.png")) == (29, 2)
+    again = [both.path, train.path, alike]  # each of the two is found again
+    assert ltfix.import_features(again, tmp_path / "again").samples == both.samples
+
+
+def test_random_views_say_nothing_of_a_picture(tmp_path: Path):
+    drawn = {"preprocess": {"size": 32, "random_views": 1}}
+    one = write_cache(tmp_path / "one", **drawn).path
+    plan = make_plan(6, **drawn)
+    features, writer = make_features(make_plan())[:6], CacheWriter(tmp_path / "two", plan)
+    features[:, 1] += 1
+    writer.write_shard(writer.pending()[0], features)
+    assert ltfix.import_features([one, writer.publish(None).path], tmp_path / "all").n == 25
+
+
+def test_a_picture_with_two_labels(tmp_path: Path):
+    train = write_cache(tmp_path / "train").path
+    classes = ["class-2", "class-0", "class-1"]  # the numbers differ, what they stand for does not
+    fits = overlapping(tmp_path / "fits", [0, 1, 2], fresh=0, classes=classes, labels=[1, 2, 0])
+    assert ltfix.import_features([train, fits], tmp_path / "all").n == 25
+    odd = overlapping(tmp_path / "odd", [0, 1, 2], fresh=1, labels=[0, 0, 1, 2])
+    told = (
+        r"2 pictures of .*odd have another label in .*train: class-1/001\.png is 'class-0', there 'class-1'"
+    )
+    with pytest.raises(InputError, match=told):
+        ltfix.import_features([train, odd], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +290,8 @@ def test_what_was_left_out_and_how_pictures_were_scaled_is_kept(tmp_path: Path):
 
 
 def test_an_unfinished_one_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    sources = [write_cache(tmp_path / "train").path, later(tmp_path / "new")]
+    shared = overlapping(tmp_path / "shared", [4, 20])
+    sources = [write_cache(tmp_path / "train").path, later(tmp_path / "new"), shared]
     whole = ltfix.import_features(sources, tmp_path / "whole", shard_rows=5).path
     real, calls = CacheWriter.write_shard, []
 

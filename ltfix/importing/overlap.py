@@ -1,0 +1,114 @@
+"""Pictures that several feature caches have: each is taken once, from the first that has it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from ltfix.errors import InputError
+from ltfix.features.cache import FeatureCache
+from ltfix.filemap import release
+from ltfix.progress import Progress
+
+_BLOCK = 1024
+_TOLERANCE = 0.01  # relative: another device or batch size rounds the features of one picture otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What a cache gives to the joined one: of its ``samples`` and ``labels`` [n] those ``kept`` [n] bool."""
+
+    cache: FeatureCache
+    samples: Sequence[str]
+    labels: np.ndarray
+    kept: np.ndarray
+
+    def shards(self) -> list[np.ndarray | KeptRows]:
+        """The kept rows; a shard of which all are stays what it is."""
+        starts = np.cumsum([len(shard) for shard in self.cache.shards])[:-1]
+        parts = zip(self.cache.shards, np.split(self.kept, starts), strict=True)
+        return [shard if own.all() else KeptRows(shard, np.flatnonzero(own)) for shard, own in parts]
+
+
+class KeptRows:
+    """Some rows [m] of a shard [n, V, D], read when a slice of them is taken."""
+
+    def __init__(self, shard: np.ndarray, rows: np.ndarray) -> None:
+        self._shard, self._rows = shard, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: slice) -> np.ndarray:
+        found: np.ndarray = self._shard[self._rows[index]]
+        release(self._shard)
+        return found
+
+
+def leave_out(shares: Sequence[Share], classes: Sequence[str], progress: Progress) -> None:
+    """Keep of each what no earlier one has, and say how many that leaves out.
+
+    A picture is the same where its name and its features are; other pictures of one name are told, too.
+
+    Args:
+        classes: names of the numbers that labels are.
+
+    Raises:
+        InputError: a picture has another label in a later one.
+    """
+    for a, b in itertools.combinations(shares, 2):
+        pairs = _of_one_name(a, b)
+        same = pairs[_alike(a.cache, b.cache, pairs)]
+        twice = np.unique(same[:, 1])
+        _demand_labels(a, b, same, classes)
+        b.kept[twice] = False
+        if len(twice):
+            n, first = len(twice), b.samples[twice[0]]
+            told = f"{n} pictures of {b.cache.path} are in {a.cache.path} too and are taken once: {first}, …"
+            once = f"1 picture of {b.cache.path} is in {a.cache.path} too and is taken once: {first}"
+            progress.note(told if n > 1 else once)
+        others = np.setdiff1d(pairs[:, 1], twice)
+        if len(others):
+            told, first = f"names in both {a.cache.path} and {b.cache.path}", b.samples[others[0]]
+            progress.note(f"{told}, of different pictures: {len(others)} ({first}, …)")
+
+
+def _of_one_name(a: Share, b: Share) -> np.ndarray:
+    """Rows of both that are called alike, [m, 2], in the order of ``b``, of which the kept are asked."""
+    asked = set(itertools.compress(b.samples, b.kept))
+    place: dict[str, list[int]] = {}  # a joined cache may have different pictures of one name
+    for row, name in enumerate(a.samples):
+        if name in asked:
+            place.setdefault(name, []).append(row)
+    rows = itertools.compress(enumerate(b.samples), b.kept)
+    found = [(own, row) for row, name in rows for own in place.get(name, ())]
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _alike(a: FeatureCache, b: FeatureCache, pairs: np.ndarray) -> np.ndarray:
+    """Which pairs of rows have the same features, [m] bool, by the views that are not random: those are drawn
+    by the row."""
+    views, found = min(a.tested_views, b.tested_views), np.zeros(len(pairs), bool)
+    for start in range(0, len(pairs), _BLOCK):
+        rows = pairs[start : start + _BLOCK]
+        x, y = (c.rows(own)[:, :views].astype(np.float32) for c, own in zip((a, b), rows.T, strict=True))
+        found[start : start + _BLOCK] = np.abs(x - y).sum((1, 2)) <= _TOLERANCE * np.abs(x).sum((1, 2))
+        for shard in (*a.shards, *b.shards):
+            release(shard)
+    return found
+
+
+def _demand_labels(a: Share, b: Share, same: np.ndarray, classes: Sequence[str]) -> None:
+    """Refuse pictures (InputError), rows [m, 2] of both, that have another label in ``b`` than in ``a``."""
+    ours, theirs = a.labels[same[:, 0]], b.labels[same[:, 1]]
+    at_odds = np.setdiff1d(same[:, 1], same[ours == theirs, 1])
+    if not len(at_odds):
+        return
+    first, n = (same[:, 1] == at_odds[0]).argmax(), len(at_odds)
+    many = f"{n} pictures of {b.cache.path} have" if n > 1 else f"a picture of {b.cache.path} has"
+    names = f"{b.samples[at_odds[0]]} is {classes[theirs[first]]!r}, there {classes[ours[first]]!r}"
+    what = f"{many} another label in {a.cache.path}: {names}"
+    raise InputError(what, hint="correct the labels of one of them and make its features anew")
