@@ -120,14 +120,15 @@ def test_a_linear_head_goes_before_one_that_cannot_be_averaged():
 
 def test_what_is_taken_is_averaged_with_class_means_that_the_start_does_not_clearly_lead():
     field = [contender(UNCHANGED, 0, 0.8), contender("ce", 2, 0.9)]
+    ncm = "(by their directions; ncm goes by distances)"
     assert judged(field, right(0.79)).averaged  # 1.4 standard errors
     assert not judged(field, right(0.79), average=False).averaged
     assert judged(field, right(0.79)).why.endswith(
-        "; averaged with the class means, whose directions alone (not ncm) have 79.0"
+        f"; averaged with the class means, which alone score 79.0 {ncm}"
     )
     assert not judged(field, right(0.77)).averaged  # 2.4
     assert judged(field, right(0.77)).why.endswith(
-        "; not averaged with the class means, whose directions alone (not ncm) have 77.0"
+        f"; not averaged with the class means, which alone score 77.0 {ncm}"
     )
 
 
@@ -291,7 +292,8 @@ def test_an_average_that_has_less_there_is_told_with_its_reason(draw_cache, monk
     less = 100 * (selection["auto"]["alone"] - selection["score"])
     why = selection["auto"]["why"]
     assert re.search(
-        r"the class means, whose directions alone \(not ncm\) have \d+\.\d; the average has 25\.0, ", why
+        r"the class means, which alone score \d+\.\d \(by their directions; .*\); the average scores 25\.0, ",
+        why,
     )
     assert f"{less:.1f} less than without them, and is taken all the same: class means fit no noise" in why
 

@@ -145,7 +145,7 @@ def validation_samples(
         if per_class is not None:
             raise Unused("a validation cache is given, so nothing is cut", where="val_per_class")
         views = "first" if data.views_used == "first" else "random"
-        where = f"validation cache {held.path.name}{f', {OWN}' if own else ''}"
+        where = f"the validation cache {held.path.name}{f', {OWN}' if own else ''}"
         return [Validation(data, Features.of(held, views, stream), where)]
     parts = [cut(data, seed, fraction, per_class, fold) for fold in range(folds)]
     if not len(parts[0][1]):
@@ -155,7 +155,7 @@ def validation_samples(
     if short:
         progress.note(f"{short} classes have too few samples to give their share to the validation cut")
     share = f"{per_class} samples a class" if per_class is not None else f"{fraction:.0%}"
-    cuts = "class-wise cut" if folds == 1 else f"{folds} class-wise cuts"
+    cuts = "a class-wise cut" if folds == 1 else f"{folds} class-wise cuts"
     where = f"{cuts} of the training samples ({share})"
     if seen is None:
         where += "; if the backbone was trained on them, its level is inflated, only the order counts"

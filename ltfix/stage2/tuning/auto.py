@@ -32,7 +32,7 @@ SURE_VALUES = 1 << 19
 _SHOWN = 0.0005
 """A score that is less by so much is told so: a tenth of a point."""
 _LESS = (
-    "the average has {:.1f}, {:.1f} less than without them, and is taken all the same: class means fit no "
+    "the average scores {:.1f}, {:.1f} less than without them, and is taken all the same: class means fit no "
     "noise, so they err elsewhere than what was trained"
 )
 UNSCORED = dict.fromkeys(("many", "medium", "few", "worst_class"))

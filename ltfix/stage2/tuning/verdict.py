@@ -115,13 +115,11 @@ def decide(
     leaders = [c for c in field if not c.change or (fresh and c is best)]
     leads = [lead(c.correct, means, weights) for c in leaders]
     averaged = all(ahead <= EVIDENCE * error for ahead, error in leads)
-    told = f"{'' if averaged else 'not '}averaged with the class means"  # another rule than the method ncm
-    return Verdict(
-        taken,
-        averaged,
-        table,
-        f"{why}; {told}, whose directions alone (not ncm) have {100 * float(weights @ means):.1f}",
+    told = f"{'' if averaged else 'not '}averaged with the class means"
+    alone = (
+        f"which alone score {100 * float(weights @ means):.1f} (by their directions; ncm goes by distances)"
     )
+    return Verdict(taken, averaged, table, f"{why}; {told}, {alone}")
 
 
 def _why(taken: Contender, best: Contender, score: float, behind: tuple[float, float], n_near: int) -> str:
