@@ -34,6 +34,36 @@ IN_PYTHON = {  # what is there in place of an option of the command line
 _WIDER: dict[Any, Any] = {int: numbers.Integral, float: numbers.Real, Sequence: Collection}
 
 
+class UnknownName(UsageError):
+    """A value or an argument that there is none of, by its ``name``; of those ``known`` the nearest is told.
+
+    A public function that it was given to by this name offers its own arguments, too.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        name: str = "",
+        known: Iterable[str] = (),
+        near: Callable[[str, Iterable[str]], str] | None = None,
+    ) -> None:
+        self.name, self.known, self.near = name, set(known), near or offer
+        super().__init__(what, where=where, hint=self.near(name, self.known))
+
+    def within(self, function: Callable[..., Any]) -> UnknownName:
+        """The same of a public function, with its arguments and the fields of its record known."""
+        taken = _signature(function).parameters
+        known = {name for name, p in taken.items() if p.kind is not p.VAR_KEYWORD}
+        for record in (taken[name].annotation for name in ("options", "request") if name in taken):
+            known |= {
+                name for kind in typing.get_args(record) for name in getattr(kind, "__dataclass_fields__", ())
+            }
+        all_known = self.known | known
+        return UnknownName(self.what, where=self.where, name=self.name, known=all_known, near=self.near)
+
+
 def public(function: Callable[P, T]) -> Callable[P, T]:
     """The function, with a UsageError for an argument that it does not take or that is of a wrong type."""
 
@@ -42,16 +72,19 @@ def public(function: Callable[P, T]) -> Callable[P, T]:
         try:
             arguments = _signature(function).bind(*given, **named).arguments
         except TypeError as err:
-            raise UsageError(f"{function.__name__}: {err}", hint=_hint(function, str(err))) from None
+            raise _misfit(function, str(err)) from None
         for name, value in arguments.items():
             _check(name, value, _signature(function).parameters[name].annotation)
-        if named.get("progress") is not True:
-            return function(*given, **named)
-        named["progress"] = bar = listener(True)
+        bar = listener(True) if named.get("progress") is True else None
         try:
-            return function(*given, **named)
+            return function(*given, **(named if bar is None else {**named, "progress": bar}))  # type: ignore[arg-type]
+        except UnknownName as err:
+            if err.name not in named:
+                raise
+            raise err.within(function) from None
         finally:
-            bar.finish()  # whatever happened: a bar left open hides the cursor
+            if bar is not None:
+                bar.finish()  # whatever happened: a bar left open hides the cursor
 
     return called
 
@@ -64,14 +97,15 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     return found.replace(parameters=own)
 
 
-def _hint(function: Callable[..., Any], told: str) -> str | None:
-    known = _signature(function).parameters
-    unknown = re.search(r"unexpected keyword argument '(\w+)'", told)
-    if told == "too many positional arguments":
-        most = ", ".join(name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
-        return f"{function.__name__}({most}, …); {_PAIR}" if most else None
-    shown = hasattr(typing.get_type_hints(function).get("return"), "render")
-    return (offer if shown else nearest)(unknown[1], known) if unknown else None
+def _misfit(function: Callable[..., Any], told: str) -> UsageError:
+    """What is said where arguments are not those of the function, as ``inspect`` told."""
+    known, what = _signature(function).parameters, f"{function.__name__}: {told}"
+    if unknown := re.search(r"unexpected keyword argument '(\w+)'", told):
+        shown = hasattr(typing.get_type_hints(function).get("return"), "render")
+        return UnknownName(what, name=unknown[1], known=known, near=offer if shown else nearest)
+    most = ", ".join(name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
+    many = told == "too many positional arguments" and most
+    return UsageError(what, hint=f"{function.__name__}({most}, …); {_PAIR}" if many else None)
 
 
 def _check(name: str, value: Any, annotation: Any) -> None:

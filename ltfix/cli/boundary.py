@@ -156,7 +156,7 @@ def _usage(err: Any) -> UsageError:
     option, help_hint = getattr(err, "option_name", None), f"see `{where} --help`"
     if option and hasattr(err, "possibilities"):
         known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts)] if context else []
-        near = nearest(option.lstrip("-"), [k[2:] for k in known if k.startswith("--")], "--{}")
+        near = nearest(option.lstrip("-"), ["help", *(k[2:] for k in known if k.startswith("--"))], "--{}")
         name, command = option.lstrip("-").replace("-", "_"), config.current().command
         own = near if near.startswith("did you mean") else None
         hint = (unknown_name(command, name, near) if context and command else own) or help_hint

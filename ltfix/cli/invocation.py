@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import json
 import sys
@@ -18,6 +19,8 @@ from ltfix.cli.options import LIST_FORMATS
 from ltfix.cli.signature import Parameter, bind, parameters
 from ltfix.errors import EnvironmentFault, UsageError, nearest
 from ltfix.option import Option, check
+
+_COMMON = ("--config", "--debug", "--help", "--quiet", "--version")
 
 
 def _read_config(context: typer.Context, value: str | None) -> str | None:
@@ -58,6 +61,8 @@ def split(argv: Sequence[str], commands: Collection[str]) -> tuple[str | None, l
     word = next((a for a in rest if not a.startswith("-")), None)
     if word is not None and word not in commands and "--version" not in rest:
         before = ["", *rest][rest.index(word)]
+        if close := difflib.get_close_matches(before, _COMMON, 1, 0.8):
+            raise UsageError(f"no such option: {before}", where="ltfix", hint=f"did you mean {close[0]}?")
         hint = f"{before} goes after the command" if before.startswith("-") else nearest(word, commands)
         raise UsageError(f"no such command: {word}", hint=hint)
     return None, [*early, *rest]

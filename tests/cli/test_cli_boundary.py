@@ -106,6 +106,8 @@ def test_debug_shows_the_traceback_before_or_after_the_command(probe, capsys, ar
     [
         (["prob"], "no such command: prob: did you mean probe?"),
         (["--qiet", "probe"], "no such option: --qiet (ltfix): did you mean --quiet?"),
+        (["--confg", "f", "probe"], "no such option: --confg (ltfix): did you mean --config?"),
+        (["probe", "--hlep"], "no such option: --hlep (ltfix probe): did you mean --help?"),
         (
             ["probe", "--weight-dekay", "1"],
             "no such option: --weight-dekay (ltfix probe): did you mean --weight-decay?",

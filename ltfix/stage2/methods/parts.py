@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ltfix.errors import Unused, UsageError, cut
-from ltfix.public import offer
+from ltfix.public import UnknownName
 
 Setting = Mapping[str, Any]
 """The values of one setting, by name."""
@@ -118,7 +118,7 @@ def lay_over(spec: Mapping[str, Value], given: Setting, whose: str) -> dict[str,
     values = {name: value.default for name, value in spec.items()}
     for name, value in given.items():
         if name not in spec:
-            raise UsageError(f"{whose} has no value {name!r}", where=name, hint=offer(name, spec))
+            raise UnknownName(f"{whose} has no value {name!r}", where=name, name=name, known=spec)
         values[name] = spec[name].read(name, value)
     for name in given:
         if spec[name].idle(values) and values[name] != spec[name].default:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ltfix.errors import LtfixError, Unused, UsageError
 from ltfix.evaluation.shots import SHOTS
-from ltfix.public import offer
+from ltfix.public import UnknownName, offer
 from ltfix.stage2.methods.naming import TUNED, head_name
 from ltfix.stage2.methods.options import refuse_options
 from ltfix.stage2.methods.registry import Method, find_method, methods, split_row
@@ -87,11 +87,12 @@ def entries(asked: Sequence[Method | str] | None, shared: Mapping[str, Any], *, 
     if unused:
         known = {name for entry in found.values() for name in entry.values.values}
         own = "a row has its own: ce:loss=NAME, in Python `Method(…, loss=NAME)`"
-        hint = own if "loss" in unused else offer(min(unused), known)
         what = f"no method here takes {', '.join(sorted(unused))}"
+        if "loss" in unused:
+            raise UsageError(what, where="set", hint=own)
         if unused <= {name for method in methods() for name in method.values()}:
-            raise Unused(what, where="set", hint=hint, values=unused)
-        raise UsageError(what, where="set", hint=hint)
+            raise Unused(what, where="set", hint=offer(min(unused), known), values=unused)
+        raise UnknownName(what, where="set", name=min(unused), known=known)
     if not found:
         raise UsageError("no method is named", where="methods")
     return list(found.values())
