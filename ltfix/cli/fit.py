@@ -199,7 +199,7 @@ def _summarise(head: Head, accuracy: Mapping[str, Mapping[str, Any]]) -> None:
     if selection.get("chosen"):
         console.tell(f"chosen there: {', '.join(selection['chosen']).replace('_', ' ')}")
     if isinstance(selection["epoch"], int):
-        console.tell(f"best epoch on {selection['on']}: {selection['epoch']}")
+        console.tell(f"best epoch {selection['epoch']}, on {selection['on']}")
     if "calibration" in head.meta:
         if "budget" in selection and "score" in selection:
             console.tell(

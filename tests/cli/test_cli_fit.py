@@ -413,7 +413,7 @@ def test_chosen_values_are_told(project: Path, capsys):
     assert cli.run(["fit", "train.safetensors", "--method", "tau-norm", "--overwrite"]) == 0
     out = capsys.readouterr().out
     assert "chosen there: tau\n" in out
-    assert "only the order counts" in out
+    assert "only their order counts" in out
 
 
 def test_a_post_hoc_step_that_loses_to_its_start_says_so(project: Path, capsys):

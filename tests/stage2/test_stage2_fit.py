@@ -242,7 +242,7 @@ def test_validation_samples_that_are_fitted_on_are_told(draw_cache):
     cache, notes = draw_cache([30, 9, 6]), Notes()
     copy = draw_cache([30, 9, 6])
     head = ltfix.fit(cache, "tau-norm", val=copy, progress=notes)
-    assert "which is what is fitted on: its level is inflated" in notes.said[0]
+    assert "which is what is fitted on: scores are inflated" in notes.said[0]
     assert "which is what is fitted on" in head.meta["selection"]["on"]
     other = ltfix.fit(cache, "tau-norm", val=draw_cache([30, 9, 6], seed=3), progress=(quiet := Notes()))
     assert not quiet.said

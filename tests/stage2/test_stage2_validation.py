@@ -81,7 +81,7 @@ def test_a_cut_says_what_it_is(draw_cache):
     data = Features.of(draw_cache([9, 4, 1]))
     (found,) = validation_samples(data, None, seed=0, seen=True, progress=SILENT)
     assert found.where.startswith("a class-wise cut of the training samples (20%)")
-    assert "only the order counts" in found.where
+    assert "only their order counts" in found.where
     assert "seen" not in validation_samples(data, None, seed=0, seen=False, progress=SILENT)[0].where
     assert len(found.train) + len(found.held) == 14
     with pytest.raises(InputError, match="none can be held out"):

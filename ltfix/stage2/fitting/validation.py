@@ -19,7 +19,7 @@ from ltfix.stage2.loop.samplers import class_members
 
 FRACTION = 0.2
 BY = "mean class accuracy"
-OWN = "which is what is fitted on: its level is inflated, and what fits it closest leads"
+OWN = "which is what is fitted on: scores are inflated, and what fits it closest leads"
 BLOCK_VALUES = 1 << 22  # of logits at once: 16 MB
 
 
@@ -158,7 +158,7 @@ def validation_samples(
     cuts = "a class-wise cut" if folds == 1 else f"{folds} class-wise cuts"
     where = f"{cuts} of the training samples ({share})"
     if seen is None:
-        where += "; if the backbone was trained on them, its level is inflated, only the order counts"
+        where += "; if the backbone was trained on them, scores are inflated, only their order counts"
     elif seen:
-        where += ", which the backbone has seen: its level is inflated, only the order counts"
+        where += ", which the backbone has seen: scores are inflated, only their order counts"
     return [Validation(data.subset(train), data.subset(aside), where) for train, aside in parts]
