@@ -93,9 +93,10 @@ def interrupted(err: BaseException) -> int:
     """Say which signal it was, and whether the command goes on when it is given again; its exit code."""
     word, code = next(ending[1:] for ending in ENDINGS.values() if isinstance(err, ending[0]))
     here = config.current()
-    anew = here.values.get(RESUMED.get(here.command, ""))
-    resumed = (here.command in RESUMED and not anew) or here.values.get("method") == "auto"
-    say(f"ltfix: {word}{'; the same command again goes on with what is kept, if anything is' * resumed}")
+    auto = here.values.get("method") == "auto"
+    kept, anew = ("methods", "") if auto else RESUMED.get(here.command, ("", ""))
+    goes_on = f"; finished {kept} are kept, and the same command again goes on from there"
+    say(f"ltfix: {word}{goes_on if kept and not here.values.get(anew) else ''}")
     return code
 
 

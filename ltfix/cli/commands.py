@@ -35,8 +35,14 @@ COMMANDS = {
 }
 
 
-RESUMED = {"extract": "dry_run", "compare": "", "import": "overwrite", "train-backbone": "overwrite"}
-"""Commands that go on where they stopped when they are given again, and with which option they do not."""
+RESUMED = {
+    "extract": ("shards", "dry_run"),
+    "compare": ("heads", ""),
+    "import": ("shards", "overwrite"),
+    "train-backbone": ("epochs", "overwrite"),
+}
+"""Commands that go on where they stopped when they are given again: what they keep of it, and with which
+option they do not."""
 
 
 def load(name: str) -> Callable[..., Any]:

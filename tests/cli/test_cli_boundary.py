@@ -176,19 +176,20 @@ def test_exit_codes_of_library_code_pass(probe):
 
 
 @pytest.mark.parametrize(
-    ("command", "values", "goes_on"),
+    ("command", "values", "kept"),
     [
-        ("extract", {"overwrite": True}, True),
-        ("extract", {"dry_run": True}, False),
-        ("import", {"overwrite": True}, False),
-        ("train-backbone", {"overwrite": False}, True),
-        ("train-backbone", {"overwrite": True}, False),
-        ("fit", {"method": "auto", "overwrite": True}, True),
-        ("fit", {"method": "los"}, False),
+        ("extract", {"overwrite": True}, "shards"),
+        ("extract", {"dry_run": True}, None),
+        ("import", {"overwrite": True}, None),
+        ("train-backbone", {"overwrite": False}, "epochs"),
+        ("train-backbone", {"overwrite": True}, None),
+        ("fit", {"method": "auto", "overwrite": True}, "methods"),
+        ("fit", {"method": "los"}, None),
     ],
 )
-def test_an_interruption_says_what_the_same_command_does(command: str, values: dict, goes_on: bool, capsys):
+def test_an_interruption_says_what_is_kept(command: str, values: dict, kept: str | None, capsys):
     with config.started() as here:
         here.command, here.values = command, values
         assert boundary.interrupted(KeyboardInterrupt()) == 130
-    assert ("goes on with what is kept" in capsys.readouterr().err) == goes_on
+    goes_on = f"; finished {kept} are kept, and the same command again goes on from there" if kept else ""
+    assert capsys.readouterr().err == f"ltfix: interrupted{goes_on}\n"

@@ -68,7 +68,7 @@ def test_control_c(tmp_path: Path):
     assert process.returncode == 130, err
     assert (
         err.splitlines()[-1]
-        == "ltfix: interrupted; the same command again goes on with what is kept, if anything is"
+        == "ltfix: interrupted; finished shards are kept, and the same command again goes on from there"
     )
     assert "Traceback" not in err
     assert 0 < whole_shards(tmp_path / "features") < 800
