@@ -52,16 +52,15 @@ class UnknownName(UsageError):
         self.name, self.known, self.near = name, set(known), near or offer
         super().__init__(what, where=where, hint=self.near(name, self.known))
 
-    def within(self, function: Callable[..., Any]) -> UnknownName:
-        """The same of a public function, with its arguments and the fields of its record known."""
+    def within(self, function: Callable[..., Any]) -> UsageError:
+        """What a public function says of it, with its arguments and the fields of its record known."""
         taken = _signature(function).parameters
         known = {name for name, p in taken.items() if p.kind is not p.VAR_KEYWORD}
         for record in (taken[name].annotation for name in ("options", "request") if name in taken):
             known |= {
                 name for kind in typing.get_args(record) for name in getattr(kind, "__dataclass_fields__", ())
             }
-        all_known = self.known | known
-        return UnknownName(self.what, where=self.where, name=self.name, known=all_known, near=self.near)
+        return UsageError(self.what, where=self.place, hint=self.near(self.name, self.known | known))
 
 
 def public(function: Callable[P, T]) -> Callable[P, T]:
@@ -102,7 +101,8 @@ def _misfit(function: Callable[..., Any], told: str) -> UsageError:
     known, what = _signature(function).parameters, f"{function.__name__}: {told}"
     if unknown := re.search(r"unexpected keyword argument '(\w+)'", told):
         shown = hasattr(typing.get_type_hints(function).get("return"), "render")
-        return UnknownName(what, name=unknown[1], known=known, near=offer if shown else nearest)
+        err = UnknownName(what, name=unknown[1], known=known, near=offer if shown else nearest)
+        return err if isinstance(function, type) else err.within(function)  # of a record a function says it
     most = ", ".join(name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
     many = told == "too many positional arguments" and most
     return UsageError(what, hint=f"{function.__name__}({most}, …); {_PAIR}" if many else None)
