@@ -59,11 +59,10 @@ def compare(
     --seeds 10 after --seeds 5 only five more (but of --budget, which is that of all seeds together); heads
     that were fitted otherwise are not replaced without --overwrite. Nothing is chosen on the test features.
     """
-    from ltfix.evaluation.formats import demand_gates
     from ltfix.stage2.methods.compatibility import open_caches
 
     form = console.format_of(table.format, table.output)
-    demand_gates(form, there=gates.given)
+    gates.demand(form, table.many, table.few)
     console.claim_results(table.output, plot, overwrite=run.overwrite)
     asked, options, values = look_up(methods, options, set_, gates)
     caches = (

@@ -104,12 +104,11 @@ def evaluate(
     that a head was fitted on, or the linear probe that the fit began with, which a cache folder keeps.
     """
     from ltfix.evaluation.bars import Bars
-    from ltfix.evaluation.formats import demand_gates
     from ltfix.evaluation.measure import Evaluation
 
     format = console.format_of(format, output)
     gates, first = _with_baseline(gates, output, format)
-    demand_gates(format, there=gates.given)
+    gates.demand(format, many, few)
     bars = Bars.of(**vars(gates))
     if against is None and gates.baseline is None and not random_layers:
         console.refuse_unused(["seed"], "evaluate without --against, --baseline or --random-layers")

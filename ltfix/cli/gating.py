@@ -18,7 +18,7 @@ def demand(found: Result) -> None:
     Raises:
         GateMissed: with the last line.
     """
-    from ltfix.evaluation.gate import missed, told
+    from ltfix.evaluation.gate import idle_gates, missed, told
 
     for head, theirs in sorted({(g["head"], g.get("baseline_head", g["head"])) for g in found.gates}):
         if head != theirs:
@@ -27,6 +27,8 @@ def demand(found: Result) -> None:
         say(f"ltfix: {head} is held to samples that it was {seen} on: what passes there may fail on others")
     for why in sorted({g["unpaired"] for g in found.gates if g.get("unpaired")}):
         say(f"ltfix: held to a baseline without pairs of samples: {why}")
+    for line in idle_gates(found.gates):
+        say(f"ltfix: a gate cannot be missed: {line}")
     for gate in found.gates:
         if gate["passed"]:  # by how much is in no table
             console.note(f"gate held ({told(gate)})")

@@ -98,6 +98,11 @@ def _ask(command: str, values: dict[str, Any]) -> None:
 
     def ask(values: dict[str, Any]) -> None:
         look_up(**bind(function, values))
+        if "many" in values:
+            from ltfix.evaluation.gate import demand_possible
+
+            gates = {name: ",".join(values.get(name) or ()) for name in ("fail_under", "max_drop")}
+            demand_possible(values["many"], values["few"], **gates)
         if "output" in values and command != "init":
             console.format_of(values["format"], values["output"])
 

@@ -85,6 +85,15 @@ class GateOptions(Checked):
         """Whether there is any gate."""
         return self.fail_under is not None or self.baseline is not None
 
+    def demand(self, format: str, many: int, few: int) -> None:
+        """Refuse a format of gates without any, or a gate that these boundaries have no class for
+        (UsageError)."""
+        from ltfix.evaluation.formats import demand_gates
+        from ltfix.evaluation.gate import demand_possible
+
+        demand_gates(format, there=self.given)
+        demand_possible(many, few, self.fail_under, self.max_drop)
+
 
 _SHARED = options_of(TableOptions)
 WorkFolder = Annotated[Path, _SHARED["work"]]

@@ -61,7 +61,7 @@ class Bars:
                 why = self.earlier.why_unpaired(was, test.labels, test.shots.to_dict())
                 pairs_with = None if why else _differences(self.earlier, was, row, test)
                 held += self._falls(self.earlier, was, head, pairs_with, why)
-        return scored, held
+        return scored, [{**one, "idle": gate.why_idle(one, test.n_classes)} for one in held]
 
     def _falls(
         self, earlier: Baseline, was: _Row, head: _Row, intervals: Mapping[str, Any] | None, why: str
@@ -69,6 +69,8 @@ class Bars:
         """By how much a head fell behind an earlier row; of ``ece``, by how much it rose."""
         found = []
         for name, points in self.drops.items():
+            if head[name] is None:
+                raise gate.untested(name, "max_drop")
             before = earlier.value(was, name)
             bar = before + points / 100 * (1 if name in gate.LOWER_IS_BETTER else -1)
             fall = gate.outcome(head, name, bar, "max_drop")

@@ -7,14 +7,17 @@ from typing import Any
 
 from ltfix.errors import GateMissed, InputError, UsageError, nearest
 from ltfix.evaluation.metrics import SCORES
+from ltfix.evaluation.shots import demand_bounds
 from ltfix.heads.head import BEFORE
 
 GATED = (*SCORES, "ece")
 LOWER_IS_BETTER = ("ece",)
 _ROUNDING = 1e-9
+_MOVE = "leave it out, or move the boundaries that many and few set"
 
 Outcome = dict[str, Any]
-"""``head``, ``name``, ``bar`` and ``value`` as fractions, ``passed``, ``seen``; of a fall also its origin."""
+"""``head``, ``name``, ``bar`` and ``value`` as fractions, ``passed``, ``seen``; of a fall also its origin,
+of a report ``idle``: why it cannot be missed."""
 
 
 def parse_gates(text: str, where: str = "fail_under", known: Sequence[str] = GATED) -> dict[str, float]:
@@ -81,11 +84,41 @@ def outcome(head: Mapping[str, Any], name: str, bar: float, where: str = "fail_u
     """
     value = head[name]
     if value is None:
-        hint = "leave it out, or move the boundaries that many and few set"
-        raise InputError(f"no tested class is {name}, so {name} cannot be held", where=where, hint=hint)
+        raise untested(name, where)
     passed = value <= bar + _ROUNDING if name in LOWER_IS_BETTER else value >= bar - _ROUNDING
     found = {"head": head["name"], "name": name, "bar": bar, "value": value, "passed": passed}
     return {**found, "seen": head.get("seen")}
+
+
+def untested(name: str, where: str = "fail_under") -> InputError:
+    """What is said where no tested class is of a shot that ``where`` holds."""
+    return InputError(f"no tested class is {name}, so {name} cannot be held", where=where, hint=_MOVE)
+
+
+def demand_possible(many: int, few: int, fail_under: str | None = None, max_drop: str | None = None) -> None:
+    """Refuse boundaries that overlap, or a gate on a shot that no class can be of with them (UsageError)."""
+    demand_bounds(many, few)
+    for where, text in (("fail_under", fail_under), ("max_drop", max_drop)):
+        for name in parse_gates(text, where) if text else ():
+            if (name == "few" and few == 0) or (name == "medium" and few > many):
+                what = f"no class can be {name} with many = {many} and few = {few}, so {name} cannot be held"
+                raise UsageError(what, where=where, hint=_MOVE)
+
+
+def why_idle(gate: Outcome, n_classes: int) -> str | None:
+    """Why a gate cannot be missed, whatever the head says; None where it can, or a bar of nothing was set."""
+    if gate["name"] == "top5" and n_classes <= 5:
+        return f"of {n_classes} classes each is among the first five"
+    most = gate["name"] in LOWER_IS_BETTER
+    if "baseline" in gate and (gate["bar"] >= 1 if most else gate["bar"] <= _ROUNDING):
+        way = "rise" if most else "fall"
+        return f"from {100 * gate['baseline']:.1f} it cannot {way} by more than {100 * gate['max_drop']:g}"
+    return None
+
+
+def idle_gates(found: Sequence[Outcome]) -> list[str]:
+    """One line for each gate that cannot be missed."""
+    return [f"{one['head']}: {one['name']}, since {one['idle']}" for one in found if one.get("idle")]
 
 
 def missed(found: Sequence[Outcome]) -> list[str]:

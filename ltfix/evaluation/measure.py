@@ -15,6 +15,7 @@ from ltfix.evaluation import reports
 from ltfix.evaluation.bars import Bars
 from ltfix.evaluation.baseline import samples_id
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
+from ltfix.evaluation.gate import idle_gates
 from ltfix.evaluation.given import (
     HeadOrPath,
     NamedHead,
@@ -178,6 +179,7 @@ class Evaluation:
                 else []
             )
         notes += [f"Held to a baseline without pairs of samples: {why}." for why in unpaired]
+        notes += [f"Cannot be missed: {line}." for line in idle_gates(about.get("gates", ()))]
         title = _title(test)
         return Report(name, describe_cache(cache), test.shots, found, about, kind.table, title, tuple(notes))
 

@@ -47,6 +47,13 @@ class Shots:
         return {"many": self.many, "few": self.few, "n_classes": self.n_classes}
 
 
+def demand_bounds(many: int, few: int) -> None:
+    """Refuse boundaries by which a class could be Many and Few, or a negative one (UsageError)."""
+    if few > many + 1 or few < 0:
+        hint = "Many is n > many, Few is n < few: few may be at most many + 1"
+        raise UsageError(f"the shot boundaries many = {many} and few = {few} overlap", hint=hint)
+
+
 def group(counts: np.ndarray, many: int = MANY, few: int = FEW) -> Shots:
     """The classes grouped by their training samples n: Many is n > ``many``, Few is n < ``few``.
 
@@ -60,8 +67,6 @@ def group(counts: np.ndarray, many: int = MANY, few: int = FEW) -> Shots:
     Raises:
         UsageError: the boundaries overlap (a class could be Many and Few), or one is negative.
     """
-    if few > many + 1 or few < 0:
-        hint = "Many is n > many, Few is n < few: few may be at most many + 1"
-        raise UsageError(f"the shot boundaries many = {many} and few = {few} overlap", hint=hint)
+    demand_bounds(many, few)
     counts = np.asarray(counts, np.int64)
     return Shots(counts, many, few, np.where(counts > many, 0, np.where(counts < few, 2, 1)))

@@ -423,6 +423,7 @@ def test_output_goes_to_a_file_once(project: Path, capsys: pytest.CaptureFixture
         (["--fail-under", ""], 2, "not a gate: ''"),
         (["--fail-under", "few=0.2"], 2, "was 20 meant?"),
         (["--fail-under", "few=20", "--few", "2"], 3, "no tested class is few"),
+        (["--fail-under", "few=20", "--few", "0"], 2, "no class can be few with many = 100 and few = 0"),
         (["--report", "per-clas"], 2, "did you mean per-class?"),
         (["--many", "10"], 2, "the shot boundaries many = 10 and few = 20 overlap"),
         (["--tta", "max"], 2, "max"),

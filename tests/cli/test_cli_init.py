@@ -122,6 +122,16 @@ def test_a_file_is_checked_without_running_anything(tmp_path: Path, monkeypatch,
             ".html is the ending of no format (ltfix.toml, [evaluate] output): known: .csv",
         ),
         (
+            '[compare]\nfew = 0\nfail-under = ["all=3", "few=3"]',
+            "no class can be few with many = 100 and few = 0, so few cannot be held (ltfix.toml, [compare]",
+        ),
+        (
+            '[evaluate]\nfew = 101\nmax-drop = { medium = 3 }\nbaseline = "last.json"',
+            "no class can be medium with many = 100 and few = 101, so medium cannot be held (ltfix.toml, [",
+        ),
+        ("[report]\nmany = 10", "the shot boundaries many = 10 and few = 20 overlap (ltfix.toml, [report])"),
+        ("[sweep]\nmany = 10", "the shot boundaries many = 10 and few = 20 overlap (ltfix.toml, [sweep])"),
+        (
             '[predict]\noutput = "x.xml"',
             ".xml is the ending of no format (ltfix.toml, [predict] output): known: .csv, .json, .jsonl, ",
         ),

@@ -214,3 +214,23 @@ def test_files_of_one_name_are_held_each_to_its_own(tmp_path: Path, test: Featur
     assert evaluate(third, test, baseline=one, max_drop="few=0").gates[0]["baseline_head"] == "ci"
     with pytest.raises(InputError, match="the baseline has no head third/ci"):
         evaluate([good, third], test, baseline=one, max_drop="few=0")
+
+
+def test_a_gate_that_cannot_be_missed_is_told(tmp_path: Path, test: FeatureCache):
+    last = written(tmp_path / "last.json", test, head(), fail_under="ece=100")
+    held = {"baseline": last, "max_drop": "few=100,many=1,ece=100", "fail_under": "top5=3,all=0"}
+    found = evaluate(head(), test, **held)
+    why = {gate["name"]: gate["idle"] for gate in found.gates}
+    was = json.loads(last.read_text())["heads"][0]
+    assert why == {
+        "top5": "of 3 classes each is among the first five",
+        "all": None,  # a bar of nothing was asked for
+        "few": f"from {100 * was['few']:.1f} it cannot fall by more than 100",
+        "many": None,
+        "ece": f"from {100 * was['ece']:.1f} it cannot rise by more than 100",
+    }
+    assert f"Cannot be missed: samn: few, since {why['few']}." in found.notes
+    without = cache_of(test.features[:200], test.labels[:200])
+    last = written(tmp_path / "last.json", without, head())
+    with pytest.raises(InputError, match="no tested class is few, so few cannot be held"):
+        evaluate(head(), without, baseline=last, max_drop="few=1")  # nor does the baseline have it

@@ -127,6 +127,8 @@ def test_a_comparison_is_held_to_gates(pair):
     assert failed["value"] == found.rows[-1]["few"]["mean"] or failed["value"] == found.rows[0]["few"]["mean"]
     with pytest.raises(UsageError, match="no score 'ece'"):
         compare(*pair, ["ce"], seeds=1, fail_under="ece=3")
+    with pytest.raises(InputError, match="no tested class is many, so many cannot be held"):
+        compare(*pair, ["ce"], seeds=1, values={"lr": 1e30}, fail_under="many=3", many=10**6)  # before a fit
 
 
 def test_scores_on_the_training_samples_are_called_so(tmp_path: Path, draw_cache: Draw):

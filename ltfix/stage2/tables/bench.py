@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ltfix.errors import UsageError
+from ltfix.evaluation.gate import untested
 from ltfix.evaluation.given import is_same, training_counts
 from ltfix.evaluation.metrics import TITLES, Verdicts
 from ltfix.evaluation.scores import predictions, spread
-from ltfix.evaluation.shots import group
+from ltfix.evaluation.shots import SHOTS, group
 from ltfix.evaluation.table import Column
 from ltfix.features.provenance import demand_alike
 from ltfix.features.read import CacheLike
@@ -69,6 +70,13 @@ class Bench:
         if is_same(self.material.held, self.test):
             hint = "leave it out: a cut of the training samples serves"
             raise UsageError("it is the test cache, on which nothing may be chosen", where="val", hint=hint)
+
+    def demand_tested(self, held: Iterable[str]) -> None:
+        """Refuse a gate on a shot that no tested class is of, before anything is fitted (InputError)."""
+        tested = {SHOTS[shot] for shot in self.shots.of[np.unique(self.labels)]}
+        for name in held:
+            if name in SHOTS and name not in tested:
+                raise untested(name)
 
     def measure(self, head: Head) -> tuple[Scores, str, np.ndarray]:
         """Of a head the scores, its worst class by name, and which samples it got right, [N] bool.

@@ -99,6 +99,7 @@ def compare(
     shared = SharedProgress(progress)
     bench = Bench(train, test, val, options, numbers[0], many=many, few=few, progress=shared.within(None))
     bench.demand_fresh()
+    bench.demand_tested(bars)
     against = against and _row_called(against, bench, wanted)
     store = Store(None if folder is None else Path(folder), overwrite)
     fits = Fits(bench, store, shared)
