@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import collections
+import contextlib
 import errno
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,12 @@ from ltfix.errors import InputError
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.pictures import FilePictures
-from ltfix.images.places import stamped
+from ltfix.images.places import stamp_of
 from ltfix.images.remote import ABSENT
 from ltfix.images.source import OTHER_NAMES, SOURCES, SPLITS, bare_name
 
 Inode = tuple[int, int]
-Picture = tuple[str, int, int]  # its name, its size and its stamp
+InFolder = tuple[list[str], "array.array[int]"]  # names in order; of each in turn its size and its stamp
 
 # the endings that torchvision's ImageFolder reads, and two more that cameras and browsers write
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".gif")
@@ -74,7 +76,7 @@ def _hint(path: Path) -> str:
 
 def _subfolders(folder: Path) -> list[str]:
     with files.os_errors(folder), os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if os.path.isdir(entry)]  # noqa: PTH112 - a link to itself is none
+        names = [one.name for one in entries if one.is_dir(follow_symlinks=False) or os.path.isdir(one)]  # noqa: PTH112 - a link to itself is none
     return sorted(name for name in names if not name.startswith("."))
 
 
@@ -87,26 +89,28 @@ def _read(folder: Path, split: str) -> Listing:
     Raises:
         InputError: no class folder, one without pictures, a name with a line break, folders without end.
     """
-    samples, written, others = list[str](), list[str](), collections.Counter[str]()
-    looked = list[np.ndarray]()
-    for label in _subfolders(folder):
-        with files.os_errors(folder / label):
+    samples, ends, looked, others = list[str](), [0], array.array("q"), collections.Counter[str]()
+    classes = _subfolders(folder)
+    with files.os_errors(folder):
+        for label in classes:
             found = walk(os.fspath(folder), label, others)
-        if not found:
-            beside = any(one.name.lower().endswith(IMAGES) for one in folder.iterdir())
-            hint = CLASSLESS if beside else f"images end in {', '.join(IMAGES)}; else remove it"
-            raise InputError("an empty class folder", where=folder / label, hint=hint)
-        for parent in sorted(found):
-            names, *numbers = zip(*sorted(found[parent]), strict=True)
-            samples += [f"{parent}/{name}" for name in names]
-            written += [label] * len(names)
-            looked.append(np.array(numbers, np.int64))
+            if not found:
+                beside = any(one.name.lower().endswith(IMAGES) for one in folder.iterdir())
+                hint = CLASSLESS if beside else f"images end in {', '.join(IMAGES)}; else remove it"
+                raise InputError("an empty class folder", where=folder / label, hint=hint)
+            for parent in sorted(found):
+                names, status = found[parent]
+                samples += [f"{parent}/{name}" for name in names]
+                looked += status
+            ends.append(len(samples))
     if not samples:
         raise InputError("it has no class folders", where=folder, hint=CLASSLESS)
-    labels = Labels(written, lambda row: f"{folder / written[row]}", names=True)
-    pictures, (sizes, stamps) = FilePictures(folder, samples), np.concatenate(looked, axis=1)
+    codes = np.arange(len(classes)).repeat(np.diff(ends))
+    labels = Labels(classes, lambda row: f"{folder / classes[codes[row]]}", names=True, codes=codes)
+    sizes, stamps = np.frombuffer(looked, np.int64).reshape(-1, 2).T.copy()
     notes = (*_told_of_name(folder, split), *left_out(split, others))
-    return Listing(f"{folder}", samples, labels, pictures, sizes, stamps, notes, by_class=True)
+    pictures = FilePictures(folder, samples)
+    return Listing(f"{folder}", samples, labels, pictures, sizes, stamps, notes, by_class=True, once=True)
 
 
 def _told_of_name(folder: Path, split: str) -> tuple[str, ...]:
@@ -120,51 +124,76 @@ def _told_of_name(folder: Path, split: str) -> tuple[str, ...]:
     )
 
 
-def walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, list[Picture]]:
+def walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, InFolder]:
     """Name and status of every picture below a folder, links followed, by the folder that holds it,
     relative to ``base`` with ``/`` between."""
-    found, ways = dict[str, list[Picture]](), collections.Counter[Inode]()
+    found, ways = dict[str, InFolder](), collections.Counter[Inode]()
     waiting: list[tuple[str, frozenset[Inode]]] = [(label, frozenset())]
     top = f"{base}/{label}"
     while waiting:
         folder, above = waiting.pop()
-        here = _inode(f"{base}/{folder}", top)
-        if here in above:  # a link back up would never end
-            continue
-        ways[here] += 1
-        if len(above) > _DEEPEST or ways[here] > _OFTEN:
-            what = f"more than {_DEEPEST} deep" if len(above) > _DEEPEST else "again and again, by links"
-            raise InputError(f"folders lie in one another {what}", where=top)
-        pictures = list[Picture]()
-        with os.scandir(f"{base}/{folder}") as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith("."):
-                    continue
-                try:
-                    if entry.is_dir():
-                        waiting.append((f"{folder}/{name}", above | {here}))
-                        continue
-                    looked = stamped(entry.stat())
-                except OSError:  # a broken link, a link to itself
-                    looked = ABSENT, 0
-                if name.lower().endswith(IMAGES):
-                    pictures.append((name, *looked))
-                else:
-                    others[Path(name).suffix.lower() or "no ending"] += 1
-        if pictures:
+        with _entered(f"{base}/{folder}", top) as place:
+            own = os.stat(place)  # noqa: PTH116 - many
+            here = own.st_dev, own.st_ino
+            if here in above:  # a link back up would never end
+                continue
+            ways[here] += 1
+            if len(above) > _DEEPEST or ways[here] > _OFTEN:
+                what = f"more than {_DEEPEST} deep" if len(above) > _DEEPEST else "again and again, by links"
+                raise InputError(f"folders lie in one another {what}", where=top)
+            pictures, inside = _look(place, others)
+        waiting += [(f"{folder}/{name}", above | {here}) for name in inside]
+        if pictures[0]:
             found[folder] = pictures
     return found
 
 
-def _inode(folder: str, top: str) -> Inode:
+@contextlib.contextmanager
+def _entered(folder: str, top: str) -> Iterator[int | str]:
+    """A folder open, since from there the system finds a file sooner; its path where it can open none."""
+    place: int | str = folder
     try:
-        found = os.stat(folder)  # noqa: PTH116 - many
+        if os.scandir in os.supports_fd:
+            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        yield place
     except OSError as err:
         if err.errno == errno.ENAMETOOLONG:
             raise InputError("folders lie too deep in one another for the system", where=top) from err
+        err.filename = folder  # no number
         raise
-    return found.st_dev, found.st_ino
+    finally:
+        if isinstance(place, int):
+            os.close(place)
+
+
+def _look(place: int | str, others: collections.Counter[str]) -> tuple[InFolder, list[str]]:
+    """The pictures that lie in one folder, and the names of the folders in it."""
+    pictures, looked, inside = dict[str, os.DirEntry[str]](), array.array("q"), list[str]()
+    with os.scandir(place) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # a link to itself
+                is_folder = False
+            if is_folder:
+                inside.append(name)
+            elif name.endswith(IMAGES) or name.lower().endswith(IMAGES):
+                pictures[name] = entry
+            else:
+                others[Path(name).suffix.lower() or "no ending"] += 1
+    names = sorted(pictures)
+    for name in names:
+        try:
+            found = pictures[name].stat()
+            size, stamp = found.st_size, stamp_of(found.st_mtime_ns, found.st_ctime_ns)
+        except OSError:  # a broken link, a link to itself
+            size, stamp = ABSENT, 0
+        looked.append(size)
+        looked.append(stamp)
+    return (names, looked), inside
 
 
 def left_out(split: str, others: collections.Counter[str]) -> tuple[str, ...]:

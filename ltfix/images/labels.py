@@ -21,10 +21,11 @@ class Labels:
     """The labels of one split as they are written: many rows, few texts.
 
     Args:
-        written: the text of each row.
+        written: the text of each row; with ``codes`` each text once.
         where: a row to its place, for messages.
         names: all are class names, even where they look like numbers (folders, declared classes).
         classes: K names in index order, where the source declares them.
+        codes: the text of each row, where that is known.
 
     Attributes:
         codes: [N] int64, the text of each row.
@@ -38,9 +39,11 @@ class Labels:
         *,
         names: bool = False,
         classes: Sequence[str] | None = None,
+        codes: np.ndarray | None = None,
     ) -> None:
         found = dict[str, int]()
-        self.codes = np.fromiter((found.setdefault(text, len(found)) for text in written), np.int64)
+        told = np.fromiter((found.setdefault(text, len(found)) for text in written), np.int64)
+        self.codes = told if codes is None else codes
         self.texts, self.classes = list(found), classes
         self.names = names or classes is not None
         self.row_where = where

@@ -178,10 +178,9 @@ def look_at(path: str | os.PathLike[str]) -> Looked:
         found = os.stat(path)  # noqa: PTH116 - a million of them
     except (OSError, ValueError):  # a broken link, a link to itself; a NUL
         return ABSENT, 0
-    return stamped(found)
+    return found.st_size, stamp_of(found.st_mtime_ns, found.st_ctime_ns)
 
 
-def stamped(found: os.stat_result) -> Looked:
-    """What :func:`look_at` says of a file's status."""
-    # of both times: a file that takes another's place may bring its time of change along
-    return found.st_size, (found.st_mtime_ns * 1_000_003 + found.st_ctime_ns) % (1 << 63)
+def stamp_of(modified: int, changed: int) -> int:
+    """A stamp of both times of a file: one that takes another's place may bring its time of change along."""
+    return (modified * 1_000_003 + changed) & 0x7FFF_FFFF_FFFF_FFFF

@@ -90,7 +90,7 @@ def _folder(path: Path, name: str = NAME) -> Split:
     with files.os_errors(inside):
         found = walk(os.fspath(inside), ".", others)
     samples = sorted(
-        f"{folder}/{picture}".removeprefix("./") for folder in found for picture, *_ in found[folder]
+        f"{folder}/{name}".removeprefix("./") for folder, (names, _) in found.items() for name in names
     )
     for sample in samples:
         check_name(sample, inside)

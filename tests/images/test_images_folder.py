@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
@@ -13,7 +14,8 @@ from pictures import make_image, write_photos
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from ltfix.errors import InputError, UsageError
+from ltfix.errors import InputError, LtfixError, UsageError
+from ltfix.images.places import look_at
 from ltfix.images.remote import ABSENT
 from ltfix.images.source import open_source
 
@@ -209,4 +211,39 @@ def test_folders_without_end_are_one_line(tmp_path: Path):
         deepest = deepest.joinpath(*["d"] * 50)
         deepest.mkdir(parents=True)
     with pytest.raises(InputError, match=r"folders lie in one another more than 100 deep \(.*train/ant\)$"):
+        open_source(photos).split("train")
+
+
+def listed(photos: Path) -> tuple[list[str], list[int], list[int]]:
+    """Names, sizes and stamps of the training split."""
+    split = open_source(photos).split("train")
+    assert split.stamps is not None
+    return list(split.samples), split.sizes.tolist(), split.stamps.tolist()
+
+
+def test_a_file_is_looked_at_as_a_list_does(tmp_path: Path, monkeypatch):
+    photos = write_photos(tmp_path)
+    for row, seconds in enumerate(
+        (-5, 0, 9_999_999_999)
+    ):  # before 1970, and more nanoseconds than 63 bits hold
+        os.utime(photos / "train" / "ant" / f"{row:02}.png", (seconds, seconds))
+    found = listed(photos)
+    looked = [look_at(photos / "train" / name) for name in found[0]]
+    assert list(zip(*found[1:], strict=True)) == looked
+    monkeypatch.setattr(os, "supports_fd", set())  # Windows
+    assert listed(photos) == found
+
+
+@pytest.mark.skipif(os.scandir not in os.supports_fd, reason="no open folders")
+def test_a_folder_that_fails_while_it_is_read_is_named(tmp_path: Path, monkeypatch):
+    photos, scan = write_photos(tmp_path), os.scandir
+
+    def stale(place):
+        if isinstance(place, int):
+            raise OSError(errno.ESTALE, "Stale file handle", place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", stale)
+    monkeypatch.setattr(os, "supports_fd", {stale})
+    with pytest.raises(LtfixError, match=r"tale file handle \(.*train/Zebra\)"):
         open_source(photos).split("train")
