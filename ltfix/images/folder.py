@@ -47,14 +47,22 @@ def open_folder(rest: str, *, root: str | None = None, split: Sequence[str] = ()
             raise InputError("not a folder", where=path, hint=_hint(path))
         found = _subfolders(path)
     folders = split_folders(lambda name: name in found and bool(_subfolders(path / name)), split)
-    if not folders and len(found) == 1:  # one class is none to train on
-        inside = split_folders(_subfolders(path / found[0]).__contains__, split)
-        if "train" in inside:
-            told = f"its only folder, {found[0]}, has {' and '.join(inside.values())}"
-            raise InputError(told, where=path, hint=f"did you mean {path / found[0]}?")
+    meant = None if folders else _source_within(path, found, split)
+    if meant is not None and len(found) == 1:  # one class is none to train on
+        told = f"its only folder, {found[0]}, has {meant[1]}"
+        raise InputError(told, where=path, hint=f"did you mean {meant[0]}?")
     parts = {name: path / folder for name, folder in folders.items()} or {bare_name(split, path): path}
-    tables = {name: functools.partial(_read, folder, name) for name, folder in parts.items()}
+    read = functools.partial(_read, meant=meant and f"{meant[0]}, which has {meant[1]}")
+    tables = {name: functools.partial(read, folder, name) for name, folder in parts.items()}
     return ListingSource("folder", path.resolve().name, tables, path)
+
+
+def _source_within(path: Path, found: Sequence[str], split: Sequence[str]) -> tuple[Path, str] | None:
+    """The one of the folders found that seems to be a source, as it has a training split, and its splits."""
+    inside = [path / name for name in found if os.path.isdir(path / name / "train")]  # noqa: PTH112 - forbidden is none
+    if len(inside) != 1 or (len(found) > 1 and not _subfolders(inside[0] / "train")):
+        return None  # of several classes one may be of vehicles, with trains
+    return inside[0], " and ".join(split_folders(_subfolders(inside[0]).__contains__, split).values())
 
 
 def split_folders(is_there: Callable[[str], bool], split: Sequence[str]) -> dict[str, str]:
@@ -80,8 +88,10 @@ def _subfolders(folder: Path) -> list[str]:
     return sorted(name for name in names if not name.startswith("."))
 
 
-def _read(folder: Path, split: str) -> Listing:
+def _read(folder: Path, split: str, meant: str | None = None) -> Listing:
     """The pictures of class folders; how many other files lie beside them is noted, by ending.
+
+    What may be ``meant`` as the source, since it has splits, is offered where a class is empty, else noted.
 
     The order is ImageFolder's: by class in code points (timm ignores case), by the path of the containing
     folder, then by name.
@@ -95,9 +105,7 @@ def _read(folder: Path, split: str) -> Listing:
         for label in classes:
             found = walk(os.fspath(folder), label, others)
             if not found:
-                beside = any(one.name.lower().endswith(IMAGES) for one in folder.iterdir())
-                hint = CLASSLESS if beside else f"images end in {', '.join(IMAGES)}; else remove it"
-                raise InputError("an empty class folder", where=folder / label, hint=hint)
+                raise _empty(folder, label, meant)
             for parent in sorted(found):
                 names, status = found[parent]
                 samples += [f"{parent}/{name}" for name in names]
@@ -109,8 +117,17 @@ def _read(folder: Path, split: str) -> Listing:
     labels = Labels(classes, lambda row: f"{folder / classes[codes[row]]}", names=True, codes=codes)
     sizes, stamps = np.frombuffer(looked, np.int64).reshape(-1, 2).T.copy()
     notes = (*_told_of_name(folder, split), *left_out(split, others))
+    notes = (f"{meant}, is taken for a class of {folder}", *notes) if meant else notes
     pictures = FilePictures(folder, samples)
     return Listing(f"{folder}", samples, labels, pictures, sizes, stamps, notes, by_class=True, once=True)
+
+
+def _empty(folder: Path, label: str, meant: str | None) -> InputError:
+    """What is said of a class folder without pictures: what is meant instead, or what pictures are."""
+    beside = any(one.name.lower().endswith(IMAGES) for one in folder.iterdir())
+    hint = CLASSLESS if beside else f"images end in {', '.join(IMAGES)}; else remove it"
+    hint = f"did you mean {meant}?" if meant else hint
+    return InputError("an empty class folder", where=folder / label, hint=hint)
 
 
 def _told_of_name(folder: Path, split: str) -> tuple[str, ...]:

@@ -113,6 +113,21 @@ def test_errors_name_the_folder(tmp_path: Path):
         InputError, match=r"photos, has train and test \(.*outer\): did you mean .*outer/photos"
     ):
         open_source(tmp_path / "outer")
+    outer = tmp_path / "outer"
+    (outer / "heads").mkdir()
+    told = r"empty class folder \(.*outer/heads\): did you mean .*outer/photos, which has train and test\?"
+    with pytest.raises(InputError, match=told):
+        open_source(outer).split("train")
+    shutil.copytree(photos, outer / "zoo")  # which of the two is not known
+    with pytest.raises(InputError, match=r"empty class folder \(.*outer/heads\): images end in"):
+        open_source(outer).split("train")
+    shutil.rmtree(outer / "zoo" / "train")
+    (outer / "heads").rmdir()
+    (note,) = open_source(outer).split("train").notes
+    assert note == f"{outer}/photos, which has train and test, is taken for a class of {outer}"
+    shutil.rmtree(outer / "photos" / "train")
+    shutil.copytree(photos / "test" / "ant", outer / "photos" / "train")
+    assert open_source(outer).split("train").notes == ()  # a class of vehicles, among them trains
     (tmp_path / "list.txt").write_text("a 1")
     with pytest.raises(InputError, match=r"not a folder.*list:FILE"):
         open_source(tmp_path / "list.txt")
