@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import threading
@@ -144,24 +145,48 @@ class Compute:
 
 
 def choose_compute(
-    device: torch.device, precision: str = "auto", *, channels_last: bool = False, emulated: bool = False
+    device: torch.device,
+    precision: str = "auto",
+    *,
+    channels_last: bool = False,
+    emulated: bool = False,
+    products: bool = False,
 ) -> Compute:
     """The record for a device and a precision; ``auto`` is bf16 on a GPU that has it, else fp32.
 
     Args:
         emulated: allow bf16 where the processor only emulates it, which is slower than fp32.
+        products: it is for :meth:`Compute.products`, not for a network under :meth:`Compute.autocast`.
 
     Raises:
         UsageError: an unknown precision.
-        EnvironmentFault: bf16 on a processor without it.
+        EnvironmentFault: bf16 on a processor without it, or without such products.
     """
     if precision not in PRECISIONS:
         raise UsageError("unknown precision", where=precision, hint=nearest(precision, PRECISIONS))
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" and _has_bf16(device) else "fp32"
-    if precision == "bf16" and not emulated and not _has_bf16(device):
+    if precision == "bf16" and products and device.type == "cpu":
+        if not rounds_products():
+            raise EnvironmentFault(
+                "torch multiplies float32 matrices in float32 alone on this processor",
+                where="precision=bf16",
+                hint="use fp32, which gives the same here",
+            )
+    elif precision == "bf16" and not emulated and not _has_bf16(device):
         raise EnvironmentFault("this processor has no bfloat16", where="precision=bf16", hint="use fp32")
     return Compute(device, precision, channels_last)
+
+
+@functools.cache
+def rounds_products() -> bool:
+    """Whether :meth:`Compute.products` in bf16 rounds on this machine's CPU, as a product tells.
+
+    The processor's flags do not: oneDNN has the kernels for AMX, and none for avx512_bf16 alone.
+    """
+    factor = torch.full((1, 256, 256), 1 + 2**-10, dtype=torch.float32, device="cpu")  # 1 in bfloat16
+    with _ROUNDING.rounded():
+        return bool(torch.bmm(factor, factor)[0, 0, 0] == 256)
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -22,6 +22,7 @@ from ltfix.compute import (
     default_batch_size,
     lanes,
     resolve_device,
+    rounds_products,
     use_threads,
     widest,
 )
@@ -42,6 +43,26 @@ def test_unknown_and_emulated_precisions_are_refused(monkeypatch: pytest.MonkeyP
     with pytest.raises(EnvironmentFault, match="no bfloat16"):
         choose_compute(CPU, "bf16")
     assert choose_compute(CPU, "bf16", emulated=True).precision == "bf16"
+
+
+@pytest.mark.parametrize("rounds", [True, False])
+def test_products_in_bfloat16_are_refused_where_none_are_made(monkeypatch: pytest.MonkeyPatch, rounds: bool):
+    def bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        if rounds and torch.get_float32_matmul_precision() == "medium":
+            a, b = a.bfloat16().float(), b.bfloat16().float()
+        return (a.double() @ b.double()).float()  # which no setting rounds
+
+    monkeypatch.setattr("ltfix.compute._cpu_has_bf16", lambda: not rounds)  # the flags do not tell
+    monkeypatch.setattr(torch, "bmm", bmm)
+    monkeypatch.setattr("ltfix.compute.rounds_products", rounds_products.__wrapped__)
+    before = torch.get_float32_matmul_precision()
+    if rounds:
+        assert choose_compute(CPU, "bf16", products=True) == Compute(CPU, "bf16")
+    else:
+        with pytest.raises(EnvironmentFault, match="in float32 alone on this processor"):
+            choose_compute(CPU, "bf16", products=True)
+    assert choose_compute(CPU, "fp32", products=True) == Compute(CPU)
+    assert torch.get_float32_matmul_precision() == before
 
 
 def test_devices_by_name():

@@ -134,7 +134,7 @@ class Material:
             progress.note(line)
         if held is not None and is_same(train, held):
             progress.note(f"val is {held.path}, {OWN}; without val a cut of it serves")
-        compute = choose_compute(resolve_device(options.device), options.precision)
+        compute = choose_compute(resolve_device(options.device), options.precision, products=True)
         data = Features.of(train, options.views_used, options.stream)
         stage1 = train.head
         if stage1 is not None and stage1.transform is not None:

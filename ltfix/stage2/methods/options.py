@@ -42,7 +42,7 @@ class Options(Checked):
     taken; else "auto" standardizes where dimensions are of different units. The weight takes the scale
     back. A pass of the ``budget`` is one of a setting over the samples; None: what tuning needs. Giving
     ``val_fraction`` or ``val_per_class`` asks for validation even where nothing is open. ``device`` is
-    "auto", "cpu", "cuda", "cuda:N" or "mps"; "bf16" is for processors that have it.
+    "auto", "cpu", "cuda", "cuda:N" or "mps"; "bf16" is for those that have such products.
 
     Raises:
         UsageError: a value that is none of these.
@@ -108,7 +108,11 @@ class Options(Checked):
         False, "Solve the linear probe again, and do not keep it beside the training features."
     )
     device: str = "cpu"
-    precision: str = option("fp32", "Type of the matrix products.", choices=("fp32", "bf16"))
+    precision: str = option(
+        "fp32",
+        "Type of the matrix products; bf16 needs a GPU, or a CPU that has such (x86: AMX).",
+        choices=("fp32", "bf16"),
+    )
 
     def beside(self, values: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
         """These options with those that are among ``values``, and the values that are none."""
