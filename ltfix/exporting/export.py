@@ -153,10 +153,16 @@ def _pictures(cache: FeatureCache | None, request: ExportRequest) -> Split | Non
 
 
 def class_names(head: Head, cache: FeatureCache | None, request: BodyRequest) -> tuple[str, ...]:
-    """The K class names: given, else the head's, else the cache's, else their numbers (InputError: not K)."""
+    """The K class names: given, else the head's, else the cache's, else their numbers.
+
+    Raises:
+        InputError: they are not K, or the cache, a bare file, numbered its names itself.
+    """
     given = request.classes
     named: Sequence[str] | None = read_classes(given) if isinstance(given, str | Path) else given
-    names = named or head.classes or (None if cache is None else cache.classes)
+    names = named or head.classes
+    if names is None and cache is not None:
+        names = cache.numbered(()).classes  # which refuses names that may count otherwise
     where = head.path or head.name
     if names is None:
         return tuple(map(str, range(head.n_classes)))

@@ -73,6 +73,61 @@ def test_names_are_refused_where_classes_are_known_by_numbers_alone(opened: bool
             refused()
 
 
+@pytest.mark.parametrize("opened", [False, True])
+def test_names_are_refused_beside_a_start_or_a_head_of_numbers_alone(opened: bool, tmp_path: Path):
+    head = ltfix.fit((FEATURES, LABELS), "ce", epochs=3, lr=0.5)
+    head.save(tmp_path / "head.safetensors")
+    np.savez(tmp_path / "named.npz", X=FEATURES, y=NAMES[LABELS])  # dog is row 0 of the head, cat class 0
+    named = (FEATURES, NAMES[LABELS])
+    train: Any = ltfix.open_cache(named) if opened else named
+    bare = ltfix.Head(np.eye(3, 8), np.zeros(3))
+    for init in (head, str(tmp_path / "head.safetensors"), bare):
+        for refused in (
+            lambda init=init: ltfix.fit(train, "ce", init=init, epochs=1),
+            lambda init=init: ltfix.fit(tmp_path / "named.npz", "auto", init=init),
+            lambda init=init: ltfix.compare(train, train, "tau-norm", init=init),
+            lambda init=init: ltfix.sweep(train, "los", {"delta": [0.5, 0.9]}, init=init),
+        ):
+            with pytest.raises(ltfix.InputError, match=r"known by their numbers alone .*classes=NAMES"):
+                refused()
+    for refused in (
+        lambda: ltfix.predict(head, tmp_path / "named.npz"),
+        lambda: ltfix.export(
+            bare, tmp_path / "m.onnx", to="onnx", features=True, cache=tmp_path / "named.npz"
+        ),
+    ):
+        with pytest.raises(ltfix.InputError, match="where the classes are known by their numbers alone"):
+            refused()
+    said = ltfix.predict(head, tmp_path / "named.npz", classes=NAMES.tolist())
+    assert [one.label for one in said] == NAMES[LABELS].tolist()
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_names_are_numbered_as_the_start_has_them(opened: bool):
+    mine = ltfix.Head(np.eye(3, 8) * 9, np.zeros(3), classes=NAMES.tolist())
+    named = (FEATURES, NAMES[LABELS])
+    train: Any = ltfix.open_cache(named) if opened else named
+    head = ltfix.fit(train, "ce", init=mine, epochs=1, lr=1e-9)
+    assert (head.classes, head.counts.tolist()) == (tuple(NAMES), [40, 12, 4])
+    assert head.predict(np.eye(3, 8), names=True).tolist() == NAMES.tolist()
+    test, val = ((FEATURES[k != LABELS], NAMES[LABELS][k != LABELS]) for k in (1, 0))
+    compared = ltfix.compare(train, test, "ce", init=mine, val=val, epochs=1, lr=1e-9)
+    assert {row["all"]["mean"] for row in compared.rows} == {1.0}
+    told = ltfix.open_cache(named, sorted(NAMES))  # an order that was said stays
+    with pytest.raises(ltfix.InputError, match="its classes are not those of the training features: 0 is"):
+        ltfix.fit(told, "ce", init=mine, epochs=1)
+
+
+@pytest.mark.parametrize("label", ["{}", "{:02}", "{}.0"])
+def test_numbers_as_text_start_from_a_head_of_numbers(label: str):
+    texts = np.array([label.format(n) for n in MANY])
+    start = ltfix.Head(np.eye(K, 16) * 9, np.zeros(K))
+    head = ltfix.fit((ONE_HOT, texts), "ce", init=start, epochs=1, lr=1e-9)
+    assert head.predict(ONE_HOT).tolist() == MANY.tolist()
+    assert head.classes == tuple(map(str, range(K)))
+    assert ltfix.evaluate([(ONE_HOT, MANY), start], (ONE_HOT, texts)).heads[-1]["all"] == 1.0
+
+
 def test_a_head_predicts_numbers_or_names():
     head = ltfix.fit((FEATURES, NAMES[LABELS]), "ncm")
     assert head.predict(np.eye(3, 8)).tolist() == [1, 0, 2]

@@ -25,7 +25,7 @@ def open_caches(
         InputError: they are wrong, or do not fit each other or the head to start from; one class only;
             nothing to calibrate on.
     """
-    opened = open_cache(train)
+    opened = _as_start(open_cache(train), options)
     held, test = (None if one is None else open_cache(one, opened.classes or ()) for one in (held, test))
     opened.demand_labels()
     if int((opened.counts > 0).sum()) < 2:
@@ -39,6 +39,13 @@ def open_caches(
         raise InputError(what, where=opened.path, hint=hint)
     given_head(options, opened)
     return opened, held, test
+
+
+def _as_start(train: FeatureCache, options: Options) -> FeatureCache:
+    """The training cache with names that it numbered itself numbered as the head to start from has them."""
+    head = _start(options)
+    names = () if head is None or not train.own_order else head.classes or ()
+    return train.numbered(names) if set(names) == set(train.classes or ()) else train
 
 
 def _demand_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
@@ -57,10 +64,15 @@ def _demand_pair(train: FeatureCache, other: FeatureCache, name: str) -> None:
         raise InputError(f"{name} and training classes differ", where=other.path)
 
 
+def _start(options: Options) -> Head | None:
+    """The head that ``init`` gives, if any."""
+    own = None if options.init is None else find_start(options.init).own
+    return own if isinstance(own, Head | None) else load_head(own)
+
+
 def given_head(options: Options, train: FeatureCache) -> Head | None:
     """The head that ``init`` gives, if any; InputError where training on this cache cannot start from it."""
-    own = None if options.init is None else find_start(options.init).own
-    head = own if isinstance(own, Head | None) else load_head(own)
+    head = _start(options)
     if head is None:
         return None
     where = head.path or head.name
@@ -77,8 +89,8 @@ def given_head(options: Options, train: FeatureCache) -> Head | None:
         i, own = next((i, own) for i, own in enumerate(head.classes) if own != train.classes[i])
         what = f"its classes are not those of the training features: {i} is {own!r}, not {train.classes[i]!r}"
         raise InputError(what, where=where)
-    if head.classes is not None and train.classes is None:
-        train.numbered(head.classes)  # which refuses numbers that may count otherwise
+    if head.classes is None or train.classes is None:
+        train.numbered(head.classes or ())  # which refuses names or numbers that may count otherwise
     demand_alike(head, train, where)
     return head
 
