@@ -170,12 +170,22 @@ def _usage(err: Any) -> UsageError:
     for theirs, ours in _PLAIN.items():
         text = text.replace(theirs, ours)
     if "unexpected extra argument" in text:
-        several = "`ls new/*.jpg | ltfix predict HEAD --data -` takes several pictures, `--data new` a folder"
-        here = config.current().command
-        help_hint = several if here == "predict" else f"a list has no blanks (A,B); {help_hint}"
+        help_hint = _one_alone(context, help_hint)
     if getattr(getattr(err, "param", None), "name", "") == "seeds":
         help_hint = "say how many; --seed N is the first of them"
     return UsageError(text[:1].lower() + text[1:], where=_place(err, context) or where, hint=help_hint)
+
+
+def _one_alone(context: Any, help_hint: str) -> str:
+    """What to do about one word too many: more than a command takes, or the rest of a list."""
+    if config.current().command == "predict":
+        return "`ls new/*.jpg | ltfix predict HEAD --data -` takes several pictures, `--data new` a folder"
+    parameters = context.command.params if context else []
+    told = [f"it takes one {p.metavar}" for p in parameters if p.param_type_name == "argument"]
+    typed = [p for p in parameters if p.param_type_name == "option" and not p.is_flag]
+    if any(config.source_of(context, p.name) == "option" for p in typed):
+        told.append("a list has no blanks (A,B)")
+    return "; ".join((*(told or ["it takes options alone"]), help_hint))
 
 
 def _place(err: Any, context: Any) -> str | None:

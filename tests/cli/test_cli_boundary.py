@@ -135,8 +135,22 @@ def test_debug_shows_the_traceback_before_or_after_the_command(probe, capsys, ar
         ),
         (
             ["probe", "a", "b"],
-            "got unexpected extra argument(s) (b) (ltfix probe): a list has no blanks (A,B); see "
-            "`ltfix probe --help`",
+            "got unexpected extra argument(s) (b) (ltfix probe): it takes one PATH; see `ltfix probe --help`",
+        ),
+        (
+            ["probe", "a", "--mean", "1,", "b"],
+            "got unexpected extra argument(s) (b) (ltfix probe): it takes one PATH; a list has no blanks "
+            "(A,B); see `ltfix probe --help`",
+        ),
+        (
+            ["init", "b"],
+            "got unexpected extra argument(s) (b) (ltfix init): it takes options alone; see "
+            "`ltfix init --help`",
+        ),
+        (
+            ["inspect", "a", "b"],
+            "got unexpected extra argument(s) (b) (ltfix inspect): it takes one PATH; see "
+            "`ltfix inspect --help`",
         ),
     ],
 )
