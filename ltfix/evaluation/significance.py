@@ -38,9 +38,10 @@ def paired_test(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     """The difference of two accuracies on the same samples, over samples and seeds.
 
     A two-sided t-test. Its variance is that of the samples' differences, each the mean over its seeds, if
-    there were none between the heads (of single runs McNemar's test, with the correction for continuity),
-    plus that of either's mean over seeds; its degrees of freedom are those of the sum (Satterthwaite, 1946).
-    What seeds change is counted in both, so it errs on the side of no difference.
+    there were none between the heads (of single runs McNemar's test), plus that of either's mean over seeds;
+    its degrees of freedom are those of the sum (Satterthwaite, 1946). The difference is one sample, 1/n,
+    nearer to 0 and the interval as much wider at both ends: the correction for continuity. What seeds change
+    is counted in both, so it errs on the side of no difference.
 
     Args:
         ours, theirs: [S, N], whether each seed's head was right, or that times the weight of a sample, whose

@@ -33,6 +33,20 @@ def test_of_single_runs_it_is_mcnemars_test(won: int, lost: int, n: int):
     assert (found["low"] > 0) == (found["p"] < 0.05)
 
 
+def test_over_seeds_it_is_what_the_documentation_says():
+    rng = np.random.default_rng(4)
+    ours, theirs = rng.random((5, 400)) < 0.72, rng.random((3, 400)) < 0.7
+    found = paired_test(ours, theirs)
+    d, n, between = ours.mean(0) - theirs.mean(0), 400, [ours.mean(1), theirs.mean(1)]
+    parts = [(d**2).sum() / n**2, *(each.var(ddof=1) / len(each) for each in between)]
+    error, freedom = sum(parts) ** 0.5, sum(parts) ** 2 / (np.square(parts) / [n, 4, 2]).sum()
+    t, limit = (abs(d.mean()) - 1 / n) / error, stats.t.isf(0.025, freedom)
+    assert t > 0
+    assert found["p"] == pytest.approx(2 * stats.t.sf(t, freedom), rel=2e-3)
+    half = limit * error + 1 / n
+    assert [found["low"], found["high"]] == pytest.approx([d.mean() - half, d.mean() + half], rel=1e-3)
+
+
 def test_equal_heads_do_not_differ():
     right = np.random.default_rng(1).random((1, 50)) < 0.5
     assert paired_test(right, right) == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
