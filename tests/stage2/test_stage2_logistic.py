@@ -108,6 +108,20 @@ def test_a_device_without_float64_solves_in_float32(kept: bool, monkeypatch):
     assert ours.head(found).weight.dtype == np.float32
 
 
+@pytest.mark.parametrize("normalize", ["none", "standardize", "l2"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_solution_on_fewer_samples_is_where_another_problem_begins(kept: bool, normalize: str, monkeypatch):
+    if not kept:
+        monkeypatch.setattr(logistic, "KEPT_BYTES", 0)
+    data = clouds(300, 7, 5)
+    scaling = Scaling.of(data.some_rows(), "none", normalize)
+    ours, fewer = (Problem(some, scaling, CPU) for some in (data, data.subset(np.arange(0, 300, 2))))
+    found = approach(fewer, fewer.zero(), 1e-3, 20)
+    ours_at, theirs = ours.head(ours.point(fewer.plain(found))), fewer.head(found)
+    np.testing.assert_allclose(ours_at.weight, theirs.weight, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(ours_at.bias, theirs.bias, rtol=1e-3, atol=1e-5)
+
+
 def test_statistics_are_those_of_all_samples():
     data = clouds(400, 6, 4)
     ours, x = problem(data), data.mean_view().astype(np.float64)

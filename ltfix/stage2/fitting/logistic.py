@@ -180,10 +180,21 @@ class Problem:
 
     def head(self, at: Point) -> Head:
         """The classifier of features as they are stored."""
+        plain = self.plain(at)
+        return self.scaling.back(Head(plain.weight.numpy(), plain.bias.numpy()))
+
+    def plain(self, at: Point) -> Point:
+        """A point over scaled features, neither centred nor turned, in float64: what another problem of the
+        same scaling takes over by :meth:`point`."""
         weight = at.weight @ self.axes.T if self.turned else at.weight
         weight = weight.cpu().double() / self.scale
-        bias = at.bias.cpu().double() - weight @ self.mean.cpu().double()
-        return self.scaling.back(Head(weight.numpy(), bias.numpy()))
+        return Point(weight, at.bias.cpu().double() - weight @ self.mean.cpu().double())
+
+    def point(self, plain: Point) -> Point:
+        """What :meth:`plain` is here."""
+        weight = (plain.weight * self.scale).to(self.device, self.dtype)
+        bias = plain.bias + plain.weight @ self.mean.cpu().double()
+        return Point(weight @ self.axes if self.turned else weight, bias.to(self.device, self.dtype))
 
     def value_and_gradient(self, at: Point, penalty: float) -> tuple[float, Point, np.ndarray]:
         """f, its gradient and the samples' losses [n]: one pass, two matrix products a block."""

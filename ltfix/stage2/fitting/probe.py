@@ -133,7 +133,8 @@ def fit_probe(
     if start is None and effort.passes[0]:  # where a pass takes seconds, each penalty's epochs are dear
         *_, (_, at) = _path(problem, effort, down_to=penalty)
     else:
-        at = approach(problem, start or problem.zero(), penalty, effort.epochs[start is not None])
+        at = problem.zero() if start is None else problem.point(start)
+        at = approach(problem, at, penalty, effort.epochs[start is not None])
     found, _, _ = finish(problem, at, penalty, tolerance=effort.tolerance, most=effort.passes[1])
     progress.finish()
     return dataclasses.replace(problem.head(found), method=PROBE, meta={"from": PROBE, "penalty": penalty})
@@ -147,7 +148,7 @@ def _cost(data: Features) -> int:
 def _choose_penalty(
     data: Features, scaling: Scaling, device: torch.device, effort: Effort, progress: Progress
 ) -> tuple[float, Point | None]:
-    """The penalty that does best on a class-wise cut, and the solution without that cut."""
+    """The penalty that does best on a class-wise cut, and the plain solution without that cut."""
     train, held = (data.subset(index) for index in cut(data, seed=0))
     penalty, best, found = PENALTIES[0], -1.0, None
     if not len(held):
@@ -157,7 +158,7 @@ def _choose_penalty(
         score = mean_class_accuracy(_predict(problem.head(at), held), held.labels)
         if score <= best:
             break
-        penalty, best, found = tried, score, at
+        penalty, best, found = tried, score, problem.plain(at)
     return penalty, found
 
 
