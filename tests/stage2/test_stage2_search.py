@@ -37,14 +37,11 @@ def at(lr: float, share: float, drift: float) -> Trial:
     return Trial(Candidate(resolve(find_method("ce"), {"lr": lr})), right(share), drift)
 
 
-CUT = SimpleNamespace(data=object(), folds=lambda: [SimpleNamespace(train=None)])
-
-
 def test_a_rate_that_fails_with_some_seed_is_dropped_and_so_are_higher_ones(monkeypatch):
     trials = [at(0.01, 0.7, 1), at(0.1, 0.9, 2), at(1.0, 0.8, 3)]
-    monkeypatch.setattr(search, "_fits", lambda material, data, candidate, seed: [candidate])
-    monkeypatch.setattr(search, "_are_alike", lambda fitted, _: fitted[0].values["lr"] < 0.1)
-    marked, taken, rule, fitted = search.settle(CUT, trials, LABELS, right(0.5), 0)
+    slow = [trial.candidate for trial in trials if trial.candidate.values["lr"] < 0.1]
+    monkeypatch.setattr(search, "_is_steady", lambda _, found, seed: (found.candidate in slow, slow))
+    marked, taken, rule, fitted = search.settle(None, trials, LABELS, right(0.5), 0)
     assert (taken, rule, fitted) == (0, GAIN, [trials[0].candidate])
     assert [t.steady for t in marked] == [True, False, False]
     record = search.describe(marked, taken, rule, labels=LABELS, start=right(0.5), on="")
@@ -56,34 +53,45 @@ def test_a_rate_that_fails_with_some_seed_is_dropped_and_so_are_higher_ones(monk
 def test_where_no_rate_is_steady_the_first_choice_stays(monkeypatch, diverged, first: bool):
     trials = [at(0.01, 0.7, 1), at(0.1, 0.9, 2)]
     trials = diverged + trials if first else trials + diverged
-    monkeypatch.setattr(search, "_fits", lambda *_: [])
-    monkeypatch.setattr(search, "_are_alike", lambda *_: False)
-    marked, taken, rule, fitted = search.settle(CUT, trials, LABELS, right(0.5), 0)
+    monkeypatch.setattr(search, "_is_steady", lambda *_: (False, []))
+    marked, taken, rule, fitted = search.settle(None, trials, LABELS, right(0.5), 0)
     assert (taken, rule, fitted) == (choose(trials, LABELS, right(0.5))[0], UNSTEADY, [])
     assert [t.steady for t in marked] == [t.correct is None for t in trials]
 
 
 def test_where_all_diverged_nothing_is_checked(monkeypatch):
-    monkeypatch.delattr(search, "_are_alike")
+    monkeypatch.delattr(search, "_is_steady")
     assert search.settle(None, [trial(None), trial(None)], LABELS, right(0.1), 0)[1:] == (0, BEST, [])
 
 
-@pytest.mark.parametrize("spoilt", [None, 2])
-def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeypatch, spoilt: int | None):
-    material = Material.of(draw_cache([40, 30, 20]), None, Options(tune=True), 0)
-    fit, folds = Fitter.fit, material.folds()
+@pytest.mark.parametrize("own_samples", [False, True], ids=["a cut", "a validation cache"])
+@pytest.mark.parametrize(("spoilt", "diverged"), [(None, False), (2, False), (0, False), (None, True)])
+def test_one_seed_that_does_worse_than_the_others_is_noticed(
+    draw_cache, monkeypatch, spoilt: int | None, diverged: bool, own_samples: bool
+):
+    cache = draw_cache([40, 30, 20])
+    material = Material.of(cache, draw_cache([9, 9, 9]) if own_samples else None, Options(tune=True), 0)
+    fit, seen = Fitter.fit, list[tuple[bool, int]]()
 
     def spoil(fitter: Fitter, settings, seeds, **how):
-        rows = fit(fitter, settings, seeds, **how)
+        on_all, rows = fitter.data is material.data, fit(fitter, settings, seeds, **how)
+        seen.extend((on_all, seed) for seed in seeds)
+        signs = [-1 if seed == spoilt else np.nan if diverged and on_all else 1 for seed in seeds]
         return [
-            [dataclasses.replace(x, weight=-x.weight) for x in row] if seed == spoilt else row
-            for seed, row in zip(seeds, rows, strict=True)
+            [dataclasses.replace(x, weight=sign * x.weight) for x in row]
+            for sign, row in zip(signs, rows, strict=True)
         ]
 
     monkeypatch.setattr(Fitter, "fit", spoil)
-    chosen = Candidate(resolve(find_method("ce"), {}))
-    for data in (material.data, folds[0].train):
-        assert search._are_alike(search._fits(material, data, chosen, 0), folds) == (spoilt is None)
+    tried = search.search(material, [Candidate(resolve(find_method("ce"), {}))], 0)
+    seen.clear()
+    steady, fitted = search._is_steady(material, tried[0], 0)
+    assert steady == (spoilt is None and not diverged)
+    assert len(fitted) == (search.SEEDS if own_samples else search.ON_ALL) or not steady
+    on_a_cut = [(False, 1), (False, 2), (False, 3), (False, 4)]
+    whole = [(True, seed) for seed in range(search.SEEDS if own_samples else search.ON_ALL)]
+    whole = whole if own_samples else on_a_cut + whole
+    assert seen == (on_a_cut if spoilt is not None and not own_samples else whole)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +106,10 @@ def test_one_seed_that_does_worse_than_the_others_is_noticed(draw_cache, monkeyp
 def test_a_seed_may_fall_behind_by_a_point_or_by_noise(size: int, behind: int | None, steady: bool):
     best = np.ones(size, bool)
     seeds = [best, best, None if behind is None else np.arange(size) >= behind, best]
-    held = SimpleNamespace(labels=np.zeros(size, int))
-    assert search._are_alike(seeds, [SimpleNamespace(correct=lambda found: found, held=held)]) == steady
+    weights = np.full(size, 1 / size)
+    assert search._are_alike(seeds, weights) == steady
+    assert search._are_alike(seeds[2:3], weights, [best]) == steady
+    assert search._are_alike([best], weights, seeds)
 
 
 def test_only_the_same_setting_at_no_lower_rate_is_as_fast():
@@ -205,8 +215,8 @@ def test_the_fits_that_were_found_steady_are_the_ones_written(draw_cache, monkey
     monkeypatch.setattr(Fitter, "fit", counted)
     plan = plan_fit("ce", {"epochs": 2}, options=Options(tune=True))
     found = plan.train(cache, range(seeds))
-    assert n == list(range(max(seeds, search.SEEDS)))
-    monkeypatch.setattr(search, "_fits", lambda *_: [])
+    assert n == list(range(max(seeds, search.ON_ALL)))
+    monkeypatch.setattr(search, "_is_steady", lambda *_: (True, []))
     for one, other in zip(found, plan.train(cache, range(seeds)), strict=True):
         np.testing.assert_array_equal(one.weight, other.weight)
         assert one.meta == other.meta
@@ -216,7 +226,8 @@ def test_a_higher_rate_speaks_for_the_one_below_it(draw_cache, monkeypatch):
     rates = [0.01, 0.1, 0.3, 1.0, 3.0, 10.0]
     shares = dict(zip(rates, [0.5, 0.5, 0.5, 0.9, 0.9, 0.5], strict=True))
     fold = SimpleNamespace(train=None, held=SimpleNamespace(labels=LABELS), correct=right)
-    material = SimpleNamespace(folds=lambda: [fold])
+    material = SimpleNamespace(folds=lambda: [fold], start_directions=lambda: [None])
+    monkeypatch.setattr(search, "_drift", lambda *_: 0.0)
 
     def fitted(material, data, tried, seeds):
         assert [c.values["epochs"] for c in tried] == [2] * 6
@@ -224,6 +235,25 @@ def test_a_higher_rate_speaks_for_the_one_below_it(draw_cache, monkeypatch):
 
     monkeypatch.setattr(search, "side_by_side", fitted)
     assert search._worth_finishing(material, ce_at(rates), 0) == (list(range(6)), [2, 3, 4])
+
+
+def test_what_another_leads_that_stays_nearer_to_the_start_is_not_finished(monkeypatch):
+    rates = [0.01, 0.1, 0.3, 1.0, 3.0, 10.0]
+    shares = dict(zip(rates, [0.5, 0.5, 0.6, 0.8, 0.8, 0.795], strict=True))
+    fold = SimpleNamespace(
+        train=None, held=SimpleNamespace(labels=LABELS), correct=lambda rate: right(shares[rate])
+    )
+    material = SimpleNamespace(folds=lambda: [fold], start_directions=lambda: [None])
+    monkeypatch.setattr(search, "_drift", lambda fold, rate, start: rate)
+    tried = ce_at(rates)
+    rate_of = {c.values["lr"]: rate for c, rate in zip(tried, rates, strict=True)}
+    monkeypatch.setattr(
+        search, "side_by_side", lambda _, data, some, seeds: enumerate(rate_of[c.values["lr"]] for c in some)
+    )
+    assert search._worth_finishing(material, tried, 0) == (
+        list(range(6)),
+        [2, 3, 4],
+    )  # 0.3: 1.0 speaks for it
 
 
 @pytest.mark.parametrize(
@@ -247,7 +277,9 @@ def test_a_rate_is_begun_beside_what_does_well_and_below_what_diverged(monkeypat
         yield from enumerate(known[rate] for rate in seen[-1])
 
     monkeypatch.setattr(search, "side_by_side", fitted)
-    begun, left = search._worth_finishing(SimpleNamespace(folds=lambda: [fold]), tried, 0)
+    monkeypatch.setattr(search, "_drift", lambda *_: 0.0)
+    material = SimpleNamespace(folds=lambda: [fold], start_directions=lambda: [None])
+    begun, left = search._worth_finishing(material, tried, 0)
     assert seen == rounds
     assert [RATES[n] for n in begun] == [rate for some in rounds for rate in some]
     assert [RATES[n] for n in left] == finished

@@ -31,7 +31,7 @@ from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.options import read_budget
 from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning.method_fit import MethodFit
-from ltfix.stage2.tuning.search import EARLY, EARLY_FROM, SEEDS
+from ltfix.stage2.tuning.search import EARLY, EARLY_FROM, ON_ALL, SEEDS
 from ltfix.stage2.tuning.store import NOWHERE, Store, settings_of
 
 PART_SAMPLES = 4000
@@ -137,9 +137,9 @@ def _passes_of(fit: MethodFit, search: Search, n_seeds: int) -> float:
         return 0.0
     n = len(search.of(fit.candidates()))
     share = EARLY * BEGUN + FINISHED + FOREMOST * (search.folds - 1) if n >= EARLY_FROM else search.folds
-    checked = SEEDS if n > 1 else 0
-    written = max(n_seeds - checked, 0) if search.samples == 1 else n_seeds
-    return float(fit.values["epochs"] * (search.samples * (n * share + 2 * checked) + written))
+    on_a_cut, on_all = (SEEDS - 1, ON_ALL) if n > 1 else (0, 0)
+    written = max(n_seeds - on_all, 0) if search.samples == 1 else n_seeds
+    return float(fit.values["epochs"] * (search.samples * (n * share + on_a_cut + on_all) + written))
 
 
 def _seconds_a_pass(fits: Sequence[MethodFit]) -> float:

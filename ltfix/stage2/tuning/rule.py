@@ -40,6 +40,7 @@ class Trial:
         steady: false where other seeds were found to do worse, or would at a higher rate.
         early: whether it was run no further than to where it was behind another one.
         begun: whether it was run at all.
+        first: [n] whether it is right on each sample of the first fold, where it was run to its end there.
     """
 
     candidate: Candidate
@@ -48,6 +49,7 @@ class Trial:
     steady: bool = True
     early: bool = False
     begun: bool = True
+    first: np.ndarray | None = None
 
 
 def lead(ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

@@ -30,6 +30,8 @@ from ltfix.stage2.tuning.rule import (
 
 SEEDS = 5
 """So many seeds fit the chosen setting, to see whether it does alike with each."""
+ON_ALL = 3
+"""So many of them on all samples."""
 STEADY_POINTS, STEADY_ERRORS = 0.01, 3.25
 """A seed may fall behind the best one by a point, and by this many standard errors where that is more. By
 chance alone one choice in 100 fails that."""
@@ -54,7 +56,7 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
             number = going[place]
             right[number].append(fold.correct(linear))
             if linear.is_finite:
-                drift[number].append(1 - float((fold.directions(linear) * start).sum(1).mean()))
+                drift[number].append(_drift(fold, linear, start))
         labels = np.concatenate([labels, fold.held.labels])
         if fold is not folds[-1] and _is_halved(tried):
             found = {number: joined for number in going if (joined := _joined(right[number])) is not None}
@@ -66,9 +68,14 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
             _mean(drift[number]),
             early=number not in going,
             begun=number in begun,
+            first=right[number][0] if right[number] else None,
         )
         for number, candidate in enumerate(tried)
     ]
+
+
+def _drift(fold: Validation, head: Head, start: np.ndarray) -> float:
+    return 1 - float((fold.directions(head) * start).sum(1).mean())
 
 
 def _mean(drift: Sequence[float]) -> float:
@@ -94,7 +101,7 @@ def _foremost(right: Mapping[int, np.ndarray], drift: Sequence[float], weights: 
 def _worth_finishing(
     material: Material, tried: Sequence[Candidate], seed: int
 ) -> tuple[Sequence[int], Sequence[int]]:
-    """The candidates that were run a part of their epochs, and those of them not clearly behind then.
+    """The candidates that were run a part of their epochs, and those of them that may still be taken then.
 
     Coarse steps of the rate are run; then what lies beside one that is not clearly behind, or below one that
     diverged. A higher rate does in that part what a lower one does in all epochs, so it speaks for it too.
@@ -105,7 +112,8 @@ def _worth_finishing(
     fold = material.folds()[0]
     weights = class_weights(fold.held.labels)
     beside = [pair for line in _lines(tried) for pair in itertools.pairwise(line)]
-    right: dict[int, np.ndarray] = {}
+    start = material.start_directions()[0]
+    right, drift = dict[int, np.ndarray](), [math.inf] * len(tried)
     begun, fine = list[int](), set[int]()
     following = [number for number in everyone if not tried[number].later] or list(everyone)
     while following:
@@ -113,18 +121,22 @@ def _worth_finishing(
         short = [_shortened(tried[number]) for number in following]
         for place, head in side_by_side(material, fold.train, short, [seed]):
             found = fold.correct(head)
-            right |= {} if found is None else {following[place]: found}
+            if found is not None:
+                right[following[place]] = found
+                drift[following[place]] = _drift(fold, head, start)
         fine = set(near_best(right, weights, EARLY_ERRORS, EARLY_POINTS))
         diverged = set(begun).difference(right)
         near = {n for pair in beside if fine.intersection(pair) for n in pair}
         near |= {low for low, high in beside if high in diverged}
         following = sorted(near.difference(begun))
 
+    foremost = _foremost(right, drift, weights)
+
     def is_spoken_for(candidate: Candidate) -> bool:
         most = candidate.values["lr"] / EARLY
-        return any(_as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in fine)
+        return any(_as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in foremost)
 
-    return begun, [number for number in begun if is_spoken_for(tried[number])] if fine else begun
+    return begun, [number for number in begun if is_spoken_for(tried[number])] if foremost else begun
 
 
 def _lines(tried: Sequence[Candidate]) -> list[list[int]]:
@@ -176,8 +188,7 @@ def settle(
     """Choose by the rule, and choose again without what does not do alike with every seed.
 
     A choice that is not steady is dropped, and so is the same setting at all higher rates. Where nothing is
-    steady, the first choice stays. Fits on all samples show what fails to train; those of the first fold, on
-    samples that they have not seen, what only looks as if it had.
+    steady, the first choice stays.
 
     Returns:
         The trials with those that were dropped marked, the index of the one taken, what took it, and its fits
@@ -187,12 +198,7 @@ def settle(
     while any(trial.steady and trial.correct is not None for trial in marked):
         taken, rule = choose(marked, labels, start)
         found = marked[taken].candidate
-        fold = material.folds()[0]
-        fitted = _fits(material, fold.train, found, seed)
-        steady = _are_alike(fitted, [fold])
-        if steady and fold.train is not material.data:
-            fitted = _fits(material, material.data, found, seed)
-            steady = _are_alike(fitted, material.folds())
+        steady, fitted = _is_steady(material, marked[taken], seed)
         if steady:
             return marked, taken, rule, fitted
         marked = [
@@ -202,19 +208,37 @@ def settle(
     return marked, taken, rule if trials[taken].correct is None else UNSTEADY, []
 
 
-def _fits(material: Material, data: Features, candidate: Candidate, seed: int) -> list[Head]:
-    """A candidate fitted with ``SEEDS`` seeds; none where no seed matters."""
-    if candidate.values.method.loss is None:
-        return []
-    return [head for _, head in side_by_side(material, data, [candidate], range(seed, seed + SEEDS))]
+def _is_steady(material: Material, trial: Trial, seed: int) -> tuple[bool, list[Head]]:
+    """Whether several seeds do alike, and what was fitted on all samples for that, from ``seed`` on.
+
+    First on samples of the first fold that no fit has seen, since there fits differ that all know their
+    training samples by heart; then on all samples, where they must do no worse.
+    """
+    if trial.candidate.values.method.loss is None:
+        return True, []
+    fold, seeds = material.folds()[0], range(seed, seed + SEEDS)
+    weights, unseen = class_weights(fold.held.labels), [trial.first]
+    whole = seeds
+    if fold.train is not material.data:
+        unseen += [fold.correct(head) for head in _fits(material, fold.train, trial.candidate, seeds[1:])]
+        whole = seeds[:ON_ALL]
+        if not _are_alike(unseen, weights):
+            return False, []
+    fitted = _fits(material, material.data, trial.candidate, whole)
+    return _are_alike([fold.correct(head) for head in fitted], weights, unseen), fitted
 
 
-def _are_alike(fitted: Sequence[Head], folds: Sequence[Validation]) -> bool:
-    """Whether fits do alike on what the folds hold out."""
-    right = [_joined([fold.correct(head) for fold in folds]) for head in fitted]
-    known = {number: found for number, found in enumerate(right) if found is not None}
-    weights = class_weights(np.concatenate([fold.held.labels for fold in folds]))
-    return len(near_best(known, weights, STEADY_ERRORS, STEADY_POINTS)) == len(right)
+def _fits(material: Material, data: Features, candidate: Candidate, seeds: Sequence[int]) -> list[Head]:
+    return [head for _, head in side_by_side(material, data, [candidate], seeds)]
+
+
+def _are_alike(
+    right: Sequence[np.ndarray | None], weights: np.ndarray, beside: Sequence[np.ndarray | None] = ()
+) -> bool:
+    """Whether fits are finite and the best of them, and of those ``beside``, leads none of them by much."""
+    known = {number: found for number, found in enumerate([*right, *beside]) if found is not None}
+    near = near_best(known, weights, STEADY_ERRORS, STEADY_POINTS)
+    return set(range(len(right))) <= set(near)
 
 
 def _as_fast(ours: Candidate, theirs: Candidate) -> bool:
