@@ -221,7 +221,7 @@ def test_finished_runs_are_not_fitted_again(pair, tmp_path: Path, fits):
 def test_heads_tuned_under_a_budget_are_kept_for_what_it_left_to_tune_on(pair, tmp_path: Path, fits):
     def tuned_on(asked: list[str], seeds: int, **more) -> set[str]:
         fits.clear()
-        compare(*pair, asked, seeds=seeds, values=FAST, tune=True, budget="100p", folder=tmp_path, **more)
+        compare(*pair, asked, seeds=seeds, values=FAST, tune=True, budget="80p", folder=tmp_path, **more)
         heads = map(ltfix.load_head, tmp_path.glob("ce-*.safetensors"))
         return {head.meta["selection"]["budget"]["tuned_on"] for head in heads}
 
@@ -241,7 +241,7 @@ def test_heads_tuned_under_a_budget_are_kept_for_what_it_left_to_tune_on(pair, t
     compare(*pair, ["ce"], folder=tmp_path / "all", budget="100000p", **more)
     assert fits == []  # it left nothing out
     with pytest.raises(UsageError, match="finished heads tuned on all cuts and samples are there"):
-        compare(*pair, ["ce"], folder=tmp_path / "all", budget="100p", **more)
+        compare(*pair, ["ce"], folder=tmp_path / "all", budget="80p", **more)
 
 
 def test_a_time_that_was_turned_into_passes_stays_so_for_the_same_request(

@@ -110,6 +110,20 @@ def test_the_penalty_is_the_best_on_the_cut(draw_cache):
     assert scores[PENALTIES.index(penalty)] == pytest.approx(max(scores), abs=0.05)
 
 
+@pytest.mark.parametrize("normalize", ["none", "standardize"])
+def test_a_cuts_probe_begins_where_its_penalty_was_chosen(draw_cache, monkeypatch, normalize: str):
+    data, solved = Features.of(draw_cache([200, 90, 40])), probe_module.Solved()
+    penalty = fit_probe(data, CPU, normalize=normalize, solved=solved).meta["penalty"]
+    first, second = (data.subset(cut(data, seed=0, fold=fold)[0]) for fold in range(2))
+    along = [fit_probe(some, CPU, normalize=normalize, penalty=penalty) for some in (first, second)]
+    other = fit_probe(second, CPU, normalize=normalize, penalty=penalty, solved=solved)
+    monkeypatch.setattr(probe_module, "_path", None)
+    begun = fit_probe(first, CPU, normalize=normalize, penalty=penalty, solved=solved)
+    for ours, theirs in zip((begun, other), along, strict=True):
+        np.testing.assert_array_equal(ours.weight, theirs.weight)
+        np.testing.assert_array_equal(ours.bias, theirs.bias)
+
+
 def test_all_views_never_straddle_its_cut(draw_cache):
     cache = draw_cache([12, 6, 1], views=2, spread=2.0)
     _, weight, _, _ = fitted(cache, "all")

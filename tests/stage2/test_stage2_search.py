@@ -16,7 +16,7 @@ from ltfix.stage2.fitting.runs import Fitter
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
-from ltfix.stage2.tuning import search
+from ltfix.stage2.tuning import search, steadiness
 from ltfix.stage2.tuning.candidates import RATES, Candidate, candidates
 from ltfix.stage2.tuning.rule import BEST, GAIN, NO_GAIN, UNSTEADY, Trial, choose
 
@@ -40,8 +40,8 @@ def at(lr: float, share: float, drift: float) -> Trial:
 def test_a_rate_that_fails_with_some_seed_is_dropped_and_so_are_higher_ones(monkeypatch):
     trials = [at(0.01, 0.7, 1), at(0.1, 0.9, 2), at(1.0, 0.8, 3)]
     slow = [trial.candidate for trial in trials if trial.candidate.values["lr"] < 0.1]
-    monkeypatch.setattr(search, "_is_steady", lambda _, found, seed: (found.candidate in slow, slow))
-    marked, taken, rule, fitted = search.settle(None, trials, LABELS, right(0.5), 0)
+    monkeypatch.setattr(steadiness, "_is_steady", lambda _, found, seed: (found.candidate in slow, slow))
+    marked, taken, rule, fitted = steadiness.settle(None, trials, LABELS, right(0.5), 0)
     assert (taken, rule, fitted) == (0, GAIN, [trials[0].candidate])
     assert [t.steady for t in marked] == [True, False, False]
     record = search.describe(marked, taken, rule, labels=LABELS, start=right(0.5), on="")
@@ -53,15 +53,15 @@ def test_a_rate_that_fails_with_some_seed_is_dropped_and_so_are_higher_ones(monk
 def test_where_no_rate_is_steady_the_first_choice_stays(monkeypatch, diverged, first: bool):
     trials = [at(0.01, 0.7, 1), at(0.1, 0.9, 2)]
     trials = diverged + trials if first else trials + diverged
-    monkeypatch.setattr(search, "_is_steady", lambda *_: (False, []))
-    marked, taken, rule, fitted = search.settle(None, trials, LABELS, right(0.5), 0)
+    monkeypatch.setattr(steadiness, "_is_steady", lambda *_: (False, []))
+    marked, taken, rule, fitted = steadiness.settle(None, trials, LABELS, right(0.5), 0)
     assert (taken, rule, fitted) == (choose(trials, LABELS, right(0.5))[0], UNSTEADY, [])
     assert [t.steady for t in marked] == [t.correct is None for t in trials]
 
 
 def test_where_all_diverged_nothing_is_checked(monkeypatch):
-    monkeypatch.delattr(search, "_is_steady")
-    assert search.settle(None, [trial(None), trial(None)], LABELS, right(0.1), 0)[1:] == (0, BEST, [])
+    monkeypatch.delattr(steadiness, "_is_steady")
+    assert steadiness.settle(None, [trial(None), trial(None)], LABELS, right(0.1), 0)[1:] == (0, BEST, [])
 
 
 @pytest.mark.parametrize("own_samples", [False, True], ids=["a cut", "a validation cache"])
@@ -85,11 +85,11 @@ def test_one_seed_that_does_worse_than_the_others_is_noticed(
     monkeypatch.setattr(Fitter, "fit", spoil)
     tried = search.search(material, [Candidate(resolve(find_method("ce"), {}))], 0)
     seen.clear()
-    steady, fitted = search._is_steady(material, tried[0], 0)
+    steady, fitted = steadiness._is_steady(material, tried[0], 0)
     assert steady == (spoilt is None and not diverged)
-    assert len(fitted) == (search.SEEDS if own_samples else search.ON_ALL) or not steady
+    assert len(fitted) == (steadiness.SEEDS if own_samples else steadiness.ON_ALL) or not steady
     on_a_cut = [(False, 1), (False, 2), (False, 3), (False, 4)]
-    whole = [(True, seed) for seed in range(search.SEEDS if own_samples else search.ON_ALL)]
+    whole = [(True, seed) for seed in range(steadiness.SEEDS if own_samples else steadiness.ON_ALL)]
     whole = whole if own_samples else on_a_cut + whole
     assert seen == (on_a_cut if spoilt is not None and not own_samples else whole)
 
@@ -107,19 +107,19 @@ def test_a_seed_may_fall_behind_by_a_point_or_by_noise(size: int, behind: int | 
     best = np.ones(size, bool)
     seeds = [best, best, None if behind is None else np.arange(size) >= behind, best]
     weights = np.full(size, 1 / size)
-    assert search._are_alike(seeds, weights) == steady
-    assert search._are_alike(seeds[2:3], weights, [best]) == steady
-    assert search._are_alike([best], weights, seeds)
+    assert steadiness._are_alike(seeds, weights) == steady
+    assert steadiness._are_alike(seeds[2:3], weights, [best]) == steady
+    assert steadiness._are_alike([best], weights, seeds)
 
 
 def test_only_the_same_setting_at_no_lower_rate_is_as_fast():
     def los(lr: float, delta: float = 0.9, scale: float = 1.0) -> Candidate:
         return Candidate(resolve(find_method("los"), {"lr": lr, "delta": delta}), scale)
 
-    assert search._as_fast(los(0.1), los(0.1))
-    assert search._as_fast(los(1.0), los(0.1))
+    assert search.as_fast(los(0.1), los(0.1))
+    assert search.as_fast(los(1.0), los(0.1))
     for other in (los(0.01), los(1.0, delta=0.5), los(1.0, scale=2.0)):
-        assert not search._as_fast(other, los(0.1))
+        assert not search.as_fast(other, los(0.1))
 
 
 def test_the_search_outlives_candidates_that_diverge(draw_cache):
@@ -215,8 +215,8 @@ def test_the_fits_that_were_found_steady_are_the_ones_written(draw_cache, monkey
     monkeypatch.setattr(Fitter, "fit", counted)
     plan = plan_fit("ce", {"epochs": 2}, options=Options(tune=True))
     found = plan.train(cache, range(seeds))
-    assert n == list(range(max(seeds, search.ON_ALL)))
-    monkeypatch.setattr(search, "_is_steady", lambda *_: (True, []))
+    assert n == list(range(max(seeds, steadiness.ON_ALL)))
+    monkeypatch.setattr(steadiness, "_is_steady", lambda *_: (True, []))
     for one, other in zip(found, plan.train(cache, range(seeds)), strict=True):
         np.testing.assert_array_equal(one.weight, other.weight)
         assert one.meta == other.meta

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,8 @@ PENALTIES = (1e-4, 1e-5, 1e-6, 1e-7)
 
 NEAR = 1e-3
 """Solutions that only choose a penalty are left where a step promises less than this share of f."""
+LOOSER = 3.0
+"""A cut's probe, which only helps to choose, may end with a step that promises so many times as much."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +53,9 @@ class Effort:
         return self.epochs[0] + len(PENALTIES) * (self.epochs[1] + self.passes[0]) + self.passes[1]
 
 
+Solved = dict[tuple[bytes, str, float, torch.dtype], Point]
+"""Plain solutions (``Problem.plain``) by the rows of a cut, how they are normalised, penalty and type."""
+
 EFFORTS = (
     (1 << 20, Effort(epochs=(5, 0), passes=(20, 200), tolerance=1e-10, dtype=torch.float64)),
     (1 << 31, Effort(epochs=(2, 0), passes=(40, 200), tolerance=3e-5)),
@@ -66,6 +72,7 @@ def find_probe(
     beside: FeatureCache | None = None,
     normalize: str = "none",
     penalty: float | None = None,
+    solved: Solved | None = None,
     progress: Progress = SILENT,
 ) -> Head:
     """The linear probe as :func:`fit_probe` finds it, kept in the folder of its cache.
@@ -75,14 +82,14 @@ def find_probe(
 
     Args:
         beside: the cache that ``data`` are all samples of; None keeps and takes nothing.
-        normalize, penalty: of :func:`fit_probe`.
+        normalize, penalty, solved: of :func:`fit_probe`.
     """
     if beside is not None and beside.path.is_file() and _cost(data) > EFFORTS[0][0]:
         hint = "`ltfix import` makes a cache of it, which keeps the probe"
         progress.note(f"the linear probe of a lone file is solved at every fit: {hint}")
     if beside is None or beside.fingerprint is None or not beside.path.is_dir():
-        return fit_probe(data, device, normalize=normalize, penalty=penalty, progress=progress)
-    solved: dict[str, Any] = {
+        return fit_probe(data, device, normalize=normalize, penalty=penalty, solved=solved, progress=progress)
+    how: dict[str, Any] = {
         "normalize": normalize,
         "views_used": data.views_used,
         "streamed": data.streamed,
@@ -91,12 +98,12 @@ def find_probe(
         "versions": {"ltfix": __version__, "torch": torch.__version__},
     }
     found = beside.kept_probe()
-    if found is not None and found.meta.get("solved") == solved and found.n_classes == beside.n_classes:
+    if found is not None and found.meta.get("solved") == how and found.n_classes == beside.n_classes:
         kept = found.meta.get("penalty")
         if kept in PENALTIES:
             return dataclasses.replace(found, meta={"from": PROBE, "penalty": kept})
-    head = fit_probe(data, device, normalize=normalize, penalty=penalty, progress=progress)
-    meta = {**head.meta, "cache": beside.fingerprint, "solved": solved}
+    head = fit_probe(data, device, normalize=normalize, penalty=penalty, solved=solved, progress=progress)
+    meta = {**head.meta, "cache": beside.fingerprint, "solved": how}
     named = dataclasses.replace(head, classes=beside.classes, counts=beside.counts, meta=meta)
     with contextlib.suppress(LtfixError):
         named.save(beside.path / manifest.PROBE)
@@ -109,6 +116,7 @@ def fit_probe(
     *,
     normalize: str = "none",
     penalty: float | None = None,
+    solved: Solved | None = None,
     progress: Progress = SILENT,
 ) -> Head:
     """The linear probe: multinomial logistic regression with an L2 penalty.
@@ -120,18 +128,27 @@ def fit_probe(
     once a pass. ``normalize`` is done to them first, and folded back. A ``penalty`` that is given is
     taken, and come to along the stronger ones: where samples are few, that takes a third of the passes.
 
+    Args:
+        solved: what choosing a penalty has solved is put here, and a cut's probe begins there.
+
     Returns:
         A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …}``.
     """
     scaling = Scaling.of(data.some_rows(), "auto", normalize)
-    effort = next(effort for most, effort in EFFORTS if _cost(data) <= most)
+    effort = _effort(data)
     progress.start("linear probe" + " of a cut" * (penalty is not None), effort.total, "passes")
-    start = None
+    solved, start = {} if solved is None else solved, None
     if penalty is None:
-        penalty, start = _choose_penalty(data, scaling, device, effort, progress)
+        penalty, start = _choose_penalty(data, normalize, device, solved, progress)
+    else:
+        effort = dataclasses.replace(effort, tolerance=LOOSER * effort.tolerance)
     problem = Problem(data, scaling, device, progress, effort.dtype)
     if start is None and effort.passes[0]:  # where a pass takes seconds, each penalty's epochs are dear
-        *_, (_, at) = _path(problem, effort, down_to=penalty)
+        key = _key(data, normalize, penalty, effort)
+        if key not in solved:
+            *_, (_, at) = _path(problem, effort, down_to=penalty)
+            solved[key] = problem.plain(at)
+        at = problem.point(solved[key])
     else:
         at = problem.zero() if start is None else problem.point(start)
         at = approach(problem, at, penalty, effort.epochs[start is not None])
@@ -145,20 +162,37 @@ def _cost(data: Features) -> int:
     return len(data) * data.dim * len(data.counts)
 
 
+def _effort(data: Features) -> Effort:
+    return next(effort for most, effort in EFFORTS if _cost(data) <= most)
+
+
+def _key(
+    data: Features, normalize: str, penalty: float, effort: Effort
+) -> tuple[bytes, str, float, torch.dtype]:
+    return hashlib.sha256(data.rows.tobytes()).digest(), normalize, penalty, effort.dtype
+
+
 def _choose_penalty(
-    data: Features, scaling: Scaling, device: torch.device, effort: Effort, progress: Progress
+    data: Features,
+    normalize: str,
+    device: torch.device,
+    solved: Solved,
+    progress: Progress,
 ) -> tuple[float, Point | None]:
     """The penalty that does best on a class-wise cut, and the plain solution without that cut."""
     train, held = (data.subset(index) for index in cut(data, seed=0))
     penalty, best, found = PENALTIES[0], -1.0, None
     if not len(held):
         return penalty, found
-    problem = Problem(train, scaling, device, progress, effort.dtype)
+    effort = _effort(data)
+    problem = Problem(train, Scaling.of(train.some_rows(), "auto", normalize), device, progress, effort.dtype)
     for tried, at in _path(problem, effort):
         score = mean_class_accuracy(_predict(problem.head(at), held), held.labels)
         if score <= best:
             break
         penalty, best, found = tried, score, problem.plain(at)
+    if found is not None:
+        solved[_key(train, normalize, penalty, effort)] = found
     return penalty, found
 
 

@@ -31,7 +31,8 @@ from ltfix.stage2.methods.catalog import STARTS
 from ltfix.stage2.methods.options import read_budget
 from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning.method_fit import MethodFit
-from ltfix.stage2.tuning.search import EARLY, EARLY_FROM, ON_ALL, SEEDS
+from ltfix.stage2.tuning.search import EARLY, EARLY_FROM
+from ltfix.stage2.tuning.steadiness import ON_ALL, SEEDS
 from ltfix.stage2.tuning.store import NOWHERE, Store, settings_of
 
 PART_SAMPLES = 4000
@@ -39,7 +40,7 @@ PART_SAMPLES = 4000
 PUBLISHED = "the published values where there are any"
 PART_OF_CLASS = 20
 """A class keeps so many samples, or all that it has."""
-BEGUN, FINISHED, FOREMOST = 0.8, 0.5, 0.15
+BEGUN, FINISHED, FOREMOST = 0.8, 0.35, 0.15
 """Of the settings that a search may try, about this share is begun, run to its end on the first cut, and on
 each that follows."""
 TIMED_METHODS, TIMED_SAMPLES, TIMED_SETTINGS = 3, 2048, 6

@@ -22,6 +22,7 @@ from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning import rule as rules
 from ltfix.stage2.tuning import search
 from ltfix.stage2.tuning.candidates import Candidate, candidates, nearest_first, searches, unsearched
+from ltfix.stage2.tuning.steadiness import settle
 
 KEPT = ("head", "loss", "posthoc")
 """The parts that a head file names."""
@@ -137,7 +138,7 @@ class MethodFit:
         taken, fitted = 0, list[Head]()
         if len(trials) > 1:
             if material.options.tune:
-                trials, taken, rule, fitted = search.settle(material, trials, labels, start, material.seed)
+                trials, taken, rule, fitted = settle(material, trials, labels, start, material.seed)
             else:
                 taken, rule = rules.choose(trials, labels, start, tuned=False)
             if rule == rules.UNSTEADY:

@@ -21,20 +21,11 @@ from ltfix.stage2.tuning.candidates import VARIED, Candidate, Ground
 from ltfix.stage2.tuning.rule import (
     EVIDENCE,
     TOLERANCE,
-    UNSTEADY,
     Trial,
-    choose,
     lead,
     near_best,
 )
 
-SEEDS = 5
-"""So many seeds fit the chosen setting, to see whether it does alike with each."""
-ON_ALL = 3
-"""So many of them on all samples."""
-STEADY_POINTS, STEADY_ERRORS = 0.01, 3.25
-"""A seed may fall behind the best one by a point, and by this many standard errors where that is more. By
-chance alone one choice in 100 fails that."""
 EARLY, EARLY_FROM = 0.25, 6
 """Of so many settings or more, this share of their epochs is run first, on the first fold, and to their end
 only those that are not clearly behind then."""
@@ -134,7 +125,7 @@ def _worth_finishing(
 
     def is_spoken_for(candidate: Candidate) -> bool:
         most = candidate.values["lr"] / EARLY
-        return any(_as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in foremost)
+        return any(as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in foremost)
 
     return begun, [number for number in begun if is_spoken_for(tried[number])] if foremost else begun
 
@@ -143,7 +134,7 @@ def _lines(tried: Sequence[Candidate]) -> list[list[int]]:
     """The candidates that differ in nothing but their rate, from the lowest to the highest."""
     lines: list[list[int]] = []
     for number in sorted(range(len(tried)), key=lambda number: tried[number].values["lr"]):
-        line = next((line for line in lines if _as_fast(tried[number], tried[line[0]])), None)
+        line = next((line for line in lines if as_fast(tried[number], tried[line[0]])), None)
         if line is None:
             lines.append(line := [])
         line.append(number)
@@ -182,66 +173,7 @@ def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return np.concatenate(known) if len(known) == len(parts) else None
 
 
-def settle(
-    material: Material, trials: Sequence[Trial], labels: np.ndarray, start: np.ndarray, seed: int
-) -> tuple[list[Trial], int, str, list[Head]]:
-    """Choose by the rule, and choose again without what does not do alike with every seed.
-
-    A choice that is not steady is dropped, and so is the same setting at all higher rates. Where nothing is
-    steady, the first choice stays.
-
-    Returns:
-        The trials with those that were dropped marked, the index of the one taken, what took it, and its fits
-        on all samples, of ``seed`` and the seeds after it, as far as there are any.
-    """
-    marked = list(trials)
-    while any(trial.steady and trial.correct is not None for trial in marked):
-        taken, rule = choose(marked, labels, start)
-        found = marked[taken].candidate
-        steady, fitted = _is_steady(material, marked[taken], seed)
-        if steady:
-            return marked, taken, rule, fitted
-        marked = [
-            dataclasses.replace(t, steady=t.steady and not _as_fast(t.candidate, found)) for t in marked
-        ]
-    taken, rule = choose(trials, labels, start)
-    return marked, taken, rule if trials[taken].correct is None else UNSTEADY, []
-
-
-def _is_steady(material: Material, trial: Trial, seed: int) -> tuple[bool, list[Head]]:
-    """Whether several seeds do alike, and what was fitted on all samples for that, from ``seed`` on.
-
-    First on samples of the first fold that no fit has seen, since there fits differ that all know their
-    training samples by heart; then on all samples, where they must do no worse.
-    """
-    if trial.candidate.values.method.loss is None:
-        return True, []
-    fold, seeds = material.folds()[0], range(seed, seed + SEEDS)
-    weights, unseen = class_weights(fold.held.labels), [trial.first]
-    whole = seeds
-    if fold.train is not material.data:
-        unseen += [fold.correct(head) for head in _fits(material, fold.train, trial.candidate, seeds[1:])]
-        whole = seeds[:ON_ALL]
-        if not _are_alike(unseen, weights):
-            return False, []
-    fitted = _fits(material, material.data, trial.candidate, whole)
-    return _are_alike([fold.correct(head) for head in fitted], weights, unseen), fitted
-
-
-def _fits(material: Material, data: Features, candidate: Candidate, seeds: Sequence[int]) -> list[Head]:
-    return [head for _, head in side_by_side(material, data, [candidate], seeds)]
-
-
-def _are_alike(
-    right: Sequence[np.ndarray | None], weights: np.ndarray, beside: Sequence[np.ndarray | None] = ()
-) -> bool:
-    """Whether fits are finite and the best of them, and of those ``beside``, leads none of them by much."""
-    known = {number: found for number, found in enumerate([*right, *beside]) if found is not None}
-    near = near_best(known, weights, STEADY_ERRORS, STEADY_POINTS)
-    return set(range(len(right))) <= set(near)
-
-
-def _as_fast(ours: Candidate, theirs: Candidate) -> bool:
+def as_fast(ours: Candidate, theirs: Candidate) -> bool:
     """Whether a candidate is another one at the same or a higher rate."""
     rate = theirs.values["lr"]
     same = ours.values.choose(lr=rate).values == theirs.values.choose(lr=rate).values
