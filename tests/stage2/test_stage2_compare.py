@@ -632,7 +632,7 @@ def test_a_table_of_validation_scores_that_chose_nothing_says_so(pair, more: dic
 @pytest.mark.parametrize("more", [{}, {"tune": True, "budget": "1p"}])
 def test_the_epoch_counts_among_what_was_chosen(pair, more: dict):
     found = compare(*pair, ["ce", "ncm"], seeds=1, values=FAST, select="best-val", **more)
-    assert "of the training samples (20%)" in found.about["chosen_on"]
+    assert "of the training samples (20%, " in found.about["chosen_on"]
     assert any(note.startswith("Chosen once, by seed 0: epoch; on ") for note in found.notes)
     assert found.tables()[1].title == "What validation samples chose"
     assert re.search("^ce-epochs2 .*epoch=[12]$", str(found), re.M)

@@ -80,10 +80,13 @@ def test_a_validation_cache_leaves_training_whole(draw_cache):
 def test_a_cut_says_what_it_is(draw_cache):
     data = Features.of(draw_cache([9, 4, 1]))
     (found,) = validation_samples(data, None, seed=0, seen=True, progress=SILENT)
-    assert found.where.startswith("a class-wise cut of the training samples (20%)")
+    assert found.where.startswith("a class-wise cut of the training samples (20%, 3 samples)")
     assert "only their order counts" in found.where
     assert "seen" not in validation_samples(data, None, seed=0, seen=False, progress=SILENT)[0].where
     assert len(found.train) + len(found.held) == 14
+    views = Features.of(draw_cache([9, 4, 1], views=3), "all")
+    several = validation_samples(views, None, seed=0, seen=False, folds=2, progress=SILENT)
+    assert several[1].where == "2 class-wise cuts of the training samples (20%, 3 samples each)"
     with pytest.raises(InputError, match="none can be held out"):
         validation_samples(Features.of(draw_cache([1, 1])), None, seed=0, seen=False, progress=SILENT)
 

@@ -155,8 +155,8 @@ def validation_samples(
     if short:
         progress.note(f"{short} classes have too few samples to give their share to the validation cut")
     share = f"{per_class} samples a class" if per_class is not None else f"{fraction:.0%}"
-    cuts = "a class-wise cut" if folds == 1 else f"{folds} class-wise cuts"
-    where = f"{cuts} of the training samples ({share})"
+    cuts, each = ("a class-wise cut", "") if folds == 1 else (f"{folds} class-wise cuts", " each")
+    where = f"{cuts} of the training samples ({share}, {len(parts[0][1]) // data.copies} samples{each})"
     if seen is None:
         where += "; if the backbone was trained on them, scores are inflated, only their order counts"
     elif seen:
