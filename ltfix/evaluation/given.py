@@ -86,12 +86,17 @@ def open_together(
     """
     given = [heads] if isinstance(heads, Head | FeatureCache | str | Path) else heads or []
     opened = [open_given(one) for item in given for one in (heads_in(item) or [item])]
+    tested = open_cache(cache)
+    if any(isinstance(item, Head) and not item.classes for item in opened):
+        for one in (*opened, tested):
+            if isinstance(one, FeatureCache):
+                one.numbered(())  # which refuses names that may count otherwise than such a head's rows
     named = [item for item in opened if item.classes]
     named.sort(key=lambda item: isinstance(item, FeatureCache) and item.own_order)  # whose order may change
     known = named[0].classes if named else () if opened else None
     if known:
         opened = [item.numbered(known) if isinstance(item, FeatureCache) else item for item in opened]
-    return opened, open_cache(open_cache(cache), known)
+    return opened, open_cache(tested, known)
 
 
 def each_once(given: Sequence[Head | FeatureCache]) -> tuple[list[Head | FeatureCache], tuple[str, ...]]:

@@ -23,7 +23,6 @@ Keys = Mapping[str, str | None]
 """What the two are called in a file, as the user says it."""
 AS_USUAL: Keys = {}
 HEAD = ("head.weight", "head.bias")
-_NAMED = "give numbers here too, or names when fitting; of a head of arrays `ltfix.Head(…, classes=NAMES)`"
 """What the arrays of the stage-1 classifier are called in a file."""
 
 
@@ -166,7 +165,9 @@ def number_labels(
         if known is None:
             return rows, tuple(names)
         what = "its labels are names, where the classes are known by their numbers alone"
-        raise InputError(what, where=where, hint=_NAMED)
+        hint = "give numbers here too, or names when fitting: of arrays in Python ltfix.Head(weight, bias, "
+        hint += "classes=NAMES)"
+        raise InputError(what, where=where, hint=hint)
     index = {name: number for number, name in enumerate(known)}
     if digits:  # 07 is class 7
         names = [name if name in index else str(n) for name, n in zip(names, whole, strict=True)]

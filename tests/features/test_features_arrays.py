@@ -90,7 +90,10 @@ def test_names_are_refused_beside_a_start_or_a_head_of_numbers_alone(opened: boo
         ):
             with pytest.raises(ltfix.InputError, match=r"known by their numbers alone .*classes=NAMES"):
                 refused()
+    beside = dataclasses.replace(bare, classes=tuple(NAMES))  # which says nothing of the rows of others
     for refused in (
+        lambda: ltfix.evaluate([train, bare], train),
+        lambda: ltfix.evaluate([beside, bare], train),
         lambda: ltfix.predict(head, tmp_path / "named.npz"),
         lambda: ltfix.export(
             bare, tmp_path / "m.onnx", to="onnx", features=True, cache=tmp_path / "named.npz"
