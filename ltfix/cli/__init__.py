@@ -74,11 +74,11 @@ def _invoke(argv: Sequence[str]) -> None:
         raise SystemExit(done.exit_code) from None
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run ``argv`` (default: the process's own) and exit with its code."""
+def main(argv: Sequence[str] | None = None, *, last: bool = False) -> None:
+    """Run ``argv`` (default: the process's own) and exit with its code; ``last``: the process ends then."""
     boundary.fill_closed_streams()
     try:
-        with signals.caught():
+        with signals.caught(last):
             code = run(sys.argv[1:] if argv is None else argv)
     except (KeyboardInterrupt, signals.Terminated) as late:  # on the threshold of the boundary
         code = boundary.interrupted(late)
@@ -95,7 +95,7 @@ def script() -> None:
 
     atexit.register(end)  # first, so that it runs last: after those of torch
     try:
-        main()
+        main(last=True)
     except SystemExit as done:
         code = done.code
         raise

@@ -62,8 +62,12 @@ class _Catcher:
 
 
 @contextlib.contextmanager
-def caught() -> Iterator[None]:
-    """A block, in the main thread, in which both signals are raised; one that the shell ignores stays so."""
+def caught(last: bool = False) -> Iterator[None]:
+    """A block, in the main thread, in which both signals are raised; one that the shell ignores stays so.
+
+    Args:
+        last: the process ends after it: where a signal was raised, one that follows says nothing more.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -77,7 +81,7 @@ def caught() -> Iterator[None]:
         yield
     finally:
         for number in taken:
-            signal.signal(number, before[number])
+            signal.signal(number, signal.SIG_IGN if last and catcher.any else before[number])
         sys.unraisablehook = hook
 
 

@@ -111,6 +111,23 @@ cli.main(["init"])
 """
 
 
+TWICE = """
+import atexit, os, signal, sys, time
+from ltfix import cli
+from ltfix.__main__ import script
+
+def init() -> None:
+    atexit.register(os.kill, os.getpid(), signal.SIGINT)
+    print("begun", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
+
+cli.commands.load = lambda name: init
+sys.argv = ["ltfix", "init"]
+script()
+"""
+
+
 def start(folder: Path, program: str, *argv: str) -> subprocess.Popen[str]:
     """A process that has written its first byte, when the interpreter's own start is over."""
     process = subprocess.Popen(
@@ -146,6 +163,13 @@ def test_interrupted_at_any_moment(tmp_path: Path, moments: int, command: str):
             time.sleep(rng.random() * 0.003)
         _, err = process.communicate(timeout=120)
         assert (process.returncode, err) in [(130, "ltfix: interrupted\n"), (0, "")]
+
+
+@posix
+def test_interrupted_again_as_it_ends(tmp_path: Path):
+    process = start(tmp_path, TWICE)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "ltfix: interrupted\n")
 
 
 @posix
