@@ -153,7 +153,7 @@ def collect(
         hint = "give a head that `ltfix fit` wrote, or a training cache with its classifier"
         raise InputError(what, where=cache.path, hint=hint)
     counts = _counts(caches, rows, cache)
-    _check_names(rows, [cache, *caches])
+    check_names(rows, [cache, *caches])
     return rows, counts
 
 
@@ -266,7 +266,8 @@ def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> tuple[str,
     return demand_alike(head, cache, where)
 
 
-def _check_names(rows: list[NamedHead], caches: list[FeatureCache]) -> None:
+def check_names(rows: list[NamedHead], caches: list[FeatureCache]) -> None:
+    """Refuse heads and caches that number the same classes otherwise (InputError)."""
     named = [(row.where, row.head.classes) for row in rows] + [(str(it.path), it.classes) for it in caches]
     known = [(name, classes) for name, classes in named if classes]
     for name, classes in known[1:]:

@@ -20,6 +20,7 @@ from ltfix.evaluation.given import (
     HeadOrPath,
     NamedHead,
     check_fit,
+    check_names,
     class_names,
     collect,
     each_once,
@@ -161,6 +162,7 @@ class Evaluation:
         if against is not None:
             baseline = _baseline(against, rows, self.no_start)
             otherwise += check_fit(baseline, cache, test.n_classes)
+            check_names([baseline], [cache])
             told = {"level": LEVEL, "resamples": RESAMPLES, "seed": test.seed}
             about["against"] = {**baseline.to_dict(), **told}
             for entry, row in zip(found, rows, strict=True):

@@ -121,6 +121,15 @@ def test_names_are_numbered_as_the_start_has_them(opened: bool):
         ltfix.fit(told, "ce", init=mine, epochs=1)
 
 
+def test_a_head_to_compare_with_numbers_the_classes_alike():
+    mine = ltfix.Head(np.eye(3, 8), np.zeros(3), classes=NAMES.tolist(), counts=np.array([40, 12, 4]))
+    other = dataclasses.replace(mine, classes=tuple(sorted(NAMES.tolist())))
+    named = (FEATURES, NAMES[LABELS])
+    with pytest.raises(ltfix.InputError, match=r"class 0 is 'cat' in .* and 'dog' in"):
+        ltfix.evaluate([mine], named, against=other)
+    assert ltfix.evaluate([mine], named, against=dataclasses.replace(mine, label="twin"))
+
+
 @pytest.mark.parametrize("label", ["{}", "{:02}", "{}.0"])
 def test_numbers_as_text_start_from_a_head_of_numbers(label: str):
     texts = np.array([label.format(n) for n in MANY])
