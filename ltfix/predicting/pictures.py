@@ -80,5 +80,6 @@ def answer(
 
 def _remedies(own: str | None, seen: int) -> str:
     """What the error says to do, and what can be asked for here."""
-    told = f"on_error=skip leaves it out, on_error=keep keeps its row; {seen} pictures went before"
+    before = f"{seen or 'no'} picture{'s were' if seen > 1 else ' was'} answered before"
+    told = f"on_error=skip leaves it out, on_error=keep keeps its row; {before}"
     return told if own is None else f"{own.replace(UNREADABLE, 'replace it')}; {told}"

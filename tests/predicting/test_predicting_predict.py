@@ -153,8 +153,12 @@ def test_unreadable_pictures(project: Path, tmp_path: Path, capsys: pytest.Captu
     assert cli.run(asked) == 3
     err = capsys.readouterr().err
     assert err.startswith("ltfix: error: not an image file")
-    remedies = "--on-error skip leaves it out, --on-error keep keeps its row; 0 pictures went before\n"
+    remedies = (
+        "--on-error skip leaves it out, --on-error keep keeps its row; no picture was answered before\n"
+    )
     assert " are read; replace it; " in err and err.endswith(remedies)
+    assert cli.run([*asked, "--batch-size", "1"]) == 3
+    assert capsys.readouterr().err.endswith("; 1 picture was answered before\n")
     assert cli.run([*asked, "--on-error", "skip"]) == 0
     out, err = capsys.readouterr()
     assert [row["sample"] for row in rows_of(out)] == ["fine.png"]
