@@ -150,7 +150,8 @@ def collect(
     rows = _distinct([*baselines, *sorted(rows, key=lambda row: not row.is_start)])
     if not rows:
         what = "no head to evaluate: the cache has no stage-1 classifier"
-        hint = "give a head that `ltfix fit` wrote, or a training cache with its classifier"
+        makes = '`ltfix.fit(..., method="ce")` makes the first, of a linear probe'
+        hint = f"give a head, or a training cache with its classifier; {makes}"
         raise InputError(what, where=cache.path, hint=hint)
     counts = _counts(caches, rows, cache)
     check_names(rows, [cache, *caches])
