@@ -424,9 +424,11 @@ def test_the_one_taken_is_not_fitted_twice(draw_cache, monkeypatch: pytest.Monke
     assert all(np.array_equal(head.weight, same.weight) for head, same in zip(heads, own, strict=True))
 
 
-def test_it_says_first_how_much_there_is_to_do(draw_cache):
+@pytest.mark.parametrize("budget", [None, "9h", "9999999p"])
+def test_it_says_first_how_much_there_is_to_do(draw_cache, budget: str | None):
     said = Said()
-    plan_fit("auto", methods=["ncm", "ce"]).train(draw_cache([60, 20, 6]), [0], progress=said)
+    plan = plan_fit("auto", methods=["ncm", "ce"], options=Options(budget=budget))
+    plan.train(draw_cache([60, 20, 6]), [0], progress=said)
     assert re.match(r"2 methods to tune: about [\d,]+ passes over 86 samples, \d+ s", said.notes[0])
 
 

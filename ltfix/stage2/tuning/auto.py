@@ -149,7 +149,7 @@ class _Field:
                 f"{sum(k is not None for k in kept)} tuned methods are taken from {self.store.folder}"
             )
         todo = [fit for fit, known in zip(self.fits, kept, strict=True) if known is None]
-        if self.material.options.budget is None:
+        if not self.searched.search.about:  # else the budget says what there is to do
             self.within_budget(todo, tell=True)
         self.searched.warm_up()
         made = run_each(self.tune, todo, self.shared, "methods tuned", self.threads)
@@ -164,8 +164,12 @@ class _Field:
         return [start, *(c for c in found if isinstance(c, Contender))]
 
     def within_budget(self, fits: Sequence[MethodFit], *, tell: bool) -> Material:
-        """What these are tuned on; ``tell`` says how long that takes."""
-        told = [dataclasses.replace(fit, material=self.material) for fit in fits]
+        """What these are tuned on; ``tell`` says how long that takes, where nothing is left out."""
+        material = self.material
+        if tell:
+            whole = dataclasses.replace(material.options, budget=None)
+            material = dataclasses.replace(material, options=whole)
+        told = [dataclasses.replace(fit, material=material) for fit in fits]
         more: dict[str, Any] = {"tell": tell, "store": self.store, "shared": self.settings}
         return limit(told, len(self.seeds), threads=self.threads, **more) if told else self.material
 
