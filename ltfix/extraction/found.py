@@ -80,5 +80,8 @@ def difference(folder: Path, plan: CachePlan) -> tuple[str, str]:
         before["classes"], now["classes"] = there.classes, list(plan.classes) or None
     elif not there.skipped:
         before["on_error"] = now["on_error"]
-    told = differences(before, now).replace("source.digest differs", "its pictures differ (names or sizes)")
+    left = len(there.skipped)
+    pictures = "its pictures differ (names or sizes)"
+    pictures += f", {left} {'were' if left > 1 else 'was'} left out then" * bool(left)
+    told = differences(before, now).replace("source.digest differs", pictures)
     return told or f"what it says of itself is the same: {there.created_by} made it otherwise", ""

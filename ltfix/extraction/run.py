@@ -111,12 +111,15 @@ def refuse_taken(jobs: list[SplitJob]) -> None:
     for job in jobs:
         if job.state == "taken":
             told, keeps = difference(job.folder, job.plan)
-            joins = ", and `ltfix.import_features([...])` joins both"
-            joins = joins if "source.root" in told else ""
+            differ, joins = "pictures differ" in told, "and `ltfix.import_features([...])` joins both"
             what = f"a feature cache of another extraction is there; {told}"
-            others = "source.root" in told or "pictures differ" in told
+            others = "source.root" in told or differ
             other = "out=DIR or, of a source without splits, split=NAME" if others else "out=DIR"
-            hint = f"{keeps}overwrite=True replaces it, {other} writes elsewhere{joins}"
+            hint = f"{keeps}overwrite=True replaces it, {other} writes elsewhere"
+            if "source.root" in told:
+                hint += f", {joins}"
+            elif differ and "source." not in told:
+                hint += f"; new pictures alone go into a folder of their own, with split=NAME, {joins}"
             raise UsageError(what, where=job.folder, hint=hint)
 
 

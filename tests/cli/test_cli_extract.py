@@ -96,7 +96,13 @@ def test_a_dry_run_says_what_the_run_does(project: Path, capsys: pytest.CaptureF
     shutil.copytree("photos", "later")
     joined = error(*RANDOM, "--data", "later", "--split", "test")[1]
     assert joined.endswith(f"{ways}, and `ltfix import …` joins both"), joined
-    Path("photos/test/ant/00.png").write_text("no image")
+    moved = Path("photos/test/ant/00.png").rename("photos/test/ant/09.png")
+    arrived = error(*argv)[1]
+    alone = (
+        "new pictures alone go into a folder of their own, with --split NAME, and `ltfix import …` joins both"
+    )
+    assert arrived.endswith(f"its pictures differ (names or sizes) (features/test): {ways}; {alone}"), arrived
+    moved.rename("photos/test/ant/00.png").write_text("no image")
     argv += ["--out", "stopped"]
     assert cli.run(argv) == 3
     assert cli.run([*argv, "--dry-run"]) == 0

@@ -418,6 +418,11 @@ class TestAfterABadImage:
         extract(copy, tmp_path / "afresh", split=["train"])
         assert tree(tmp_path / "out") == tree(tmp_path / "afresh")
 
+        torn.write_bytes((photos / "test" / "ant" / "00.png").read_bytes())
+        told = r"its pictures differ \(names or sizes\), 1 was left out then \(.*test\): overwrite=True"
+        with pytest.raises(UsageError, match=told):
+            extract(copy, out, on_error="skip")
+        torn.write_bytes(torn.read_bytes()[:300])
     def test_nothing_is_left_out_where_that_is_an_error_again(
         self, photos: Path, tmp_path: Path, monkeypatch: Any
     ):
