@@ -12,9 +12,12 @@ from ltfix import files
 from ltfix.compute import PRECISIONS
 from ltfix.extraction.request import Request
 from ltfix.features.layout import SHARD_ROWS, CachePlan, changes, differences
-from ltfix.features.manifest import DEPTHS, Contents, Manifest, read_manifest, read_partial
+from ltfix.features.manifest import DEPTHS, NAME, Contents, Manifest, read_manifest, read_partial
 from ltfix.features.read import assemble
 from ltfix.features.store import cache_state
+from ltfix.images.pictures import FilePictures
+from ltfix.images.places import modified_at
+from ltfix.images.split import Split
 from ltfix.option import options_of
 
 JobState = Literal["todo", "resume", "done", "taken"]
@@ -24,6 +27,9 @@ _UNTOLD = {  # what decides a cache and stands in no manifest
     "compile": (False, True),
     "on_error": options_of(Request)["on_error"].choices,
 }
+
+MOST_LOOKED_AT = 500_000
+"""Of so many pictures the times are looked at again, which takes a second or two."""
 
 
 def state_of(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
@@ -85,3 +91,20 @@ def difference(folder: Path, plan: CachePlan) -> tuple[str, str]:
     pictures += f", {left} {'were' if left > 1 else 'was'} left out then" * bool(left)
     told = differences(before, now).replace("source.digest differs", pictures)
     return told or f"what it says of itself is the same: {there.created_by} made it otherwise", ""
+
+
+def told_newer(folder: Path, split: Split) -> str | None:
+    """A note where some pictures were written after the finished cache that is kept: replaced, it may be.
+
+    Where all were, they are a copy or a checkout, which says nothing.
+    """
+    pictures, n = split.pictures, len(split)
+    if not isinstance(pictures, FilePictures) or pictures.sizes is not None or n > MOST_LOOKED_AT:
+        return None
+    finished = modified_at(folder / NAME)
+    newer = [row for row in range(n) if modified_at(pictures.where(split.row(row))) > finished]
+    if not 0 < len(newer) < n:
+        return None
+    are, more = ("are", ", …") if len(newer) > 1 else ("is", "")
+    told = f"{len(newer):,} of {n:,} pictures {are} newer than {folder}, with the same names and sizes"
+    return f"{told}: kept ({pictures.where(split.row(newer[0]))}{more}); overwrite=True extracts anew"

@@ -19,7 +19,7 @@ from ltfix.backbones.mlp import rows_for
 from ltfix.backbones.preprocess import Columns
 from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
 from ltfix.errors import LtfixError, Unused
-from ltfix.extraction.found import JobState, state_of
+from ltfix.extraction.found import JobState, state_of, told_newer
 from ltfix.extraction.opening import Opened, open_data
 from ltfix.extraction.request import Request
 from ltfix.features.layout import SHARD_ROWS, CachePlan
@@ -110,7 +110,8 @@ def prepare(asked: Request | Opened) -> Extraction:
     _match_classifier(backbone, splits[0].classes)
     augmentation = _augmentation(request, backbone) if views.random else None
     jobs = [_job(request, split, backbone, compute, augmentation) for split in splits]
-    notes = [*backbone.notes, *(note for split in splits for note in split.notes), *_beside(jobs)]
+    newer = filter(None, (told_newer(job.folder, job.split) for job in jobs if job.state == "done"))
+    notes = [*backbone.notes, *(note for split in splits for note in split.notes), *_beside(jobs), *newer]
     draw = None if augmentation is None else _draw(augmentation, backbone)
     jpeg = _jpeg(request, backbone)
     return Extraction(

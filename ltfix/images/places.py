@@ -181,6 +181,14 @@ def look_at(path: str | os.PathLike[str]) -> Looked:
     return found.st_size, stamp_of(found.st_mtime_ns, found.st_ctime_ns)
 
 
+def modified_at(path: str | os.PathLike[str]) -> int:
+    """When a local file was last written, in ns; 0 where nothing can be found there."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - a million of them
+    except (OSError, ValueError):
+        return 0
+
+
 def stamp_of(modified: int, changed: int) -> int:
     """A stamp of both times of a file: one that takes another's place may bring its time of change along."""
     return (modified * 1_000_003 + changed) & 0x7FFF_FFFF_FFFF_FFFF

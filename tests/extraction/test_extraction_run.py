@@ -27,6 +27,7 @@ import ltfix
 from ltfix import files
 from ltfix.errors import EnvironmentFault, InputError, UsageError
 from ltfix.evaluation.scores import logit_blocks
+from ltfix.extraction import found
 from ltfix.extraction import run as running
 from ltfix.extraction.forward import Forward
 from ltfix.extraction.plan import prepare
@@ -326,6 +327,37 @@ def test_finished_caches_are_kept(photos: Path, tmp_path: Path):
     assert replaced["train"].n == 9
 
 
+def test_a_finished_cache_says_which_pictures_are_newer(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copy, out = Path(shutil.copytree(photos, tmp_path / "copy")), tmp_path / "out"
+    extract(copy, out)
+
+    def newer() -> list[str]:
+        progress = Notes()
+        assert extract(copy, out, progress=progress)["train"].n == 9
+        return [note for note in progress.notes if "newer" in note]
+
+    assert newer() == []
+    finished = (out / "train" / "manifest.json").stat().st_mtime
+    replaced = sorted((copy / "train" / "bee").iterdir())
+    os.utime(replaced[0], (finished + 9, finished + 9))
+    told = (
+        f"1 of 9 pictures is newer than {out / 'train'}, with the same names and sizes: kept ({replaced[0]})"
+    )
+    assert newer() == [f"{told}; overwrite=True extracts anew"]
+    replaced[1].write_bytes(bytes(replaced[1].stat().st_size))
+    os.utime(replaced[1], (finished + 9, finished + 9))
+    (note,) = newer()
+    assert note.startswith("2 of 9 pictures are newer") and f"kept ({replaced[0]}, …)" in note
+    with monkeypatch.context() as patch:
+        patch.setattr(found, "MOST_LOOKED_AT", 8)
+        assert newer() == []
+    for path in (copy / "train").rglob("*.png"):  # a fresh checkout
+        os.utime(path, (finished + 9, finished + 9))
+    assert newer() == []
+
+
 def test_a_damaged_cache_can_be_replaced(photos: Path, tmp_path: Path):
     options = {"image_size": 8, "overwrite": True}
     extract(photos, tmp_path / "whole", **options)
@@ -386,6 +418,11 @@ class TestAfterABadImage:
         told = r"unreadable images are left out there: 1 \(.*test\): on_error=skip keeps it, overwrite=True"
         with pytest.raises(UsageError, match=told):
             extract(copy, out)
+        torn.write_bytes((photos / "test" / "ant" / "00.png").read_bytes())
+        told = r"its pictures differ \(names or sizes\), 1 was left out then \(.*test\): overwrite=True"
+        with pytest.raises(UsageError, match=told):
+            extract(copy, out, on_error="skip")
+        torn.write_bytes(torn.read_bytes()[:300])
         assert extract(copy, out, split=["train"])["train"].n == 9
         assert extract(copy, out, on_error="skip")["test"].n == 5
         extract(copy, tmp_path / "skipped", split=["train"], on_error="skip")
@@ -418,11 +455,6 @@ class TestAfterABadImage:
         extract(copy, tmp_path / "afresh", split=["train"])
         assert tree(tmp_path / "out") == tree(tmp_path / "afresh")
 
-        torn.write_bytes((photos / "test" / "ant" / "00.png").read_bytes())
-        told = r"its pictures differ \(names or sizes\), 1 was left out then \(.*test\): overwrite=True"
-        with pytest.raises(UsageError, match=told):
-            extract(copy, out, on_error="skip")
-        torn.write_bytes(torn.read_bytes()[:300])
     def test_nothing_is_left_out_where_that_is_an_error_again(
         self, photos: Path, tmp_path: Path, monkeypatch: Any
     ):

@@ -50,12 +50,15 @@ def job(tmp_path: Path) -> Path:
         features = centres[labels] + rng.normal(size=(len(labels), 16))
         path = tmp_path / f"{split}.npz"
         np.savez(path, features=features.astype(np.float32), labels=labels)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.bmp").write_bytes(b"one")
     (tmp_path / "ltfix.toml").write_text('[evaluate]\ncache = "test.npz"\n', encoding="utf-8")
     tool(
         tmp_path,
         "bin/ltfix",
         'case "$1 "$(echo heads/*) in',
-        "  extract* | inspect* | fit*ci.safetensors) exit 0 ;;  # a second fit would give the same bytes",
+        '  extract*) mkdir -p features && echo "$*" >> extracted && exit 0 ;;',
+        "  inspect* | fit*ci.safetensors) exit 0 ;;  # a second fit would give the same bytes",
         "esac",
         '[ "$1" = fit ] && set -- "$@" train.npz',
         f'exec "{sys.executable}" -m ltfix "$@"',
@@ -70,8 +73,12 @@ def test_the_shell_script_holds_a_build_to_the_last_one(job: Path):
     last = json.loads((job / "last.json").read_text())
     better = [{**row, "few": min(1.0, row["few"] + 0.3), "correct": None} for row in last["heads"]]
     (job / "last.json").write_text(json.dumps(last | {"heads": better}))
+    (job / "photos" / "1.bmp").write_bytes(b"two")  # of the same size: a hash tells
     worse = run(job, script)
     assert worse.returncode == 1
+    run(job, script)
+    extracted = [line.split() for line in (job / "extracted").read_text().splitlines()]
+    assert ["--overwrite" in argv for argv in extracted] == [False, True, False]
     assert re.search(r"gate missed \(ci: few fell by \d+\.\d points to", worse.stderr)
     assert json.loads((job / "last.json").read_text())["heads"] == better, (
         "a build that misses is no baseline"
