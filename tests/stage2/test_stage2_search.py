@@ -186,6 +186,8 @@ def test_settings_that_are_clearly_behind_do_not_run_to_their_end(draw_cache):
     labels, on = material.held_labels(), material.folds()[0].where
     record = search.describe(found, 3, BEST, labels=labels, start=material.reference(), on=on)
     assert [entry.get("early", False) for entry in record["tried"]] == [t.early for t in found]
+    ended = [(entry["cuts"], entry["score"], entry["early_score"]) for entry in record["tried"][:3]]
+    assert all(cuts == 0 and whole is None and 0 < part < record["score"] for cuts, whole, part in ended)
     few = search.search(material, ce_at(rates[:5]), 0)
     assert not any(t.early for t in few)
 
@@ -234,7 +236,7 @@ def test_a_higher_rate_speaks_for_the_one_below_it(draw_cache, monkeypatch):
         yield from enumerate(shares[c.values["lr"]] for c in tried)
 
     monkeypatch.setattr(search, "side_by_side", fitted)
-    assert search._worth_finishing(material, ce_at(rates), 0) == (list(range(6)), [2, 3, 4])
+    assert search._worth_finishing(material, ce_at(rates), 0)[:2] == (list(range(6)), [2, 3, 4])
 
 
 def test_what_another_leads_that_stays_nearer_to_the_start_is_not_finished(monkeypatch):
@@ -250,7 +252,7 @@ def test_what_another_leads_that_stays_nearer_to_the_start_is_not_finished(monke
     monkeypatch.setattr(
         search, "side_by_side", lambda _, data, some, seeds: enumerate(rate_of[c.values["lr"]] for c in some)
     )
-    assert search._worth_finishing(material, tried, 0) == (
+    assert search._worth_finishing(material, tried, 0)[:2] == (
         list(range(6)),
         [2, 3, 4],
     )  # 0.3: 1.0 speaks for it
@@ -279,7 +281,7 @@ def test_a_rate_is_begun_beside_what_does_well_and_below_what_diverged(monkeypat
     monkeypatch.setattr(search, "side_by_side", fitted)
     monkeypatch.setattr(search, "_drift", lambda *_: 0.0)
     material = SimpleNamespace(folds=lambda: [fold], start_directions=lambda: [None])
-    begun, left = search._worth_finishing(material, tried, 0)
+    begun, left, _ = search._worth_finishing(material, tried, 0)
     assert seen == rounds
     assert [RATES[n] for n in begun] == [rate for some in rounds for rate in some]
     assert [RATES[n] for n in left] == finished

@@ -40,6 +40,8 @@ class Trial:
         steady: false where other seeds were found to do worse, or would at a higher rate.
         early: whether it was run no further than to where it was behind another one.
         begun: whether it was run at all.
+        cuts: on how many cuts it was run to its end.
+        seen: [n] whether it was right on their samples; with none, after a part of its epochs on the first.
         first: [n] whether it is right on each sample of the first fold, where it was run to its end there.
     """
 
@@ -49,6 +51,8 @@ class Trial:
     steady: bool = True
     early: bool = False
     begun: bool = True
+    cuts: int = 0
+    seen: np.ndarray | None = None
     first: np.ndarray | None = None
 
 

@@ -38,7 +38,7 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
 
     After each, those go on of which the rule may still take one.
     """
-    begun, going = _worth_finishing(material, tried, seed)
+    begun, going, part = _worth_finishing(material, tried, seed)
     right: list[list[np.ndarray | None]] = [[] for _ in tried]
     drift: list[list[float]] = [[] for _ in tried]
     folds, labels = material.folds(), np.empty(0, np.int64)
@@ -59,6 +59,8 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
             _mean(drift[number]),
             early=number not in going,
             begun=number in begun,
+            cuts=len(right[number]),
+            seen=_joined(right[number]) if right[number] else part.get(number),
             first=right[number][0] if right[number] else None,
         )
         for number, candidate in enumerate(tried)
@@ -91,15 +93,16 @@ def _foremost(right: Mapping[int, np.ndarray], drift: Sequence[float], weights: 
 
 def _worth_finishing(
     material: Material, tried: Sequence[Candidate], seed: int
-) -> tuple[Sequence[int], Sequence[int]]:
-    """The candidates that were run a part of their epochs, and those of them that may still be taken then.
+) -> tuple[Sequence[int], Sequence[int], Mapping[int, np.ndarray]]:
+    """The candidates that were run a part of their epochs, those of them that may still be taken then, and
+    where each was right.
 
     Coarse steps of the rate are run; then what lies beside one that is not clearly behind, or below one that
     diverged. A higher rate does in that part what a lower one does in all epochs, so it speaks for it too.
     """
     everyone = range(len(tried))
     if not _is_halved(tried):
-        return everyone, everyone
+        return everyone, everyone, {}
     fold = material.folds()[0]
     weights = class_weights(fold.held.labels)
     beside = [pair for line in _lines(tried) for pair in itertools.pairwise(line)]
@@ -127,7 +130,8 @@ def _worth_finishing(
         most = candidate.values["lr"] / EARLY
         return any(as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in foremost)
 
-    return begun, [number for number in begun if is_spoken_for(tried[number])] if foremost else begun
+    left = [number for number in begun if is_spoken_for(tried[number])]
+    return begun, left if foremost else begun, right
 
 
 def _lines(tried: Sequence[Candidate]) -> list[list[int]]:
@@ -184,10 +188,11 @@ def describe(
     trials: Sequence[Trial], chosen: int, rule: str, *, labels: np.ndarray, start: np.ndarray, on: str
 ) -> dict[str, Any]:
     """The record for the head file: what was tried, with scores, and what was taken."""
-    weights = class_weights(labels)
 
     def score(correct: np.ndarray | None) -> float | None:
-        return None if correct is None else round(float(weights @ correct), 6)
+        if correct is None:
+            return None
+        return round(float(class_weights(labels[: len(correct)]) @ correct), 6)
 
     def named(varied: Any) -> Any:
         return varied.name if isinstance(varied, Part) else varied
@@ -207,7 +212,7 @@ def describe(
                 **{key: named(getattr(t.candidate, key)) for key in varied},
                 "score": score(t.correct),
                 **({} if t.steady else {"steady": False}),
-                **({"early": True} if t.early else {}),
+                **({"early": True, "cuts": t.cuts, "early_score": score(t.seen)} if t.early else {}),
             }
             for t in trials
             if t.begun
