@@ -170,6 +170,11 @@ def test_a_tuned_head_says_what_was_tried_and_by_what_rule(draw_cache):
     assert record["start_score"] <= 1
 
 
+def _began(material, tried: list[Candidate]) -> tuple[list[int], list[int]]:
+    rung = search._worth_finishing(material, tried, 0)
+    return list(rung.begun), list(rung.going)
+
+
 def ce_at(rates: list[float]) -> list[Candidate]:
     return [Candidate(resolve(find_method("ce"), {"lr": lr, "epochs": 8})) for lr in rates]
 
@@ -236,7 +241,32 @@ def test_a_higher_rate_speaks_for_the_one_below_it(draw_cache, monkeypatch):
         yield from enumerate(shares[c.values["lr"]] for c in tried)
 
     monkeypatch.setattr(search, "side_by_side", fitted)
-    assert search._worth_finishing(material, ce_at(rates), 0)[:2] == (list(range(6)), [2, 3, 4])
+    assert _began(material, ce_at(rates)) == (list(range(6)), [2, 3, 4])
+
+
+@pytest.mark.parametrize(("before", "finished"), [(0.6, 6), (0.4, 2)])
+def test_where_what_led_ends_behind_the_start_the_others_are_finished(monkeypatch, before, finished: int):
+    rates = [0.01, 0.1, 0.3, 1.0, 3.0, 10.0]
+    ended = dict(zip(rates, [0.7, 0.7, 0.7, 0.7, 0.5, 0.5], strict=True))
+    tried = ce_at(rates)
+    rate_of = {c.values["lr"]: rate for c, rate in zip(tried, rates, strict=True)}
+
+    def fitted(material, data, some, seeds):
+        for place, one in enumerate(some):
+            rate, part = rate_of[one.values["lr"]], one.values["epochs"] == 2
+            share = (0.9 if rate == 10.0 else 0.895) if part else ended[rate]
+            yield place, SimpleNamespace(share=share, rate=rate, is_finite=True)
+
+    fold = SimpleNamespace(
+        train=None, held=SimpleNamespace(labels=LABELS), correct=lambda head: right(head.share)
+    )
+    material = SimpleNamespace(
+        folds=lambda: [fold], start_directions=lambda: [None], reference=lambda: right(before)
+    )
+    monkeypatch.setattr(search, "_drift", lambda fold, head, start: 1 / head.rate)
+    monkeypatch.setattr(search, "side_by_side", fitted)
+    found = search.search(material, tried, 0)
+    assert [t.correct is not None for t in found] == [rate >= 3.0 or finished == 6 for rate in rates]
 
 
 def test_what_another_leads_that_stays_nearer_to_the_start_is_not_finished(monkeypatch):
@@ -252,7 +282,7 @@ def test_what_another_leads_that_stays_nearer_to_the_start_is_not_finished(monke
     monkeypatch.setattr(
         search, "side_by_side", lambda _, data, some, seeds: enumerate(rate_of[c.values["lr"]] for c in some)
     )
-    assert search._worth_finishing(material, tried, 0)[:2] == (
+    assert _began(material, tried) == (
         list(range(6)),
         [2, 3, 4],
     )  # 0.3: 1.0 speaks for it
@@ -281,7 +311,7 @@ def test_a_rate_is_begun_beside_what_does_well_and_below_what_diverged(monkeypat
     monkeypatch.setattr(search, "side_by_side", fitted)
     monkeypatch.setattr(search, "_drift", lambda *_: 0.0)
     material = SimpleNamespace(folds=lambda: [fold], start_directions=lambda: [None])
-    begun, left, _ = search._worth_finishing(material, tried, 0)
+    begun, left = _began(material, tried)
     assert seen == rounds
     assert [RATES[n] for n in begun] == [rate for some in rounds for rate in some]
     assert [RATES[n] for n in left] == finished

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,18 +36,26 @@ EARLY_POINTS, EARLY_ERRORS = 0.01, 2.0
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
     """Fit the candidates on what each fold leaves, and see how they do on the rest.
 
-    After each, those go on of which the rule may still take one.
+    After each, those go on of which the rule may still take one. What led after a part of its epochs may end
+    behind the start: then all are run to their end that were not clearly behind.
     """
-    begun, going, part = _worth_finishing(material, tried, seed)
+    rung = _worth_finishing(material, tried, seed)
+    going = list(rung.going)
     right: list[list[np.ndarray | None]] = [[] for _ in tried]
     drift: list[list[float]] = [[] for _ in tried]
     folds, labels = material.folds(), np.empty(0, np.int64)
-    for fold, start in zip(folds, material.start_directions(), strict=True):
-        for place, linear in side_by_side(material, fold.train, [tried[i] for i in going], [seed]):
-            number = going[place]
-            right[number].append(fold.correct(linear))
+
+    def see(fold: Validation, start: np.ndarray, numbers: Sequence[int]) -> None:
+        for place, linear in side_by_side(material, fold.train, [tried[i] for i in numbers], [seed]):
+            right[numbers[place]].append(fold.correct(linear))
             if linear.is_finite:
-                drift[number].append(_drift(fold, linear, start))
+                drift[numbers[place]].append(_drift(fold, linear, start))
+
+    for fold, start in zip(folds, material.start_directions(), strict=True):
+        see(fold, start, going)
+        if fold is folds[0] and rung.others and _all_behind(material, [right[number][0] for number in going]):
+            see(fold, start, rung.others)
+            going += rung.others
         labels = np.concatenate([labels, fold.held.labels])
         if fold is not folds[-1] and _is_halved(tried):
             found = {number: joined for number in going if (joined := _joined(right[number])) is not None}
@@ -58,13 +66,20 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
             _joined(right[number]) if number in going else None,
             _mean(drift[number]),
             early=number not in going,
-            begun=number in begun,
+            begun=number in rung.begun,
             cuts=len(right[number]),
-            seen=_joined(right[number]) if right[number] else part.get(number),
+            seen=_joined(right[number]) if right[number] else rung.right.get(number),
             first=right[number][0] if right[number] else None,
         )
         for number, candidate in enumerate(tried)
     ]
+
+
+def _all_behind(material: Material, right: Sequence[np.ndarray | None]) -> bool:
+    """Whether the start does better than each, by what they got right of the first fold's samples."""
+    weights = class_weights(material.folds()[0].held.labels)
+    start = float(weights @ material.reference()[: len(weights)])
+    return all(found is None or float(weights @ found) < start for found in right)
 
 
 def _drift(fold: Validation, head: Head, start: np.ndarray) -> float:
@@ -91,18 +106,30 @@ def _foremost(right: Mapping[int, np.ndarray], drift: Sequence[float], weights: 
     return [n for n in near_best(right, weights, EVIDENCE) if n in best or not is_led(n)]
 
 
-def _worth_finishing(
-    material: Material, tried: Sequence[Candidate], seed: int
-) -> tuple[Sequence[int], Sequence[int], Mapping[int, np.ndarray]]:
-    """The candidates that were run a part of their epochs, those of them that may still be taken then, and
-    where each was right.
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Rung:
+    """Which candidates were run a part of their epochs.
+
+    Attributes:
+        begun: all of them. going: those that may still be taken. others: those that are not clearly behind.
+        right: of each that is finite, [n] whether it is right on the first fold's samples.
+    """
+
+    begun: Sequence[int]
+    going: Sequence[int]
+    others: Sequence[int] = ()
+    right: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def _worth_finishing(material: Material, tried: Sequence[Candidate], seed: int) -> _Rung:
+    """Run candidates a part of their epochs.
 
     Coarse steps of the rate are run; then what lies beside one that is not clearly behind, or below one that
     diverged. A higher rate does in that part what a lower one does in all epochs, so it speaks for it too.
     """
     everyone = range(len(tried))
     if not _is_halved(tried):
-        return everyone, everyone, {}
+        return _Rung(everyone, everyone)
     fold = material.folds()[0]
     weights = class_weights(fold.held.labels)
     beside = [pair for line in _lines(tried) for pair in itertools.pairwise(line)]
@@ -124,14 +151,19 @@ def _worth_finishing(
         near |= {low for low, high in beside if high in diverged}
         following = sorted(near.difference(begun))
 
-    foremost = _foremost(right, drift, weights)
+    def spoken_for(by: Collection[int]) -> list[int]:
+        return [
+            number
+            for number in begun
+            if any(
+                as_fast(tried[n], tried[number])
+                and EARLY * tried[n].values["lr"] <= tried[number].values["lr"]
+                for n in by
+            )
+        ]
 
-    def is_spoken_for(candidate: Candidate) -> bool:
-        most = candidate.values["lr"] / EARLY
-        return any(as_fast(tried[n], candidate) and tried[n].values["lr"] <= most for n in foremost)
-
-    left = [number for number in begun if is_spoken_for(tried[number])]
-    return begun, left if foremost else begun, right
+    going = spoken_for(_foremost(right, drift, weights)) or begun
+    return _Rung(begun, going, sorted(set(spoken_for(fine)).difference(going)), right)
 
 
 def _lines(tried: Sequence[Candidate]) -> list[list[int]]:
