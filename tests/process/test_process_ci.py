@@ -57,7 +57,7 @@ def job(tmp_path: Path) -> Path:
         tmp_path,
         "bin/ltfix",
         'case "$1 "$(echo heads/*) in',
-        '  extract*) mkdir -p features && echo "$*" >> extracted && exit 0 ;;',
+        '  extract*) mkdir -p features && echo "$*" >> extracted && exit "$(cat dies 2> /dev/null || echo 0)" ;;',
         "  inspect* | fit*ci.safetensors) exit 0 ;;  # a second fit would give the same bytes",
         "esac",
         '[ "$1" = fit ] && set -- "$@" train.npz',
@@ -77,8 +77,14 @@ def test_the_shell_script_holds_a_build_to_the_last_one(job: Path):
     worse = run(job, script)
     assert worse.returncode == 1
     run(job, script)
+    (job / "dies").write_text("3")
+    (job / "photos" / "1.bmp").write_bytes(b"six")
+    assert run(job, script).returncode == 3
+    (job / "dies").unlink()
+    (job / "photos" / "1.bmp").write_bytes(b"two")  # as the features were before that run began anew
+    run(job, script)
     extracted = [line.split() for line in (job / "extracted").read_text().splitlines()]
-    assert ["--overwrite" in argv for argv in extracted] == [False, True, False]
+    assert ["--overwrite" in argv for argv in extracted] == [True, True, False, True, True]
     assert re.search(r"gate missed \(ci: few fell by \d+\.\d points to", worse.stderr)
     assert json.loads((job / "last.json").read_text())["heads"] == better, (
         "a build that misses is no baseline"
