@@ -110,6 +110,18 @@ def test_the_penalty_is_the_best_on_the_cut(draw_cache):
     assert scores[PENALTIES.index(penalty)] == pytest.approx(max(scores), abs=0.05)
 
 
+def test_where_the_cut_is_a_smaller_problem_than_all_samples_it_is_solved_by_itself(draw_cache, monkeypatch):
+    data, solved = Features.of(draw_cache([200, 90, 40])), probe_module.Solved()
+    first = data.subset(cut(data, seed=0)[0])
+    _, middle, large = (effort for _, effort in probe_module.EFFORTS)
+    most = probe_module._cost(data) - 1
+    monkeypatch.setattr(probe_module, "EFFORTS", ((most, middle), (1 << 63, large)))
+    penalty = fit_probe(data, CPU, solved=solved).meta["penalty"]
+    ours, theirs = (fit_probe(first, CPU, penalty=penalty, solved=known) for known in (solved, None))
+    np.testing.assert_array_equal(ours.weight, theirs.weight)
+    assert not solved
+
+
 @pytest.mark.parametrize("normalize", ["none", "standardize"])
 def test_a_cuts_probe_begins_where_its_penalty_was_chosen(draw_cache, monkeypatch, normalize: str):
     data, solved = Features.of(draw_cache([200, 90, 40])), probe_module.Solved()

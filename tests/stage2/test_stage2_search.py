@@ -59,6 +59,32 @@ def test_where_no_rate_is_steady_the_first_choice_stays(monkeypatch, diverged, f
     assert [t.steady for t in marked] == [t.correct is None for t in trials]
 
 
+def test_what_was_not_finished_is_searched_where_nothing_was_steady(monkeypatch):
+    rates, rounds = [0.01, 0.1, 0.3, 1.0, 3.0, 10.0], []
+    tried = [Candidate(resolve(find_method("ce"), {"lr": rate})) for rate in rates]
+
+    def searched(material, some, seed):
+        rounds.append([c.values["lr"] for c in some])
+        found = [Trial(c, right(0.7), c.values["lr"]) for c in some]
+        last = len(some) - 1  # alone is run to its end, the others are not
+        return [
+            dataclasses.replace(t, correct=None, early=True) if i < last else t for i, t in enumerate(found)
+        ]
+
+    monkeypatch.setattr(steadiness, "search", searched)
+    steady = {0.3: True}
+    monkeypatch.setattr(
+        steadiness, "_is_steady", lambda _, t, __: (steady.get(t.candidate.values["lr"], False), [])
+    )
+    trials, taken, rule, _ = steadiness.find_steady(None, tried, LABELS, right(0.5), 0)
+    assert (rounds, rates[taken], rule) == ([rates, rates[:5], rates[:4]], 1.0, UNSTEADY)
+    steady[1.0] = True
+    rounds.clear()
+    trials, taken, rule, _ = steadiness.find_steady(None, tried, LABELS, right(0.5), 0)
+    assert (rounds, rates[taken], rule) == ([rates, rates[:5], rates[:4]], 1.0, GAIN)
+    assert [t.steady for t in trials] == [True] * 4 + [False] * 2
+
+
 def test_where_all_diverged_nothing_is_checked(monkeypatch):
     monkeypatch.delattr(steadiness, "_is_steady")
     assert steadiness.settle(None, [trial(None), trial(None)], LABELS, right(0.1), 0)[1:] == (0, BEST, [])
@@ -106,10 +132,7 @@ def test_one_seed_that_does_worse_than_the_others_is_noticed(
 def test_a_seed_may_fall_behind_by_a_point_or_by_noise(size: int, behind: int | None, steady: bool):
     best = np.ones(size, bool)
     seeds = [best, best, None if behind is None else np.arange(size) >= behind, best]
-    weights = np.full(size, 1 / size)
-    assert steadiness._are_alike(seeds, weights) == steady
-    assert steadiness._are_alike(seeds[2:3], weights, [best]) == steady
-    assert steadiness._are_alike([best], weights, seeds)
+    assert steadiness._are_alike(seeds, np.zeros(size, int)) == steady
 
 
 def test_only_the_same_setting_at_no_lower_rate_is_as_fast():
@@ -134,8 +157,8 @@ def test_the_search_outlives_candidates_that_diverge(draw_cache):
 
 
 def test_what_diverged_in_one_fold_has_no_score():
-    assert search._joined([np.ones(2, bool), np.zeros(1, bool)]).tolist() == [True, True, False]
-    assert search._joined([np.ones(2, bool), None]) is None
+    assert search.joined([np.ones(2, bool), np.zeros(1, bool)]).tolist() == [True, True, False]
+    assert search.joined([np.ones(2, bool), None]) is None
 
 
 def test_a_slow_rate_drifts_less_than_a_fast_one(draw_cache):

@@ -53,8 +53,8 @@ class Effort:
         return self.epochs[0] + len(PENALTIES) * (self.epochs[1] + self.passes[0]) + self.passes[1]
 
 
-Solved = dict[tuple[bytes, str, float, torch.dtype], Point]
-"""Plain solutions (``Problem.plain``) by the rows of a cut, how they are normalised, penalty and type."""
+Solved = dict[tuple[bytes, str, float], Point]
+"""Plain solutions (``Problem.plain``) by the rows of a cut, how they are normalised, and penalty."""
 
 EFFORTS = (
     (1 << 20, Effort(epochs=(5, 0), passes=(20, 200), tolerance=1e-10, dtype=torch.float64)),
@@ -129,7 +129,8 @@ def fit_probe(
     taken, and come to along the stronger ones: where samples are few, that takes a third of the passes.
 
     Args:
-        solved: what choosing a penalty has solved is put here, and a cut's probe begins there.
+        solved: where choosing a penalty ended is put here, and the probe of the very cut that chose it begins
+            there, with the bytes that it has without.
 
     Returns:
         A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …}``.
@@ -144,11 +145,11 @@ def fit_probe(
         effort = dataclasses.replace(effort, tolerance=LOOSER * effort.tolerance)
     problem = Problem(data, scaling, device, progress, effort.dtype)
     if start is None and effort.passes[0]:  # where a pass takes seconds, each penalty's epochs are dear
-        key = _key(data, normalize, penalty, effort)
-        if key not in solved:
+        plain = solved.pop(_key(data, normalize, penalty), None)
+        if plain is None:
             *_, (_, at) = _path(problem, effort, down_to=penalty)
-            solved[key] = problem.plain(at)
-        at = problem.point(solved[key])
+            plain = problem.plain(at)
+        at = problem.point(plain)  # with the same rounding either way
     else:
         at = problem.zero() if start is None else problem.point(start)
         at = approach(problem, at, penalty, effort.epochs[start is not None])
@@ -166,10 +167,8 @@ def _effort(data: Features) -> Effort:
     return next(effort for most, effort in EFFORTS if _cost(data) <= most)
 
 
-def _key(
-    data: Features, normalize: str, penalty: float, effort: Effort
-) -> tuple[bytes, str, float, torch.dtype]:
-    return hashlib.sha256(data.rows.tobytes()).digest(), normalize, penalty, effort.dtype
+def _key(data: Features, normalize: str, penalty: float) -> tuple[bytes, str, float]:
+    return hashlib.sha256(data.rows.tobytes()).digest(), normalize, penalty
 
 
 def _choose_penalty(
@@ -191,8 +190,8 @@ def _choose_penalty(
         if score <= best:
             break
         penalty, best, found = tried, score, problem.plain(at)
-    if found is not None:
-        solved[_key(train, normalize, penalty, effort)] = found
+    if found is not None and _effort(train) == effort and effort.passes[0]:
+        solved[_key(train, normalize, penalty)] = found
     return penalty, found
 
 

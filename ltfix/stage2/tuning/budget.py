@@ -138,7 +138,9 @@ def _passes_of(fit: MethodFit, search: Search, n_seeds: int) -> float:
         return 0.0
     n = len(search.of(fit.candidates()))
     share = EARLY * BEGUN + FINISHED + FOREMOST * (search.folds - 1) if n >= EARLY_FROM else search.folds
-    on_a_cut, on_all = (SEEDS - 1, ON_ALL) if n > 1 else (0, 0)
+    on_a_cut, on_all = (SEEDS - 1, ON_ALL) if fit.material.held is None else (0, SEEDS)
+    if n == 1:
+        on_a_cut = on_all = 0
     written = max(n_seeds - on_all, 0) if search.samples == 1 else n_seeds
     return float(fit.values["epochs"] * (search.samples * (n * share + on_a_cut + on_all) + written))
 

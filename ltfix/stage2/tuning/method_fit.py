@@ -22,7 +22,7 @@ from ltfix.stage2.methods.values import Values
 from ltfix.stage2.tuning import rule as rules
 from ltfix.stage2.tuning import search
 from ltfix.stage2.tuning.candidates import Candidate, candidates, nearest_first, searches, unsearched
-from ltfix.stage2.tuning.steadiness import settle
+from ltfix.stage2.tuning.steadiness import find_steady
 
 KEPT = ("head", "loss", "posthoc")
 """The parts that a head file names."""
@@ -133,13 +133,15 @@ class MethodFit:
         """The candidate that validation samples like best."""
         material = self.material
         labels, start, on = material.held_labels(), material.reference(), material.folds()[0].where
-        trials = search.search(material, tried, material.seed)
         record: dict[str, Any] = {"by": BY, "on": on}
         taken, fitted = 0, list[Head]()
+        searched = len(tried) > 1 and material.options.tune
+        if searched:
+            trials, taken, rule, fitted = find_steady(material, tried, labels, start, material.seed)
+        else:
+            trials = search.search(material, tried, material.seed)
         if len(trials) > 1:
-            if material.options.tune:
-                trials, taken, rule, fitted = settle(material, trials, labels, start, material.seed)
-            else:
+            if not searched:
                 taken, rule = rules.choose(trials, labels, start, tuned=False)
             if rule == rules.UNSTEADY:
                 name = self.values.method.name

@@ -58,17 +58,18 @@ def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Tr
             going += rung.others
         labels = np.concatenate([labels, fold.held.labels])
         if fold is not folds[-1] and _is_halved(tried):
-            found = {number: joined for number in going if (joined := _joined(right[number])) is not None}
+            known = {number: joined(right[number]) for number in going}
+            found = {number: each for number, each in known.items() if each is not None}
             going = _foremost(found, [_mean(each) for each in drift], class_weights(labels)) or going
     return [
         Trial(
             candidate,
-            _joined(right[number]) if number in going else None,
+            joined(right[number]) if number in going else None,
             _mean(drift[number]),
             early=number not in going,
             begun=number in rung.begun,
             cuts=len(right[number]),
-            seen=_joined(right[number]) if right[number] else rung.right.get(number),
+            seen=joined(right[number]) if right[number] else rung.right.get(number),
             first=right[number][0] if right[number] else None,
         )
         for number, candidate in enumerate(tried)
@@ -204,7 +205,8 @@ def side_by_side(
             yield from zip(members, fitted, strict=True)
 
 
-def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+def joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """[N] of all folds from [n] of each; None where one is missing."""
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if len(known) == len(parts) else None
 
@@ -264,8 +266,8 @@ def best_epoch(material: Material, candidate: Candidate, seed: int) -> tuple[int
     """The number of epochs after which a run scores best, the score after each, and its correctness then."""
     folds = [_right_by_epoch(material, fold, candidate, seed) for fold in material.folds()]
     weights = class_weights(material.held_labels())
-    joined = [_joined(parts) for parts in zip(*folds, strict=True)]
-    right = [np.zeros(len(weights), bool) if part is None else part for part in joined]
+    after = [joined(parts) for parts in zip(*folds, strict=True)]
+    right = [np.zeros(len(weights), bool) if part is None else part for part in after]
     scores = [float(weights @ part) for part in right]
     best = int(np.argmax(scores))
     return best + 1, scores, right[best]
