@@ -29,6 +29,7 @@ from ltfix.images.source import read_classes
 from ltfix.importing.arrays import map_npy
 from ltfix.importing.found import Found, head_place, read_lines, text_of
 from ltfix.importing.joining import join
+from ltfix.importing.overlap import made_up
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import rows, write
 from ltfix.numerals import counted, no_label
@@ -123,7 +124,7 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     if labels.min() == 1 and counts[0] == 0 and classes[0] == "0":
         progress.note(f"class {classes[0]} has no sample: are the labels counted from 1?")
     plan = CachePlan(
-        samples=found.samples or [f"{source.name}:{row}" for row in range(len(labels))],
+        samples=found.samples or [made_up(source.name, row) for row in range(len(labels))],
         labels=labels,
         classes=classes,
         dim=sample.shape[2],

@@ -19,7 +19,7 @@ from ltfix.features.manifest import Manifest
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.images.source import read_classes
-from ltfix.importing.overlap import Share, leave_out
+from ltfix.importing.overlap import Share, leave_out, made_up
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import write
 from ltfix.numerals import counted, whole_number
@@ -73,7 +73,7 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
 
 
 def _share(cache: FeatureCache, numbers: np.ndarray) -> Share:
-    names = cache.samples or [f"{cache.path.name}:{row}" for row in range(cache.n)]
+    names = cache.samples or [made_up(cache.path.name, row) for row in range(cache.n)]
     return Share(cache, names, numbers[cache.labels], np.ones(cache.n, bool))
 
 

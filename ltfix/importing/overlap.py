@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.features.cache import FeatureCache
+from ltfix.features.manifest import command_of
 from ltfix.filemap import release
 from ltfix.progress import Progress
 
 _BLOCK = 1024
 _TOLERANCE = 0.01  # relative: another device or batch size rounds the features of one picture otherwise
+_ON_AVERAGE = 0.1  # of single values, so that a large one alone does not decide
+_MADE_UP = re.compile(r"[^/]+:\d+")
+
+
+def made_up(file: str, row: int) -> str:
+    """The name of a row of a file that names no samples, which says nothing of its picture."""
+    return f"{file}:{row}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +35,16 @@ class Share:
     samples: Sequence[str]
     labels: np.ndarray
     kept: np.ndarray
+
+    @functools.cached_property
+    def named(self) -> np.ndarray:
+        """Which samples [n] bool have a name of their own, not one that an import made up."""
+        manifest, n = self.cache.manifest, self.cache.n
+        if self.cache.samples is None:
+            return np.zeros(n, bool)
+        if manifest is None or command_of(manifest.source) != "import":
+            return np.ones(n, bool)
+        return np.fromiter((_MADE_UP.fullmatch(name) is None for name in self.samples), bool, n)
 
     def shards(self) -> list[np.ndarray | KeptRows]:
         """The kept rows; a shard of which all are stays what it is."""
@@ -51,7 +71,8 @@ class KeptRows:
 def leave_out(shares: Sequence[Share], classes: Sequence[str], progress: Progress) -> None:
     """Keep of each what no earlier one has, and say how many that leaves out.
 
-    A picture is the same where its name and its features are; other pictures of one name are told, too.
+    A picture is the same where its name and its features are; other pictures of one name are told, too. One
+    without a name of its own is kept.
 
     Args:
         classes: names of the numbers that labels are.
@@ -59,6 +80,10 @@ def leave_out(shares: Sequence[Share], classes: Sequence[str], progress: Progres
     Raises:
         InputError: a picture has another label in a later one.
     """
+    nameless = [str(one.cache.path) for one in shares if not one.named.any()]
+    if nameless and len(shares) > 1:
+        told = f"pictures without names cannot be known as those of another: all of {', '.join(nameless)}"
+        progress.note(f"{told} are taken")
     for a, b in itertools.combinations(shares, 2):
         pairs = _of_one_name(a, b)
         same = pairs[_alike(a.cache, b.cache, pairs)]
@@ -77,13 +102,14 @@ def leave_out(shares: Sequence[Share], classes: Sequence[str], progress: Progres
 
 
 def _of_one_name(a: Share, b: Share) -> np.ndarray:
-    """Rows of both that are called alike, [m, 2], in the order of ``b``, of which the kept are asked."""
-    asked = set(itertools.compress(b.samples, b.kept))
+    """Rows of both that have one name, [m, 2], in the order of ``b``, of which the kept are asked."""
+    asked = b.kept & b.named
+    names = set(itertools.compress(b.samples, asked))
     place: dict[str, list[int]] = {}  # a joined cache may have different pictures of one name
-    for row, name in enumerate(a.samples):
-        if name in asked:
+    for row, name in itertools.compress(enumerate(a.samples), a.named):
+        if name in names:
             place.setdefault(name, []).append(row)
-    rows = itertools.compress(enumerate(b.samples), b.kept)
+    rows = itertools.compress(enumerate(b.samples), asked)
     found = [(own, row) for row, name in rows for own in place.get(name, ())]
     return np.array(found, np.int64).reshape(-1, 2)
 
@@ -95,7 +121,10 @@ def _alike(a: FeatureCache, b: FeatureCache, pairs: np.ndarray) -> np.ndarray:
     for start in range(0, len(pairs), _BLOCK):
         rows = pairs[start : start + _BLOCK]
         x, y = (c.rows(own)[:, :views].astype(np.float32) for c, own in zip((a, b), rows.T, strict=True))
-        found[start : start + _BLOCK] = np.abs(x - y).sum((1, 2)) <= _TOLERANCE * np.abs(x).sum((1, 2))
+        apart, size = np.abs(x - y), np.abs(x) + np.abs(y)
+        near = apart.sum((1, 2)) <= _TOLERANCE * np.abs(x).sum((1, 2))
+        each = np.divide(apart, size, out=np.zeros_like(apart), where=size > 0).sum((1, 2))
+        found[start : start + _BLOCK] = near & (each <= _ON_AVERAGE * (size > 0).sum((1, 2)))
         for shard in (*a.shards, *b.shards):
             release(shard)
     return found

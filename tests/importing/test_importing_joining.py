@@ -211,6 +211,43 @@ def test_names_that_several_pictures_have(tmp_path: Path, capsys: pytest.Capture
     assert ltfix.import_features(again, tmp_path / "again").samples == both.samples
 
 
+def test_names_that_an_import_made_up_say_nothing_of_a_picture(
+    tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+):
+    """Two deliveries in files of one name, a large column of which hides that their rows differ."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for day, labels in (("mon", [0, 1, 1]), ("tue", [0, 1, 0])):
+        Path(day).mkdir()
+        x = rng.normal(size=(3, 5)).astype(np.float32)
+        x[:, 0] = 5000
+        np.savez(f"{day}/features.npz", features=x, labels=labels)
+    said = notes_of(capsys, "mon/features.npz", "tue/features.npz", "--out", "all")
+    assert "all of mon/features.npz, tue/features.npz are taken" in said
+    both = ltfix.open_cache("all")
+    assert both.labels.tolist() == [0, 1, 1, 0, 1, 0]
+    apart = [ltfix.import_features(f"{day}/features.npz", f"its/{day}").path for day in ("mon", "tue")]
+    assert "all of all, its/mon, its/tue are taken" in notes_of(capsys, "all", *map(str, apart), "--out", "b")
+    assert ltfix.open_cache("b").n == 12
+    assert ltfix.import_features("all", "c").samples == both.samples  # one alone has nothing to be told
+
+
+def test_a_large_column_alone_makes_no_picture_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    sources = []
+    for name, shift in (("one", 0), ("two", 1), ("same", 1)):
+        plan = make_plan(3, dim=8)
+        features = np.random.default_rng(shift).normal(size=(3, 2, 8))
+        features[..., 0] = 5000
+        writer = CacheWriter(tmp_path / name, plan)
+        for shard in writer.pending():
+            writer.write_shard(shard, features[shard.start : shard.stop].astype(np.float16))
+        sources.append(str(writer.publish(None).path))
+    said = notes_of(capsys, *sources, "--out", str(tmp_path / "all"))
+    assert f"names in both {sources[0]} and {sources[1]}, of different pictures: 3" in said
+    assert f"3 pictures of {sources[2]} are in {sources[1]} too" in said
+    assert ltfix.open_cache(tmp_path / "all").n == 6
+
+
 def test_random_views_say_nothing_of_a_picture(tmp_path: Path):
     drawn = {"preprocess": {"size": 32, "random_views": 1}}
     one = write_cache(tmp_path / "one", **drawn).path
