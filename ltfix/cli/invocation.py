@@ -61,7 +61,7 @@ def split(argv: Sequence[str], commands: Collection[str]) -> tuple[str | None, l
     word = next((a for a in rest if not a.startswith("-")), None)
     if word is not None and word not in commands and "--version" not in rest:
         before = ["", *rest][rest.index(word)]
-        if close := difflib.get_close_matches(before, _COMMON, 1, 0.8):
+        if before not in _COMMON and (close := difflib.get_close_matches(before, _COMMON, 1, 0.8)):
             raise UsageError(f"no such option: {before}", where="ltfix", hint=f"did you mean {close[0]}?")
         hint = f"{before} goes after the command" if before.startswith("-") else nearest(word, commands)
         raise UsageError(f"no such command: {word}", hint=hint)

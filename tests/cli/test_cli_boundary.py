@@ -105,6 +105,7 @@ def test_debug_shows_the_traceback_before_or_after_the_command(probe, capsys, ar
     ("argv", "line"),
     [
         (["prob"], "no such command: prob: did you mean probe?"),
+        (["--help", "fti"], "no such command: fti: --help goes after the command"),
         (["--qiet", "probe"], "no such option: --qiet (ltfix): did you mean --quiet?"),
         (["--confg", "f", "probe"], "no such option: --confg (ltfix): did you mean --config?"),
         (["probe", "--hlep"], "no such option: --hlep (ltfix probe): did you mean --help?"),
