@@ -50,7 +50,8 @@ def job(tmp_path: Path) -> Path:
         features = centres[labels] + rng.normal(size=(len(labels), 16))
         path = tmp_path / f"{split}.npz"
         np.savez(path, features=features.astype(np.float32), labels=labels)
-    (tmp_path / "photos").mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "photos").symlink_to("real")
     (tmp_path / "photos" / "1.bmp").write_bytes(b"one")
     (tmp_path / "ltfix.toml").write_text('[evaluate]\ncache = "test.npz"\n', encoding="utf-8")
     tool(
@@ -84,6 +85,10 @@ def test_the_shell_script_holds_a_build_to_the_last_one(job: Path):
     (job / "dies").unlink()
     (job / "photos" / "1.bmp").write_bytes(b"two")  # as the features were before that run began anew
     run(job, script)
+    (job / "photos" / "1.bmp").rename(job / "1.bmp")
+    assert run(job, script).returncode == 3, "nothing is hashed"
+    (job / "1.bmp").rename(job / "photos" / "1.bmp")
+    assert not list(job.glob("new.*")), "whatever ends a run"
     extracted = [line.split() for line in (job / "extracted").read_text().splitlines()]
     assert ["--overwrite" in argv for argv in extracted] == [True, True, False, True, True]
     assert re.search(r"gate missed \(ci: few fell by \d+\.\d points to", worse.stderr)
