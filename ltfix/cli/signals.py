@@ -66,7 +66,8 @@ def caught(last: bool = False) -> Iterator[None]:
     """A block, in the main thread, in which both signals are raised; one that the shell ignores stays so.
 
     Args:
-        last: the process ends after it: where a signal was raised, one that follows says nothing more.
+        last: the process ends after it: where a signal was raised, one that follows ends it at once and
+            says nothing more.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -81,7 +82,7 @@ def caught(last: bool = False) -> Iterator[None]:
         yield
     finally:
         for number in taken:
-            signal.signal(number, signal.SIG_IGN if last and catcher.any else before[number])
+            signal.signal(number, _end if last and catcher.any else before[number])
         sys.unraisablehook = hook
 
 
@@ -99,6 +100,11 @@ def _leave(number: int) -> NoReturn:
             act()
     with contextlib.suppress(OSError):
         os.write(2, f"ltfix: {ENDINGS[number][1]}\n".encode())
+    os._exit(ENDINGS[number][2])
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """What is left of the process may hang behind a thread of others, and all is said."""
     os._exit(ENDINGS[number][2])
 
 

@@ -126,6 +126,10 @@ cli.commands.load = lambda name: init
 sys.argv = ["ltfix", "init"]
 script()
 """
+HANGS = TWICE.replace(
+    "atexit.register(os.kill, os.getpid(), signal.SIGINT)",
+    'atexit.register(lambda: (print("ending", flush=True), time.sleep(60)))',
+)
 
 
 def start(folder: Path, program: str, *argv: str) -> subprocess.Popen[str]:
@@ -170,6 +174,18 @@ def test_interrupted_again_as_it_ends(tmp_path: Path):
     process = start(tmp_path, TWICE)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "ltfix: interrupted\n")
+
+
+@posix
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_again_where_its_end_hangs(tmp_path: Path, number: int, code: int):
+    process = start(tmp_path, HANGS)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "egun\n"
+    assert process.stdout.readline() == "ending\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (code, "ltfix: interrupted\n")
 
 
 @posix
