@@ -113,7 +113,7 @@ def _read(folder: Path, split: str, meant: str | None = None) -> Listing:
             ends.append(len(samples))
     if not samples:
         raise InputError("it has no class folders", where=folder, hint=CLASSLESS)
-    codes = np.arange(len(classes)).repeat(np.diff(ends))
+    codes = np.arange(len(classes), dtype=np.int64).repeat(np.diff(ends))
     labels = Labels(classes, lambda row: f"{folder / classes[codes[row]]}", names=True, codes=codes)
     sizes, stamps = np.frombuffer(looked, np.int64).reshape(-1, 2).T.copy()
     notes = (*_told_of_name(folder, split), *left_out(split, others))

@@ -220,16 +220,25 @@ def test_settings_that_are_clearly_behind_do_not_run_to_their_end(draw_cache):
     assert not any(t.early for t in few)
 
 
+def otherwise(lost: int, gained: int) -> np.ndarray:
+    """As right(0.8), but for so many samples of one class that it loses and of the other that it gains."""
+    found = right(0.8)
+    found[:lost] = False
+    found[-gained:] = True
+    return found
+
+
 @pytest.mark.parametrize(
-    ("shares", "drift", "left"),
+    ("behind", "drift", "left"),
     [
-        ([0.5, 0.9, 0.9], [0.1, 0.3, 0.5], [1, 2]),  # as good as the best: both, whatever the drift
-        ([0.895, 0.9, 0.89], [0.1, 0.2, 0.3], [0, 1]),  # within noise of the best, and led from nearer by
-        ([0.895, 0.9, 0.895], [0.1, 0.2, 0.3], [0, 1]),  # the like, but of two as good the nearer goes on
+        ((0, 0, 0), [0.1, 0.3, 0.5], [0, 1, 2]),  # as good as the best: all, whatever the drift
+        ((6, 0, 6), [0.1, 0.2, 0.3], [0, 1]),  # within noise of the best, and led from nearer by
+        ((3, 0, 3), [0.1, 0.2, 0.3], [0, 1, 2]),  # by less than a point
     ],
 )
-def test_what_another_one_leads_from_nearer_by_goes_no_further(shares, drift, left):
-    known = {number: right(share) for number, share in enumerate(shares)}
+def test_what_another_one_leads_from_nearer_by_goes_no_further(behind, drift, left):
+    known = {number: otherwise(30 + fewer, 30) for number, fewer in enumerate(behind)}
+    known[1] = right(0.8)
     assert search._foremost(known, drift, class_weights(LABELS)) == left
 
 
@@ -277,12 +286,11 @@ def test_where_what_led_ends_behind_the_start_the_others_are_finished(monkeypatc
     def fitted(material, data, some, seeds):
         for place, one in enumerate(some):
             rate, part = rate_of[one.values["lr"]], one.values["epochs"] == 2
-            share = (0.9 if rate == 10.0 else 0.895) if part else ended[rate]
-            yield place, SimpleNamespace(share=share, rate=rate, is_finite=True)
+            found = right(0.8 if part else ended[rate])
+            found = otherwise(36, 30) if part and rate < 10.0 else found
+            yield place, SimpleNamespace(right=found, rate=rate, is_finite=True)
 
-    fold = SimpleNamespace(
-        train=None, held=SimpleNamespace(labels=LABELS), correct=lambda head: right(head.share)
-    )
+    fold = SimpleNamespace(train=None, held=SimpleNamespace(labels=LABELS), correct=lambda head: head.right)
     material = SimpleNamespace(
         folds=lambda: [fold], start_directions=lambda: [None], reference=lambda: right(before)
     )
@@ -292,12 +300,14 @@ def test_where_what_led_ends_behind_the_start_the_others_are_finished(monkeypatc
     assert [t.correct is not None for t in found] == [rate >= 3.0 or finished == 6 for rate in rates]
 
 
-def test_what_another_leads_that_stays_nearer_to_the_start_is_not_finished(monkeypatch):
+@pytest.mark.parametrize(("lost", "finished"), [(36, [2, 3, 4]), (33, [2, 3, 4, 5])])
+def test_what_another_leads_that_stays_nearer_to_the_start_is_not_finished(
+    monkeypatch, lost: int, finished: list[int]
+):
     rates = [0.01, 0.1, 0.3, 1.0, 3.0, 10.0]
-    shares = dict(zip(rates, [0.5, 0.5, 0.6, 0.8, 0.8, 0.795], strict=True))
-    fold = SimpleNamespace(
-        train=None, held=SimpleNamespace(labels=LABELS), correct=lambda rate: right(shares[rate])
-    )
+    seen = dict(zip(rates, map(right, [0.5, 0.5, 0.6, 0.8, 0.8]), strict=False))
+    seen[10.0] = otherwise(lost, 30)  # six samples behind are a point and a half, three less than one
+    fold = SimpleNamespace(train=None, held=SimpleNamespace(labels=LABELS), correct=seen.__getitem__)
     material = SimpleNamespace(folds=lambda: [fold], start_directions=lambda: [None])
     monkeypatch.setattr(search, "_drift", lambda fold, rate, start: rate)
     tried = ce_at(rates)
@@ -305,10 +315,7 @@ def test_what_another_leads_that_stays_nearer_to_the_start_is_not_finished(monke
     monkeypatch.setattr(
         search, "side_by_side", lambda _, data, some, seeds: enumerate(rate_of[c.values["lr"]] for c in some)
     )
-    assert _began(material, tried) == (
-        list(range(6)),
-        [2, 3, 4],
-    )  # 0.3: 1.0 speaks for it
+    assert _began(material, tried) == (list(range(6)), finished)  # 0.3: 1.0 speaks for it
 
 
 @pytest.mark.parametrize(

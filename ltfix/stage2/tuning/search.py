@@ -95,16 +95,17 @@ def _foremost(right: Mapping[int, np.ndarray], drift: Sequence[float], weights: 
     """Those that may still be taken: as good as the best, or led by none that stays nearer to the start.
 
     Leading, as in ``ltfix.stage2.tuning.rule``, is by more than ``TOLERANCE`` standard errors, and good is
-    what the best does not lead by ``EVIDENCE``.
+    what the best does not lead by ``EVIDENCE``; and both is by more than a point, since on the samples so far
+    one or two that are classed otherwise may be as much.
     """
 
     def is_led(mine: int) -> bool:
         nearer = (theirs for theirs in right if drift[theirs] <= drift[mine])
         leads = (lead(right[theirs], right[mine], weights) for theirs in nearer)
-        return any(ahead > TOLERANCE * error for ahead, error in leads)
+        return any(ahead > max(EARLY_POINTS, TOLERANCE * error) for ahead, error in leads)
 
     best = near_best(right, weights, TOLERANCE)
-    return [n for n in near_best(right, weights, EVIDENCE) if n in best or not is_led(n)]
+    return [n for n in near_best(right, weights, EVIDENCE, EARLY_POINTS) if n in best or not is_led(n)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
