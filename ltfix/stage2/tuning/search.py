@@ -28,9 +28,10 @@ from ltfix.stage2.tuning.rule import (
 
 EARLY, EARLY_FROM = 0.25, 6
 """Of so many settings or more, this share of their epochs is run first, on the first fold, and to their end
-only those that are not clearly behind then."""
+only those that may still be taken then."""
 EARLY_POINTS, EARLY_ERRORS = 0.01, 2.0
-"""Clearly behind is more than a point, and more than this many standard errors where that is more."""
+"""Clearly behind is more than a point, and more than this many standard errors where that is more. For less
+than a point nothing is left on the way."""
 
 
 def search(material: Material, tried: Sequence[Candidate], seed: int) -> list[Trial]:
