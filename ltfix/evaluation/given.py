@@ -119,7 +119,10 @@ def _is_again(one: Head | FeatureCache, other: Head | FeatureCache) -> bool:
     ours, theirs = (path.parent.resolve() / path.name for path in (one.path, other.path))
     if isinstance(one, Head) and isinstance(other, Head):
         return ours == theirs and one.label == other.label and one.pack(ours) == other.pack(theirs)
-    return ours == theirs and type(one) is type(other) and ours.exists()  # arrays in memory have no place
+    if not (isinstance(one, FeatureCache) and isinstance(other, FeatureCache)):
+        return False
+    same = ours == theirs and ours.exists()  # arrays in memory have no place
+    return same and one.identity == other.identity  # a file may be read by other keys
 
 
 def collect(

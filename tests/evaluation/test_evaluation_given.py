@@ -9,7 +9,7 @@ from evaluation_samples import COUNTS, cache_of, head_of, noisy, write_cache
 
 import ltfix
 from ltfix.errors import InputError
-from ltfix.evaluation.given import class_names, collect, is_same, open_together, told_apart
+from ltfix.evaluation.given import class_names, collect, each_once, is_same, open_together, told_apart
 from ltfix.evaluation.measure import Evaluation
 from ltfix.features.read import open_cache
 from ltfix.heads.head import load_head
@@ -273,3 +273,13 @@ def test_what_is_named_again_is_taken_once_with_a_note(tmp_path: Path, monkeypat
     several = [ci, ci.named("as it was"), changed, "heads/best.safetensors"]
     report = ltfix.evaluate(several, cache)
     assert len(report.heads) == 4 and not [note for note in report.notes if "once" in note]
+
+
+def test_two_views_of_one_file_are_two(tmp_path: Path):
+    rng, labels = np.random.default_rng(0), np.arange(40) % 4
+    both = {key: rng.normal(size=(40, 3)).astype(np.float32) for key in "ab"}
+    np.savez(tmp_path / "x.npz", **both, labels=labels)
+    views = [open_cache(tmp_path / "x.npz", features_key=key) for key in "aab"]
+    kept, told = each_once(views)
+    assert kept == [views[0], views[2]]
+    assert told == (f"Named more than once, taken once: {tmp_path / 'x.npz'}.",)
