@@ -26,8 +26,8 @@ if SANITIZE:
 
 kernel = Extension(
     "ltfix._pava",
-    ["ltfix/_pava.c", "ltfix/_samn.c"],
-    depends=["ltfix/_buffers.h", "ltfix/_pool.h", "ltfix/_samn.h"],
+    ["ltfix/_pava.c", "ltfix/_samn.c", "ltfix/_look.c"],
+    depends=["ltfix/_buffers.h", "ltfix/_pool.h", "ltfix/_samn.h", "ltfix/_look.h"],
     libraries=[] if MSVC else ["m"],
     extra_compile_args=compile_args,
     extra_link_args=link_args,

@@ -23,7 +23,7 @@ from scipy.optimize import isotonic_regression as scipy_isotonic
 from sklearn.isotonic import isotonic_regression as sklearn_isotonic
 
 import ltfix
-from ltfix.pava import IMPLEMENTATION
+from ltfix.kernel import IMPLEMENTATION
 
 BARS = {10: 3.0, 100: 3.0, 1000: 2.5, 8142: 1.8, 1_000_000: 1.5}
 KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -3,6 +3,7 @@
    The contract is the docstring of the twin in _pava_py.py, which raises the same errors in the
    same order; the arithmetic is in _pool.h, once per element type. */
 
+#include "_look.h"
 #include "_samn.h"
 
 #include <float.h>
@@ -138,6 +139,14 @@ samn_pullback(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n_a
     return ltfix_samn(args, n_args, 0);
 }
 
+#ifdef LTFIX_HAS_LOOK
+static PyObject *
+look(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n_args)
+{
+    return ltfix_look(args, n_args);
+}
+#endif
+
 #define METHOD(name, signature, what) \
     {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, #name signature "\n--\n\n" what}
 
@@ -148,6 +157,10 @@ static PyMethodDef methods[] = {
            "SAMN's row scales of raw numbers. _samn_py.py has the contract."),
     METHOD(samn_pullback, "($module, upstream, perm, slope, starts, grad, /)",
            "The gradient of raw numbers from that of row scales. _samn_py.py has the contract."),
+#ifdef LTFIX_HAS_LOOK
+    METHOD(look, "($module, folder, names, out, /)",
+           "Sizes and stamps of files of an open folder. _look_py.py has the contract."),
+#endif
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,50 +1,15 @@
-"""Isotonic regression in linear time, for numpy and torch: C where it was built, Python where not.
-
-The environment variable ``LTFIX_EXTENSION`` chooses, once, at import: unset takes the C kernel if
-it is there, ``0`` never takes it, ``1`` demands it. ``IMPLEMENTATION`` says what was taken.
-"""
+"""Isotonic regression in linear time, for numpy and torch: C where it was built, Python where not."""
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
-from collections.abc import Callable
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ltfix.errors import UsageError
+from ltfix.kernel import pava as _kernel
 
-
-class SwitchImportError(UsageError, ImportError):
-    """``LTFIX_EXTENSION`` asks for what there is not."""
-
-
-def _choose(choice: str) -> tuple[ModuleType, str]:
-    if choice not in ("", "0", "1"):
-        raise SwitchImportError(f"LTFIX_EXTENSION must be unset, 0 or 1, not {choice!r}")
-    if choice != "0":
-        try:
-            return importlib.import_module("ltfix._pava"), "c"
-        except ImportError as err:
-            if choice == "1":
-                raise SwitchImportError(
-                    "LTFIX_EXTENSION=1 demands the C kernel, and this installation has none that loads: "
-                    f"install ltfix again where there is a C compiler ({err})"
-                ) from err
-    return importlib.import_module("ltfix._pava_py"), "py"
-
-
-_twin, IMPLEMENTATION = _choose(os.environ.get("LTFIX_EXTENSION", ""))
-_kernel = _twin.pava
-_samn = _twin if IMPLEMENTATION == "c" else importlib.import_module("ltfix._samn_py")
-samn_scales: Callable[..., None] = _samn.samn_scales
-"""SAMN's row scales of raw numbers, buffers to buffers: `ltfix._samn_py.samn_scales` has the contract."""
-samn_pullback: Callable[..., None] = _samn.samn_pullback
-"""The way back of `samn_scales`: `ltfix._samn_py.samn_pullback` has the contract."""
 _F32, _F64, _I64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 _empty, _contiguous, _ndarray = np.empty, np.ascontiguousarray, np.ndarray
 

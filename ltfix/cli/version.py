@@ -9,7 +9,7 @@ from ltfix._version import __version__
 
 def versions() -> dict[str, str]:
     """Those of ltfix, torch and timm, and the isotonic kernel in use (``c`` or ``py``)."""
-    from ltfix.pava import IMPLEMENTATION
+    from ltfix.kernel import IMPLEMENTATION
 
     found = {"ltfix": __version__}
     for name in ("torch", "timm"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import collections
 import contextlib
 import errno
@@ -18,12 +17,11 @@ from ltfix.errors import InputError
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.pictures import FilePictures
-from ltfix.images.places import stamp_of
-from ltfix.images.remote import ABSENT
+from ltfix.images.places import entered, look_below
 from ltfix.images.source import OTHER_NAMES, SOURCES, SPLITS, bare_name
 
 Inode = tuple[int, int]
-InFolder = tuple[list[str], "array.array[int]"]  # names in order; of each in turn its size and its stamp
+InFolder = tuple[list[str], np.ndarray]  # n names in order; [n, 2] int64, size and stamp of each
 
 # the endings that torchvision's ImageFolder reads, and two more that cameras and browsers write
 IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".gif")
@@ -99,7 +97,7 @@ def _read(folder: Path, split: str, meant: str | None = None) -> Listing:
     Raises:
         InputError: no class folder, one without pictures, a name with a line break, folders without end.
     """
-    samples, ends, looked, others = list[str](), [0], array.array("q"), collections.Counter[str]()
+    samples, ends, status, others = list[str](), [0], list[np.ndarray](), collections.Counter[str]()
     classes = _subfolders(folder)
     with files.os_errors(folder):
         for label in classes:
@@ -107,15 +105,15 @@ def _read(folder: Path, split: str, meant: str | None = None) -> Listing:
             if not found:
                 raise _empty(folder, label, meant)
             for parent in sorted(found):
-                names, status = found[parent]
+                names, looked = found[parent]
                 samples += [f"{parent}/{name}" for name in names]
-                looked += status
+                status.append(looked)
             ends.append(len(samples))
     if not samples:
         raise InputError("it has no class folders", where=folder, hint=CLASSLESS)
     codes = np.arange(len(classes), dtype=np.int64).repeat(np.diff(ends))
     labels = Labels(classes, lambda row: f"{folder / classes[codes[row]]}", names=True, codes=codes)
-    sizes, stamps = np.frombuffer(looked, np.int64).reshape(-1, 2).T.copy()
+    sizes, stamps = np.concatenate(status).T.copy()
     notes = (*_told_of_name(folder, split), *left_out(split, others))
     notes = (f"{meant}, is taken for a class of {folder}", *notes) if meant else notes
     pictures = FilePictures(folder, samples)
@@ -149,7 +147,7 @@ def walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, I
     top = f"{base}/{label}"
     while waiting:
         folder, above = waiting.pop()
-        with _entered(f"{base}/{folder}", top) as place:
+        with _told(f"{base}/{folder}", top), entered(f"{base}/{folder}") as place:
             own = os.stat(place)  # noqa: PTH116 - many
             here = own.st_dev, own.st_ino
             if here in above:  # a link back up would never end
@@ -166,26 +164,20 @@ def walk(base: str, label: str, others: collections.Counter[str]) -> dict[str, I
 
 
 @contextlib.contextmanager
-def _entered(folder: str, top: str) -> Iterator[int | str]:
-    """A folder open, since from there the system finds a file sooner; its path where it can open none."""
-    place: int | str = folder
+def _told(folder: str, top: str) -> Iterator[None]:
+    """What goes wrong in an open folder, which has no name, told of its path."""
     try:
-        if os.scandir in os.supports_fd:
-            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        yield place
+        yield
     except OSError as err:
         if err.errno == errno.ENAMETOOLONG:
             raise InputError("folders lie too deep in one another for the system", where=top) from err
         err.filename = folder  # no number
         raise
-    finally:
-        if isinstance(place, int):
-            os.close(place)
 
 
 def _look(place: int | str, others: collections.Counter[str]) -> tuple[InFolder, list[str]]:
     """The pictures that lie in one folder, and the names of the folders in it."""
-    pictures, looked, inside = dict[str, os.DirEntry[str]](), array.array("q"), list[str]()
+    pictures, inside = list[str](), list[str]()
     with os.scandir(place) as entries:
         for entry in entries:
             name = entry.name
@@ -198,19 +190,11 @@ def _look(place: int | str, others: collections.Counter[str]) -> tuple[InFolder,
             if is_folder:
                 inside.append(name)
             elif name.endswith(IMAGES) or name.lower().endswith(IMAGES):
-                pictures[name] = entry
+                pictures.append(name)
             else:
                 others[Path(name).suffix.lower() or "no ending"] += 1
-    names = sorted(pictures)
-    for name in names:
-        try:
-            found = pictures[name].stat()
-            size, stamp = found.st_size, stamp_of(found.st_mtime_ns, found.st_ctime_ns)
-        except OSError:  # a broken link, a link to itself
-            size, stamp = ABSENT, 0
-        looked.append(size)
-        looked.append(stamp)
-    return (names, looked), inside
+    pictures.sort()
+    return (pictures, look_below(place, pictures)), inside
 
 
 def left_out(split: str, others: collections.Counter[str]) -> tuple[str, ...]:

@@ -12,10 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+import numpy as np
+
 from ltfix import files
+from ltfix._look_py import size_and_stamp
 from ltfix.errors import InputError
 from ltfix.images import remote
 from ltfix.images.remote import ABSENT, Looked
+from ltfix.kernel import look
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 # the user names these as streams: standard input, and what a shell puts for <(command)
@@ -175,10 +179,41 @@ def look_at(path: str | os.PathLike[str]) -> Looked:
     if isinstance(path, str) and is_remote(path):
         return remote.look(path)
     try:
-        found = os.stat(path)  # noqa: PTH116 - a million of them
+        return size_and_stamp(os.stat(path))  # noqa: PTH116 - a million of them
     except (OSError, ValueError):  # a broken link, a link to itself; a NUL
         return ABSENT, 0
-    return found.st_size, stamp_of(found.st_mtime_ns, found.st_ctime_ns)
+
+
+@contextlib.contextmanager
+def entered(folder: str) -> Iterator[str | int]:
+    """A folder open, since from there the system finds a file sooner; its path where it can open none.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if os.scandir not in os.supports_fd:
+        yield folder
+        return
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield place
+    finally:
+        os.close(place)
+
+
+def look_below(folder: str | int, names: Sequence[str]) -> np.ndarray:
+    """[n, 2] int64: what :func:`look_at` finds of each file below a folder that was ``entered``."""
+    found = np.empty((len(names), 2), np.int64)
+    if isinstance(folder, str):
+        found[:] = [look_at(os.path.join(folder, name)) for name in names]  # noqa: PTH118 - a million of them
+        return found
+    try:
+        look(folder, os.fsencode("".join(f"{name}\0" for name in names)), found)
+    except ValueError:  # some name holds a NUL, or half of a surrogate pair
+        if len(names) > 1:
+            return np.concatenate([look_below(folder, [name]) for name in names])
+        found[:] = ABSENT, 0
+    return found
 
 
 def modified_at(path: str | os.PathLike[str]) -> int:
@@ -187,8 +222,3 @@ def modified_at(path: str | os.PathLike[str]) -> int:
         return os.stat(path).st_mtime_ns  # noqa: PTH116 - a million of them
     except (OSError, ValueError):
         return 0
-
-
-def stamp_of(modified: int, changed: int) -> int:
-    """A stamp of both times of a file: one that takes another's place may bring its time of change along."""
-    return (modified * 1_000_003 + changed) & 0x7FFF_FFFF_FFFF_FFFF

@@ -8,7 +8,7 @@ from ltfix import cli
 from ltfix.cli import boundary, config
 from ltfix.cli.signals import Terminated
 from ltfix.errors import EnvironmentFault, GateMissed, InputError, UsageError
-from ltfix.pava import SwitchImportError
+from ltfix.kernel import SwitchImportError
 
 
 class OutOfMemoryError(RuntimeError):

@@ -6,14 +6,17 @@ import contextlib
 import io
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from pictures import write_photos
 
 from ltfix.errors import InputError, UsageError
+from ltfix.images import pictures
+from ltfix.images.places import look_at
 from ltfix.images.remote import ABSENT
 from ltfix.images.source import Source, open_source, read_classes
 
@@ -248,9 +251,28 @@ class TestText:
             with pytest.raises(InputError, match="no such file"):
                 open_source(spec)
 
+    @pytest.mark.parametrize("how", ["many", "unread", "windows"])
+    def test_files_are_looked_at_as_one_is(self, photos: Path, how: str, monkeypatch: pytest.MonkeyPatch):
+        names = ["train/ant/00.png", "none.png", str(photos / "train" / "bee" / "00.png")] * 3
+        monkeypatch.setattr(pictures, "_BLOCK", 2)
+        if how == "windows":
+            monkeypatch.setattr(os, "supports_fd", set())
+        if how == "unread":  # a folder that may be entered, but not read
+            monkeypatch.setattr(pictures, "entered", raising(PermissionError))
+        _, sizes, stamps = pictures.below(str(photos), names)
+        expected = [look_at(photos / name) for name in names]
+        assert list(zip(sizes.tolist(), stamps.tolist(), strict=True)) == expected
+
     def test_what_a_shell_puts_for_a_command(self, photos: Path):
         with open_pipe(b"train/ant/00.png 0\ntrain/bee/00.png 1\n") as end:
             assert len(open_source(f"list:/dev/fd/{end}", root=photos).split("train")) == 2
+
+
+def raising(error: type[Exception]) -> Callable[..., NoReturn]:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return fail
 
 
 @contextlib.contextmanager

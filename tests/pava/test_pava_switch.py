@@ -9,7 +9,7 @@ import sys
 import pytest
 from pava_cases import load
 
-REPORT = "import sys, ltfix.pava as p; print(p.IMPLEMENTATION, 'ltfix._pava' in sys.modules)"
+REPORT = "import sys, ltfix.kernel as p; print(p.IMPLEMENTATION, 'ltfix._pava' in sys.modules)"
 HIDE = "import sys; sys.modules['ltfix._pava'] = None; "
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ltfix._samn_py import scale_and_slope
-from ltfix.pava import samn_pullback, samn_scales
+from ltfix.kernel import samn_pullback, samn_scales
 
 
 class ScaleChain:
