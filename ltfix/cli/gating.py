@@ -18,15 +18,15 @@ def demand(found: Result) -> None:
     Raises:
         GateMissed: with the last line.
     """
-    from ltfix.evaluation.gate import idle_gates, missed, told
+    from ltfix.evaluation.gate import idle_gates, missed, told, unpaired_gates
 
     for head, theirs in sorted({(g["head"], g.get("baseline_head", g["head"])) for g in found.gates}):
         if head != theirs:
             console.note(f"{head} is held against {theirs} of the baseline")
     for head, seen in sorted({(g["head"], g["seen"]) for g in found.gates if g.get("seen")}):
         say(f"ltfix: {head} is held to samples that it was {seen} on: what passes there may fail on others")
-    for why in sorted({g["unpaired"] for g in found.gates if g.get("unpaired")}):
-        say(f"ltfix: held to a baseline without pairs of samples: {why}")
+    for line in unpaired_gates(found.gates):
+        say(f"ltfix: held to a baseline without pairs of samples: {line}")
     for line in idle_gates(found.gates):
         say(f"ltfix: a gate cannot be missed: {line}")
     for gate in found.gates:

@@ -58,13 +58,14 @@ class Bars:
             fitted = [pair for pair in pairs if not pair[0].is_start] or pairs
             for row, head in fitted:
                 was = self.earlier.row(row.name, row.path, alone=len(fitted) == 1)
-                why = self.earlier.why_unpaired(was, test.labels, test.shots.to_dict())
-                pairs_with = None if why else _differences(self.earlier, was, row, test)
+                shots = test.shots.to_dict()
+                why = {name: self.earlier.why_unpaired(was, name, test.labels, shots) for name in self.drops}
+                pairs_with = {} if all(why.values()) else _differences(self.earlier, was, row, test)
                 held += self._falls(self.earlier, was, head, pairs_with, why)
         return scored, [{**one, "idle": gate.why_idle(one, test.n_classes)} for one in held]
 
     def _falls(
-        self, earlier: Baseline, was: _Row, head: _Row, intervals: Mapping[str, Any] | None, why: str
+        self, earlier: Baseline, was: _Row, head: _Row, intervals: _Row, why: Mapping[str, str]
     ) -> list[gate.Outcome]:
         """By how much a head fell behind an earlier row; of ``ece``, by how much it rose."""
         found = []
@@ -74,12 +75,11 @@ class Bars:
             before = earlier.value(was, name)
             bar = before + points / 100 * (1 if name in gate.LOWER_IS_BETTER else -1)
             fall = gate.outcome(head, name, bar, "max_drop")
-            interval = None if intervals is None else intervals.get(name)
             more = {
                 "max_drop": points / 100,
-                "paired": not why,
-                "unpaired": why or None,
-                "interval": interval,
+                "paired": not why[name],
+                "unpaired": why[name] or None,
+                "interval": None if why[name] else intervals.get(name),
             }
             found.append({**fall, "baseline": before, "baseline_head": was["name"], **more})
         return found

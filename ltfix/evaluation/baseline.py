@@ -17,6 +17,7 @@ from ltfix.errors import InputError, nearest
 from ltfix.evaluation.gate import LOWER_IS_BETTER, held_rows
 from ltfix.evaluation.given import in_folder, told_apart
 from ltfix.evaluation.report import FORMAT
+from ltfix.evaluation.shots import SHOTS
 
 _NONE = "not a report of ltfix evaluate"
 _WRITES = '`ltfix.evaluate(...).render("json")` writes one'
@@ -109,11 +110,11 @@ class Baseline:
                 hint = f"give the samples that it is of; for others take it away, {_WRITES}"
                 raise InputError(what, where=self.path, hint=hint)
 
-    def why_unpaired(self, row: Mapping[str, Any], labels: np.ndarray, shots: object) -> str:
-        """Why a row cannot be compared sample by sample with these; empty where it can."""
+    def why_unpaired(self, row: Mapping[str, Any], name: str, labels: np.ndarray, shots: object) -> str:
+        """Why a score of a row cannot be compared sample by sample with these; empty where it can."""
         if self.labels != samples_id(labels):
             return "the baseline is of other samples"
-        if self.shots != shots:
+        if name in SHOTS and self.shots != shots:
             return "the baseline has other classes in the shots"
         return "" if isinstance(row.get("correct"), str) else "the baseline has no `correct`"
 

@@ -121,6 +121,15 @@ def idle_gates(found: Sequence[Outcome]) -> list[str]:
     return [f"{one['head']}: {one['name']}, since {one['idle']}" for one in found if one.get("idle")]
 
 
+def unpaired_gates(found: Sequence[Outcome]) -> list[str]:
+    """One line for each reason why scores were held to a baseline without pairs, with their names."""
+    why = dict[str, dict[str, None]]()
+    for one in found:
+        if one.get("unpaired"):
+            why.setdefault(one["unpaired"], {})[one["name"]] = None
+    return [f"{', '.join(names)}, since {reason}" for reason, names in why.items()]
+
+
 def missed(found: Sequence[Outcome]) -> list[str]:
     """One line for each gate that was missed."""
     return [told(gate) for gate in found if not gate["passed"]]

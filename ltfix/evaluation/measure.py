@@ -15,7 +15,7 @@ from ltfix.evaluation import reports
 from ltfix.evaluation.bars import Bars
 from ltfix.evaluation.baseline import samples_id
 from ltfix.evaluation.bootstrap import LEVEL, RESAMPLES, paired_difference
-from ltfix.evaluation.gate import idle_gates
+from ltfix.evaluation.gate import idle_gates, unpaired_gates
 from ltfix.evaluation.given import (
     HeadOrPath,
     NamedHead,
@@ -169,7 +169,6 @@ class Evaluation:
                 entry["difference"] = _difference(row, baseline, test)
         if bars is not None and (bars.least or bars.drops):
             found, about["gates"] = bars.hold(found, rows, test)
-        unpaired = sorted({gate["unpaired"] for gate in about.get("gates", ()) if gate.get("unpaired")})
         progress.finish()
         notes = [*dict.fromkeys(otherwise), *self.other_counts]
         notes += [f"No row of stage 1: {self.no_start}."] if self.no_start else []
@@ -180,8 +179,9 @@ class Evaluation:
                 if named
                 else []
             )
-        notes += [f"Held to a baseline without pairs of samples: {why}." for why in unpaired]
-        notes += [f"Cannot be missed: {line}." for line in idle_gates(about.get("gates", ()))]
+        gates = about.get("gates", ())
+        notes += [f"Held to a baseline without pairs of samples: {line}." for line in unpaired_gates(gates)]
+        notes += [f"Cannot be missed: {line}." for line in idle_gates(gates)]
         title = _title(test)
         return Report(name, describe_cache(cache), test.shots, found, about, kind.table, title, tuple(notes))
 

@@ -731,7 +731,7 @@ def test_a_gate_that_holds_against_other_samples_says_so(project: Path, capsys: 
     argv = ["evaluate", "heads/ce.safetensors", "--format", "json", "--cache"]
     assert finished(capsys, *argv, "test.npz", "--output", "last.json")[0] == 0
     gate = ["--baseline", "last.json", "--max-drop", "few=100"]
-    line = "held to a baseline without pairs of samples: the baseline is of other samples"
+    line = "held to a baseline without pairs of samples: few, since the baseline is of other samples"
     for quiet in ([], ["--quiet"]):
         code, _, err = finished(capsys, *argv, "train.npz", *gate, *quiet)
         assert (code, err.count(line)) == (0, 1)

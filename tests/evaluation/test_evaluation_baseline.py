@@ -83,9 +83,29 @@ def test_other_samples_are_compared_without_pairs(tmp_path: Path, test: FeatureC
     (gate,) = found.gates
     assert gate["interval"] is None
     assert told(gate).endswith("(not paired: the baseline is of other samples)")
-    assert found.notes[-1] == "Held to a baseline without pairs of samples: the baseline is of other samples."
+    assert found.notes[-1] == (
+        "Held to a baseline without pairs of samples: few, since the baseline is of other samples."
+    )
     for form in ("json", "github", "junit"):
         assert "the baseline is of other samples" in found.render(form)
+
+
+def test_a_class_that_crossed_a_shot_leaves_what_is_of_all_classes_paired(tmp_path: Path, test: FeatureCache):
+    names = "all=100,few=100,class_mean=100,worst_class=100,top5=100,many=100"
+    last = written(tmp_path / "last.json", test, head())
+    same = {one["name"]: one for one in evaluate(head(0.5), test, baseline=last, max_drop=names).gates}
+    grown = dataclasses.replace(head(0.5), counts=np.array([500, 15, 5]))  # from Medium to Few
+    found = evaluate(grown, test, baseline=last, max_drop=names)
+    gates = {one["name"]: one for one in found.gates}
+    for name, one in gates.items():
+        of_a_shot = name in ("few", "many")
+        why = "the baseline has other classes in the shots" if of_a_shot else None
+        assert (one["paired"], one["unpaired"]) == (not of_a_shot, why)
+        assert one["interval"] == (None if of_a_shot else same[name]["interval"])
+    assert gates["all"]["interval"]["low"] < gates["all"]["interval"]["high"]
+    assert gates["class_mean"]["interval"]
+    line = "Held to a baseline without pairs of samples: few, many, since the baseline has other classes in"
+    assert [note for note in found.notes if "pairs" in note] == [f"{line} the shots."]
 
 
 def test_a_score_over_other_classes_than_the_baseline_s_is_refused(tmp_path: Path):
@@ -159,10 +179,12 @@ def test_pairs_survive_the_way_through_text(tmp_path: Path, test: FeatureCache):
     found, shots = read_baseline(last), json.loads(last.read_text())["shots"]
     row = {"name": "samn", "correct": pack_correct(right)}
     assert np.array_equal(found.correct(row, 300), right)
-    assert found.why_unpaired(row, test.labels, shots) == ""
-    assert "other samples" in found.why_unpaired(row, test.labels[1:], shots)
-    assert "no `correct`" in found.why_unpaired({"name": "samn"}, test.labels, shots)
-    assert "other classes" in found.why_unpaired(row, test.labels, {**shots, "n_classes": {}})
+    assert found.why_unpaired(row, "few", test.labels, shots) == ""
+    assert "other samples" in found.why_unpaired(row, "all", test.labels[1:], shots)
+    assert "no `correct`" in found.why_unpaired({"name": "samn"}, "few", test.labels, shots)
+    others = {**shots, "n_classes": {}}
+    assert "other classes" in found.why_unpaired(row, "few", test.labels, others)
+    assert found.why_unpaired(row, "all", test.labels, others) == ""
 
 
 def test_other_bounds_of_the_shots_are_refused(tmp_path: Path, test: FeatureCache):
