@@ -98,6 +98,9 @@ def compare(
         rows = comparison.comparison_data(found.title, found.to_dict())
         console.draw([(comparison, {"comparisons": [rows]})], plot, run.overwrite)
     console.deliver_result(found, form, table.output, table.digits, overwrite=run.overwrite)
+    if form != "table" or not (table.output is None or console.is_stdout(table.output)):
+        for name, why in found.left_out.items():  # which the table on the terminal says itself
+            console.note(f"{name} is left out: {why}")
     console.note(f"heads are in {folder}")
     gating.demand(found)
 

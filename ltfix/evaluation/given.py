@@ -156,9 +156,8 @@ def collect(
         makes = '`ltfix.fit(..., method="ce")` makes the first, of a linear probe'
         hint = f"give a head, or a training cache with its classifier; {makes}"
         raise InputError(what, where=cache.path, hint=hint)
-    counts = _counts(caches, rows, cache)
     check_names(rows, [cache, *caches])
-    return rows, counts
+    return rows, _counts(caches, rows, cache)
 
 
 def in_folder(name: str, path: str) -> str:
@@ -278,7 +277,12 @@ def check_names(rows: list[NamedHead], caches: list[FeatureCache]) -> None:
         for index, (ours, theirs) in enumerate(zip(known[0][1], classes, strict=False)):
             if ours != theirs:
                 what = f"class {index} is {ours!r} in {known[0][0]} and {theirs!r} in {name}"
-                raise InputError(what, hint="labels and heads must number the same classes alike")
+                hint = "labels and heads must number the same classes alike"
+                if set(known[0][1]) == set(classes):  # as names, or as the head began with, numbers them
+                    hint += (
+                        ": classes=FILE of `ltfix import` numbers them, `ltfix.open_cache` too; fit on that"
+                    )
+                raise InputError(what, hint=hint)
 
 
 def class_names(rows: list[NamedHead], cache: FeatureCache) -> tuple[str, ...] | None:

@@ -89,6 +89,17 @@ def test_sweep(wine: Path, capsys: pytest.CaptureFixture[str]):
     assert set(report["points"][0]["values"]) == {"delta", "lr"}
 
 
+@pytest.mark.parametrize("where", [["--format", "csv"], ["--output", "rows.tex"], []], ids=str)
+def test_a_method_that_is_left_out_is_told_where_no_table_shows_it(
+    wine: Path, capsys: pytest.CaptureFixture[str], where: list[str]
+):
+    argv = ["compare", "--train", "train.npz", "--test", "test.npz", "--methods", "ncm,samn:lr=1e38"]
+    assert cli.run([*argv, "--seeds", "1", *where]) == 0
+    out, err = capsys.readouterr()
+    assert ("lr1e+38 is left out: the loss became NaN" in err) == bool(where)
+    assert ("lr1e+38: the loss became NaN" in out) == (not where)
+
+
 def test_compare_and_sweep_take_a_normalisation(wine: Path, capsys: pytest.CaptureFixture[str]):
     both = [
         "--train",

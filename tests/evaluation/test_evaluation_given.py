@@ -197,6 +197,15 @@ def test_different_class_names_are_named():
         collect(head, cache)
 
 
+def test_classes_in_another_order_are_no_other_counts():
+    cache, head = noisy(counts=COUNTS, classes=tuple("abcdefg"))
+    cache = cache_of(cache.features, cache.labels, classes=tuple("abcdefg"))
+    other = dataclasses.replace(head, method="los", counts=COUNTS[::-1], classes=tuple("gfedcba"))
+    message = r"class 0 is 'a' in ce and 'g' in los: .* classes=FILE of `ltfix import` numbers them"
+    with pytest.raises(InputError, match=message):
+        collect([head, other], cache)
+
+
 def test_neither_head_nor_cache(tmp_path: Path):
     cache, _ = noisy()
     (tmp_path / "x.safetensors").write_bytes(b"nonsense")

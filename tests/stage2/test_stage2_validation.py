@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,15 @@ from sklearn.metrics import balanced_accuracy_score
 
 import ltfix
 from ltfix.errors import InputError, UsageError
+from ltfix.heads.head import Head
 from ltfix.progress import SILENT
-from ltfix.stage2.fitting.validation import class_wise_cut, cut, mean_class_accuracy, validation_samples
+from ltfix.stage2.fitting.validation import (
+    class_wise_cut,
+    cut,
+    has_seen,
+    mean_class_accuracy,
+    validation_samples,
+)
 from ltfix.stage2.loop.data import Features
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=120).map(np.array)
@@ -89,6 +97,16 @@ def test_a_cut_says_what_it_is(draw_cache):
     assert several[1].where == "2 class-wise cuts of the training samples (20%, 3 samples each)"
     with pytest.raises(InputError, match="none can be held out"):
         validation_samples(Features.of(draw_cache([1, 1])), None, seed=0, seen=False, progress=SILENT)
+
+
+def test_nobody_knows_whether_a_backbone_has_seen_features_of_others(draw_cache):
+    def asked(kind: str | None, given: Head | None = None) -> bool | None:
+        manifest = kind and SimpleNamespace(source={"kind": kind})
+        return has_seen(SimpleNamespace(head=None, manifest=manifest), given)
+
+    head = Head(np.eye(3, 8), np.zeros(3))
+    assert has_seen(draw_cache([9, 4, 1]), None)  # which has a classifier
+    assert [asked(None), asked("import"), asked("folder"), asked("folder", head)] == [None, None, False, None]
 
 
 def test_tau_is_chosen_by_its_grid_on_the_cut(draw_cache):

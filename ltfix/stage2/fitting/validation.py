@@ -10,6 +10,7 @@ import numpy as np
 from ltfix.errors import InputError, Unused
 from ltfix.evaluation.scores import class_accuracy
 from ltfix.features.cache import FeatureCache
+from ltfix.features.manifest import command_of
 from ltfix.heads.head import Head
 from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.progress import Progress
@@ -115,6 +116,15 @@ class Validation:
         z = z / np.maximum(np.abs(z).max(1, keepdims=True), NORM_FLOOR)  # a rate too high leaves 1e30
         z = z - z.mean(1, keepdims=True)
         return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), NORM_FLOOR))
+
+
+def has_seen(train: FeatureCache, given: Head | None) -> bool | None:
+    """Whether the backbone of a cache was trained on its samples, as their own classifier tells; None: who
+    knows, of a head that was ``given``, or features that ltfix did not extract."""
+    if train.head is not None:
+        return True
+    ours = train.manifest is not None and command_of(train.manifest.source) == "extract"
+    return False if ours and given is None else None
 
 
 def validation_samples(
