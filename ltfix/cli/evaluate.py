@@ -182,7 +182,7 @@ def _deliver(
         gating.demand(found)
     console.deliver_result(found, format, output, digits, overwrite=overwrite)
     if not first:
-        gating.demand(found)
+        gating.demand(found, noted=format == "table" and (output is None or console.is_stdout(output)))
 
 
 def _tell_notes(heads: Evaluation, found: Report, *, gated: bool, below: bool) -> None:

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from ltfix.evaluation.result import Result
 
 
-def demand(found: Result) -> None:
+def demand(found: Result, *, noted: bool = False) -> None:
     """Say every gate that was missed, one a line; before, where what a head is held to says little of it.
+
+    Args:
+        found: what was held. noted: its notes were shown, so what they say of the gates is not said again.
 
     Raises:
         GateMissed: with the last line.
@@ -25,9 +28,9 @@ def demand(found: Result) -> None:
             console.note(f"{head} is held against {theirs} of the baseline")
     for head, seen in sorted({(g["head"], g["seen"]) for g in found.gates if g.get("seen")}):
         say(f"ltfix: {head} is held to samples that it was {seen} on: what passes there may fail on others")
-    for line in unpaired_gates(found.gates):
+    for line in () if noted else unpaired_gates(found.gates):
         say(f"ltfix: held to a baseline without pairs of samples: {line}")
-    for line in idle_gates(found.gates):
+    for line in () if noted else idle_gates(found.gates):
         say(f"ltfix: a gate cannot be missed: {line}")
     for gate in found.gates:
         if gate["passed"]:  # by how much is in no table

@@ -737,6 +737,24 @@ def test_a_gate_that_holds_against_other_samples_says_so(project: Path, capsys: 
         assert (code, err.count(line)) == (0, 1)
 
 
+def test_what_the_table_says_of_a_gate_is_said_once(project: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["evaluate", "heads/ce.safetensors", "--cache"]
+    assert finished(capsys, *argv, "test.npz", "--format", "json", "--output", "last.json")[0] == 0
+    gate = ["train.npz", "--baseline", "last.json", "--max-drop", "few=100", "--quiet"]
+    for form, printed in (
+        (["table"], True),
+        (["table", "--output", "-"], True),
+        (["table", "--output", "it.txt"], False),
+        (["csv"], False),
+        (["json"], False),
+    ):
+        code, out, err = finished(capsys, *argv, *gate, "--format", *form)
+        for line in ("cannot be missed: ", "eld to a baseline without pairs of samples: "):
+            shown, said = (re.sub(r"\s+", " ", text).lower().count(line) for text in (out, err))
+            assert (code, said) == (0, 0 if printed else 1), err
+            assert form[0] == "json" or shown == printed
+
+
 def test_a_folder_of_heads_and_a_head_without_its_ending(project: Path, capsys: pytest.CaptureFixture[str]):
     (project / "heads").rename(project / "compare")
     argv = ["--cache", "test.npz", "--format", "json"]
