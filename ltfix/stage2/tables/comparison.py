@@ -19,7 +19,7 @@ _VALIDATION = "Validation: mean class accuracy on {}."
 _WORST = "Which: the worst class of most seeds."
 _MARKED = (
     "†: beyond chance over test samples{} ({}, Holm-corrected, p < {}); by the samples on which two rows "
-    "differ, so that a larger difference may have none."
+    "differ, for all rows together: a larger difference may have none, and one whose interval has no 0."
 )
 _ALONE = "McNemar's test with the correction for continuity"
 _MORE = (
