@@ -69,9 +69,14 @@ def job(tmp_path: Path) -> Path:
 
 
 def test_the_shell_script_holds_a_build_to_the_last_one(job: Path):
-    script = block("sh")
+    script, killed, running = block("sh"), job / "photos.sha256.123", job / "photos.sha256.124"
+    running.touch()
+    killed.touch()
+    os.utime(killed, (killed.stat().st_mtime - 2 * 86400,) * 2)
     first = run(job, script)
     assert first.returncode == 0, first.stderr
+    assert (killed.exists(), running.exists(), (job / "photos.sha256").exists()) == (False, True, True)
+    running.unlink()
     last = json.loads((job / "last.json").read_text())
     better = [{**row, "few": min(1.0, row["few"] + 0.3), "correct": None} for row in last["heads"]]
     (job / "last.json").write_text(json.dumps(last | {"heads": better}))
@@ -88,7 +93,7 @@ def test_the_shell_script_holds_a_build_to_the_last_one(job: Path):
     (job / "photos" / "1.bmp").rename(job / "1.bmp")
     assert run(job, script).returncode == 3, "nothing is hashed"
     (job / "1.bmp").rename(job / "photos" / "1.bmp")
-    assert not list(job.glob("new.*")), "whatever ends a run"
+    assert not [*job.glob("new.*"), *job.glob("photos.sha256.*")], "whatever ends a run"
     extracted = [line.split() for line in (job / "extracted").read_text().splitlines()]
     assert ["--overwrite" in argv for argv in extracted] == [True, True, False, True, True]
     assert re.search(r"gate missed \(ci: few fell by \d+\.\d points to", worse.stderr)
