@@ -19,6 +19,7 @@ from ltfix.features.manifest import Manifest
 from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.images.source import read_classes
+from ltfix.importing.moved import tell_moved
 from ltfix.importing.overlap import Share, leave_out, made_up
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import write
@@ -52,6 +53,8 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
     numbers = [np.arange(1) if one.unlabelled else _numbers(one, classes, progress) for one in caches]
     shares = [_share(cache, own) for cache, own in zip(caches, numbers, strict=True)]
     leave_out(shares, classes, progress)
+    if classes:
+        tell_moved(shares, progress)
     plan = CachePlan(
         samples=_kept(shares, [one.samples for one in shares]),
         labels=np.concatenate([one.labels[one.kept] for one in shares]),

@@ -17,7 +17,7 @@ from ltfix.filemap import release
 from ltfix.progress import Progress
 
 _BLOCK = 1024
-_TOLERANCE = 0.01  # relative: another device or batch size rounds the features of one picture otherwise
+TOLERANCE = 0.01  # relative: another device or batch size rounds the features of one picture otherwise
 _ON_AVERAGE = 0.1  # of single values, so that a large one alone does not decide
 _MADE_UP = re.compile(r"[^/]+:\d+")
 
@@ -86,7 +86,7 @@ def leave_out(shares: Sequence[Share], classes: Sequence[str], progress: Progres
         progress.note(f"{told} are taken")
     for a, b in itertools.combinations(shares, 2):
         pairs = _of_one_name(a, b)
-        same = pairs[_alike(a.cache, b.cache, pairs)]
+        same = pairs[alike(a.cache, b.cache, pairs)]
         twice = np.unique(same[:, 1])
         _demand_labels(a, b, same, classes)
         b.kept[twice] = False
@@ -114,7 +114,7 @@ def _of_one_name(a: Share, b: Share) -> np.ndarray:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def _alike(a: FeatureCache, b: FeatureCache, pairs: np.ndarray) -> np.ndarray:
+def alike(a: FeatureCache, b: FeatureCache, pairs: np.ndarray) -> np.ndarray:
     """Which pairs of rows have the same features, [m] bool, by the views that are not random: those are drawn
     by the row."""
     views, found = min(a.tested_views, b.tested_views), np.zeros(len(pairs), bool)
@@ -122,7 +122,7 @@ def _alike(a: FeatureCache, b: FeatureCache, pairs: np.ndarray) -> np.ndarray:
         rows = pairs[start : start + _BLOCK]
         x, y = (c.rows(own)[:, :views].astype(np.float32) for c, own in zip((a, b), rows.T, strict=True))
         apart, size = np.abs(x - y), np.abs(x) + np.abs(y)
-        near = apart.sum((1, 2)) <= _TOLERANCE * np.abs(x).sum((1, 2))
+        near = apart.sum((1, 2)) <= TOLERANCE * np.abs(x).sum((1, 2))
         each = np.divide(apart, size, out=np.zeros_like(apart), where=size > 0).sum((1, 2))
         found[start : start + _BLOCK] = near & (each <= _ON_AVERAGE * (size > 0).sum((1, 2)))
         for shard in (*a.shards, *b.shards):

@@ -272,6 +272,51 @@ def test_a_picture_with_two_labels(tmp_path: Path):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_picture_that_was_moved_to_another_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Taken under both labels, and told; not where the label is the same or the picture another."""
+    train = write_cache(tmp_path / "train").path
+    names = ["class-1/003.png", "other/005.png", "class-1/007.png", "class-2/006.png"]
+    new = overlapping(tmp_path / "new", [3, 5, 7], fresh=1, samples=names, labels=np.array([1, 2, 1, 2]))
+    more = overlapping(
+        tmp_path / "more", [3, 8], samples=["class-1/003.png", "x/008.png"], fresh=0, labels=[1, 0]
+    )
+    again = overlapping(
+        tmp_path / "again", [0, 2], samples=["b/000.png", "a/002.png"], fresh=0, labels=[2, 1]
+    )
+    said = notes_of(capsys, *map(str, [train, new, more, again]), "--out", str(tmp_path / "all"))
+    one = "class-1/003.png, there class-0/003.png; both are taken: remove the one whose label is wrong"
+    assert f"1 picture of {new} is in {train} under another label: {one}, and make that cache anew" in said
+    assert (
+        f"1 picture of {more} is in {train} under another label: x/008.png, there class-2/008.png; both"
+        in said
+    )
+    many = "b/000.png, there class-0/000.png, …; all are taken: remove those whose labels are wrong"
+    assert f"2 pictures of {again} are in {train} under another label: {many}" in said
+    assert said.count("under another label") == 3
+    assert ltfix.open_cache(tmp_path / "all").samples[25:] == (
+        names[0],
+        names[1],
+        names[3],
+        "x/008.png",
+        "b/000.png",
+        "a/002.png",
+    )
+
+
+def test_many_pictures_of_one_file_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Each is found among all, also where they are of no size at all."""
+    n, sources = 2500, []
+    features = np.random.default_rng(0).normal(size=(n, 2, 4)).astype(np.float32)
+    features[-3:] = 0
+    for name in ("one", "two"):
+        samples, labels = [f"{name}/{i}/1.png" for i in range(n)], (np.arange(n) + len(sources)) % 3
+        writer = CacheWriter(tmp_path / name, make_plan(n, samples=samples, labels=labels, shard_rows=n))
+        writer.write_shard(writer.pending()[0], features)
+        sources.append(str(writer.publish(None).path))
+    said = notes_of(capsys, *sources, "--out", str(tmp_path / "all"))
+    assert f"{n} pictures of {sources[1]} are in" in said and "two/0/1.png, there one/0/1.png, …" in said
+
+
 @pytest.mark.parametrize(
     ("sources", "options", "error", "message"),
     [
