@@ -252,7 +252,7 @@ def _unfinished(path: Path) -> Description:
         _fact("run", _pairs(partial.run), run=partial.run),
         _fact("next", partial.next),
     ]
-    return Description(path, "unfinished cache", facts, f"{shards} shards so far")
+    return Description(path, "unfinished cache", facts, f"{shards} shard{'s' * (shards != 1)} so far")
 
 
 def _run(path: Path, verify: bool) -> Description:

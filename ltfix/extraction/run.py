@@ -131,12 +131,16 @@ def _tell_state(extraction: Extraction, job: SplitJob, cache: SharedCache | None
     writer = cache.writer
     if writer.resumed:
         n = len(writer.plan.shards())
-        progress.note(f"{job.folder} is unfinished: going on after {n - len(cache.left)} of {n} shards")
+        progress.note(f"{job.folder} is unfinished: going on after {n - len(cache.left)} of {_shards(n)}")
         if writer.doubted:
-            progress.note(f"made again, as their bytes or images have changed: {writer.doubted} shards")
+            progress.note(f"made again, as their bytes or images have changed: {_shards(writer.doubted)}")
         asked, size = extraction.request.batch_size, _resolved(writer).batch_size
         if asked is not None and asked != size:
             progress.note(f"the batch size stays {size}, as at the first start")
+
+
+def _shards(n: int) -> str:
+    return f"{n} shard{'s' * (n != 1)}"
 
 
 def _resolved(writer: CacheWriter) -> _Resolved:

@@ -94,7 +94,7 @@ def _wrong(path: str, why: str) -> InputError:
         head = handle.read(6)
     for magic, command in _PACKED.items():
         if head.startswith(magic):
-            hint = f"unpack it once: {command} {path}"
+            hint = f"unpack it once: {command} -k {path}"
             return InputError("a compressed tar has no random access", where=path, hint=hint)
     return InputError(f"not a whole tar: {why}", where=path)
 

@@ -91,8 +91,8 @@ def test_an_unfinished_cache(tmp_path: Path):
     writer = CacheWriter(tmp_path / "train", plan())
     first = writer.pending()[0]
     writer.write_shard(first, np.ones((first.stop - first.start, 1, 3), np.float16))
-    found = describe(tmp_path / "train")
-    assert (found["kind"], found["shards"]) == ("unfinished cache", 1)
+    found = module.describe(tmp_path / "train")
+    assert (found.kind, found.to_dict()["shards"], found.holds) == ("unfinished cache", 1, "1 shard so far")
 
 
 def test_a_bare_cache(tmp_path: Path):
