@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     """The same, of a request."""
     if not sources:
         raise UsageError("nothing to import", where="source", hint="a file, or the feature caches to join")
-    sources = [files.completed(one) for one in sources]
+    sources = _once([files.completed(one) for one in sources], progress)
     if len(sources) != 1 or is_cache(sources[0]) or _is_packed(sources[0]):
         return join(sources, out, request, progress)
     source = sources[0]
@@ -139,6 +140,16 @@ def run(sources: Sequence[Path], out: Path, request: ImportRequest, progress: Pr
     )
     head = None if head is None else dataclasses.replace(head, classes=classes, counts=counts)
     return write(out, plan, found.parts, head, source, overwrite=request.overwrite, progress=progress)
+
+
+def _once(sources: Sequence[Path], progress: Progress) -> list[Path]:
+    """Each of them once, in order; rows without names would not be known as those that are there."""
+    found: dict[str, Path] = {}
+    for path in sources:
+        if (own := os.path.realpath(path)) in found:
+            progress.note(f"{path} is named more than once and is taken once")
+        found.setdefault(own, path)
+    return list(found.values())
 
 
 def _is_packed(path: Path) -> bool:

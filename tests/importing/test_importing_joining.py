@@ -189,13 +189,29 @@ def test_what_later_caches_share(tmp_path: Path, capsys: pytest.CaptureFixture[s
     argv = [str(train.path), str(one), str(two), str(one), "--out", str(tmp_path / "all")]
     said = notes_of(capsys, *argv)
     assert f"1 picture of {two} is in {train.path} too and is taken once: class-2/005.png\n" in said
-    assert f"2 pictures of {one} are in {one} too" in said
+    assert f"{one} is named more than once and is taken once" in said
     both = ltfix.open_cache(tmp_path / "all")
     assert both.samples == (*train.samples, "one/0.png", "one/1.png")
-    assert [part["n"] for part in both.manifest.source["joined"]] == [25, 2, 0, 0]
+    assert [part["n"] for part in both.manifest.source["joined"]] == [25, 2, 0]
     unlabelled = {"source": {"unlabelled": True}, "n_classes": 1, "classes": []}
     sources = [overlapping(tmp_path / f"u{i}", [], fresh=2, labels=[0, 0], **unlabelled) for i in range(2)]
     assert ltfix.import_features([*sources, sources[0]], tmp_path / "u").n == 4
+
+
+def test_a_file_that_is_named_twice_is_taken_once(
+    tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+):
+    """However it is called, and of one alone it is what the file is."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("a.npz", features=np.eye(3, 4, dtype=np.float32), labels=[0, 1, 1])
+    np.savez("b.npz", features=np.ones((2, 4), np.float32), labels=[0, 1])
+    Path("link.npz").symlink_to("a.npz")
+    said = notes_of(capsys, "a.npz", "b.npz", "./a.npz", "link.npz", str(tmp_path / "b.npz"), "--out", "all")
+    assert "link.npz is named more than once and is taken once" in said
+    assert (said.count("taken once"), ltfix.open_cache("all").n) == (3, 5)
+    assert "taken once" in notes_of(capsys, "a.npz", "a.npz", "--out", "two")
+    assert ltfix.open_cache("two").samples == ltfix.import_features("a.npz", "one").samples
+    assert "taken once" not in notes_of(capsys, "a.npz", "b.npz", "--out", "both")
 
 
 def test_names_that_several_pictures_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
