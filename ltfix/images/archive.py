@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from ltfix.errors import InputError
-from ltfix.images.folder import CLASSLESS, IMAGES, left_out, split_folders
+from ltfix.images.folder import CLASSLESS, split_folders
 from ltfix.images.labels import Labels
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.parts import open_parts, split_parts
 from ltfix.images.pictures import Pictures
 from ltfix.images.places import look_at, name_of
 from ltfix.images.source import OTHER_NAMES, SPLITS, bare_name
+from ltfix.images.tree import IMAGES, left_out
 
 _HIDDEN = re.compile(r"(?:^|/)\.(?!\./)")
 

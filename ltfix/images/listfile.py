@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from ltfix.errors import InputError
 from ltfix.images.columns import Rows, files_of
-from ltfix.images.folder import IMAGES
 from ltfix.images.listing import Listing, ListingSource
 from ltfix.images.parts import base_of, open_parts
 from ltfix.images.pictures import address
 from ltfix.images.places import look_at, name_of, open_text
 from ltfix.images.remote import ABSENT
+from ltfix.images.tree import IMAGES
 
 
 def open_lists(rest: str, *, root: str | None = None, split: Sequence[str] = ()) -> ListingSource:

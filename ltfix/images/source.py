@@ -29,12 +29,12 @@ SOURCES = {
     "jsonl": "ltfix.images.texttables:open_jsonl",
     "parquet": "ltfix.images.parquet:open_parquet",
     "tar": "ltfix.images.tar:open_tar",
-    "wds": "ltfix.images.tar:open_wds",
+    "wds": "ltfix.images.wds:open_wds",
     "cifar10": "ltfix.images.cifar:open_cifar10",
     "cifar100": "ltfix.images.cifar:open_cifar100",
     "hf": "ltfix.images.hub:open_hub",
     "zip": "ltfix.images.zip:open_zip",
-    "table": "ltfix.images.numbers:open_numbers",
+    "table": "ltfix.images.table:open_numbers",
 }
 SPLITS = ("train", "val", "test")
 OTHER_NAMES = {"val": ("valid", "validation")}

@@ -14,13 +14,13 @@ import numpy as np
 from ltfix import files
 from ltfix.errors import InputError, UsageError
 from ltfix.images.columns import parse
-from ltfix.images.folder import IMAGES, left_out, walk
 from ltfix.images.listing import keep_inside
 from ltfix.images.parts import base_of, open_parts
 from ltfix.images.pictures import below
 from ltfix.images.places import name_of, open_text
 from ltfix.images.source import kind_of, no_such_split, open_source
 from ltfix.images.split import Split, check_name
+from ltfix.images.tree import IMAGES, left_out, walk
 
 NAME = "unlabelled"  # of the split, where none is asked for
 

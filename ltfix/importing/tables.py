@@ -11,7 +11,7 @@ import numpy as np
 
 from ltfix import files
 from ltfix.errors import InputError, cut, nearest
-from ltfix.images.parquet import opened
+from ltfix.images.cells import opened
 from ltfix.images.places import delimiter_of
 from ltfix.importing.found import CALLED, Found, choose, pick, text_of
 from ltfix.importing.request import ImportRequest

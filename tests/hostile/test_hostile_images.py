@@ -19,8 +19,8 @@ from PIL import Image
 from ltfix import cli
 from ltfix.errors import InputError
 from ltfix.images.decode import FORMATS, decode
-from ltfix.images.folder import IMAGES
 from ltfix.images.source import open_source
+from ltfix.images.tree import IMAGES
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 

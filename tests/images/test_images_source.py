@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,13 @@ def test_other_packages_add_sources(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(InputError, match="no such file"):
         open_source("list:nowhere")
     assert asked == ["night"]
+
+
+@pytest.mark.parametrize("target", sorted(set(sources.SOURCES.values())))
+def test_a_source_is_one_small_file(target: str):
+    module = importlib.import_module(target.partition(":")[0])
+    assert module.__file__ is not None
+    assert len(Path(module.__file__).read_text(encoding="utf-8").splitlines()) <= 150
 
 
 def test_every_built_in_opener_exists():
