@@ -220,7 +220,7 @@ def test_names_that_several_pictures_have(tmp_path: Path, capsys: pytest.Capture
     text = (alike / "samples.txt").read_text().replace("later/0.png", "class-0/000.png")
     (alike / "samples.txt").write_text(text)  # another picture of the same name
     argv = [str(train.path), str(alike), "--out", str(tmp_path / "all")]
-    assert "of different pictures: 1 (class-0/000.png, …)" in notes_of(capsys, *argv)
+    assert "of other pictures or another precision: 1 (class-0/000.png, …)" in notes_of(capsys, *argv)
     both = ltfix.open_cache(tmp_path / "all")
     assert (both.n, both.samples.count("class-0/000.png")) == (29, 2)
     again = [both.path, train.path, alike]  # each of the two is found again
@@ -250,18 +250,18 @@ def test_names_that_an_import_made_up_say_nothing_of_a_picture(
 
 def test_a_large_column_alone_makes_no_picture_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     sources = []
-    for name, shift in (("one", 0), ("two", 1), ("same", 1)):
+    for name, shift, scale in (("one", 0, 1), ("two", 1, 1), ("same", 1, 1), ("near", 1, 1.15)):
         plan = make_plan(3, dim=8)
-        features = np.random.default_rng(shift).normal(size=(3, 2, 8))
+        features = scale * np.random.default_rng(shift).normal(size=(3, 2, 8))
         features[..., 0] = 5000
         writer = CacheWriter(tmp_path / name, plan)
         for shard in writer.pending():
             writer.write_shard(shard, features[shard.start : shard.stop].astype(np.float16))
         sources.append(str(writer.publish(None).path))
     said = notes_of(capsys, *sources, "--out", str(tmp_path / "all"))
-    assert f"names in both {sources[0]} and {sources[1]}, of different pictures: 3" in said
+    assert f"names in both {sources[0]} and {sources[1]}, of other pictures or another precision: 3" in said
     assert f"3 pictures of {sources[2]} are in {sources[1]} too" in said
-    assert ltfix.open_cache(tmp_path / "all").n == 6
+    assert ltfix.open_cache(tmp_path / "all").n == 9  # those that are near, as similar photos are, too
 
 
 def test_random_views_say_nothing_of_a_picture(tmp_path: Path):
