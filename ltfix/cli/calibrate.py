@@ -32,6 +32,8 @@ from ltfix.cli.signature import ARGUMENT
 from ltfix.option import Option
 from ltfix.stage2.methods.options import CALIBRATE
 
+_PARTS = "holds parts of these out"
+
 
 def calibrate(
     *,
@@ -64,6 +66,8 @@ def calibrate(
     import ltfix
 
     more = "" if val or usual(work, "val") else _without_validation(head, place, by, work)
+    if more.endswith(_PARTS) and by == "shots" and (many, few) != (100, 20):
+        more += ", by the shots of 100 and 20: it takes no others"
     held = locate(val, work, "val", f"--val CACHE{more}", names)
     opened = load_head(head)
     found = ltfix.calibrate(opened, held, by, many=many, few=few, progress=console.progress())
@@ -95,7 +99,5 @@ def _without_validation(path: Path, place: Path, by: str, work: Path) -> str:
     with contextlib.suppress(InputError, LookupError):  # of another tool, or of other features
         words = beside([*made(opened, places, usual_pair(project)), "--calibrate", by], place, opened)
         command = shlex.join(["ltfix", *words, *([] if project == Path() else ["--work", str(project)])])
-        return (
-            f"; where the backbone was trained on others than {train}, `{command}` holds parts of these out"
-        )
+        return f"; where the backbone was trained on others than {train}, `{command}` {_PARTS}"
     return ""

@@ -123,7 +123,7 @@ class Head:
         return dataclasses.replace(self, label=name)
 
     def logits(self, x: Any) -> Any:
-        """Logits of features ``x`` [..., D] as [..., K], in numpy or torch as ``x`` is.
+        """Logits of features ``x`` [..., D] as [..., K]: of a tensor as a tensor, of all else as an array.
 
         They equal the method's own, divided by the temperature, up to a constant per sample, in float32
         (a torch tensor keeps its device; half precision is widened).
@@ -131,8 +131,10 @@ class Head:
         Raises:
             InputError: the last axis of ``x`` is not D long.
         """
-        if x.shape[-1] != self.dim:
-            told = f"features of {x.shape[-1]} dimensions do not fit a head of {self.dim}"
+        if not hasattr(x, "detach"):
+            x = np.asarray(x)
+        if x.shape[-1:] != (self.dim,):
+            told = f"features {list(x.shape)} do not fit a head of D = {self.dim}: [..., D] are needed"
             raise InputError(told, where=self.name)
         given = self.transform, self.arrays
         if isinstance(x, np.ndarray):

@@ -76,7 +76,8 @@ def make_page(
         n=subject.evaluation.test.cache.n,
         leads=_leads(subject),
         classifiers=subject.distinct(range(len(subject.evaluation.rows))),
-        best=(subject.ranked()[0], subject.report("many-medium-few").heads[subject.ranked()[0]]),
+        classed=len(subject.evaluation.rows),
+        **_best(subject),
         facts=_facts(subject),
         shots=_shots(subject),
         tables=subject.report("many-medium-few").tables()[:1],
@@ -130,6 +131,21 @@ def _leads(subject: Subject) -> list[dict[str, Any]]:
             paid = [shot for shot, now, was in both if round(100 * (was - now), 1) >= 0.1]
         found.append({"head": head, "start": before, "paid": paid, "chosen": chosen})
     return found
+
+
+def _best(subject: Subject) -> dict[str, Any]:
+    """The heads of highest accuracy on the test samples, none that says the same of each as another, and
+    whether validation chose one of them."""
+    heads, chosen, best = subject.report("many-medium-few").heads, _chosen(subject), dict[Any, int]()
+    top = heads[subject.ranked()[0]]["all"]
+    rows = [row for row in range(len(heads)) if heads[row]["all"] == top]
+    for row in sorted(rows, key=lambda row: row not in [it["row"] for it in chosen]):
+        best.setdefault((heads[row]["method"], heads[row]["correct"]), row)
+    named = sorted(best.values())
+    return {
+        "best": [heads[row] for row in named],
+        "chose_best": bool({it["row"] for it in chosen}.intersection(named)),
+    }
 
 
 @dataclasses.dataclass

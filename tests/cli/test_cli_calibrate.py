@@ -85,6 +85,8 @@ def test_without_validation_features_the_command_of_the_heads_own_method_is_name
     assert code == 3
     assert command.startswith("ltfix fit --method ")
     assert command.endswith("--seed 3 --calibrate one --out heads/auto-calibrated.safetensors")
+    line = error("calibrate", "heads/auto", "--by", "shots", "--many", "9", "--few", "3")[1]
+    assert line.endswith("` holds parts of these out, by the shots of 100 and 20: it takes no others")
     assert cli.run([*command.split()[1:], "--quiet"]) == 0
     capsys.readouterr()
     assert load_head(project / "heads/auto-calibrated.safetensors").temperature is not None

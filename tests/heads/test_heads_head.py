@@ -129,9 +129,17 @@ def test_torch_keeps_the_graph_and_bfloat16_is_widened() -> None:
     assert head.logits(x).dtype == torch.float32
 
 
+def test_logits_of_what_numpy_takes() -> None:
+    pandas, x = pytest.importorskip("pandas"), np.random.default_rng(0).standard_normal((3, D))
+    for features in (x.tolist(), pandas.DataFrame(x)):
+        np.testing.assert_array_equal(HEADS["linear"].logits(features), HEADS["linear"].logits(x))
+    with pytest.raises(InputError, match=r"features \[\] do not fit"):
+        HEADS["linear"].logits(3)
+
+
 @pytest.mark.parametrize("make", [np.zeros, torch.zeros])
 def test_features_of_another_dimension(make: Callable[..., Any]) -> None:
-    with pytest.raises(InputError, match=r"features of 5 dimensions do not fit a head of 12 \(stage-1\)"):
+    with pytest.raises(InputError, match=r"features \[.*5\] do not fit a head of D = 12: .* \(stage-1\)"):
         HEADS["linear"].logits(make((2, 5)))
 
 

@@ -130,7 +130,7 @@ def test_the_head_that_validation_chose_is_named_whatever_the_test_says():
     meta = {"selection": {**said, "on": "other cuts", "score": 0.9}}
     rows[1] = dataclasses.replace(rows[1], head=dataclasses.replace(rows[1].head, meta=meta))
     text = make_page(of, name="mine")
-    assert text.count("the only head scored on validation") == 2
+    assert text.count("the only head scored on its validation samples") == 2
     assert "that it is their choice" not in text
     assert text.count("so this flatters it") == 2
     open_ = {"selection": {**said, "on": "other cuts", "score": 0.9, "epoch": "last"}}
@@ -163,7 +163,23 @@ def test_a_calibrated_copy_is_no_other_head():
     copy = dataclasses.replace(head, temperature=np.full(head.n_classes, 2, "f4"))
     rows.append(dataclasses.replace(rows[1], name="copy", head=copy))
     text = make_page(of, name="mine")
-    assert "the only head scored on validation" in text and "is the best of 3 heads" in text
+    assert "the only head scored on validation" in text
+    assert "is the best of 3 heads that class otherwise, with" in text
+
+
+@pytest.mark.usefixtures("fewer")
+def test_heads_that_are_equally_good_are_named_together():
+    of, said = subject(), {"by": "mean class accuracy", "on": "cuts", "start_score": 0.5}
+    rows, first = of.evaluation.rows, of.evaluation.rows[subject().ranked()[0]]
+    twin = dataclasses.replace(first.head, method="twin", meta={"selection": {**said, "score": 0.7}})
+    rows.append(dataclasses.replace(first, name="twin", head=twin))
+    text = make_page(of, name="mine")
+    name = first.name.replace("<", "&lt;").replace(">", "&gt;")
+    assert (
+        f"On the test samples <bdi>{name}</bdi> and <bdi>twin</bdi> are alike the best of 4 heads, with"
+        in text
+    )
+    assert "that it is their choice" not in text
 
 
 @pytest.mark.usefixtures("fewer")

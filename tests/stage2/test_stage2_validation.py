@@ -95,18 +95,20 @@ def test_a_cut_says_what_it_is(draw_cache):
     views = Features.of(draw_cache([9, 4, 1], views=3), "all")
     several = validation_samples(views, None, seed=0, seen=False, folds=2, progress=SILENT)
     assert several[1].where == "2 class-wise cuts of the training samples (20%, 3 samples each)"
+    (other,) = validation_samples(data, None, seed=4, seen=False, progress=SILENT)
+    assert other.where.endswith("(20%, 3 samples, seed 4)")
     with pytest.raises(InputError, match="none can be held out"):
         validation_samples(Features.of(draw_cache([1, 1])), None, seed=0, seen=False, progress=SILENT)
 
 
 def test_nobody_knows_whether_a_backbone_has_seen_features_of_others(draw_cache):
-    def asked(kind: str | None, given: Head | None = None) -> bool | None:
-        manifest = kind and SimpleNamespace(source={"kind": kind})
+    def asked(backbone: dict[str, str] | None, given: Head | None = None) -> bool | None:
+        manifest = None if backbone is None else SimpleNamespace(backbone=backbone)
         return has_seen(SimpleNamespace(head=None, manifest=manifest), given)
 
-    head = Head(np.eye(3, 8), np.zeros(3))
+    head, ours = Head(np.eye(3, 8), np.zeros(3)), {"name": "resnet18"}
     assert has_seen(draw_cache([9, 4, 1]), None)  # which has a classifier
-    assert [asked(None), asked("import"), asked("folder"), asked("folder", head)] == [None, None, False, None]
+    assert [asked(None), asked({}), asked(ours), asked(ours, head)] == [None, None, False, None]
 
 
 def test_tau_is_chosen_by_its_grid_on_the_cut(draw_cache):

@@ -10,7 +10,6 @@ import numpy as np
 from ltfix.errors import InputError, Unused
 from ltfix.evaluation.scores import class_accuracy
 from ltfix.features.cache import FeatureCache
-from ltfix.features.manifest import command_of
 from ltfix.heads.head import Head
 from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.progress import Progress
@@ -123,8 +122,7 @@ def has_seen(train: FeatureCache, given: Head | None) -> bool | None:
     knows, of a head that was ``given``, or features that ltfix did not extract."""
     if train.head is not None:
         return True
-    ours = train.manifest is not None and command_of(train.manifest.source) == "extract"
-    return False if ours and given is None else None
+    return False if given is None and train.manifest is not None and train.manifest.backbone else None
 
 
 def validation_samples(
@@ -166,7 +164,10 @@ def validation_samples(
         progress.note(f"{short} classes have too few samples to give their share to the validation cut")
     share = f"{per_class} samples a class" if per_class is not None else f"{fraction:.0%}"
     cuts, each = ("a class-wise cut", "") if folds == 1 else (f"{folds} class-wise cuts", " each")
-    where = f"{cuts} of the training samples ({share}, {len(parts[0][1]) // data.copies} samples{each})"
+    drawn = f", seed {seed}" if seed else ""
+    where = (
+        f"{cuts} of the training samples ({share}, {len(parts[0][1]) // data.copies} samples{each}{drawn})"
+    )
     if seen is None:
         where += "; if the backbone was trained on them, scores are inflated, only their order counts"
     elif seen:
