@@ -19,7 +19,10 @@ from ltfix.heads.head import BEFORE, EXPORTS, STAGE1, Head, load_head
 from ltfix.tensorfile import load_tensors
 
 HeadOrPath = Head | CacheLike
-_ALONE = "evaluate heads of each number of classes in a command of their own: they know their counts"
+_ALONE = (
+    "evaluate heads of each number of classes in a command of their own, since they know their counts; "
+    "a report of the one is a baseline for the other"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
