@@ -41,6 +41,35 @@ class _Silent:
 SILENT: Progress = _Silent()
 
 
+class Noted:
+    """Another progress, of which the notes are kept, each once."""
+
+    def __init__(self, to: Progress) -> None:
+        self.notes: list[str] = []
+        self._to = to
+
+    def note(self, text: str) -> None:
+        """Keep it, and pass it on."""
+        self.notes += [] if text in self.notes else [text]
+        self._to.note(text)
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        """Passed on, as all else."""
+        self._to.start(what, total, unit)
+
+    def advance(self, n: int = 1) -> None:
+        """Passed on."""
+        self._to.advance(n)
+
+    def describe(self, text: str) -> None:
+        """Passed on."""
+        self._to.describe(text)
+
+    def finish(self) -> None:
+        """Passed on."""
+        self._to.finish()
+
+
 def listener(progress: Progress | bool) -> Progress:
     """Who is told: a ``Progress``, True for a bar (in a notebook too), False for nobody (else UsageError)."""
     if not isinstance(progress, bool):

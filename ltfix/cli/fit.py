@@ -86,13 +86,15 @@ def fit(
 
     from ltfix import files
     from ltfix.compute import use_threads
+    from ltfix.progress import Noted
     from ltfix.stage2.fitting.trace import Trace
 
     use_threads(run.threads)
     told = None if trace is None else Trace()
     began = perf_counter()
     kept: dict[str, Any] = {"folder": folder or work / AUTO, "overwrite": run.overwrite}
-    heads = plan.train(train, numbers, val=held, trace=told, progress=console.progress(), **kept)
+    progress = Noted(console.progress())
+    heads = plan.train(train, numbers, val=held, trace=told, progress=progress, **kept)
     seconds = perf_counter() - began
     asked: dict[str, Any] = {"seeds": seeds, "seed": run.seed} if seeds and method == AUTO else {}
     if folder is not None:  # a head holds no path of this machine
@@ -107,7 +109,7 @@ def fit(
     files.write_together(packed, overwrite=run.overwrite)
     accuracy = {n: _accuracies(heads, c) for n, c in (("train", train), ("val", held)) if c is not None}
     if format == "json":
-        written(places, seconds=seconds, accuracy=accuracy)
+        written(places, seconds=seconds, accuracy=accuracy, notes=[*map(console.one_line, progress.notes)])
     else:
         _summarise(heads[0], accuracy)
         where = f"{places[0]}" if len(places) == 1 else f"{places[0]} … {places[-1].name}"

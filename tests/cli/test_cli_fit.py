@@ -74,6 +74,15 @@ def test_what_was_written_as_json(project: Path, capsys: pytest.CaptureFixture[s
     assert first["sha256"] == sha256_file(project / first["path"])
 
 
+def test_what_was_said_on_the_way_is_in_the_json(project: Path, capsys: pytest.CaptureFixture[str]):
+    fit("--method", "ce", "--epochs", 2, "--lr", 0.1, "--weight-decay", 9.0, "--format", "json")
+    out, err = capsys.readouterr()
+    (note,) = json.loads(out)["notes"]
+    assert note.startswith("ce: the fit unlearned much of what ")
+    assert "--tune searches" in note
+    assert f"ltfix: {note}" in err
+
+
 def test_the_summary_goes_to_stdout_and_the_head_to_its_default_place(project: Path, capsys):
     fit("--metric", "norm")
     captured = capsys.readouterr()
