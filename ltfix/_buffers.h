@@ -47,7 +47,7 @@ acquire(PyObject *object, Py_buffer *view, const char *name, int ndim)
     return -1;
 }
 
-static inline int
+static int
 overlap(const Py_buffer *a, const Py_buffer *b)
 {
     const uintptr_t first = (uintptr_t)a->buf, second = (uintptr_t)b->buf;

@@ -1,11 +1,12 @@
 /* Sizes and stamps of many files in one call, in which other threads have the interpreter.
-   _look_py.py has the contract. */
+   _look_py.py has the contract. Signals are answered between files: a disk far away may be slow. */
 
 #include "_look.h"
 
 #ifdef LTFIX_HAS_LOOK
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -13,6 +14,8 @@
 #define st_mtim st_mtimespec
 #define st_ctim st_ctimespec
 #endif
+
+#define SIGNALS_EVERY 64 /* files */
 
 enum { NAMES_VIEW, OUT_VIEW, N_VIEWS };
 
@@ -23,17 +26,19 @@ nanoseconds(struct timespec time)
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-static void
+/* Write what is found at one name; 0 where a signal broke it off. */
+static int
 look_at(int folder, const char *name, int64_t *row)
 {
     struct stat found;
-    int failed;
-    do {
-        failed = fstatat(folder, name, &found, 0);
-    } while (failed && errno == EINTR);
+    const int failed = fstatat(folder, name, &found, 0);
+    if (failed && errno == EINTR) {
+        return 0;
+    }
     const uint64_t stamp = failed ? 0 : nanoseconds(found.st_mtim) * 1000003u + nanoseconds(found.st_ctim);
     row[0] = failed ? -1 : (int64_t)found.st_size;
     row[1] = (int64_t)(stamp & INT64_MAX);
+    return 1;
 }
 
 /* How many of the names, each with a NUL behind it, there are; -1 where the last has none. */
@@ -60,12 +65,23 @@ run(int folder, const Py_buffer *view)
         PyErr_SetString(PyExc_ValueError, "names must be as many as out has rows, each with a NUL behind it");
         return NULL;
     }
-    PyThreadState *state = PyEval_SaveThread();
-    for (int64_t *row = view[OUT_VIEW].buf, *end = row + 2 * rows; row < end; row += 2) {
-        look_at(folder, name, row);
-        name += strlen(name) + 1;
+    if (overlap(&view[NAMES_VIEW], &view[OUT_VIEW])) {
+        PyErr_SetString(PyExc_ValueError, "out must not overlap names");
+        return NULL;
     }
-    PyEval_RestoreThread(state);
+    int64_t *row = view[OUT_VIEW].buf;
+    for (Py_ssize_t i = 0; i < rows;) {
+        const Py_ssize_t stop = rows - i < SIGNALS_EVERY ? rows : i + SIGNALS_EVERY;
+        PyThreadState *state = PyEval_SaveThread();
+        while (i < stop && look_at(folder, name, row + 2 * i)) {
+            name += strlen(name) + 1;
+            i++;
+        }
+        PyEval_RestoreThread(state);
+        if (PyErr_CheckSignals() < 0) {
+            return NULL;
+        }
+    }
     Py_RETURN_NONE;
 }
 
@@ -78,6 +94,9 @@ ltfix_look(PyObject *const *args, Py_ssize_t n_args)
     const long folder = PyLong_AsLong(args[0]);
     if (folder == -1 && PyErr_Occurred()) {
         return NULL;
+    }
+    if (folder < 0 || folder > INT_MAX) {
+        return PyErr_Format(PyExc_ValueError, "folder must be a file descriptor, not %ld", folder);
     }
     Py_buffer view[N_VIEWS] = {{0}};
     PyObject *result = NULL;

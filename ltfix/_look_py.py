@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from typing import Any
 
 import numpy as np
 
+from ltfix._pava_py import _acquire, kind_of
 
-def look(folder: int, names: bytes, out: np.ndarray, /) -> None:
+
+def look(folder: int, names: Any, out: Any, /) -> None:
     """Look at files of an open folder, links followed.
 
     Args:
         folder: the folder's file descriptor.
-        names: paths from there, as the system has them, each with a NUL behind it.
-        out: [n, 2] int64, is written: size and stamp of each; −1 and 0 where nothing can be found there. A
-            stamp is (modified · 1,000,003 + changed) mod 2⁶³, of times in nanoseconds: of both, since a file
-            that takes another's place may bring its time of change along.
+        names: bytes: paths from there, as the system has them, each with a NUL behind it.
+        out: [n, 2] int64, C-contiguous, is written: size and stamp of each; −1 and 0 where nothing can be
+            found there. A stamp is (modified · 1,000,003 + changed) mod 2⁶³, of times in nanoseconds: of
+            both, since a file that takes another's place may bring its time of change along.
 
     Raises:
-        ValueError: not as many names as rows, or ``out`` is another array.
+        TypeError: ``names`` or ``out`` is no buffer, ``folder`` no whole number.
+        ValueError: not as many names as rows, ``out`` is another array, or ``folder`` no descriptor.
     """
-    if out.dtype != np.int64 or out.ndim != 2 or out.shape[1] != 2 or not out.flags.writeable:
+    folder = operator.index(folder)
+    if not 0 <= folder < 1 << 31:
+        raise ValueError(f"folder must be a file descriptor, not {folder}")
+    text, table = _acquire(names, "names"), _acquire(out, "out", 2)
+    found = np.asarray(table)
+    if kind_of(table) != "q" or table.readonly or found.shape[1] != 2:
         raise ValueError("out must be writable int64 of shape [n, 2]")
-    each = names.split(b"\0")
-    if each.pop() or len(each) != len(out):
+    each = text.tobytes().split(b"\0")
+    if each.pop() or len(each) != len(found):
         raise ValueError("names must be as many as out has rows, each with a NUL behind it")
+    if np.shares_memory(found, np.asarray(text)):
+        raise ValueError("out must not overlap names")
     for row, name in enumerate(each):
         try:
-            out[row] = size_and_stamp(os.stat(name, dir_fd=folder))
+            found[row] = size_and_stamp(os.stat(name, dir_fd=folder))
         except OSError:  # a broken link, a link to itself
-            out[row] = -1, 0
+            found[row] = -1, 0
 
 
 def size_and_stamp(found: Any) -> tuple[int, int]:

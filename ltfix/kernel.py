@@ -24,7 +24,10 @@ def _choose(choice: str) -> tuple[ModuleType, str]:
         raise SwitchImportError(f"LTFIX_EXTENSION must be unset, 0 or 1, not {choice!r}")
     if choice != "0":
         try:
-            return importlib.import_module("ltfix._pava"), "c"
+            found = importlib.import_module("ltfix._pava")
+            if choice == "1" and os.scandir in os.supports_fd and not hasattr(found, "look"):
+                raise ImportError("it is of an earlier version")
+            return found, "c"
         except ImportError as err:
             if choice == "1":
                 raise SwitchImportError(
@@ -38,7 +41,7 @@ _found, IMPLEMENTATION = _choose(os.environ.get("LTFIX_EXTENSION", ""))
 
 
 def _function(name: str, twin: str) -> Callable[..., Any]:
-    """Of the extension, if it has it, as on Windows it has not all; else of the Python twin."""
+    """Of the extension, if it has it, as it has not all on Windows, nor an older one; else of the twin."""
     found: Callable[..., Any] = getattr(_found, name, None) or getattr(importlib.import_module(twin), name)
     return found
 
@@ -51,3 +54,5 @@ samn_pullback = _function("samn_pullback", "ltfix._samn_py")
 """The way back of `samn_scales`: `ltfix._samn_py.samn_pullback` has the contract."""
 look = _function("look", "ltfix._look_py")
 """Sizes and stamps of files of an open folder: `ltfix._look_py.look` has the contract."""
+LOOKS_AT_ONCE = 8 if hasattr(_found, "look") else 1
+"""Threads that may look at files at once; without the extension each would wait for the interpreter."""

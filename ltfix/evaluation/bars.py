@@ -9,13 +9,14 @@ from typing import Any
 
 from ltfix.errors import Unused
 from ltfix.evaluation import gate
-from ltfix.evaluation.baseline import Baseline, read_baseline
+from ltfix.evaluation.baseline import OTHER_CLASSES, Baseline, read_baseline
 from ltfix.evaluation.bootstrap import paired_difference
 from ltfix.evaluation.given import NamedHead
 from ltfix.evaluation.testset import TestSet
 
 _Row = Mapping[str, Any]
 _Scored = list[dict[str, Any]]
+_SAME = 1e-6  # as large is the rounding of a difference
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,11 +76,13 @@ class Bars:
             before = earlier.value(was, name)
             bar = before + points / 100 * (1 if name in gate.LOWER_IS_BETTER else -1)
             fall = gate.outcome(head, name, bar, "max_drop")
+            interval = None if why[name] else intervals.get(name)
+            unpaired = why[name] or _of_other_classes(interval, head[name] - before)
             more = {
                 "max_drop": points / 100,
-                "paired": not why[name],
-                "unpaired": why[name] or None,
-                "interval": None if why[name] else intervals.get(name),
+                "paired": not unpaired,
+                "unpaired": unpaired or None,
+                "interval": None if unpaired else interval,
             }
             found.append({**fall, "baseline": before, "baseline_head": was["name"], **more})
         return found
@@ -107,3 +110,9 @@ def _differences(earlier: Baseline, was: _Row, row: NamedHead, test: TestSet) ->
     """The paired differences of a head to an earlier row."""
     theirs = earlier.correct(was, len(test.labels))
     return paired_difference(test.correct(row.head), theirs, test.labels, test.shots.of, seed=test.seed)
+
+
+def _of_other_classes(interval: Mapping[str, float] | None, change: float) -> str:
+    """Why a shot's pairs are none: classes changed places, so that its samples are not those of before."""
+    same = interval is None or abs(interval["value"] - change) < _SAME
+    return "" if same else OTHER_CLASSES

@@ -19,6 +19,7 @@ from ltfix.evaluation.given import in_folder, told_apart
 from ltfix.evaluation.report import FORMAT
 from ltfix.evaluation.shots import SHOTS
 
+OTHER_CLASSES = "the baseline has other classes in the shots"
 _NONE = "not a report of ltfix evaluate"
 _WRITES = '`ltfix.evaluate(...).render("json")` writes one'
 
@@ -115,7 +116,7 @@ class Baseline:
         if self.labels != samples_id(labels):
             return "the baseline is of other samples"
         if name in SHOTS and self.shots != shots:
-            return "the baseline has other classes in the shots"
+            return OTHER_CLASSES
         return "" if isinstance(row.get("correct"), str) else "the baseline has no `correct`"
 
     def correct(self, row: Mapping[str, Any], n: int) -> np.ndarray:

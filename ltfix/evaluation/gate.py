@@ -122,11 +122,14 @@ def idle_gates(found: Sequence[Outcome]) -> list[str]:
 
 
 def unpaired_gates(found: Sequence[Outcome]) -> list[str]:
-    """One line for each reason why scores were held to a baseline without pairs, with their names."""
-    why = dict[str, dict[str, None]]()
+    """One line for each reason why scores were held to a baseline without pairs, with their names; with the
+    heads' where it does not hold for all."""
+    why, heads = dict[str, dict[str, None]](), {one["head"] for one in found if "baseline" in one}
     for one in found:
         if one.get("unpaired"):
-            why.setdefault(one["unpaired"], {})[one["name"]] = None
+            reason = {other["head"] for other in found if other.get("unpaired") == one["unpaired"]}
+            name = one["name"] if reason == heads else f"{one['head']}: {one['name']}"
+            why.setdefault(one["unpaired"], {})[name] = None
     return [f"{', '.join(names)}, since {reason}" for reason, names in why.items()]
 
 

@@ -129,10 +129,13 @@ class Head:
         (a torch tensor keeps its device; half precision is widened).
 
         Raises:
-            InputError: the last axis of ``x`` is not D long.
+            InputError: the last axis of ``x`` is not D long, or ``x`` holds no numbers.
         """
-        if not hasattr(x, "detach"):
-            x = np.asarray(x)
+        if not isinstance(x, np.ndarray) and not hasattr(x, "detach"):
+            try:
+                x = np.asarray(x, np.float32)
+            except (TypeError, ValueError, RuntimeError) as err:
+                raise InputError(f"features are no numbers [..., D]: {err}", where=self.name) from err
         if x.shape[-1:] != (self.dim,):
             told = f"features {list(x.shape)} do not fit a head of D = {self.dim}: [..., D] are needed"
             raise InputError(told, where=self.name)

@@ -43,7 +43,7 @@ class Numbers:
         return f"{self.place}, row {row + 1}"
 
 
-_Read = tuple[Numbers, list[str], list[str]]
+TableOfNumbers = tuple[Numbers, list[str], list[str]]
 """Rows, with the label of each and its split, or "", as they are written."""
 
 
@@ -55,7 +55,7 @@ def numbers_of(split: Split) -> tuple[tuple[str, ...], np.ndarray] | None:
     return table.columns, table.values if split.rows is None else table.values[split.rows]
 
 
-def read_numbers(path: str, chosen: Mapping[str, str]) -> _Read:
+def read_numbers(path: str, chosen: Mapping[str, str]) -> TableOfNumbers:
     """The rows of a file, by its ending; ``chosen``: the columns that were named.
 
     Raises:
@@ -72,7 +72,7 @@ def read_numbers(path: str, chosen: Mapping[str, str]) -> _Read:
     return numbers, labels, [of and split_name(of, numbers.where(row)) for row, of in enumerate(splits)]
 
 
-def _arrays(path: str, chosen: Mapping[str, str]) -> _Read:
+def _arrays(path: str, chosen: Mapping[str, str]) -> TableOfNumbers:
     """The arrays of a ``.npz``."""
 
     def wanted(found: set[str]) -> dict[str, str]:
@@ -96,7 +96,7 @@ def _arrays(path: str, chosen: Mapping[str, str]) -> _Read:
     return numbers, y.astype(str).tolist(), splits.tolist()
 
 
-def _cells(path: str, chosen: Mapping[str, str]) -> _Read:
+def _cells(path: str, chosen: Mapping[str, str]) -> TableOfNumbers:
     """The cells of a ``.csv``."""
     with open_text(path, newline="") as text:
         first = text.readline()

@@ -5,8 +5,8 @@ No member's name ever becomes a path on disk; only rows of a list or a table of 
 
 from __future__ import annotations
 
+import collections
 import contextlib
-import functools
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -22,8 +22,9 @@ from ltfix.errors import InputError
 from ltfix.images import remote
 from ltfix.images.places import entered, is_remote, look_below, read_range
 from ltfix.images.watch import MAX_PIXELS
+from ltfix.kernel import LOOKS_AT_ONCE
 
-_BLOCK, _AT_ONCE = 1 << 12, 8  # files looked at by a thread in one go, threads
+_BLOCK = 512  # files that a thread looks at before it can be stopped
 MAX_BYTES = 16 * MAX_PIXELS  # no picture that may be opened has more, compressed or not
 OTHER_FORM = "the same name is there in another Unicode form (NFC or NFD): give both in one"
 UNREADABLE = "replace it, or leave such files out by on_error=skip"
@@ -125,14 +126,24 @@ def below(root: str, names: Sequence[str]) -> tuple[FilePictures, np.ndarray, np
 
 def _look_at_all(root: str, names: Sequence[str]) -> np.ndarray:
     """[N, 2] int64: size and stamp of each file, several at once, as a disk far away answers late."""
-    blocks = (names[start : start + _BLOCK] for start in range(0, len(names), _BLOCK))
+    found = np.empty((len(names), 2), np.int64)
     with contextlib.ExitStack() as stack:
         try:
             place = stack.enter_context(entered(root))
         except OSError:  # a folder that may be entered, but not read
             place = root
-        pool = stack.enter_context(ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="look"))
-        return np.concatenate(list(pool.map(functools.partial(look_below, place), blocks)))
+
+        def look(start: int) -> None:
+            found[start : start + _BLOCK] = look_below(place, names[start : start + _BLOCK])
+
+        starts = range(0, len(names), _BLOCK)
+        if LOOKS_AT_ONCE == 1 or isinstance(place, str) or len(starts) == 1:
+            for start in starts:
+                look(start)
+        else:
+            pool = stack.enter_context(ThreadPoolExecutor(LOOKS_AT_ONCE, thread_name_prefix="look"))
+            collections.deque(pool.map(look, starts), maxlen=0)  # which raises what one did
+    return found
 
 
 def address(root: str, name: str) -> str:

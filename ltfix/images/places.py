@@ -8,7 +8,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -201,11 +201,18 @@ def entered(folder: str) -> Iterator[str | int]:
         os.close(place)
 
 
-def look_below(folder: str | int, names: Sequence[str]) -> np.ndarray:
-    """[n, 2] int64: what :func:`look_at` finds of each file below a folder that was ``entered``."""
+def look_below(
+    folder: str | int, names: Sequence[str], entries: Mapping[str, os.DirEntry[str]] | None = None
+) -> np.ndarray:
+    """[n, 2] int64: what :func:`look_at` finds of each file below a folder that was ``entered``.
+
+    ``entries`` know it on Windows, where no folder is open.
+    """
     found = np.empty((len(names), 2), np.int64)
     if isinstance(folder, str):
-        found[:] = [look_at(os.path.join(folder, name)) for name in names]  # noqa: PTH118 - a million of them
+        for row, name in enumerate(names):
+            path = os.path.join(folder, name) if name else name  # noqa: PTH118 - a million of them
+            found[row] = look_at(path) if entries is None else _look_at_entry(entries[name])
         return found
     try:
         look(folder, os.fsencode("".join(f"{name}\0" for name in names)), found)
@@ -214,6 +221,13 @@ def look_below(folder: str | int, names: Sequence[str]) -> np.ndarray:
             return np.concatenate([look_below(folder, [name]) for name in names])
         found[:] = ABSENT, 0
     return found
+
+
+def _look_at_entry(entry: os.DirEntry[str]) -> Looked:
+    try:
+        return size_and_stamp(entry.stat())
+    except OSError:  # a broken link
+        return ABSENT, 0
 
 
 def modified_at(path: str | os.PathLike[str]) -> int:

@@ -61,7 +61,7 @@ def _told(folder: str, top: str) -> Iterator[None]:
 
 def _look(place: int | str, others: collections.Counter[str]) -> tuple[InFolder, list[str]]:
     """The pictures that lie in one folder, and the names of the folders in it."""
-    pictures, inside = list[str](), list[str]()
+    pictures, inside = dict[str, os.DirEntry[str]](), list[str]()
     with os.scandir(place) as entries:
         for entry in entries:
             name = entry.name
@@ -74,11 +74,11 @@ def _look(place: int | str, others: collections.Counter[str]) -> tuple[InFolder,
             if is_folder:
                 inside.append(name)
             elif name.endswith(IMAGES) or name.lower().endswith(IMAGES):
-                pictures.append(name)
+                pictures[name] = entry
             else:
                 others[Path(name).suffix.lower() or "no ending"] += 1
-    pictures.sort()
-    return (pictures, look_below(place, pictures)), inside
+    names = sorted(pictures)
+    return (names, look_below(place, names, pictures)), inside
 
 
 def left_out(split: str, others: collections.Counter[str]) -> tuple[str, ...]:

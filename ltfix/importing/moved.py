@@ -14,6 +14,7 @@ from ltfix.progress import Progress
 
 _BLOCK = 1024
 _VALUES = 32  # of a picture's that are compared first: most other pictures differ there, too
+_WIDE = 3 * TOLERANCE  # of a part of the values, since all are compared after it
 _NEIGHBOURS = 16  # either side, by the sum of those, that one is held against: this bounds the time
 
 
@@ -48,11 +49,11 @@ def _candidates(a: Share, b: Share) -> np.ndarray:
     found = [np.empty((0, 2), np.int64)]
     for start in range(0, len(theirs), _BLOCK):
         part = slice(start, start + _BLOCK)
-        one, other = _neighbours(keys, second[part] + y_size[part] / scale, TOLERANCE * y_size[part] / scale)
+        one, other = _neighbours(keys, second[part] + y_size[part] / scale, _WIDE * y_size[part] / scale)
         other += start
         apart = a.labels[ours[one]] != b.labels[theirs[other]]
         one, other = one[apart], other[apart]
-        near = np.abs(x[one] - y[other]).sum(1) <= TOLERANCE * x_size[one]
+        near = np.abs(x[one] - y[other]).sum(1) <= _WIDE * x_size[one]
         found.append(np.stack([ours[one[near]], theirs[other[near]]], 1))
     return np.concatenate(found)
 

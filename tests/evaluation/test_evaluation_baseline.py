@@ -108,6 +108,18 @@ def test_a_class_that_crossed_a_shot_leaves_what_is_of_all_classes_paired(tmp_pa
     assert [note for note in found.notes if "pairs" in note] == [f"{line} the shots."]
 
 
+def test_classes_that_changed_places_leave_their_shots_without_pairs(tmp_path: Path):
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(4), 50)
+    samples = cache_of(np.eye(4)[labels] + [0.2, 0.5, 0.9, 1.3] * rng.normal(size=(200, 4)), labels)
+    mine = head_of(np.eye(4), method="samn", counts=np.array([500, 50, 10, 60]))
+    last = written(tmp_path / "last.json", samples, mine)
+    other = dataclasses.replace(mine, counts=np.array([500, 10, 50, 60]))
+    gates = evaluate(other, samples, baseline=last, max_drop="few=100,medium=100,many=100,all=100").gates
+    paired = {gate["name"]: gate["paired"] for gate in gates}
+    assert paired == {"few": False, "medium": False, "many": True, "all": True}
+
+
 def test_a_score_over_other_classes_than_the_baseline_s_is_refused(tmp_path: Path):
     rng = np.random.default_rng(3)
     labels = np.repeat(np.arange(5), 20)

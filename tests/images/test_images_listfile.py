@@ -251,10 +251,12 @@ class TestText:
             with pytest.raises(InputError, match="no such file"):
                 open_source(spec)
 
-    @pytest.mark.parametrize("how", ["many", "unread", "windows"])
+    @pytest.mark.parametrize("how", ["many", "one by one", "unread", "windows"])
     def test_files_are_looked_at_as_one_is(self, photos: Path, how: str, monkeypatch: pytest.MonkeyPatch):
         names = ["train/ant/00.png", "none.png", str(photos / "train" / "bee" / "00.png")] * 3
         monkeypatch.setattr(pictures, "_BLOCK", 2)
+        if how == "one by one":  # without the extension
+            monkeypatch.setattr(pictures, "LOOKS_AT_ONCE", 1)
         if how == "windows":
             monkeypatch.setattr(os, "supports_fd", set())
         if how == "unread":  # a folder that may be entered, but not read
@@ -262,6 +264,7 @@ class TestText:
         _, sizes, stamps = pictures.below(str(photos), names)
         expected = [look_at(photos / name) for name in names]
         assert list(zip(sizes.tolist(), stamps.tolist(), strict=True)) == expected
+        assert [len(each) for each in pictures.below(str(photos), [])[1:]] == [0, 0]
 
     def test_what_a_shell_puts_for_a_command(self, photos: Path):
         with open_pipe(b"train/ant/00.png 0\ntrain/bee/00.png 1\n") as end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -63,11 +64,54 @@ def test_the_names_are_as_many_as_the_rows(twin: ModuleType, folder: int, names:
     assert (out == 7).all()
 
 
-@pytest.mark.parametrize("out", [np.zeros((1, 3), int), np.zeros((1, 2)), np.zeros((1, 2), np.int32)])
-def test_other_arrays_are_refused(twin: ModuleType, folder: int, out: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"out must be writable int64 of shape \[n, 2\]"):
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        (np.zeros((1, 3), int), r"writable int64 of shape \[n, 2\]"),
+        (np.zeros((1, 2)), r"writable int64 of shape \[n, 2\]"),
+        (np.zeros((1, 2), np.int32), r"writable int64 of shape \[n, 2\]"),
+        (np.zeros(2, int), r"2 dimension\(s\), not 1"),
+        (np.zeros((2, 2), int, order="F"), "C-contiguous"),
+        (np.zeros((2, 4), int)[:, ::2], "C-contiguous"),
+    ],
+)
+def test_other_arrays_are_refused(twin: ModuleType, folder: int, out: np.ndarray, told: str) -> None:
+    with pytest.raises(ValueError, match=f"^out must (be|have) {told}"):
         twin.look(folder, b"a\0", out)
+
+
+def test_so_is_what_else_cannot_be_meant(twin: ModuleType, folder: int) -> None:
     locked = rows(1)
     locked.flags.writeable = False
     with pytest.raises(ValueError, match="writable"):
         twin.look(folder, b"a\0", locked)
+    for number in (folder + (1 << 32), -1):
+        with pytest.raises(ValueError, match=f"folder must be a file descriptor, not {number}"):
+            twin.look(number, b"a\0", rows(1))
+    shared = np.zeros((1, 2), int)
+    with pytest.raises(ValueError, match="out must not overlap names"):
+        twin.look(folder, shared.view(np.uint8)[0, :1], shared)
+    for arguments in ((1.0, b"", rows(0)), (folder, "", rows(0)), (folder, b"", [])):
+        with pytest.raises(TypeError):
+            twin.look(*arguments)
+
+
+def test_a_signal_is_answered_between_files(twin: ModuleType, folder: int) -> None:
+    class Answered(Exception):
+        pass
+
+    def answer(*_: object) -> None:
+        raise Answered
+
+    before = signal.signal(signal.SIGALRM, answer)
+    n = 1 << 20
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        out = rows(n)
+        with pytest.raises(Answered):
+            twin.look(folder, b"a\0" * n, out)
+            twin.look(folder, b"a\0" * n, out)  # of a machine that is very fast
+        assert (out[-1] == 7).all()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

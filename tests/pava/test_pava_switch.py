@@ -39,6 +39,16 @@ def test_one_demands_it() -> None:
     assert "ImportError: LTFIX_EXTENSION=1 demands the C kernel" in done.stderr
 
 
+def test_one_demands_all_of_it() -> None:
+    old = "import sys, types, ltfix._pava as k; o = types.ModuleType('old'); o.pava = k.pava; "
+    old += (
+        "o.samn_scales = k.samn_scales; o.samn_pullback = k.samn_pullback; sys.modules['ltfix._pava'] = o; "
+    )
+    load("ltfix._pava")
+    assert "demands the C kernel" in python(old + REPORT, "1").stderr
+    assert python(old + REPORT, None).stdout == "c True\n"
+
+
 def test_other_values_are_refused() -> None:
     assert "ImportError: LTFIX_EXTENSION must be unset, 0 or 1, not 'yes'" in python(REPORT, "yes").stderr
 
