@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ltfix.errors import UsageError
 
 SHOTS = ("many", "medium", "few")
 MANY, FEW = 100, 20
+_NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +54,27 @@ def demand_bounds(many: int, few: int) -> None:
     if few > many + 1 or few < 0:
         hint = "Many is n > many, Few is n < few: few may be at most many + 1"
         raise UsageError(f"the shot boundaries many = {many} and few = {few} overlap", hint=hint)
+
+
+def told_absent(
+    held: np.ndarray, counts: np.ndarray, names: Sequence[str] | None, where: object
+) -> list[str]:
+    """A line where validation samples have none of some classes with training samples.
+
+    Args:
+        held: [N] their labels. counts: [K] training samples per class. names: of the K classes.
+        where: what to call the validation samples.
+    """
+    k = len(counts)
+    absent = np.flatnonzero((counts > 0) & (np.bincount(held, minlength=k)[:k] == 0))
+    if not len(absent):
+        return []
+    known = dict(enumerate(names or ()))
+    first = ", ".join(known.get(index, str(index)) for index in absent[:_NAMED].tolist())
+    more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+    have = "has" if len(absent) == 1 else "have"
+    told = f"{len(absent)} of {k} classes {have} no sample in {where}"
+    return [f"{told}, so that nothing is chosen for their sake: {first}{more}"]
 
 
 def group(counts: np.ndarray, many: int = MANY, few: int = FEW) -> Shots:

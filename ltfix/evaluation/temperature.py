@@ -18,7 +18,7 @@ from ltfix.evaluation.likelihood import Blocks, class_weights, find_sharpness, k
 from ltfix.evaluation.reports.calibration import calibrate as measure
 from ltfix.evaluation.reports.calibration import expected_calibration_error
 from ltfix.evaluation.scores import LogitBlocks, logit_blocks
-from ltfix.evaluation.shots import FEW, MANY, SHOTS, group
+from ltfix.evaluation.shots import FEW, MANY, SHOTS, group, told_absent
 from ltfix.features.read import CacheLike, open_cache
 from ltfix.heads.head import Head, load_head
 from ltfix.progress import SILENT, Progress, listener
@@ -68,7 +68,9 @@ def calibrate(
     head = head if isinstance(head, Head) else load_head(head)
     val = open_cache(val, head.classes or ())
     val.demand_labels()
-    for line in check_fit(NamedHead(head.name, head), val, head.n_classes):
+    lines = check_fit(NamedHead(head.name, head), val, head.n_classes)
+    trained = np.ones(head.n_classes) if head.counts is None else head.counts
+    for line in (*lines, *told_absent(val.labels, trained, head.classes or val.classes, val.path)):
         listener(progress).note(line)
     if val.identity == head.meta.get("cache"):
         what = "the head was fitted on these samples, which are too easy for it"

@@ -238,6 +238,15 @@ def test_a_fit_that_loses_on_validation_says_so(draw_cache):
     assert any("worse on the validation samples" in text and "tune=True" in text for text in notes.said)
 
 
+def test_classes_without_validation_samples_are_told(draw_cache):
+    cache, val, notes = draw_cache([60, 20, 6], spread=2.0), draw_cache([30, 30, 0], seed=3), Notes()
+    head = ltfix.fit(cache, "tau-norm", val=val, progress=notes)
+    told = "1 of 3 classes has no sample in memory, so that nothing is chosen for their sake: class2"
+    assert notes.said[0] == told
+    ltfix.calibrate(head, val, progress=(notes := Notes()))
+    assert [note for note in notes.said if note.startswith("1 of 3 classes has no sample in ")]
+
+
 def test_validation_samples_that_are_fitted_on_are_told(draw_cache):
     cache, notes = draw_cache([30, 9, 6]), Notes()
     copy = draw_cache([30, 9, 6])

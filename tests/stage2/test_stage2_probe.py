@@ -198,6 +198,14 @@ def test_it_is_kept_beside_the_cache_and_taken_from_there(tmp_path: Path, solved
     assert solved == [cache.n] * 2
 
 
+@pytest.mark.parametrize("method", ["tau-norm", "logit-adjust", "ce"])
+def test_what_begins_at_a_kept_probe_is_called_by_its_method(tmp_path: Path, method: str):
+    write_cache(tmp_path / "train")
+    for _ in range(2):
+        head = fit(tmp_path / "train", method)
+        assert (head.name, head.path) == (method, None)
+
+
 @pytest.mark.parametrize(
     "change", [{"normalize": "standardize"}, {"views_used": "first"}, {"stream": "always"}]
 )

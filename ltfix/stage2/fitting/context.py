@@ -252,8 +252,9 @@ class Material:
         if not (isinstance(own.init, str) and own.init in STARTS):  # a head's file is told elsewhere
             asked.pop("init", None)
         of_all |= {"asked": asked} if asked else {}
+        train, meta = self.train, {**more, **of_all}
         return dataclasses.replace(
-            head, classes=self.train.classes, counts=self.train.counts, meta={**more, **of_all}
+            head, classes=train.classes, counts=train.counts, meta=meta, path=None, label=""
         )
 
     def scaling(self, data: Features, normalize: str) -> Scaling:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ltfix.errors import InputError, Unused
 from ltfix.evaluation.scores import class_accuracy
+from ltfix.evaluation.shots import told_absent
 from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.heads.vectors import NORM_FLOOR
@@ -152,6 +153,8 @@ def validation_samples(
     if held is not None:
         if per_class is not None:
             raise Unused("a validation cache is given, so nothing is cut", where="val_per_class")
+        for line in told_absent(held.labels, data.counts, held.classes, held.path):
+            progress.note(line)
         views = "first" if data.views_used == "first" else "random"
         where = f"the validation cache {held.path.name}{f', {OWN}' if own else ''}"
         return [Validation(data, Features.of(held, views, stream), where)]
