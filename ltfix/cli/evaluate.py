@@ -246,7 +246,8 @@ def with_start(
     """What was chosen, behind the classifier in the features of the project that a head was fitted on, in
     features/train before others, or the probe that is kept there (or the cache, to say that it has neither).
 
-    Where heads in heads/ come from several training counts, features/train itself, whose counts decide.
+    Where heads in heads/ come from several training counts, features/train itself, whose counts decide; of
+    heads of another number of classes, the largest of the caches that they were fitted on.
     """
     from ltfix.evaluation.given import open_given
     from ltfix.heads.head import BEFORE, Head
@@ -261,7 +262,10 @@ def with_start(
         return opened
     train = None if place is None else _unnamed(place, names)
     if several:
-        return [train, *opened] if train and train.dim == cache.dim else opened
+        places = dict.fromkeys(path for head in heads if (path := cache_of(head, work)))
+        known = filter(None, [train, *(_unnamed(path, names) for path in places)])
+        fitting = [it for it in known if (it.dim, it.n_classes) == (cache.dim, heads[0].n_classes)]
+        return [max(fitting, key=lambda it: (it is train, it.n)), *opened] if fitting else opened
     if train is None or not any(_is_of(head, train) for head in heads):
         each = {(str(head.meta.get("cache")), head.path and head.path.parent): head for head in heads}
         place = next(filter(None, (cache_of(head, work) for head in each.values())), None)

@@ -189,30 +189,34 @@ def _commands(evaluation: Evaluation, work: Path) -> Iterator[str]:
     places, left = {known: f"features/{path.name}" for known, path in kept.items()}, dict(kept)
     for known in filter([*used, evaluation.test.cache.identity].__contains__, kept):
         with contextlib.suppress(LtfixError, KeyError, TypeError):  # a damaged one
-            yield from _made_by(known, left, places)
+            yield from _made_by(known, left, places, train)
     pair = usual_pair(work)
     yield from dict.fromkeys(_told(head, places, pair) for head in heads)  # of several seeds one
     yield shlex.join(["ltfix", "report", *_typed(config.current())])
 
 
-def _made_by(known: str, left: dict[str, Path], places: Mapping[str, str]) -> Iterator[str]:
+def _made_by(
+    known: str, left: dict[str, Path], places: Mapping[str, str], train: FeatureCache | None
+) -> Iterator[str]:
     """The commands that made a cache, behind those of what it was joined of; of one that is ``left`` alone.
 
-    Those of the usual splits are made together.
+    Those of the usual splits are made together. Classes that ``train`` has not came from a file.
     """
     from ltfix.features import manifest as manifests
     from ltfix.features.read import open_cache
     from ltfix.images.source import SPLITS
 
     path = left.pop(known, None)
-    manifest = None if path is None else open_cache(path).manifest
-    if path is None or manifest is None:
+    cache = None if path is None else open_cache(path)
+    manifest = None if cache is None else cache.manifest
+    if path is None or cache is None or manifest is None:
         return
     if manifests.command_of(manifest.source) == "extract" and path.is_dir() and path.name not in SPLITS:
-        yield shlex.join(["ltfix", "extract", *_extract(manifest), "--split", path.name])
+        named = ["--classes", "FILE"] if train is not None and cache.classes != train.classes else []
+        yield shlex.join(["ltfix", "extract", *_extract(manifest), "--split", path.name, *named])
     found = []
     for one in manifest.source.get(manifests.JOINED, ()):
-        yield from _made_by(one["fingerprint"], left, places)
+        yield from _made_by(one["fingerprint"], left, places, train)
         found.append(places.get(one["fingerprint"], f"DIR/{one['name']}"))
     if found:
         yield shlex.join(["ltfix", "import", *found, "--out", places[known]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ltfix import files
-from ltfix.errors import InputError, Unused, UsageError, nearest
+from ltfix.errors import InputError, LtfixError, Unused, UsageError, nearest
 from ltfix.features import manifest as manifests
 from ltfix.features.cache import FeatureCache
 from ltfix.features.layout import CachePlan, differences
@@ -20,7 +21,7 @@ from ltfix.features.read import open_cache
 from ltfix.heads.head import Head
 from ltfix.images.source import read_classes
 from ltfix.importing.moved import tell_moved
-from ltfix.importing.overlap import Share, leave_out, made_up
+from ltfix.importing.overlap import Share, leave_out, made_up, tell_tested
 from ltfix.importing.request import ImportRequest
 from ltfix.importing.writing import write
 from ltfix.numerals import counted, whole_number
@@ -55,6 +56,10 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
     leave_out(shares, classes, progress)
     if classes:
         tell_moved(shares, progress)
+    test = out.parent / "test"
+    if test.is_dir() and not any(path.exists() and path.samefile(test) for path in sources):
+        with contextlib.suppress(LtfixError):  # no cache, or a damaged one, which is not asked for here
+            tell_tested(shares, open_cache(test), progress)
     plan = CachePlan(
         samples=_kept(shares, [one.samples for one in shares]),
         labels=np.concatenate([one.labels[one.kept] for one in shares]),

@@ -106,6 +106,21 @@ def leave_out(shares: Sequence[Share], classes: Sequence[str], progress: Progres
             progress.note(f"{told}, of other pictures or another precision: {len(others)} ({first}, …)")
 
 
+def tell_tested(shares: Sequence[Share], test: FeatureCache, progress: Progress) -> None:
+    """Say how many of the pictures are test samples, too, by name and features."""
+    if test.dim != shares[0].cache.dim or test.samples is None:
+        return
+    tested, found = Share(test, test.samples, test.labels, np.ones(test.n, bool)), list[np.ndarray]()
+    for one in shares:
+        pairs = _of_one_name(one, tested)
+        found.append(pairs[alike(one.cache, test, pairs), 1])
+    rows = np.unique(np.concatenate(found))
+    if len(rows):
+        those = f"pictures of {test.path} are" if len(rows) > 1 else f"picture of {test.path} is"
+        told = f"{len(rows)} {those} among these ({test.samples[rows[0]]}{', …' if len(rows) > 1 else ''})"
+        progress.note(f"{told}: what is fitted on these does too well there")
+
+
 def _of_one_name(a: Share, b: Share) -> np.ndarray:
     """Rows of both that have one name, [m, 2], in the order of ``b``, of which the kept are asked."""
     asked = b.kept & b.named

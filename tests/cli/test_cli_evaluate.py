@@ -632,6 +632,35 @@ def test_the_probe_that_fits_began_with_is_the_first_row(
     assert list(rows_of(out)) == ["ce"]
 
 
+def test_heads_of_two_states_of_features_that_grew_by_a_class_share_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    write_cache(tmp_path / "features/train")
+    for name, n in (("grown1", 28), ("grown", 32), ("test-grown", 12)):
+        write_cache(tmp_path / "features" / name, n=n, n_classes=4)
+    for name in ("grown1", "grown"):
+        assert (
+            run(["fit", f"features/{name}", "--method", "ncm", "--out", f"heads/{name}.safetensors", "-q"])
+            == 0
+        )
+    capsys.readouterr()
+    code, out, err = finished(
+        capsys,
+        "evaluate",
+        "heads/grown1",
+        "heads/grown",
+        "--cache",
+        "features/test-grown",
+        "--format",
+        "json",
+    )
+    assert (code, list(rows_of(out))) == (0, ["grown1", "grown"])
+    assert (
+        "Many, Medium and Few are by the training counts of features/grown, not by their own: grown1" in err
+    )
+
+
 def test_a_build_is_held_to_the_one_before(project: Path, capsys: pytest.CaptureFixture[str]):
     argv = ["evaluate", "heads/tau-norm.safetensors", "--cache", "test.npz"]
     assert finished(capsys, *argv, "-q", "--format", "json", "--output", "last.json")[0] == 0

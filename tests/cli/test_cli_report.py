@@ -151,6 +151,15 @@ def test_a_head_of_a_joined_cache_is_told_with_it(project: Path):
     told = "are by the training counts of features/train, not by their own: of-all."
     named = [str(path.relative_to(project)) for path in (project / "heads").glob("*.safetensors")]
     assert told in text and told in page(project, *named)
+    grown = [*CLASSES, "yak"]
+    write_cache(project / "features/late", samples=samples, labels=np.arange(6) % 3, classes=grown)
+    assert run(["import", "-q", "features/train", "features/late", "--out", "features/grown"]) == 0
+    (project / "elsewhere").mkdir()
+    assert run(["fit", "-q", "features/grown", "--method", "ncm", "--out", "elsewhere/g.safetensors"]) == 0
+    test = project / "features/test-grown"
+    write_cache(test, samples=samples, labels=np.arange(6) % 3, classes=grown)
+    text = page(project, "elsewhere/g.safetensors", "--cache", str(test))
+    assert re.search(r"<code>ltfix extract --data \S+ [^<]*--split late --classes FILE</code>", text)
     both = ltfix.open_cache("features/all")
     write_bare(project / "features/one.safetensors", features=both.features, labels=both.labels)
     assert run(["fit", "-q", "features/one", "--method", "ncm", "--out", "heads/of-one.safetensors"]) == 0

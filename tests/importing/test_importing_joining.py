@@ -288,6 +288,25 @@ def test_a_picture_with_two_labels(tmp_path: Path):
     assert not (tmp_path / "none").exists()
 
 
+def test_pictures_of_the_test_split_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    train, features = later(tmp_path / "train"), tmp_path / "features"
+    test = write_cache(features / "test").path
+    new = overlapping(tmp_path / "new", [3, 7])
+    said = notes_of(capsys, str(train), str(new), "--out", str(features / "all"))
+    told = (
+        "2 pictures of {} are among these (class-0/003.png, …): what is fitted on these does too well there"
+    )
+    assert told.format(test) in said
+    said = notes_of(capsys, str(test), str(new), "--out", str(features / "test-grown"))
+    assert "too well there" not in said  # which is to be tested on
+    shutil.rmtree(test)
+    later(test, head=None)
+    assert "too well there" in notes_of(capsys, str(train), str(new), "--out", str(features / "more"))
+    shutil.rmtree(test)
+    test.mkdir()
+    assert "too well there" not in notes_of(capsys, str(train), str(new), "--out", str(features / "none"))
+
+
 def test_a_picture_that_was_moved_to_another_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Taken under both labels, and told; not where the label is the same or the picture another."""
     train = write_cache(tmp_path / "train").path

@@ -164,7 +164,7 @@ def test_a_calibrated_copy_is_no_other_head():
     rows.append(dataclasses.replace(rows[1], name="copy", head=copy))
     text = make_page(of, name="mine")
     assert "the only head scored on validation" in text
-    assert "is the best of 3 heads that class otherwise, with" in text
+    assert "is the best of 3 different heads, with" in text
 
 
 @pytest.mark.usefixtures("fewer")
