@@ -216,6 +216,17 @@ def test_another_way_to_solve_it_is_solved_again(tmp_path: Path, solved: list[in
     assert solved == [cache.n] * 2
 
 
+@pytest.mark.parametrize(
+    ("scores", "taken"), [((3, 3, 2, 4), 1e-7), ((3, 4, 4, 2), 1e-5), ((5, 4, 3, 5), 1e-4)]
+)
+def test_a_tie_or_a_dip_on_the_way_ends_no_choice(tmp_path: Path, monkeypatch, scores, taken: float):
+    """Of few samples one decides it, and a penalty far too strong would stay."""
+    cache, told = write_cache(tmp_path / "train"), iter(scores)
+    monkeypatch.setattr(probe_module, "mean_class_accuracy", lambda *_: next(told))
+    head = probe_module.fit_probe(Features.of(cache, "all"), torch.device("cpu"))
+    assert head.meta["penalty"] == taken
+
+
 def test_a_probe_of_other_features_or_a_torn_one_is_not_taken(tmp_path: Path, solved: list[int]):
     cache = write_cache(tmp_path / "train")
     fit(cache, "ce", epochs=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from types import SimpleNamespace
 
@@ -18,8 +19,8 @@ from ltfix.progress import SILENT
 from ltfix.stage2.fitting.validation import (
     class_wise_cut,
     cut,
-    has_seen,
     mean_class_accuracy,
+    told_seen,
     validation_samples,
 )
 from ltfix.stage2.loop.data import Features
@@ -78,37 +79,42 @@ def test_all_views_of_a_sample_stay_on_one_side(draw_cache):
 
 def test_a_validation_cache_leaves_training_whole(draw_cache):
     data, held = Features.of(draw_cache([9, 4, 1])), draw_cache([3, 3, 3], seed=1)
-    (found,) = validation_samples(data, held, seed=0, seen=True, progress=SILENT)
+    (found,) = validation_samples(data, held, seed=0, progress=SILENT)
     assert len(found.train) == 14
     assert len(found.held) == 9
     with pytest.raises(UsageError, match="nothing is cut"):
-        validation_samples(data, held, seed=0, seen=True, per_class=2, progress=SILENT)
+        validation_samples(data, held, seed=0, per_class=2, progress=SILENT)
 
 
 def test_a_cut_says_what_it_is(draw_cache):
     data = Features.of(draw_cache([9, 4, 1]))
-    (found,) = validation_samples(data, None, seed=0, seen=True, progress=SILENT)
-    assert found.where.startswith("a class-wise cut of the training samples (20%, 3 samples)")
-    assert "only their order counts" in found.where
-    assert "seen" not in validation_samples(data, None, seed=0, seen=False, progress=SILENT)[0].where
+    (found,) = validation_samples(data, None, seed=0, progress=SILENT)
+    assert found.where == "a class-wise cut of the training samples (20%, 3 samples)"
     assert len(found.train) + len(found.held) == 14
     views = Features.of(draw_cache([9, 4, 1], views=3), "all")
-    several = validation_samples(views, None, seed=0, seen=False, folds=2, progress=SILENT)
+    several = validation_samples(views, None, seed=0, folds=2, progress=SILENT)
     assert several[1].where == "2 class-wise cuts of the training samples (20%, 3 samples each)"
-    (other,) = validation_samples(data, None, seed=4, seen=False, progress=SILENT)
+    (other,) = validation_samples(data, None, seed=4, progress=SILENT)
     assert other.where.endswith("(20%, 3 samples, seed 4)")
     with pytest.raises(InputError, match="none can be held out"):
-        validation_samples(Features.of(draw_cache([1, 1])), None, seed=0, seen=False, progress=SILENT)
+        validation_samples(Features.of(draw_cache([1, 1])), None, seed=0, progress=SILENT)
 
 
-def test_nobody_knows_whether_a_backbone_has_seen_features_of_others(draw_cache):
-    def asked(backbone: dict[str, str] | None, given: Head | None = None) -> bool | None:
+def test_who_has_seen_the_samples_of_a_cut_is_told(draw_cache):
+    def asked(backbone: dict[str, str] | None, given: Head | None = None) -> str:
         manifest = None if backbone is None else SimpleNamespace(backbone=backbone)
-        return has_seen(SimpleNamespace(head=None, manifest=manifest), given)
+        return told_seen(SimpleNamespace(head=None, manifest=manifest, identity="these"), given)
 
     head, ours = Head(np.eye(3, 8), np.zeros(3)), {"name": "resnet18"}
-    assert has_seen(draw_cache([9, 4, 1]), None)  # which has a classifier
-    assert [asked(None), asked({}), asked(ours), asked(ours, head)] == [None, None, False, None]
+    maybe = "; if the backbone was trained on them, scores are inflated, only their order counts"
+    assert told_seen(draw_cache([9, 4, 1]), None).startswith(
+        ", which the backbone has seen"
+    )  # by its classifier
+    assert [asked(None), asked({}), asked(ours), asked(ours, head)] == [maybe, maybe, "", maybe]
+    fitted = dataclasses.replace(head, meta={"cache": "these"})
+    assert asked(ours, fitted).startswith(", which the start was fitted on: scores are inflated")
+    cut_of = validation_samples(Features.of(draw_cache([9, 4, 1])), None, seed=0, seen=maybe, progress=SILENT)
+    assert cut_of[0].where.endswith(maybe)
 
 
 def test_tau_is_chosen_by_its_grid_on_the_cut(draw_cache):

@@ -24,7 +24,7 @@ from ltfix.heads.head import INIT, PROBE, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.probe import Solved, find_probe
 from ltfix.stage2.fitting.runs import Fitter
-from ltfix.stage2.fitting.validation import FRACTION, OWN, Validation, has_seen, validation_samples
+from ltfix.stage2.fitting.validation import FRACTION, OWN, Validation, told_seen, validation_samples
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Scaling, natural
 from ltfix.stage2.methods.catalog import STARTS
@@ -182,7 +182,7 @@ class Material:
             self.data,
             self.held,
             seed=self.seed,
-            seen=has_seen(self.train, self.given),
+            seen=told_seen(self.train, self.given),
             fraction=self.options.val_fraction or FRACTION,
             per_class=self.options.val_per_class,
             stream=self.options.stream,

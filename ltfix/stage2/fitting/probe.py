@@ -123,10 +123,11 @@ def fit_probe(
 
     The problem is convex, so the solver decides nothing (:mod:`ltfix.stage2.fitting.newton`). The penalty,
     relative to features of unit mean square norm, is weakened along ``PENALTIES``, each solution the next
-    one's start, until the mean class accuracy on a class-wise cut of the samples gains no more; the probe is
-    then fitted on all of them. No array of samples × classes is made, and features that are streamed are read
-    once a pass. ``normalize`` is done to them first, and folded back. A ``penalty`` that is given is
-    taken, and come to along the stronger ones: where samples are few, that takes a third of the passes.
+    one's start. That of the highest mean class accuracy on a class-wise cut of the samples is taken, the
+    strongest of equals: a tie or a dip on the way ends nothing, since few samples make one. The probe is then
+    fitted on all samples. No array of samples × classes is made, and features that are streamed are read once
+    a pass. ``normalize`` is done to them first, and folded back. A ``penalty`` that is given is taken, and
+    come to along the stronger ones: where samples are few, that takes a third of the passes.
 
     Args:
         solved: where choosing a penalty ended is put here, and the probe of the very cut that chose it begins
@@ -187,9 +188,8 @@ def _choose_penalty(
     problem = Problem(train, Scaling.of(train.some_rows(), "auto", normalize), device, progress, effort.dtype)
     for tried, at in _path(problem, effort):
         score = mean_class_accuracy(_predict(problem.head(at), held), held.labels)
-        if score <= best:
-            break
-        penalty, best, found = tried, score, problem.plain(at)
+        if score > best:
+            penalty, best, found = tried, score, problem.plain(at)
     if found is not None and _effort(train) == effort and effort.passes[0]:
         solved[_key(train, normalize, penalty)] = found
     return penalty, found

@@ -118,12 +118,19 @@ class Validation:
         return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), NORM_FLOOR))
 
 
-def has_seen(train: FeatureCache, given: Head | None) -> bool | None:
-    """Whether the backbone of a cache was trained on its samples, as their own classifier tells; None: who
-    knows, of a head that was ``given``, or features that ltfix did not extract."""
+def told_seen(train: FeatureCache, given: Head | None) -> str:
+    """What is to be said of cuts of a cache's samples, for who has seen them.
+
+    The ``given`` head that fits begin with, else the backbone, as the cache's own classifier tells. Nobody
+    knows of the backbone of a given head, nor of features that ltfix did not extract.
+    """
+    if given is not None and given.meta.get("cache") == train.identity:
+        return ", which the start was fitted on: scores are inflated, and what stays nearest to it leads"
     if train.head is not None:
-        return True
-    return False if given is None and train.manifest is not None and train.manifest.backbone else None
+        return ", which the backbone has seen: scores are inflated, only their order counts"
+    if given is None and train.manifest is not None and train.manifest.backbone:
+        return ""
+    return "; if the backbone was trained on them, scores are inflated, only their order counts"
 
 
 def validation_samples(
@@ -131,7 +138,7 @@ def validation_samples(
     held: FeatureCache | None,
     *,
     seed: int,
-    seen: bool | None,
+    seen: str = "",
     fraction: float = FRACTION,
     per_class: int | None = None,
     folds: int = 1,
@@ -142,8 +149,7 @@ def validation_samples(
     """A validation cache, else ``folds`` class-wise cuts of the training samples.
 
     Args:
-        seen: a backbone trained on the samples that are cut, so that only the order of scores counts (None:
-            maybe).
+        seen: of :func:`told_seen`.
         stream: how a validation cache is read, as :meth:`Features.of` has it.
         own: whether that cache is the training samples.
 
@@ -171,8 +177,4 @@ def validation_samples(
     where = (
         f"{cuts} of the training samples ({share}, {len(parts[0][1]) // data.copies} samples{each}{drawn})"
     )
-    if seen is None:
-        where += "; if the backbone was trained on them, scores are inflated, only their order counts"
-    elif seen:
-        where += ", which the backbone has seen: scores are inflated, only their order counts"
-    return [Validation(data.subset(train), data.subset(aside), where) for train, aside in parts]
+    return [Validation(data.subset(train), data.subset(aside), where + seen) for train, aside in parts]
