@@ -92,11 +92,12 @@ ltfix_look(PyObject *const *args, Py_ssize_t n_args)
         return PyErr_Format(PyExc_TypeError, "look() takes 3 positional arguments but %zd were given", n_args);
     }
     const long folder = PyLong_AsLong(args[0]);
-    if (folder == -1 && PyErr_Occurred()) {
+    if (folder == -1 && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_OverflowError)) {
         return NULL;
     }
+    PyErr_Clear();
     if (folder < 0 || folder > INT_MAX) {
-        return PyErr_Format(PyExc_ValueError, "folder must be a file descriptor, not %ld", folder);
+        return PyErr_Format(PyExc_ValueError, "folder must be a file descriptor, not %R", args[0]);
     }
     Py_buffer view[N_VIEWS] = {{0}};
     PyObject *result = NULL;

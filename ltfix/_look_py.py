@@ -30,6 +30,8 @@ def look(folder: int, names: Any, out: Any, /) -> None:
         raise ValueError(f"folder must be a file descriptor, not {folder}")
     text, table = _acquire(names, "names"), _acquire(out, "out", 2)
     found = np.asarray(table)
+    if text.itemsize != 1:
+        raise ValueError("names must be as many as out has rows, each with a NUL behind it")
     if kind_of(table) != "q" or table.readonly or found.shape[1] != 2:
         raise ValueError("out must be writable int64 of shape [n, 2]")
     each = text.tobytes().split(b"\0")

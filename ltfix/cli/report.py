@@ -17,7 +17,6 @@ from ltfix.cli.caches import (
     open_named,
     usual,
 )
-from ltfix.cli.evaluate import with_start
 from ltfix.cli.inspect import written
 from ltfix.cli.made import Caches, beside, made, usual_pair
 from ltfix.cli.options import (
@@ -30,6 +29,7 @@ from ltfix.cli.options import (
     WrittenFormat,
 )
 from ltfix.cli.signature import ARGUMENT
+from ltfix.cli.starts import with_start
 from ltfix.errors import InputError, LtfixError
 from ltfix.option import Option
 

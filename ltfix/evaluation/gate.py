@@ -127,8 +127,8 @@ def unpaired_gates(found: Sequence[Outcome]) -> list[str]:
     why, heads = dict[str, dict[str, None]](), {one["head"] for one in found if "baseline" in one}
     for one in found:
         if one.get("unpaired"):
-            reason = {other["head"] for other in found if other.get("unpaired") == one["unpaired"]}
-            name = one["name"] if reason == heads else f"{one['head']}: {one['name']}"
+            alike = [it for it in found if (it["name"], it.get("unpaired")) == (one["name"], one["unpaired"])]
+            name = one["name"] if {it["head"] for it in alike} == heads else f"{one['head']}: {one['name']}"
             why.setdefault(one["unpaired"], {})[name] = None
     return [f"{', '.join(names)}, since {reason}" for reason, names in why.items()]
 

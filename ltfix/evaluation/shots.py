@@ -74,7 +74,7 @@ def told_absent(
     more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
     have = "has" if len(absent) == 1 else "have"
     told = f"{len(absent)} of {k} classes {have} no sample in {where}"
-    return [f"{told}, so that nothing is chosen for their sake: {first}{more}"]
+    return [f"{told}, and no part in what is chosen or scored there: {first}{more}"]
 
 
 def group(counts: np.ndarray, many: int = MANY, few: int = FEW) -> Shots:

@@ -131,23 +131,31 @@ class Head:
         Raises:
             InputError: the last axis of ``x`` is not D long, or ``x`` holds no numbers.
         """
-        if not isinstance(x, np.ndarray) and not hasattr(x, "detach"):
-            try:
-                x = np.asarray(x, np.float32)
-            except (TypeError, ValueError, RuntimeError) as err:
-                raise InputError(f"features are no numbers [..., D]: {err}", where=self.name) from err
+        x = x if hasattr(x, "detach") else self._numbers(x)
         if x.shape[-1:] != (self.dim,):
             told = f"features {list(x.shape)} do not fit a head of D = {self.dim}: [..., D] are needed"
             raise InputError(told, where=self.name)
         given = self.transform, self.arrays
         if isinstance(x, np.ndarray):
-            x = x.astype(np.float32, copy=False)
             with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 it is ±inf, as in torch
                 return transformed_logits(x, *given, lambda array: array, np.exp)
         import torch
 
         wide = x if x.dtype == torch.float64 else x.float()
         return transformed_logits(wide, *given, lambda array: torch.as_tensor(array).to(wide), torch.exp)
+
+    def _numbers(self, x: Any) -> np.ndarray:
+        """As float32; InputError where it holds no real numbers."""
+        try:
+            found = np.asarray(x)
+            if found.dtype.kind == "O":  # of a data frame with columns of several kinds
+                found = found.astype(np.float64)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as err:
+            raise InputError(f"features are no numbers [..., D]: {err}", where=self.name) from err
+        if found.dtype.kind not in "fiub":
+            raise InputError(f"features are no numbers [..., D], but {found.dtype}", where=self.name)
+        with np.errstate(over="ignore"):
+            return found.astype(np.float32, copy=False)
 
     def mean_logits(self, x: np.ndarray) -> np.ndarray:
         """Logits of features ``x`` [n, V, D], their mean over the V views, [n, K].

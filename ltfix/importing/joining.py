@@ -57,7 +57,7 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
     if classes:
         tell_moved(shares, progress)
     test = out.parent / "test"
-    if test.is_dir() and not any(path.exists() and path.samefile(test) for path in sources):
+    if test.is_dir() and test.resolve() not in [path.resolve() for path in (*sources, out)]:
         with contextlib.suppress(LtfixError):  # no cache, or a damaged one, which is not asked for here
             tell_tested(shares, open_cache(test), progress)
     plan = CachePlan(

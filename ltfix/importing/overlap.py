@@ -12,7 +12,7 @@ import numpy as np
 
 from ltfix.errors import InputError
 from ltfix.features.cache import FeatureCache
-from ltfix.features.manifest import command_of
+from ltfix.features.manifest import JOINED, command_of
 from ltfix.filemap import release
 from ltfix.progress import Progress
 
@@ -107,8 +107,11 @@ def leave_out(shares: Sequence[Share], classes: Sequence[str], progress: Progres
 
 
 def tell_tested(shares: Sequence[Share], test: FeatureCache, progress: Progress) -> None:
-    """Say how many of the pictures are test samples, too, by name and features."""
-    if test.dim != shares[0].cache.dim or test.samples is None:
+    """Say how many of the pictures are test samples, too, by name and features, but where a cache that was
+    joined of the test's own is among them."""
+    manifests = [one.cache.manifest for one in shares]
+    joined = [part["fingerprint"] for own in manifests if own for part in own.source.get(JOINED, ())]
+    if test.dim != shares[0].cache.dim or test.samples is None or test.fingerprint in joined:
         return
     tested, found = Share(test, test.samples, test.labels, np.ones(test.n, bool)), list[np.ndarray]()
     for one in shares:

@@ -655,10 +655,15 @@ def test_heads_of_two_states_of_features_that_grew_by_a_class_share_a_table(
         "--format",
         "json",
     )
+    assert code == 0, err
     assert (code, list(rows_of(out))) == (0, ["grown1", "grown"])
     assert (
         "Many, Medium and Few are by the training counts of features/grown, not by their own: grown1" in err
     )
+    (tmp_path / "features/grown1/shard-00000.safetensors").unlink()  # which nobody named
+    code, out, err = finished(capsys, "evaluate", "--cache", "features/test-grown", "--format", "json")
+    assert code == 0, err
+    assert (code, list(rows_of(out))) == (0, ["grown", "grown1"])
 
 
 def test_a_build_is_held_to_the_one_before(project: Path, capsys: pytest.CaptureFixture[str]):

@@ -135,7 +135,8 @@ def test_logits_of_what_numpy_takes() -> None:
         np.testing.assert_array_equal(HEADS["linear"].logits(features), HEADS["linear"].logits(x))
     with pytest.raises(InputError, match=r"features \[\] do not fit"):
         HEADS["linear"].logits(3)
-    for wrong in ([[1, 2], [1]], [["a"] * D], [{}]):
+    texts, complexes = np.array([["a"] * D]), np.ones((1, D), complex)
+    for wrong in ([[1, 2], [1]], [["a"] * D], [{}], [[10**400] * D], texts, complexes):
         with pytest.raises(InputError, match="features are no numbers"):
             HEADS["linear"].logits(wrong)
 

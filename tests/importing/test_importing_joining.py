@@ -299,6 +299,12 @@ def test_pictures_of_the_test_split_are_told(tmp_path: Path, capsys: pytest.Capt
     assert told.format(test) in said
     said = notes_of(capsys, str(test), str(new), "--out", str(features / "test-grown"))
     assert "too well there" not in said  # which is to be tested on
+    more = [str(features / "test-grown"), str(overlapping(tmp_path / "newer", [])), "--out"]
+    assert "too well there" not in notes_of(capsys, *more, str(features / "test-3"))
+    assert "too well there" not in notes_of(capsys, str(new), str(train), "--out", str(test), "--overwrite")
+    assert "too well there" not in notes_of(capsys, str(new), str(train), "--out", str(test), "--overwrite")
+    shutil.rmtree(test)
+    write_cache(test)
     shutil.rmtree(test)
     later(test, head=None)
     assert "too well there" in notes_of(capsys, str(train), str(new), "--out", str(features / "more"))

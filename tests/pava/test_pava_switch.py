@@ -39,6 +39,7 @@ def test_one_demands_it() -> None:
     assert "ImportError: LTFIX_EXTENSION=1 demands the C kernel" in done.stderr
 
 
+@pytest.mark.skipif(os.scandir not in os.supports_fd, reason="on Windows it has not all")
 def test_one_demands_all_of_it() -> None:
     old = "import sys, types, ltfix._pava as k; o = types.ModuleType('old'); o.pava = k.pava; "
     old += (

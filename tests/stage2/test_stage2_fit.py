@@ -241,7 +241,7 @@ def test_a_fit_that_loses_on_validation_says_so(draw_cache):
 def test_classes_without_validation_samples_are_told(draw_cache):
     cache, val, notes = draw_cache([60, 20, 6], spread=2.0), draw_cache([30, 30, 0], seed=3), Notes()
     head = ltfix.fit(cache, "tau-norm", val=val, progress=notes)
-    told = "1 of 3 classes has no sample in memory, so that nothing is chosen for their sake: class2"
+    told = "1 of 3 classes has no sample in memory, and no part in what is chosen or scored there: class2"
     assert notes.said[0] == told
     ltfix.calibrate(head, val, progress=(notes := Notes()))
     assert [note for note in notes.said if note.startswith("1 of 3 classes has no sample in ")]

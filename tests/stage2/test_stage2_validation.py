@@ -102,7 +102,8 @@ def test_a_cut_says_what_it_is(draw_cache):
 
 def test_who_has_seen_the_samples_of_a_cut_is_told(draw_cache):
     def asked(backbone: dict[str, str] | None, given: Head | None = None) -> str:
-        manifest = None if backbone is None else SimpleNamespace(backbone=backbone)
+        source = {"joined": [{"fingerprint": "some"}]}
+        manifest = None if backbone is None else SimpleNamespace(backbone=backbone, source=source)
         return told_seen(SimpleNamespace(head=None, manifest=manifest, identity="these"), given)
 
     head, ours = Head(np.eye(3, 8), np.zeros(3)), {"name": "resnet18"}
@@ -113,6 +114,8 @@ def test_who_has_seen_the_samples_of_a_cut_is_told(draw_cache):
     assert [asked(None), asked({}), asked(ours), asked(ours, head)] == [maybe, maybe, "", maybe]
     fitted = dataclasses.replace(head, meta={"cache": "these"})
     assert asked(ours, fitted).startswith(", which the start was fitted on: scores are inflated")
+    part = dataclasses.replace(head, meta={"cache": "some"})
+    assert asked(ours, part).startswith(", part of which the start was fitted on: scores are inflated")
     cut_of = validation_samples(Features.of(draw_cache([9, 4, 1])), None, seed=0, seen=maybe, progress=SILENT)
     assert cut_of[0].where.endswith(maybe)
 

@@ -91,6 +91,7 @@ def find_probe(
         return fit_probe(data, device, normalize=normalize, penalty=penalty, solved=solved, progress=progress)
     how: dict[str, Any] = {
         "normalize": normalize,
+        "penalties": list(PENALTIES),
         "views_used": data.views_used,
         "streamed": data.streamed,
         "device": device.type,

@@ -11,6 +11,7 @@ from ltfix.errors import InputError, Unused
 from ltfix.evaluation.scores import class_accuracy
 from ltfix.evaluation.shots import told_absent
 from ltfix.features.cache import FeatureCache
+from ltfix.features.manifest import JOINED
 from ltfix.heads.head import Head
 from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.progress import Progress
@@ -124,8 +125,11 @@ def told_seen(train: FeatureCache, given: Head | None) -> str:
     The ``given`` head that fits begin with, else the backbone, as the cache's own classifier tells. Nobody
     knows of the backbone of a given head, nor of features that ltfix did not extract.
     """
-    if given is not None and given.meta.get("cache") == train.identity:
-        return ", which the start was fitted on: scores are inflated, and what stays nearest to it leads"
+    source = {} if train.manifest is None else train.manifest.source
+    parts = [part["fingerprint"] for part in source.get(JOINED, ())]
+    if given is not None and given.meta.get("cache") in (train.identity, *parts):
+        which = "part of which" if given.meta["cache"] in parts else "which"
+        return f", {which} the start was fitted on: scores are inflated, and what stays nearest to it leads"
     if train.head is not None:
         return ", which the backbone has seen: scores are inflated, only their order counts"
     if given is None and train.manifest is not None and train.manifest.backbone:
