@@ -198,6 +198,18 @@ def test_it_is_kept_beside_the_cache_and_taken_from_there(tmp_path: Path, solved
     assert solved == [cache.n] * 2
 
 
+def test_one_of_features_normalised_otherwise_takes_no_others_place(tmp_path: Path):
+    cache = write_cache(tmp_path / "train")
+    fit(cache, "ce", epochs=1, normalize="standardize")
+    first = load_head(cache.path / PROBE)
+    assert first.meta["solved"]["normalize"] == "standardize"
+    fit(cache, "ce", epochs=1)
+    plain = (cache.path / PROBE).read_bytes()
+    assert load_head(cache.path / PROBE).meta["solved"]["normalize"] == "none"
+    fit(cache, "ce", epochs=1, normalize="standardize")
+    assert (cache.path / PROBE).read_bytes() == plain
+
+
 @pytest.mark.parametrize("method", ["tau-norm", "logit-adjust", "ce"])
 def test_what_begins_at_a_kept_probe_is_called_by_its_method(tmp_path: Path, method: str):
     write_cache(tmp_path / "train")

@@ -78,7 +78,8 @@ def find_probe(
     """The linear probe as :func:`fit_probe` finds it, kept in the folder of its cache.
 
     One that lies there is taken where solving again would give the same bytes. A bare file, or a folder that
-    cannot be written, keeps none.
+    cannot be written, keeps none; one of features normalised otherwise takes no other's place, but for that
+    of the features as they are.
 
     Args:
         beside: the cache that ``data`` are all samples of; None keeps and takes nothing.
@@ -104,6 +105,8 @@ def find_probe(
         if kept in PENALTIES:
             return dataclasses.replace(found, meta={"from": PROBE, "penalty": kept})
     head = fit_probe(data, device, normalize=normalize, penalty=penalty, solved=solved, progress=progress)
+    if found is not None and normalize not in ("none", found.meta.get("solved", {}).get("normalize")):
+        return head  # the row of what was before repairs stays that of the features as they are
     meta = {**head.meta, "cache": beside.fingerprint, "solved": how}
     named = dataclasses.replace(head, classes=beside.classes, counts=beside.counts, meta=meta)
     with contextlib.suppress(LtfixError):
