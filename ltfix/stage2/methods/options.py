@@ -95,7 +95,7 @@ class Options(Checked):
     )
     average: bool = option(
         True,
-        "Of method auto: average what is taken with the class means, unless these are clearly behind.",
+        "Of method auto: average what is taken with the class means, unless the start clearly leads them.",
         negatable=True,
     )
     stream: str = option(
