@@ -138,6 +138,7 @@ def _among(auto: AutoBy) -> Iterator[str]:
 def _fit(head: Head, told: FittedBy) -> Iterator[str]:
     from ltfix.cli.commands import load
     from ltfix.cli.signature import options
+    from ltfix.heads.head import PROBE
     from ltfix.stage2.methods.registry import installed_method
 
     flags = {parameter.name: parameter.flag for parameter in options(load("fit")).values()}
@@ -150,6 +151,9 @@ def _fit(head: Head, told: FittedBy) -> Iterator[str]:
             text = str(found.get("value"))
             text = text.lower() if isinstance(found.get("value"), bool) else text
             yield from (flags[name], text) if name in flags else ("--set", f"{name}={text}")
-    for name in told.selection.chosen:
-        if name in told.coordinates:
-            yield from (flags[name], str(told.coordinates[name]))
+    chosen = {name: str(told.coordinates[name]) for name in told.selection.chosen if name in told.coordinates}
+    by_probe = told.init.get("from") == PROBE and "init" not in told.asked
+    if by_probe and chosen.get("normalize") == "standardize":
+        chosen["init"] = PROBE  # that of the features as the search had them
+    for name, value in chosen.items():
+        yield from (flags[name], value)

@@ -294,3 +294,20 @@ def test_heads_that_are_left_out_are_on_the_page(project: Path):
     start = Evaluation.of(["features/train"], ltfix.open_cache("features/test"))
     left = {Path(path).stem for path in report._left_out(start, [Path("heads")])}
     assert left == {"four", "samn-freq-epochs2", "tau-norm-tau1"}
+
+
+def test_the_command_of_a_tuned_normalisation_begins_where_the_search_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rng = np.random.default_rng(2)
+    labels = np.repeat(np.arange(4), (40, 20, 10, 6))
+    features = (np.eye(4, 6)[labels] * 1.5 + rng.normal(size=(76, 6))) * (1, 1, 1, 1, 12, 12)
+    np.savez(tmp_path / "train.npz", X=features.astype("f4"), y=labels)
+    monkeypatch.chdir(tmp_path)
+    assert run(["fit", "train.npz", "--method", "balanced-softmax", "--tune", "--out", "a.st"]) == 0
+    tuned = ltfix.load_head("a.st")
+    assert tuned.meta["coordinates"]["normalize"] == "standardize"
+    method, *words = report.made(tuned)
+    assert words[-4:] == ["--init", "probe", "--seed", "0"]
+    assert run([method, "train.npz", *words, "--out", "b.st"]) == 0
+    np.testing.assert_array_equal(ltfix.load_head("b.st").weight, tuned.weight)

@@ -275,8 +275,8 @@ class Material:
 
     @_once
     def _probe(self, data: Features) -> Head:
-        wanted = "standardize" in (self.natural, self.options.normalize)
-        normalize = "standardize" if wanted else "none"
+        asked = None if self.options.init == PROBE else self.options.normalize
+        normalize = "standardize" if "standardize" in (self.natural, asked) else "none"
         whole = data is self.data
         penalty = None if whole else self._probe(self.data).meta["penalty"]
         with self.compute.exact():
