@@ -98,13 +98,15 @@ class ProgressLines:
         now = self._clock()
         passed, share = now - self._began, self._done / max(self._total, 1)
         due = now - self._last >= EVERY_SECONDS or (
-            share - self._share >= EVERY_SHARE and now - self._last >= QUIET_SECONDS
+            share - self._share >= EVERY_SHARE and share < 1 and now - self._last >= QUIET_SECONDS
         )
-        if due and share < 1 and not self._notes_only:
-            told = f"{duration(passed)} so far"
-            if share > 0:
+        if due and share != 1 and not self._notes_only:
+            count, told = f"{self._done} {self._unit}", f"{duration(passed)} so far"
+            if share < 1:  # else there is more than was expected
+                count = f"{self._done}/{self._total} {self._unit} ({share:.0%})"
+            if 0 < share < 1:
                 told = f"{rate(self._done, passed, self._unit)}, {duration(passed * (1 / share - 1))} left"
-            self._say(f"{self._what}: {self._done}/{self._total} {self._unit} ({share:.0%}), {told}")
+            self._say(f"{self._what}: {count}, {told}")
             self._last, self._share = now, share
 
     def describe(self, text: str) -> None:

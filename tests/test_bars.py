@@ -43,6 +43,24 @@ def test_a_long_task_says_a_line_every_ten_seconds():
     assert said[0] == "train: 10/1000 images (1%), 1 images/s, 16 min 30 s left"
 
 
+def test_more_than_was_expected_is_counted_on_without_a_share():
+    said: list[str] = []
+    clock = Clock()
+    progress = ProgressLines(said.append, clock)
+    progress.start("linear probe", 10, "passes")
+    for _ in range(40):
+        clock.now += 1
+        progress.advance()
+    progress.finish()
+    assert said[-5:] == [
+        "linear probe: 8/10 passes (80%), 1 passes/s, 2 s left",
+        "linear probe: 18 passes, 18 s so far",
+        "linear probe: 28 passes, 28 s so far",
+        "linear probe: 38 passes, 38 s so far",
+        "linear probe: 40 passes in 40 s, 1 passes/s",
+    ]
+
+
 def test_a_total_of_zero_and_an_early_end():
     clock = Clock()
     said: list[str] = []

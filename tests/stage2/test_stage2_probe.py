@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -55,6 +56,17 @@ def test_it_is_an_optimum(draw_cache, counts: list[int], views: int):
     for size in (1e-3, 1e-2, 0.1):
         step = rng.normal(size=weight.shape).astype(np.float32) * size * np.abs(weight).max()
         assert objective(data, weight + step, bias, penalty)[0] > value
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["to be found", "known"])
+@pytest.mark.parametrize("size", [(4, 8, 60), (20, 64, 60)], ids=["small", "middle"])
+def test_about_as_many_passes_are_made_as_are_announced(draw_cache, size: tuple[int, int, int], known: bool):
+    k, dim, each = size
+    data = Features.of(draw_cache([each] * k, dim=dim, spread=4.0))
+    listener = Mock()
+    fit_probe(data, CPU, penalty=fit_probe(data, CPU).meta["penalty"] if known else None, progress=listener)
+    announced, made = listener.start.call_args.args[1], listener.advance.call_count
+    assert announced / 3 < made < 2 * announced
 
 
 def test_it_equals_an_independent_solver(draw_cache):

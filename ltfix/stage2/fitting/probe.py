@@ -39,27 +39,31 @@ class Effort:
         epochs: of minibatches, where nothing is known and from another penalty's solution.
         passes: to its end at most, for a penalty that is tried and for the one that is taken.
         tolerance: it ends where a step promises less than this share of the objective.
+        usual: about so many passes that takes, for a penalty that is tried and for the one that is taken.
         dtype: what is computed in.
     """
 
     epochs: tuple[int, int]
     passes: tuple[int, int]
     tolerance: float
+    usual: tuple[int, int]
     dtype: torch.dtype = torch.float32
 
-    @property
-    def total(self) -> int:
-        """Passes at most."""
-        return self.epochs[0] + len(PENALTIES) * (self.epochs[1] + self.passes[0]) + self.passes[1]
+    def expected(self, penalty: float | None) -> int:
+        """About so many passes, where the penalty is to be found, or where it is known."""
+        tried = [each for each in PENALTIES if penalty is None or each >= penalty]
+        if not self.passes[0]:
+            return self.epochs[0] + (penalty is None) * len(tried) * self.epochs[1] + self.usual[1]
+        return self.epochs[0] + len(tried) * self.usual[0] + self.usual[1] // (1 if penalty is None else 2)
 
 
 Solved = dict[tuple[bytes, str, float], Point]
 """Plain solutions (``Problem.plain``) by the rows of a cut, how they are normalised, and penalty."""
 
 EFFORTS = (
-    (1 << 20, Effort(epochs=(5, 0), passes=(20, 200), tolerance=1e-10, dtype=torch.float64)),
-    (1 << 31, Effort(epochs=(2, 0), passes=(40, 200), tolerance=3e-5)),
-    (1 << 63, Effort(epochs=(3, 2), passes=(0, 7), tolerance=3e-5)),
+    (1 << 20, Effort((5, 0), passes=(20, 200), tolerance=1e-10, usual=(6, 10), dtype=torch.float64)),
+    (1 << 31, Effort((2, 0), passes=(40, 200), tolerance=3e-5, usual=(8, 20))),
+    (1 << 63, Effort((3, 2), passes=(0, 7), tolerance=3e-5, usual=(0, 7))),
 )
 """For small, middle and large problems, told by the multiplications of all samples with the weight. Small
 ones are solved to many digits; of large ones a pass takes seconds, and they end after seven."""
@@ -142,7 +146,7 @@ def fit_probe(
     """
     scaling = Scaling.of(data.some_rows(), "auto", normalize)
     effort = _effort(data)
-    progress.start("linear probe" + " of a cut" * (penalty is not None), effort.total, "passes")
+    progress.start("linear probe" + " of a cut" * (penalty is not None), effort.expected(penalty), "passes")
     solved, start = {} if solved is None else solved, None
     if penalty is None:
         penalty, start = _choose_penalty(data, normalize, device, solved, progress)
