@@ -229,3 +229,11 @@ def test_what_is_fixed_stands_in_the_title_and_the_json(draw_cache: Draw):
     found = sweep(draw_cache([40, 12, 5]), "los", {"lr": [1e-4, 1e-3]}, delta=0.7, epochs=2)
     assert found.tables()[0].title.startswith("los with delta=0.7, epochs=2 on ")
     assert found.to_dict()["values"] == {"delta": 0.7, "epochs": 2}
+
+
+@pytest.mark.parametrize(("method", "fits"), [("tau-norm", [0]), ("ce", [0, 1, 2])])
+def test_what_no_seed_decides_is_fitted_once(pair, method: str, fits: list[int]):
+    over = {"tau": [0.5, 1.0]} if method == "tau-norm" else {"lr": [0.1, 0.01]}
+    found = sweep(pair[0], method, over, seeds=3, test=pair[1])
+    assert found.to_dict()["seeds"] == fits
+    assert [point["all"]["std"] is None for point in found.points] == [len(fits) == 1] * 2

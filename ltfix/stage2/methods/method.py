@@ -128,6 +128,11 @@ class Method:
         return self.head.keeps_rows or untrained
 
     @property
+    def is_seeded(self) -> bool:
+        """Whether a seed decides anything: of what is not trained, only a start at random does."""
+        return self.loss is not None or self.init.noise
+
+    @property
     def needs_no_start(self) -> bool:
         """Whether a start plays no part: it trains nothing, and its step makes the rows itself."""
         return self.loss is None and self.posthoc is not None and self.posthoc.own_rows

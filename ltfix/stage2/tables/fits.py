@@ -72,7 +72,7 @@ class Fits:
         """The runs of every entry by seed, those that are missing fitted; and why an entry has none."""
         material, shared = self.bench.material, self.shared
         threads = threads_for(material)
-        asked = {e.name: seeds if _is_seeded(e) else seeds[:1] for e in wanted}
+        asked = {e.name: seeds if e.values.method.is_seeded else seeds[:1] for e in wanted}
         finished = {e.name: self.kept(e, asked[e.name]) for e in wanted}
         kept = sum(map(len, finished.values()))
         if kept:
@@ -158,11 +158,6 @@ class Fits:
             return {"chosen": chosen_values(meta), "validation": meta["selection"].get("score")}
         said = (meta["selection"].get("start_score") for meta in self.records.values())
         return {"chosen": {}, "validation": next((score for score in said if score is not None), None)}
-
-
-def _is_seeded(entry: Entry) -> bool:
-    """Whether a seed decides anything: of what is not trained, only a start at random."""
-    return entry.values.method.loss is not None or entry.values.method.init.noise
 
 
 def _file(entry: Entry, seed: int) -> str:

@@ -135,6 +135,7 @@ def sweep(
     untuned = dataclasses.replace(options, tune=False, budget=None)
     untuned.demand_used()
     entry, grid, asked = grid_of(method, loss, over, given)
+    numbers = numbers if asked[0].method.is_seeded else numbers[:1]
     bench = Bench(train, test, val, untuned, numbers[0], many=many, few=few, progress=progress)
     material = bench.material
     tried = [MethodFit.of(material, values).candidates()[0] for values in asked]
