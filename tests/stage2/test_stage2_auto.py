@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import caches
 import numpy as np
 import pytest
+from caches import make_features, make_head, write_cache
 
 import ltfix
 from ltfix.errors import EnvironmentFault, InputError, UsageError
+from ltfix.features.layout import CachePlan
 from ltfix.progress import SILENT
 from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.fitting import context
@@ -52,11 +55,16 @@ def contender(name: str, change: int, share: float, shift: int = 0, odd: int = 0
 
 
 def judged(
-    field: list[Contender], means: np.ndarray | None = None, fresh: bool = False, average: bool = True
+    field: list[Contender],
+    means: np.ndarray | None = None,
+    both: np.ndarray | None = None,
+    fresh: bool = False,
+    average: bool = True,
 ) -> Verdict:
-    """The verdict; class means that are nowhere right unless some are given."""
+    """The verdict: class means that are nowhere right unless some are given, with which it does alike."""
     means = np.zeros(200, bool) if means is None else means
-    return decide(field, means, LABELS, fresh=fresh, average=average)
+    mean = (lambda taken: taken.correct if both is None else both) if average else None
+    return decide(field, means, LABELS, fresh=fresh, mean=mean)
 
 
 def test_a_clear_winner_is_taken_whatever_it_changes_and_others_say():
@@ -120,22 +128,28 @@ def test_a_linear_head_goes_before_one_that_cannot_be_averaged():
 
 def test_what_is_taken_is_averaged_with_class_means_that_the_start_does_not_clearly_lead():
     field = [contender(UNCHANGED, 0, 0.8), contender("ce", 2, 0.9)]
-    ncm = "(by their directions; ncm goes by distances)"
-    assert judged(field, right(0.79)).averaged  # 1.4 standard errors
+    alone = "(alone these score 79.0 by their directions; ncm goes by distances)"
+    found = judged(field, right(0.79), right(0.5))  # 1.4 standard errors
+    assert found.averaged
+    assert np.array_equal(found.correct, right(0.5))
+    assert found.why.endswith(f"; averaged with the class means, with which it scores 50.0 {alone}")
     assert not judged(field, right(0.79), average=False).averaged
-    assert judged(field, right(0.79)).why.endswith(
-        f"; averaged with the class means, which alone score 79.0 {ncm}"
-    )
-    assert not judged(field, right(0.77)).averaged  # 2.4
-    assert judged(field, right(0.77)).why.endswith(
-        f"; not averaged with the class means, which alone score 77.0 {ncm}"
+    left = judged(field, right(0.77))  # 2.4
+    assert not left.averaged
+    assert np.array_equal(left.correct, right(0.9))
+    assert (
+        "; not averaged with the class means, which the start clearly leads (alone these score 77.0"
+        in left.why
     )
 
 
-def test_on_fresh_samples_the_best_must_not_lead_them_either():
+def test_on_fresh_samples_the_average_must_do_no_worse():
     field = [contender(UNCHANGED, 0, 0.8), contender("ce", 2, 0.9)]
-    assert not judged(field, right(0.85), fresh=True).averaged
-    assert judged(field, right(0.89), fresh=True).averaged
+    worse = judged(field, right(0.85), right(0.89), fresh=True)
+    assert not worse.averaged
+    assert np.array_equal(worse.correct, right(0.9))
+    assert "; not averaged with the class means, with which it scores 89.0 (alone" in worse.why
+    assert judged(field, right(0.5), right(0.9), fresh=True).averaged
 
 
 def test_a_probe_that_stays_is_averaged_and_a_classifier_that_came_is_left_alone():
@@ -291,11 +305,25 @@ def test_an_average_that_has_less_there_is_told_with_its_reason(draw_cache, monk
     selection = head.meta["selection"]
     less = 100 * (selection["auto"]["alone"] - selection["score"])
     why = selection["auto"]["why"]
-    assert re.search(
-        r"the class means, which alone score \d+\.\d \(by their directions; .*\); the average scores 25\.0, ",
-        why,
-    )
-    assert f"{less:.1f} less than without them, and is taken all the same: class means fit no noise" in why
+    assert "averaged with the class means, with which it scores 25.0 (alone these score" in why
+    assert f"{less:.1f} less than without them, and is taken all the same: samples that the backbone" in why
+
+
+def test_of_features_whose_backbone_has_not_seen_them_it_is_not_taken(tmp_path, monkeypatch):
+    """As `extract` makes them: a named backbone, without a classifier of these classes."""
+    worse = lambda head, material, data: dataclasses.replace(head, weight=0 * head.weight, bias=0 * head.bias)  # noqa: E731
+    monkeypatch.setattr(auto, "averaged", worse)
+    monkeypatch.setattr(auto, "methods", list)
+
+    def clouds(plan: CachePlan) -> np.ndarray:
+        return np.eye(3, 4)[plan.labels][:, None] + make_features(plan)
+
+    monkeypatch.setattr(caches, "make_features", clouds)
+    selection = ltfix.fit(write_cache(tmp_path / "train", n=120), "auto").meta["selection"]
+    assert not selection["auto"]["averaged"]
+    assert selection["score"] == selection["auto"]["alone"] == selection["start_score"]
+    seen = write_cache(tmp_path / "seen", head=make_head(), n=120)
+    assert ltfix.fit(seen, "auto", init="probe").meta["selection"]["auto"]["averaged"]
 
 
 def test_of_a_method_it_is_that_of_the_fits_that_were_scored(draw_cache, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 import ltfix
 from ltfix.errors import InputError, UsageError
+from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT
 from ltfix.stage2.fitting.validation import (
@@ -118,6 +120,16 @@ def test_who_has_seen_the_samples_of_a_cut_is_told(draw_cache):
     assert asked(ours, part).startswith(", part of which the start was fitted on: scores are inflated")
     cut_of = validation_samples(Features.of(draw_cache([9, 4, 1])), None, seed=0, seen=maybe, progress=SILENT)
     assert cut_of[0].where.endswith(maybe)
+
+
+def test_what_nobody_has_seen_is_fresh(draw_cache):
+    data, held = Features.of(draw_cache([9, 4, 1])), draw_cache([3, 3, 3], seed=1)
+
+    def fresh(cache: FeatureCache | None, **how: Any) -> set[bool]:
+        return {one.fresh for one in validation_samples(data, cache, seed=0, progress=SILENT, **how)}
+
+    assert fresh(held) == fresh(None, folds=2) == {True}
+    assert fresh(held, own=True) == fresh(None, seen=", which the backbone has seen") == {False}
 
 
 def test_tau_is_chosen_by_its_grid_on_the_cut(draw_cache):

@@ -69,11 +69,13 @@ class Validation:
 
     Attributes:
         train: what may be fitted on while choosing. held: what is scored. where: in words.
+        fresh: whether neither the fits nor the backbone have seen what is scored, as far as is known.
     """
 
     train: Features
     held: Features
     where: str
+    fresh: bool = False
 
     _x: np.ndarray | None = dataclasses.field(init=False, repr=False)  # [N, D], the mean over the views
 
@@ -167,7 +169,7 @@ def validation_samples(
             progress.note(line)
         views = "first" if data.views_used == "first" else "random"
         where = f"the validation cache {held.path.name}{f', {OWN}' if own else ''}"
-        return [Validation(data, Features.of(held, views, stream), where)]
+        return [Validation(data, Features.of(held, views, stream), where, not own)]
     parts = [cut(data, seed, fraction, per_class, fold) for fold in range(folds)]
     if not len(parts[0][1]):
         hint = "give val, or the values themselves"
@@ -181,4 +183,4 @@ def validation_samples(
     where = (
         f"{cuts} of the training samples ({share}, {len(parts[0][1]) // data.copies} samples{each}{drawn})"
     )
-    return [Validation(data.subset(train), data.subset(aside), where + seen) for train, aside in parts]
+    return [Validation(data.subset(t), data.subset(aside), where + seen, not seen) for t, aside in parts]

@@ -32,8 +32,8 @@ SURE_VALUES = 1 << 19
 _SHOWN = 0.0005
 """A score that is less by so much is told so: a tenth of a point."""
 _LESS = (
-    "the average scores {:.1f}, {:.1f} less than without them, and is taken all the same: class means fit no "
-    "noise, so they err elsewhere than what was trained"
+    "that is {:.1f} less than without them, and is taken all the same: samples that the backbone may have "
+    "seen flatter what was trained on them, and class means fit no noise"
 )
 UNSCORED = dict.fromkeys(("many", "medium", "few", "worst_class"))
 
@@ -66,17 +66,17 @@ def fit_auto(
         field = _Field(material, every, seeds, store)
         contenders, labels = field.contenders(), field.searched.held_labels()
         means = field.searched.right(lambda data: mean_directions(field.searched, data))
-        average, fresh = material.options.average, material.held is not None
-        verdict = decide(contenders, means, labels, fresh=fresh, average=average)
+        average, fresh = material.options.average, field.searched.folds()[0].fresh
+        mean = field.averaged if average else None
+        verdict = decide(contenders, means, labels, fresh=fresh, mean=mean)
     taken, weights = verdict.taken, class_weights(labels)
-    right = field.averaged(taken) if verdict.averaged else taken.correct
     about = field.searched.search.about
     part = about.get("tuned_on")
     short = f"; tuned on {part}, by the budget: more, or fewer methods, may show more" if part else ""
     score, alone, before = (
-        round(float(weights @ each), 6) for each in (right, taken.correct, contenders[0].correct)
+        round(float(weights @ each), 6) for each in (verdict.correct, taken.correct, contenders[0].correct)
     )
-    less = f"; {_LESS.format(100 * score, 100 * (alone - score))}" if alone - score >= _SHOWN else ""
+    less = f"; {_LESS.format(100 * (alone - score))}" if alone - score >= _SHOWN else ""
     record = {
         "by": BY,
         "on": field.searched.folds()[0].where,
@@ -90,12 +90,12 @@ def fit_auto(
     selection = {"by": BY, "on": record["on"], "epoch": "last", "score": score, "start_score": before}
     selection |= {**(taken.head.meta["selection"] if taken.head else {}), "score": score, "auto": record}
     selection |= {"budget": about} if about else {}
-    mean = (
+    told = (
         f", averaged with the class means (average=False is without them: {100 * alone:.1f})"
         if verdict.averaged
         else ""
     )
-    told = f"auto takes {taken.name}{mean}: {BY} on the validation samples {100 * score:.1f}"
+    told = f"auto takes {taken.name}{told}: {BY} on the validation samples {100 * score:.1f}"
     material.progress.note(f"{told}, of the start {100 * before:.1f}")
 
     def finish(head: Head, data: Features) -> Head:

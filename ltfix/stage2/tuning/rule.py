@@ -68,6 +68,11 @@ def lead(ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray) -> tuple[flo
     return float(signed.sum()), float(np.sqrt(np.square(signed).sum()))
 
 
+def is_clear(ahead: tuple[float, float]) -> bool:
+    """Whether a lead is one of more than ``EVIDENCE`` standard errors."""
+    return ahead[0] > EVIDENCE * ahead[1]
+
+
 def near_best(
     right: Mapping[int, np.ndarray], weights: np.ndarray, errors: float, points: float = 0.0
 ) -> list[int]:
@@ -105,8 +110,7 @@ def choose(
     best = max(scores, key=scores.__getitem__)
     if not tuned:
         return best, BEST
-    ahead, error = lead(right[best], start, weights)
-    gain = ahead > EVIDENCE * error
+    gain = is_clear(lead(right[best], start, weights))
     errors, floor = (TOLERANCE, float(weights @ start)) if gain else (EVIDENCE, 0.0)
     near = [i for i in near_best(right, weights, errors) if scores[i] >= floor]
     taken = min(near, key=lambda i: (round(trials[i].drift, DIGITS), -scores[i], i))

@@ -7,14 +7,14 @@ flatters those that train longest on it. So the highest score alone does not win
 - Else, of all linear methods that the best does not lead so, the one is taken that agrees most with all of
   these together on the validation samples: the errors that a method makes alone, the others do not share.
 - What is taken, but for a stage-1 classifier as it came, is averaged with the class means
-  (:mod:`~ltfix.stage2.tuning.means`), unless the start clearly leads these. On a validation cache, which the
-  backbone has not seen, so that scores can be trusted, neither may the best lead them clearly.
+  (:mod:`~ltfix.stage2.tuning.means`): on samples that the backbone has not seen, where the average does no
+  worse; else, since their scores flatter what was trained, unless the start clearly leads the class means.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from ltfix.evaluation.likelihood import class_weights
 from ltfix.heads.head import Head
 from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
-from ltfix.stage2.tuning.rule import EVIDENCE, lead
+from ltfix.stage2.tuning.rule import EVIDENCE, is_clear, lead
 
 UNCHANGED = "unchanged"
 AVERAGED = "auto"
@@ -69,31 +69,38 @@ class Verdict:
     """What is taken.
 
     Attributes:
-        taken: the contender. averaged: whether with the class means. table: all by falling score.
-        why: the reason in words.
+        taken: the contender. averaged: whether with the class means.
+        correct: [N] whether what is written is right on each validation sample.
+        table: all by falling score. why: the reason in words.
     """
 
     taken: Contender
     averaged: bool
+    correct: np.ndarray
     table: list[dict[str, Any]]
     why: str
 
 
 def decide(
-    field: Sequence[Contender], means: np.ndarray, labels: np.ndarray, *, fresh: bool, average: bool = True
+    field: Sequence[Contender],
+    means: np.ndarray,
+    labels: np.ndarray,
+    *,
+    fresh: bool,
+    mean: Callable[[Contender], np.ndarray] | None,
 ) -> Verdict:
     """What to take of all contenders.
 
     Args:
         means: [N] whether the class means are right on each validation sample. labels: [N] of these.
         fresh: whether they are no training samples, so that neither fits nor the backbone have seen them.
-        average: whether what is taken may be averaged.
+        mean: [N] whether the average of a contender with the class means is right; None: nothing is averaged.
     """
     weights = class_weights(labels)
     scores = {c.name: float(weights @ c.correct) for c in field}
     best = max(field, key=lambda c: (scores[c.name], -c.change))
     behind = {c.name: lead(best.correct, c.correct, weights) for c in field}
-    near = [c for c in field if behind[c.name][0] <= EVIDENCE * behind[c.name][1]]
+    near = [c for c in field if not is_clear(behind[c.name])]
     together = np.sum([c.sure for c in near], axis=0).argmax(1)
     agreement = {c.name: float((c.predicted == together).mean()) for c in field}
     linear = [c for c in near if c.linear] or near
@@ -110,16 +117,18 @@ def decide(
         for c in sorted(field, key=lambda c: (-scores[c.name], c.change))
     ]
     why = _why(taken, best, 100 * scores[best.name], behind[taken.name], len(near))
-    if taken.came or not taken.linear or not average:
-        return Verdict(taken, False, table, why)
-    leaders = [c for c in field if not c.change or (fresh and c is best)]
-    leads = [lead(c.correct, means, weights) for c in leaders]
-    averaged = all(ahead <= EVIDENCE * error for ahead, error in leads)
+    if taken.came or not taken.linear or mean is None:
+        return Verdict(taken, False, taken.correct, table, why)
+    alone = f"alone these score {100 * float(weights @ means):.1f} by their directions; ncm goes by distances"
+    start = next(c for c in field if not c.change)
+    if not fresh and is_clear(lead(start.correct, means, weights)):
+        why += f"; not averaged with the class means, which the start clearly leads ({alone})"
+        return Verdict(taken, False, taken.correct, table, why)
+    both = mean(taken)
+    averaged = not fresh or lead(both, taken.correct, weights)[0] >= 0
     told = f"{'' if averaged else 'not '}averaged with the class means"
-    alone = (
-        f"which alone score {100 * float(weights @ means):.1f} (by their directions; ncm goes by distances)"
-    )
-    return Verdict(taken, averaged, table, f"{why}; {told}, {alone}")
+    why += f"; {told}, with which it scores {100 * float(weights @ both):.1f} ({alone})"
+    return Verdict(taken, averaged, both if averaged else taken.correct, table, why)
 
 
 def _why(taken: Contender, best: Contender, score: float, behind: tuple[float, float], n_near: int) -> str:
