@@ -19,6 +19,7 @@ below (the nearest class mean and ``etf`` excepted, which do not start from it).
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import time
@@ -50,8 +51,12 @@ def subset(
     number = np.full(cache.n_classes, -1)
     number[classes] = np.arange(len(classes))
     own = None if head is None else Head(head.weight[classes], head.bias[classes], STAGE1)
-    names = tuple(f"class{k}" for k in classes)
-    return FeatureCache(Path(name), [cache.rows(rows)], number[cache.labels[rows]], classes=names, head=own)
+    names, labels, manifest = tuple(f"class{k}" for k in classes), number[cache.labels[rows]], cache.manifest
+    if manifest is not None:  # which tells whether the backbone may have seen the samples
+        counts = np.bincount(labels, minlength=len(classes)).tolist()
+        these = {"n": len(rows), "classes": list(names), "counts": counts}
+        manifest = dataclasses.replace(manifest, **these, shards=[], columns=None)
+    return FeatureCache(Path(name), [cache.rows(rows)], labels, classes=names, head=own, manifest=manifest)
 
 
 def make(name: str) -> Pair:
