@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ltfix
-from ltfix.errors import InputError
+from ltfix.errors import InputError, UsageError
 from ltfix.stage2.losses.loss import build_loss
 from ltfix.stage2.methods.own import own_loss
 from ltfix.stage2.methods.registry import Method
@@ -313,3 +313,25 @@ def test_a_loss_that_has_no_value_for_equal_logits_trains():
 def test_a_file_that_is_not_there_has_its_nearest_named(my: Path):
     with pytest.raises(InputError, match=r"no such Python file: 'mi\.py' \(loss\): did you mean my\.py\?"):
         ltfix.fit(XY, "ce", loss="mi.py:balanced")
+
+
+def test_a_value_called_scale_is_recorded_beside_the_scale_of_the_features(draw_cache):
+    def margin(logits: Tensor, labels: Tensor, scale: float = 1.0) -> Tensor:
+        return F.cross_entropy(scale * logits, labels)
+
+    method = Method("mine", "a scaled loss", "here", loss=margin, grid={"scale": (0.5, 4.0)})
+    head = ltfix.fit(draw_cache([60, 20, 6], spread=2.5), method, tune=True, epochs=2)
+    tried = head.meta["selection"]["tried"]
+    assert {point["scale"] for point in tried} == {0.5, 1.0, 4.0}
+    assert {point["feature_scale"] for point in tried} == {0.5, 1.0, 2.0}
+    chosen = {key: head.meta["values"][key]["value"] for key in ("lr", "scale")}
+    best = [point for point in tried if point["score"] == head.meta["selection"]["score"]]
+    assert chosen in [{key: point[key] for key in chosen} for point in best]
+
+
+def test_a_value_may_not_take_a_word_of_the_record(draw_cache):
+    def odd(logits: Tensor, labels: Tensor, cuts: float = 1.0) -> Tensor:
+        return F.cross_entropy(cuts * logits, labels)
+
+    with pytest.raises(UsageError, match="the loss odd has a value that is called cuts"):
+        ltfix.fit(draw_cache([60, 20, 6]), "ce", loss=odd)

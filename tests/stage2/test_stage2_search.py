@@ -186,7 +186,7 @@ def test_a_tuned_head_says_what_was_tried_and_by_what_rule(draw_cache):
     published = resolve(find_method("los"), {"epochs": 2}).choose("default", delta=0.98)
     whole = candidates(published, tune=True, scaled=True, normalized=True)
     assert sum(not c.later for c in whole) <= len(record["tried"]) <= len(whole)
-    assert {"delta", "lr", "scale", "normalize", "score"} <= set(record["tried"][0])
+    assert {"delta", "lr", "feature_scale", "normalize", "score"} <= set(record["tried"][0])
     shifted = ltfix.fit(draw_cache([60, 20, 6]), "los", tune=True, epochs=2, normalize="standardize")
     assert "normalize" not in shifted.meta["selection"]["chosen"]
     assert shifted.meta["coordinates"]["normalize"] == "standardize"

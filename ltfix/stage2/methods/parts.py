@@ -129,6 +129,12 @@ def lay_over(spec: Mapping[str, Value], given: Setting, whose: str) -> dict[str,
     return values
 
 
+RECORDED = frozenset(
+    {"feature_scale", "init", "normalize", "score", "steady", "early", "early_score", "cuts"}
+)
+"""What a head's record says of a setting that was tried, beside its values."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Part:
     """A head, loss, sampler, constraint, start or post-hoc step: how it is built, what it takes, what it is.
@@ -186,6 +192,12 @@ class Part:
     every_sample: bool = False
     by_autograd: bool = False
     own: Any = None
+
+    def __post_init__(self) -> None:
+        for name in self.values:
+            if name in RECORDED:
+                what = f"the {self.kind} {self.name} has a value that is called {name}"
+                raise UsageError(what, where=self.kind, hint="another name: heads record something else by it")
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"

@@ -245,7 +245,7 @@ def describe(
         "tried": [
             {
                 **{name: t.candidate.values[name] for name in names},
-                **{key: named(getattr(t.candidate, key)) for key in varied},
+                **{VARIED[key]: named(getattr(t.candidate, key)) for key in varied},
                 "score": score(t.correct),
                 **({} if t.steady else {"steady": False}),
                 **({"early": True, "cuts": t.cuts, "early_score": score(t.seen)} if t.early else {}),
