@@ -197,7 +197,7 @@ class Part:
         for name in self.values:
             if name in RECORDED:
                 what = f"the {self.kind} {self.name} has a value that is called {name}"
-                raise UsageError(what, where=self.kind, hint="another name: heads record something else by it")
+                raise UsageError(what, where=self.kind, hint="another name: heads record other things so")
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
