@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from ltfix import files
 from ltfix.compute import PRECISIONS
+from ltfix.errors import InputError
 from ltfix.extraction.request import Request
 from ltfix.features.layout import SHARD_ROWS, CachePlan, changes, differences
 from ltfix.features.manifest import DEPTHS, NAME, Contents, Manifest, read_manifest, read_partial
 from ltfix.features.read import assemble
-from ltfix.features.store import cache_state
+from ltfix.features.store import cache_state, refuse_unfinished
 from ltfix.images.pictures import FilePictures
 from ltfix.images.places import modified_at
 from ltfix.images.split import Split
@@ -37,7 +38,7 @@ def state_of(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
     one lacks a shard or the end of one."""
     found, fingerprint = cache_state(folder, overwrite=overwrite)
     same = fingerprint == plan.fingerprint or _differs_in_errors_alone(folder, plan, found)
-    if found == "partial" and same:  # with overwrite, too: it is that command's own unfinished output
+    if found == "partial" and (same or _goes_on(folder, plan)):  # overwrite is for what is finished
         return "resume"
     if found == "absent" or overwrite:
         return "todo"
@@ -47,6 +48,26 @@ def state_of(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
         return "taken"
     assemble(folder, read_manifest(folder))  # or it lacks something
     return "done"
+
+
+def as_begun(folder: Path, plan: CachePlan, *, overwrite: bool) -> CachePlan:
+    """The plan with as many samples a shard as what lies there, where that is the same cache or begins it."""
+    state, fingerprint = cache_state(folder, overwrite=overwrite)
+    if state == "absent" or (overwrite and state == "finished"):
+        return plan
+    found = read_partial(folder) if state == "partial" else read_manifest(folder)
+    begun = dataclasses.replace(plan, shard_rows=found.shard_rows or plan.shard_rows)
+    same = begun.fingerprint == fingerprint or (state == "partial" and _goes_on(folder, begun))
+    return begun if same or not overwrite else plan
+
+
+def _goes_on(folder: Path, plan: CachePlan) -> bool:
+    """Whether a writer of this plan goes on with what another left unfinished there."""
+    try:
+        refuse_unfinished(folder, plan)
+    except InputError:
+        return False
+    return True
 
 
 def _differs_in_errors_alone(folder: Path, plan: CachePlan, found: str) -> bool:

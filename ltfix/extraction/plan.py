@@ -19,13 +19,12 @@ from ltfix.backbones.mlp import rows_for
 from ltfix.backbones.preprocess import Columns
 from ltfix.compute import Compute, choose_compute, default_batch_size, resolve_device, use_threads
 from ltfix.errors import LtfixError, Unused
-from ltfix.extraction.found import JobState, state_of, told_newer
+from ltfix.extraction.found import JobState, as_begun, state_of, told_newer
 from ltfix.extraction.opening import Opened, open_data
 from ltfix.extraction.request import Request
 from ltfix.features.layout import SHARD_ROWS, CachePlan
 from ltfix.features.manifest import NAME, read_manifest
 from ltfix.features.provenance import made_otherwise
-from ltfix.features.store import as_begun
 from ltfix.images.decode import fast_jpeg
 from ltfix.images.index import Indexes
 from ltfix.images.split import Split

@@ -57,16 +57,6 @@ def finished_manifest(folder: Path) -> Manifest | None:
     return manifests.read_manifest(folder) if cache_state(folder)[0] == "finished" else None
 
 
-def as_begun(folder: Path, plan: CachePlan, *, overwrite: bool) -> CachePlan:
-    """The plan with as many samples a shard as what lies there, where that is the same cache or begins it."""
-    state, fingerprint = cache_state(folder, overwrite=overwrite)
-    if state == "absent" or (overwrite and state == "finished"):
-        return plan
-    found = read_partial(folder) if state == "partial" else manifests.read_manifest(folder)
-    begun = dataclasses.replace(plan, shard_rows=found.shard_rows or plan.shard_rows)
-    return begun if begun.fingerprint == fingerprint or not overwrite else plan
-
-
 def refuse_unfinished(folder: Path, plan: CachePlan) -> None:
     """What a writer of another plan left is in the way where going on with it would lose some of it.
 

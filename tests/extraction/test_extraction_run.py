@@ -438,8 +438,11 @@ class TestAfterABadImage:
         extract(copy, tmp_path / "afresh", split=["train"], on_error="skip")
         assert tree(tmp_path / "out") == tree(tmp_path / "afresh")
 
+    @pytest.mark.parametrize("overwrite", [False, True])
     @pytest.mark.parametrize("way", ["mend", "another", "remove"])
-    def test_so_does_replacing_or_removing_the_file(self, photos: Path, tmp_path: Path, way: str):
+    def test_so_does_replacing_or_removing_the_file(
+        self, photos: Path, tmp_path: Path, way: str, overwrite: bool
+    ):
         copy, whole = broken_at(photos, tmp_path, "bee/01.png")
         kept, bad = shard_times(tmp_path / "out"), copy / "train" / "bee" / "01.png"
         if way == "remove":
@@ -447,7 +450,7 @@ class TestAfterABadImage:
         else:
             bad.write_bytes(whole if way == "mend" else (photos / "train" / "ant" / "00.png").read_bytes())
         progress = Notes()
-        extract(copy, tmp_path / "out", split=["train"], progress=progress)
+        extract(copy, tmp_path / "out", split=["train"], progress=progress, overwrite=overwrite)
         assert any("going on after 2 of" in note for note in progress.notes)
         assert len(kept) == 2
         images = 0 if way == "remove" else 1  # the last shard's alone
