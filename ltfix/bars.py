@@ -100,9 +100,9 @@ class ProgressLines:
         due = now - self._last >= EVERY_SECONDS or (
             share - self._share >= EVERY_SHARE and share < 1 and now - self._last >= QUIET_SECONDS
         )
-        if due and share != 1 and not self._notes_only:
+        if due and self._what and share != 1 and not self._notes_only:
             count, told = f"{self._done} {self._unit}", f"{duration(passed)} so far"
-            if share < 1:  # else there is more than was expected
+            if share < 1:  # else there is more than was expected, or nobody knows
                 count = f"{self._done}/{self._total} {self._unit} ({share:.0%})"
             if 0 < share < 1:
                 told = f"{rate(self._done, passed, self._unit)}, {duration(passed * (1 / share - 1))} left"
@@ -167,7 +167,7 @@ class ProgressBar:
             console=self._console,
         )
         self._bar.start()
-        self._bar.add_task(self._clean(what), total=total, words="")
+        self._bar.add_task(self._clean(what), total=total or None, words="")
 
     def advance(self, n: int = 1) -> None:
         """Move the bar by ``n`` units; drawn a few times a second, so that it may be called every step."""

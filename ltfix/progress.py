@@ -11,7 +11,7 @@ class Progress(Protocol):
     """One running task at a time, and messages. The CLI draws it; ``SILENT`` drops it."""
 
     def start(self, what: str, total: int, unit: str) -> None:
-        """Begin a task of ``total`` units (images, epochs, …)."""
+        """Begin a task of ``total`` units (images, epochs, …), 0 where nobody knows."""
 
     def advance(self, n: int = 1) -> None:
         """Report ``n`` more units done."""

@@ -61,6 +61,25 @@ def test_more_than_was_expected_is_counted_on_without_a_share():
     ]
 
 
+def test_a_total_that_nobody_knows_and_no_task():
+    said: list[str] = []
+    clock = Clock()
+    progress = ProgressLines(said.append, clock)
+    clock.now = 9999
+    progress.advance(16)
+    progress.finish()
+    progress.start("predict", 0, "pictures")
+    for _ in range(2):
+        clock.now += 11
+        progress.advance(16)
+    progress.finish()
+    assert said == [
+        "predict: 16 pictures, 11 s so far",
+        "predict: 32 pictures, 22 s so far",
+        "predict: 32 pictures in 22 s, 1.45 pictures/s",
+    ]
+
+
 def test_a_total_of_zero_and_an_early_end():
     clock = Clock()
     said: list[str] = []

@@ -97,7 +97,8 @@ def _without_validation(path: Path, place: Path, by: str, work: Path) -> str:
     if open_named(train, USUAL_NAMES).head is not None:
         return f"; those of {train} cannot serve, as the backbone was trained on them"
     with contextlib.suppress(InputError, LookupError):  # of another tool, or of other features
-        words = beside([*made(opened, places, usual_pair(project)), "--calibrate", by], place, opened)
-        command = shlex.join(["ltfix", *words, *([] if project == Path() else ["--work", str(project)])])
-        return f"; where the backbone was trained on others than {train}, `{command}` {_PARTS}"
+        command = made(opened, places, usual_pair(project), chosen=True)
+        words = beside([*command, "--calibrate", by], place, opened)
+        typed = shlex.join(["ltfix", *words, *([] if project == Path() else ["--work", str(project)])])
+        return f"; where the backbone was trained on others than {train}, `{typed}` {_PARTS}"
     return ""

@@ -54,12 +54,19 @@ class FittedBy:
     seed: int = 0
 
 
-def made(head: Head, places: Mapping[str, str] | None = None, pair: Caches = (None, None)) -> Iterator[str]:
+def made(
+    head: Head,
+    places: Mapping[str, str] | None = None,
+    pair: Caches = (None, None),
+    *,
+    chosen: bool = False,
+) -> Iterator[str]:
     """The command of a head, all but where it went.
 
     Args:
         places: where caches are, by what heads know of them; None: those it was fitted on are not told.
         pair: the training and the validation cache that need not be named, known so.
+        chosen: ``auto`` chooses again, of what it tuned, where it did; else what it chose is told.
 
     Raises:
         InputError: its metadata are another tool's. LookupError: its training cache has no place.
@@ -75,7 +82,7 @@ def made(head: Head, places: Mapping[str, str] | None = None, pair: Caches = (No
         return
     yield from ("fit", *([] if places is None else _caches((told.cache, told.val), places, pair)))
     auto, given = told.selection.auto, dict(told.asked)
-    if auto is not None and (not told.values or auto.averaged):  # what no other command makes
+    if auto is not None and (chosen or not told.values or auto.averaged):  # what no other command makes
         yield from ("--method", "auto", *_among(auto), *([] if auto.average else ["--no-average"]))
         if budget := told.selection.budget:  # a time would leave out something else each time
             asked = f"{budget['passes']}p" if "passes" in budget else str(budget.get("asked"))

@@ -214,8 +214,7 @@ def _of_pictures(
     else:
         classifier = ExportOnPixels(model)
     items, n = pictures
-    if n is not None:
-        progress.start("predict", n, "pictures")
+    progress.start("predict", n or 0, "pictures")
     return answer(classifier, items, request, progress)
 
 

@@ -83,7 +83,7 @@ def test_without_validation_features_the_command_of_the_heads_own_method_is_name
     code, line = error("calibrate", "heads/auto")
     command = line.split("`")[3]
     assert code == 3
-    assert command.startswith("ltfix fit --method ")
+    assert command.startswith("ltfix fit --method auto --methods ce,ncm ")
     assert command.endswith("--seed 3 --calibrate one --out heads/auto-calibrated.safetensors")
     line = error("calibrate", "heads/auto", "--by", "shots", "--many", "9", "--few", "3")[1]
     assert line.endswith("` holds parts of these out, by the shots of 100 and 20: it takes no others")
