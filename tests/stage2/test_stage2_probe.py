@@ -66,7 +66,7 @@ def test_about_as_many_passes_are_made_as_are_announced(draw_cache, size: tuple[
     listener = Mock()
     fit_probe(data, CPU, penalty=fit_probe(data, CPU).meta["penalty"] if known else None, progress=listener)
     announced, made = listener.start.call_args.args[1], listener.advance.call_count
-    assert announced / 3 < made < 2 * announced
+    assert announced / 5 < made < 2 * announced  # these are easy
 
 
 def test_it_equals_an_independent_solver(draw_cache):
@@ -122,30 +122,15 @@ def test_the_penalty_is_the_best_on_the_cut(draw_cache):
     assert scores[PENALTIES.index(penalty)] == pytest.approx(max(scores), abs=0.05)
 
 
-def test_where_the_cut_is_a_smaller_problem_than_all_samples_it_is_solved_by_itself(draw_cache, monkeypatch):
-    data, solved = Features.of(draw_cache([200, 90, 40])), probe_module.Solved()
-    first = data.subset(cut(data, seed=0)[0])
-    _, middle, large = (effort for _, effort in probe_module.EFFORTS)
-    most = probe_module._cost(data) - 1
-    monkeypatch.setattr(probe_module, "EFFORTS", ((most, middle), (1 << 63, large)))
-    penalty = fit_probe(data, CPU, solved=solved).meta["penalty"]
-    ours, theirs = (fit_probe(first, CPU, penalty=penalty, solved=known) for known in (solved, None))
-    np.testing.assert_array_equal(ours.weight, theirs.weight)
-    assert not solved
-
-
-@pytest.mark.parametrize("normalize", ["none", "standardize"])
-def test_a_cuts_probe_begins_where_its_penalty_was_chosen(draw_cache, monkeypatch, normalize: str):
-    data, solved = Features.of(draw_cache([200, 90, 40])), probe_module.Solved()
-    penalty = fit_probe(data, CPU, normalize=normalize, solved=solved).meta["penalty"]
-    first, second = (data.subset(cut(data, seed=0, fold=fold)[0]) for fold in range(2))
-    along = [fit_probe(some, CPU, normalize=normalize, penalty=penalty) for some in (first, second)]
-    other = fit_probe(second, CPU, normalize=normalize, penalty=penalty, solved=solved)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_known_penalty_is_solved_at_once_to_the_same_objective(draw_cache, monkeypatch, penalty: float):
+    data = Features.of(draw_cache([60] * 20, dim=64, spread=4.0))
+    monkeypatch.setattr(probe_module, "PENALTIES", (penalty,))
+    sought = fit_probe(data, CPU)
     monkeypatch.setattr(probe_module, "_path", None)
-    begun = fit_probe(first, CPU, normalize=normalize, penalty=penalty, solved=solved)
-    for ours, theirs in zip((begun, other), along, strict=True):
-        np.testing.assert_array_equal(ours.weight, theirs.weight)
-        np.testing.assert_array_equal(ours.bias, theirs.bias)
+    known = fit_probe(data, CPU, penalty=penalty)
+    best, found = (objective(data, head.weight, head.bias, penalty)[0] for head in (sought, known))
+    assert found == pytest.approx(best, rel=1e-3)
 
 
 def test_all_views_never_straddle_its_cut(draw_cache):

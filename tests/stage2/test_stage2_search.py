@@ -242,6 +242,12 @@ def test_what_another_one_leads_from_nearer_by_goes_no_further(behind, drift, le
     assert search._foremost(known, drift, class_weights(LABELS)) == left
 
 
+def test_of_those_that_are_right_on_the_same_samples_three_go_on():
+    known = {number: right(0.8) for number in range(7)} | {7: otherwise(30, 30)}
+    drift = [0.4, 0.1, 0.7, 0.2, 0.5, 0.3, 0.6, 0.0]
+    assert search._foremost(known, drift, class_weights(LABELS)) == [0, 1, 2, 7]
+
+
 @pytest.mark.parametrize("seeds", [1, 7])
 def test_the_fits_that_were_found_steady_are_the_ones_written(draw_cache, monkeypatch, seeds: int):
     cache, n = draw_cache([40, 30, 20]), []

@@ -22,7 +22,7 @@ from ltfix.features.foreign import unread_layer
 from ltfix.features.provenance import EXTRACTED, demand_alike, made_by
 from ltfix.heads.head import INIT, PROBE, Head
 from ltfix.progress import SILENT, Progress
-from ltfix.stage2.fitting.probe import Solved, find_probe
+from ltfix.stage2.fitting.probe import find_probe
 from ltfix.stage2.fitting.runs import Fitter
 from ltfix.stage2.fitting.validation import FRACTION, OWN, Validation, told_seen, validation_samples
 from ltfix.stage2.loop.data import Features
@@ -109,7 +109,6 @@ class Material:
     given: Head | None = None
     search: Search = Search()
     _found: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False)
-    _solved: Solved = dataclasses.field(default_factory=dict, repr=False)
     _lock: AbstractContextManager[Any] = dataclasses.field(default_factory=threading.RLock, repr=False)
 
     @classmethod
@@ -286,7 +285,6 @@ class Material:
                 beside=self.train if whole and not self.options.no_cache else None,
                 normalize=normalize,
                 penalty=penalty,
-                solved=self._solved,
                 progress=self.progress,
             )
 

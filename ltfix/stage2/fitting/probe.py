@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,18 +50,13 @@ class Effort:
 
     def expected(self, penalty: float | None) -> int:
         """About so many passes, where the penalty is to be found, or where it is known."""
-        tried = [each for each in PENALTIES if penalty is None or each >= penalty]
-        if not self.passes[0]:
-            return self.epochs[0] + (penalty is None) * len(tried) * self.epochs[1] + self.usual[1]
-        return self.epochs[0] + len(tried) * self.usual[0] + self.usual[1] // (1 if penalty is None else 2)
+        tried = 0 if penalty is not None else len(PENALTIES)
+        return self.epochs[0] + tried * (self.epochs[1] + self.usual[0]) + self.usual[1]
 
-
-Solved = dict[tuple[bytes, str, float], Point]
-"""Plain solutions (``Problem.plain``) by the rows of a cut, how they are normalised, and penalty."""
 
 EFFORTS = (
-    (1 << 20, Effort((5, 0), passes=(20, 200), tolerance=1e-10, usual=(6, 10), dtype=torch.float64)),
-    (1 << 31, Effort((2, 0), passes=(40, 200), tolerance=3e-5, usual=(8, 20))),
+    (1 << 20, Effort((5, 0), passes=(20, 200), tolerance=1e-10, usual=(6, 12), dtype=torch.float64)),
+    (1 << 31, Effort((2, 0), passes=(40, 200), tolerance=3e-5, usual=(9, 26))),
     (1 << 63, Effort((3, 2), passes=(0, 7), tolerance=3e-5, usual=(0, 7))),
 )
 """For small, middle and large problems, told by the multiplications of all samples with the weight. Small
@@ -76,7 +70,6 @@ def find_probe(
     beside: FeatureCache | None = None,
     normalize: str = "none",
     penalty: float | None = None,
-    solved: Solved | None = None,
     progress: Progress = SILENT,
 ) -> Head:
     """The linear probe as :func:`fit_probe` finds it, kept in the folder of its cache.
@@ -87,13 +80,13 @@ def find_probe(
 
     Args:
         beside: the cache that ``data`` are all samples of; None keeps and takes nothing.
-        normalize, penalty, solved: of :func:`fit_probe`.
+        normalize, penalty: of :func:`fit_probe`.
     """
     if beside is not None and beside.path.is_file() and _cost(data) > EFFORTS[0][0]:
         hint = "`ltfix import` makes a cache of it, which keeps the probe"
         progress.note(f"the linear probe of a lone file is solved at every fit: {hint}")
     if beside is None or beside.fingerprint is None or not beside.path.is_dir():
-        return fit_probe(data, device, normalize=normalize, penalty=penalty, solved=solved, progress=progress)
+        return fit_probe(data, device, normalize=normalize, penalty=penalty, progress=progress)
     how: dict[str, Any] = {
         "normalize": normalize,
         "penalties": list(PENALTIES),
@@ -108,7 +101,7 @@ def find_probe(
         kept = found.meta.get("penalty")
         if kept in PENALTIES:
             return dataclasses.replace(found, meta={"from": PROBE, "penalty": kept})
-    head = fit_probe(data, device, normalize=normalize, penalty=penalty, solved=solved, progress=progress)
+    head = fit_probe(data, device, normalize=normalize, penalty=penalty, progress=progress)
     if found is not None and normalize not in ("none", found.meta.get("solved", {}).get("normalize")):
         return head  # the row of what was before repairs stays that of the features as they are
     meta = {**head.meta, "cache": beside.fingerprint, "solved": how}
@@ -124,7 +117,6 @@ def fit_probe(
     *,
     normalize: str = "none",
     penalty: float | None = None,
-    solved: Solved | None = None,
     progress: Progress = SILENT,
 ) -> Head:
     """The linear probe: multinomial logistic regression with an L2 penalty.
@@ -134,12 +126,7 @@ def fit_probe(
     one's start. That of the highest mean class accuracy on a class-wise cut of the samples is taken, the
     strongest of equals: a tie or a dip on the way ends nothing, since few samples make one. The probe is then
     fitted on all samples. No array of samples × classes is made, and features that are streamed are read once
-    a pass. ``normalize`` is done to them first, and folded back. A ``penalty`` that is given is taken, and
-    come to along the stronger ones: where samples are few, that takes a third of the passes.
-
-    Args:
-        solved: where choosing a penalty ended is put here, and the probe of the very cut that chose it begins
-            there, with the bytes that it has without.
+    a pass. ``normalize`` is done to them first, and folded back. A ``penalty`` that is given is taken.
 
     Returns:
         A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …}``.
@@ -147,21 +134,14 @@ def fit_probe(
     scaling = Scaling.of(data.some_rows(), "auto", normalize)
     effort = _effort(data)
     progress.start("linear probe" + " of a cut" * (penalty is not None), effort.expected(penalty), "passes")
-    solved, start = {} if solved is None else solved, None
+    start = None
     if penalty is None:
-        penalty, start = _choose_penalty(data, normalize, device, solved, progress)
+        penalty, start = _choose_penalty(data, normalize, device, progress)
     else:
         effort = dataclasses.replace(effort, tolerance=LOOSER * effort.tolerance)
     problem = Problem(data, scaling, device, progress, effort.dtype)
-    if start is None and effort.passes[0]:  # where a pass takes seconds, each penalty's epochs are dear
-        plain = solved.pop(_key(data, normalize, penalty), None)
-        if plain is None:
-            *_, (_, at) = _path(problem, effort, down_to=penalty)
-            plain = problem.plain(at)
-        at = problem.point(plain)  # with the same rounding either way
-    else:
-        at = problem.zero() if start is None else problem.point(start)
-        at = approach(problem, at, penalty, effort.epochs[start is not None])
+    at = problem.zero() if start is None else problem.point(start)
+    at = approach(problem, at, penalty, effort.epochs[start is not None])
     found, _, _ = finish(problem, at, penalty, tolerance=effort.tolerance, most=effort.passes[1])
     progress.finish()
     return dataclasses.replace(problem.head(found), method=PROBE, meta={"from": PROBE, "penalty": penalty})
@@ -176,16 +156,8 @@ def _effort(data: Features) -> Effort:
     return next(effort for most, effort in EFFORTS if _cost(data) <= most)
 
 
-def _key(data: Features, normalize: str, penalty: float) -> tuple[bytes, str, float]:
-    return hashlib.sha256(data.rows.tobytes()).digest(), normalize, penalty
-
-
 def _choose_penalty(
-    data: Features,
-    normalize: str,
-    device: torch.device,
-    solved: Solved,
-    progress: Progress,
+    data: Features, normalize: str, device: torch.device, progress: Progress
 ) -> tuple[float, Point | None]:
     """The penalty that does best on a class-wise cut, and the plain solution without that cut."""
     train, held = (data.subset(index) for index in cut(data, seed=0))
@@ -198,12 +170,10 @@ def _choose_penalty(
         score = mean_class_accuracy(_predict(problem.head(at), held), held.labels)
         if score > best:
             penalty, best, found = tried, score, problem.plain(at)
-    if found is not None and _effort(train) == effort and effort.passes[0]:
-        solved[_key(train, normalize, penalty)] = found
     return penalty, found
 
 
-def _path(problem: Problem, effort: Effort, down_to: float = 0.0) -> Iterator[tuple[float, Point]]:
+def _path(problem: Problem, effort: Effort) -> Iterator[tuple[float, Point]]:
     """Each penalty and about its solution, which is the next one's start."""
     at = problem.zero()
     for number, penalty in enumerate(PENALTIES):
@@ -211,8 +181,6 @@ def _path(problem: Problem, effort: Effort, down_to: float = 0.0) -> Iterator[tu
         if effort.passes[0]:
             at, _, _ = finish(problem, at, penalty, tolerance=NEAR, most=effort.passes[0])
         yield penalty, at
-        if penalty <= down_to:
-            return
 
 
 def _predict(head: Head, data: Features) -> np.ndarray:

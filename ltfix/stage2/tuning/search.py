@@ -97,7 +97,8 @@ def _foremost(right: Mapping[int, np.ndarray], drift: Sequence[float], weights: 
 
     Leading, as in ``ltfix.stage2.tuning.rule``, is by more than ``TOLERANCE`` standard errors, and good is
     what the best does not lead by ``EVIDENCE``; and both is by more than a point, since on the samples so far
-    one or two that are classed otherwise may be as much.
+    one or two that are classed otherwise may be as much. Of those that are right on the very same samples the
+    nearest to the start, the farthest and one between go on.
     """
 
     def is_led(mine: int) -> bool:
@@ -105,8 +106,12 @@ def _foremost(right: Mapping[int, np.ndarray], drift: Sequence[float], weights: 
         leads = (lead(right[theirs], right[mine], weights) for theirs in nearer)
         return any(ahead > max(EARLY_POINTS, TOLERANCE * error) for ahead, error in leads)
 
-    best = near_best(right, weights, TOLERANCE)
-    return [n for n in near_best(right, weights, EVIDENCE, EARLY_POINTS) if n in best or not is_led(n)]
+    best, alike = near_best(right, weights, TOLERANCE), dict[bytes, list[int]]()
+    for number in near_best(right, weights, EVIDENCE, EARLY_POINTS):
+        if number in best or not is_led(number):
+            alike.setdefault(right[number].tobytes(), []).append(number)
+    by_drift = (sorted(group, key=drift.__getitem__) for group in alike.values())
+    return sorted({number for group in by_drift for number in (group[0], group[len(group) // 2], group[-1])})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
