@@ -40,7 +40,7 @@ PART_SAMPLES = 4000
 PUBLISHED = "the published values where there are any"
 PART_OF_CLASS = 20
 """A class keeps so many samples, or all that it has."""
-BEGUN, FINISHED, FOREMOST = 0.8, 0.35, 0.15
+BEGUN, FINISHED, FOREMOST = 1.0, 0.35, 0.18
 """Of the settings that a search may try, about this share is begun, run to its end on the first cut, and on
 each that follows."""
 TIMED_METHODS, TIMED_SAMPLES, TIMED_SETTINGS = 3, 2048, 6
