@@ -128,20 +128,21 @@ class Compute:
 
         A product that rounds while it reads is faster than one of rounded copies, most so with small batches,
         whose weights take longer to copy than to multiply. All threads are held off meanwhile that ask for
-        :meth:`exact` ones, so nothing may be waited for inside.
+        :func:`exact_products`, so nothing may be waited for inside.
         """
         rounded = self.precision == "bf16" and self.device.type == "cpu"
         return _ROUNDING.rounded() if rounded else contextlib.nullcontext()
-
-    def exact(self) -> AbstractContextManager[None]:
-        """Products of float32 matrices in float32, whatever other threads do."""
-        return _ROUNDING.exact()
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
         """A reproducible forward pass in the precision, without gradients."""
         with torch.inference_mode(), self.autocast(), self.reproducible():
             yield
+
+
+def exact_products() -> AbstractContextManager[None]:
+    """Products of float32 matrices in float32, whatever other threads do."""
+    return _ROUNDING.exact()
 
 
 def choose_compute(

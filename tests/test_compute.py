@@ -20,6 +20,7 @@ from ltfix.compute import (
     available_cpus,
     choose_compute,
     default_batch_size,
+    exact_products,
     lanes,
     resolve_device,
     rounds_products,
@@ -153,7 +154,7 @@ def test_an_exact_product_waits_for_rounded_ones_and_holds_off_others():
     compute, found = Compute(CPU, "bf16"), []
 
     def exact() -> None:
-        with compute.exact():
+        with exact_products():
             found.append(torch.get_float32_matmul_precision())
             later.append(pool.submit(rounded))
 

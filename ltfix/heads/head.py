@@ -157,15 +157,15 @@ class Head:
         with np.errstate(over="ignore"):
             return found.astype(np.float32, copy=False)
 
-    def mean_logits(self, x: np.ndarray) -> np.ndarray:
-        """Logits of features ``x`` [n, V, D], their mean over the V views, [n, K].
+    def mean_logits(self, x: Any) -> Any:
+        """Logits of features ``x`` [n, V, D], their mean over the V views, [n, K], as :meth:`logits`.
 
         Of a linear head they are those of the mean feature, which costs one product in place of V.
         """
         views = x.shape[1]
         if views > 1 and self.transform is None:
-            return np.asarray(self.logits(x.mean(1, dtype=np.float32)))
-        total: np.ndarray = self.logits(x[:, 0])
+            return self.logits(x.float().mean(1) if hasattr(x, "detach") else x.mean(1, dtype=np.float32))
+        total = self.logits(x[:, 0])
         for view in range(1, views):
             total += self.logits(x[:, view])
         return total if views == 1 else total / np.float32(views)

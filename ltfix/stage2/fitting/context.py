@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ltfix._version import __version__
-from ltfix.compute import Compute, choose_compute, resolve_device
+from ltfix.compute import Compute, choose_compute, exact_products, resolve_device
 from ltfix.evaluation.given import is_same
 from ltfix.evaluation.temperature import calibrate, on_samples
 from ltfix.features.cache import FeatureCache
@@ -256,6 +256,7 @@ class Material:
             head, classes=train.classes, counts=train.counts, meta=meta, path=None, label=""
         )
 
+    @_once
     def scaling(self, data: Features, normalize: str) -> Scaling:
         """What is done to the features of ``data`` while fitting on them, normalised so."""
         return Scaling.of(data.some_rows(), self.options.feature_scale, normalize)
@@ -278,7 +279,7 @@ class Material:
         normalize = "standardize" if "standardize" in (self.natural, asked) else "none"
         whole = data is self.data
         penalty = None if whole else self._probe(self.data).meta["penalty"]
-        with self.compute.exact():
+        with exact_products():
             return find_probe(
                 data,
                 self.compute.device,

@@ -6,7 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from ltfix.compute import exact_products
 from ltfix.errors import InputError, Unused
 from ltfix.evaluation.scores import class_accuracy
 from ltfix.evaluation.shots import told_absent
@@ -77,11 +80,11 @@ class Validation:
     where: str
     fresh: bool = False
 
-    _x: np.ndarray | None = dataclasses.field(init=False, repr=False)  # [N, D], the mean over the views
+    _x: Tensor | None = dataclasses.field(init=False, repr=False)  # [N, D], the mean over the views
 
     def __post_init__(self) -> None:
         self.held = self.held.tested()
-        self._x = None if self.held.streamed else self.held.mean_view()
+        self._x = None if self.held.streamed else torch.from_numpy(self.held.mean_view())
 
     def correct(self, head: Head) -> np.ndarray | None:
         """[N] whether a head for raw features is right on each sample; None where the head is not finite."""
@@ -99,13 +102,17 @@ class Validation:
             yield part, self.logits(head, np.arange(part.start, part.stop))
 
     def logits(self, head: Head, index: np.ndarray) -> np.ndarray:
-        """Logits [n, K] of the samples ``index``, their mean over the views."""
-        if head.transform is None:
-            x = self.held.mean_of(index) if self._x is None else self._x[index]
-            return np.asarray(head.logits(x))
-        found = head.mean_logits(self.held.views_of(index))
+        """Logits [n, K] of the samples ``index``, their mean over the views.
+
+        By torch, which keeps to the threads that a fit has; numpy's own would take all of the machine's.
+        """
+        with exact_products():
+            if head.transform is None:
+                x = torch.from_numpy(self.held.mean_of(index)) if self._x is None else self._x[index]
+                return np.asarray(head.logits(x))
+            found = head.mean_logits(torch.from_numpy(self.held.views_of(index)))
         self.held.release()
-        return found
+        return np.asarray(found)
 
     def directions(self, head: Head, most: int | None = None) -> np.ndarray:
         """[n, K] of evenly spaced samples, the centred logits at unit length: all but their scale.

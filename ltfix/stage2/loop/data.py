@@ -29,6 +29,9 @@ BUFFER_BYTES = 1 << 24
 BLOCK_ROWS = 64
 RESIDENT_BYTES = 8 << 30
 SCALE_ROWS = 16384
+SCALED_AT_ONCE = 1024
+KEPT_BYTES = 1 << 26
+"""Scaled features that take no more are made once a fit, not at every epoch."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Features:
         views_used: "random" one view per sample and visit, "first", or "all" (each view is a sample).
         streamed: rows are visited block-wise, so that the cache need not fit into memory.
         tested_views: how many of the V views are tested with, the first ones; 0: all.
+        scaled: they lie in memory as they are trained on (:meth:`resident`).
     """
 
     shards: Sequence[np.ndarray]
@@ -59,6 +63,7 @@ class Features:
     views_used: str = "random"
     streamed: bool = False
     tested_views: int = 0
+    scaled: bool = False
 
     @classmethod
     def of(cls, cache: FeatureCache, views_used: str = "random", stream: str = "auto") -> Features:
@@ -176,6 +181,18 @@ class Features:
             for shard in self.shards:
                 filemap.release(shard)
 
+    def resident(self, scaling: Scaling, like: Tensor) -> Features:
+        """The same, scaled in ``like``'s dtype, where that takes few bytes of a CPU's memory."""
+        used, rows = np.unique(self.rows, return_inverse=True)
+        size = len(used) * self.views * self.dim * like.element_size()
+        if self.streamed or like.device.type != "cpu" or size > KEPT_BYTES:
+            return self
+        made = torch.empty(len(used), self.views, self.dim, dtype=like.dtype)
+        for start in range(0, len(used), SCALED_AT_ONCE):
+            part = slice(start, start + SCALED_AT_ONCE)
+            made[part] = _scaled(gather(self.shards, used[part]), scaling, like)
+        return dataclasses.replace(self, shards=(made.numpy(),), rows=rows, scaled=True)
+
     def batches(
         self, visits: Visits, seeds: Sequence[int], epoch: int, *, scaling: Scaling, like: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -205,9 +222,13 @@ class Features:
         self, index: np.ndarray, view: np.ndarray, scaling: Scaling, like: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One view of each sample ``index`` [...] as it is trained on: x [..., D], scaled, and y [...]."""
-        raw = torch.from_numpy(self.take(index, view)).to(like.device)
-        x = scaling.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)
-        return x, torch.from_numpy(self.labels[index]).to(like.device)
+        labels = torch.from_numpy(self.labels[index]).to(like.device)
+        if not self.scaled:
+            return _scaled(self.take(index, view), scaling, like), labels
+        view = index % self.views if self.views_used == "all" else view
+        every = torch.from_numpy(self.shards[0]).view(-1, self.dim)
+        x = every.index_select(0, torch.from_numpy((self.rows[index] * self.views + view).reshape(-1)))
+        return x.view(*index.shape, self.dim), labels
 
     def _chunks(
         self, visits: Visits, seeds: Sequence[int], epoch: int
@@ -269,3 +290,9 @@ class Features:
         generators = [np.random.default_rng(derive(seed, "views", epoch)) for seed in seeds]
         kind = np.min_scalar_type(self.views - 1)
         return np.stack([rng.integers(self.views, size=n, dtype=kind) for rng in generators])
+
+
+def _scaled(x: np.ndarray, scaling: Scaling, like: Tensor) -> Tensor:
+    """Features [..., D] as they are stored, scaled, in ``like``'s dtype and device."""
+    raw = torch.from_numpy(x).to(like.device)
+    return scaling.apply(raw.double() if like.dtype == torch.float64 else raw).to(like.dtype)

@@ -94,7 +94,7 @@ def train(
         Diverged: the weights of a run are no longer finite, or its loss is higher than where it started and
             than that of equal logits, or is no number there.
     """
-    epochs = schedule.visits.epochs
+    epochs, data = schedule.visits.epochs, data.resident(scaling, like)
     lr, decay = _number(schedule.lr, like), _number(schedule.weight_decay, like)
     progress.start("fit", schedule.stop or epochs, "epochs")
     with threads_for(head, min(schedule.visits.batch_size, len(data))):
