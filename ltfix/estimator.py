@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ltfix.errors import EnvironmentFault, UsageError
 from ltfix.features.read import open_cache
-from ltfix.heads.head import Head
+from ltfix.heads.head import Head, load_head
 from ltfix.progress import Progress
 from ltfix.stage2.fit import fit
 
@@ -106,9 +108,8 @@ class LongTailClassifier(*_BASES):  # type: ignore[misc]
         seed = 0 if self.random_state is None else self.random_state
         seed = int(seed if isinstance(seed, Integral) else check_random_state(seed).randint(2**31))
         names = tuple(map(str, self.classes_))
-        cache = open_cache(
-            (X, np.array(names)[numbers]), names
-        )  # so that a head to start from may know names
+        given |= {"init": _in_order(given["init"], names)} if "init" in given else {}
+        cache = open_cache((X, np.array(names)[numbers]), names)  # as a head to start from may know names
         self.head_: Head = fit(cache, self.method, loss=self.loss, seed=seed, progress=self.progress, **given)
         return self
 
@@ -136,3 +137,16 @@ class LongTailClassifier(*_BASES):  # type: ignore[misc]
         """The likeliest of ``classes_`` for each sample, [n]."""
         best = self._logits(X).argmax(1)
         return np.asarray(self.classes_[best])
+
+
+def _in_order(init: Any, names: tuple[str, ...]) -> Any:
+    """A head, or that of a file, with its rows in the order of ``classes_``, where it knows these names."""
+    is_file = isinstance(init, str | Path) and Path(init).is_file()
+    head = load_head(init) if is_file else init
+    known = head.classes if isinstance(head, Head) and head.transform is None else None
+    if known is None or known == names or set(known) != set(names):
+        return init
+    rows = [known.index(name) for name in names]
+    divided = None if head.temperature is None else head.temperature[rows]
+    order = {"weight": head.weight[rows], "bias": head.bias[rows], "temperature": divided}
+    return dataclasses.replace(head, **order, classes=names, counts=None)

@@ -98,7 +98,9 @@ def test_it_starts_from_a_head_that_knows_the_same_classes(called: list[Any], tm
     y = np.array(called)[np.unique(y, return_inverse=True)[1]]
     first = LongTailClassifier("ce", epochs=2).fit(X, y)
     first.head_.save(tmp_path / "first.safetensors")
-    for init in (first.head_, str(tmp_path / "first.safetensors")):
+    back = first.head_.classes[::-1]
+    turned = ltfix.Head(first.head_.weight[::-1].copy(), first.head_.bias[::-1].copy(), classes=back)
+    for init in (first.head_, str(tmp_path / "first.safetensors"), turned):
         again = LongTailClassifier("ce", epochs=1, lr=1e-12, values={"init": init}).fit(X, y)
         assert again.head_.classes == first.head_.classes == tuple(map(str, called))
         assert again.head_.meta["init"]["from"] == "head"

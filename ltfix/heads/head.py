@@ -174,12 +174,18 @@ class Head:
         """The likeliest class of features ``x`` [n, D], or [n, V, D] of V views: numbers [n], or names.
 
         Raises:
-            InputError: the last axis of ``x`` is not D long, or names are asked for that the head lacks.
+            InputError: the last axis of ``x`` is not D long, names are asked for that the head lacks, or a
+                logit is not finite, as of features that are not.
         """
         x = numpy_of(x)
         if names and self.classes is None:
             raise InputError("the head knows no class names", where=self.name)
-        found: np.ndarray = (self.mean_logits(x) if x.ndim > 2 else self.logits(x)).argmax(-1)
+        z = self.mean_logits(x) if x.ndim > 2 else self.logits(x)
+        lost = np.flatnonzero(~np.isfinite(z).all(-1))
+        if len(lost):
+            what = f"feature row {lost[0]} holds NaN or Inf, or gives such logits"
+            raise InputError(what, where=self.name, hint="leave such rows out")
+        found: np.ndarray = z.argmax(-1)
         return np.asarray(self.classes)[found] if names else found
 
     def save(self, path: Path | str, *, overwrite: bool = True) -> str:

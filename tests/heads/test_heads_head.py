@@ -121,6 +121,16 @@ def test_logits_of_extreme_features(name: str) -> None:
     assert difference(HEADS[name].logits(torch.from_numpy(x))[1:], z[1:]) < 1e-5
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_number_has_no_class(wrong: float) -> None:
+    x = np.zeros((3, D), np.float32)
+    assert make_head(dim=D).predict(x).shape == (3,)
+    x[1, 2] = wrong
+    for rows in (x, torch.from_numpy(x), x[:, None]):
+        with pytest.raises(InputError, match=r"feature row 1 holds NaN or Inf.*leave such rows out"):
+            make_head(dim=D).predict(rows)
+
+
 def test_torch_keeps_the_graph_and_bfloat16_is_widened() -> None:
     x = torch.randn(3, D, dtype=torch.bfloat16, requires_grad=True)
     for head in HEADS.values():
