@@ -39,6 +39,8 @@ def extract(
 
     out = work / request.out if config.origin("out") == "default" else request.out
     refuse_other_weights(request.backbone)
+    if request.checkpoint is not None and not request.pretrained:
+        console.refuse_unused(("pretrained",), "the checkpoint, which brings the weights,")
     request = dataclasses.replace(request, out=out, beside=work / "features")
     began = perf_counter()
     opened = open_data(request)

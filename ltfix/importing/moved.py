@@ -1,4 +1,4 @@
-"""Pictures that a later cache has in another folder under another label, as where a label was corrected."""
+"""Pictures that a later cache has under another label, as where one was corrected, or under another name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ltfix.features.cache import FeatureCache
 from ltfix.filemap import release
-from ltfix.importing.overlap import TOLERANCE, Share, alike
+from ltfix.importing.overlap import TOLERANCE, Share, alike, of_equal_features
 from ltfix.progress import Progress
 
 _BLOCK = 1024
@@ -19,22 +19,29 @@ _NEIGHBOURS = 16  # either side, by the sum of those, that one is held against: 
 
 
 def tell_moved(shares: Sequence[Share], progress: Progress) -> None:
-    """Say how many pictures of each an earlier one has in another folder under another label.
+    """Say how many pictures of each an earlier one has in another folder under another label, or by features
+    that are equal under another name.
 
     They are taken, as data sets have one picture in two classes, on purpose or not.
     """
     for a, b in itertools.combinations(shares, 2):
-        pairs = _candidates(a, b)
-        pairs = pairs[alike(a.cache, b.cache, pairs)]
-        if not len(pairs):
-            continue
-        n = len(np.unique(pairs[:, 1]))
-        row, own = min((row, own) for own, row in pairs.tolist())
-        first, where = f"{b.samples[row]}, there {a.samples[own]}", f"{a.cache.path} under another label"
-        one = f"1 picture of {b.cache.path} is in {where}: {first}; both are taken"
-        many = f"{n} pictures of {b.cache.path} are in {where}: {first}, …; all are taken"
-        what = "those whose labels are wrong" if n > 1 else "the one whose label is wrong"
-        progress.note(f"{many if n > 1 else one}: remove {what}, and make that cache anew")
+        pairs, renamed = _candidates(a, b), of_equal_features(a, b)
+        apart = a.labels[renamed[:, 0]] != b.labels[renamed[:, 1]]
+        pairs = np.concatenate([pairs[alike(a.cache, b.cache, pairs)], renamed[apart]])
+        where = f"{a.cache.path} under another"
+        if len(pairs):
+            wrong = "those whose labels are wrong" if len(pairs) > 1 else "the one whose label is wrong"
+            progress.note(f"{_told(a, b, pairs, f'{where} label')}: remove {wrong}, and make that cache anew")
+        if not apart.all():
+            progress.note(_told(a, b, renamed[~apart], f"{where} name"))
+
+
+def _told(a: Share, b: Share, pairs: np.ndarray, where: str) -> str:
+    n, (row, own) = len(np.unique(pairs[:, 1])), min((row, own) for own, row in pairs.tolist())
+    first = f"{b.samples[row]}, there {a.samples[own]}"
+    if n == 1:
+        return f"1 picture of {b.cache.path} is in {where}: {first}; both are taken"
+    return f"{n} pictures of {b.cache.path} are in {where}: {first}, …; all are taken"
 
 
 def _candidates(a: Share, b: Share) -> np.ndarray:

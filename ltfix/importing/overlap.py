@@ -24,6 +24,10 @@ _BLOCK = 1024
 # half, is not known again, as similar pictures lie as near.
 TOLERANCE = 0.01
 _ON_AVERAGE = 0.05  # so that a large value alone does not decide
+_PARTS, _VALUES = 8, 32
+"""So many parts of a row, each of so many values, of which one must be equal for two rows to be compared."""
+_UNSURE = 2
+"""Last bits of a float16 that may differ where one picture was in two batches."""
 _MADE_UP = re.compile(r"[^/]+:\d+")
 
 
@@ -50,6 +54,24 @@ class Share:
         if manifest is None or command_of(manifest.source) != "import":
             return np.ones(n, bool)
         return np.fromiter((_MADE_UP.fullmatch(name) is None for name in self.samples), bool, n)
+
+    @functools.cached_property
+    def codes(self) -> np.ndarray:
+        """What parts of each row hold, [n, P] uint64; 0 where that is nothing but zeros."""
+        dim, blocks = self.cache.dim, list[np.ndarray]()
+        parts = max(1, min(_PARTS, dim // 4))
+        columns = np.linspace(0, dim - 1, min(dim, parts * _VALUES)).astype(np.int64)
+        columns = columns[: len(columns) // parts * parts]
+        factors = np.random.default_rng(0).integers(1 << 63, size=len(columns), dtype=np.uint64) | 1
+        for start in range(0, self.cache.n, _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, self.cache.n))
+            with np.errstate(over="ignore"):
+                x = self.cache.rows(rows)[:, 0, columns].astype(np.float16)
+            bits = (x.view(np.uint16) >> _UNSURE).astype(np.uint64) * factors
+            blocks.append(bits.reshape(len(rows), parts, -1).sum(2, dtype=np.uint64))
+            for shard in self.cache.shards:
+                release(shard)
+        return np.concatenate(blocks)
 
     def shards(self) -> list[np.ndarray | KeptRows]:
         """The kept rows; a shard of which all are stays what it is."""
@@ -107,8 +129,10 @@ def leave_out(shares: Sequence[Share], classes: Sequence[str], progress: Progres
 
 
 def tell_tested(shares: Sequence[Share], test: FeatureCache, progress: Progress) -> None:
-    """Say how many of the pictures are test samples, too, by name and features, but where a cache that was
-    joined of the test's own is among them."""
+    """Say how many of the pictures are test samples, too, by name and features or by equal features.
+
+    Not where a cache that was joined of the test's own is among them.
+    """
     manifests = [one.cache.manifest for one in shares]
     joined = [part["fingerprint"] for own in manifests if own for part in own.source.get(JOINED, ())]
     if test.dim != shares[0].cache.dim or test.samples is None or test.fingerprint in joined:
@@ -116,7 +140,7 @@ def tell_tested(shares: Sequence[Share], test: FeatureCache, progress: Progress)
     tested, found = Share(test, test.samples, test.labels, np.ones(test.n, bool)), list[np.ndarray]()
     for one in shares:
         pairs = _of_one_name(one, tested)
-        found.append(pairs[alike(one.cache, test, pairs), 1])
+        found += [pairs[alike(one.cache, test, pairs), 1], of_equal_features(one, tested)[:, 1]]
     rows = np.unique(np.concatenate(found))
     if len(rows):
         those = f"pictures of {test.path} are" if len(rows) > 1 else f"picture of {test.path} is"
@@ -135,6 +159,22 @@ def _of_one_name(a: Share, b: Share) -> np.ndarray:
     rows = itertools.compress(enumerate(b.samples), asked)
     found = [(own, row) for row, name in rows for own in place.get(name, ())]
     return np.array(found, np.int64).reshape(-1, 2)
+
+
+def of_equal_features(a: Share, b: Share) -> np.ndarray:
+    """Rows of both, [m, 2], that are one picture by their features, whatever they are called.
+
+    Of the kept ones, those that have a part in common to the bit; of several such in ``a`` the first.
+    """
+    ours, theirs, found = np.flatnonzero(a.kept), np.flatnonzero(b.kept), [np.empty((0, 2), np.int64)]
+    for x, y in zip(a.codes[ours].T, b.codes[theirs].T, strict=True):
+        known, first = np.unique(x, return_index=True)
+        place = np.searchsorted(known, y).clip(max=len(known) - 1)
+        hit = (y != 0) & (known[place] == y) if len(known) else np.zeros(len(y), bool)
+        found.append(np.stack([ours[first[place[hit]]], theirs[hit]], 1))
+    pairs = np.unique(np.concatenate(found), axis=0)
+    same: np.ndarray = pairs[alike(a.cache, b.cache, pairs)]
+    return same
 
 
 def alike(a: FeatureCache, b: FeatureCache, pairs: np.ndarray) -> np.ndarray:

@@ -251,3 +251,20 @@ def test_urls_keep_both_slashes(capsys: pytest.CaptureFixture[str], monkeypatch:
     argv = ["extract", "--backbone", "cifar_resnet32", "--no-pretrained", "--device", "cpu"]
     assert cli.run([*argv, "--data", "csv:http://127.0.0.1:9/a.csv"]) == 3
     assert "(http://127.0.0.1:9/a.csv)" in capsys.readouterr().err
+
+
+def test_random_weights_and_a_checkpoint_are_not_both_taken(tmp_path: Path, error, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pth").write_bytes(b"weights")
+    argv = [
+        "extract",
+        "--backbone",
+        "resnet18",
+        "--data",
+        "photos",
+        "--checkpoint",
+        "w.pth",
+        "--no-pretrained",
+    ]
+    told = "the checkpoint, which brings the weights, has no use for it (--no-pretrained): leave it out"
+    assert error(*argv) == (2, told)

@@ -344,6 +344,25 @@ def test_a_picture_that_was_moved_to_another_class(tmp_path: Path, capsys: pytes
     )
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-5], ids=["to the bit", "of another batch"])
+def test_a_picture_under_another_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], noise: float):
+    """Known by its features alone: told where it is taken twice, or a test picture."""
+    rng, paths = np.random.default_rng(1), {}
+    features = np.maximum(rng.normal(size=(40, 1, 256)), 0).astype(np.float32)
+    for name, rows in (("train", range(30)), ("new", range(28, 35)), ("features/test", range(34, 40))):
+        samples = [f"{name}/{row}.png" for row in rows]
+        options = {"samples": samples, "labels": np.array(rows) % 3, "dim": 256, "views": 1}
+        writer = CacheWriter(tmp_path / name, make_plan(len(samples), **options, shard_rows=50))
+        own = features[rows.start : rows.stop] * (1 + noise * rng.normal(size=(len(samples), 1, 256)))
+        writer.write_shard(writer.pending()[0], own.astype(np.float32))
+        paths[name] = str(writer.publish(None).path)
+    said = notes_of(capsys, paths["train"], paths["new"], "--out", str(tmp_path / "features/all"))
+    told = f"2 pictures of {paths['new']} are in {paths['train']} under another name: new/28.png, there"
+    assert f"{told} train/28.png, …; all are taken" in said
+    assert f"1 picture of {paths['features/test']} is among these (features/test/34.png)" in said
+    assert ltfix.open_cache(tmp_path / "features/all").n == 37
+
+
 def test_many_pictures_of_one_file_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Each is found among all, also where they are of no size at all."""
     n, sources = 2500, []
