@@ -79,7 +79,7 @@ class Options(Checked):
     )
     tune: bool = option(False, "Choose rate, feature scale and a method's values on validation.")
     budget: str | None = option(
-        None, "Tune within this time, or so many passes of a setting (500p).", metavar="90s|10m|2h|500p"
+        None, "Tune in about this time, or so many passes of a setting (500p).", metavar="90s|10m|2h|500p"
     )
     select: str = option(
         "last", "Keep the last epoch, or the best on validation.", choices=("last", "best-val")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ltfix.stage2.methods.catalog import PARTS, STARTS
@@ -86,7 +87,7 @@ def candidates(
     found = []
     for point in itertools.product(*grids.values()):
         chosen = values.choose(**dict(zip(grids, point, strict=True)))
-        later = "lr" in grids and chosen["lr"] not in [rate * values["lr"] for rate in COARSE_RATES]
+        later = "lr" in grids and chosen["lr"] not in _times(values["lr"], COARSE_RATES)
         found += [Candidate(chosen, 1.0, start, usual, later) for start in inits]
         if all(chosen[name] == values[name] for name in published):
             found += [Candidate(chosen, scale, own, usual, later) for scale in scales]
@@ -148,5 +149,10 @@ def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
             grids[name] = [*tried, *more]
     if values.is_free("lr"):
         factors = DIRECTION_RATES if values.method.head.directions else RATES
-        grids["lr"] = [factor * values["lr"] for factor in factors]
+        grids["lr"] = _times(values["lr"], factors)
     return grids
+
+
+def _times(rate: float, factors: Sequence[float]) -> list[float]:
+    """Multiples without what binary fractions leave behind: 0.3, not 0.30000000000000004."""
+    return [float(f"{factor * rate:.12g}") for factor in factors]
