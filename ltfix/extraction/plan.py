@@ -110,7 +110,8 @@ def prepare(asked: Request | Opened) -> Extraction:
     augmentation = _augmentation(request, backbone) if views.random else None
     jobs = [_job(request, split, backbone, compute, augmentation) for split in splits]
     newer = filter(None, (told_newer(job.folder, job.split) for job in jobs if job.state == "done"))
-    notes = [*backbone.notes, *(note for split in splits for note in split.notes), *_beside(jobs), *newer]
+    of_body = backbone.notes if any(job.state != "done" for job in jobs) else ()  # else said when it was made
+    notes = [*of_body, *(note for split in splits for note in split.notes), *_beside(jobs), *newer]
     draw = None if augmentation is None else _draw(augmentation, backbone)
     jpeg = _jpeg(request, backbone)
     return Extraction(
