@@ -10,6 +10,7 @@ A row is written ``method name=value …``; a name is a value of the method or a
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import re
@@ -152,7 +153,8 @@ def _searched(method: Any, name: str, value: Any) -> str:
 
 def _grid(tried: Sequence[Any]) -> str:
     """A grid's numbers; a long even one by its ends and step."""
-    if len(tried) <= 6:
+    steps = [b - a for a, b in itertools.pairwise(tried)] if len(tried) > 6 else [0, 1]
+    if max(steps) - min(steps) > 1e-9:
         return ", ".join(shown(v) for v in tried)
     return f"{shown(tried[0])}, {shown(tried[1])}, …, {shown(tried[-1])}"
 

@@ -180,6 +180,9 @@ class ProgressBar:
     def _draw(self) -> None:
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], self._waiting)
+            task = self._bar.tasks[0]
+            if task.total is not None and task.completed > task.total:  # which was a guess
+                self._bar.update(task.id, total=None)
         self._waiting = 0
 
     def describe(self, text: str) -> None:
@@ -239,8 +242,10 @@ class NotebookBar:
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()
-        bar = f'<progress value="{self._done}" max="{max(self._total, 1)}"></progress>'
-        count = f"{self._done}/{self._total} {self._unit} {self._words}"
+        most = f' value="{self._done}" max="{max(self._total, 1)}"' if self._done <= self._total else ""
+        bar = f"<progress{most}></progress>"
+        known = f"{self._done}/{self._total}" if self._done <= self._total else f"{self._done}"
+        count = f"{known} {self._unit} {self._words}"
         told = "".join(f"<br>{html.escape(plain(note))}" for note in self._notes)
         head = f"{html.escape(plain(self._what))} {bar} {html.escape(plain(count))}" if self._what else ""
         self._show(f"<div>{head}{told}</div>")

@@ -16,6 +16,7 @@ from ltfix.features.read import open_cache
 from ltfix.heads.head import Head, load_head
 from ltfix.progress import Progress
 from ltfix.stage2.fit import fit
+from ltfix.stage2.methods.method import find_start
 
 if TYPE_CHECKING:
     from ltfix.stage2.methods.method import Method
@@ -141,12 +142,15 @@ class LongTailClassifier(*_BASES):  # type: ignore[misc]
 
 def _in_order(init: Any, names: tuple[str, ...]) -> Any:
     """A head, or that of a file, with its rows in the order of ``classes_``, where it knows these names."""
-    is_file = isinstance(init, str | Path) and Path(init).is_file()
-    head = load_head(init) if is_file else init
-    known = head.classes if isinstance(head, Head) and head.transform is None else None
-    if known is None or known == names or set(known) != set(names):
+    own = None if init is None else find_start(init).own
+    head = load_head(own) if isinstance(own, Path) and own.is_file() else own
+    if not isinstance(head, Head) or head.transform is not None or head.classes is None:
         return init
-    rows = [known.index(name) for name in names]
+    if head.classes == names or set(head.classes) != set(names):
+        return init
+    rows = [head.classes.index(name) for name in names]
     divided = None if head.temperature is None else head.temperature[rows]
-    order = {"weight": head.weight[rows], "bias": head.bias[rows], "temperature": divided}
-    return dataclasses.replace(head, **order, classes=names, counts=None)
+    weight, bias = head.weight[rows], head.bias[rows]
+    return dataclasses.replace(
+        head, weight=weight, bias=bias, temperature=divided, classes=names, counts=None
+    )

@@ -93,7 +93,7 @@ def test_a_loss_of_ones_own_is_an_argument_and_no_value():
 
 
 @pytest.mark.parametrize("called", [["cat", "dog", "owl"], [5, 7, 12], [-1.0, 3.0, 20.0], [0, 1, 2]])
-def test_it_starts_from_a_head_that_knows_the_same_classes(called: list[Any], tmp_path: Path):
+def test_it_starts_from_a_head_that_knows_the_same_classes(called: list[Any], tmp_path: Path, monkeypatch):
     X, y = samples()
     y = np.array(called)[np.unique(y, return_inverse=True)[1]]
     first = LongTailClassifier("ce", epochs=2).fit(X, y)
@@ -105,6 +105,9 @@ def test_it_starts_from_a_head_that_knows_the_same_classes(called: list[Any], tm
         assert again.head_.classes == first.head_.classes == tuple(map(str, called))
         assert again.head_.meta["init"]["from"] == "head"
         assert np.allclose(again.head_.weight, first.head_.weight, atol=1e-5)
+    monkeypatch.chdir(tmp_path)
+    Path("probe").write_bytes(b"no head")
+    LongTailClassifier("ce", epochs=1, values={"init": "probe"}).fit(X, y)
     others = np.where(y == y[0], "ant", y.astype(str))
     with pytest.raises(ltfix.InputError, match=r"its classes are not .* training features: 0 is .*\(ce\)$"):
         LongTailClassifier("ce", epochs=1, values={"init": first.head_}).fit(X, others)

@@ -38,12 +38,10 @@ def state_of(folder: Path, plan: CachePlan, overwrite: bool) -> JobState:
     one lacks a shard or the end of one."""
     found, fingerprint = cache_state(folder, overwrite=overwrite)
     same = fingerprint == plan.fingerprint or _differs_in_errors_alone(folder, plan, found)
-    if found == "partial" and (same or _goes_on(folder, plan)):  # overwrite is for what is finished
-        return "resume"
+    if found == "partial" and (same or not overwrite or _goes_on(folder, plan)):
+        return "resume"  # overwrite is for what is finished; without it the writer says what differs
     if found == "absent" or overwrite:
         return "todo"
-    if found == "partial":
-        return "resume"  # the writer says what differs
     if not same:
         return "taken"
     assemble(folder, read_manifest(folder))  # or it lacks something
@@ -57,8 +55,9 @@ def as_begun(folder: Path, plan: CachePlan, *, overwrite: bool) -> CachePlan:
         return plan
     found = read_partial(folder) if state == "partial" else read_manifest(folder)
     begun = dataclasses.replace(plan, shard_rows=found.shard_rows or plan.shard_rows)
-    same = begun.fingerprint == fingerprint or (state == "partial" and _goes_on(folder, begun))
-    return begun if same or not overwrite else plan
+    if not overwrite or begun.fingerprint == fingerprint or (state == "partial" and _goes_on(folder, begun)):
+        return begun
+    return plan
 
 
 def _goes_on(folder: Path, plan: CachePlan) -> bool:

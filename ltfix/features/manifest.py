@@ -22,6 +22,7 @@ HEAD = "head.safetensors"
 PROBE = "probe.safetensors"
 FIRST_SHARD = "shard-00000.safetensors"
 DEPTHS = "depths"  # in ``preprocess``: how images of more than 8 bits were scaled, if there were any
+SEEN = "seen"  # in a joined source: its backbone was trained on a part, whose classifier is left out
 JOINED = "joined"  # the ``kind`` of a source that is several caches
 _OF_SOURCE = ("kind", "root", "split", "digest", "columns")  # all else there was asked for
 _MAY_LACK = ("columns", "shard_rows")

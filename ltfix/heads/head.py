@@ -164,7 +164,9 @@ class Head:
         """
         views = x.shape[1]
         if views > 1 and self.transform is None:
-            return self.logits(x.float().mean(1) if hasattr(x, "detach") else x.mean(1, dtype=np.float32))
+            if not hasattr(x, "detach"):
+                return self.logits(x.mean(1, dtype=np.float32))
+            return self.logits((x if x.element_size() == 8 else x.float()).mean(1))
         total = self.logits(x[:, 0])
         for view in range(1, views):
             total += self.logits(x[:, view])

@@ -69,7 +69,7 @@ def join(sources: Sequence[Path], out: Path, request: ImportRequest, progress: P
         dtype=request.dtype or max(shard.dtype.name for cache in caches for shard in cache.shards),
         backbone={} if made is None else made.backbone,
         preprocess={} if made is None else _with_depths(made, caches),
-        source=_source(shares),
+        source=_source(shares, lost=_whose_head(caches, numbers, len(classes)) is None),
         decides={},
         run={},
         shard_rows=request.shard_rows,
@@ -171,13 +171,19 @@ def _demand_places(cache: FeatureCache, classes: tuple[str, ...]) -> None:
     raise InputError(what, where=cache.path, hint=f"{made} it with classes=FILE, which names them")
 
 
-def _source(shares: Sequence[Share]) -> dict[str, Any]:
-    """What was joined: name, samples taken and fingerprint of each, of a bare file its hash."""
+def _source(shares: Sequence[Share], *, lost: bool) -> dict[str, Any]:
+    """What was joined: name, samples taken and fingerprint of each, of a bare file its hash.
+
+    Args:
+        lost: whether no stage-1 classifier stays, where there is one.
+    """
     joined, caches = list[dict[str, Any]](), [one.cache for one in shares]
     for c, n in zip(caches, (int(one.kept.sum()) for one in shares), strict=True):
         fingerprint = c.fingerprint or files.sha256_file(c.path)
         left_out = {"left_out": c.n - n} if n < c.n else {}
         joined.append({"name": c.path.name, "n": n, "fingerprint": fingerprint} | left_out)
+    known = [cache.manifest.source for cache in caches if cache.manifest is not None]
+    seen = (lost and any(c.head is not None for c in caches)) or any(manifests.SEEN in one for one in known)
     splits = [cache.manifest.source.get("split") for cache in caches if cache.manifest is not None]
     return {
         "kind": manifests.JOINED,
@@ -185,7 +191,9 @@ def _source(shares: Sequence[Share]) -> dict[str, Any]:
         "split": next(filter(None, splits), None),
         "digest": files.sha256_json(joined),
         "joined": joined,
-    } | ({"unlabelled": True} if caches[0].unlabelled else {})
+    } | {
+        name: True for name, holds in (("unlabelled", caches[0].unlabelled), (manifests.SEEN, seen)) if holds
+    }
 
 
 def _with_depths(made: Manifest, caches: Sequence[FeatureCache]) -> dict[str, Any]:
@@ -207,13 +215,19 @@ def _head(
 ) -> Head | None:
     """The stage-1 classifier of the first cache that has one of all these classes."""
     given = [cache for cache in caches if cache.head is not None]
-    for cache, own in zip(caches, numbers, strict=True):
-        head = cache.head
-        if head is not None and np.array_equal(own, np.arange(len(plan.classes))):
-            counts = head.counts
-            if counts is None or np.array_equal(counts, cache.counts):  # else it is of a test split
-                counts = np.bincount(plan.labels, minlength=len(plan.classes))
-            return dataclasses.replace(head, classes=tuple(plan.classes), counts=counts)
+    cache = _whose_head(caches, numbers, len(plan.classes))
+    if cache is not None and cache.head is not None:
+        counts = cache.head.counts
+        if counts is None or np.array_equal(counts, cache.counts):  # else it is of a test split
+            counts = np.bincount(plan.labels, minlength=len(plan.classes))
+        return dataclasses.replace(cache.head, classes=tuple(plan.classes), counts=counts)
     if given:
         progress.note(f"the stage-1 classifier of {given[0].path} is of other classes and is left out")
     return None
+
+
+def _whose_head(caches: Sequence[FeatureCache], numbers: Sequence[np.ndarray], k: int) -> FeatureCache | None:
+    """The first cache that has a stage-1 classifier of all ``k`` classes."""
+    every = np.arange(k)
+    pairs = zip(caches, numbers, strict=True)
+    return next((c for c, own in pairs if c.head is not None and np.array_equal(own, every)), None)

@@ -26,11 +26,14 @@ def tell_moved(shares: Sequence[Share], progress: Progress) -> None:
     """
     for a, b in itertools.combinations(shares, 2):
         pairs, renamed = _candidates(a, b), of_equal_features(a, b)
+        renamed = renamed[a.named[renamed[:, 0]] & b.named[renamed[:, 1]]]
         apart = a.labels[renamed[:, 0]] != b.labels[renamed[:, 1]]
-        pairs = np.concatenate([pairs[alike(a.cache, b.cache, pairs)], renamed[apart]])
+        pairs = np.unique([*pairs[alike(a.cache, b.cache, pairs)], *renamed[apart]], axis=0).reshape(-1, 2)
         where = f"{a.cache.path} under another"
         if len(pairs):
-            wrong = "those whose labels are wrong" if len(pairs) > 1 else "the one whose label is wrong"
+            wrong = (
+                "those whose labels are wrong" if len({*pairs[:, 1]}) > 1 else "the one whose label is wrong"
+            )
             progress.note(f"{_told(a, b, pairs, f'{where} label')}: remove {wrong}, and make that cache anew")
         if not apart.all():
             progress.note(_told(a, b, renamed[~apart], f"{where} name"))

@@ -24,8 +24,9 @@ _BLOCK = 1024
 # half, is not known again, as similar pictures lie as near.
 TOLERANCE = 0.01
 _ON_AVERAGE = 0.05  # so that a large value alone does not decide
-_PARTS, _VALUES = 8, 32
+_PARTS, _VALUES = 4, 32
 """So many parts of a row, each of so many values, of which one must be equal for two rows to be compared."""
+_LEAST, _MOST = 8, 1 << 22
 _UNSURE = 2
 """Last bits of a float16 that may differ where one picture was in two batches."""
 _MADE_UP = re.compile(r"[^/]+:\d+")
@@ -59,18 +60,17 @@ class Share:
     def codes(self) -> np.ndarray:
         """What parts of each row hold, [n, P] uint64; 0 where that is nothing but zeros."""
         dim, blocks = self.cache.dim, list[np.ndarray]()
-        parts = max(1, min(_PARTS, dim // 4))
+        parts = min(_PARTS, dim // 4)
         columns = np.linspace(0, dim - 1, min(dim, parts * _VALUES)).astype(np.int64)
         columns = columns[: len(columns) // parts * parts]
         factors = np.random.default_rng(0).integers(1 << 63, size=len(columns), dtype=np.uint64) | 1
-        for start in range(0, self.cache.n, _BLOCK):
-            rows = np.arange(start, min(start + _BLOCK, self.cache.n))
-            with np.errstate(over="ignore"):
-                x = self.cache.rows(rows)[:, 0, columns].astype(np.float16)
-            bits = (x.view(np.uint16) >> _UNSURE).astype(np.uint64) * factors
-            blocks.append(bits.reshape(len(rows), parts, -1).sum(2, dtype=np.uint64))
-            for shard in self.cache.shards:
-                release(shard)
+        for shard in self.cache.shards:
+            for start in range(0, len(shard), _BLOCK):
+                with np.errstate(over="ignore"):
+                    x = shard[start : start + _BLOCK, 0][:, columns].astype(np.float16)
+                bits = (x.view(np.uint16) >> _UNSURE).astype(np.uint64) * factors
+                blocks.append(bits.reshape(len(x), parts, -1).sum(2, dtype=np.uint64))
+            release(shard)
         return np.concatenate(blocks)
 
     def shards(self) -> list[np.ndarray | KeptRows]:
@@ -164,14 +164,18 @@ def _of_one_name(a: Share, b: Share) -> np.ndarray:
 def of_equal_features(a: Share, b: Share) -> np.ndarray:
     """Rows of both, [m, 2], that are one picture by their features, whatever they are called.
 
-    Of the kept ones, those that have a part in common to the bit; of several such in ``a`` the first.
+    Of the kept ones, those that have a part in common to the bit; of several such in ``a`` the first. Rows of
+    few values say too little, and of more than ``_MOST`` none is compared.
     """
     ours, theirs, found = np.flatnonzero(a.kept), np.flatnonzero(b.kept), [np.empty((0, 2), np.int64)]
-    for x, y in zip(a.codes[ours].T, b.codes[theirs].T, strict=True):
-        known, first = np.unique(x, return_index=True)
-        place = np.searchsorted(known, y).clip(max=len(known) - 1)
-        hit = (y != 0) & (known[place] == y) if len(known) else np.zeros(len(y), bool)
-        found.append(np.stack([ours[first[place[hit]]], theirs[hit]], 1))
+    if a.cache.dim >= _LEAST and min(len(ours), len(theirs)) > 0 and max(len(ours), len(theirs)) <= _MOST:
+        for part in range(a.codes.shape[1]):
+            x, y = a.codes[ours, part], b.codes[theirs, part]
+            known, first = np.unique(x, return_index=True)
+            order = np.argsort(y)  # for the cache: places are then found in their order
+            place = np.searchsorted(known, y[order]).clip(max=len(known) - 1)
+            hit = (y[order] != 0) & (known[place] == y[order])
+            found.append(np.stack([ours[first[place[hit]]], theirs[order[hit]]], 1))
     pairs = np.unique(np.concatenate(found), axis=0)
     same: np.ndarray = pairs[alike(a.cache, b.cache, pairs)]
     return same

@@ -363,6 +363,36 @@ def test_a_picture_under_another_name(tmp_path: Path, capsys: pytest.CaptureFixt
     assert ltfix.open_cache(tmp_path / "features/all").n == 37
 
 
+@pytest.mark.parametrize("dim", [1, 4, 7])
+def test_of_few_values_none_says_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str], dim: int):
+    rng, paths = np.random.default_rng(0), []
+    for name in ("one", "two"):
+        samples = [f"{name}/{row}.png" for row in range(300)]
+        plan = make_plan(300, samples=samples, labels=np.zeros(300, int), dim=dim, views=1, shard_rows=300)
+        writer = CacheWriter(tmp_path / name, plan)
+        writer.write_shard(writer.pending()[0], rng.normal(size=(300, 1, dim)).astype(np.float32))
+        paths.append(str(writer.publish(None).path))
+    assert "under another" not in notes_of(capsys, *paths, "--out", str(tmp_path / "all"))
+
+
+def test_a_part_whose_classifier_is_left_out_is_remembered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    train = write_cache(tmp_path / "train", make_head()).path
+    names, labels = [f"new/{i}.png" for i in range(4)], np.array([0, 1, 2, 3])
+    classes = [f"class-{k}" for k in range(4)]
+    new = overlapping(tmp_path / "new", [], fresh=4, samples=names, labels=labels, classes=classes)
+    same = overlapping(tmp_path / "same", [], fresh=2)
+    for number, (sources, seen) in enumerate((([train, new], True), ([train, same], False))):
+        out = tmp_path / f"all-{number}"
+        notes_of(capsys, *map(str, sources), "--out", str(out))
+        manifest = ltfix.open_cache(out).manifest
+        assert manifest is not None and manifest.source.get("seen", False) is seen
+    again = tmp_path / "again"
+    notes_of(capsys, str(tmp_path / "all-0"), str(same), "--out", str(again))
+    assert ltfix.open_cache(again).manifest.source["seen"]
+
+
 def test_many_pictures_of_one_file_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Each is found among all, also where they are of no size at all."""
     n, sources = 2500, []

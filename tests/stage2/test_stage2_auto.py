@@ -152,6 +152,18 @@ def test_on_fresh_samples_the_average_must_do_no_worse():
     assert judged(field, right(0.5), right(0.9), fresh=True).averaged
 
 
+def test_rounding_does_not_decide_between_equal_scores():
+    labels, half = np.repeat([0, 1, 2], [2, 5, 7]), np.zeros(14, bool)
+    for shift in range(14):
+        half[:] = False
+        half[[0, 2, 7]] = True
+        other = np.concatenate(
+            [np.roll(half[:2], shift), np.roll(half[2:7], shift), np.roll(half[7:], shift)]
+        )
+        start = dataclasses.replace(contender(UNCHANGED, 0, 0.5), correct=half.copy())
+        assert decide([start], half, labels, fresh=True, mean=lambda _, other=other: other).averaged
+
+
 def test_a_probe_that_stays_is_averaged_and_a_classifier_that_came_is_left_alone():
     field = [contender(UNCHANGED, 0, 0.89), contender("ce", 2, 0.9)]
     verdict = judged(field, right(0.9))
@@ -306,7 +318,7 @@ def test_an_average_that_has_less_there_is_told_with_its_reason(draw_cache, monk
     less = 100 * (selection["auto"]["alone"] - selection["score"])
     why = selection["auto"]["why"]
     assert "averaged with the class means, with which it scores 25.0 (alone these score" in why
-    assert f"{less:.1f} less than without them, and is taken all the same: samples that the backbone" in why
+    assert f"; the average has {less:.1f} less than unchanged alone and is taken all the same: samples" in why
 
 
 def test_of_features_whose_backbone_has_not_seen_them_it_is_not_taken(tmp_path, monkeypatch):

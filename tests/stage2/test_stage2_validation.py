@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,12 +16,12 @@ from sklearn.metrics import balanced_accuracy_score
 
 import ltfix
 from ltfix.errors import InputError, UsageError
-from ltfix.features.cache import FeatureCache
 from ltfix.heads.head import Head
 from ltfix.progress import SILENT
 from ltfix.stage2.fitting.validation import (
     class_wise_cut,
     cut,
+    is_fresh,
     mean_class_accuracy,
     told_seen,
     validation_samples,
@@ -125,11 +126,28 @@ def test_who_has_seen_the_samples_of_a_cut_is_told(draw_cache):
 def test_what_nobody_has_seen_is_fresh(draw_cache):
     data, held = Features.of(draw_cache([9, 4, 1])), draw_cache([3, 3, 3], seed=1)
 
-    def fresh(cache: FeatureCache | None, **how: Any) -> set[bool]:
-        return {one.fresh for one in validation_samples(data, cache, seed=0, progress=SILENT, **how)}
+    for cache in (held, None):
+        for known in (False, True):
+            (found,) = validation_samples(data, cache, seed=0, fresh=known, progress=SILENT)
+            assert found.fresh == known
 
-    assert fresh(held) == fresh(None, folds=2) == {True}
-    assert fresh(held, own=True) == fresh(None, seen=", which the backbone has seen") == {False}
+
+def test_what_was_seen_is_not_fresh(draw_cache):
+    def cache(source: dict[str, Any], head: Head | None = None) -> Any:
+        manifest = SimpleNamespace(backbone={"name": "resnet18"}, source=source)
+        return SimpleNamespace(head=head, manifest=manifest, identity="these", path=Path("train"), dim=1)
+
+    held, head = draw_cache([3, 3, 3], seed=1), Head(np.eye(3, 8), np.zeros(3))
+    of_held = dataclasses.replace(head, meta={"cache": held.identity})
+    joined = {"joined": [{"fingerprint": held.identity}]}
+    plain = cache({})
+    assert is_fresh(plain, None, None)
+    assert is_fresh(plain, held, None)
+    assert not is_fresh(cache({}, head), None, None)
+    assert not is_fresh(cache({"seen": True}), None, None)
+    assert not is_fresh(cache(joined), held, None)
+    assert not is_fresh(plain, held, of_held)
+    assert not is_fresh(held, held, None)
 
 
 def test_tau_is_chosen_by_its_grid_on_the_cut(draw_cache):

@@ -24,7 +24,7 @@ from ltfix.heads.head import INIT, PROBE, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.probe import find_probe
 from ltfix.stage2.fitting.runs import Fitter
-from ltfix.stage2.fitting.validation import FRACTION, OWN, Validation, told_seen, validation_samples
+from ltfix.stage2.fitting.validation import FRACTION, OWN, Validation, is_fresh, told_seen, validation_samples
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Scaling, natural
 from ltfix.stage2.methods.catalog import STARTS
@@ -186,6 +186,7 @@ class Material:
             per_class=self.options.val_per_class,
             stream=self.options.stream,
             own=is_same(self.train, self.held),
+            fresh=is_fresh(self.train, self.held, self.given),
             folds=int(np.clip(round(FOLD_SAMPLES / len(self.data)), 1, self.search.folds)),
             progress=self.progress,
         )

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ltfix.compute import exact_products
 from ltfix.errors import InputError, Unused
+from ltfix.evaluation.given import is_same
 from ltfix.evaluation.scores import class_accuracy
 from ltfix.evaluation.shots import told_absent
 from ltfix.features.cache import FeatureCache
-from ltfix.features.manifest import JOINED
+from ltfix.features.manifest import JOINED, SEEN
 from ltfix.heads.head import Head
 from ltfix.heads.vectors import NORM_FLOOR
 from ltfix.progress import Progress
@@ -92,7 +93,8 @@ class Validation:
 
     def predict(self, head: Head) -> np.ndarray:
         """The classes [N] that a head for raw features predicts."""
-        return np.concatenate([logits.argmax(-1) for _, logits in self.blocks(head)])
+        with exact_products():  # once, as it waits for threads that round
+            return np.concatenate([logits.argmax(-1) for _, logits in self.blocks(head)])
 
     def blocks(self, head: Head) -> Iterator[tuple[slice, np.ndarray]]:
         """Its logits in consecutive blocks, so that memory does not grow with K."""
@@ -139,11 +141,23 @@ def told_seen(train: FeatureCache, given: Head | None) -> str:
     if given is not None and given.meta.get("cache") in (train.identity, *parts):
         which = "part of which" if given.meta["cache"] in parts else "which"
         return f", {which} the start was fitted on: scores are inflated, and what stays nearest to it leads"
+    if source.get(SEEN):
+        return ", part of which the backbone has seen: scores are inflated, only their order counts"
     if train.head is not None:
         return ", which the backbone has seen: scores are inflated, only their order counts"
     if given is None and train.manifest is not None and train.manifest.backbone:
         return ""
     return "; if the backbone was trained on them, scores are inflated, only their order counts"
+
+
+def is_fresh(train: FeatureCache, held: FeatureCache | None, given: Head | None) -> bool:
+    """Whether neither what is scored nor the backbone has seen what is chosen on, as far as is known."""
+    if held is None:
+        return not told_seen(train, given)
+    source = {} if train.manifest is None else train.manifest.source
+    seen = [part["fingerprint"] for part in source.get(JOINED, ())]
+    seen += [] if given is None else [given.meta.get("cache")]
+    return not is_same(train, held) and held.identity not in seen
 
 
 def validation_samples(
@@ -157,6 +171,7 @@ def validation_samples(
     folds: int = 1,
     stream: str = "auto",
     own: bool = False,
+    fresh: bool = False,
     progress: Progress,
 ) -> list[Validation]:
     """A validation cache, else ``folds`` class-wise cuts of the training samples.
@@ -164,7 +179,7 @@ def validation_samples(
     Args:
         seen: of :func:`told_seen`.
         stream: how a validation cache is read, as :meth:`Features.of` has it.
-        own: whether that cache is the training samples.
+        own: whether that cache is the training samples. fresh: of :func:`is_fresh`.
 
     Raises:
         InputError: nothing can be cut. UsageError: both a cache and a cut are asked for.
@@ -176,7 +191,7 @@ def validation_samples(
             progress.note(line)
         views = "first" if data.views_used == "first" else "random"
         where = f"the validation cache {held.path.name}{f', {OWN}' if own else ''}"
-        return [Validation(data, Features.of(held, views, stream), where, not own)]
+        return [Validation(data, Features.of(held, views, stream), where, fresh)]
     parts = [cut(data, seed, fraction, per_class, fold) for fold in range(folds)]
     if not len(parts[0][1]):
         hint = "give val, or the values themselves"
@@ -190,4 +205,4 @@ def validation_samples(
     where = (
         f"{cuts} of the training samples ({share}, {len(parts[0][1]) // data.copies} samples{each}{drawn})"
     )
-    return [Validation(data.subset(t), data.subset(aside), where + seen, not seen) for t, aside in parts]
+    return [Validation(data.subset(t), data.subset(aside), where + seen, fresh) for t, aside in parts]

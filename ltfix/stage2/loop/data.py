@@ -183,10 +183,10 @@ class Features:
 
     def resident(self, scaling: Scaling, like: Tensor) -> Features:
         """The same, scaled in ``like``'s dtype, where that takes few bytes of a CPU's memory."""
-        used, rows = np.unique(self.rows, return_inverse=True)
-        size = len(used) * self.views * self.dim * like.element_size()
+        size = len(self) // self.copies * self.views * self.dim * like.element_size()
         if self.streamed or like.device.type != "cpu" or size > KEPT_BYTES:
             return self
+        used, rows = np.unique(self.rows, return_inverse=True)
         made = torch.empty(len(used), self.views, self.dim, dtype=like.dtype)
         for start in range(0, len(used), SCALED_AT_ONCE):
             part = slice(start, start + SCALED_AT_ONCE)

@@ -95,7 +95,7 @@ class Options(Checked):
     )
     average: bool = option(
         True,
-        "Of method auto: average what is taken with the class means, where that does no worse.",
+        "Of method auto: average what is taken with the class means, by its rule.",
         negatable=True,
     )
     stream: str = option(

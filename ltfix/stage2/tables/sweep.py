@@ -135,7 +135,8 @@ def sweep(
     untuned = dataclasses.replace(options, tune=False, budget=None)
     untuned.demand_used()
     entry, grid, asked = grid_of(method, loss, over, given)
-    numbers = numbers if asked[0].method.is_seeded else numbers[:1]
+    once = len(numbers) > 1 and not asked[0].method.is_seeded
+    numbers = numbers[:1] if once else numbers
     bench = Bench(train, test, val, untuned, numbers[0], many=many, few=few, progress=progress)
     material = bench.material
     tried = [MethodFit.of(material, values).candidates()[0] for values in asked]
@@ -159,7 +160,7 @@ def sweep(
             "train": str(material.train.path),
             "shots": bench.shots.to_dict(),
         },
-        notes=_notes(bench, numbers, points),
+        notes=_notes(bench, numbers, points, once=once),
     )
 
 
@@ -194,9 +195,12 @@ def _move(name: str, grid: Mapping[str, Sequence[Any]], points: Sequence[dict[st
     return found
 
 
-def _notes(bench: Bench, seeds: Sequence[int], points: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+def _notes(
+    bench: Bench, seeds: Sequence[int], points: Sequence[dict[str, Any]], *, once: bool
+) -> tuple[str, ...]:
     balanced = len(set(np.bincount(bench.labels))) == 1
     uneven = [f"These samples are uneven: go by the class mean ({BY}), not by All."] if not balanced else []
     lost = sum(point["diverged"] for point in points)
     diverged = [f"{lost} of {len(points)} points diverged (–)."] if lost else []
-    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *uneven, *diverged, *bench.otherwise)
+    alike = ["No seed decides this method: each point is fitted once."] if once else []
+    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *alike, *uneven, *diverged, *bench.otherwise)

@@ -32,8 +32,8 @@ SURE_VALUES = 1 << 19
 _SHOWN = 0.0005
 """A score that is less by so much is told so: a tenth of a point."""
 _LESS = (
-    "that is {:.1f} less than without them, and is taken all the same: samples that the backbone may have "
-    "seen flatter what was trained on them, and class means fit no noise"
+    "the average has {:.1f} less than {} alone and is taken all the same: samples that were seen, by the "
+    "backbone or the fits, flatter what was trained on them, and class means fit no noise"
 )
 UNSCORED = dict.fromkeys(("many", "medium", "few", "worst_class"))
 
@@ -76,7 +76,7 @@ def fit_auto(
     score, alone, before = (
         round(float(weights @ each), 6) for each in (verdict.correct, taken.correct, contenders[0].correct)
     )
-    less = f"; {_LESS.format(100 * (alone - score))}" if alone - score >= _SHOWN else ""
+    less = f"; {_LESS.format(100 * (alone - score), taken.name)}" if alone - score >= _SHOWN else ""
     record = {
         "by": BY,
         "on": field.searched.folds()[0].where,

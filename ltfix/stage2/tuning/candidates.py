@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ltfix.stage2.methods.catalog import PARTS, STARTS
 from ltfix.stage2.methods.compatibility import keeps_features
 from ltfix.stage2.methods.method import Method, find_start
@@ -118,7 +120,8 @@ def told_search(values: Values) -> list[str]:
     grids = _grids(values, tune=True)
     for name, tried in grids.items():
         shown = [f"{p / values[name] if name == 'lr' else p:g}" if isinstance(p, float) else p for p in tried]
-        shown = [*shown[:2], "…", shown[-1]] if len(shown) > _SHOWN else shown
+        even = len(tried) > _SHOWN and np.ptp(np.diff(tried)) < 1e-9
+        shown = [*shown[:2], "…", shown[-1]] if even else shown
         told.append(f"{name}{' ×' * (name == 'lr')} {', '.join(map(str, shown))}")
     found = candidates(values, tune=True, scaled=True, normalized=True)
     return told + [word for key, word in VARIED.items() if len({getattr(one, key) for one in found}) > 1]

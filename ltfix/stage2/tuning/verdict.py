@@ -25,6 +25,7 @@ from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.tuning.method_fit import Choice, MethodFit
 from ltfix.stage2.tuning.rule import EVIDENCE, is_clear, lead
 
+ROUNDING = 1e-9
 UNCHANGED = "unchanged"
 AVERAGED = "auto"
 """The method of a start that is taken and averaged, which is no method's own."""
@@ -93,7 +94,7 @@ def decide(
 
     Args:
         means: [N] whether the class means are right on each validation sample. labels: [N] of these.
-        fresh: whether they are no training samples, so that neither fits nor the backbone have seen them.
+        fresh: whether neither what is scored on them nor the backbone has seen them.
         mean: [N] whether the average of a contender with the class means is right; None: nothing is averaged.
     """
     weights = class_weights(labels)
@@ -125,7 +126,7 @@ def decide(
         why += f"; not averaged with the class means, which the start clearly leads ({alone})"
         return Verdict(taken, False, taken.correct, table, why)
     both = mean(taken)
-    averaged = not fresh or lead(both, taken.correct, weights)[0] >= 0
+    averaged = not fresh or lead(taken.correct, both, weights)[0] < ROUNDING
     told = f"{'' if averaged else 'not '}averaged with the class means"
     why += f"; {told}, with which it scores {100 * float(weights @ both):.1f} ({alone})"
     return Verdict(taken, averaged, both if averaged else taken.correct, table, why)
