@@ -247,7 +247,7 @@ def _tell_auto(auto: Mapping[str, Any] | None) -> None:
         ]
         for row in auto["tried"]
     ]
-    console.table(["method", auto["by"], "behind the best", "changes"], rows)
+    console.table(["method", auto["by"], "behind the best (± standard error)", "changes"], rows)
     for name, why in auto["left_out"].items():
         console.tell(f"left out {name}: {why}")
     console.tell(f"taken: {auto['why']}")

@@ -157,7 +157,8 @@ class Evaluation:
             {**row.to_dict(), **kind.measure(row.head, test), "seen": how}
             for row, how in zip(rows, seen, strict=True)
         ]
-        about, otherwise = {"tested": test.tested_classes, **kind.about(test)}, self.otherwise
+        about = {"tested": test.tested_classes, "untested": test.untested, **kind.about(test)}
+        otherwise = self.otherwise
         progress.advance(cache.n * len([row for row in rows if not test.counted(row.head)]))
         if against is not None:
             baseline = _baseline(against, rows, self.no_start)

@@ -61,6 +61,11 @@ class TestSet:
         """Classes with a sample in this cache, per shot."""
         return dataclasses.replace(self.shots, of=self.shots.of[self.tested > 0]).n_classes
 
+    @property
+    def untested(self) -> list[str]:
+        """Classes without one, by name, else index."""
+        return [self.class_name(k) or str(k) for k in np.flatnonzero(self.tested == 0).tolist()]
+
     def blocks(self, head: Head) -> Iterator[tuple[slice, np.ndarray]]:
         """The head's logits in consecutive blocks: (slice of samples, [m, K] float32).
 

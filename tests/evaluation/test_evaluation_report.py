@@ -328,8 +328,10 @@ def test_classes_without_a_test_sample_are_named_with_what_macro_f1_makes_of_the
     names = [f"class{k}" for k in range(8)]
     head = ltfix.Head(np.eye(8), np.zeros(8), "mine", names, np.full(8, 9))
     predicted = np.array([0, 1, 2, 7])  # the last sample is of class 2
-    found = ltfix.evaluate(head, (np.eye(8)[predicted], np.array(names)[[0, 1, 2, 2]]))
-    assert found.to_dict()["untested"] == names[3:]
+    given = np.eye(8)[predicted], np.array(names)[[0, 1, 2, 2]]
+    found = ltfix.evaluate(head, given)
+    for report in reports.BUILT_IN:
+        assert ltfix.evaluate(head, given, report=report).to_dict()["untested"] == names[3:]
     assert found.heads[0]["class_mean"] == pytest.approx(2.5 / 3)
     assert found.heads[0]["macro_f1"] == pytest.approx((1 + 1 + 2 / 3 + 0) / 4)
     text = found.render("markdown")

@@ -98,7 +98,7 @@ def test_of_those_that_the_best_does_not_clearly_lead_the_one_nearest_to_all_is_
     assert verdict.taken.name == "tau"
     assert why.startswith("tau: cosine scores")
     assert "cosine scores highest (90.0), but does not lead 3 others by 1.64 standard errors" in why
-    assert "tau (1.0 ±" in why
+    assert "tau, 1.0 (standard error" in why
     assert "agrees most with them all" in why
 
 
@@ -213,7 +213,7 @@ def test_without_a_gain_to_be_seen_the_start_stays():
     verdict = judged(field)
     assert verdict.taken.name == UNCHANGED
     assert verdict.why.startswith(
-        "the start, unchanged: ce scores highest (98.0), but leads it by only 1.0 ± 0.7"
+        "the start, unchanged: ce scores highest (98.0), but leads it by only 1.0 (standard error 0.7)"
     )
 
 

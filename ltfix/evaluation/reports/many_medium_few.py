@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ltfix.evaluation.baseline import pack_correct
 from ltfix.evaluation.metrics import SCORES
-from ltfix.evaluation.report import HEAD_COLUMNS, Report
+from ltfix.evaluation.report import HEAD_COLUMNS, Report, nothing_further
 from ltfix.evaluation.table import Column, Table
 from ltfix.evaluation.testset import TestSet
 from ltfix.heads.head import Head
 
 _NAMED = 5  # untested classes at most
-
-
-def about(test: TestSet) -> dict[str, Any]:
-    """``untested``: the classes without a test sample, by name, else index."""
-    return {"untested": [test.class_name(k) or str(k) for k in np.flatnonzero(test.tested == 0).tolist()]}
+about = nothing_further
 
 
 def measure(head: Head, test: TestSet) -> dict[str, Any]:

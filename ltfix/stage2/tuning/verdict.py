@@ -134,13 +134,13 @@ def decide(
 
 def _why(taken: Contender, best: Contender, score: float, behind: tuple[float, float], n_near: int) -> str:
     first = f"{best.name} scores highest ({score:.1f})"
-    gap = "{:.1f} ± {:.1f}".format(*(100 * number for number in behind))
+    gap = "{:.1f} (standard error {:.1f})".format(*(100 * number for number in behind))
     if taken.name == best.name:
         return f"{best.name}, which has the highest {BY} on the validation samples, {score:.1f}"
     if not taken.change:
-        return f"the start, {taken.name}: {first}, but leads it by only {gap}, so no gain is to be seen"
+        return f"the start, {taken.name}: {first}, but leads it by only {gap}, no more than chance may"
     others = "1 other" if n_near == 2 else f"{n_near - 1} others"
     return (
         f"{taken.name}: {first}, but does not lead {others} by {EVIDENCE} standard errors; "
-        f"of these, {taken.name} ({gap} behind) agrees most with them all"
+        f"of these, {taken.name}, {gap} behind, agrees most with them all"
     )
