@@ -59,8 +59,8 @@ class Bars:
             fitted = [pair for pair in pairs if not pair[0].is_start] or pairs
             for row, head in fitted:
                 was = self.earlier.row(row.name, row.path, alone=len(fitted) == 1)
-                shots = test.shots.to_dict()
-                why = {name: self.earlier.why_unpaired(was, name, test.labels, shots) for name in self.drops}
+                tested = test.tested_classes
+                why = {name: self.earlier.why_unpaired(was, name, test.labels, tested) for name in self.drops}
                 pairs_with = {} if all(why.values()) else _differences(self.earlier, was, row, test)
                 held += self._falls(self.earlier, was, head, pairs_with, why)
         return scored, [{**one, "idle": gate.why_idle(one, test.n_classes)} for one in held]

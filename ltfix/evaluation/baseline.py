@@ -88,7 +88,7 @@ class Baseline:
         if not isinstance(found, int | float) or isinstance(found, bool):
             least = 100 if name in LOWER_IS_BETTER else 0
             call = f'ltfix.evaluate(..., fail_under="{name}={least}").render("json")'
-            hint = f"`{call}` writes one with it"
+            hint = f"take it away, and `{call}` writes one with it"
             raise InputError(f"the baseline has no {name} of {row['name']}", where=self.path, hint=hint)
         return float(found)
 
@@ -111,11 +111,18 @@ class Baseline:
                 hint = f"give the samples that it is of; for others take it away, {_WRITES}"
                 raise InputError(what, where=self.path, hint=hint)
 
-    def why_unpaired(self, row: Mapping[str, Any], name: str, labels: np.ndarray, shots: object) -> str:
-        """Why a score of a row cannot be compared sample by sample with these; empty where it can."""
+    def why_unpaired(
+        self, row: Mapping[str, Any], name: str, labels: np.ndarray, tested: Mapping[str, int]
+    ) -> str:
+        """Why a score of a row cannot be compared sample by sample with these; empty where it can.
+
+        Args:
+            tested: how many classes of each shot have a sample. Of as many the shot may still be of others,
+                which its score tells.
+        """
         if self.labels != samples_id(labels):
             return "the baseline is of other samples"
-        if name in SHOTS and self.shots != shots:
+        if name in SHOTS and self.tested.get(name) != tested[name]:
             return OTHER_CLASSES
         return "" if isinstance(row.get("correct"), str) else "the baseline has no `correct`"
 

@@ -248,28 +248,33 @@ def is_same(one: FeatureCache | None, other: FeatureCache | None) -> bool:
 
 
 def check_fit(row: NamedHead, cache: FeatureCache, n_classes: int) -> tuple[str, ...]:
-    """Refuse a head that cannot classify this cache (InputError: D, K or the backbone's weights differ).
+    """Refuse a head that cannot be measured on this cache (InputError: K differs, or as `check_features`).
 
     Returns:
         A line where its pictures were prepared otherwise.
     """
-    head, where = row.head, row.where
-    if head.dim != cache.dim:
-        what = f"the head {where} has D = {head.dim}, the cache {cache.path} has D = {cache.dim}"
-        raise InputError(what, hint="evaluate a head on features of the backbone it was fitted on")
+    head, where, lines = row.head, row.where, check_features(row, cache)
     if cache.n_classes > head.n_classes:
         raise InputError(
             f"the head {where} has K = {head.n_classes} classes, the cache {cache.path} has "
             f"K = {cache.n_classes}",
             hint=(ask_from_1(cache.counts, cache.classes) if cache.n_classes == head.n_classes + 1 else None)
-            or "a test cache may hold fewer classes than the head, never more",
+            or "a test cache may hold fewer classes than the head, never more; `ltfix predict` takes such",
         )
     if head.n_classes != n_classes:
         told = (
             f"the head {where} has K = {head.n_classes} classes, the training counts are of K = {n_classes}"
         )
         raise InputError(told, hint=_ALONE)
-    return demand_alike(head, cache, where)
+    return lines
+
+
+def check_features(row: NamedHead, cache: FeatureCache) -> tuple[str, ...]:
+    """Refuse a head of other features (InputError), with a line where pictures were prepared otherwise."""
+    if row.head.dim != cache.dim:
+        what = f"the head {row.where} has D = {row.head.dim}, the cache {cache.path} has D = {cache.dim}"
+        raise InputError(what, hint="evaluate a head on features of the backbone it was fitted on")
+    return demand_alike(row.head, cache, row.where)
 
 
 def check_names(rows: list[NamedHead], caches: list[FeatureCache]) -> None:

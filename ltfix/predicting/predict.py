@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltfix.errors import InputError, UsageError
-from ltfix.evaluation.given import NamedHead, check_fit
+from ltfix.evaluation.given import NamedHead, check_features
 from ltfix.evaluation.scores import logit_blocks
 from ltfix.exporting.body import load_body, own_cache
 from ltfix.exporting.export import class_names
@@ -221,7 +221,7 @@ def _of_pictures(
 def _of_features(model: Head | Exported, cache: FeatureCache, progress: Progress) -> Answered:
     """The logits of a cache, with several views their mean."""
     if isinstance(model, Head):
-        for line in check_fit(NamedHead(model.name, model), cache, model.n_classes):
+        for line in check_features(NamedHead(model.name, model), cache):
             progress.note(line)
         blocks = logit_blocks(model, cache)
     elif model.preprocess is not None:

@@ -98,14 +98,22 @@ def test_a_class_that_crossed_a_shot_leaves_what_is_of_all_classes_paired(tmp_pa
     found = evaluate(grown, test, baseline=last, max_drop=names)
     gates = {one["name"]: one for one in found.gates}
     for name, one in gates.items():
-        of_a_shot = name in ("few", "many")
+        of_a_shot = name == "few"  # Many is of the same classes
         why = "the baseline has other classes in the shots" if of_a_shot else None
         assert (one["paired"], one["unpaired"]) == (not of_a_shot, why)
         assert one["interval"] == (None if of_a_shot else same[name]["interval"])
     assert gates["all"]["interval"]["low"] < gates["all"]["interval"]["high"]
     assert gates["class_mean"]["interval"]
-    line = "Held to a baseline without pairs of samples: few, many, since the baseline has other classes in"
+    line = "Held to a baseline without pairs of samples: few, since the baseline has other classes in"
     assert [note for note in found.notes if "pairs" in note] == [f"{line} the shots."]
+
+
+def test_a_new_class_without_test_samples_leaves_its_shot_paired(tmp_path: Path, test: FeatureCache):
+    last = written(tmp_path / "last.json", test, head())
+    rows = np.vstack([head().weight, np.zeros(3)]), np.append(head().bias, -99.0)
+    grown = dataclasses.replace(head(), weight=rows[0], bias=rows[1], counts=np.array([500, 50, 5, 3]))
+    (gate,) = evaluate(grown, test, baseline=last, max_drop="few=1").gates
+    assert (gate["paired"], gate["value"]) == (True, gate["baseline"])
 
 
 def test_classes_that_changed_places_leave_their_shots_without_pairs(tmp_path: Path):
@@ -188,13 +196,13 @@ def test_a_baseline_and_what_may_be_lost_go_together(tmp_path: Path, test: Featu
 def test_pairs_survive_the_way_through_text(tmp_path: Path, test: FeatureCache):
     right = np.random.default_rng(0).random(300) < 0.5
     last = written(tmp_path / "last.json", test, head())
-    found, shots = read_baseline(last), json.loads(last.read_text())["shots"]
+    found, tested = read_baseline(last), json.loads(last.read_text())["tested"]
     row = {"name": "samn", "correct": pack_correct(right)}
     assert np.array_equal(found.correct(row, 300), right)
-    assert found.why_unpaired(row, "few", test.labels, shots) == ""
-    assert "other samples" in found.why_unpaired(row, "all", test.labels[1:], shots)
-    assert "no `correct`" in found.why_unpaired({"name": "samn"}, "few", test.labels, shots)
-    others = {**shots, "n_classes": {}}
+    assert found.why_unpaired(row, "few", test.labels, tested) == ""
+    assert "other samples" in found.why_unpaired(row, "all", test.labels[1:], tested)
+    assert "no `correct`" in found.why_unpaired({"name": "samn"}, "few", test.labels, tested)
+    others = {**tested, "few": 2}
     assert "other classes" in found.why_unpaired(row, "few", test.labels, others)
     assert found.why_unpaired(row, "all", test.labels, others) == ""
 

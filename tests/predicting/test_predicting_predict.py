@@ -100,6 +100,15 @@ def test_it_is_the_accuracy_of_evaluate(project: Path):
     assert right == ltfix.evaluate("head.safetensors", cache).heads[0]["all"]
 
 
+def test_features_of_classes_that_the_head_does_not_know_are_predicted(project: Path):
+    cache = ltfix.open_cache("features/test")
+    labels = cache.labels.copy()
+    labels[-1] = cache.n_classes
+    grown = ltfix.open_cache((np.asarray(cache.features, np.float32), labels))
+    found = [one.label for one in ltfix.predict("head.safetensors", grown)]
+    assert found == [one.label for one in ltfix.predict("head.safetensors", cache)]
+
+
 def test_an_export_says_the_same(project: Path):
     ltfix.export("head.safetensors", "head.pt2", to="torch-export", cache="features/train", overwrite=True)
     ours = list(ltfix.predict("head.pt2", "photos/test", batch_size=4))
