@@ -31,10 +31,10 @@ def test_one_method_with_how_its_values_are_set(capsys):
     assert "--set variant=" in out
     assert "docs/methods.md of ltfix's sources, section samn\n" in out
     assert "\nits papers: ltfix methods samn --bibtex\n" in out
-    assert "\n--tune tries: lr × 0.01, 0.1, …, 100; feature-scale; normalize\n" in out
+    assert "\n--tune tries: lr × 0.01, 0.1, 0.3, 1, 3, 10, 30, 100; feature-scale; normalize\n" in out
     assert cli.run(["methods", "los,ncm"]) == 0
     out = capsys.readouterr().out
-    assert "--tune tries: delta 0.5, 0.9, 0.98; lr × 0.01, 0.1, …, 100; feature-scale" in out
+    assert "--tune tries: delta 0.5, 0.9, 0.98; lr × 0.01, 0.1, 0.3, 1, 3, 10, 30, 100; feature-scale" in out
     assert out.count("--tune") == 1
     assert cli.run(["methods", "samn", "--format", "json"]) == 0
     assert [m["name"] for m in json.loads(capsys.readouterr().out)["methods"]] == ["samn"]

@@ -102,6 +102,7 @@ def foreign_checkpoint(folder: Path) -> None:
 EVALUATE = "evaluate heads/good.safetensors --cache features/train"
 BARE = "evaluate heads/good.safetensors --cache bare.safetensors"
 EXTRACT = "extract --backbone cifar_resnet32 --no-pretrained --device cpu --out new --data"
+WEIGHTS = EXTRACT.replace(" --no-pretrained", "")
 GOOD_HEAD = "heads/good.safetensors"
 FIRST_SHARD = "features/train/shard-00000.safetensors"
 MANIFEST = "features/train/manifest.json"
@@ -242,13 +243,13 @@ IMAGES = [
     ),
     Row(
         "checkpoint of another architecture",
-        f"{EXTRACT} photos --checkpoint other.safetensors",
+        f"{WEIGHTS} photos --checkpoint other.safetensors",
         3,
         r"other\.safetensors.*layers\.0\.w|layers\.0\.w.*other\.safetensors",
         foreign_checkpoint,
         real=False,
     ),
-    Row("no such checkpoint", f"{EXTRACT} photos --checkpoint no.pth", 3, r"no\.pth", real=False),
+    Row("no such checkpoint", f"{WEIGHTS} photos --checkpoint no.pth", 3, r"no\.pth", real=False),
     Row("corrupt image", f"{EXTRACT} photos", 3, r"cat/0\.png", write(IMAGE, "not an image"), real=False),
     Row("truncated image", f"{EXTRACT} photos", 3, r"cat/0\.png", cut(IMAGE, 900), real=False),
     Row("enormous image", f"{EXTRACT} photos", 3, r"cat/0\.png", enormous, real=False),

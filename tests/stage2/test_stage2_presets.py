@@ -94,7 +94,7 @@ def test_tuning_searches_what_a_preset_gave_but_not_what_the_user_did(draw_cache
         fit = MethodFit.of(material, resolve(find_method(method), given))
         return {candidate.values[name] for candidate in fit.candidates()}
 
-    assert tried("samn", "lr") == {rate * 5e-5 for rate in RATES}
+    assert tried("samn", "lr") == {float(f"{rate * 5e-5:.12g}") for rate in RATES}
     assert tried("samn", "lr", lr=0.3) == {0.3}
     assert len(tried("los", "delta")) == len(find_method("los").grid["delta"])
 
