@@ -10,7 +10,6 @@ A row is written ``method name=value …``; a name is a value of the method or a
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import platform
 import re
@@ -153,8 +152,9 @@ def _searched(method: Any, name: str, value: Any) -> str:
 
 def _grid(tried: Sequence[Any]) -> str:
     """A grid's numbers; a long even one by its ends and step."""
-    steps = [b - a for a, b in itertools.pairwise(tried)] if len(tried) > 6 else [0, 1]
-    if max(steps) - min(steps) > 1e-9:
+    from ltfix.stage2.tuning.candidates import is_even
+
+    if len(tried) <= 6 or not is_even(tried):
         return ", ".join(shown(v) for v in tried)
     return f"{shown(tried[0])}, {shown(tried[1])}, …, {shown(tried[-1])}"
 

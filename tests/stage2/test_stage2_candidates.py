@@ -7,7 +7,7 @@ import pytest
 import ltfix
 from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.methods.values import resolve
-from ltfix.stage2.tuning.candidates import DIRECTION_RATES, RATES, SCALES, Candidate, candidates
+from ltfix.stage2.tuning.candidates import DIRECTION_RATES, RATES, SCALES, Candidate, candidates, is_even
 
 TRAINED = [m for m in ltfix.methods() if m.loss is not None]
 
@@ -60,3 +60,11 @@ def test_what_was_given_is_not_searched():
     assert len(candidates(resolve(find_method("ncm"), {}), tune=True)) == 1
     taus = candidates(resolve(find_method("tau-norm"), {}), tune=False)
     assert [c.values["tau"] for c in taus] == [round(0.1 * i, 1) for i in range(21)]
+
+
+@pytest.mark.parametrize(
+    ("points", "even"),
+    [((0, 0.1, 0.2, 0.3), True), ((0, 0.25, 1), False), (tuple("abcdefgh"), False), ((1, 2, 3), True)],
+)
+def test_even_points(points: tuple, even: bool):
+    assert is_even(points) == even

@@ -90,12 +90,12 @@ def fit_auto(
     selection = {"by": BY, "on": record["on"], "epoch": "last", "score": score, "start_score": before}
     selection |= {**(taken.head.meta["selection"] if taken.head else {}), "score": score, "auto": record}
     selection |= {"budget": about} if about else {}
-    told = (
+    means_told = (
         f", averaged with the class means (average=False is without them: {100 * alone:.1f})"
         if verdict.averaged
         else ""
     )
-    told = f"auto takes {taken.name}{told}: {BY} on the validation samples {100 * score:.1f}"
+    told = f"auto takes {taken.name}{means_told}: {BY} on the validation samples {100 * score:.1f}"
     material.progress.note(f"{told}, of the start {100 * before:.1f}")
 
     def finish(head: Head, data: Features) -> Head:

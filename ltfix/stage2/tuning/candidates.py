@@ -8,8 +8,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ltfix.stage2.methods.catalog import PARTS, STARTS
 from ltfix.stage2.methods.compatibility import keeps_features
 from ltfix.stage2.methods.method import Method, find_start
@@ -120,11 +118,18 @@ def told_search(values: Values) -> list[str]:
     grids = _grids(values, tune=True)
     for name, tried in grids.items():
         shown = [f"{p / values[name] if name == 'lr' else p:g}" if isinstance(p, float) else p for p in tried]
-        even = len(tried) > _SHOWN and np.ptp(np.diff(tried)) < 1e-9
-        shown = [*shown[:2], "…", shown[-1]] if even else shown
+        shown = [*shown[:2], "…", shown[-1]] if len(shown) > _SHOWN and is_even(tried) else shown
         told.append(f"{name}{' ×' * (name == 'lr')} {', '.join(map(str, shown))}")
     found = candidates(values, tune=True, scaled=True, normalized=True)
     return told + [word for key, word in VARIED.items() if len({getattr(one, key) for one in found}) > 1]
+
+
+def is_even(points: Sequence[Any]) -> bool:
+    """Whether points are numbers with one step between them, so that the first two and the last tell all."""
+    if not all(isinstance(point, int | float) for point in points):
+        return False
+    steps = [after - before for before, after in itertools.pairwise(points)]
+    return bool(max(steps) - min(steps) < 1e-9)
 
 
 def unsearched(values: Values) -> list[str]:
