@@ -291,6 +291,30 @@ def test_what_decides_no_head_refuses_none_that_is_kept(pair, tmp_path: Path, fi
     assert [name for name, _ in fits] == ["mine", "ce"]
 
 
+def test_the_choice_of_the_probe_is_told_beside_all_others(draw_cache: Draw):
+    """It is made on validation samples too, and every row begins at it."""
+    cut = "a class-wise cut of the training samples (20%, "
+    train, test = draw_cache([40, 12, 4], stage1=False), draw_cache([9] * 3, seed=1, stage1=False)
+    found = compare(train, test, ["ce", "ncm"], seeds=2, values=FAST)
+    of_probe, points = (
+        found.to_dict()["probe"],
+        ltfix.sweep(train, "ce", {"lr": [0.1, 1.0]}, test=test, epochs=1),
+    )
+    assert found.about["chosen_on"] is None
+    assert of_probe["chosen_on"].startswith(cut)
+    assert points.to_dict()["probe"] == of_probe
+    told = f"The penalty of the probe, {of_probe['penalty']:g}, was chosen on {of_probe['chosen_on']}, "
+    assert [told in note for note in found.notes].count(True) == 1
+    assert [told in note for note in points.notes].count(True) == 1
+    assert ltfix.fit(train, "ce", epochs=1).meta["init"] == {"from": "probe"} | of_probe
+
+
+def test_where_no_fit_begins_at_a_probe_its_choice_is_not_told(pair, draw_cache: Draw):
+    assert compare(*pair, ["ncm"], seeds=1).to_dict()["probe"] is None
+    cache = draw_cache([40, 12, 4], stage1=False)
+    assert ltfix.sweep(cache, "crt", {"lr": [0.1, 1.0]}, epochs=1).to_dict()["probe"] is None
+
+
 def test_temperatures_are_chosen_on_validation_samples(pair, tmp_path: Path, draw_cache: Draw):
     vals = [draw_cache([9] * 4, spread=2.5, seed=seed, stage1=False) for seed in (2, 3)]
     how = {"seeds": 1, "values": FAST, "calibrate": "one", "folder": tmp_path}

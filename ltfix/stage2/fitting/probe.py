@@ -18,11 +18,13 @@ from ltfix.heads.head import PROBE, Head
 from ltfix.progress import SILENT, Progress
 from ltfix.stage2.fitting.logistic import BLOCK_VALUES, Point, Problem, approach
 from ltfix.stage2.fitting.newton import finish
-from ltfix.stage2.fitting.validation import cut, mean_class_accuracy
+from ltfix.stage2.fitting.validation import FRACTION, cut, mean_class_accuracy
 from ltfix.stage2.loop.data import Features
 from ltfix.stage2.loop.scaling import Scaling
 
 PENALTIES = (1e-4, 1e-5, 1e-6, 1e-7)
+TOLD = ("from", "penalty", "chosen_on")
+"""What is said of a probe by the heads that begin at it."""
 
 NEAR = 1e-3
 """Solutions that only choose a penalty are left where a step promises less than this share of f."""
@@ -100,7 +102,7 @@ def find_probe(
     if found is not None and found.meta.get("solved") == how and found.n_classes == beside.n_classes:
         kept = found.meta.get("penalty")
         if kept in PENALTIES:
-            return dataclasses.replace(found, meta={"from": PROBE, "penalty": kept})
+            return dataclasses.replace(found, meta={k: found.meta[k] for k in TOLD if k in found.meta})
     head = fit_probe(data, device, normalize=normalize, penalty=penalty, progress=progress)
     if found is not None and normalize not in ("none", found.meta.get("solved", {}).get("normalize")):
         return head  # the row of what was before repairs stays that of the features as they are
@@ -129,14 +131,15 @@ def fit_probe(
     a pass. ``normalize`` is done to them first, and folded back. A ``penalty`` that is given is taken.
 
     Returns:
-        A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …}``.
+        A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …, "chosen_on": …}``,
+        the last where samples chose the penalty.
     """
     scaling = Scaling.of(data.some_rows(), "auto", normalize)
     effort = _effort(data)
     progress.start("linear probe" + " of a cut" * (penalty is not None), effort.expected(penalty), "passes")
-    start = None
+    start, chosen_on = None, ""
     if penalty is None:
-        penalty, start = _choose_penalty(data, normalize, device, progress)
+        penalty, start, chosen_on = _choose_penalty(data, normalize, device, progress)
     else:
         effort = dataclasses.replace(effort, tolerance=LOOSER * effort.tolerance)
     problem = Problem(data, scaling, device, progress, effort.dtype)
@@ -144,7 +147,8 @@ def fit_probe(
     at = approach(problem, at, penalty, effort.epochs[start is not None])
     found, _, _ = finish(problem, at, penalty, tolerance=effort.tolerance, most=effort.passes[1])
     progress.finish()
-    return dataclasses.replace(problem.head(found), method=PROBE, meta={"from": PROBE, "penalty": penalty})
+    meta = {"from": PROBE, "penalty": penalty, **({"chosen_on": chosen_on} if chosen_on else {})}
+    return dataclasses.replace(problem.head(found), method=PROBE, meta=meta)
 
 
 def _cost(data: Features) -> int:
@@ -158,19 +162,21 @@ def _effort(data: Features) -> Effort:
 
 def _choose_penalty(
     data: Features, normalize: str, device: torch.device, progress: Progress
-) -> tuple[float, Point | None]:
-    """The penalty that does best on a class-wise cut, and the plain solution without that cut."""
+) -> tuple[float, Point | None, str]:
+    """The penalty that does best on a class-wise cut, the plain solution without that cut, and the cut in
+    words: the same for every seed, so that one probe serves all."""
     train, held = (data.subset(index) for index in cut(data, seed=0))
     penalty, best, found = PENALTIES[0], -1.0, None
     if not len(held):
-        return penalty, found
+        return penalty, found, ""
     effort = _effort(data)
     problem = Problem(train, Scaling.of(train.some_rows(), "auto", normalize), device, progress, effort.dtype)
     for tried, at in _path(problem, effort):
         score = mean_class_accuracy(_predict(problem.head(at), held), held.labels)
         if score > best:
             penalty, best, found = tried, score, problem.plain(at)
-    return penalty, found
+    size = len(held) // data.copies
+    return penalty, found, f"a class-wise cut of the training samples ({FRACTION:.0%}, {size} samples)"
 
 
 def _path(problem: Problem, effort: Effort) -> Iterator[tuple[float, Point]]:

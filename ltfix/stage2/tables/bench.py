@@ -71,6 +71,11 @@ class Bench:
             hint = "leave it out: a cut of the training samples serves"
             raise UsageError("it is the test cache, on which nothing may be chosen", where="val", hint=hint)
 
+    def penalty(self) -> dict[str, Any] | None:
+        """The penalty of the probe where the fits begin at one, and in words the samples that chose it."""
+        found = {} if self.material.came else self.material.start(self.material.data).meta
+        return {key: found[key] for key in ("penalty", "chosen_on")} if "chosen_on" in found else None
+
     def demand_tested(self, held: Iterable[str]) -> None:
         """Refuse a gate on a shot that no tested class is of, before anything is fitted (InputError)."""
         tested = {SHOTS[shot] for shot in self.shots.of[np.unique(self.labels)]}
@@ -99,6 +104,14 @@ def spreads(runs: Sequence[Scores], keys: Iterable[str]) -> dict[str, Any]:
 def score_columns(keys: Iterable[str]) -> tuple[Column, ...]:
     """The columns of these scores."""
     return tuple(Column(key, TITLES[key], "spread", "max") for key in keys)
+
+
+def penalty_note(of_probe: Mapping[str, Any] | None) -> list[str]:
+    """That validation samples chose where the fits begin, which shows in no row."""
+    if of_probe is None:
+        return []
+    on = f"{of_probe['chosen_on']}, the same for every seed: no ± or interval holds it"
+    return [f"The penalty of the probe, {of_probe['penalty']:g}, was chosen on {on}."]
 
 
 def seeds_note(seeds: Sequence[int]) -> list[str]:

@@ -30,7 +30,7 @@ from ltfix.stage2.loop.scaling import told_scaling
 from ltfix.stage2.methods.compatibility import given_head
 from ltfix.stage2.methods.method import Method, find_start
 from ltfix.stage2.methods.options import Options
-from ltfix.stage2.tables.bench import Bench, seeds_note, spreads
+from ltfix.stage2.tables.bench import Bench, penalty_note, seeds_note, spreads
 from ltfix.stage2.tables.comparison import Comparison
 from ltfix.stage2.tables.entries import SCORES, Entry, entries
 from ltfix.stage2.tables.fits import AllRuns, Fits, Runs, finished_run
@@ -114,7 +114,11 @@ def compare(
     ran = [start, *((entry.values.method.name, entry.name, finished[entry.name]) for entry in fitted)]
     rows = sorted((_row(fits, *row) for row in ran), key=lambda row: -row["all"]["mean"])
     on, chosen = _chosen(fits, fitted)
-    about = _about(fits, numbers) | {"chosen_on": on, "chosen": _best(rows) if fits.tunes else None}
+    about = _about(fits, numbers) | {
+        "probe": bench.penalty(),
+        "chosen_on": on,
+        "chosen": _best(rows) if fits.tunes else None,
+    }
     if against is not None:
         about["against"] = against
         _test_against(bench, rows, {name: _correct(bench, runs) for _, name, runs in ran}, against)
@@ -249,6 +253,15 @@ def _notes(bench: Bench, seeds: Sequence[int], chosen: Sequence[str]) -> tuple[s
         features = []
     own, first = material.options.init, material.came.method if material.came else PROBE
     aside = [] if own is None or find_start(own).trained else [f"No fit began at {first}: init is {own}."]
-    same = is_same(material.train, bench.test)
+    same, begun = is_same(material.train, bench.test), penalty_note(bench.penalty())
     seen = ["These are the training samples: the scores say nothing of others."] if same else []
-    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *features, *aside, *chosen, *seen, *bench.otherwise)
+    return (
+        f"{bench.shots.rule()}.",
+        *seeds_note(seeds),
+        *features,
+        *aside,
+        *chosen,
+        *begun,
+        *seen,
+        *bench.otherwise,
+    )

@@ -13,7 +13,7 @@ from ltfix.evaluation.result import Result
 from ltfix.evaluation.shots import FEW, MANY, SHOTS
 from ltfix.evaluation.table import Column, Table
 from ltfix.features.read import CacheLike
-from ltfix.heads.head import Head
+from ltfix.heads.head import PROBE, Head
 from ltfix.progress import SILENT, Progress, listener
 from ltfix.public import public
 from ltfix.seeds import list_seeds
@@ -21,7 +21,7 @@ from ltfix.stage2.fitting.validation import BY
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.methods.registry import Method
 from ltfix.stage2.methods.values import LossLike
-from ltfix.stage2.tables.bench import Bench, score_columns, seeds_note, spreads
+from ltfix.stage2.tables.bench import Bench, penalty_note, score_columns, seeds_note, spreads
 from ltfix.stage2.tables.ranges import grid_of
 from ltfix.stage2.tuning.method_fit import MethodFit
 from ltfix.stage2.tuning.search import side_by_side
@@ -135,14 +135,17 @@ def sweep(
     untuned = dataclasses.replace(options, tune=False, budget=None)
     untuned.demand_used()
     entry, grid, asked = grid_of(method, loss, over, given)
-    once = len(numbers) > 1 and not asked[0].method.is_seeded
-    numbers = numbers[:1] if once else numbers
+    once = []
+    if len(numbers) > 1 and not asked[0].method.is_seeded:
+        numbers, once = numbers[:1], ["No seed decides this method: each point is fitted once."]
     bench = Bench(train, test, val, untuned, numbers[0], many=many, few=few, progress=progress)
     material = bench.material
     tried = [MethodFit.of(material, values).candidates()[0] for values in asked]
     fitted: list[list[Head]] = [[] for _ in tried]
     for number, head in side_by_side(material, bench.data, tried, numbers):
         fitted[number].append(head)
+    begun = any(head.meta.get("init", {}).get("from") == PROBE for runs in fitted for head in runs)
+    of_probe = bench.penalty() if begun else None
     points = [
         {"values": {name: setting.values[name] for name in grid}, **_point(bench, runs)}
         for setting, runs in zip(tried, fitted, strict=True)
@@ -158,9 +161,10 @@ def sweep(
             "values": {name: tried[0].values[name] for name in given},
             "seeds": numbers,
             "train": str(material.train.path),
+            "probe": of_probe,
             "shots": bench.shots.to_dict(),
         },
-        notes=_notes(bench, numbers, points, once=once),
+        notes=_notes(bench, numbers, points, [*once, *penalty_note(of_probe)]),
     )
 
 
@@ -196,11 +200,10 @@ def _move(name: str, grid: Mapping[str, Sequence[Any]], points: Sequence[dict[st
 
 
 def _notes(
-    bench: Bench, seeds: Sequence[int], points: Sequence[dict[str, Any]], *, once: bool
+    bench: Bench, seeds: Sequence[int], points: Sequence[dict[str, Any]], more: Sequence[str]
 ) -> tuple[str, ...]:
     balanced = len(set(np.bincount(bench.labels))) == 1
     uneven = [f"These samples are uneven: go by the class mean ({BY}), not by All."] if not balanced else []
     lost = sum(point["diverged"] for point in points)
     diverged = [f"{lost} of {len(points)} points diverged (–)."] if lost else []
-    alike = ["No seed decides this method: each point is fitted once."] if once else []
-    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *alike, *uneven, *diverged, *bench.otherwise)
+    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *more, *uneven, *diverged, *bench.otherwise)

@@ -187,9 +187,11 @@ def _part(material: Material, search: Search, asked: str, passes: float) -> Mate
     settings = f"{search.settings:.0%} of the settings" if search.settings else PUBLISHED
     left += [settings] if search.settings < 1 else []
     about = {"asked": asked, "passes": math.ceil(passes), "tuned_on": ", ".join(left)}
-    material.progress.note(
-        f"budget {asked}, {about['passes']:,} passes: tuned on {about['tuned_on']}; fitted on all samples"
-    )
+    passed = f"{about['passes']:,} passes"
+    what = f", {passed}: tuned on {about['tuned_on']}"
+    if not search.settings:
+        what = f", {passed}: no room to tune, {PUBLISHED}"
+    material.progress.note(f"budget {asked}{what}; fitted on all samples")
     return dataclasses.replace(
         material,
         options=dataclasses.replace(material.options, no_cache=True),  # a part's probe is not the cache's
