@@ -114,11 +114,7 @@ def compare(
     ran = [start, *((entry.values.method.name, entry.name, finished[entry.name]) for entry in fitted)]
     rows = sorted((_row(fits, *row) for row in ran), key=lambda row: -row["all"]["mean"])
     on, chosen = _chosen(fits, fitted)
-    about = _about(fits, numbers) | {
-        "probe": bench.penalty(),
-        "chosen_on": on,
-        "chosen": _best(rows) if fits.tunes else None,
-    }
+    about = _about(fits, numbers) | {"chosen_on": on, "chosen": _best(rows) if fits.tunes else None}
     if against is not None:
         about["against"] = against
         _test_against(bench, rows, {name: _correct(bench, runs) for _, name, runs in ran}, against)
@@ -217,6 +213,7 @@ def _about(fits: Fits, seeds: Sequence[int]) -> dict[str, Any]:
         "shots": bench.shots.to_dict(),
         "seeds": list(seeds),
         "tuned": fits.tunes,
+        "probe": bench.penalty(),
         **({"budget": fits.budget} if fits.budget else {}),
     }
 
@@ -253,15 +250,7 @@ def _notes(bench: Bench, seeds: Sequence[int], chosen: Sequence[str]) -> tuple[s
         features = []
     own, first = material.options.init, material.came.method if material.came else PROBE
     aside = [] if own is None or find_start(own).trained else [f"No fit began at {first}: init is {own}."]
-    same, begun = is_same(material.train, bench.test), penalty_note(bench.penalty())
+    chosen = [*chosen, *penalty_note(bench.penalty())]
+    same = is_same(material.train, bench.test)
     seen = ["These are the training samples: the scores say nothing of others."] if same else []
-    return (
-        f"{bench.shots.rule()}.",
-        *seeds_note(seeds),
-        *features,
-        *aside,
-        *chosen,
-        *begun,
-        *seen,
-        *bench.otherwise,
-    )
+    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *features, *aside, *chosen, *seen, *bench.otherwise)

@@ -144,8 +144,7 @@ def sweep(
     fitted: list[list[Head]] = [[] for _ in tried]
     for number, head in side_by_side(material, bench.data, tried, numbers):
         fitted[number].append(head)
-    begun = any(head.meta.get("init", {}).get("from") == PROBE for runs in fitted for head in runs)
-    of_probe = bench.penalty() if begun else None
+    of_probe = bench.penalty() if any(map(_began_at_probe, fitted)) else None
     points = [
         {"values": {name: setting.values[name] for name in grid}, **_point(bench, runs)}
         for setting, runs in zip(tried, fitted, strict=True)
@@ -173,6 +172,10 @@ def _point(bench: Bench, runs: Sequence[Head]) -> dict[str, Any]:
     diverged = not all(head.is_finite for head in runs)
     scored = [] if diverged else [bench.measure(head)[0] for head in runs]
     return {**spreads(scored, SCORES), "diverged": diverged}
+
+
+def _began_at_probe(runs: Sequence[Head]) -> bool:
+    return any(head.meta.get("init", {}).get("from") == PROBE for head in runs)
 
 
 def _move(name: str, grid: Mapping[str, Sequence[Any]], points: Sequence[dict[str, Any]]) -> dict[str, Any]:
