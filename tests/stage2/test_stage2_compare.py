@@ -20,6 +20,7 @@ from ltfix.features.cache import FeatureCache
 from ltfix.progress import SILENT
 from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.fitting import context
+from ltfix.stage2.fitting.context import Material
 from ltfix.stage2.methods.options import Options
 from ltfix.stage2.tables import compare as compared
 from ltfix.stage2.tables import fits as module
@@ -706,6 +707,21 @@ def test_differences_stand_below_each_other(pair):
     first = latex.partition(r"\end{tabular}")[2]
     assert first.startswith("\n\\par\\smallskip{\\footnotesize $\\dagger$: beyond chance over test samples")
     assert "%" not in first.splitlines()[1].replace(r"\%", "")
+
+
+@pytest.mark.parametrize("budget_", ["40p", "80p"])
+def test_the_samples_that_chose_are_those_that_a_budget_left(draw_cache: Draw, tmp_path: Path, budget_: str):
+    pair = draw_cache(COUNTS, stage1=False), draw_cache([9] * 4, seed=1, stage1=False)
+    how = {"seeds": 1, "values": FAST, "tune": True, "budget": budget_, "calibrate": "one"}
+    found = compare(*pair, ["los"], folder=tmp_path, **how)
+    (head,) = (ltfix.load_head(path) for path in tmp_path.glob("los*.safetensors"))
+    whole = Material.of(pair[0], None, Options(), 0).folds()[0].where
+    on = head.meta["selection"]["on"]
+    assert found.about["chosen_on"] == on != whole
+    told = f", temperature; on {on} (temperature: on {whole}); tuned on "
+    assert [told in note for note in found.notes].count(True) == 1
+    again = compare(*pair, ["los"], folder=tmp_path, **how)
+    assert again.notes == found.notes
 
 
 def test_a_row_of_two_of_a_method_is_asked_for_by_name(pair):

@@ -95,6 +95,11 @@ def test_a_method_of_a_file_and_in_python(my: Path):
     assert np.array_equal(ltfix.fit(XY, "ce", loss="my.py:balanced", epochs=3).weight, head.weight)
 
 
+def test_a_row_is_compared_with_as_it_is_asked_for(my: Path):
+    found = ltfix.compare(XY, XY, ["ncm", "my.py:METHOD"], seeds=1, against="my.py:METHOD")
+    assert found.about["against"] == "mine"
+
+
 def test_a_comparison_fits_again_what_has_changed_where_it_may(my: Path):
     def fitted(**more: bool) -> list[str]:
         told = Told()

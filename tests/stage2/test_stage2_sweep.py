@@ -133,6 +133,16 @@ def test_by_how_much_each_value_moves_the_result(pair):
     assert flat["all"] == {"range": 0.0, "best": None, "worst": None}
 
 
+def test_the_best_setting_is_named_where_one_may_be_chosen(pair):
+    over = {"lr": [1e-4, 1e-2], "delta": [0.1, 0.9]}
+    found = sweep(pair[0], "los", over, values={"epochs": 2})
+    top = max(found.points, key=lambda point: point["class_mean"]["mean"])
+    told = f"Best by class mean: lr={top['values']['lr']}, delta={top['values']['delta']}, "
+    assert f"{told}{100 * top['class_mean']['mean']:.1f}." in found.notes
+    on_test = sweep(pair[0], "los", over, test=pair[1], values={"epochs": 2})
+    assert not any(note.startswith("Best") for note in on_test.notes)
+
+
 def test_points_that_diverge_are_shown_as_such(pair):
     values = {"momentum": 0.99, "weight_decay": 1e4, "epochs": 3}
     found = sweep(pair[0], "ce", {"lr": [1e-7, 1e30]}, seeds=2, test=pair[1], values=values)

@@ -30,6 +30,7 @@ from ltfix.stage2.loop.scaling import told_scaling
 from ltfix.stage2.methods.compatibility import given_head
 from ltfix.stage2.methods.method import Method, find_start
 from ltfix.stage2.methods.options import Options
+from ltfix.stage2.methods.registry import find_method
 from ltfix.stage2.tables.bench import Bench, penalty_note, seeds_note, spreads
 from ltfix.stage2.tables.comparison import Comparison
 from ltfix.stage2.tables.entries import SCORES, Entry, entries
@@ -130,6 +131,8 @@ def _row_called(name: str, bench: Bench, wanted: Sequence[Entry]) -> str:
     material = bench.material
     first = material.came.method if material.came else PROBE
     rows = {first}.union(*(entry.names for entry in wanted))
+    if name not in rows and ".py:" in name:  # as it stands among the methods
+        name = find_method(name, "against").name
     own = [entry for entry in wanted if entry.values.method.name == name]
     of_method = [entry.name for entry in own if entry.plain] or [entry.name for entry in own]
     if name not in rows and len(of_method) > 1:
@@ -221,18 +224,21 @@ def _about(fits: Fits, seeds: Sequence[int]) -> dict[str, Any]:
 def _chosen(fits: Fits, fitted: Sequence[Entry]) -> tuple[str | None, list[str]]:
     """The samples that something was chosen on, in words, None where nothing was; and the note of it."""
     bench, options = fits.bench, fits.bench.material.options
-    said = [fits.records[entry.name]["selection"].get("chosen", ()) for entry in fitted]
-    values = sorted({name for names in said for name in names})
+    said = [fits.records[entry.name]["selection"] for entry in fitted]
+    values = sorted({name for one in said for name in one.get("chosen", ())})
     if options.select != "last" and any(entry.values.method.loss is not None for entry in fitted):
         values.append("epoch")
     values += ["temperature"] if options.calibrate else []
     if not values:
         idle = ["Nothing was chosen: the budget leaves no room to tune, and values are the published ones."]
         return None, idle if options.tune else []
-    on = bench.material.folds()[0].where
+    on = next((one["on"] for one in said if one.get("chosen") or one["epoch"] != "last"), None)
+    of_all = bench.material.folds()[0].where if options.calibrate or on is None else on
+    on = on or of_all
+    on_apart = f" (temperature: on {of_all})" if of_all != on else ""
     tuned_on = fits.budget.get("tuned_on")
     part = f"; tuned on {tuned_on}, by the budget" if tuned_on else ""
-    by = f"by seed {bench.material.seed}: {', '.join(values).replace('_', ' ')}; on {on}{part}"
+    by = f"by seed {bench.material.seed}: {', '.join(values).replace('_', ' ')}; on {on}{on_apart}{part}"
     return on, [f"Chosen once, {by}. What other such samples would choose shows in no ±, † or interval."]
 
 

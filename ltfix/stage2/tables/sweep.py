@@ -209,4 +209,15 @@ def _notes(
     uneven = [f"These samples are uneven: go by the class mean ({BY}), not by All."] if not balanced else []
     lost = sum(point["diverged"] for point in points)
     diverged = [f"{lost} of {len(points)} points diverged (–)."] if lost else []
-    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *more, *uneven, *diverged, *bench.otherwise)
+    best = _best(points) if bench.test is None else []  # nothing is to be chosen on a test cache
+    return (f"{bench.shots.rule()}.", *seeds_note(seeds), *best, *more, *uneven, *diverged, *bench.otherwise)
+
+
+def _best(points: Sequence[dict[str, Any]]) -> list[str]:
+    """The setting with the highest class mean, the first of equal ones."""
+    sound = [point for point in points if point["class_mean"] is not None]
+    top = max(sound, key=lambda point: point["class_mean"]["mean"], default=None)
+    if top is None:
+        return []
+    setting = ", ".join(f"{name.replace('_', '-')}={value}" for name, value in top["values"].items())
+    return [f"Best by class mean: {setting}, {100 * top['class_mean']['mean']:.1f}."]
