@@ -114,7 +114,7 @@ def test_quick_fits_on_given_features_and_goes_on(
     kept = json.loads((tmp_path / "out" / "ewb-quick.json").read_text())["rows"]["etf-fr"]
     assert kept["mult-la:tau=0.65"]["all"]["mean"] <= 1
     assert reproduce.main() == 0
-    assert "1 finished heads are taken from" in capsys.readouterr().err
+    assert "1 finished head is taken from" in capsys.readouterr().err
 
 
 def test_without_features_it_says_how_to_name_others(

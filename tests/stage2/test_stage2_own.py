@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,7 +116,78 @@ def test_a_comparison_fits_again_what_has_changed_where_it_may(my: Path):
     told = r"finished heads whose method or loss was another then are there .*replaces {} alone"
     with pytest.raises(ltfix.UsageError, match=told.format(r"\S*mine\S*")):
         fitted()
-    assert fitted(overwrite=True) == ["1 finished heads are taken from kept"]
+    assert fitted(overwrite=True) == ["1 finished head is taken from kept"]
+
+
+UTIL = "SCALE = 1.0\n\n\ndef half(z):\n    return z / 2\n"
+HELPED = """import torch
+import ltfix
+from util import SCALE, half
+import util
+
+
+def loss(logits, labels):
+    return torch.nn.functional.cross_entropy(half(logits) * util.SCALE, labels)
+
+
+METHOD = ltfix.Method("helped", "s", "me", loss=loss, defaults={"lr": 0.02, "epochs": 1})
+"""
+
+
+@pytest.mark.parametrize(("before", "after"), [("1.0", "5.0"), ("z / 2", "z / 3")])
+def test_a_module_beside_the_file_is_part_of_a_loss(tmp_path: Path, before: str, after: str):
+    def run() -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "ltfix", "compare", "--train", "xy.npz", "--test", "xy.npz"]
+        argv += ["--methods", "own.py:METHOD", "--seeds", "1", "--save-heads", "kept"]
+        return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    np.savez(tmp_path / "xy.npz", X=XY[0], y=XY[1])
+    (tmp_path / "own.py").write_text(HELPED)
+    (tmp_path / "util.py").write_text(UTIL)
+    assert run().returncode == 0
+    assert "1 finished head is taken from kept" in run().stderr
+    (tmp_path / "util.py").write_text(UTIL.replace(before, after))
+    found = run()
+    assert (found.returncode, "method or loss was another then" in found.stderr) == (2, True)
+
+
+def test_globals_that_a_loss_names_are_part_of_it():
+    def identity(text: str, **shell: Any) -> str:
+        exec("def own(z, y):\n    return " + text, shell)
+        return own_loss(shell["own"]).identity
+
+    def helper(text: str) -> Any:
+        shell: dict[str, Any] = {}
+        exec("def help(z):\n    return " + text, shell)
+        return shell["help"]
+
+    for one, other in [(1.0, 5.0), ({"a": 1}, {"a": 2}), (np.ones(3), np.zeros(3)), ({"x", "y"}, {"x"})]:
+        told = [identity("z.mean() * SCALE", SCALE=value) for value in (one, one, other)]
+        assert told[0] == told[1] != told[2]
+        assert identity("z.mean()", SCALE=one) == identity("z.mean()", SCALE=other)
+    told = [identity("help(z).mean()", help=helper(text)) for text in ("z", "z", "z + 1")]
+    assert told[0] == told[1] != told[2]
+    assert identity("own(z, y)") == identity("own(z, y)")  # which names itself
+    shell: dict[str, Any] = {"KEPT": {}}
+    exec("def own(z, y):\n    KEPT[len(KEPT)] = 0\n    return z.mean()", shell)
+    part = own_loss(shell["own"])
+    told = [part.identity, shell["own"](torch.ones(2, 3), None) and part.identity]
+    assert told[0] == told[1]
+
+
+def test_rows_of_own_code_are_fitted_again_where_kept_ones_may_be_replaced(my: Path):
+    told = Told()
+    how: dict[str, Any] = {"seeds": 1, "folder": "kept", "progress": told}
+    for overwrite in (False, True):
+        ltfix.compare(XY, XY, ["ncm", "my.py:METHOD"], overwrite=overwrite, **how)
+    assert [note for note in told.notes if "taken from" in note] == ["1 finished head is taken from kept"]
+
+
+def test_rates_of_ones_own_are_those_that_are_tried():
+    own = Method("mine", "s", "me", loss="ce", defaults={"epochs": 1}, grid={"lr": (1e-3, 1e-2)})
+    head = ltfix.fit(XY, own, tune=True)
+    rates = {row["lr"] for row in head.meta["selection"]["tried"]}
+    assert rates == {5e-4, 1e-3, 1e-2}
 
 
 def test_a_loss_of_the_wrong_sign_is_told():

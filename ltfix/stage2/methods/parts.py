@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import importlib
-import inspect
 import math
-import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ltfix.errors import Unused, UsageError, cut
 from ltfix.public import UnknownName
+from ltfix.stage2.methods.identity import digest
 
 Setting = Mapping[str, Any]
 """The values of one setting, by name."""
@@ -166,6 +163,7 @@ class Part:
         balanced: (sampler) so does it, by drawing all classes alike.
         by_autograd: (loss) it is the user's function, differentiated by autograd, which is slower.
         own: that function, or a head or its file, which ``build`` gets before all else.
+        made: digest of the user's function when the part was made: its first call may change a global.
         every_sample: (sampler) an epoch is every sample once, so it may be read as it lies on the disk.
     """
 
@@ -192,12 +190,15 @@ class Part:
     every_sample: bool = False
     by_autograd: bool = False
     own: Any = None
+    made: str = ""
 
     def __post_init__(self) -> None:
         for name in self.values:
             if name in RECORDED:
                 what = f"the {self.kind} {self.name} has a value that is called {name}"
                 raise UsageError(what, where=self.kind, hint="another name: heads record other things so")
+        if not self.made and callable(own := self._own):
+            object.__setattr__(self, "made", digest(own))
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
@@ -214,8 +215,16 @@ class Part:
     @property
     def identity(self) -> str:
         """Its name; of a function of the user's with a digest of its file, or code, and of its state."""
-        own = self.own if isinstance(self.build, str) else self.build
-        return self.name if own is None else f"{self.name}@{_digest(own)}"
+        return self.name if self._own is None else f"{self.name}@{self.made or digest(self._own)}"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether its code is the user's."""
+        return bool(self.made)
+
+    @property
+    def _own(self) -> Any:
+        return self.own if isinstance(self.build, str) else self.build
 
     @property
     def traits(self) -> list[str]:
@@ -230,34 +239,6 @@ class Part:
                 changed: Mapping[str, Any] = traits
                 found = dataclasses.replace(found, **changed)
         return found
-
-
-def _digest(function: Any) -> str:
-    """Of all that may change a function: its file, else its code, and its state."""
-    return hashlib.sha256(re.sub(r" at 0x\w+", "", repr(_decides(function))).encode()).hexdigest()[:12]
-
-
-def _decides(function: Any) -> list[Any]:
-    """The file, else the code, of a function or an object's class; what it closes over, or holds."""
-    from ltfix.heads.head import Head
-
-    if isinstance(function, Path):
-        return [function.read_bytes()]
-    if isinstance(function, Head):
-        return [function.pack("init")]
-    if isinstance(function, functools.partial):
-        return [_decides(function.func), function.args, function.keywords]
-    plain = hasattr(function, "__code__")
-    state = [vars(function) if hasattr(function, "__dict__") else None]
-    if plain:
-        cells = [cell.cell_contents for cell in function.__closure__ or ()]
-        state += [function.__defaults__, function.__kwdefaults__, cells]
-    try:
-        return [Path(inspect.getfile(function if plain else type(function))).read_bytes(), *state]
-    except (TypeError, OSError):  # of a notebook or a shell
-        own = [function] if plain else vars(type(function)).values()
-        codes = [each.__code__ for each in own if hasattr(each, "__code__")]
-        return [[(code.co_code, code.co_consts, code.co_names) for code in codes], *state]
 
 
 @functools.cache

@@ -76,7 +76,8 @@ class Fits:
         finished = {e.name: self.kept(e, asked[e.name]) for e in wanted}
         kept = sum(map(len, finished.values()))
         if kept:
-            shared.note(f"{kept} finished heads are taken from {self.store.folder}")
+            heads = f"{kept} finished heads are" if kept > 1 else "1 finished head is"
+            shared.note(f"{heads} taken from {self.store.folder}")
         todo = [e for e in wanted if len(finished[e.name]) < len(asked[e.name])]
         open_ = [e for e in todo if e.name not in self.chosen and (material.options.tune or e.values.open)]
         if material.options.tune and open_ and self.searched is None:
@@ -121,6 +122,8 @@ class Fits:
 
     def kept(self, entry: Entry, seeds: Sequence[int]) -> Runs:
         """What the folder has of these seeds."""
+        if self.store.overwrite and any(part.is_own for part in entry.values.parts.values()):
+            return {}  # code of the user's may have changed where no digest tells
         sought = {seed: self.store.find(_file(entry, seed), self.settings(entry, seed)) for seed in seeds}
         found = {seed: run for seed, run in sought.items() if run is not None}
         if found:

@@ -84,10 +84,11 @@ def candidates(
     other = "none" if usual == "standardize" else "standardize"
     shifts = [other] if tune and normalized and _has_origin(values) else []
     published = [name for name in grids if name != "lr"] if trained_scale else []
+    by_factors = "lr" in grids and "lr" not in method.grid
     found = []
     for point in itertools.product(*grids.values()):
         chosen = values.choose(**dict(zip(grids, point, strict=True)))
-        later = "lr" in grids and chosen["lr"] not in _times(values["lr"], COARSE_RATES)
+        later = by_factors and chosen["lr"] not in _times(values["lr"], COARSE_RATES)
         found += [Candidate(chosen, 1.0, start, usual, later) for start in inits]
         if all(chosen[name] == values[name] for name in published):
             found += [Candidate(chosen, scale, own, usual, later) for scale in scales]
@@ -117,9 +118,10 @@ def told_search(values: Values) -> list[str]:
     values, told = values.for_classes(0), list[str]()  # which defaults K decides moves little here
     grids = _grids(values, tune=True)
     for name, tried in grids.items():
-        shown = [f"{p / values[name] if name == 'lr' else p:g}" if isinstance(p, float) else p for p in tried]
+        times = name == "lr" and name not in values.method.grid
+        shown = [f"{p / values[name] if times else p:g}" if isinstance(p, float) else p for p in tried]
         shown = [*shown[:2], "…", shown[-1]] if len(shown) > _SHOWN and is_even(tried) else shown
-        told.append(f"{name}{' ×' * (name == 'lr')} {', '.join(map(str, shown))}")
+        told.append(f"{name}{' ×' * times} {', '.join(map(str, shown))}")
     found = candidates(values, tune=True, scaled=True, normalized=True)
     return told + [word for key, word in VARIED.items() if len({getattr(one, key) for one in found}) > 1]
 
@@ -155,7 +157,7 @@ def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
         if values.is_free(name):
             more = [] if values[name] is None or values[name] in tried else [values[name]]
             grids[name] = [*tried, *more]
-    if values.is_free("lr"):
+    if values.is_free("lr") and "lr" not in values.method.grid:
         factors = DIRECTION_RATES if values.method.head.directions else RATES
         grids["lr"] = _times(values["lr"], factors)
     return grids
