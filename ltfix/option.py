@@ -96,6 +96,8 @@ class Checked:
 
     def __post_init__(self) -> None:
         for name, spec in options_of(self).items():
+            if spec.alone and isinstance(given := getattr(self, name), bool):  # as the bare flag, or without
+                object.__setattr__(self, name, spec.alone if given else None)
             check(name, getattr(self, name), spec)
 
 

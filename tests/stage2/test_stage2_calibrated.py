@@ -13,7 +13,7 @@ from ltfix.errors import InputError
 from ltfix.stage2.fit import plan_fit
 from ltfix.stage2.fitting.context import FOLDS
 from ltfix.stage2.fitting.validation import class_wise_cut
-from ltfix.stage2.methods.options import CALIBRATE
+from ltfix.stage2.methods.options import CALIBRATE, Options
 
 COUNTS = [120, 60, 24, 10]
 
@@ -32,6 +32,11 @@ def write(path: Path, seed: int, counts: list[int] = COUNTS) -> Path:
 @pytest.fixture
 def train(tmp_path: Path) -> Path:
     return write(tmp_path / "train.npz", 0)
+
+
+def test_true_is_as_the_bare_flag_and_false_as_none():
+    assert [Options(calibrate=given).calibrate for given in (True, False, None)] == ["one", None, None]
+    assert Options(preset=True) == Options(preset="auto")
 
 
 @pytest.mark.parametrize("by", CALIBRATE)
