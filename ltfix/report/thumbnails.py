@@ -12,6 +12,7 @@ import numpy as np
 
 from ltfix.errors import InputError, LtfixError
 from ltfix.features.cache import FeatureCache
+from ltfix.features.manifest import command_of
 from ltfix.images.decode import register_formats
 from ltfix.images.source import open_source
 
@@ -42,7 +43,9 @@ def thumbnails(spec: str, cache: FeatureCache) -> Thumbnails:
     here = [row for row in rows if row is not None]
     if not here:
         raise InputError(f"it has none of the samples of {cache.path}", where=spec)
-    if len(here) == cache.n and cache.manifest is not None and not cache.manifest.skipped:
+    made = cache.manifest
+    listed = command_of(said) == "extract"  # a digest of a listing, not of caches that were joined
+    if listed and made is not None and not made.skipped and len(here) == cache.n:
         found = dataclasses.replace(split.subset(np.array(here)), labels=cache.labels)
         if said.get("digest", found.digest) != found.digest:
             told = f"its pictures have the names of those of {cache.path} and are others"

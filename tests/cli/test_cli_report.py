@@ -98,6 +98,16 @@ def test_other_pictures_of_the_same_names_are_not_shown(project: Path, capsys: p
     )
 
 
+@pytest.mark.parametrize("kind", ["joined", "import"])
+def test_what_was_joined_has_the_pictures_of_its_names(project: Path, kind: str):
+    """Its digest is of the caches that were joined, or of a file, and of no listing."""
+    place = project / "features/test/manifest.json"
+    made = json.loads(place.read_text())
+    made["source"] |= {"kind": kind, "root": "test + test", "digest": "0" * 64}
+    place.write_text(json.dumps(made))
+    assert "data:image/jpeg" in page(project, "--data", "photos")
+
+
 def test_the_commands_make_the_same_heads_again(project: Path):
     asked = "fit -q --method ce --loss los --set delta=0.7 --epochs 1 --val features/test --calibrate shots"
     assert run(asked.split()) == 0
