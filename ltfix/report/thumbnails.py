@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import collections
 import dataclasses
 import io
 from collections.abc import Callable
@@ -39,12 +40,13 @@ def thumbnails(spec: str, cache: FeatureCache) -> Thumbnails:
     name = str(said.get("split", cache.path.stem))
     split = open_source(spec, split=(name,)).split(name)
     known = {sample: row for row, sample in enumerate(split.samples)}
-    rows = [known.get(sample) for sample in cache.samples or ()]
+    times = collections.Counter(cache.samples)  # joined, it may have other pictures of one name
+    rows = [known.get(sample) if times[sample] == 1 else None for sample in cache.samples or ()]
     here = [row for row in rows if row is not None]
     if not here:
         raise InputError(f"it has none of the samples of {cache.path}", where=spec)
     made = cache.manifest
-    listed = command_of(said) == "extract"  # a digest of a listing, not of caches that were joined
+    listed = command_of(said) == "extract"  # a digest of pictures, not of caches or of a file
     if listed and made is not None and not made.skipped and len(here) == cache.n:
         found = dataclasses.replace(split.subset(np.array(here)), labels=cache.labels)
         if said.get("digest", found.digest) != found.digest:

@@ -53,6 +53,13 @@ def test_a_picture_that_is_torn_is_left_out(photos: Path, tmp_path: Path):
     assert draw(0) is None
 
 
+def test_a_name_of_two_samples_shows_neither(photos: Path, tmp_path: Path):
+    names = [f"{label}/00.png" for label in TREE["test"]]
+    draw = thumbnails(str(photos), cache_of(tmp_path / "test", [*names, names[0]]))
+    shown = [draw(index) is not None for index in range(len(names) + 1)]
+    assert shown == [False, *[True] * (len(names) - 1), False]
+
+
 def test_another_source_is_refused(photos: Path, tmp_path: Path):
     with pytest.raises(InputError, match="none of the samples"):
         thumbnails(str(photos), cache_of(tmp_path / "test", ["cow/7.png"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -168,11 +169,73 @@ def test_globals_that_a_loss_names_are_part_of_it():
     told = [identity("help(z).mean()", help=helper(text)) for text in ("z", "z", "z + 1")]
     assert told[0] == told[1] != told[2]
     assert identity("own(z, y)") == identity("own(z, y)")  # which names itself
-    shell: dict[str, Any] = {"KEPT": {}}
-    exec("def own(z, y):\n    KEPT[len(KEPT)] = 0\n    return z.mean()", shell)
-    part = own_loss(shell["own"])
-    told = [part.identity, shell["own"](torch.ones(2, 3), None) and part.identity]
-    assert told[0] == told[1]
+
+
+def test_what_a_call_changes_makes_no_other_loss():
+    text = "def own(z, y):\n    global CALLS\n    CALLS += 1\n    KEPT[len(KEPT)] = 0\n    return z.mean()"
+    shell: dict[str, Any] = {"KEPT": {}, "CALLS": 0}
+    exec(text, shell)
+    before = own_loss(shell["own"]).identity
+    shell["own"](torch.ones(2, 3), None)
+    assert (shell["CALLS"], len(shell["KEPT"])) == (1, 1)
+    assert own_loss(shell["own"]).identity == before
+
+
+def test_globals_of_any_kind_are_no_fault():
+    itself: list[Any] = []
+    itself.append(itself)
+    odd = {
+        "kind": Tensor,
+        "number": np.float32,
+        "sparse": torch.eye(3).to_sparse(),
+        "meta": torch.ones(3, device="meta"),
+        "itself": itself,
+        "ops": torch.ops,
+        "compiled": type("Compiled", (), {"__code__": None})(),
+    }
+    shell: dict[str, Any] = dict(odd)
+    exec(f"def own(z, y):\n    return z.mean() + ({', '.join(odd)})", shell)
+    assert own_loss(shell["own"]).identity == own_loss(shell["own"]).identity
+
+
+def test_a_loss_is_the_same_in_every_process():
+    text = """
+import ltfix
+from ltfix.stage2.methods.own import own_loss
+WORDS = {"a", "b", "c", "d"}
+def make(held, more=frozenset("xyz")):
+    return lambda z, y, more=more: z.mean() * len(held) * len(WORDS) * (str(y) in {"p", "q", "r"})
+print(own_loss(make({"k", "l", "m"})).identity)
+"""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", text],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_what_a_bound_method_and_a_large_array_hold_is_part_of_it():
+    class Scaled:
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        def loss(self, z: Tensor, y: Tensor) -> Tensor:
+            return z.mean() * self.scale
+
+    def held(array: np.ndarray) -> Callable[..., Any]:
+        return lambda z, y: z.mean() * array[1500]
+
+    bound = [own_loss(Scaled(scale).loss).identity for scale in (1.0, 1.0, 2.0)]
+    assert bound[0] == bound[1] != bound[2]
+    large = [np.zeros(3000), np.zeros(3000), np.eye(1, 3000, 1500)[0]]
+    told = [own_loss(held(array)).identity for array in large]
+    assert told[0] == told[1] != told[2]
 
 
 def test_rows_of_own_code_are_fitted_again_where_kept_ones_may_be_replaced(my: Path):
@@ -184,7 +247,7 @@ def test_rows_of_own_code_are_fitted_again_where_kept_ones_may_be_replaced(my: P
 
 
 def test_rates_of_ones_own_are_those_that_are_tried():
-    own = Method("mine", "s", "me", loss="ce", defaults={"epochs": 1}, grid={"lr": (1e-3, 1e-2)})
+    own = Method("mine", "s", "me", loss="ce", defaults={"epochs": 1}, grid={"lr": (1e-3, "0.01")})
     head = ltfix.fit(XY, own, tune=True)
     rates = {row["lr"] for row in head.meta["selection"]["tried"]}
     assert rates == {5e-4, 1e-3, 1e-2}

@@ -92,6 +92,7 @@ def find_probe(
     how: dict[str, Any] = {
         "normalize": normalize,
         "penalties": list(PENALTIES),
+        "told": list(TOLD),
         "views_used": data.views_used,
         "streamed": data.streamed,
         "device": device.type,

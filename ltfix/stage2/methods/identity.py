@@ -1,33 +1,45 @@
 """What may change a function of the user's, as a digest: by it, heads that an edit made old are known.
 
-That is its file, the modules beside it that the file imports, globals that its code names, and what it
-holds; of a function of a notebook the code in place of a file.
+That is its file and the modules beside it that the file imports, as they were when first seen, since that is
+what runs; the globals that its code names; and what it holds. Of a function of a notebook it is the code in
+place of a file.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dis
 import functools
 import hashlib
 import inspect
 import re
 import sys
 import sysconfig
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _INSTALLED = {"site-packages", "dist-packages"}
 _OURS = re.compile(r"ltfix(\.|$)")
+_DEPTH = 8
+_SEEN: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
+"""Of a module the hash of its file, and of a function those of tables and lists that it names, as they were
+when first seen: a call may fill them."""
 
 
 def digest(function: Any) -> str:
     """Twelve hexadecimal digits of all that may change a function, an object with one, a file or a head."""
-    return hashlib.sha256(re.sub(r" at 0x\w+", "", repr(_decides(function, set()))).encode()).hexdigest()[:12]
+    return _sha256(_decides(function, set()))[:12]
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(re.sub(r" at 0x\w+", "", repr(value)).encode()).hexdigest()
 
 
 def _decides(function: Any, seen: set[int]) -> list[Any]:
-    """The file, else the code, of a function or an object's class, with what it imports, names and holds."""
+    """The files, else the code, of a function or an object's class, with what it names and holds."""
     from ltfix.heads.head import Head
 
     if isinstance(function, Path):
@@ -35,34 +47,75 @@ def _decides(function: Any, seen: set[int]) -> list[Any]:
     if isinstance(function, Head):
         return [function.pack("init")]
     if isinstance(function, functools.partial):
-        return [_decides(function.func, seen), function.args, function.keywords]
+        return [_decides(function.func, seen), _stable([function.args, function.keywords])]
     plain = hasattr(function, "__code__")
-    state = [vars(function) if hasattr(function, "__dict__") else None]
-    own = [function] if plain else list(vars(type(function)).values())
-    own = [each for each in own if hasattr(each, "__code__")]
-    if plain:
-        cells = [cell.cell_contents for cell in function.__closure__ or ()]
-        state += [function.__defaults__, function.__kwdefaults__, cells]
+    held = getattr(function, "__self__", None) if plain else function
+    own = [getattr(function, "__func__", function)] if plain else list(vars(type(function)).values())
+    own = [each for each in own if isinstance(each, FunctionType)]
+    state: list[Any] = [_stable(vars(held)) if hasattr(held, "__dict__") else None]
+    for each in own if plain else ():
+        state += [_stable([each.__dict__, each.__defaults__, each.__kwdefaults__, _closure(each)])]
     state += [[_named(each, seen) for each in own]]
     try:
         file = Path(inspect.getfile(function if plain else type(function)))
-        return [file.read_bytes(), *(each.read_bytes() for each in sorted(_beside(function, file))), *state]
+        module = sys.modules.get(getattr(function, "__module__", None) or "")
+        return [_first(module, file), *(_first(*each) for each in _beside(module, file)), *state]
     except (TypeError, OSError):  # of a notebook or a shell
-        codes = [each.__code__ for each in own]
-        return [[(code.co_code, code.co_consts, code.co_names) for code in codes], *state]
+        return [[_code(each.__code__) for each in own], *state]
 
 
-def _named(function: Any, seen: set[int]) -> list[tuple[str, Any]]:
+def _closure(function: FunctionType) -> list[Any]:
+    cells = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # which nothing was put into yet
+            cells.append(cell.cell_contents)
+    return cells
+
+
+def _first(module: ModuleType | None, file: Path) -> str:
+    """The hash of a module's file when it was first seen; of a function without a module, now."""
+    kept = {} if module is None else _SEEN.setdefault(module, {})
+    return kept.setdefault(str(file), hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+def _beside(module: ModuleType | None, file: Path) -> list[tuple[ModuleType, Path]]:
+    """The modules below the folder of ``file`` that are imported there, and those that these import."""
+    found, left = dict[Path, ModuleType](), [module]
+    while left:
+        here = left.pop()
+        for value in [] if here is None else list(vars(here).values()):
+            of = _module_of(value)
+            path = Path(getattr(of, "__file__", None) or "")
+            own = path.suffix == ".py" and path.is_relative_to(file.parent) and not _is_shared(path)
+            if of is not None and own and path not in (file, *found):
+                found[path] = of
+                left.append(of)
+    return [(found[path], path) for path in sorted(found)]
+
+
+def _module_of(value: Any) -> ModuleType | None:
+    """A module itself, or that of a function, a class or an object; none of ltfix's."""
+    with contextlib.suppress(Exception):  # an object may answer with anything
+        name = value.__name__ if isinstance(value, ModuleType) else value.__module__
+        return None if _OURS.match(name) else sys.modules.get(name)
+    return None
+
+
+def _named(function: FunctionType, seen: set[int]) -> list[tuple[str, Any]]:
     """The globals that a function's code names: data, and functions that are not installed ones."""
-    found = []
-    for name in sorted({*_names(function.__code__)} & function.__globals__.keys()):
+    found: list[tuple[str, Any]] = []
+    kept = _SEEN.setdefault(function, {})
+    stored = {each.argval for each in dis.get_instructions(function) if each.opname == "STORE_GLOBAL"}
+    for name in sorted(({*_names(function.__code__)} - stored) & function.__globals__.keys()):
         value = function.__globals__[name]
-        if hasattr(value, "__code__"):
-            if id(value) not in seen and not _is_shared(Path(value.__code__.co_filename)):
+        if isinstance(value, FunctionType):
+            if id(value) not in seen and not _is_installed(value):
                 seen.add(id(value))
                 found.append((name, _decides(value, seen)))
-        elif (data := _data(value)) is not None:
-            found.append((name, data))
+        elif isinstance(value, list | dict | set):
+            found.append((name, kept.setdefault(name, _sha256(_stable(value)))))
+        elif isinstance(value, bool | int | float | complex | str | bytes | tuple) or _is_array(value):
+            found.append((name, _stable(value)))
     return found
 
 
@@ -73,33 +126,42 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(inner)
 
 
-def _data(value: Any) -> Any:
-    """Numbers, words, arrays, lists and tables of them, as what two processes print alike; else None."""
-    if isinstance(value, bool | int | float | complex | str | bytes):
-        return value
+def _code(code: CodeType) -> list[Any]:
+    """Code without the places where it stands."""
+    inner = [_code(each) if isinstance(each, CodeType) else _stable(each) for each in code.co_consts]
+    return [code.co_code, inner, code.co_names]
+
+
+def _stable(value: Any, depth: int = _DEPTH) -> Any:
+    """A value as two processes print it alike: arrays by their bytes, sets in order."""
+    if not depth or isinstance(value, type):
+        return getattr(value, "__qualname__", type(value).__name__)
     if isinstance(value, list | tuple):
-        return [_data(each) for each in value]
-    if isinstance(value, set | frozenset):
-        return sorted(map(repr, map(_data, value)))
+        return [_stable(each, depth - 1) for each in value]
     if isinstance(value, dict):
-        return [(_data(key), _data(each)) for key, each in value.items()]
-    return value.tolist() if hasattr(value, "tolist") else None
+        return [(repr(key), _stable(each, depth - 1)) for key, each in list(value.items())]
+    if isinstance(value, set | frozenset):
+        return sorted(repr(_stable(each, depth - 1)) for each in value)
+    return _of_array(value) if _is_array(value) else value
 
 
-def _beside(function: Any, file: Path) -> set[Path]:
-    """The files below the folder of ``file`` that its module imports, and those that these do."""
-    found, left = {file}, [sys.modules.get(getattr(function, "__module__", None) or "")]
-    while left:
-        module = left.pop()
-        for value in [] if module is None else list(vars(module).values()):
-            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            of = sys.modules.get(name) if isinstance(name, str) and not _OURS.match(name) else None
-            path = Path(getattr(of, "__file__", None) or "")
-            own = path.suffix == ".py" and path.is_relative_to(file.parent) and not _is_shared(path)
-            if own and path not in found:
-                found.add(path)
-                left.append(of)
-    return found - {file}
+def _of_array(value: Any) -> list[Any]:
+    with contextlib.suppress(Exception):  # sparse, or without memory of its own
+        array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        return [str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()]
+    return [type(value).__name__]
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is one of numpy or torch, neither of which is imported for that."""
+    kinds = (("numpy", "ndarray"), ("torch", "Tensor"))
+    known = (getattr(sys.modules.get(of), name, None) for of, name in kinds)
+    return isinstance(value, tuple(kind for kind in known if kind is not None))
+
+
+def _is_installed(function: FunctionType) -> bool:
+    ours = _OURS.match(function.__module__ or "")
+    return bool(ours) or _is_shared(Path(function.__code__.co_filename))
 
 
 def _is_shared(path: Path) -> bool:

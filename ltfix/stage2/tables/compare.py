@@ -79,7 +79,7 @@ def compare(
         options: how to fit; ``tune`` among them.
         folder: where finished heads and their scores are kept; what is there already is not fitted again as
             long as caches, values and seeds are the same. None keeps nothing.
-        overwrite: replace heads in the folder that something else wrote, or that were fitted otherwise.
+        overwrite: replace heads that something else wrote, that were fitted otherwise, or of your own code.
         against: the row that every other is tested against, by its name or its method's.
         fail_under: what the mean of each fitted row must reach, in percent, as ``few=20,all=45``; the
             outcome is in ``Comparison.gates``.
@@ -131,7 +131,7 @@ def _row_called(name: str, bench: Bench, wanted: Sequence[Entry]) -> str:
     material = bench.material
     first = material.came.method if material.came else PROBE
     rows = {first}.union(*(entry.names for entry in wanted))
-    if name not in rows and ".py:" in name:  # as it stands among the methods
+    if name not in rows and name.partition(":")[0].endswith(".py"):  # as it stands among the methods
         name = find_method(name, "against").name
     own = [entry for entry in wanted if entry.values.method.name == name]
     of_method = [entry.name for entry in own if entry.plain] or [entry.name for entry in own]
