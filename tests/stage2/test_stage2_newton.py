@@ -5,16 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_stage2_logistic import clouds, problem
+from test_stage2_logistic import CPU, clouds, problem
 from torch.nn import functional as F
 
+from ltfix.features.read import open_cache
 from ltfix.stage2.fitting import logistic, newton
-from ltfix.stage2.fitting.logistic import Point, approach
+from ltfix.stage2.fitting.logistic import Point, Problem, approach
 from ltfix.stage2.fitting.newton import Hessian, draw, finish
+from ltfix.stage2.loop.data import Features
+from ltfix.stage2.loop.scaling import Scaling
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_of_all_samples_it_is_the_hessian_and_what_is_added(kept: bool, monkeypatch):
+@pytest.mark.parametrize("few", [True, False])
+def test_of_all_samples_it_is_the_hessian_and_what_is_added(kept: bool, few: bool, monkeypatch):
     if not kept:
         monkeypatch.setattr(logistic, "KEPT_BYTES", 0)
     ours, rng = problem(clouds(200, 6, 4)), torch.Generator().manual_seed(0)
@@ -22,6 +26,7 @@ def test_of_all_samples_it_is_the_hessian_and_what_is_added(kept: bool, monkeypa
     d = Point(torch.randn(4, 6, generator=rng), torch.randn(4, generator=rng))
     _, _, losses = ours.value_and_gradient(at, 1e-3)
     monkeypatch.setattr(newton, "draw", lambda shares, most: (np.arange(ours.n), np.ones(ours.n)))
+    monkeypatch.setattr(newton, "LEAST", ours.n if few else 1)
     found = Hessian(ours, at, losses, 1e-3)
     inner = Point(d.weight if kept else d.weight @ ours.axes, d.bias)
     x, y = (torch.cat(parts).double() for parts in zip(*ours.blocks(), strict=True))
@@ -33,7 +38,7 @@ def test_of_all_samples_it_is_the_hessian_and_what_is_added(kept: bool, monkeypa
         mean_loss, (at.weight.double(), at.bias.double()), (d.weight.double(), d.bias.double())
     )
     residuals = torch.softmax(x @ at.weight.T.double() + at.bias, 1) - F.one_hot(y.long(), 4)
-    wrong = residuals.abs().mean(0) * 6 / (6 + ours.n)
+    wrong = residuals.abs().mean(0) * (0 if few else 6 / (6 + ours.n))
     curved = found.product(inner)
     expected = (weight if kept else weight @ ours.axes.double()) + inner.weight * (
         wrong[:, None] * ours.spectrum + 1e-3
@@ -45,6 +50,17 @@ def test_of_all_samples_it_is_the_hessian_and_what_is_added(kept: bool, monkeypa
     solved = found.solve(Point(curved.weight if kept else curved.weight @ ours.axes.T, curved.bias))
     assert solved.weight.numpy() == pytest.approx(d.weight.numpy(), abs=1e-2)
     assert solved.bias.numpy() == pytest.approx((d.bias - d.bias.mean()).numpy(), abs=1e-2)
+
+
+def test_few_samples_end_at_the_optimum_where_they_are_hardly_curved():
+    """Some products with a sample of the Hessian made 200 steps there and had not arrived."""
+    rng = np.random.default_rng(1)
+    labels = np.sort(np.arange(405) % 32)
+    x = rng.normal(size=(32, 30))[labels] + 3.3 * rng.normal(size=(405, 30))
+    data = Features.of(open_cache((x.astype(np.float32), labels)))
+    ours = Problem(data, Scaling.of(data.some_rows(), "auto", "none"), CPU, dtype=torch.float64)
+    at = approach(ours, ours.zero(), 1e-6, 5)
+    assert finish(ours, at, 1e-6, tolerance=1e-10, most=200)[2] < 30
 
 
 def test_rows_are_drawn_as_their_shares_say_and_weighted_so_that_sums_stay():

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
 from ltfix.features.manifest import PROBE
+from ltfix.features.read import open_cache
 from ltfix.heads.head import load_head
 from ltfix.progress import SILENT
 from ltfix.stage2.fit import fit
@@ -234,6 +235,24 @@ def test_a_tie_or_a_dip_on_the_way_ends_no_choice(tmp_path: Path, monkeypatch, s
     monkeypatch.setattr(probe_module, "mean_class_accuracy", lambda *_: next(told))
     head = probe_module.fit_probe(Features.of(cache, "all"), torch.device("cpu"))
     assert head.meta["penalty"] == taken
+
+
+@pytest.mark.parametrize(
+    ("samples", "told"),
+    [
+        ([1300, 1300], "a class-wise cut of the training samples (20%, 520 samples)"),
+        ([1000, 400], "2 class-wise cuts of the training samples (20%, 280 samples each)"),
+        ([40, 10], "5 class-wise cuts of the training samples (20%, 10 samples each)"),
+    ],
+)
+def test_few_samples_choose_on_several_cuts(samples: list[int], told: str):
+    """A cut of 150 photos took the strongest penalty, five others weaker ones."""
+    labels = np.repeat(np.arange(2), samples)
+    x = np.random.default_rng(0).normal(size=(len(labels), 4)) + labels[:, None]
+    data = Features.of(open_cache((x, labels)))
+    head = probe_module.fit_probe(data, torch.device("cpu"))
+    assert head.meta["chosen_on"] == told
+    assert np.array_equal(head.weight, probe_module.fit_probe(data, torch.device("cpu")).weight)
 
 
 def test_a_probe_of_other_features_or_a_torn_one_is_not_taken(tmp_path: Path, solved: list[int]):

@@ -18,6 +18,8 @@ SHARE, LEAST, MOST_VALUES = 0.1, 1024, 1 << 23
 """Of the samples, how many give the Hessian; at least; and at most, in values of them and their logits."""
 PRODUCTS = 3, 6
 """With the Hessian, for a step: fewest where it is of few samples, whose noise a longer search follows."""
+MOST_PRODUCTS = 50
+"""Where all samples give it, which is cheap: fewer steps by far, and problems that are hardly curved end."""
 ACCURATE = 0.1
 """The share of the gradient that a step may leave."""
 HISTORY, HISTORY_BYTES = 10, 1 << 28
@@ -81,7 +83,8 @@ class Hessian:
 
     What m samples cannot tell of D dimensions, the covariance Σ does: a share D / (D + m) of it is added,
     times how wrong the model is about each class, Σᵢ |pᵢ − yᵢ| / n. That also bounds a step where the
-    model is sure of a wrong class, which looks as flat as a right one.
+    model is sure of a wrong class, which looks as flat as a right one. Of ``LEAST`` samples or fewer all
+    give it, and nothing is added.
 
     Args:
         losses: [n], of all samples there.
@@ -89,14 +92,18 @@ class Hessian:
 
     def __init__(self, problem: Problem, at: Point, losses: np.ndarray, penalty: float) -> None:
         n, dim, at_once = problem.n, problem.dim, MOST_VALUES // (problem.n_classes + problem.dim)
-        index, times = draw(-np.expm1(-losses), max(min(int(SHARE * n), at_once), LEAST))
+        index, times, share = np.arange(n), np.ones_like(losses), 0.0
+        if n > LEAST:
+            index, times = draw(-np.expm1(-losses), max(min(int(SHARE * n), at_once), LEAST))
+            share = dim / (dim + len(index))
         x, y = problem.rows(index), problem.labels[index].to(problem.device)[:, None]
         p = torch.softmax(torch.addmm(at.bias, x, at.weight.T), 1)
         weights = torch.from_numpy(times / n).to(p)[:, None]
         self.products, self.axes = int(np.clip(2 + len(index) // dim, *PRODUCTS)), problem.axes
+        self.products = self.products if share else MOST_PRODUCTS
         self.turned, self.p, self.shares = problem.turned, p, p * weights
         self.x = x if self.turned else x @ self.axes
-        wrong = (p.scatter(1, y, 1 - p.gather(1, y)) * weights).sum(0) * (dim / (dim + len(index)))
+        wrong = (p.scatter(1, y, 1 - p.gather(1, y)) * weights).sum(0) * share
         self.added = Point(torch.outer(wrong, problem.spectrum) + penalty, wrong + penalty)
         spread = self.shares * (1 - p)
         self.diagonal = Point(spread.T @ self.x.square() + self.added.weight, spread.sum(0) + self.added.bias)

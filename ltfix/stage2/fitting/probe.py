@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ PENALTIES = (1e-4, 1e-5, 1e-6, 1e-7)
 TOLD = ("from", "penalty", "chosen_on")
 """What is said of a probe by the heads that begin at it."""
 
+CUTS, ENOUGH = 5, 500
+"""A penalty is chosen on so many samples, if one cut has fewer on several, at most so many."""
 NEAR = 1e-3
 """Solutions that only choose a penalty are left where a step promises less than this share of f."""
 LOOSER = 3.0
@@ -41,7 +44,7 @@ class Effort:
         passes: to its end at most, for a penalty that is tried and for the one that is taken.
         tolerance: it ends where a step promises less than this share of the objective.
         usual: about so many passes that takes, for a penalty that is tried and for the one that is taken.
-        dtype: what is computed in.
+        dtype: what is computed in. near: as ``tolerance``, for a penalty that is tried.
     """
 
     epochs: tuple[int, int]
@@ -49,15 +52,18 @@ class Effort:
     tolerance: float
     usual: tuple[int, int]
     dtype: torch.dtype = torch.float32
+    near: float = NEAR
 
-    def expected(self, penalty: float | None) -> int:
-        """About so many passes, where the penalty is to be found, or where it is known."""
-        tried = 0 if penalty is not None else len(PENALTIES)
-        return self.epochs[0] + tried * (self.epochs[1] + self.usual[0]) + self.usual[1]
+    def expected(self, cuts: int) -> int:
+        """About so many passes, where the penalty is to be found on so many cuts; 0: it is known."""
+        return self.epochs[0] + cuts * len(PENALTIES) * (self.epochs[1] + self.usual[0]) + self.usual[1]
 
 
 EFFORTS = (
-    (1 << 20, Effort((5, 0), passes=(20, 200), tolerance=1e-10, usual=(6, 12), dtype=torch.float64)),
+    (
+        1 << 20,
+        Effort((5, 0), passes=(20, 200), tolerance=1e-10, usual=(6, 12), dtype=torch.float64, near=1e-6),
+    ),
     (1 << 31, Effort((2, 0), passes=(40, 200), tolerance=3e-5, usual=(9, 26))),
     (1 << 63, Effort((3, 2), passes=(0, 7), tolerance=3e-5, usual=(0, 7))),
 )
@@ -92,7 +98,7 @@ def find_probe(
     how: dict[str, Any] = {
         "normalize": normalize,
         "penalties": list(PENALTIES),
-        "told": list(TOLD),
+        "chosen": [CUTS, ENOUGH],
         "views_used": data.views_used,
         "streamed": data.streamed,
         "device": device.type,
@@ -126,21 +132,23 @@ def fit_probe(
 
     The problem is convex, so the solver decides nothing (:mod:`ltfix.stage2.fitting.newton`). The penalty,
     relative to features of unit mean square norm, is weakened along ``PENALTIES``, each solution the next
-    one's start. That of the highest mean class accuracy on a class-wise cut of the samples is taken, the
-    strongest of equals: a tie or a dip on the way ends nothing, since few samples make one. The probe is then
-    fitted on all samples. No array of samples × classes is made, and features that are streamed are read once
-    a pass. ``normalize`` is done to them first, and folded back. A ``penalty`` that is given is taken.
+    one's start. That of the highest mean class accuracy on a class-wise cut of the samples is taken (on
+    several where one has few), the strongest of equals: a tie or a dip on the way ends nothing, since few
+    samples make one. The probe is then fitted on all samples. No array of samples × classes is made, and
+    features that are streamed are read once a pass. ``normalize`` is done to them first, and folded back. A
+    ``penalty`` that is given is taken.
 
     Returns:
         A linear head of raw features; its ``meta`` is ``{"from": "probe", "penalty": …, "chosen_on": …}``,
         the last where samples chose the penalty.
     """
     scaling = Scaling.of(data.some_rows(), "auto", normalize)
-    effort = _effort(data)
-    progress.start("linear probe" + " of a cut" * (penalty is not None), effort.expected(penalty), "passes")
+    effort, known = _effort(data), penalty is not None
+    cuts = [] if known else _cuts(data)
+    progress.start("linear probe" + " of a cut" * known, effort.expected(len(cuts)), "passes")
     start, chosen_on = None, ""
     if penalty is None:
-        penalty, start, chosen_on = _choose_penalty(data, normalize, device, progress)
+        penalty, start, chosen_on = _choose_penalty(data, cuts, normalize, device, progress)
     else:
         effort = dataclasses.replace(effort, tolerance=LOOSER * effort.tolerance)
     problem = Problem(data, scaling, device, progress, effort.dtype)
@@ -161,23 +169,41 @@ def _effort(data: Features) -> Effort:
     return next(effort for most, effort in EFFORTS if _cost(data) <= most)
 
 
+def _cuts(data: Features) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The cuts that choose a penalty, the same for every seed, so that one probe serves all; none where every
+    class has one sample."""
+    first = cut(data, seed=0)
+    wanted = min(math.ceil(ENOUGH * data.copies / max(len(first[1]), 1)), CUTS)
+    return [first, *(cut(data, seed=0, fold=fold) for fold in range(1, wanted))] if len(first[1]) else []
+
+
 def _choose_penalty(
-    data: Features, normalize: str, device: torch.device, progress: Progress
+    data: Features,
+    cuts: Sequence[tuple[np.ndarray, np.ndarray]],
+    normalize: str,
+    device: torch.device,
+    progress: Progress,
 ) -> tuple[float, Point | None, str]:
-    """The penalty that does best on a class-wise cut, the plain solution without that cut, and the cut in
-    words: the same for every seed, so that one probe serves all."""
-    train, held = (data.subset(index) for index in cut(data, seed=0))
-    penalty, best, found = PENALTIES[0], -1.0, None
-    if not len(held):
-        return penalty, found, ""
-    effort = _effort(data)
-    problem = Problem(train, Scaling.of(train.some_rows(), "auto", normalize), device, progress, effort.dtype)
-    for tried, at in _path(problem, effort):
-        score = mean_class_accuracy(_predict(problem.head(at), held), held.labels)
-        if score > best:
-            penalty, best, found = tried, score, problem.plain(at)
-    size = len(held) // data.copies
-    return penalty, found, f"a class-wise cut of the training samples ({FRACTION:.0%}, {size} samples)"
+    """The penalty that does best on the cuts, its plain solution without the first, and the cuts in words."""
+    if not cuts:
+        return PENALTIES[0], None, ""
+    effort, scores, starts = _effort(data), dict[float, float](), dict[float, Point]()
+    said = {penalty: list[np.ndarray]() for penalty in PENALTIES}
+    labels = np.concatenate([data.labels[held] for _, held in cuts])
+    for number, (train, held) in enumerate((data.subset(t), data.subset(h)) for t, h in cuts):
+        scaling = Scaling.of(train.some_rows(), "auto", normalize)
+        problem = Problem(train, scaling, device, progress, effort.dtype)
+        for tried, at in _path(problem, effort):
+            said[tried].append(_predict(problem.head(at), held))
+            if len(said[tried]) == len(cuts):
+                scores[tried] = mean_class_accuracy(np.concatenate(said[tried]), labels)
+            best = max(scores, key=scores.__getitem__, default=tried)
+            if number == 0 and best == tried:  # of one cut, which may be large, the best alone is kept
+                starts = {**(starts if len(cuts) > 1 else {}), tried: problem.plain(at)}
+    taken = max(scores, key=scores.__getitem__)
+    words, each = ("a class-wise cut", "") if len(cuts) == 1 else (f"{len(cuts)} class-wise cuts", " each")
+    share = f"{FRACTION:.0%}, {len(cuts[0][1]) // data.copies} samples{each}"
+    return taken, starts[taken], f"{words} of the training samples ({share})"
 
 
 def _path(problem: Problem, effort: Effort) -> Iterator[tuple[float, Point]]:
@@ -186,7 +212,7 @@ def _path(problem: Problem, effort: Effort) -> Iterator[tuple[float, Point]]:
     for number, penalty in enumerate(PENALTIES):
         at = approach(problem, at, penalty, effort.epochs[number > 0])
         if effort.passes[0]:
-            at, _, _ = finish(problem, at, penalty, tolerance=NEAR, most=effort.passes[0])
+            at, _, _ = finish(problem, at, penalty, tolerance=effort.near, most=effort.passes[0])
         yield penalty, at
 
 
