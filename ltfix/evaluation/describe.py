@@ -15,7 +15,6 @@ from ltfix.evaluation import learned
 from ltfix.evaluation.shots import group
 from ltfix.features import manifest as manifests
 from ltfix.features.foreign import USUAL
-from ltfix.features.manifest import read_partial
 from ltfix.features.read import FeatureCache, open_cache
 from ltfix.heads.head import FORMAT as HEAD_FORMAT
 from ltfix.heads.head import Head, load_head
@@ -245,7 +244,7 @@ def _head(path: Path, head: Head) -> Description:
 
 
 def _unfinished(path: Path) -> Description:
-    partial, shards = read_partial(path), len(list(path.glob("shard-*.safetensors")))
+    partial, shards = manifests.read_partial(path), len(list(path.glob("shard-*.safetensors")))
     facts = [
         _fact("shards", f"{shards} so far", shards=shards),
         _fact("fingerprint", partial.fingerprint, fingerprint=partial.fingerprint),
@@ -281,7 +280,6 @@ def _run(path: Path, verify: bool) -> Description:
 
 def _pairs(values: dict[str, Any]) -> str:
     said = [(k, v) for k, v in values.items() if v not in (None, "", {}, [])]
-    said = [(k, f"{len(v)} settings" if k == "tried" and isinstance(v, list) else v) for k, v in said]
     return ", ".join(f"{_LABELS.get(k, k)} {_text(v)}" for k, v in said)
 
 
@@ -290,6 +288,9 @@ def _text(value: Any) -> str:
         return f"{_text(value['value'])} ({value['from']})"
     if isinstance(value, dict):
         return "(" + _pairs(value) + ")" if value else ""
+    if isinstance(value, list) and value and all(isinstance(one, dict) and "score" in one for one in value):
+        early = sum("early" in one for one in value)  # what a search tried
+        return f"{len(value)} settings" + f" ({early} stopped early)" * bool(early)
     if isinstance(value, list):
         short = value if len(value) <= 12 else [*value[:2], f"… {len(value)} in all …", value[-1]]
         return ",".join(map(_text, short))

@@ -124,6 +124,15 @@ def test_a_head(tmp_path: Path):
     assert found["meta"]["seed"] == 3
 
 
+def test_how_many_settings_a_search_tried_and_left(tmp_path: Path):
+    head = head_of(np.ones((2, 3)))
+    tried = [{"lr": 0.1, "score": 0.5}, *[{"lr": lr, "score": None, "early": True} for lr in (1, 2)]]
+    dataclasses.replace(head, meta={"selection": {"tried": tried}}).save(tmp_path / "a.safetensors")
+    dataclasses.replace(head, meta={"selection": {"tried": tried[:1]}}).save(tmp_path / "b.safetensors")
+    told = [module.describe(tmp_path / f"{name}.safetensors").told["selection"] for name in "ab"]
+    assert told == ["(tried 3 settings (2 stopped early))", "(tried 1 settings)"]
+
+
 def test_a_run_folder(tmp_path: Path):
     run = {"format": "ltfix-run/1", "finished": False, "model": "m", "classes": ["a", "b"], "counts": [3, 1]}
     (tmp_path / "run.json").write_text(json.dumps(run))
