@@ -40,13 +40,13 @@ def thumbnails(spec: str, cache: FeatureCache) -> Thumbnails:
     name = str(said.get("split", cache.path.stem))
     split = open_source(spec, split=(name,)).split(name)
     known = {sample: row for row, sample in enumerate(split.samples)}
-    times = collections.Counter(cache.samples)  # joined, it may have other pictures of one name
-    rows = [known.get(sample) if times[sample] == 1 else None for sample in cache.samples or ()]
+    made = cache.manifest
+    listed = made is not None and command_of(said) == "extract"  # by a digest of pictures, not of caches
+    times = collections.Counter(() if listed else cache.samples)  # which may have other pictures of one name
+    rows = [known.get(sample) if times[sample] < 2 else None for sample in cache.samples or ()]
     here = [row for row in rows if row is not None]
     if not here:
         raise InputError(f"it has none of the samples of {cache.path}", where=spec)
-    made = cache.manifest
-    listed = command_of(said) == "extract"  # a digest of pictures, not of caches or of a file
     if listed and made is not None and not made.skipped and len(here) == cache.n:
         found = dataclasses.replace(split.subset(np.array(here)), labels=cache.labels)
         if said.get("digest", found.digest) != found.digest:

@@ -311,7 +311,7 @@ def test_the_command_of_a_tuned_normalisation_begins_where_the_search_began(
 ):
     rng = np.random.default_rng(2)
     labels = np.repeat(np.arange(4), (40, 20, 10, 6))
-    features = (np.eye(4, 6)[labels] * 1.5 + rng.normal(size=(76, 6))) * (1, 1, 1, 1, 12, 12)
+    features = (np.eye(4, 6)[labels] * 1.5 + rng.normal(size=(76, 6))) * (1, 1, 1, 1, 60, 60)
     np.savez(tmp_path / "train.npz", X=features.astype("f4"), y=labels)
     monkeypatch.chdir(tmp_path)
     assert run(["fit", "train.npz", "--method", "balanced-softmax", "--tune", "--out", "a.st"]) == 0

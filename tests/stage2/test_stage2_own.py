@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 import ltfix
 from ltfix.errors import InputError, UsageError
 from ltfix.stage2.losses.loss import build_loss
-from ltfix.stage2.methods.own import own_loss
+from ltfix.stage2.methods.own import from_file, own_loss
 from ltfix.stage2.methods.registry import Method
 from ltfix.stage2.methods.values import resolve
 from ltfix.stage2.tuning.candidates import candidates
@@ -171,6 +172,55 @@ def test_globals_that_a_loss_names_are_part_of_it():
     assert identity("own(z, y)") == identity("own(z, y)")  # which names itself
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (np.float32(1), np.float32(2)),
+        (frozenset("ab"), frozenset("abc")),
+        (torch.ones(2, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.bfloat16)),
+        ([1, 2], [1, 3]),
+        (np.array([1, "a"], dtype=object), np.array([1, "b"], dtype=object)),
+    ],
+)
+def test_what_a_global_is_bound_to_anew_is_seen(one: Any, other: Any):
+    shell: dict[str, Any] = {"HELD": one}
+    exec("def own(z, y):\n    return z.mean() + len(HELD)", shell)
+    before = own_loss(shell["own"]).identity
+    assert own_loss(shell["own"]).identity == before
+    shell["HELD"] = other
+    assert own_loss(shell["own"]).identity != before
+
+
+def test_functions_that_a_loss_holds_count_by_their_code(tmp_path: Path):
+    def outer(inner: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda z, y: inner(z).mean()
+
+    def power(p: int) -> Callable[..., Any]:
+        return lambda z: z**p
+
+    told = [own_loss(outer(power(p))).identity for p in (1, 1, 2)]
+    assert told[0] == told[1] != told[2]
+    file = tmp_path / "wrapped_own.py"
+    decorated = "import torch\n@torch.enable_grad()\ndef own(z, y):\n    return z.mean()\n"
+    found = []
+    for text in (decorated, decorated.replace("mean", "sum")):
+        file.write_text(text)
+        found.append(own_loss(from_file(f"{file}:own", "loss")).identity)
+    assert found[0] != found[1]
+
+
+def test_a_module_that_is_loaded_again_is_another_one(tmp_path: Path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "reloaded_own.py").write_text("def own(z, y):\n    return z.mean()\n")
+    module = importlib.import_module("reloaded_own")
+    before = own_loss(module.own).identity
+    (tmp_path / "reloaded_own.py").write_text("def own(z, y):\n    return 2 * z.mean()\n")
+    assert own_loss(module.own).identity == before  # which still runs
+    importlib.reload(module)
+    assert own_loss(module.own).identity != before
+
+
 def test_what_a_call_changes_makes_no_other_loss():
     text = "def own(z, y):\n    global CALLS\n    CALLS += 1\n    KEPT[len(KEPT)] = 0\n    return z.mean()"
     shell: dict[str, Any] = {"KEPT": {}, "CALLS": 0}
@@ -183,7 +233,7 @@ def test_what_a_call_changes_makes_no_other_loss():
 
 def test_globals_of_any_kind_are_no_fault():
     itself: list[Any] = []
-    itself.append(itself)
+    itself.extend([itself] * 9)
     odd = {
         "kind": Tensor,
         "number": np.float32,
@@ -192,6 +242,7 @@ def test_globals_of_any_kind_are_no_fault():
         "itself": itself,
         "ops": torch.ops,
         "compiled": type("Compiled", (), {"__code__": None})(),
+        "mute": type("Mute", (), {"__repr__": lambda self: 1 / 0})(),
     }
     shell: dict[str, Any] = dict(odd)
     exec(f"def own(z, y):\n    return z.mean() + ({', '.join(odd)})", shell)
@@ -201,7 +252,7 @@ def test_globals_of_any_kind_are_no_fault():
 def test_a_loss_is_the_same_in_every_process():
     text = """
 import ltfix
-from ltfix.stage2.methods.own import own_loss
+from ltfix.stage2.methods.own import from_file, own_loss
 WORDS = {"a", "b", "c", "d"}
 def make(held, more=frozenset("xyz")):
     return lambda z, y, more=more: z.mean() * len(held) * len(WORDS) * (str(y) in {"p", "q", "r"})

@@ -243,6 +243,7 @@ def test_a_tie_or_a_dip_on_the_way_ends_no_choice(tmp_path: Path, monkeypatch, s
         ([1300, 1300], "a class-wise cut of the training samples (20%, 520 samples)"),
         ([1000, 400], "2 class-wise cuts of the training samples (20%, 280 samples each)"),
         ([40, 10], "5 class-wise cuts of the training samples (20%, 10 samples each)"),
+        ([2, 2], "2 class-wise cuts of the training samples (20%, 2 samples each)"),  # there are no more
     ],
 )
 def test_few_samples_choose_on_several_cuts(samples: list[int], told: str):

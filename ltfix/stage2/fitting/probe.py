@@ -27,8 +27,10 @@ PENALTIES = (1e-4, 1e-5, 1e-6, 1e-7)
 TOLD = ("from", "penalty", "chosen_on")
 """What is said of a probe by the heads that begin at it."""
 
-CUTS, ENOUGH = 5, 500
-"""A penalty is chosen on so many samples, if one cut has fewer on several, at most so many."""
+ENOUGH, CUTS = 500, 5
+"""Samples to choose a penalty on. Where a cut has fewer, several do, so many at most."""
+WIDEST, LARGEST_CUT = 2048, 1 << 20
+"""Dimensions, and weights, above which one cut does: each costs an eigenbasis and four solutions."""
 NEAR = 1e-3
 """Solutions that only choose a penalty are left where a step promises less than this share of f."""
 LOOSER = 3.0
@@ -44,7 +46,8 @@ class Effort:
         passes: to its end at most, for a penalty that is tried and for the one that is taken.
         tolerance: it ends where a step promises less than this share of the objective.
         usual: about so many passes that takes, for a penalty that is tried and for the one that is taken.
-        dtype: what is computed in. near: as ``tolerance``, for a penalty that is tried.
+        dtype: what is computed in.
+        near: as ``tolerance``, for a penalty that is tried.
     """
 
     epochs: tuple[int, int]
@@ -174,7 +177,11 @@ def _cuts(data: Features) -> list[tuple[np.ndarray, np.ndarray]]:
     class has one sample."""
     first = cut(data, seed=0)
     wanted = min(math.ceil(ENOUGH * data.copies / max(len(first[1]), 1)), CUTS)
-    return [first, *(cut(data, seed=0, fold=fold) for fold in range(1, wanted))] if len(first[1]) else []
+    if data.dim > WIDEST or data.dim * len(data.counts) > LARGEST_CUT:
+        wanted = 1
+    found = [first, *(cut(data, seed=0, fold=fold) for fold in range(1, wanted))]
+    distinct = {held.tobytes(): (train, held) for train, held in found if len(held)}  # small classes repeat
+    return list(distinct.values())
 
 
 def _choose_penalty(
@@ -195,8 +202,8 @@ def _choose_penalty(
         problem = Problem(train, scaling, device, progress, effort.dtype)
         for tried, at in _path(problem, effort):
             said[tried].append(_predict(problem.head(at), held))
-            if len(said[tried]) == len(cuts):
-                scores[tried] = mean_class_accuracy(np.concatenate(said[tried]), labels)
+            if number == len(cuts) - 1:
+                scores[tried] = mean_class_accuracy(np.concatenate(said.pop(tried)), labels)
             best = max(scores, key=scores.__getitem__, default=tried)
             if number == 0 and best == tried:  # of one cut, which may be large, the best alone is kept
                 starts = {**(starts if len(cuts) > 1 else {}), tried: problem.plain(at)}

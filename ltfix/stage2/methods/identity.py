@@ -23,10 +23,9 @@ from typing import Any
 
 _INSTALLED = {"site-packages", "dist-packages"}
 _OURS = re.compile(r"ltfix(\.|$)")
-_DEPTH = 8
-_SEEN: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
-"""Of a module the hash of its file, and of a function those of tables and lists that it names, as they were
-when first seen: a call may fill them."""
+_SEEN: weakref.WeakKeyDictionary[Any, dict[str, tuple[Any, str]]] = weakref.WeakKeyDictionary()
+"""Of a module the hash of its file since it was loaded, and of a function those of tables and lists that it
+names, which a call may fill: with what each is of, so that another one is told."""
 
 
 def digest(function: Any) -> str:
@@ -48,11 +47,14 @@ def _decides(function: Any, seen: set[int]) -> list[Any]:
         return [function.pack("init")]
     if isinstance(function, functools.partial):
         return [_decides(function.func, seen), _stable([function.args, function.keywords])]
+    with contextlib.suppress(ValueError):
+        function = inspect.unwrap(function)  # of a decorator the file is another
     plain = hasattr(function, "__code__")
     held = getattr(function, "__self__", None) if plain else function
     own = [getattr(function, "__func__", function)] if plain else list(vars(type(function)).values())
     own = [each for each in own if isinstance(each, FunctionType)]
-    state: list[Any] = [_stable(vars(held)) if hasattr(held, "__dict__") else None]
+    has_state = hasattr(held, "__dict__") and not isinstance(held, type)
+    state: list[Any] = [_stable(vars(held)) if has_state else None]
     for each in own if plain else ():
         state += [_stable([each.__dict__, each.__defaults__, each.__kwdefaults__, _closure(each)])]
     state += [[_named(each, seen) for each in own]]
@@ -73,9 +75,12 @@ def _closure(function: FunctionType) -> list[Any]:
 
 
 def _first(module: ModuleType | None, file: Path) -> str:
-    """The hash of a module's file when it was first seen; of a function without a module, now."""
+    """The hash of a module's file when it was first seen since it was loaded; without a module, now."""
     kept = {} if module is None else _SEEN.setdefault(module, {})
-    return kept.setdefault(str(file), hashlib.sha256(file.read_bytes()).hexdigest())
+    loaded = getattr(module, "__spec__", None)  # another one after a reload
+    if str(file) not in kept or kept[str(file)][0] is not loaded:
+        kept[str(file)] = loaded, hashlib.sha256(file.read_bytes()).hexdigest()
+    return kept[str(file)][1]
 
 
 def _beside(module: ModuleType | None, file: Path) -> list[tuple[ModuleType, Path]]:
@@ -113,8 +118,12 @@ def _named(function: FunctionType, seen: set[int]) -> list[tuple[str, Any]]:
                 seen.add(id(value))
                 found.append((name, _decides(value, seen)))
         elif isinstance(value, list | dict | set):
-            found.append((name, kept.setdefault(name, _sha256(_stable(value)))))
-        elif isinstance(value, bool | int | float | complex | str | bytes | tuple) or _is_array(value):
+            if name not in kept or kept[name][0] is not value:
+                kept[name] = value, _sha256(_stable(value))
+            found.append((name, kept[name][1]))
+        elif isinstance(value, bool | int | float | complex | str | bytes | tuple | frozenset) or _is_array(
+            value
+        ):
             found.append((name, _stable(value)))
     return found
 
@@ -132,29 +141,46 @@ def _code(code: CodeType) -> list[Any]:
     return [code.co_code, inner, code.co_names]
 
 
-def _stable(value: Any, depth: int = _DEPTH) -> Any:
-    """A value as two processes print it alike: arrays by their bytes, sets in order."""
-    if not depth or isinstance(value, type):
+def _stable(value: Any, within: frozenset[int] = frozenset()) -> Any:
+    """A value as two processes print it alike: arrays by bytes, sets in order, functions by their code."""
+    inner = within | {id(value)}
+    if id(value) in within or isinstance(value, type):
         return getattr(value, "__qualname__", type(value).__name__)
     if isinstance(value, list | tuple):
-        return [_stable(each, depth - 1) for each in value]
+        return [_stable(each, inner) for each in value]
     if isinstance(value, dict):
-        return [(repr(key), _stable(each, depth - 1)) for key, each in list(value.items())]
+        return [(_stable(key, inner), _stable(each, inner)) for key, each in list(value.items())]
     if isinstance(value, set | frozenset):
-        return sorted(repr(_stable(each, depth - 1)) for each in value)
-    return _of_array(value) if _is_array(value) else value
+        return sorted(repr(_stable(each, inner)) for each in value)
+    if isinstance(value, FunctionType):
+        held = [value.__defaults__, value.__kwdefaults__, _closure(value)]
+        return [_code(value.__code__), _stable(held, inner)]
+    return _of_array(value, inner) if _is_array(value) else _word(value)
 
 
-def _of_array(value: Any) -> list[Any]:
+def _of_array(value: Any, within: frozenset[int]) -> list[Any]:
     with contextlib.suppress(Exception):  # sparse, or without memory of its own
-        array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
-        return [str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()]
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
+        data = hashlib.sha256(value.tobytes()).hexdigest()
+        return [
+            str(value.dtype),
+            value.shape,
+            _stable(value.tolist(), within) if value.dtype == object else data,
+        ]
     return [type(value).__name__]
+
+
+def _word(value: Any) -> str:
+    with contextlib.suppress(Exception):
+        return repr(value)
+    return type(value).__name__
 
 
 def _is_array(value: Any) -> bool:
     """Whether it is one of numpy or torch, neither of which is imported for that."""
-    kinds = (("numpy", "ndarray"), ("torch", "Tensor"))
+    kinds = (("numpy", "ndarray"), ("numpy", "generic"), ("torch", "Tensor"))
     known = (getattr(sys.modules.get(of), name, None) for of, name in kinds)
     return isinstance(value, tuple(kind for kind in known if kind is not None))
 

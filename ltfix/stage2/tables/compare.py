@@ -131,7 +131,9 @@ def _row_called(name: str, bench: Bench, wanted: Sequence[Entry]) -> str:
     material = bench.material
     first = material.came.method if material.came else PROBE
     rows = {first}.union(*(entry.names for entry in wanted))
-    if name not in rows and name.partition(":")[0].endswith(".py"):  # as it stands among the methods
+    if (
+        name not in rows and name.rpartition(":")[0].endswith(".py") and "=" not in name
+    ):  # as among the methods
         name = find_method(name, "against").name
     own = [entry for entry in wanted if entry.values.method.name == name]
     of_method = [entry.name for entry in own if entry.plain] or [entry.name for entry in own]

@@ -217,7 +217,8 @@ def _best(points: Sequence[dict[str, Any]]) -> list[str]:
     """The setting with the highest class mean, the first of equal ones."""
     sound = [point for point in points if point["class_mean"] is not None]
     top = max(sound, key=lambda point: point["class_mean"]["mean"], default=None)
-    if top is None or len({point["class_mean"]["mean"] for point in sound}) == 1:
+    alike = len(sound) == len(points) and len({point["class_mean"]["mean"] for point in sound}) == 1
+    if top is None or alike:
         return []
     setting = ", ".join(f"{name.replace('_', '-')}={value}" for name, value in top["values"].items())
     return [f"Best by class mean: {setting}, {100 * top['class_mean']['mean']:.1f}."]

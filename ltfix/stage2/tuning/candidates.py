@@ -156,7 +156,7 @@ def _grids(values: Values, tune: bool) -> dict[str, list[Any]]:
     for name, tried in values.method.grid.items():
         if values.is_free(name):
             read = [point if point is None else specs[name].read(name, point) for point in tried]
-            grids[name] = read + ([] if values[name] is None or values[name] in read else [values[name]])
+            grids[name] = list(dict.fromkeys(read + ([] if values[name] is None else [values[name]])))
     if values.is_free("lr") and "lr" not in values.method.grid:
         factors = DIRECTION_RATES if values.method.head.directions else RATES
         grids["lr"] = _times(values["lr"], factors)
