@@ -99,9 +99,8 @@ class Hessian:
         x, y = problem.rows(index), problem.labels[index].to(problem.device)[:, None]
         p = torch.softmax(torch.addmm(at.bias, x, at.weight.T), 1)
         weights = torch.from_numpy(times / n).to(p)[:, None]
-        self.products, self.axes = int(np.clip(2 + len(index) // dim, *PRODUCTS)), problem.axes
-        self.products = self.products if share else MOST_PRODUCTS
-        self.turned, self.p, self.shares = problem.turned, p, p * weights
+        self.products = int(np.clip(2 + len(index) // dim, *PRODUCTS)) if share else MOST_PRODUCTS
+        self.axes, self.turned, self.p, self.shares = problem.axes, problem.turned, p, p * weights
         self.x = x if self.turned else x @ self.axes
         wrong = (p.scatter(1, y, 1 - p.gather(1, y)) * weights).sum(0) * share
         self.added = Point(torch.outer(wrong, problem.spectrum) + penalty, wrong + penalty)
